@@ -54,7 +54,7 @@ class AddressChanges(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     country: Place | None | UnsetType = UNSET
 
 
-class Address(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AddressBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A postal address (OpenID Connect Core §5.1.1), of which those members stand there that are known."""
 
     formatted: str | UnsetType = UNSET
@@ -110,5 +110,5 @@ def told(kept: Mapping[Kept, Any], opened: Callable[[Any], str | None]) -> dict[
         name: None if text is None else standard_claims.value_of(name, text) for name, text in texts.items()
     }
     if values["address"] is not None:
-        values["address"] = Address(**values["address"])
+        values["address"] = AddressBody(**values["address"])
     return values | {flag: bool(values[flag]) for flag in FLAGS}

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from api.admin.person_claims import CLAIMS_EXAMPLE, Address, ClaimsGiven, told
+from api.admin.person_claims import CLAIMS_EXAMPLE, AddressBody, ClaimsGiven, told
 from api.audit.queries.history import SecretVersionRef
 from api.http.errors import Missing
 from api.http.parameters import Page, decode_cursor, encode_cursor
@@ -333,7 +333,7 @@ class PersonBody(msgspec.Struct, frozen=True, kw_only=True):
     birthdate: str | None
     zoneinfo: str | None
     locale: str | None
-    address: Address | None
+    address: AddressBody | None
     phone_number: str | None
     email_verified: bool
     phone_number_verified: bool
