@@ -1,8 +1,10 @@
-"""What the demo application says to the authorization server: metadata, the code flow, refreshing, revoking, asking.
+"""What the demo application says to the authorization server: metadata, the code flow, signing in with OpenID Connect,
+refreshing, revoking, asking.
 
 It is written for any server of RFC 8414 and knows no address but the issuer's. What goes wrong is a `Trouble`."""
 
 import hmac
+from time import time
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
@@ -12,6 +14,9 @@ from authlib.common.errors import AuthlibBaseError
 from authlib.common.security import generate_token
 from authlib.oauth2.client import OAuth2Client
 from authlib.oauth2.rfc8414 import get_well_known_url
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,6 +36,17 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"Config(client_id={self.client_id!r})"
 
 
+SIGN_IN_SCOPE = "openid profile"
+"""What is asked for where nothing but who somebody is matters (OpenID Connect Core §3.1.2.1, §5.4)."""
+
+SIGNED_BY = ["RS256"]
+"""What a client that named no algorithm is given (OpenID Connect Dynamic Client Registration §2); never what a token
+says of itself."""
+
+LEEWAY = 60
+"""Seconds that the two machines' clocks may differ."""
+
+
 class Trouble(Exception):
     """Why something did not work, in words for the page. `error` is the server's own code where it gave one (RFC 6749
     §4.1.2.1, §5.2)."""
@@ -42,14 +58,17 @@ class Trouble(Exception):
 
 
 class Pending(NamedTuple):
-    """An authorization request under way: what its answer must match (RFC 6749 §10.12, RFC 7636 §4.1)."""
+    """An authorization request under way: what its answer must match (RFC 6749 §10.12, RFC 7636 §4.1). With a `nonce`
+    it is an authentication request (OpenID Connect Core §3.1.2.1)."""
 
     url: str
     state: str
     verifier: str
+    nonce: str | None = None
 
 
 Token = dict[str, Any]
+Person = dict[str, Any]
 
 
 class Authorization:
@@ -86,6 +105,16 @@ class Authorization:
         url, state = self.client().create_authorization_url(endpoint, code_verifier=verifier)
         return Pending(url, state, verifier)
 
+    def begin_sign_in(self) -> Pending:
+        """The same to learn who it is (OpenID Connect Core §3.1.2.1), with a fresh nonce besides."""
+        metadata, verifier, nonce = self.discover(), generate_token(64), generate_token(32)
+        if "openid" not in metadata.get("scopes_supported", ()):
+            raise Trouble("The server does not support OpenID Connect, by which this application signs people in.")
+        client = self.client(SIGN_IN_SCOPE)
+        endpoint = metadata["authorization_endpoint"]
+        url, state = client.create_authorization_url(endpoint, code_verifier=verifier, nonce=nonce)
+        return Pending(url, state, verifier, nonce)
+
     def finish(self, pending: Pending | None, query: str) -> Token:
         """The tokens for an authorization response. Nothing in the response is believed before its `state` and, since
         the server may be an impostor's, its `iss` are the expected ones (RFC 9207 §2.4): an error is no exception."""
@@ -105,6 +134,53 @@ class Authorization:
         if not response.get("code"):
             raise Trouble("The answer holds no code.")
         return self.token_request(code=response["code"], code_verifier=pending.verifier)
+
+    def who(self, token: Token, nonce: str) -> Person:
+        """Whom the tokens of a sign-in are about: what the id_token proves (OpenID Connect Core §3.1.3.7), and what
+        userinfo tells of the same person (§5.3.2)."""
+        proved = self.verify(token.get("id_token"), nonce)
+        told = self.get("userinfo_endpoint", {"Authorization": f"Bearer {token['access_token']}"})
+        if told.get("sub") != proved["sub"]:
+            raise Trouble("The server tells of somebody else than who signed in.")
+        return told
+
+    def verify(self, id_token: Any, nonce: str) -> dict[str, Any]:
+        """The claims of an id_token that this server made for this very request of this application."""
+        if not isinstance(id_token, str):
+            raise Trouble("The answer does not say who signed in.")
+        expected = jwt.JWTClaimsRegistry(
+            now=int(time()),
+            leeway=LEEWAY,
+            iss={"essential": True, "value": self.config.issuer},
+            aud={"essential": True, "value": self.config.client_id},
+            nonce={"essential": True, "value": nonce},
+            sub={"essential": True},
+            exp={"essential": True},
+            iat={"essential": True},
+        )
+        try:
+            # The keys may have been changed since they were read last: they are asked for each time.
+            keys = KeySet.import_key_set(self.get("jwks_uri"))  # type: ignore[arg-type]
+            claims: dict[str, Any] = jwt.decode(id_token, keys, algorithms=SIGNED_BY).claims
+            expected.validate(claims)
+        except (JoseError, ValueError):
+            raise Trouble("What the server says of who signed in does not prove it.") from None
+        return claims
+
+    def get(self, endpoint: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
+        """The JSON object at an address of the metadata."""
+        metadata = self.discover()
+        if endpoint not in metadata:
+            raise Trouble(f"The server's metadata names no {endpoint}.")
+        try:
+            answer = self.http.get(metadata[endpoint], headers=headers)
+            answer.raise_for_status()
+            found = answer.json()
+        except (httpx.HTTPError, ValueError):
+            found = None
+        if not isinstance(found, dict):
+            raise Trouble("The server did not answer as it should.")
+        return found
 
     def is_issuer(self, metadata: dict[str, Any], iss: str | None) -> bool:
         if iss is None:
@@ -159,13 +235,13 @@ class Authorization:
         """HTTP Basic client authentication (RFC 6749 §2.3.1)."""
         return httpx.BasicAuth(self.config.client_id, self.config.client_secret)
 
-    def client(self) -> Any:
+    def client(self, scope: str | None = None) -> Any:
         """A client of its own for each request, since Authlib's keeps the token it last saw."""
         client = OAuth2Client(
             self.http,
             client_id=self.config.client_id,
             redirect_uri=self.config.redirect_uri,
-            scope=self.config.scope,
+            scope=scope or self.config.scope,
             code_challenge_method="S256",
         )
         # Authlib's default error refuses descriptions with characters that RFC 6749 forbids; a page may show them.

@@ -20,7 +20,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 import jinja2
 import msgspec
 
-from demo.authorization import Authorization, Config, Pending, Token, Trouble
+from demo.authorization import Authorization, Config, Pending, Person, Token, Trouble
 
 # What the demo application remembers about browsers: in memory, gone when it stops.
 
@@ -29,11 +29,13 @@ SESSIONS = 1000
 
 @dataclass(frozen=True)
 class Session:
-    """What the application remembers about one browser. `trouble`, `done` and `answer` are for the next page only."""
+    """What the application remembers about one browser. `person` is who signed in; `trouble`, `done` and `answer` are
+    for the next page only."""
 
     csrf: str
     pending: Pending | None = None
     token: Token | None = None
+    person: Person | None = None
     trouble: Trouble | None = None
     done: str | None = None
     answer: dict[str, Any] | None = None
@@ -138,6 +140,7 @@ class ThirdParty:
         self.routes: dict[str, tuple[str, Callable[[Session, str], Reply]]] = {
             "/": ("GET", self.home),
             "/connect": ("GET", self.connect),
+            "/sign-in": ("GET", self.sign_in),
             urlsplit(config.redirect_uri).path: ("GET", self.callback),
             "/refresh": ("POST", self.refresh),
             "/revoke": ("POST", self.revoke),
@@ -192,6 +195,8 @@ class ThirdParty:
             scope=self.config.scope,
             csrf=session.csrf,
             token=list(members(token)),
+            person=list(members(session.person or {})),
+            called=called(session.person),
             actions=list(actions(token)),
             answer=list(members(session.answer or {})),
             trouble=session.trouble,
@@ -204,13 +209,21 @@ class ThirdParty:
         pending = self.authorization.begin()
         return see_other(pending.url, replace(session, pending=pending))
 
+    def sign_in(self, session: Session, _query: str) -> Reply:
+        pending = self.authorization.begin_sign_in()
+        return see_other(pending.url, replace(session, pending=pending))
+
     def callback(self, session: Session, query: str) -> Reply:
+        pending, person = session.pending, None
         try:
-            token = self.authorization.finish(session.pending, query)
+            token = self.authorization.finish(pending, query)
+            if pending is not None and pending.nonce is not None:
+                person = self.authorization.who(token, pending.nonce)
         except Trouble as trouble:
             # A request has one answer: whatever came of it, a second one is not waited for.
             return see_other("/", replace(session, pending=None, trouble=trouble))
-        connected = Session(csrf=secrets.token_urlsafe(16), token=token, done="Connected.")
+        done = "Connected." if person is None else "Signed in."
+        connected = Session(csrf=secrets.token_urlsafe(16), token=token, person=person, done=done)
         return see_other("/", connected, fresh=True)
 
     def refresh(self, session: Session, _form: str) -> Reply:
@@ -227,6 +240,14 @@ class ThirdParty:
 
     def introspect(self, session: Session, form: str) -> Reply:
         return see_other("/", replace(session, answer=self.authorization.introspect(chosen(session, form))))
+
+
+def called(person: Person | None) -> str | None:
+    """What to call who signed in; None where nobody did."""
+    if person is None:
+        return None
+    found = next(filter(None, (person.get(claim) for claim in ("name", "nickname", "preferred_username"))), None)
+    return str(found or person["sub"])
 
 
 def actions(token: Token) -> Iterator[tuple[str, str, str]]:

@@ -17,6 +17,7 @@ from commands.servers import ADMINISTRATION_SCOPES, ADMINISTRATOR, DASHBOARDS, M
 from domain import client
 from domain.client import Registration
 from domain.rules import origin as origins
+from domain.rules.built_in_scope import OFFLINE_ACCESS, OPENID
 from domain.rules.standard_claims import Kept, Value
 from eventstore import present as dashboards
 from eventstore.database import Connection
@@ -191,7 +192,8 @@ async def _make(ledger: Ledger, settings: Settings, format: Format, hasher: Hash
         client_name=THIRD_PARTY_NAME,
         redirect_uris=(made.third_party.redirect_uri,),
         grant_types=("authorization_code", "refresh_token"),
-        scope=MEMBER,
+        # Neither is given unless it is asked for, so without a scope it gets what `demo.json` says.
+        scope=(*MEMBER, OPENID, OFFLINE_ACCESS),
     )
     of_service = client.Attributes(
         client_name="Demo service", grant_types=("client_credentials",), scope=tuple(ADMINISTRATION_SCOPES)

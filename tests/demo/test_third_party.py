@@ -85,7 +85,11 @@ class Browser:
         return answer
 
     def connect(self) -> dict[str, str]:
-        self("GET", "/connect")
+        return self.go("/connect")
+
+    def go(self, path: str) -> dict[str, str]:
+        """The authorization request that a button leads to."""
+        self("GET", path)
         assert self.status == 303
         return {name: values[0] for name, values in parse_qs(urlsplit(self.headers["Location"]).query).items()}
 
