@@ -1,4 +1,4 @@
-"""The demo application signs people in with OpenID Connect, and believes no id_token that was not made for its request."""
+"""The demo application signs people in with OpenID Connect, and believes no id_token but one for its own request."""
 
 import time
 from typing import Any
