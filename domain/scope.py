@@ -174,6 +174,12 @@ def refreshed(
     return granted(asked, within=within, known=known, roles=roles, dashboard=dashboard)
 
 
+def still_allowed(scope: Sequence[str], *, roles: Sequence[role.State], dashboard: bool) -> tuple[str, ...]:
+    """What a person's token may still do of the scope with which it was issued, as their `roles` are now."""
+    allowed = {name for each in roles for name in each.scopes} | built_in_scope.BUILT_IN
+    return tuple(name for name in built_in_scope.within(scope, dashboard=dashboard) if name in allowed)
+
+
 def _wanted(
     asked: tuple[str, ...] | None, within: Sequence[str], known: Container[str], dashboard: bool
 ) -> tuple[str, ...] | InvalidScope:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from domain import account, client, consent, ended_grants, grant, role, session, succession
 from domain.client_secret import SecretIssued, SecretRotated
-from domain.event import SECOND, Event, Moment, Recorded
+from domain.event import SECOND, Event, Moment, Recorded, Sealed
 from domain.grant import CodeIssued, TokenRevoked, TokensIssued, TokensRefreshed
 from domain.grants import validity
 from domain.succession import Succession
@@ -196,15 +196,16 @@ _NAMING = ByDigest(
 
 
 class Judged(NamedTuple):
-    """A token with all that decides about it, and its person, if it has one, with their `roles`; `dashboard` is whether
-    the client is one."""
+    """A token with all that decides about it, and its person, if it has one, with their `roles`; `claims` are those that
+    the client asked for one by one (OpenID Connect Core §5.5), sealed."""
 
     issued: IssuanceRecord
     grant_type: str
     standing: validity.Standing
     person: account.State | None
     roles: tuple[role.State, ...]
-    dashboard: bool
+    client: client.State
+    claims: Sealed | None
 
 
 class _Found(NamedTuple):
@@ -248,7 +249,7 @@ class Deciding:
 
     def __init__(self, folded: grant.State, state: Callable[[str], Any]) -> None:
         self._grant = folded
-        self._client: client.State = state(client.stream(folded.client_id))
+        self.client: client.State = state(client.stream(folded.client_id))
         self.account: account.State | None = None
         self._person: validity.PersonStanding | None = None
         if folded.account_id is not None:
@@ -259,17 +260,12 @@ class Deciding:
             self._person = validity.of_person(self.account, consented)
         self._of_secret: dict[str | None, validity.ClientStanding] = {}
 
-    @property
-    def is_dashboard(self) -> bool:
-        """Whether the client is one."""
-        return self._client.type == "dashboard"
-
     def standing(self, token: validity.TokenStanding, issued: IssuanceRecord) -> validity.Standing:
         """How a code or token of the grant stands."""
         secret_id = issued.depends_on
         of_client = self._of_secret.get(secret_id)
         if of_client is None:
-            of_client = self._of_secret[secret_id] = validity.of_client(self._client, secret_id)
+            of_client = self._of_secret[secret_id] = validity.of_client(self.client, secret_id)
         return validity.Standing(token, self._grant.grant_id, of_client, self._person, self._grant.ended_at)
 
 
@@ -279,7 +275,7 @@ def _judged(folds: Folds, found: _Found) -> Judged:
     person = deciding.account
     roles = () if person is None else tuple([folds.state(role.stream(person.realm, name)) for name in person.roles])
     standing = deciding.standing(_own(folds, found, state), found.issued)
-    return Judged(found.issued, state.grant_type, standing, person, roles, deciding.is_dashboard)
+    return Judged(found.issued, state.grant_type, standing, person, roles, deciding.client, state.claims)
 
 
 def _grant(folds: Folds, found: _Found) -> grant.State:

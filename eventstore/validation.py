@@ -12,7 +12,8 @@ from sqlalchemy import Connection
 from domain import account, client, consent, grant, role
 from domain.event import Moment
 from domain.grants import validity
-from domain.rules import built_in_scope
+from domain.rules import built_in_scope, standard_claims
+from domain.scope import still_allowed
 from eventstore import issued
 from eventstore.personal_data import PersonalData
 from eventstore.reading import Reader
@@ -34,8 +35,9 @@ class TokenTerms(msgspec.Struct, gc=False):
     """What tokens have in common that were issued alike, and the streams on which that depends.
 
     `scope` is what was issued, less what the person's roles have lost since. `audience` is what an access token is for,
-    empty where that is this server alone. `told_position` is where the person's names and claims changed last. `said`
-    and `told` are room for what introspection and userinfo say of all of them.
+    empty where that is this server alone. `claims` are those that userinfo tells besides what the scope opens, and
+    `told_position` is where the person's names and claims changed last. `said` and `told` are room for what
+    introspection and userinfo say of all of them.
     """
 
     kind: validity.TokenKind
@@ -46,6 +48,7 @@ class TokenTerms(msgspec.Struct, gc=False):
     audience: tuple[str, ...]
     username: str | None
     streams: tuple[str, ...]
+    claims: tuple[str, ...] = ()
     told_position: int = 0
     said: bytes = b""
     told: bytes = b""
@@ -154,15 +157,14 @@ class Validation:
         client_id = intern(issued.client_id or "")
         secret_id = None if issued.secret_id is None else intern(issued.secret_id)
         streams = [intern(client.stream(client_id))]
-        username, told_position = None, 0
+        username, told_position, claims = None, 0, tuple[str, ...]()
         if person is not None and person.exists:
             streams += [account.stream(person.account_id), consent.stream(person.account_id, client_id)]
             streams += [intern(role.stream(person.realm, name)) for name in person.roles]
-            allowed = {name for each in judged.roles for name in each.scopes}
-            allowed |= built_in_scope.BUILT_IN
-            scope = tuple(name for name in built_in_scope.within(scope, dashboard=judged.dashboard) if name in allowed)
+            scope = still_allowed(scope, roles=judged.roles, dashboard=judged.client.type == "dashboard")
             username = self._privacy.open(folds.connection, person.username)
             told_position = person.told_position
+            claims = self._claims(folds.connection, judged, scope)
         terms = TokenTerms(
             standing.token.kind,
             client_id,
@@ -172,6 +174,7 @@ class Validation:
             audience,
             username,
             tuple(streams),
+            claims,
             told_position,
         )
         return Known(
@@ -184,3 +187,11 @@ class Validation:
             None if validity.only_time_decides(standing) else standing,
             as_of,
         )
+
+    def _claims(self, connection: Connection, judged: issued.Judged, scope: tuple[str, ...]) -> tuple[str, ...]:
+        """What the client asked for one by one, as far as it may (OpenID Connect Core §5.5), in one order."""
+        text = None if built_in_scope.OPENID not in scope else self._privacy.open(connection, judged.claims)
+        if text is None:
+            return ()
+        wanted = msgspec.json.decode(text, type=dict[str, Any])
+        return tuple(sorted(standard_claims.beyond(wanted, scope, within=judged.client.scope)))

@@ -10,7 +10,7 @@ from api.services import Injected, services_of
 from api.throttling.admission import admit
 from domain import id_token, session, signing_key
 from domain.grants import GRANTS, authorization_code
-from domain.rules import pkce
+from domain.rules import pkce, standard_claims
 from eventstore import present
 from eventstore.ledger import Ledger
 
@@ -47,7 +47,7 @@ def document(issuer: str, scope_names: list[str]) -> dict[str, Any]:
         "acr_values_supported": list(session.ACRS),
         "display_values_supported": ["page"],
         "claim_types_supported": ["normal"],
-        "claims_supported": list(id_token.CLAIMS),
+        "claims_supported": list(dict.fromkeys((*id_token.CLAIMS, *standard_claims.CLAIMS))),
         "claims_parameter_supported": True,
         "request_parameter_supported": False,
         "request_uri_parameter_supported": False,

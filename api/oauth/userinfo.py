@@ -86,7 +86,7 @@ def _fields(length: int) -> Fields:
 async def _told(ledger: Ledger, terms: TokenTerms, account_id: str) -> bytes:
     """The answer for tokens of these terms, kept with them until the person's names or claims change."""
     person: account.State = await ledger.state(account.stream(account_id))
-    wanted = {"sub", *standard_claims.opened(terms.scope)}
+    wanted = {"sub", *standard_claims.opened(terms.scope), *terms.claims}
     opened = await ledger.read(_open, ledger, {**_names(person), **person.claims})
     body = _encode(_claims(person, opened, wanted))
     if person.told_position == terms.told_position:

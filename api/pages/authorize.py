@@ -48,7 +48,7 @@ from commands.grants import ASKED_AT_MOST
 from domain import consent, role
 from domain import scope as scope_rule
 from domain.decision import AccessDenied, InvalidClient, InvalidScope, Refusal
-from domain.rules.built_in_scope import OFFLINE_ACCESS
+from domain.rules.built_in_scope import OFFLINE_ACCESS, OPENID
 from domain.rules.standard_claims import beyond
 from eventstore import present
 from security.tokens import Kind
@@ -149,6 +149,11 @@ def _is_to_sign_in(services: Services, scope: Scope, asked: AuthorizationRequest
     return not is_proved(services, scope, used, asked.query.text)
 
 
+def _one_by_one(asked: AuthorizationRequest, granted: tuple[str, ...]) -> tuple[str, ...]:
+    """The claims that the person is asked for besides the scope, which is what userinfo will tell of them."""
+    return beyond(asked.authentication.wanted, granted, within=asked.client.scope) if OPENID in granted else ()
+
+
 def _may_pass(scope: Scope, asked: AuthorizationRequest, granted: tuple[str, ...], before: consent.State) -> bool:
     """Whether what the person allowed before stands for an answer, so that nobody has to be asked."""
     return (
@@ -156,7 +161,7 @@ def _may_pass(scope: Scope, asked: AuthorizationRequest, granted: tuple[str, ...
         and not asked.asks_each_time
         and not asked.authentication.asks
         and OFFLINE_ACCESS not in granted
-        and not beyond(asked.authentication.wanted, granted)
+        and not _one_by_one(asked, granted)
         # HEAD is safe (RFC 9110 §9.2.1) and gets no code: it is answered as if the person had still to be asked.
         and not request_context(scope).head
     )
@@ -184,7 +189,7 @@ async def consent_page(
         scopes=tuple(ScopeInWords(name, words.get(name, name), name in before.scope) for name in granted),
         destination=destination(asked.redirect_uri),
         username=await login_name(services, used.account),
-        claims=beyond(asked.authentication.wanted, granted),
+        claims=_one_by_one(asked, granted),
     )
     return page_answer(page, status=status, form_action=(asked.redirect_uri,), cookies=used.cookies)
 
@@ -196,7 +201,7 @@ def is_answer_to(token: str, asked: AuthorizationRequest, used: BrowserSession, 
 
 def _purpose(asked: AuthorizationRequest, granted: tuple[str, ...]) -> tuple[str, ...]:
     # What a person saw is what they approve: if their roles grew since, the page's token fits no longer.
-    claims = beyond(asked.authentication.wanted, granted)
+    claims = _one_by_one(asked, granted)
     return "consent", asked.client.client_id, asked.redirect_uri, " ".join(granted), " ".join(claims)
 
 

@@ -114,9 +114,11 @@ def opened(scope: Container[str]) -> Iterable[str]:
     return (name for opening, names in OF_SCOPE.items() if opening in scope for name in names)
 
 
-def beyond(claims: Iterable[str], scope: Container[str]) -> tuple[str, ...]:
-    """Those of the claims that can be asked for one by one (§5.5), and that no scope among these opens."""
-    return tuple(name for name in claims if name in _SCOPE_OF and _SCOPE_OF[name] not in scope)
+def beyond(claims: Iterable[str], scope: Container[str], *, within: Container[str]) -> tuple[str, ...]:
+    """Those of the claims that can be asked for one by one (§5.5) by a client with the scope `within`, and that no
+    scope which it is given opens."""
+    opening = ((name, _SCOPE_OF.get(name)) for name in claims)
+    return tuple(name for name, opened_by in opening if opened_by in within and opened_by not in scope)
 
 
 def malformed_claim(given: Mapping[Kept, Value], time_zones: Collection[str]) -> Outcome | None:

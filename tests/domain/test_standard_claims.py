@@ -103,6 +103,14 @@ def test_every_kept_claim_has_a_scope_that_opens_it() -> None:
     assert set(rule.opened({"email", "phone"})) == {"email", "email_verified", "phone_number", "phone_number_verified"}
 
 
+def test_what_is_asked_for_one_by_one_is_what_no_scope_opens() -> None:
+    asked = ("sub", "email", "name", "phone_number", "shoe_size")
+    everything = ("openid", "profile", "email", "phone")
+    assert rule.beyond(asked, ("openid",), within=everything) == ("email", "name", "phone_number")
+    assert rule.beyond(asked, ("openid", "email"), within=everything) == ("name", "phone_number")
+    assert rule.beyond(asked, ("openid",), within=("openid", "profile")) == ("name",)
+
+
 def test_the_longest_claims_fit_into_one_event() -> None:
     longest = sum(rule.MAXIMUM[name] * 4 for name in (*rule.TEXTS, *rule.ADDRESS))
     # Base64 of the sealed UTF-8, and room for the names of the fields, the seals' heads and the login names.

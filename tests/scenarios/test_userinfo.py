@@ -1,5 +1,6 @@
 """Who the person of an access token is, as far as they let its client know (OpenID Connect Core §5.3, RFC 6750)."""
 
+import json
 from typing import Any
 
 import httpx
@@ -7,8 +8,9 @@ import pytest
 
 from commands import people
 from commands.permissions import operator
+from domain import client
 from tests.scenarios.administration import administering, ok
-from tests.scenarios.asking import Scene
+from tests.scenarios.asking import APPROVE, CONSENT, Scene
 from tests.scenarios.dashboards import make_dashboard
 from tests.scenarios.test_person_claims import CLAIMS
 from tests.scenarios.world import Client, World
@@ -69,6 +71,36 @@ async def test_claims_are_told_by_scope(scene: Scene, shop: Client, scope: str, 
     assert found["sub"] == scene.person.account_id
     for name in names - {"name", "email", "updated_at"}:
         assert found[name] == CLAIMS[name]
+
+
+CLAIMS_ASKED = {"userinfo": {"name": {"essential": True}, "email": None, "phone_number": {"value": "+1"}, "shoe": None}}
+
+
+async def test_claims_are_told_that_were_asked_for_one_by_one(scene: Scene, shop: Client) -> None:
+    browser = await scene.signed_in()
+    address = scene.address(shop, scope="openid phone", claims=json.dumps(CLAIMS_ASKED))
+    page = await browser.open(address)
+    assert "name, email" in page.text
+    given = await scene.redeem(await browser.press(page, CONSENT, APPROVE), shop)
+    found = await told(scene.world, given["access_token"])
+    assert found.keys() == {"sub", "name", "email", "phone_number", "phone_number_verified"}
+    assert (found["name"], found["phone_number"]) == ("Paul Åberg", CLAIMS["phone_number"])
+    (issued,) = await scene.world.events("grant.code_issued")
+    assert "essential" not in str(issued)
+
+
+async def test_nobody_is_told_more_one_by_one_than_was_registered(scene: Scene) -> None:
+    asking = await scene.world.register_client(scope=("openid", "orders", "email"))
+    for scope, expected in (("openid", {"sub", "email"}), ("orders", {"sub"})):
+        address = scene.address(asking, scope=scope, claims=json.dumps(CLAIMS_ASKED))
+        given = await scene.redeem(await scene.approved(await scene.signed_in(), address), asking)
+        assert (await told(scene.world, given["access_token"])).keys() == expected
+    # What the client loses, its tokens lose.
+    address = scene.address(asking, scope="openid", claims=json.dumps(CLAIMS_ASKED))
+    given = await scene.redeem(await scene.approved(await scene.signed_in(), address), asking)
+    changes = client.Attributes(scope=("openid", "orders"))
+    await scene.world.execute(scene.world.changing(asking.client_id, changes))
+    assert (await told(scene.world, given["access_token"])).keys() == {"sub"}
 
 
 async def test_what_is_not_known_is_left_out(scene: Scene) -> None:
