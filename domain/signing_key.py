@@ -22,9 +22,9 @@ ALGORITHMS: tuple[SigningAlgorithm, ...] = ("RS256", "ES256", "PS256", "EdDSA")
 TOKENS_LAST = 86_400
 """Seconds. Nothing that a key signs is good for longer, so a former key is published for as long."""
 
-RevocationReason = Literal["compromised"]
-Standing = Literal["introduced", "active", "superseded", "retired", "revoked"]
-PUBLISHED: frozenset[Standing] = frozenset(("introduced", "active", "superseded"))
+SigningKeyRevocationReason = Literal["compromised"]
+SigningKeyStanding = Literal["introduced", "active", "superseded", "retired", "revoked"]
+PUBLISHED: frozenset[SigningKeyStanding] = frozenset(("introduced", "active", "superseded"))
 
 # Facts ------------------------------------------------------------------------------------------------------------
 
@@ -68,7 +68,7 @@ class SigningKeyRevoked(Event, frozen=True, kw_only=True):
     in_doubt = True
 
     key_id: str
-    reason: RevocationReason
+    reason: SigningKeyRevocationReason
 
 
 EVENTS: tuple[type[Event], ...] = (SigningKeyIntroduced, SigningKeyActivated, SigningKeyRetired, SigningKeyRevoked)
@@ -84,7 +84,7 @@ class SigningKey(msgspec.Struct, frozen=True):
 
     algorithm: SigningAlgorithm
     jwk: dict[str, str]
-    standing: Standing = "introduced"
+    standing: SigningKeyStanding = "introduced"
     introduced_at: Moment = 0
     activates_at: Moment = 0
     activated_at: Moment | None = None
@@ -98,7 +98,7 @@ class State(msgspec.Struct, frozen=True):
     keys: dict[str, SigningKey] = {}
     active: dict[str, str] = {}
 
-    def in_standing(self, *standings: Standing) -> Iterator[str]:
+    def in_standing(self, *standings: SigningKeyStanding) -> Iterator[str]:
         """Ids of the keys with one of these standings."""
         return (key_id for key_id, key in self.keys.items() if key.standing in standings)
 
@@ -214,7 +214,7 @@ def _after_activation(state: State, event: SigningKeyActivated, now: Moment) -> 
     return State(state.keys | changed, state.active | {key.algorithm: event.key_id})
 
 
-def _ended(state: State, key_id: str, standing: Standing, now: Moment) -> State:
+def _ended(state: State, key_id: str, standing: SigningKeyStanding, now: Moment) -> State:
     key = state.keys.get(key_id)
     if key is None:
         return state

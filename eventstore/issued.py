@@ -196,8 +196,8 @@ _NAMING = ByDigest(
 
 
 class Judged(NamedTuple):
-    """A token with all that decides about it, and its person, if it has one, with their `roles`; `claims` are those that
-    the client asked for one by one (OpenID Connect Core §5.5), sealed."""
+    """A token with all that decides about it, and its person, if it has one, with their `roles`; `claims` are those
+    that the client asked for one by one (OpenID Connect Core §5.5), sealed."""
 
     issued: IssuanceRecord
     grant_type: str
