@@ -51,6 +51,7 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     resources: tuple[str, ...] | UnsetType = UNSET
     serves: tuple[str, ...] | UnsetType = UNSET
     id_token_signed_response_alg: SigningAlgorithm | UnsetType = UNSET
+    userinfo_signed_response_alg: SigningAlgorithm | None | UnsetType = UNSET
 
 
 class ClientRegistered(Event, frozen=True, kw_only=True):
@@ -80,6 +81,7 @@ class ClientRegistered(Event, frozen=True, kw_only=True):
     resources: tuple[str, ...] = ()
     serves: tuple[str, ...] = ()
     id_token_signed_response_alg: SigningAlgorithm = "RS256"  # noqa: S105 - an algorithm
+    userinfo_signed_response_alg: SigningAlgorithm | None = None
 
 
 class ClientUpdated(Event, frozen=True, kw_only=True):

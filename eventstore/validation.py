@@ -13,6 +13,7 @@ from domain import account, client, consent, grant, role
 from domain.event import Moment
 from domain.grants import validity
 from domain.rules import built_in_scope, standard_claims
+from domain.rules.client_metadata import SigningAlgorithm
 from domain.scope import still_allowed
 from eventstore import issued
 from eventstore.personal_data import PersonalData
@@ -36,8 +37,8 @@ class TokenTerms(msgspec.Struct, gc=False):
 
     `scope` is what was issued, less what the person's roles have lost since. `audience` is what an access token is for,
     empty where that is this server alone. `claims` are those that userinfo tells besides what the scope opens, and
-    `told_position` is where the person's names and claims changed last. `said` and `told` are room for what
-    introspection and userinfo say of all of them.
+    `told_position` is where the person's names and claims changed last; `signed` is how the client wants to be told.
+    `said` and `told` are room for what introspection and userinfo say of all of them.
     """
 
     kind: validity.TokenKind
@@ -50,6 +51,7 @@ class TokenTerms(msgspec.Struct, gc=False):
     streams: tuple[str, ...]
     claims: tuple[str, ...] = ()
     told_position: int = 0
+    signed: SigningAlgorithm | None = None
     said: bytes = b""
     told: bytes = b""
 
@@ -176,6 +178,7 @@ class Validation:
             tuple(streams),
             claims,
             told_position,
+            judged.client.userinfo_signed_response_alg,
         )
         return Known(
             bytes.fromhex(issued.sha256),

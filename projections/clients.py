@@ -39,6 +39,7 @@ TABLE = sa.Table(
     sa.Column("resources", sa.Text, nullable=False),
     sa.Column("serves", sa.Text, nullable=False),
     sa.Column("id_token_signed_response_alg", sa.Text, nullable=False, server_default="RS256"),
+    sa.Column("userinfo_signed_response_alg", sa.Text),
     sa.Column("owner", sa.Text),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("cutoff", sa.BigInteger, nullable=False),
@@ -95,6 +96,7 @@ class ClientRow(msgspec.Struct, frozen=True):
     resources: tuple[str, ...]
     serves: tuple[str, ...]
     id_token_signed_response_alg: client_metadata.SigningAlgorithm
+    userinfo_signed_response_alg: client_metadata.SigningAlgorithm | None
     owner: str | None
     state: ClientState
     created_at: Moment

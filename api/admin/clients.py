@@ -84,6 +84,7 @@ class NewClient(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     resources: Resources = []
     serves: Serves = []
     id_token_signed_response_alg: SigningAlgorithm = "RS256"  # noqa: S105 - an algorithm
+    userinfo_signed_response_alg: SigningAlgorithm | None = None
     owner: Owner | None = None
     secret_lifetime: SecretLifetime | None = None
 
@@ -98,6 +99,7 @@ class ClientChanges(DashboardChanges, forbid_unknown_fields=True, kw_only=True):
     tokens_per_minute: TokensPerMinute | None | UnsetType = UNSET
     serves: Serves | UnsetType = UNSET
     id_token_signed_response_alg: SigningAlgorithm | UnsetType = UNSET
+    userinfo_signed_response_alg: SigningAlgorithm | None | UnsetType = UNSET
     owner: Owner | None | UnsetType = UNSET
 
 

@@ -158,6 +158,7 @@ CLIENT_EXAMPLE: dict[str, Any] = {
     "resources": ["https://catalog.example"],
     "serves": [],
     "id_token_signed_response_alg": "RS256",
+    "userinfo_signed_response_alg": None,
     "owner": "prints@partner.example",
     "slug": None,
     "type": "confidential",
@@ -185,6 +186,7 @@ class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
     resources: tuple[str, ...]
     serves: tuple[str, ...]
     id_token_signed_response_alg: client_metadata.SigningAlgorithm
+    userinfo_signed_response_alg: client_metadata.SigningAlgorithm | None
     owner: str | None
     slug: str | None
     type: client_metadata.Type

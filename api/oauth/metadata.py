@@ -44,6 +44,7 @@ def document(issuer: str, scope_names: list[str]) -> dict[str, Any]:
         "grant_types_supported": list(GRANTS),
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": list(signing_key.ALGORITHMS),
+        "userinfo_signing_alg_values_supported": list(signing_key.ALGORITHMS),
         "acr_values_supported": list(session.ACRS),
         "display_values_supported": ["page"],
         "claim_types_supported": ["normal"],

@@ -6,22 +6,25 @@ from typing import Any
 import msgspec
 
 from api.http.bodies import FORM, encoding, read_body, read_form
-from api.http.errors import HTTPError, InsufficientScope, InvalidRequest, WrongMediaType
+from api.http.errors import HTTPError, InsufficientScope, InvalidRequest, TemporarilyUnavailable, WrongMediaType
+from api.http.load_shedding import away
 from api.http.request_context import Receive, Scope, fields, request_context
-from api.http.responses import JSON, Fields, RawResponse, fields_of
+from api.http.responses import JSON, Fields, RawResponse, fields_of, raw_response
 from api.oauth.bearer import actor_of, bearer_token, judge_token
 from api.oauth.client_authentication import endpoint
 from api.services import Services, origin
-from domain import account
+from domain import account, signing_key
 from domain.event import SECOND, Sealed
 from domain.rules import standard_claims
 from domain.rules.built_in_scope import OPENID
+from domain.rules.client_metadata import SigningAlgorithm
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.validation import Known, TokenTerms
 
 PATH = "/oauth/userinfo"
 METHODS = ("GET", "POST")
+JWT = "application/jwt"
 NO_STORE = {"cache-control": "no-store"}
 
 _encode = msgspec.json.Encoder().encode
@@ -35,7 +38,9 @@ async def _answer(services: Services, scope: Scope, receive: Receive) -> RawResp
         raise InsufficientScope(OPENID)
     _note(services, scope, known)
     body = terms.told or await _told(services.ledger, terms, terms.account_id)
-    return RawResponse(200, _fields(len(body)), body)
+    if terms.signed is None:
+        return RawResponse(200, _fields(len(body)), body)
+    return raw_response(200, await _signed(services, scope, terms, body, terms.signed), JWT, NO_STORE)
 
 
 async def _presented(services: Services, scope: Scope, receive: Receive) -> str | None:
@@ -81,6 +86,20 @@ def _note(services: Services, scope: Scope, known: Known) -> None:
 def _fields(length: int) -> Fields:
     """The header fields of every answer whose body is as long."""
     return fields_of(length, JSON, NO_STORE)
+
+
+async def _signed(
+    services: Services, scope: Scope, terms: TokenTerms, body: bytes, algorithm: SigningAlgorithm
+) -> bytes:
+    """The same as a signed token for the client (§5.3.2). It is signed each time: a key may be revoked meanwhile."""
+    keys: signing_key.State = await services.ledger.state(signing_key.STREAM)
+    key_id = keys.active.get(algorithm)
+    if key_id is None:
+        raise TemporarilyUnavailable("There is no key to sign with at present.")
+    key = await services.private_keys.ready(key_id)
+    claims = {"iss": services.settings.issuer, "aud": terms.client_id, **msgspec.json.decode(body)}
+    with away(scope):
+        return (await key.sign(claims)).encode()
 
 
 async def _told(ledger: Ledger, terms: TokenTerms, account_id: str) -> bytes:

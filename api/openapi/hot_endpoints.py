@@ -242,7 +242,7 @@ def described() -> tuple[HotEndpoint, ...]:
             description=OPENED,
             parameters=UserinfoParameters,
             answer=UserinfoAnswer,
-            told="The person.",
+            told="The person; for a client with `userinfo_signed_response_alg` as a signed token, `application/jwt`.",
             examples={"token": {"access_token": "(the token)"}},
             security=({"bearer": ()}, {}),
             methods=("GET", "POST"),

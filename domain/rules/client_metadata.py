@@ -28,5 +28,6 @@ class ClientMetadata(msgspec.Struct, frozen=True):
     resources: tuple[str, ...] = ()
     serves: tuple[str, ...] = ()
     id_token_signed_response_alg: SigningAlgorithm = "RS256"  # noqa: S105 - an algorithm
+    userinfo_signed_response_alg: SigningAlgorithm | None = None
     type: Type = "confidential"
     slug: str | None = None

@@ -50,6 +50,7 @@ def test_registered_client_is_found_with_all_its_metadata(log: Log) -> None:
         resources=("https://b.test", "urn:c"),
         serves=("https://a.test/api",),
         id_token_signed_response_alg="RS256",
+        userinfo_signed_response_alg=None,
         owner="event-1|owner|s1.ada@example.test",
         state="enabled",
         created_at=NOW,

@@ -24,6 +24,7 @@ MEMBERS = {
     "resources",
     "serves",
     "id_token_signed_response_alg",
+    "userinfo_signed_response_alg",
     "owner",
     "slug",
     "type",
@@ -44,6 +45,7 @@ SHOP = {
     "resources": ["https://catalog.example", "urn:example:prints"],
     "serves": ["https://shop.example/api"],
     "id_token_signed_response_alg": "ES256",
+    "userinfo_signed_response_alg": "EdDSA",
     "owner": "owner@shop.example",
 }
 

@@ -8,7 +8,8 @@ import pytest
 
 from commands import people
 from commands.permissions import operator
-from domain import client
+from domain import client, signing_key
+from security import jose
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import APPROVE, CONSENT, Scene
 from tests.scenarios.dashboards import make_dashboard
@@ -202,6 +203,26 @@ async def test_dashboards_learn_who_signed_in(world: World) -> None:
     access, _ = await dashboard.sign_in(person)
     found = await told(world, access)
     assert (found["sub"], found["preferred_username"]) == (person.account_id, person.username)
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+async def test_the_answer_is_signed_for_who_wants_it_so(scene: Scene, algorithm: str) -> None:
+    world = scene.world
+    shop = await world.register_client(scope=("openid", "profile"), userinfo_signed_response_alg=algorithm)
+    token = await token_of(scene, shop, "openid profile")
+    answer = await world.client.get(PATH, headers=bearing(token))
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/jwt")
+    assert answer.headers["cache-control"] == "no-store"
+    keys: signing_key.State = await world.services.ledger.state(signing_key.STREAM)
+    verified = jose.verify(answer.text, lambda key_id: keys.keys[key_id].jwk)
+    assert keys.keys[verified.key_id].algorithm == algorithm
+    ours = {"iss": world.settings.issuer, "aud": shop.client_id, "sub": scene.person.account_id}
+    assert verified.claims.items() >= ours.items()
+    assert verified.claims["preferred_username"] == scene.person.username
+    # From then on as JSON.
+    changes = client.Attributes(userinfo_signed_response_alg=None)
+    await world.execute(world.changing(shop.client_id, changes))
+    assert (await told(world, token))["sub"] == scene.person.account_id
 
 
 async def test_pages_of_the_client_may_read_the_answer(scene: Scene, shop: Client) -> None:
