@@ -112,7 +112,17 @@ def test_a_dashboard_is_made_by_the_request_that_stands_there(environment: dict[
 
 
 async def test_the_third_partys_program_gets_access(environment: dict[str, str], tmp_path: Path) -> None:
-    heading = "Connecting a third party"
+    printed = await carried_out("Connecting a third party", environment, tmp_path)
+    assert printed == "Access to profile catalog:read for 600 seconds\nAnd again for 600 seconds\n"
+
+
+async def test_a_program_signs_people_in(environment: dict[str, str], tmp_path: Path) -> None:
+    printed = await carried_out("Signing people in", environment, tmp_path)
+    assert printed == "Paul Baker signed in, and can be reached at paul@example.test\n"
+
+
+async def carried_out(heading: str, environment: dict[str, str], tmp_path: Path) -> str:
+    """What a section's program prints once the client is registered and the demo's person has allowed it."""
     _, answer = run(commands(heading), environment, tmp_path)
     registered = json.loads(answer)
     (program,) = [text for language, text in fenced(section(heading)) if language == "python"]
@@ -135,7 +145,7 @@ async def test_the_third_partys_program_gets_access(environment: dict[str, str],
             page = await browser.press(page, "/oauth/authorize/consent", ("decision", "approve"))
         printed, _ = process.communicate(f"{page.location}\n", PATIENCE)
     assert process.returncode == 0
-    assert printed == "Access to profile catalog:read for 600 seconds\nAnd again for 600 seconds\n"
+    return str(printed)
 
 
 def test_the_tour_looks_at_something() -> None:
