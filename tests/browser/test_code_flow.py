@@ -41,6 +41,18 @@ async def test_client_shows_the_token_answer_refreshes_and_revokes(demo: Demo, v
     assert "invalid_grant" in await visitor.text("#trouble")
 
 
+async def test_the_application_says_who_signed_in(demo: Demo, visit: Visit) -> None:
+    visitor = await visit()
+    await visitor.page.goto(demo.application)
+    await visitor.page.click("#sign-in")
+    await visitor.sign_in(demo.paul)
+    await visitor.decide("approve")
+    assert await visitor.text("#done") == "Signed in."
+    assert await visitor.text("h1") == "Hello, Paul Baker"
+    assert await visitor.text("#person-preferred_username") == "paul"
+    assert await visitor.text("#token-scope") == "openid profile"
+
+
 async def test_who_denies_gives_nothing_and_is_asked_again(demo: Demo, visit: Visit) -> None:
     visitor = await visit()
     await visitor.connect(demo.person())

@@ -13,14 +13,19 @@ from typing import Any
 import httpx
 import pytest
 
+from domain.rules import standard_claims
 from tests import plain_http
 from tests.cli.processes import Running, running
+from tests.scenarios.browser import Browser
 from tests.started import PATIENCE, end, free_port
 
 SERVICE_SCOPE = (
     "clients:read clients:write people:read people:write grants:read grants:write "
     "audit:read audit:personal leaks:read leaks:write keys:write introspect"
 )
+
+
+OF_PROFILE = ("sub", *standard_claims.OF_SCOPE["profile"])
 
 
 @pytest.fixture
@@ -107,6 +112,25 @@ def test_demo_starts_twice_with_the_same_secrets_and_exits_0(environment: dict[s
         assert email not in data
     assert f"{made['issuer']}/dashboards/client" in server.printed
     assert "demo.json" in server.printed
+
+
+async def test_the_third_party_signs_somebody_in_and_shows_who(environment: dict[str, str], tmp_path: Path) -> None:
+    with running("demo", environment=environment, directory=tmp_path):
+        made = read(environment)
+        assert third_party_answers(environment)
+        application = f"http://127.0.0.1:{environment['GRANTLOG_DEMO_PORT']}"
+        async with plain_http.caller(application) as there, plain_http.caller(made["issuer"]) as here:
+            asked = (await there.get("/sign-in")).headers["location"]
+            browser = Browser(here)
+            typed = {"username": made["person"]["username"], "password": made["person"]["password"]}
+            page = await browser.press(await browser.open(asked), "/oauth/authorize/sign-in", **typed)
+            page = await browser.press(page, "/oauth/authorize/consent", ("decision", "approve"))
+            assert (await there.get(page.location)).headers["location"] == "/"
+            shown = (await there.get("/")).text
+    assert "<h1>Hello, Paul Baker</h1>" in shown
+    for claim in OF_PROFILE:
+        assert f'id="person-{claim}"' in shown
+    assert 'id="person-email"' not in shown
 
 
 @contextmanager
