@@ -1,6 +1,6 @@
 """People: making them known, finding, changing, disabling and erasing them, and their passwords."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from litestar import Request, Response, delete, get, patch, post
@@ -33,6 +33,7 @@ from commands.permissions import CallerScope
 from domain import account
 from domain.event import Recorded
 from domain.rules import registration
+from domain.rules.standard_claims import Kept, Value
 from eventstore.database import Connection
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
@@ -43,6 +44,9 @@ from security.tokens import new_id
 PATH = "/admin/people"
 ONE = "/admin/people/{account_id:str}"
 TAGS = ["People"]
+
+CALLED: tuple[Kept, ...] = ("given_name", "family_name", "middle_name", "nickname", "preferred_username")
+"""Claims that make a poor password, as names do."""
 
 
 @post(
@@ -64,11 +68,11 @@ async def register_person(
 ) -> Response[PersonBody]:
     """Without `roles` they get their realm's default ones. Nobody can give a role that allows an administrative scope
     which they lack."""
-    encoded = None
+    encoded, claims = None, person_claims.made(data)
     if data.password is not None:
         _check_length(request, data.password)
         with away(request.scope):
-            encoded = await _hashed(request, data.password, (data.username, data.email, data.name))
+            encoded = await _hashed(request, data.password, (data.username, data.email, data.name, *_called(claims)))
     account_id = new_id()
     person = commands.PersonRegistration(
         realm=data.realm,
@@ -77,7 +81,7 @@ async def register_person(
         name=data.name,
         password_hash=encoded,
         roles=None if data.roles is None else tuple(data.roles),
-        claims=person_claims.made(data),
+        claims=claims,
     )
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[PersonBody]:
@@ -193,7 +197,8 @@ async def set_password(
         verified = None
         if own:
             verified = await _verify_own(request, person.realm, names, data.current_password, who.origin)
-        encoded = await _hashed(request, data.password, names)
+        called = [await ledger.unseal(person.claims.get(name)) for name in CALLED]
+        encoded = await _hashed(request, data.password, [*names, *called])
     command = commands.set_password(
         account_id, encoded, by=None if own else by, verified=verified, except_grant=who.grant_id if own else None
     )
@@ -233,6 +238,11 @@ def _check_length(request: Request[Any, Any, Any], password: str) -> None:
     """Raises InvalidRequest, which never repeats the password."""
     if problem := commands.password_problem(password, services_of(request).settings.password_minimum):
         raise InvalidRequest.field("password", problem)
+
+
+def _called(claims: Mapping[Kept, Value]) -> Iterator[str]:
+    """What somebody is called besides the names that they sign in with."""
+    return (value for name in CALLED if isinstance(value := claims.get(name), str))
 
 
 async def _hashed(request: Request[Any, Any, Any], password: str, names: Sequence[str | None]) -> str:

@@ -133,6 +133,13 @@ async def test_what_cannot_stand_is_refused(
     assert await world.head() == before
 
 
+async def test_a_password_of_what_somebody_is_called_is_refused(admin: httpx.AsyncClient) -> None:
+    body = PAUL | {"username": "eva", "email": None, "nickname": "Quetzalcoatlus", "password": "Quetzalcoatlus"}
+    problem(await admin.post("/admin/people", json=body), 400, field="password")
+    person = await made(admin, nickname="Quetzalcoatlus")
+    problem(await admin.post(f"/admin/people/{person['id']}/password", json={"password": "quetzalcoatlus1"}), 400)
+
+
 async def test_the_log_shows_them_to_who_may_see_and_erasure_ends_them(world: World, admin: httpx.AsyncClient) -> None:
     person = await made(admin)
     reader = await administering(world, "audit:read")
