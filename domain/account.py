@@ -16,7 +16,7 @@ from domain.cut_off import AccountTokensEnded
 from domain.decision import Conflict, NotFound, Outcome, accept, counted, malformed, refuse
 from domain.event import Event, Moment, Recorded, Sealed, sealed
 from domain.rules import people, registration, standard_claims
-from domain.rules.standard_claims import KEPT, Kept, Value, text_of
+from domain.rules.standard_claims import KEPT, ClaimTexts, Kept, Value, text_of
 
 # How a person proves who they are: the password's facts and the failures to give it.
 
@@ -141,28 +141,7 @@ def stream(account_id: str) -> str:
 # Facts ------------------------------------------------------------------------------------------------------------
 
 
-class AccountClaims(Event, frozen=True, kw_only=True):
-    """Claims of a person, as far as they are told (OpenID Connect Core §5.1). Each is one text."""
-
-    given_name: str | None = None
-    family_name: str | None = None
-    middle_name: str | None = None
-    nickname: str | None = None
-    preferred_username: str | None = None
-    profile: str | None = None
-    picture: str | None = None
-    website: str | None = None
-    gender: str | None = None
-    birthdate: str | None = None
-    zoneinfo: str | None = None
-    locale: str | None = None
-    phone_number: str | None = None
-    address: str | None = None
-    email_verified: str | None = None
-    phone_number_verified: str | None = None
-
-
-class AccountRegistered(AccountClaims, frozen=True, kw_only=True):
+class AccountRegistered(ClaimTexts, frozen=True, kw_only=True):
     """A person came to be known in a realm. `address` is JSON; what is verified or not is `true` or `false`."""
 
     type = "account.registered"
@@ -177,7 +156,7 @@ class AccountRegistered(AccountClaims, frozen=True, kw_only=True):
     roles: tuple[str, ...] = ()
 
 
-class ProfileChanged(AccountClaims, frozen=True, kw_only=True):
+class ProfileChanged(ClaimTexts, frozen=True, kw_only=True):
     """New names and claims, or those `removed`. The old ones stand in earlier events, and are not repeated.
 
     `address` is JSON; what is verified or not is `true` or `false`.

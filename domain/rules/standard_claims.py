@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from domain.decision import Outcome, malformed
+from domain.event import Event
 from domain.rules import built_in_scope, people
 
 Text = Literal[
@@ -102,6 +103,27 @@ _LOCALE = re.compile(
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,2}")
 _PHONE = re.compile(r"\+?[0-9(][0-9 ()./-]*[0-9](?:;ext=[0-9]{1,15})?")
 _URL = re.compile(r"https?://[!#-;=?-\[\]_a-z~]+", re.IGNORECASE)
+
+
+class ClaimTexts(Event, frozen=True, kw_only=True):
+    """Claims of a person, as far as they are told (OpenID Connect Core §5.1). Each is one text."""
+
+    given_name: str | None = None
+    family_name: str | None = None
+    middle_name: str | None = None
+    nickname: str | None = None
+    preferred_username: str | None = None
+    profile: str | None = None
+    picture: str | None = None
+    website: str | None = None
+    gender: str | None = None
+    birthdate: str | None = None
+    zoneinfo: str | None = None
+    locale: str | None = None
+    phone_number: str | None = None
+    address: str | None = None
+    email_verified: str | None = None
+    phone_number_verified: str | None = None
 
 
 def scope_of(claim: str) -> str:
