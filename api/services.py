@@ -16,9 +16,10 @@ from api.throttling.tallies import Tallies
 from api.throttling.throttle import Throttle
 from api.throttling.windowed_counter import SecretUses, TokenUses
 from commands import log_keys, servers
-from domain import mac_key, server
+from domain import server
 from domain.event import ANONYMOUS, Actor
 from domain.grants.grant_type import Lifetimes
+from domain.keys import mac_key
 from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.may_write import key_problem, put_proof

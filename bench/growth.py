@@ -20,8 +20,8 @@ from api.environment import load
 from bench import bulk, parties
 from bench.lives import Happening, Lives
 from cli.command_services import open_keys
-from domain import log_key
 from domain.event import SECOND, Actor, Moment, Recorded
+from domain.keys import log_key
 from eventstore import search
 from eventstore.appending.rows import Rows
 from eventstore.database.engines import migrating

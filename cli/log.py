@@ -30,9 +30,10 @@ from cli.event_text import line, page
 from cli.terminal import REFUSED, USAGE, Bar, Failure, as_json, print_one, refused, unavailable
 from commands import log_keys, servers
 from commands.log_keys import begin_mac_key
-from domain import log_key, server
+from domain import server
 from domain.events import EVENTS
-from domain.log_key import STREAM, LogKeyIntroduced
+from domain.keys import log_key
+from domain.keys.log_key import STREAM, LogKeyIntroduced
 from domain.server import MISFITS_MAXIMUM
 from eventstore.database import Connection
 from eventstore.database.engines import snapshot

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from commands.people import session_is_live
-from domain import account, client, consent, grant, role, scope, server, session, signing_key
+from domain import account, client, consent, grant, role, scope, server, session
 from domain.decision import AccessDenied, InvalidGrant, Outcome, Reason, Refusal, Unavailable
 from domain.event import Moment
 from domain.grants import authorization_code
 from domain.grants.grant_type import Credential, GrantType, Lifetimes, Minted, Parties, Subject, TokenRequest, admitted
+from domain.keys import signing_key
 from domain.rules.built_in_scope import BUILT_IN
 from eventstore.command import Command
 from eventstore.issued import judge

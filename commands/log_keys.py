@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 
 from commands.servers import accept_divergence
-from domain import log, log_key, mac_key
+from domain import log
 from domain.decision import Conflict, Outcome, Refusal
 from domain.event import Moment, Recorded
+from domain.keys import log_key, mac_key
 from eventstore import mapper
 from eventstore.command import Command
 from eventstore.database import Connection

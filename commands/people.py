@@ -15,7 +15,7 @@ from domain.decision import AccessDenied, NotFound, Outcome, Refusal
 from domain.rules import people as rules
 from domain.rules import standard_claims
 from domain.rules.registration import REALMS
-from domain.rules.standard_claims import Kept, Value
+from domain.rules.standard_claims import ClaimValue, KeptClaim
 from eventstore import present
 from eventstore.command import Command
 from eventstore.ledger import Ledger
@@ -37,7 +37,7 @@ class PersonRegistration(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     password_hash: str | None = None
     roles: tuple[str, ...] | None = None
-    claims: Mapping[Kept, Value] = {}
+    claims: Mapping[KeptClaim, ClaimValue] = {}
 
     def __repr__(self) -> str:
         return "NewPerson"
@@ -51,7 +51,7 @@ class PersonNames(msgspec.Struct, frozen=True, kw_only=True):
     username: str | None | UnsetType = UNSET
     email: str | None | UnsetType = UNSET
     name: str | None | UnsetType = UNSET
-    claims: Mapping[Kept, str | bool | Mapping[str, str | None] | None] = {}
+    claims: Mapping[KeptClaim, str | bool | Mapping[str, str | None] | None] = {}
 
 
 def register(
@@ -122,10 +122,10 @@ def change_names(
 
 def _changed_claims(
     view: View, privacy: PersonalData, state: account.State, names: PersonNames
-) -> tuple[dict[Kept, Value], list[Kept]]:
+) -> tuple[dict[KeptClaim, ClaimValue], list[KeptClaim]]:
     """The claims that differ from what is known, and those that are taken away."""
-    changed: dict[Kept, Value] = {}
-    taken_away: list[Kept] = []
+    changed: dict[KeptClaim, ClaimValue] = {}
+    taken_away: list[KeptClaim] = []
     for field, value in names.claims.items():
         known = privacy.open(view.connection, state.claims.get(field))
         if isinstance(value, Mapping):

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
-from domain import signing_key
 from domain.decision import Outcome
 from domain.event import Recorded
+from domain.keys import signing_key
+from domain.keys.signing_key import NewKey, State
 from domain.rules.client_metadata import SigningAlgorithm
-from domain.signing_key import NewKey, State
 from eventstore.command import Command
 from eventstore.database import Connection
 from eventstore.execution import Origin

@@ -16,7 +16,7 @@ from domain.cut_off import AccountTokensEnded
 from domain.decision import Conflict, NotFound, Outcome, accept, counted, malformed, refuse
 from domain.event import Event, Moment, Recorded, Sealed, sealed
 from domain.rules import people, registration, standard_claims
-from domain.rules.standard_claims import KEPT, ClaimTexts, Kept, Value, text_of
+from domain.rules.standard_claims import KEPT, ClaimTexts, ClaimValue, KeptClaim, text_of
 
 # How a person proves who they are: the password's facts and the failures to give it.
 
@@ -130,7 +130,7 @@ def hash_problem(password_hash: str | None) -> Outcome | None:
     return malformed("password", "cannot be kept")
 
 
-Personal = Literal["username", "email", "name", Kept]
+Personal = Literal["username", "email", "name", KeptClaim]
 
 
 def stream(account_id: str) -> str:
@@ -259,7 +259,7 @@ def register(
     caller_scope: frozenset[str],
     username_taken: bool,
     email_taken: bool,
-    claims: Mapping[Kept, Value] = {},
+    claims: Mapping[KeptClaim, ClaimValue] = {},
     time_zones: Collection[str] = (),
 ) -> Outcome:
     """Makes a person known. `roles` are given or the realm's defaults; `role_scopes` tells those of them that exist.
@@ -302,7 +302,7 @@ def change_profile(
     email_taken: bool = False,
     role_scopes: Mapping[str, tuple[str, ...]],
     caller_scope: frozenset[str] | None,
-    claims: Mapping[Kept, Value] = {},
+    claims: Mapping[KeptClaim, ClaimValue] = {},
     time_zones: Collection[str] = (),
 ) -> Outcome:
     """Changes the names and claims that are given and takes away those `removed`. Of another address or telephone
@@ -336,7 +336,9 @@ def change_profile(
     return accept(ProfileChanged(username=username, email=email, name=name, **texts, removed=gone))
 
 
-def _unverified(email: str | None, claims: Mapping[Kept, Value], removed: Collection[Personal]) -> Iterator[Personal]:
+def _unverified(
+    email: str | None, claims: Mapping[KeptClaim, ClaimValue], removed: Collection[Personal]
+) -> Iterator[Personal]:
     if (email is not None or "email" in removed) and not {"email_verified"} & {*claims, *removed}:
         yield "email_verified"
     if {"phone_number"} & {*claims, *removed} and not {"phone_number_verified"} & {*claims, *removed}:

@@ -12,18 +12,16 @@ from domain import (
     hold,
     incident,
     log,
-    log_key,
-    mac_key,
     origin_month,
     realm,
     role,
     scope,
     server,
     session,
-    signing_key,
     usage,
 )
 from domain.event import Event
+from domain.keys import log_key, mac_key, signing_key
 
 AGGREGATES: dict[str, ModuleType] = {
     "client": client,

@@ -26,9 +26,9 @@ import msgspec
 from eventsourcing.persistence import Mapper, StoredEvent
 from sqlalchemy import Connection, Engine
 
-from domain import mac_key
 from domain.event import Actor, Recorded
 from domain.events import EVENTS
+from domain.keys import mac_key
 from eventstore.unavailable import Forged
 from security.clock import Moment, format_rfc3339, parse_rfc3339
 from security.keyring import KEY_BYTES, MasterKeyError, WrapBroken

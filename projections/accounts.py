@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from domain import account, cut_off
 from domain.event import Event, Moment, Recorded
-from domain.rules.standard_claims import KEPT, Kept
+from domain.rules.standard_claims import KEPT, KeptClaim
 from projections import tables
 from projections.tables import RowPage, Write, cut, metadata
 
@@ -88,7 +88,7 @@ class AccountRow(msgspec.Struct, frozen=True):
     username: str | None
     email: str | None
     name: str | None
-    claims: Mapping[Kept, str]
+    claims: Mapping[KeptClaim, str]
     roles: tuple[str, ...]
     state: AccountState
     created_at: Moment

@@ -33,7 +33,7 @@ from commands.permissions import CallerScope
 from domain import account
 from domain.event import Recorded
 from domain.rules import registration
-from domain.rules.standard_claims import Kept, Value
+from domain.rules.standard_claims import ClaimValue, KeptClaim
 from eventstore.database import Connection
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
@@ -45,7 +45,7 @@ PATH = "/admin/people"
 ONE = "/admin/people/{account_id:str}"
 TAGS = ["People"]
 
-CALLED: tuple[Kept, ...] = ("given_name", "family_name", "middle_name", "nickname", "preferred_username")
+CALLED: tuple[KeptClaim, ...] = ("given_name", "family_name", "middle_name", "nickname", "preferred_username")
 """Claims that make a poor password, as names do."""
 
 
@@ -240,7 +240,7 @@ def _check_length(request: Request[Any, Any, Any], password: str) -> None:
         raise InvalidRequest.field("password", problem)
 
 
-def _called(claims: Mapping[Kept, Value]) -> Iterator[str]:
+def _called(claims: Mapping[KeptClaim, ClaimValue]) -> Iterator[str]:
     """What somebody is called besides the names that they sign in with."""
     return (value for name in CALLED if isinstance(value := claims.get(name), str))
 

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from domain.rules import standard_claims
-from domain.rules.standard_claims import FLAGS, KEPT, MAXIMUM, Kept, Value
+from domain.rules.standard_claims import FLAGS, KEPT, MAXIMUM, ClaimValue, KeptClaim
 
 CLAIMS_EXAMPLE: dict[str, Any] = {
     "given_name": "Paul",
@@ -86,7 +86,7 @@ class ClaimsGiven(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     phone_number_verified: bool | None | UnsetType = UNSET
 
 
-def given(body: ClaimsGiven) -> dict[Kept, Any]:
+def given(body: ClaimsGiven) -> dict[KeptClaim, Any]:
     """What a body names, None for what is to be taken away."""
     named = {name: value for name in KEPT if (value := getattr(body, name)) is not UNSET}
     if isinstance(address := named.get("address"), AddressChanges):
@@ -95,7 +95,7 @@ def given(body: ClaimsGiven) -> dict[Kept, Any]:
     return named
 
 
-def made(body: ClaimsGiven) -> dict[Kept, Value]:
+def made(body: ClaimsGiven) -> dict[KeptClaim, ClaimValue]:
     """What a body names of somebody new, of whom there is nothing to take away."""
     named = given(body)
     if (address := named.get("address")) is not None:
@@ -103,7 +103,7 @@ def made(body: ClaimsGiven) -> dict[Kept, Value]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def told(kept: Mapping[Kept, Any], opened: Callable[[Any], str | None]) -> dict[str, Any]:
+def told(kept: Mapping[KeptClaim, Any], opened: Callable[[Any], str | None]) -> dict[str, Any]:
     """The members of the answer about a person, of claims as they are kept. What nobody has verified is not."""
     texts = {name: None if name not in kept else opened(kept[name]) for name in KEPT}
     values: dict[str, Any] = {

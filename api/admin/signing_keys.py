@@ -14,8 +14,8 @@ from api.http.parameters import Page
 from api.oauth.bearer import needing
 from api.services import Injected
 from commands import signing_keys as commands
-from domain import signing_key
 from domain.event import Recorded
+from domain.keys import signing_key
 from domain.rules.client_metadata import SigningAlgorithm
 from eventstore.ledger import Ledger
 from eventstore.view import View

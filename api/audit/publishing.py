@@ -12,7 +12,7 @@ from api.http.errors import HTTPError, Missing, TemporarilyUnavailable
 from api.oauth.bearer import bearer_token, judge, needing
 from api.services import Injected, services_of
 from api.throttling.admission import admit
-from domain import log_key
+from domain.keys import log_key
 from eventstore.ledger import Ledger
 from eventstore.transparency import merkle, published
 from eventstore.transparency.published import read_authentic_leaves

@@ -18,7 +18,7 @@ from domain import client
 from domain.client import Registration
 from domain.rules import origin as origins
 from domain.rules.built_in_scope import OFFLINE_ACCESS, OPENID
-from domain.rules.standard_claims import Kept, Value
+from domain.rules.standard_claims import ClaimValue, KeptClaim
 from eventstore import present as dashboards
 from eventstore.database import Connection
 from eventstore.execution import Origin, Step
@@ -38,7 +38,7 @@ THIRD_PARTY_NAME = "Paperboat"
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
-CLAIMS: dict[str, dict[Kept, Value]] = {
+CLAIMS: dict[str, dict[KeptClaim, ClaimValue]] = {
     "ada": {
         "given_name": "Ada",
         "family_name": "Byron",

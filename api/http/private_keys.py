@@ -2,7 +2,7 @@
 
 from api.http.errors import TemporarilyUnavailable
 from commands.signing_keys import private_half
-from domain import signing_key
+from domain.keys import signing_key
 from eventstore.ledger import Ledger
 from security.jose import PrivateKey
 

@@ -8,7 +8,7 @@ from api.http.load_shedding import away
 from api.http.request_context import Scope
 from api.services import Services
 from domain.event import SECOND, Moment
-from domain.id_token import IdToken
+from domain.grants.id_token import IdToken
 from security.jose import ON_THE_LOOP
 from security.tokens import Secret
 

@@ -8,8 +8,9 @@ from api.config.settings import Settings
 from api.http.cors import CLIENT_HEADERS, EVERYBODY, PREFLIGHT_AGE
 from api.services import Injected, services_of
 from api.throttling.admission import admit
-from domain import id_token, session, signing_key
-from domain.grants import GRANTS, authorization_code
+from domain import session
+from domain.grants import GRANTS, authorization_code, id_token
+from domain.keys import signing_key
 from domain.rules import pkce, standard_claims
 from eventstore import present
 from eventstore.ledger import Ledger

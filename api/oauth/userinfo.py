@@ -13,8 +13,9 @@ from api.http.responses import JSON, Fields, RawResponse, fields_of, raw_respons
 from api.oauth.bearer import actor_of, bearer_token, judge_token
 from api.oauth.client_authentication import endpoint
 from api.services import Services, origin
-from domain import account, signing_key
+from domain import account
 from domain.event import SECOND, Sealed
+from domain.keys import signing_key
 from domain.rules import standard_claims
 from domain.rules.built_in_scope import OPENID
 from domain.rules.client_metadata import SigningAlgorithm

@@ -10,9 +10,10 @@ import msgspec
 from api.http import bodies, errors
 from api.http.errors import HTTPError
 from api.oauth.person_authentication import LONGEST_NAME
-from domain import session, signing_key
+from domain import session
 from domain.event import SECOND, Moment
 from domain.grants.authorization_code import RESPONSE_MODES
+from domain.keys import signing_key
 from security import jose
 
 PROMPTS = ("none", "login", "consent", "select_account")

@@ -24,9 +24,10 @@ from api.pages import authentication_request
 from api.pages.authentication_request import AuthenticationRequest
 from api.services import Services
 from commands.grants import ASKED_AT_MOST
-from domain import client, signing_key
+from domain import client
 from domain import scope as scopes
 from domain.grants import GRANTS, authorization_code
+from domain.keys import signing_key
 from domain.rules import audience, pkce, redirect_uri
 from eventstore.present import existing_scopes
 from security.tokens import Secret

@@ -12,7 +12,8 @@ import structlog
 from api.config.settings import Settings, log_origin
 from commands import log_keys
 from commands.servers import note_divergence
-from domain import log_key, server
+from domain import server
+from domain.keys import log_key
 from eventstore.database import Connection
 from eventstore.database.engines import is_sqlite
 from eventstore.execution import Origin

@@ -28,7 +28,7 @@ from domain.grants.grant_type import (
     first_tokens,
     refuse_code,
 )
-from domain.id_token import due
+from domain.grants.id_token import due
 from domain.rules import audience, built_in_scope, pkce, redirect_uri
 from domain.session import Authentication
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from domain import consent, signing_key
+from domain import consent
 from domain import scope as scope_rule
 from domain.account import State as Account
 from domain.client import State as Client
@@ -18,7 +18,8 @@ from domain.event import Event, Moment
 from domain.grant import REFUSALS_RECORDED, Code, CodeRefused, RefreshRefused, TokensIssued
 from domain.grant import State as Grant
 from domain.grants import validity
-from domain.id_token import IdToken
+from domain.grants.id_token import IdToken
+from domain.keys import signing_key
 from domain.role import State as Role
 from domain.rules import audience as audience_rule
 from domain.rules.registration import Registrable

@@ -18,7 +18,7 @@ from domain.grants.grant_type import (
     first_only,
     refuse_refresh,
 )
-from domain.id_token import IdToken, due
+from domain.grants.id_token import IdToken, due
 from domain.rules import audience
 from domain.succession import Refresh
 

@@ -32,14 +32,14 @@ Text = Literal[
     "phone_number",
 ]
 Flag = Literal["email_verified", "phone_number_verified"]
-Kept = Literal[Text, "address", Flag]
+KeptClaim = Literal[Text, "address", Flag]
 """What is kept of a person as a claim. `name`, `email` and `username` are theirs anyway; `updated_at` follows."""
 
-Value = str | bool | Mapping[str, str]
+ClaimValue = str | bool | Mapping[str, str]
 
 TEXTS: tuple[Text, ...] = get_args(Text)
 FLAGS: tuple[Flag, ...] = get_args(Flag)
-KEPT: tuple[Kept, ...] = (*TEXTS, "address", *FLAGS)
+KEPT: tuple[KeptClaim, ...] = (*TEXTS, "address", *FLAGS)
 
 ADDRESS = ("formatted", "street_address", "locality", "region", "postal_code", "country")
 """The members of `address` (§5.1.1)."""
@@ -143,7 +143,7 @@ def beyond(claims: Iterable[str], scope: Container[str], *, within: Container[st
     return tuple(name for name, opened_by in opening if opened_by in within and opened_by not in scope)
 
 
-def malformed_claim(given: Mapping[Kept, Value], time_zones: Collection[str]) -> Outcome | None:
+def malformed_claim(given: Mapping[KeptClaim, ClaimValue], time_zones: Collection[str]) -> Outcome | None:
     """Refuses claims of which one cannot stand. `time_zones` are the names there are; none where that is not known."""
     for name, value in given.items():
         if isinstance(value, Mapping):
@@ -155,7 +155,7 @@ def malformed_claim(given: Mapping[Kept, Value], time_zones: Collection[str]) ->
     return None
 
 
-def text_of(value: Value) -> str:
+def text_of(value: ClaimValue) -> str:
     """A claim as it stands in an event, before it is sealed."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -164,7 +164,7 @@ def text_of(value: Value) -> str:
     return msgspec.json.encode({name: value[name] for name in ADDRESS if name in value}).decode()
 
 
-def value_of(name: str, text: str) -> Value:
+def value_of(name: str, text: str) -> ClaimValue:
     """The claim that stands in an event as this text."""
     if name in FLAGS:
         return text == "true"
@@ -177,7 +177,7 @@ def merged(former: Mapping[str, str], changes: Mapping[str, str | None]) -> dict
     return {name: text for name in ADDRESS if (text := after.get(name)) is not None}
 
 
-def _problem(name: Kept, text: str, time_zones: Collection[str]) -> str | None:
+def _problem(name: KeptClaim, text: str, time_zones: Collection[str]) -> str | None:
     if problem := people.text_problem(text, MAXIMUM[name]):
         return problem
     match name:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from domain.signing_key import ALGORITHMS
+from domain.keys.signing_key import ALGORITHMS
 from tests.clients.conftest import CALLBACK, SCOPE, Stage
 from tests.scenarios.world import Client, World
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from domain import log_key as log_key_page
 from domain.decision import Conflict, InvalidRequest, NotFound
-from domain.log_key import LogKeyActivated, LogKeyIntroduced, LogKeyRetired, LogKeyRevoked, LogKeySucceeded
+from domain.keys import log_key as log_key_page
+from domain.keys.log_key import LogKeyActivated, LogKeyIntroduced, LogKeyRetired, LogKeyRevoked, LogKeySucceeded
 from tests.domain.history import NOW, given, loosely
 
 log_key = loosely(log_key_page)

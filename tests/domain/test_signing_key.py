@@ -1,9 +1,9 @@
 """The keys that sign tokens: published before they sign, and for as long as anything that they signed is good."""
 
-from domain import signing_key as signing_key_page
 from domain.decision import Conflict, NotFound
 from domain.event import SECOND
-from domain.signing_key import (
+from domain.keys import signing_key as signing_key_page
+from domain.keys.signing_key import (
     ALGORITHMS,
     TOKENS_LAST,
     NewKey,

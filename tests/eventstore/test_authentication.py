@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import Engine, insert, select, text, update
 
 from commands.log_keys import begin_mac_key, settle_mac_key
-from domain import mac_key
 from domain.client import ClientDisabled
 from domain.client_secret import find as find_version
 from domain.event import Actor, Recorded
+from domain.keys import mac_key
 from eventstore import mapper, search, time_travel
 from eventstore.appending.rows import Replay
 from eventstore.database.engines import migrating

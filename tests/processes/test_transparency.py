@@ -6,7 +6,7 @@ from contextlib import closing
 from sqlalchemy import select
 
 from commands import log_keys
-from domain import log_key
+from domain.keys import log_key
 from eventstore.stored import CHECKPOINTS
 from eventstore.transparency import keeper
 from tests import plain_http

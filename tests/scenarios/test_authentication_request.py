@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from commands import signing_keys
-from domain import signing_key
-from domain.signing_key import TOKENS_LAST
+from domain.keys import signing_key
+from domain.keys.signing_key import TOKENS_LAST
 from tests.scenarios.asking import APPROVE, AUTHORIZE, CONSENT, SIGN_IN, STATE, VERIFIER, error_of
 from tests.scenarios.browser import Browser, Form, Page
 from tests.scenarios.openid import NONCE, OpenId, set_openid

@@ -9,7 +9,8 @@ import pytest
 
 from api.server.transparency import NotContinued
 from commands import log_keys
-from domain import log_key, server
+from domain import server
+from domain.keys import log_key
 from eventstore.ledger import Ledger
 from eventstore.transparency.kept import Kept
 from eventstore.transparency.note import parse_checkpoint

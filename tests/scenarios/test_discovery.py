@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from domain.grants import authorization_code
-from domain.id_token import CLAIMS
+from domain.grants.id_token import CLAIMS
 from tests.scenarios.administration import ok
 from tests.scenarios.asking import error_of
 from tests.scenarios.endpoints import paths

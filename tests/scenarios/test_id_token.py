@@ -6,8 +6,8 @@ from hashlib import sha512
 import pytest
 
 from domain import session
-from domain.id_token import CLAIMS
-from domain.signing_key import ALGORITHMS
+from domain.grants.id_token import CLAIMS
+from domain.keys.signing_key import ALGORITHMS
 from tests.scenarios.openid import NONCE, OpenId, half, set_openid
 from tests.scenarios.world import World
 

@@ -3,7 +3,7 @@
 import pytest
 
 from commands import signing_keys
-from domain.signing_key import ALGORITHMS, TOKENS_LAST
+from domain.keys.signing_key import ALGORITHMS, TOKENS_LAST
 from security.jose import PrivateKey
 from security.keyring import Keyring
 from tests.scenarios.administration import ok

@@ -7,7 +7,8 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from domain import log_key, server
+from domain import server
+from domain.keys import log_key
 from eventstore.transparency import published
 from tests.any_command import any_command
 from tests.processes.hostile import unprotected

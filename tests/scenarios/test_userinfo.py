@@ -8,7 +8,8 @@ import pytest
 
 from commands import people
 from commands.permissions import operator
-from domain import client, signing_key
+from domain import client
+from domain.keys import signing_key
 from security import jose
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import APPROVE, CONSENT, Scene

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc import jws
 from joserfc.jwk import RSAKey
 
-from domain.signing_key import ALGORITHMS
+from domain.keys.signing_key import ALGORITHMS
 from security.jose import LONGEST_TOKEN, BadToken, PrivateKey, make_key, verify
 
 CLAIMS = {"sub": "paul", "aud": "shop"}

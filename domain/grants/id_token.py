@@ -5,11 +5,12 @@ It tells who signed in, when and how, and nothing else about them: whatever more
 
 import msgspec
 
-from domain import session, signing_key
+from domain import session
 from domain.account import State as Account
 from domain.client import State as Client
 from domain.decision import Refusal, Unavailable
 from domain.grant import State as Grant
+from domain.keys import signing_key
 from domain.rules.built_in_scope import OPENID
 from domain.session import Authentication
 
