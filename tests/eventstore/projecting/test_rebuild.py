@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, Row, inspect, select, text, update
 
+from commands import people
+from commands.permissions import operator
 from eventstore.appending import rows
 from eventstore.database.engines import migrating
 from eventstore.projecting.rebuild import Comparison, Rebuild, outdated
@@ -20,9 +22,18 @@ from tests.scenarios.world import World, open_world
 
 
 async def lively(world: World) -> None:
-    """Something of everything: people, clients, rotated and refused secrets, tokens alive, revoked and long expired."""
+    """Something of everything: people and claims that change, clients, rotated and refused secrets, tokens alive,
+    revoked and long expired."""
     await world.define_role("platform", "viewer", "orders", default=True)
-    await world.register_person("paul")
+    paul, privacy = await world.register_person("paul"), world.services.ledger.privacy
+    for names in (
+        people.PersonNames(claims={"given_name": "Paul", "address": {"country": "IE"}, "email_verified": True}),
+        people.PersonNames(email="p@example.test", claims={"given_name": None, "locale": "en-IE"}),
+    ):
+        world.clock.advance(1)
+        await world.execute(people.change_names(paul.account_id, names, privacy=privacy, by=operator))
+    world.clock.advance(1)
+    await world.execute(people.disable(paul.account_id))
     shop = await world.register_client(grant_types=("client_credentials",), scope=("orders",))
     raw = []
     for turn in range(30):
