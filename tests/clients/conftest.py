@@ -53,7 +53,7 @@ def database_url(sqlite_url: str) -> str:
 
 @pytest.fixture
 async def stage(world: World, start: Start) -> Stage:  # noqa: F811 - fixtures of another folder
-    await world.define_role("platform", "member", *SCOPE, default=True)
+    await world.define_role("platform", "customer", *SCOPE, default=True)
     person = await world.register_person("paula")
     client = await world.register_client(
         grant_types=GRANTS, redirect_uris=(CALLBACK,), scope=SCOPE, resources=RESOURCES
