@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Table, delete, insert, select, update
 
 from api.leaks import address_target
+from domain.rules.standard_claims import KEPT
 from projections import PROJECTIONS, grants, incidents, sessions, tokens
 from security.keyring import Keyring
 from security.tokens import Kind, new_id
@@ -52,7 +53,7 @@ scope, somebody can be hidden so that it may be retired; nobody can be invented.
 DECIDES_NOTHING: dict[str, frozenset[str]] = {
     "accounts": frozenset(
         {
-            *("username", "email", "name", "cutoff", "password_cutoff", "password_except", "windows"),
+            *("username", "email", "name", *KEPT, "cutoff", "password_cutoff", "password_except", "windows"),
             *("created_at", "updated_at"),
         }
     ),
@@ -70,6 +71,7 @@ DECIDES_NOTHING: dict[str, frozenset[str]] = {
             ),
             *("require_pkce", "access_token_lifetime", "refresh_token_lifetime", "tokens_per_minute"),
             *("owner", "cutoff", "windows", "resources", "serves"),
+            *("id_token_signed_response_alg", "userinfo_signed_response_alg"),
             *("created_at", "updated_at"),
         }
     ),
