@@ -28,8 +28,7 @@ class AuthenticationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a request says of how, when and as whom the person is to sign in, and how its answer is to come.
 
     `subjects` are the ids of whom it is to be about: by the hint, by the claims; two of them are nobody. `claims` are
-    those that the client wants at userinfo, as JSON, and `wanted` their names. `login_hint` is what may be typed
-    already.
+    those that the client wants at userinfo, by name. `login_hint` is what may be typed already.
     """
 
     prompt: frozenset[str] = frozenset()
@@ -37,8 +36,7 @@ class AuthenticationRequest(msgspec.Struct, frozen=True, kw_only=True):
     subjects: frozenset[str] = frozenset()
     login_hint: str = ""
     nonce: str | None = None
-    claims: str | None = None
-    wanted: tuple[str, ...] = ()
+    claims: Mapping[str, Any] = {}
     response_mode: str = "query"
 
     @property
@@ -83,7 +81,6 @@ def read(
     """
     claims, fault = _claims(given.get("claims"))
     hinted = _hinted(given.get("id_token_hint"), client_id, issuer, keys)
-    wanted = claims.userinfo or {}
     max_age = given.get("max_age", "")
     mode = given.get("response_mode", "query")
     asked = AuthenticationRequest(
@@ -92,8 +89,7 @@ def read(
         subjects=frozenset(each for each in (hinted, _value(claims, "sub")) if each),
         login_hint=given.get("login_hint", "")[:LONGEST_NAME],
         nonce=given.get("nonce"),
-        claims=msgspec.json.encode(wanted).decode() if wanted else None,
-        wanted=tuple(wanted),
+        claims=claims.userinfo or {},
         response_mode=mode if mode in RESPONSE_MODES and _can_post(target, mode) else "query",
     )
     faults = (*_faults(given, asked, target), fault, _unmet(claims))

@@ -95,7 +95,7 @@ async def approve(
         redirect_uri=asked.redirect_uri,
         challenge=asked.challenge,
         nonce=asked.authentication.nonce,
-        claims=asked.authentication.claims,
+        claims=_agreed(asked),
     )
     given = [] if shown is None else [grants.give_consent(approval, shown)]
     issued = grants.issue_code(
@@ -149,9 +149,25 @@ def _is_to_sign_in(services: Services, scope: Scope, asked: AuthorizationRequest
     return not is_proved(services, scope, used, asked.query.text)
 
 
+def _somebody_else(asked: AuthorizationRequest, used: BrowserSession) -> HTTPError | None:
+    """What the client is told where they have signed in for this very request as another than it means (OpenID Connect
+    Core §3.1.2.2).
+    """
+    return None if asked.authentication.is_about(used.account.account_id) else errors.LoginRequired()
+
+
 def _one_by_one(asked: AuthorizationRequest, granted: tuple[str, ...]) -> tuple[str, ...]:
     """The claims that the person is asked for besides the scope, which is what userinfo will tell of them."""
-    return beyond(asked.authentication.wanted, granted, within=asked.client.scope) if OPENID in granted else ()
+    return beyond(asked.authentication.claims, granted, within=asked.client.scope) if OPENID in granted else ()
+
+
+def _agreed(asked: AuthorizationRequest) -> str | None:
+    """The claims of the request that the person was asked for, by scope or one by one, as JSON. No others are kept: a
+    client that is registered for more later must not be told what nobody was asked for.
+    """
+    wanted = asked.authentication.claims
+    kept = {name: wanted[name] for name in beyond(wanted, (), within=asked.client.scope)}
+    return msgspec.json.encode(kept).decode() if kept else None
 
 
 def _may_pass(scope: Scope, asked: AuthorizationRequest, granted: tuple[str, ...], before: consent.State) -> bool:
@@ -279,6 +295,8 @@ async def _seen(request: Request[Any, Any, Any], token: str) -> SeenRequest | Re
         return error_answer(services, scope, asked, used, asked.error)
     if _is_to_sign_in(services, scope, asked, used):
         return see_other(_again(asked))
+    if (foreign := _somebody_else(asked, used)) is not None:
+        return error_answer(services, scope, asked, used, foreign)
     granted = await grantable(services, asked, used)
     if isinstance(granted, InvalidScope):
         return error_answer(services, scope, asked, used, errors.InvalidScope())
@@ -374,9 +392,8 @@ async def _answer(
 ) -> Response[bytes]:
     if asked.error is not None:
         return error_answer(services, scope, asked, used, asked.error)
-    if not asked.authentication.is_about(used.account.account_id):
-        # They have signed in for this very request, as somebody else than the client means.
-        return error_answer(services, scope, asked, used, errors.LoginRequired())
+    if (foreign := _somebody_else(asked, used)) is not None:
+        return error_answer(services, scope, asked, used, foreign)
     granted = await grantable(services, asked, used)
     if isinstance(granted, InvalidScope):
         return error_answer(services, scope, asked, used, errors.InvalidScope())

@@ -225,6 +225,22 @@ async def test_hint_of_somebody_else_wants_them(scene: OpenId) -> None:
     assert (await scene.id_token(page))["sub"] == scene.person.account_id
 
 
+async def test_nobody_consents_for_somebody_else(scene: OpenId) -> None:
+    token = await hint(scene, await scene.allowed())
+    other = await scene.world.register_person("olga")
+    browser = await scene.signed_in(other)
+    question = await browser.open(scene.openid())
+    assert is_question(question)
+    meant = scene.openid(id_token_hint=token)
+    form = (await browser.open(meant)).form(SIGN_IN)
+    headers = {"origin": browser.origin, "sec-fetch-site": "same-origin"}
+    signed_in = await browser.client.post(form.action, data={**form.fields, **other.typed}, headers=headers)
+    assert signed_in.status_code == 303
+    # The form of a question about nobody in particular, posted in answer to the request that is about the other.
+    answer = Form(meant.replace(AUTHORIZE, CONSENT), question.form(CONSENT).fields)
+    assert error_of(await browser.submit(answer, APPROVE)) == ("login_required", STATE)
+
+
 async def test_subject_in_the_claims_is_a_hint_too(scene: OpenId) -> None:
     browser = await scene.allowed()
     for subject, error in ((scene.person.account_id, None), ("somebody", "login_required")):
@@ -314,7 +330,8 @@ async def test_claims_are_asked_for_and_kept_sealed(scene: OpenId) -> None:
     state = await ledger.state(issued.stream)
     opened = await ledger.unseal(state.claims)
     assert opened is not None
-    assert json.loads(opened) == claims["userinfo"]
+    # What no scope of the client's could open is nothing that anybody agreed to.
+    assert json.loads(opened) == {"name": {"essential": True}}
     silent = scene.openid(prompt="none", claims=json.dumps(claims))
     assert error_of(await browser.open(silent)) == ("consent_required", STATE)
 

@@ -105,6 +105,16 @@ async def test_nobody_is_told_more_one_by_one_than_was_registered(scene: Scene) 
     assert (await told(scene.world, given["access_token"])).keys() == {"sub"}
 
 
+async def test_what_nobody_was_asked_for_is_not_told_when_the_client_may_have_more(scene: Scene, shop: Client) -> None:
+    asking = await scene.world.register_client(scope=("openid", "email"))
+    address = scene.address(asking, scope="openid", claims=json.dumps(CLAIMS_ASKED))
+    page = await (browser := await scene.signed_in()).open(address)
+    assert "<strong>email</strong>" in page.text
+    given = await scene.redeem(await browser.press(page, CONSENT, APPROVE), asking)
+    await scene.world.execute(scene.world.changing(asking.client_id, client.Attributes(scope=SCOPES)))
+    assert (await told(scene.world, given["access_token"])).keys() == {"sub", "email"}
+
+
 async def test_what_is_not_known_is_left_out(scene: Scene) -> None:
     shop = await scene.world.register_client(scope=SCOPES)
     found = await told(scene.world, await token_of(scene, shop, "openid profile email address phone"))
