@@ -44,7 +44,7 @@ class CommandPages(Failing):
 @click.version_option(package_name="grantlog", message="grantlog %(version)s")
 @click.pass_context
 def main(context: click.Context) -> None:
-    """An OAuth 2.0 authorization server whose every decision is an immutable event.
+    """An OAuth 2.0 authorization server and OpenID Provider whose every decision is an immutable event.
 
     Every write goes through the server's own log, with you as its actor. Settings come from the environment and `.env`;
     `grantlog settings` lists them. Exit codes: 0 done, 1 refused, 2 wrong usage or a file (the output too) that cannot

@@ -90,7 +90,7 @@ def openapi_config(version: str, hot: Sequence[HotEndpoint] = (), *, issuer: str
     return OpenAPIConfig(
         title="Grantlog",
         version=version,
-        description="An OAuth 2.0 authorization server whose every decision is an immutable event.",
+        description="An OAuth 2.0 authorization server and OpenID Provider whose every decision is an immutable event.",
         servers=[Server(url=issuer)],
         components=Components(security_schemes=dict(SECURITY)),
         render_plugins=[PagePlugin(document), document],
