@@ -105,7 +105,7 @@ async def test_nobody_is_told_more_one_by_one_than_was_registered(scene: Scene) 
     assert (await told(scene.world, given["access_token"])).keys() == {"sub"}
 
 
-async def test_what_nobody_was_asked_for_is_not_told_when_the_client_may_have_more(scene: Scene, shop: Client) -> None:
+async def test_a_client_that_may_have_more_later_is_not_told_it(scene: Scene, shop: Client) -> None:
     asking = await scene.world.register_client(scope=("openid", "email"))
     address = scene.address(asking, scope="openid", claims=json.dumps(CLAIMS_ASKED))
     page = await (browser := await scene.signed_in()).open(address)
