@@ -197,7 +197,8 @@ _NAMING = ByDigest(
 
 class Judged(NamedTuple):
     """A token with all that decides about it, and its person, if it has one, with their `roles`; `claims` are those
-    that the client asked for one by one (OpenID Connect Core §5.5), sealed."""
+    that the client asked for one by one (OpenID Connect Core §5.5), sealed, and `authentication` is the sign-in behind
+    it, as far as that is known."""
 
     issued: IssuanceRecord
     grant_type: str
@@ -206,6 +207,7 @@ class Judged(NamedTuple):
     roles: tuple[role.State, ...]
     client: client.State
     claims: Sealed | None
+    authentication: session.Authentication | None
 
 
 class _Found(NamedTuple):
@@ -275,7 +277,16 @@ def _judged(folds: Folds, found: _Found) -> Judged:
     person = deciding.account
     roles = () if person is None else tuple([folds.state(role.stream(person.realm, name)) for name in person.roles])
     standing = deciding.standing(_own(folds, found, state), found.issued)
-    return Judged(found.issued, state.grant_type, standing, person, roles, deciding.client, state.claims)
+    return Judged(
+        found.issued,
+        state.grant_type,
+        standing,
+        person,
+        roles,
+        deciding.client,
+        state.claims,
+        state.authentication,
+    )
 
 
 def _grant(folds: Folds, found: _Found) -> grant.State:

@@ -38,6 +38,7 @@ class TokenTerms(msgspec.Struct, gc=False):
     `scope` is what was issued, less what the person's roles have lost since. `audience` is what an access token is for,
     empty where that is this server alone. `claims` are those that userinfo tells besides what the scope opens, and
     `told_position` is where the person's names and claims changed last; `signed` is how the client wants to be told.
+    `acr` is the class of the sign-in behind it, None where there was none that is known.
     `said` and `told` are room for what introspection and userinfo say of all of them.
     """
 
@@ -52,12 +53,14 @@ class TokenTerms(msgspec.Struct, gc=False):
     claims: tuple[str, ...] = ()
     told_position: int = 0
     signed: SigningAlgorithm | None = None
+    acr: str | None = None
     said: bytes = b""
     told: bytes = b""
 
 
 class Known(msgspec.Struct, gc=False):
-    """A token as it stood at `as_of`, less what is alike in many. `standing` is None where only time decides."""
+    """A token as it stood at `as_of`, less what is alike in many. `standing` is None where only time decides, and
+    `authenticated_at` where no sign-in is known."""
 
     digest: bytes
     terms: TokenTerms
@@ -67,6 +70,7 @@ class Known(msgspec.Struct, gc=False):
     active_until: Moment
     standing: validity.Standing | None
     as_of: int
+    authenticated_at: Moment | None = None
 
     @property
     def grant_id(self) -> str:
@@ -159,6 +163,7 @@ class Validation:
         client_id = intern(issued.client_id or "")
         secret_id = None if issued.secret_id is None else intern(issued.secret_id)
         streams = [intern(client.stream(client_id))]
+        authentication = judged.authentication
         username, told_position, claims = None, 0, tuple[str, ...]()
         if person is not None and person.exists:
             streams += [account.stream(person.account_id), consent.stream(person.account_id, client_id)]
@@ -179,6 +184,7 @@ class Validation:
             claims,
             told_position,
             judged.client.userinfo_signed_response_alg,
+            None if authentication is None else intern(authentication.acr),
         )
         return Known(
             bytes.fromhex(issued.sha256),
@@ -189,6 +195,7 @@ class Validation:
             validity.active_until(standing),
             None if validity.only_time_decides(standing) else standing,
             as_of,
+            None if authentication is None else authentication.at,
         )
 
     def _claims(self, connection: Connection, judged: issued.Judged, scope: tuple[str, ...]) -> tuple[str, ...]:

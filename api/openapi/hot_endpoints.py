@@ -131,12 +131,14 @@ class TokenAnswer(Struct, kw_only=True):
 
 
 class IntrospectionAnswer(Struct, kw_only=True):
-    """RFC 7662 §2.2. Of a token that is not active, or not yours to see, it is `active` alone."""
+    """RFC 7662 §2.2, RFC 9470 §6.2. Of a token that is not active, or not yours to see, it is `active` alone."""
 
     active: bool
     scope: str | UnsetType = UNSET
     client_id: str | UnsetType = UNSET
     username: str | UnsetType = UNSET
+    acr: str | UnsetType = UNSET
+    auth_time: int | UnsetType = UNSET
     token_type: str | UnsetType = UNSET
     token_use: str | UnsetType = UNSET
     exp: int | UnsetType = UNSET

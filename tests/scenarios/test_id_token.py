@@ -8,6 +8,7 @@ import pytest
 from domain import session
 from domain.grants.id_token import CLAIMS
 from domain.keys.signing_key import ALGORITHMS
+from tests.scenarios.administration import ok
 from tests.scenarios.openid import NONCE, OpenId, half, set_openid
 from tests.scenarios.world import World
 
@@ -92,6 +93,29 @@ async def test_refresh_brings_another_of_the_same_sign_in(scene: OpenId) -> None
     assert second["at_hash"] == half(refreshed["access_token"])
     same = ("iss", "sub", "aud", "azp", "auth_time", "acr", "amr", "sid")
     assert {name: second[name] for name in same} == {name: first[name] for name in same}
+
+
+async def test_introspection_tells_of_the_sign_in(scene: OpenId) -> None:
+    """RFC 9470 §6.2: the sign-in behind the grant, whenever and by whatever it was refreshed."""
+    given = await scene.redeem(
+        await scene.approved(await scene.signed_in(), scene.openid(scope="openid offline_access"))
+    )
+    auth_time = (await scene.signed(given))["auth_time"]
+    scene.world.clock.advance(60)
+    data = {"grant_type": "refresh_token", "refresh_token": given["refresh_token"]}
+    again = ok(await scene.world.client.post("/oauth/token", data=data, auth=scene.shop.auth))
+    scene.world.clock.advance(60)
+    for token in (given["access_token"], again["access_token"], again["refresh_token"]):
+        data = {"token": token}
+        for _ in range(2):
+            told = ok(await scene.world.client.post("/oauth/introspect", data=data, auth=scene.shop.auth))
+            assert (told["active"], told["acr"], told["auth_time"]) == (True, "urn:grantlog:acr:1", auth_time)
+    job = await scene.world.register_client("Job", grant_types=("client_credentials",), scope=("orders",))
+    access = await scene.world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=job.auth)
+    data = {"token": ok(access)["access_token"]}
+    told = ok(await scene.world.client.post("/oauth/introspect", data=data, auth=job.auth))
+    assert told["active"]
+    assert told.keys().isdisjoint({"acr", "auth_time"})
 
 
 async def test_narrower_refresh_brings_none(scene: OpenId) -> None:
