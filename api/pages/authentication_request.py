@@ -86,7 +86,7 @@ def read(
     asked = AuthenticationRequest(
         prompt=frozenset(given.get("prompt", "").split(" ")) & frozenset(PROMPTS),
         max_age=int(max_age) if _SECONDS.fullmatch(max_age) else None,
-        subjects=frozenset(each for each in (hinted, _value(claims, "sub")) if each),
+        subjects=frozenset(each for each in (hinted, _value(claims, "sub")) if each is not None),
         login_hint=given.get("login_hint", "")[:LONGEST_NAME],
         nonce=given.get("nonce"),
         claims=claims.userinfo or {},
@@ -129,15 +129,16 @@ def _claims(text: str | None) -> tuple[_Claims, HTTPError | None]:
 
 
 def _value(claims: _Claims, name: str) -> str | None:
+    # What is no text is the id of nobody: passed over, it would let anybody answer.
     found = ((claims.id_token or {}).get(name) or {}).get("value")
-    return found if isinstance(found, str) else None
+    return found if found is None or isinstance(found, str) else ""
 
 
 def _unmet(claims: _Claims) -> HTTPError | None:
     """What is wrong where a class is essential that no sign-in here can have (§5.5.1.1)."""
     acr = (claims.id_token or {}).get("acr") or {}
-    listed = acr.get("values")
-    values = listed if isinstance(listed, list) else [acr["value"]] if "value" in acr else []
+    listed = acr.get("values", acr.get("value"))
+    values = listed if isinstance(listed, list) else [] if listed is None else [listed]
     if acr.get("essential") is True and values and not any(each in session.ACRS for each in values):
         return errors.UnmetAuthenticationRequirements()
     return None

@@ -243,7 +243,12 @@ async def test_nobody_consents_for_somebody_else(scene: OpenId) -> None:
 
 async def test_subject_in_the_claims_is_a_hint_too(scene: OpenId) -> None:
     browser = await scene.allowed()
-    for subject, error in ((scene.person.account_id, None), ("somebody", "login_required")):
+    for subject, error in (
+        (scene.person.account_id, None),
+        ("somebody", "login_required"),
+        ("", "login_required"),
+        (5, "login_required"),
+    ):
         claims = json.dumps({"id_token": {"sub": {"value": subject}}})
         page = await browser.open(scene.openid(prompt="none", claims=claims))
         assert page.parameters.get("error") == error
@@ -344,7 +349,9 @@ async def test_claims_of_a_scope_need_no_other_question(scene: OpenId) -> None:
     assert (await scene.id_token(page)).keys().isdisjoint({"name"})
 
 
-@pytest.mark.parametrize("acr", [{"values": ["urn:grantlog:acr:2"]}, {"value": "2"}])
+@pytest.mark.parametrize(
+    "acr", [{"values": ["urn:grantlog:acr:2"]}, {"values": "urn:grantlog:acr:2"}, {"value": "2"}, {"value": 2}]
+)
 async def test_essential_class_that_cannot_be_met_is_an_error(scene: OpenId, acr: dict[str, Any]) -> None:
     claims = json.dumps({"id_token": {"acr": {"essential": True} | acr}})
     page = await (await scene.allowed()).open(scene.openid(claims=claims))
