@@ -10,8 +10,9 @@ import os
 import secrets
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -76,6 +77,45 @@ class Caller:
         return sum(_computed(task) for pid in pids for task in Path(f"/proc/{pid}/task").glob("*/schedstat"))
 
 
+class Writing:
+    """A client that is given one token after the other: how long it waits tells for how long nobody could write."""
+
+    def __init__(self, url: str, client: tuple[str, str]) -> None:
+        self._url = url
+        self._client = client
+
+    def longest(self, meanwhile: Callable[[], Measured]) -> Iterator[Measured]:
+        """What `meanwhile` measured, and the longest wait for a token meanwhile, beside that of the second before."""
+        before = self._longest(lambda: time.sleep(1))
+        done: list[Measured] = []
+        longest = self._longest(lambda: done.append(meanwhile()))
+        yield done[0]
+        yield Measured(f"{done[0].what}: a token's longest wait meanwhile", longest, 0, {"longest_before": before})
+
+    def _longest(self, meanwhile: Callable[[], None]) -> float:
+        over = threading.Event()
+        waited: list[float] = []
+        thread = threading.Thread(target=self._ask, args=(over, waited))
+        thread.start()
+        try:
+            meanwhile()
+        finally:
+            over.set()
+            thread.join()
+        return max(waited) * 1000
+
+    def _ask(self, over: threading.Event, waited: list[float]) -> None:
+        with httpx.Client(base_url=self._url, auth=self._client, timeout=300) as http:
+            while not over.is_set():
+                began = time.perf_counter()
+                answer = http.post("/oauth/token", data={"grant_type": "client_credentials"})
+                waited.append(time.perf_counter() - began)
+                if answer.status_code != 200:
+                    raise WrongAnswer(f"/oauth/token: {answer.status_code} {answer.text}")
+                # As many as one client may have in a minute, and no more.
+                over.wait(0.012)
+
+
 class WrongAnswer(Exception):
     """The server did not answer what it has to."""
 
@@ -91,7 +131,7 @@ def main() -> int:
             with opened as database:
                 for each in measure(database, directory, options, _say):
                     name = f"{database.name}: {each.what}"
-                    print(f"{name:<46}{each.took:>8.1f} ms {each.computed:>8.1f} ms computing  {json.dumps(each.told)}")
+                    print(f"{name:<72}{each.took:>8.1f} ms {each.computed:>8.1f} ms computing  {json.dumps(each.told)}")
         print("\n".join(f"{name}: {value}" for name, value in machine.facts(directory).items()))
     return 0
 
@@ -134,8 +174,9 @@ def measure(database: Database, directory: Path, options: argparse.Namespace, sa
         http.headers["authorization"] = f"Bearer {caller.token(asking)}"
         alive = caller.token((shop, secret))
         yield from _asked(caller, secret)
-        yield from _ended(caller, secret, alive)
-        yield from _ended_by_address(caller, caller.token((kiosk, kiosk_secret)), options.grants)
+        writing = Writing(running.url, administration.client("Till", SCOPE, "--grant-type", "client_credentials"))
+        yield from _ended(caller, writing, secret, alive)
+        yield from _ended_by_address(caller, writing, caller.token((kiosk, kiosk_secret)), options.grants)
 
 
 def _asked(caller: Caller, secret: str) -> Iterator[Measured]:
@@ -150,24 +191,26 @@ def _asked(caller: Caller, secret: str) -> Iterator[Measured]:
         yield found._replace(told={"items": len(found.told["items"])})
 
 
-def _ended(caller: Caller, secret: str, alive: str) -> Iterator[Measured]:
+def _ended(caller: Caller, writing: Writing, secret: str, alive: str) -> Iterator[Measured]:
     tried = caller.post("contain: the dry run", "/leaks/contain", secret=secret, dry_run=True)
     yield tried._replace(told=tried.told["contained"])
     if not caller.is_active(alive):
         raise WrongAnswer("a dry run ended something")
-    done = caller.post("contain", "/leaks/contain", secret=secret, rotate=True)
+    done, waited = writing.longest(lambda: caller.post("contain", "/leaks/contain", secret=secret, rotate=True))
     yield done._replace(told=done.told["contained"])
+    yield waited
     if caller.is_active(alive) or done.told["contained"] != tried.told["contained"]:
         raise WrongAnswer("what was ended lives, or is not what the dry run said")
     after = caller.post("investigate: afterwards", "/leaks/investigate", secret=secret)
     yield after._replace(told=after.told["containment"])
 
 
-def _ended_by_address(caller: Caller, alive: str, grants: int) -> Iterator[Measured]:
+def _ended_by_address(caller: Caller, writing: Writing, alive: str, grants: int) -> Iterator[Measured]:
     tried = caller.post("contain an address: the dry run", "/leaks/contain", address=ADDRESS, dry_run=True)
     yield tried._replace(told=tried.told["contained"])
-    done = caller.post("contain an address", "/leaks/contain", address=ADDRESS)
+    done, waited = writing.longest(lambda: caller.post("contain an address", "/leaks/contain", address=ADDRESS))
     yield done._replace(told=done.told["contained"])
+    yield waited
     if done.told["contained"] != tried.told["contained"] or done.told["contained"]["grants_ended"] < grants:
         raise WrongAnswer("what was ended is not what the dry run said")
     if not caller.is_active(alive):
