@@ -81,8 +81,7 @@ class Writing:
     """A client that is given one token after the other: how long it waits tells for how long nobody could write."""
 
     def __init__(self, url: str, client: tuple[str, str]) -> None:
-        self._url = url
-        self._client = client
+        self._http = httpx.Client(base_url=url, auth=client, timeout=300)
 
     def longest(self, meanwhile: Callable[[], Measured]) -> Iterator[Measured]:
         """What `meanwhile` measured, and the longest wait for a token meanwhile, beside that of the second before."""
@@ -105,15 +104,14 @@ class Writing:
         return max(waited) * 1000
 
     def _ask(self, over: threading.Event, waited: list[float]) -> None:
-        with httpx.Client(base_url=self._url, auth=self._client, timeout=300) as http:
-            while not over.is_set():
-                began = time.perf_counter()
-                answer = http.post("/oauth/token", data={"grant_type": "client_credentials"})
-                waited.append(time.perf_counter() - began)
-                if answer.status_code != 200:
-                    raise WrongAnswer(f"/oauth/token: {answer.status_code} {answer.text}")
-                # As many as one client may have in a minute, and no more.
-                over.wait(0.012)
+        while not over.is_set():
+            began = time.perf_counter()
+            answer = self._http.post("/oauth/token", data={"grant_type": "client_credentials"})
+            waited.append(time.perf_counter() - began)
+            if answer.status_code != 200:
+                raise WrongAnswer(f"/oauth/token: {answer.status_code} {answer.text}")
+            # As many as one client may have in a minute, and no more.
+            over.wait(0.012)
 
 
 class WrongAnswer(Exception):
