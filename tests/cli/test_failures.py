@@ -14,6 +14,7 @@ from security.clock import SECOND, SystemClock
 from security.keyring import new_master_key, parse_keyring
 from tests import fork_server
 from tests.cli.conftest import CommandLine
+from tests.started import free_port
 
 
 def told(cli: CommandLine, output: IO[bytes], *arguments: str) -> tuple[int, str]:
@@ -53,7 +54,9 @@ def test_a_file_that_cannot_be_opened_is_named(cli: CommandLine, tmp_path: Path)
         said = cli.run(*command, exits=2).stderr
         assert said.startswith(f"Error: {command[-1]}: ")
         assert said.count("\n") == 1
-    elsewhere = replace(cli, environment={**cli.environment, "GRANTLOG_DATA_DIR": str(tmp_path / "file")})
+    # A demo that runs beside the tests holds the ports that are its own by default.
+    ports = {f"GRANTLOG_{name}PORT": str(free_port()) for name in ("", "DEMO_", "HEALTH_")}
+    elsewhere = replace(cli, environment={**cli.environment, **ports, "GRANTLOG_DATA_DIR": str(tmp_path / "file")})
     assert f"{tmp_path / 'file'}: File exists" in elsewhere.run("demo", exits=2).stderr
 
 
