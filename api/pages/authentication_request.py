@@ -147,6 +147,7 @@ def _unmet(claims: _Claims) -> HTTPError | None:
 def _hinted(hint: str | None, client_id: str, issuer: str, keys: signing_key.State) -> str | None:
     """Of whom an id_token tells that this server issued to the client, however long ago; None for any other text.
 
+    An id_token says until when it is good (OpenID Connect Core §2). Signed userinfo (§5.3.2) does not.
     Retired keys count, and revoked ones do not: whoever has those can sign what they like.
     """
     if hint is None:
@@ -160,6 +161,7 @@ def _hinted(hint: str | None, client_id: str, issuer: str, keys: signing_key.Sta
         found = jose.verify(hint, known)
     except jose.BadToken:
         return None
-    ours = found.typ in (None, "JWT") and found.claims.get("iss") == issuer and found.claims.get("aud") == client_id
-    sub = found.claims.get("sub")
-    return sub if ours and isinstance(sub, str) else None
+    claims = found.claims
+    ours = found.typ in (None, "JWT") and claims.get("iss") == issuer and claims.get("aud") == client_id
+    sub = claims.get("sub")
+    return sub if ours and "exp" in claims and isinstance(sub, str) else None

@@ -51,6 +51,8 @@ async def forged(scene: OpenId, **changes: Any) -> str:
         "iss": scene.world.settings.issuer,
         "sub": scene.person.account_id,
         "aud": scene.shop.client_id,
+        # A hint may have expired (OpenID Connect RP-Initiated Logout §2, Core §3.1.2.1).
+        "exp": 1,
     } | changes
     return key.sign_now({name: value for name, value in claims.items() if value is not None}, typ)
 
@@ -292,6 +294,7 @@ async def rotated(scene: OpenId, *, compromised: bool) -> None:
         {"aud": None},
         {"sub": None},
         {"sub": 7},
+        {"exp": None},
         {"typ": "at+jwt"},
         {"typ": "logout+jwt"},
     ],
