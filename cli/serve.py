@@ -14,6 +14,7 @@ import rich_click as click
 from api.config import demonstration
 from api.config.demonstration import FILE
 from api.config.settings import Settings
+from api.http.log_lines import configure
 from api.server.parent import end_with_parent
 from api.server.transparency import NotContinued, require_continuation
 from api.server.worker import is_taken
@@ -56,6 +57,7 @@ def serve(context: click.Context, host: str | None, port: int | None, workers: i
     override(host=host, port=port, workers=workers)
     settings = load_settings(environment=os.environ.get("GRANTLOG_ENVIRONMENT"))
     require_schema(settings)
+    configure_log(settings)
     prepare(settings, open_keys(settings))
     raise SystemExit(start(settings))
 
@@ -71,6 +73,12 @@ def override(**given: object) -> None:
     os.environ |= {f"GRANTLOG_{name.upper()}": str(value) for name, value in given.items() if value is not None}
 
 
+def configure_log(settings: Settings) -> None:
+    """What is logged before there are workers looks like what they log."""
+    prefixes = (settings.token_prefix, *settings.former_token_prefixes)
+    configure(format=settings.log_format, level=settings.log_level, prefixes=prefixes)
+
+
 def prepare(settings: Settings, keyring: Keyring) -> None:
     """Proves the key and the issuer, and installs what an empty database gets; raises Failure."""
     with connected(settings) as connection:
@@ -82,7 +90,7 @@ def prepare(settings: Settings, keyring: Keyring) -> None:
     async def install() -> None:
         ledger = await Ledger.open(settings.database_url, keyring, SystemClock())
         try:
-            await require_continuation(ledger, settings)
+            await require_continuation(ledger, settings, first=True)
         finally:
             await ledger.close()
         async with opened(settings, keyring) as services:
@@ -169,6 +177,7 @@ def demo(context: click.Context, port: int | None, demo_port: int | None) -> Non
     override(environment="demo", port=port, demo_port=demo_port)
     settings = load_settings()
     require_free_port(settings)
+    configure_log(settings)
     make_private(settings.data_dir)
     keyring = open_keys(settings)
     if not schema_is_current(settings):

@@ -166,14 +166,17 @@ def kept_of(settings: Settings) -> Kept:
     return Kept(settings.checkpoint_file.absolute())
 
 
-async def require_continuation(ledger: Ledger, settings: Settings) -> None:
+async def require_continuation(ledger: Ledger, settings: Settings, *, first: bool = False) -> None:
     """Raises `NotContinued`; where no checkpoint was kept only a warning, since a node has a first start. A log that is
-    forged is not looked at: what it says of its own keys cannot be believed, and nothing will be written."""
+    forged is not looked at: what it says of its own keys cannot be believed, and nothing will be written.
+
+    Only the `first` process of a start warns: another one may come upon what the one beside it has just signed, and not
+    put into the file yet."""
     kept = kept_of(settings)
     with suppress(Forged):
         note = kept.read()
         if note is None:
-            if await ledger.read(published.newest_signed) is not None:
+            if first and await ledger.read(published.newest_signed) is not None:
                 log.warning("transparency.no_checkpoint_kept", file=str(kept.path))
         else:
             state: log_key.State = await ledger.state(log_key.STREAM)

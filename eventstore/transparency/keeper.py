@@ -27,7 +27,7 @@ from eventstore.transparency.note import (
     text_of,
 )
 from eventstore.transparency.published import Diverged, ReadLeaves, is_accepted, read_leaves
-from eventstore.transparency.tree import Tree
+from eventstore.transparency.tree import Growth, Tree
 from eventstore.unavailable import DatabaseAway, LedgerOverloaded
 from security.clock import SECOND, Clock
 
@@ -292,18 +292,21 @@ class Keeper:
         # Others may have found it meanwhile.
         if self.diverged is not None:
             return False
-        await self._keep()
         self._beaten = False
-        if growth is not None:
-            self._beaten = await self._ledger.maintain(self._tree.keep, growth) is None
-            if self._beaten:
-                return False
-            self._tree.remember(growth.checkpoint)
-            if growth.more:
-                return True
-        if self._witnesses is not None:
+        more = growth is not None and await self._add(growth)
+        # At once, so that a node that ends soon after its first start has the checkpoint at its second.
+        await self._keep()
+        if self._witnesses is not None and not (more or self._beaten):
             await self._have_witnessed(self._witnesses)
-        return False
+        return more
+
+    async def _add(self, growth: Growth) -> bool:
+        """Whether the log goes on behind it, where this process was the one to add it."""
+        self._beaten = await self._ledger.maintain(self._tree.keep, growth) is None
+        if self._beaten:
+            return False
+        self._tree.remember(growth.checkpoint)
+        return growth.more
 
     async def _keep(self) -> None:
         if self._kept is None or self._seconds() < self._keep_at:

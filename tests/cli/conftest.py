@@ -17,6 +17,7 @@ from cli.command_services import system_user
 from eventstore.database.engines import reading
 from eventstore.stored import events
 from security.keyring import new_master_key
+from tests.logging_restored import restoring_logging
 
 ISSUER = "https://login.example.com"
 
@@ -30,7 +31,7 @@ class CommandLine:
 
     def run(self, *arguments: str, stdin: str | bytes | None = None, exits: int = 0) -> Result:
         # What `serve` and `demo` are given they hand to their workers in the environment, which here is everybody's.
-        with patch.dict(os.environ):
+        with patch.dict(os.environ), restoring_logging():
             result = CliRunner(env=self.environment).invoke(main, arguments, input=stdin)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception

@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.conftest import CommandLine
 from tests.cli.processes import running
+from tests.cli.test_audit import followed
 from tests.started import PATIENCE, free_port
 
 
@@ -64,6 +65,23 @@ def test_a_worker_that_dies_is_replaced(environment: dict[str, str], tmp_path: P
 
 
 def test_a_port_in_use_is_refused_in_words(cli: CommandLine, environment: dict[str, str]) -> None:
+    assert f"cannot listen on 127.0.0.1:{environment['GRANTLOG_PORT']}" in refused(cli, environment)
+
+
+def test_a_checkpoint_that_was_not_kept_is_warned_of_once(
+    cli: CommandLine, environment: dict[str, str], tmp_path: Path
+) -> None:
+    assert "no_checkpoint_kept" not in refused(cli, environment), "there is none before the first start"
+    cli.run("audit", "key")
+    followed(cli)
+    line, *rest = refused(cli, environment).splitlines()
+    warning = json.loads(line)
+    assert (warning["event"], warning["level"]) == ("transparency.no_checkpoint_kept", "warning")
+    assert warning["file"] == str(tmp_path / "checkpoint")
+    assert "no_checkpoint_kept" not in "".join(rest)
+
+
+def refused(cli: CommandLine, environment: dict[str, str]) -> str:
+    """What a start says that comes as far as listening."""
     with socket.create_server(("127.0.0.1", int(environment["GRANTLOG_PORT"]))):
-        said = cli.run("serve", "--port", environment["GRANTLOG_PORT"], exits=1).stderr
-    assert f"cannot listen on 127.0.0.1:{environment['GRANTLOG_PORT']}" in said
+        return cli.run("serve", "--port", environment["GRANTLOG_PORT"], exits=1).stderr

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from api.server.transparency import NotContinued
 from commands import log_keys
@@ -153,13 +154,26 @@ async def test_a_file_that_holds_something_else_is_no_reason_to_start(node: Node
     assert str(node.checkpoint) in await node.refusal()
 
 
-async def test_a_missing_file_is_a_warning(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_missing_file_is_made_again(node: Node) -> None:
     node.checkpoint.unlink()
-    capsys.readouterr()
     async with node.running():
-        assert "transparency.no_checkpoint_kept" in capsys.readouterr().out
         while not node.checkpoint.exists():
             await asyncio.sleep(0.02)
+
+
+async def test_a_worker_that_is_late_at_the_first_start_does_not_warn(
+    database_url: str, tmp_path: Path, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the one beside it has signed is not in the file yet."""
+    signed = asyncio.Event()
+    monkeypatch.setattr(Kept, "write", lambda *_: signed.set())
+    first, late = (open_world(database_url, tmp_path, keyring) for _ in range(2))
+    with capture_logs() as lines:
+        async with first:
+            await signed.wait()
+            async with late:
+                assert not (tmp_path / "checkpoint").exists()
+    assert not [line for line in lines if line["log_level"] != "info"]
 
 
 class TestWhatNoCheckpointCovers:

@@ -3,14 +3,12 @@
 import asyncio
 import io
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
 import pytest
-import structlog
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +22,7 @@ from security.clock import ManualClock, SystemClock
 from security.keyring import Keyring
 from security.vault import Vault
 from tests.databases import BACKENDS, Databases
+from tests.logging_restored import restoring_logging
 from tests.notifications.receiver import SECRET, Receiver, receiving
 from tests.scenarios.administration import EVERYTHING
 from tests.scenarios.asking import set_scene
@@ -41,13 +40,10 @@ ORDERS = 3
 @pytest.fixture
 def log() -> Any:
     """All that the server writes to its log, at every level; logging is afterwards as it was."""
-    root, before = logging.getLogger(), (structlog.get_config(), list(logging.getLogger().handlers))
-    level = root.level
     stream = io.StringIO()
-    configure(format="json", level="debug", stream=stream)
-    yield stream
-    structlog.configure(**before[0])
-    root.handlers[:], root.level = before[1], level
+    with restoring_logging():
+        configure(format="json", level="debug", stream=stream)
+        yield stream
 
 
 def test_the_search_finds_every_form() -> None:

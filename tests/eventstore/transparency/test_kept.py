@@ -91,7 +91,7 @@ class TestTheKeeper:
             await ledger.execute(register(f"{number}"), origin=HERE)
             await keeper.step()
             seconds[0] += KEEP_EVERY_S / 4
-        assert len(written) == 1
+        assert len(written) == 2
         seconds[0] += KEEP_EVERY_S
         await keeper.step()
         newest = await ledger.read(published.newest_signed)
@@ -99,7 +99,17 @@ class TestTheKeeper:
         assert kept.read() == newest.note
         seconds[0] += KEEP_EVERY_S
         await keeper.step()
-        assert len(written) == 2
+        assert len(written) == 3
+
+    async def test_the_first_is_kept_in_the_step_that_signs_it(
+        self, ledger: Ledger, clock: ManualClock, kept: Kept
+    ) -> None:
+        keeper = Keeper(ledger, Tree(ORIGIN, signing, clock), clock, note_divergence, kept=kept)
+        await ledger.execute(register("a"), origin=HERE)
+        await keeper.step()
+        newest = await ledger.read(published.newest_signed)
+        assert newest is not None
+        assert kept.read() == newest.note
 
     async def test_what_the_databases_owner_put_there_is_not_kept(
         self, ledger: Ledger, clock: ManualClock, kept: Kept, database_url: str
