@@ -14,7 +14,7 @@ from commands import clients, signing_keys
 from commands.audit import destroy_month
 from commands.servers import note_difference
 from domain.event import Moment, Recorded
-from eventstore import origin_months
+from eventstore import origin_months, used_ids
 from eventstore.database import Connection
 from eventstore.execution import Origin
 from eventstore.projecting.check_rounds import Difference, ProjectionRounds
@@ -191,7 +191,7 @@ class Background:
     async def _prune(self) -> None:
         services = self._services
         before, limit = services.ledger.clock.now(), services.settings.prune_batch
-        for prune in (tokens.prune, grants.prune, sessions.prune, _answers(services.ledger.vault)):
+        for prune in (tokens.prune, grants.prune, sessions.prune, used_ids.prune, _answers(services.ledger.vault)):
             while await services.ledger.maintain(prune, before, limit) >= limit:
                 await asyncio.sleep(0)
 

@@ -1,9 +1,11 @@
 """`grantlog client|dashboard …` and `grantlog bootstrap`: clients, dashboards included, and their secrets."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal, get_args
 
+import msgspec
 import rich_click as click
 from msgspec.structs import asdict
 
@@ -16,7 +18,8 @@ from commands import clients
 from commands.permissions import operator
 from commands.servers import ADMINISTRATION_SCOPES
 from domain.client import Attributes, State, stream
-from domain.rules import origin
+from domain.rules import origin, public_key
+from domain.rules.client_metadata import NO_KEYS, AuthMethod, ClientKeys
 from eventstore.execution import Step
 from eventstore.present import dashboard_by_slug
 from eventstore.projecting.catch_up import CatchUpSubscription, Sightings
@@ -44,7 +47,13 @@ def client() -> None:
 @click.option("--grant-type", "grant_types", multiple=True, default=("authorization_code",), show_default=True)
 @click.option("--redirect-uri", "redirect_uris", multiple=True, metavar="URI", help="Where answers go; repeatable.")
 @click.option("--scope", default="", metavar="NAMES", help="Scope names, separated by blanks.")
-@click.option("--auth-method", type=click.Choice(["client_secret_basic", "client_secret_post", "none"]))
+@click.option("--auth-method", type=click.Choice(get_args(AuthMethod)))
+@click.option(
+    "--jwks",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="Its public keys, a JWK Set, for --auth-method private_key_jwt.",
+)
 @click.option("--public", is_flag=True, help="A client that cannot keep a secret: --auth-method none.")
 @click.option("--no-pkce", is_flag=True, help="Let a confidential client of old do without PKCE.")
 @click.option("--access-token-lifetime", type=int, metavar="SECONDS")
@@ -68,6 +77,7 @@ def client() -> None:
 def register(
     scope: str,
     auth_method: str | None,
+    jwks: BinaryIO | None,
     public: bool,
     no_pkce: bool,
     owner: str | None,
@@ -76,7 +86,7 @@ def register(
     as_json: bool,
     **named: Any,
 ) -> None:
-    """Register a client. Its secret is shown once."""
+    """Register a client. Its secret is shown once, if it has one."""
     if public and auth_method not in (None, "none"):
         raise click.UsageError("--public is --auth-method none")
     named |= {
@@ -84,17 +94,34 @@ def register(
         "token_endpoint_auth_method": "none" if public else auth_method or "client_secret_basic",
         "require_pkce": not no_pkce,
     }
+    keys = NO_KEYS if jwks is None else _keys(jwks.read())
+    work = partial(registered, attributes=named, keys=keys, owner=owner, lifetime=secret_lifetime)
     with secret_file(output) as hand_over:
-        hand_over(run(lambda services: registered(services, named, owner=owner, lifetime=secret_lifetime)), as_json)
+        hand_over(run(work), as_json)
+
+
+def _keys(text: bytes) -> ClientKeys:
+    """The keys of a file; raises the usage error that it is."""
+    try:
+        return ClientKeys(jwks=public_key.read(msgspec.json.decode(text, type=schemas.KeySet).keys))
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise click.UsageError("--jwks is no JWK Set (RFC 7517 §5)") from None
+    except public_key.NotTaken as problem:
+        raise click.UsageError(f"--jwks {problem}") from None
 
 
 async def registered(
-    services: CommandServices, attributes: Mapping[str, Any], *, owner: str | None = None, lifetime: int | None = None
+    services: CommandServices,
+    attributes: Mapping[str, Any],
+    *,
+    keys: ClientKeys = NO_KEYS,
+    owner: str | None = None,
+    lifetime: int | None = None,
 ) -> Mapping[str, Any]:
     """Registers a client; its members, with the secret that is now shown for the only time."""
     client_id = new_id()
     registration, secret = clients.new_registration(
-        Attributes(**attributes), services.format, owner=owner, lifetime=lifetime
+        Attributes(**attributes), services.format, keys=keys, owner=owner, lifetime=lifetime
     )
     await services.execute(clients.register(client_id, registration, issuer=services.settings.issuer, by=operator))
     shown = await members(services, client_id)

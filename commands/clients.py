@@ -13,6 +13,7 @@ from domain.decision import NotFound, Outcome, Refusal, accept, malformed
 from domain.event import Recorded
 from domain.grants import GRANTS
 from domain.rules import registration as rules
+from domain.rules.client_metadata import NO_KEYS, SECRET_METHODS, ClientKeys
 from domain.rules.registration import Circumstances
 from eventstore import present
 from eventstore.command import Command
@@ -44,6 +45,7 @@ def update(
     changes: client.Attributes,
     *,
     owner: str | None | UnsetType = UNSET,
+    keys: ClientKeys | UnsetType = UNSET,
     privacy: PersonalData,
     issuer: str,
     by: CallerScope,
@@ -58,6 +60,7 @@ def update(
             now=view.now,
             changes=changes,
             owner=UNSET if same else owner,
+            keys=keys,
             circumstances=_circumstances(view, changes, issuer, by),
         )
 
@@ -133,13 +136,19 @@ def mint_secret(format: Format, lifetime: int | None = None) -> tuple[Secret, Ne
 
 
 def new_registration(
-    attributes: client.Attributes, format: Format, *, owner: str | None = None, lifetime: int | None = None
+    attributes: client.Attributes,
+    format: Format,
+    *,
+    keys: ClientKeys | UnsetType = UNSET,
+    owner: str | None = None,
+    lifetime: int | None = None,
 ) -> tuple[Registration, Secret | None]:
-    """Puts together what a client is registered with, and gives its first secret in clear; None for a public one."""
-    if attributes.token_endpoint_auth_method == "none":  # noqa: S105 - a method by its RFC 7591 name
-        return Registration(attributes=attributes, owner=owner), None
+    """Puts together what a client is registered with, and gives its first secret in clear; None where it has none."""
+    known = NO_KEYS if keys is UNSET else keys
+    if attributes.token_endpoint_auth_method not in (UNSET, *SECRET_METHODS):
+        return Registration(attributes=attributes, keys=known, owner=owner), None
     secret, made = mint_secret(format, lifetime)
-    return Registration(attributes=attributes, owner=owner, secret=made), secret
+    return Registration(attributes=attributes, keys=known, owner=owner, secret=made), secret
 
 
 def vault_name(client_id: str) -> str:

@@ -45,6 +45,7 @@ def parties(
     account_id: str | None,
     asked: tuple[str, ...] | None,
     issuer: str,
+    key_id: str | None = None,
     with_consent: bool = False,
     subject: Subject | None = None,
 ) -> Parties:
@@ -62,6 +63,7 @@ def parties(
     return Parties(
         client=asking,
         secret_id=secret_id,
+        key_id=key_id,
         account=person,
         consent=consented,
         roles=roles,
@@ -174,15 +176,16 @@ def issue_tokens(
     *,
     client_id: str,
     secret_id: str | None,
+    key_id: str | None = None,
     account_id: str | None,
     at: Moment,
     issuer: str,
     lifetimes: Lifetimes,
     admit_person: Callable[[str], None],
 ) -> Command[grant.State]:
-    """Issues tokens to a client that authenticated with this secret version, None for a public one. `account_id` is the
-    person whose password was verified; where a credential tells whose grant it is, it is theirs. `admit_person` is told
-    the person under the lock, and raises where they are given too many. `at` is about now."""
+    """Issues tokens to a client that authenticated with this secret version or key, neither for a public one.
+    `account_id` is the person whose password was verified; where a credential tells whose grant it is, it is theirs.
+    `admit_person` is told the person under the lock, and raises where they are given too many. `at` is about now."""
     credential = grant_type.credential
     presented = None if credential is None else bytes.fromhex(request.presented or "")
     goes_on = credential is not None and not credential.of_another
@@ -194,7 +197,8 @@ def issue_tokens(
             if found is None:
                 # Whoever may not use this grant at all is told that, whatever they present (RFC 6749 §5.2).
                 asking = view.state(client.stream(client_id))
-                found_secret = admitted(asking, secret_id, grant_type.grant_type, view.now)
+                caller = Parties(client=asking, secret_id=secret_id, key_id=key_id)
+                found_secret = admitted(caller, grant_type.grant_type, view.now)
                 return Refusal(found_secret if isinstance(found_secret, Reason) else InvalidGrant.UNKNOWN)
             person = found.account_id
             subject = found if isinstance(found, Subject) else None
@@ -208,6 +212,7 @@ def issue_tokens(
                 view,
                 client_id=client_id,
                 secret_id=secret_id,
+                key_id=key_id,
                 account_id=person,
                 asked=request.scope,
                 issuer=issuer,

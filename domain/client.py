@@ -16,13 +16,28 @@ from domain import client_secret, cut_off
 from domain.cut_off import ClientTokensEnded
 from domain.decision import Conflict, InvalidClient, NotFound, Outcome, accept, counted, malformed, refuse
 from domain.event import Event, Moment, Recorded, Sealed, sealed
+from domain.keys import client_keys
 from domain.rules import administrative_scope, people
 from domain.rules import registration as rules
-from domain.rules.client_metadata import AuthMethod, SigningAlgorithm, Type
+from domain.rules.client_metadata import NO_KEYS, AuthMethod, ClientKeys, SigningAlgorithm, Type
 from domain.rules.registration import Circumstances
 
 ClientFailure = Literal[
-    "wrong_secret", "secret_expired", "secret_revoked", "secret_not_yet_valid", "disabled", "deleted", "method"
+    "wrong_secret",
+    "secret_expired",
+    "secret_revoked",
+    "secret_not_yet_valid",
+    "disabled",
+    "deleted",
+    "method",
+    "assertion",
+    "assertion_key",
+    "assertion_signature",
+    "assertion_claims",
+    "assertion_audience",
+    "assertion_expired",
+    "assertion_too_early",
+    "assertion_used",
 ]
 
 
@@ -52,6 +67,7 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     serves: tuple[str, ...] | UnsetType = UNSET
     id_token_signed_response_alg: SigningAlgorithm | UnsetType = UNSET
     userinfo_signed_response_alg: SigningAlgorithm | None | UnsetType = UNSET
+    token_endpoint_auth_signing_alg: SigningAlgorithm | None | UnsetType = UNSET
 
 
 class ClientRegistered(Event, frozen=True, kw_only=True):
@@ -82,6 +98,7 @@ class ClientRegistered(Event, frozen=True, kw_only=True):
     serves: tuple[str, ...] = ()
     id_token_signed_response_alg: SigningAlgorithm = "RS256"  # noqa: S105 - an algorithm
     userinfo_signed_response_alg: SigningAlgorithm | None = None
+    token_endpoint_auth_signing_alg: SigningAlgorithm | None = None
 
 
 class ClientUpdated(Event, frozen=True, kw_only=True):
@@ -146,6 +163,7 @@ EVENTS: tuple[type[Event], ...] = (
     ClientRegistered,
     ClientUpdated,
     *client_secret.EVENTS,
+    *client_keys.EVENTS,
     AuthenticationFailed,
     ClientDisabled,
     ClientEnabled,
@@ -248,7 +266,14 @@ def barred(state: State) -> InvalidClient | None:
 
 def live_secret(state: State, secret_id: str, now: Moment) -> client_secret.SecretVersion | InvalidClient:
     """The version if the client may still authenticate with it; checks under the lock what was checked before it."""
+    if not client_keys.has_secret(state):
+        return barred(state) or InvalidClient.METHOD
     return barred(state) or client_secret.usable(state.secrets, secret_id, now)
+
+
+def live_key(state: State, key_id: str) -> InvalidClient | None:
+    """Why the client may not authenticate by this key any more, checked under the lock; None when it may."""
+    return barred(state) or (None if client_keys.still_proves(state, key_id) else InvalidClient.ASSERTION_KEY)
 
 
 def authenticate(state: State, sha256: str, now: Moment) -> client_secret.SecretVersion | InvalidClient:
@@ -292,12 +317,13 @@ def evolve(state: State, recorded: Recorded) -> State:
         case client_secret.SecretIssued() | client_secret.SecretRotated() | client_secret.SecretRevoked():
             issued = state.secrets_issued if isinstance(event, client_secret.SecretRevoked) else event.version
             return replace(state, secrets=client_secret.fold(state.secrets, recorded), secrets_issued=issued)
-        case ClientDisabled():
-            return replace(state, enabled=False, cutoff=recorded.position)
+        case client_keys.KeysRegistered():
+            return replace(state, keys=client_keys.keys_of(event))
+        case ClientDisabled() | ClientDeleted():
+            deleted = state.deleted or isinstance(event, ClientDeleted)
+            return replace(state, deleted=deleted, enabled=False, cutoff=recorded.position)
         case ClientEnabled():
             return replace(state, enabled=True)
-        case ClientDeleted():
-            return replace(state, deleted=True, enabled=False, cutoff=recorded.position)
         case ClientTokensEnded():
             return replace(state, windows=cut_off.added(state.windows, recorded))
         case (
@@ -316,9 +342,10 @@ OWNER_MAXIMUM = 200
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client comes with, or with a slug a dashboard. A confidential one needs its first secret."""
+    """What a client comes with, or with a slug a dashboard. Whoever authenticates by a secret needs the first one."""
 
     attributes: Attributes
+    keys: ClientKeys = NO_KEYS
     owner: str | None = None
     slug: str | None = None
     secret: client_secret.NewSecret | None = None
@@ -331,7 +358,7 @@ def register(state: State, *, now: Moment, registration: Registration, circumsta
     if circumstances.slug_taken:
         return refuse(Conflict.NAME_TAKEN, field="slug")
     owner, slug, secret = registration.owner, registration.slug, registration.secret
-    candidate = _candidate(registration.attributes, slug)
+    candidate = replace(_candidate(registration.attributes, slug), keys=registration.keys)
     refused = (
         _owner(owner)
         or client_secret.seconds("secret_lifetime", None if secret is None else secret.lifetime, least=1)
@@ -345,14 +372,15 @@ def register(state: State, *, now: Moment, registration: Registration, circumsta
         owner=owner,
         **{field: getattr(candidate, field) for field in Attributes.__struct_fields__},
     )
-    if candidate.type == "public":
-        return accept(registered)
+    keys = () if candidate.keys == NO_KEYS else (client_keys.registered(candidate.keys),)
+    if not client_keys.has_secret(candidate):
+        return accept(registered, *keys)
     if secret is None:
-        raise ValueError("a confidential client needs its first secret")
+        raise ValueError("a client that authenticates by a secret needs its first one")
     issued = client_secret.SecretIssued(
         secret_id=secret.secret_id, version=1, sha256=secret.sha256, lifetime=secret.lifetime
     )
-    return accept(registered, issued)
+    return accept(registered, issued, *keys)
 
 
 def _candidate(attributes: Attributes, slug: str | None) -> State:
@@ -370,6 +398,7 @@ def update(
     now: Moment,
     changes: Attributes,
     owner: str | None | UnsetType = UNSET,
+    keys: ClientKeys | UnsetType = UNSET,
     circumstances: Circumstances,
 ) -> Outcome:
     """Changes what differs. Name `owner` only if it does, as the sealed one cannot be compared; None removes it."""
@@ -382,19 +411,34 @@ def update(
         state.token_endpoint_auth_method,
     ):
         return malformed("token_endpoint_auth_method", "a client stays public or confidential; register another one")
-    after = replace(state, **new)
+    other_keys = keys if isinstance(keys, ClientKeys) and keys != state.keys else None
     removed = owner is None and state.owner is not None
     given = owner if isinstance(owner, str) else None
-    if not new and not removed and given is None:
+    named_anew = bool(new) or removed or given is not None
+    if not named_anew and other_keys is None:
         return accept()
-    refused = _owner(owner) or _beyond(state, new.keys(), circumstances.caller_scope)
-    if refused is None and new:
-        known = circumstances.known_scopes | frozenset(state.scope)
-        refused = rules.refusal(after, before=state, circumstances=replace(circumstances, known_scopes=known))
-    if refused:
+    after = replace(state, **new, keys=other_keys or state.keys)
+    changed = new.keys() | (set() if other_keys is None else {"keys"})
+    if refused := _refused(state, after, changed, owner, circumstances):
         return refused
     old = Attributes(**{name: getattr(state, name) for name in new})
-    return accept(ClientUpdated(old=old, new=Attributes(**new), owner=given, owner_removed=removed))
+    updated = ClientUpdated(old=old, new=Attributes(**new), owner=given, owner_removed=removed)
+    keyed = () if other_keys is None else (client_keys.registered(other_keys),)
+    return accept(*((updated,) if named_anew else ()), *keyed)
+
+
+def _refused(
+    state: State,
+    after: State,
+    changed: Collection[str],
+    owner: str | None | UnsetType,
+    circumstances: Circumstances,
+) -> Outcome | None:
+    refused = _owner(owner) or _beyond(state, changed, circumstances.caller_scope)
+    if refused is None and changed:
+        known = circumstances.known_scopes | frozenset(state.scope)
+        refused = rules.refusal(after, before=state, circumstances=replace(circumstances, known_scopes=known))
+    return refused
 
 
 def _beyond(state: State, changed: Collection[str], caller_scope: frozenset[str]) -> Outcome | None:

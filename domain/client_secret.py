@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from domain.decision import Conflict, InvalidClient, NotFound, Outcome, accept, counted, malformed, refuse
 from domain.event import SECOND, Event, Moment, Recorded
 from domain.rules import administrative_scope
-from domain.rules.client_metadata import ClientMetadata
+from domain.rules.client_metadata import SECRET_METHODS, ClientMetadata
 
 # Scheduled rotation: how old a version may become.
 
@@ -252,8 +252,8 @@ def rotate(
     """Adds a version; the others end after so many seconds, now (0), or as before (None), else as the policy has it."""
     if not state.exists or state.deleted:
         return refuse(NotFound.UNKNOWN)
-    if state.type == "public":
-        return refuse(Conflict.NOT_CONFIDENTIAL)
+    if state.token_endpoint_auth_method not in SECRET_METHODS:
+        return refuse(Conflict.NOT_CONFIDENTIAL if state.type == "public" else Conflict.NO_SECRET)
     refused = seconds("secret_lifetime", new.lifetime, least=1) or seconds("others_expire_in", others_expire_in)
     lifetime, others_expire_in = defaults(state, new.lifetime, others_expire_in)
     refused = refused or _early(state, now, not_before_in, lifetime, others_expire_in)

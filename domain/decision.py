@@ -83,6 +83,14 @@ class InvalidClient(Reason):
     DISABLED = "disabled"
     DELETED = "deleted"
     METHOD = "method"
+    ASSERTION = "assertion"
+    ASSERTION_KEY = "assertion_key"
+    ASSERTION_SIGNATURE = "assertion_signature"
+    ASSERTION_CLAIMS = "assertion_claims"
+    ASSERTION_AUDIENCE = "assertion_audience"
+    ASSERTION_EXPIRED = "assertion_expired"
+    ASSERTION_TOO_EARLY = "assertion_too_early"
+    ASSERTION_USED = "assertion_used"
 
 
 class InvalidGrant(Reason):
@@ -155,6 +163,7 @@ class Conflict(Reason):
     NAME_TAKEN = "name_taken"
     LAST_ADMINISTRATOR = "last_administrator"
     NOT_CONFIDENTIAL = "not_confidential"
+    NO_SECRET = "no_secret"
     ENDED = "ended"
     IN_USE = "in_use"
 
@@ -171,6 +180,7 @@ _WORDS = {
     "exists": "exists already",
     "name_taken": "is taken",
     "not_confidential": "a public client has no secret",
+    "no_secret": "this client authenticates by its keys and has no secret",
     "ended": "has ended already",
     "in_use": "is in use",
     "last_administrator": "nobody would be left who can make administrators",

@@ -43,6 +43,7 @@ class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
     """Who did it and what they acted with.
 
     `credential` names the means: `{"grant_id": …}` for a bearer token, `{"secret_id": …}` for a client secret,
+    `{"key_id": …}` for a client's key by its thumbprint,
     `{"session_id": …}` for a browser session, `{"user": …}` for the command line's system user.
     """
 

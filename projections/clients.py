@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from domain import client, cut_off
 from domain.event import Event, Moment, Recorded
+from domain.keys import client_keys
 from domain.rules import client_metadata, people
 from projections import tables
 from projections.tables import RowPage, Write, metadata
@@ -40,6 +41,9 @@ TABLE = sa.Table(
     sa.Column("serves", sa.Text, nullable=False),
     sa.Column("id_token_signed_response_alg", sa.Text, nullable=False, server_default="RS256"),
     sa.Column("userinfo_signed_response_alg", sa.Text),
+    sa.Column("token_endpoint_auth_signing_alg", sa.Text),
+    # As JSON: what a client proves itself by in the place of a secret.
+    sa.Column("keys", sa.Text, nullable=False, server_default="{}"),
     sa.Column("owner", sa.Text),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("cutoff", sa.BigInteger, nullable=False),
@@ -51,6 +55,7 @@ TABLE = sa.Table(
 HANDLES: tuple[type[Event], ...] = (
     client.ClientRegistered,
     client.ClientUpdated,
+    client_keys.KeysRegistered,
     client.ClientDisabled,
     client.ClientEnabled,
     client.ClientDeleted,
@@ -63,7 +68,7 @@ _INSERT = sa.insert(TABLE)
 _ONE = sa.update(TABLE).where(TABLE.c.client_id == sa.bindparam("b_client_id"))
 _SET = {
     field: _ONE.values({field: sa.bindparam("b_value"), "updated_at": sa.bindparam("b_at")})
-    for field in (*client.Attributes.__struct_fields__, "owner", "state")
+    for field in (*client.Attributes.__struct_fields__, "owner", "state", "keys")
 }
 _SET["client_name"] = _SET["client_name"].values(name_key=sa.bindparam("b_key"))
 _CUT_OFF = _ONE.values(cutoff=sa.bindparam("b_position"))
@@ -97,6 +102,8 @@ class ClientRow(msgspec.Struct, frozen=True):
     serves: tuple[str, ...]
     id_token_signed_response_alg: client_metadata.SigningAlgorithm
     userinfo_signed_response_alg: client_metadata.SigningAlgorithm | None
+    token_endpoint_auth_signing_alg: client_metadata.SigningAlgorithm | None
+    keys: client_metadata.ClientKeys
     owner: str | None
     state: ClientState
     created_at: Moment
@@ -115,12 +122,13 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
         case client.ClientRegistered():
             yield Write(_INSERT, _registered(client_id, recorded), key)
         case client.ClientUpdated():
-            for field, value in client.named(event.new).items():
-                yield Write(_SET[field], where | _changed(field, value), key)
-            if event.owner is not None or event.owner_removed:
-                yield Write(_SET["owner"], where | {"b_value": tables.reference(recorded, "owner")}, key)
+            for field, value in _updated(recorded):
+                yield Write(_SET[field], where | value, key)
             if event.new.realm is not UNSET:
                 yield cut
+        case client_keys.KeysRegistered():
+            keys = _keys_text(client_keys.keys_of(event))
+            yield Write(_SET["keys"], where | {"b_value": keys}, key)
         case client.ClientEnabled():
             yield Write(_SET["state"], where | {"b_value": "enabled"}, key)
         case client.ClientDisabled():
@@ -131,6 +139,14 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
             yield cut
         case cut_off.ClientTokensEnded():
             yield tables.write_windows(_WINDOWS, recorded, {"b_client_id": client_id}, key)
+
+
+def _updated(recorded: Recorded) -> Iterator[tuple[str, dict[str, Any]]]:
+    event = recorded.event
+    for field, value in client.named(event.new).items():
+        yield field, _changed(field, value)
+    if event.owner is not None or event.owner_removed:
+        yield "owner", {"b_value": tables.reference(recorded, "owner")}
 
 
 def _changed(field: str, value: Any) -> dict[str, Any]:
@@ -154,11 +170,19 @@ def _registered(client_id: str, recorded: Recorded) -> dict[str, Any]:
         "slug": event.slug,
         "owner": tables.reference(recorded, "owner"),
         "state": "enabled",
+        "keys": _keys_text(client_metadata.NO_KEYS),
         "cutoff": 0,
         "windows": "",
         "created_at": recorded.time,
         "updated_at": recorded.time,
     }
+
+
+def _keys_text(keys: client_metadata.ClientKeys) -> str:
+    return msgspec.json.encode(keys).decode()
+
+
+_decode_keys = msgspec.json.Decoder(client_metadata.ClientKeys).decode
 
 
 def _stored(field: str, value: Any) -> Any:
@@ -167,7 +191,8 @@ def _stored(field: str, value: Any) -> Any:
 
 def _client(row: sa.Row[Any]) -> ClientRow:
     fields = dict(row._mapping)
-    return ClientRow(**fields | {field: tables.list_values(fields[field]) for field in _LISTS})
+    lists = {field: tables.list_values(fields[field]) for field in _LISTS}
+    return ClientRow(**fields | lists | {"keys": _decode_keys(fields["keys"])})
 
 
 _COLUMNS = tuple(TABLE.c[field] for field in ClientRow.__struct_fields__)

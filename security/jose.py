@@ -21,7 +21,7 @@ RSA_BITS = 2048
 LONGEST_TOKEN = 16_384
 """Characters of a token that is looked at."""
 
-_COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 """RFC 7515 §7.1: without padding, white space or anything else that a lenient decoder passes over."""
 
 ON_THE_LOOP = frozenset(("ES256", "EdDSA"))
@@ -108,23 +108,23 @@ def verify(token: str, keys: Callable[[str], Mapping[str, str] | None]) -> Verif
 
     Raises BadToken. Who issued it, to whom and until when is the caller's to judge.
     """
-    if len(token) > LONGEST_TOKEN or not _COMPACT.fullmatch(token):
+    if len(token) > LONGEST_TOKEN or not COMPACT.fullmatch(token):
         raise BadToken
     try:
-        header = _object(urlsafe_b64decode(token.partition(".")[0].encode()))
+        header = read_object(urlsafe_b64decode(token.partition(".")[0].encode()))
         kid = header.get("kid")
         jwk = keys(kid) if isinstance(kid, str) else None
         if jwk is None or header.get("alg") != jwk["alg"] or header.keys() - {"alg", "kid", "typ"}:
             raise BadToken
         key = _KINDS[jwk["kty"]].import_key(dict(jwk))
         signed = jws.deserialize_compact(token.encode(), key, registry=_registry)
-        claims = _object(signed.payload or b"")
+        claims = read_object(signed.payload or b"")
     except (JoseError, ValueError, RecursionError) as error:
         raise BadToken from error
     return VerifiedToken(jwk["kid"], claims, header.get("typ"))
 
 
-def _object(text: bytes) -> dict[str, Any]:
+def read_object(text: bytes) -> dict[str, Any]:
     """A JSON object; ValueError for anything else, and for two members of one name (RFC 7519 §4, RFC 8725 §2.4)."""
     found = json.loads(text, object_pairs_hook=_members)
     if not isinstance(found, dict):

@@ -13,10 +13,12 @@ from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import (
     CLIENT_EXAMPLE,
     AccessLifetime,
+    AuthSigningAlgorithm,
     ClientBody,
     ClientName,
     DashboardChanges,
     GrantTypes,
+    KeySet,
     Origins,
     Realm,
     RedirectUris,
@@ -28,6 +30,7 @@ from api.admin.schemas import (
     SigningAlgorithm,
     TokensPerMinute,
     attributes,
+    keys_of,
     listed,
 )
 from api.audit.queries.history import SecretVersionRef
@@ -62,7 +65,13 @@ Owner = Annotated[
 SecretLifetime = Annotated[
     int, Meta(ge=1, le=client_secret.LIFETIME_MAXIMUM, description="Seconds that the secret lives; null is for ever.")
 ]
-Method = Annotated[client_metadata.AuthMethod, Meta(description="`none` makes the client a public one (RFC 7591 §2).")]
+Method = Annotated[
+    client_metadata.AuthMethod,
+    Meta(
+        description="`none` makes the client a public one (RFC 7591 §2); with `private_key_jwt` it has `jwks` and no "
+        "secret."
+    ),
+]
 
 
 class NewClient(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -85,6 +94,8 @@ class NewClient(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     serves: Serves = []
     id_token_signed_response_alg: SigningAlgorithm = "RS256"  # noqa: S105 - an algorithm
     userinfo_signed_response_alg: SigningAlgorithm | None = None
+    token_endpoint_auth_signing_alg: AuthSigningAlgorithm | None = None
+    jwks: KeySet | None = None
     owner: Owner | None = None
     secret_lifetime: SecretLifetime | None = None
 
@@ -100,6 +111,8 @@ class ClientChanges(DashboardChanges, forbid_unknown_fields=True, kw_only=True):
     serves: Serves | UnsetType = UNSET
     id_token_signed_response_alg: SigningAlgorithm | UnsetType = UNSET
     userinfo_signed_response_alg: SigningAlgorithm | None | UnsetType = UNSET
+    token_endpoint_auth_signing_alg: AuthSigningAlgorithm | None | UnsetType = UNSET
+    jwks: KeySet | None | UnsetType = UNSET
     owner: Owner | None | UnsetType = UNSET
 
 
@@ -142,7 +155,7 @@ async def register_client(
     """The answer shows the client's secret, and no later one does."""
     client_id = new_id()
     registration, secret = commands.new_registration(
-        attributes(data), token_format, owner=data.owner, lifetime=data.secret_lifetime
+        attributes(data), token_format, keys=keys_of(data), owner=data.owner, lifetime=data.secret_lifetime
     )
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[RegisteredClient]:
@@ -207,7 +220,13 @@ async def change_client(
 ) -> Response[ClientBody]:
     """A merge patch (RFC 7396). A change of realm ends every token so far. A dashboard keeps to a dashboard's rules."""
     command = commands.update(
-        client_id, attributes(data), owner=data.owner, privacy=ledger.privacy, issuer=settings.issuer, by=by
+        client_id,
+        attributes(data),
+        owner=data.owner,
+        keys=keys_of(data),
+        privacy=ledger.privacy,
+        issuer=settings.issuer,
+        by=by,
     )
     return await once.carry_out(command, reply=_now(ledger, client_id))
 

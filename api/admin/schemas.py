@@ -8,11 +8,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 from api.admin.person_claims import CLAIMS_EXAMPLE, AddressBody, ClaimsGiven, told
 from api.audit.queries.history import SecretVersionRef
-from api.http.errors import Missing
+from api.http.errors import InvalidRequest, Missing
 from api.http.parameters import Page, decode_cursor, encode_cursor
 from commands.people import UNKNOWN
 from domain import client, scope
-from domain.rules import audience, client_metadata, people, redirect_uri, registration
+from domain.rules import audience, client_metadata, people, public_key, redirect_uri, registration
 from eventstore import present
 from eventstore.database import Connection
 from eventstore.personal_data import PersonalData
@@ -84,6 +84,21 @@ SigningAlgorithm = Annotated[
     client_metadata.SigningAlgorithm,
     Meta(description="By which the client's id_tokens are signed (OpenID Connect Registration §2)."),
 ]
+AuthSigningAlgorithm = Annotated[
+    client_metadata.SigningAlgorithm,
+    Meta(description="The one algorithm that its assertions may be signed with; null for any (RFC 7591 §2)."),
+]
+
+
+class KeySet(msgspec.Struct, frozen=True):
+    """Public keys of a client (RFC 7517 §5). Those that sign nothing here are left out."""
+
+    keys: Annotated[
+        list[dict[str, Any]],
+        Meta(max_length=public_key.KEYS_MAXIMUM, description="JWKs: RSA from 2,048 bits, P-256 and Ed25519."),
+    ]
+
+
 AccessLifetime = Annotated[
     int,
     Meta(
@@ -132,6 +147,17 @@ def attributes(body: Any) -> client.Attributes:
     return client.Attributes(**named)
 
 
+def keys_of(body: Any) -> client_metadata.ClientKeys | UnsetType:
+    """What a body names of a client's keys; UNSET where it names nothing. Raises 400."""
+    given: KeySet | None | UnsetType = body.jwks
+    if not isinstance(given, KeySet):
+        return UNSET if given is UNSET else client_metadata.NO_KEYS
+    try:
+        return client_metadata.ClientKeys(jwks=public_key.read(given.keys))
+    except public_key.NotTaken as problem:
+        raise InvalidRequest.field("jwks", str(problem)) from None
+
+
 def listed(kind: str, found: projected.RowPage[R, Any], item: Callable[[R], T]) -> Page[T]:
     """A page of a read model as it is answered. `kind` names the list in its cursors."""
     after = None
@@ -159,6 +185,8 @@ CLIENT_EXAMPLE: dict[str, Any] = {
     "serves": [],
     "id_token_signed_response_alg": "RS256",
     "userinfo_signed_response_alg": None,
+    "token_endpoint_auth_signing_alg": None,
+    "jwks": None,
     "owner": "prints@partner.example",
     "slug": None,
     "type": "confidential",
@@ -187,6 +215,8 @@ class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
     serves: tuple[str, ...]
     id_token_signed_response_alg: client_metadata.SigningAlgorithm
     userinfo_signed_response_alg: client_metadata.SigningAlgorithm | None
+    token_endpoint_auth_signing_alg: client_metadata.SigningAlgorithm | None
+    jwks: KeySet | None
     owner: str | None
     slug: str | None
     type: client_metadata.Type
@@ -222,8 +252,11 @@ class RegisteredClient(ClientBody, frozen=True, kw_only=True):
 
 def client_body(kind: type[C], privacy: PersonalData, connection: Connection, row: clients.ClientRow, **more: Any) -> C:
     """The answer about a client that is not deleted."""
-    owner = privacy.open(connection, row.owner)
-    return shown(kind, row, "created_at", "updated_at", scope=" ".join(row.scope), owner=owner, **more)
+    owner, jwks = privacy.open(connection, row.owner), None
+    if row.keys.jwks:
+        jwks = KeySet([{**msgspec.to_builtins(key), "use": "sig"} for key in row.keys.jwks])
+    scope = " ".join(row.scope)
+    return shown(kind, row, "created_at", "updated_at", scope=scope, owner=owner, jwks=jwks, **more)
 
 
 def find_client(connection: Connection, client_id: str) -> clients.ClientRow:

@@ -67,8 +67,8 @@ _TOLD: Mapping[ClassRow, str] = {
     ),
     ClassRow(ENTITY_MANAGEMENT, 1, "Create", HIGH): "incident.reported",
     ClassRow(ENTITY_MANAGEMENT, 3, "Update"): (
-        "client.updated client.secret_issued client.secret_rotated client.rotation_scheduled consent.extended "
-        "scope.changed"
+        "client.updated client.keys_registered client.secret_issued client.secret_rotated client.rotation_scheduled "
+        "consent.extended scope.changed"
     ),
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", LOW): (
         "client.secret_revoked client.rotation_unscheduled role.changed incident.secrets_added "

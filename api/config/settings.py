@@ -219,6 +219,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     client_tokens_per_minute: Annotated[int, within(1, 1000000)] = 6000
     """Tokens that a client may obtain for itself within a minute (`client_credentials`), on each node, unless it has a
     number of its own."""
+    client_ids_kept: Annotated[int, within(10, 10000000)] = 100000
+    """Identifiers (`jti`) of assertions, proofs and request objects that are remembered of one client at a time. Each
+    is as long as it could be used again; a client that has more gets 429."""
     person_tokens_per_minute: Annotated[int, within(1, 1000000)] = 60
     """Times within a minute that a client may obtain tokens for one person."""
     public_burst: Annotated[int, within(1, 1000000)] = 300

@@ -18,18 +18,22 @@ KEPT = 4_096
 
 
 class Caller(NamedTuple):
-    """An authenticated client; `secret_id` is None for a public one. `actor` is who it is for the log."""
+    """An authenticated client, by a secret version or by a key, of which `key_id` is the thumbprint; a public one has
+    neither. `actor` is who it is for the log."""
 
     client: client.State
     secret_id: str | None
     actor: Actor
     stream: str
+    key_id: str | None = None
 
 
-def caller(state: client.State, secret_id: str | None) -> Caller:
-    """The client as it acts with that secret version."""
-    credential = None if secret_id is None else {"secret_id": secret_id}
-    return Caller(state, secret_id, Actor("client", state.client_id, credential), client.stream(state.client_id))
+def caller(state: client.State, secret_id: str | None, key_id: str | None = None) -> Caller:
+    """The client as it acts with that secret version or key."""
+    means = {"secret_id": secret_id, "key_id": key_id}
+    credential = {name: value for name, value in means.items() if value is not None} or None
+    stream = client.stream(state.client_id)
+    return Caller(state, secret_id, Actor("client", state.client_id, credential), stream, key_id)
 
 
 class _Kept(NamedTuple):

@@ -1,4 +1,5 @@
-"""What the hot endpoints begin with: their frame, and client authentication (RFC 6749 §2.3) by Basic, body or name."""
+"""What the hot endpoints begin with: their frame, and client authentication (RFC 6749 §2.3) by Basic, body, name, or
+what the client signed."""
 
 import re
 from base64 import b64decode
@@ -19,13 +20,16 @@ from api.http.errors import InvalidClient as Refused
 from api.http.middleware import Direct
 from api.http.request_context import Receive, Scope, fields, header_values, request_context
 from api.http.responses import RawResponse, raw_response, send_response
+from api.oauth import private_key_jwt
 from api.services import SERVICES, Services, origin, services_of
 from api.throttling import limits
 from commands import counted
 from commands.incidents import suspect
 from domain import client, client_secret, server, usage
 from domain.decision import InvalidClient
+from domain.keys.client_keys import has_secret
 from eventstore.execution import Origin
+from security.foreign_tokens import ReadToken
 from security.tokens import digest
 
 T = TypeVar("T")
@@ -101,16 +105,17 @@ LONGEST_SECRET = 1024
 TWO_WAYS = "Two ways of client authentication at once."
 """RFC 6749 §2.3"""
 
-CredentialMethod = Literal["basic", "post", "none"]
+CredentialMethod = Literal["basic", "post", "assertion", "none"]
 
 
 @dataclass(frozen=True, slots=True)
 class PresentedCredentials:
-    """What a request says about its client. `secret` is None where it presents none."""
+    """What a request says about its client. `secret` is None where it presents none, `assertion` where that is none."""
 
     method: CredentialMethod
     client_id: str
     secret: str | None
+    assertion: ReadToken | None = None
 
     def __repr__(self) -> str:
         return f"Presented({self.method})"
@@ -128,6 +133,12 @@ def presented(scope: Any, parameters: Mapping[str, str]) -> PresentedCredentials
     """Reads the client's credentials; raises `invalid_request` when there are two kinds of them (RFC 6749 §2.3)."""
     field = authorization(scope)
     client_id, secret = parameters.get("client_id"), parameters.get("client_secret")
+    if private_key_jwt.sent(parameters):
+        if secret is not None or (field is not None and field[:6].lower() == "basic "):
+            raise InvalidRequest(TWO_WAYS)
+        assertion = private_key_jwt.taken_apart(parameters)
+        named = private_key_jwt.client_named(parameters, assertion)
+        return PresentedCredentials("assertion", MALFORMED if named is None else named, None, assertion)
     if field is not None and field[:6].lower() == "basic ":
         name, password = _basic(field[6:])
         if secret is not None:
@@ -205,12 +216,14 @@ async def authenticate(
         state = await services.ledger.state(client.stream(given.client_id))
         scope[CLIENT] = state
     sha256 = None if given.secret is None or len(given.secret) > LONGEST_SECRET else digest(given.secret).hex()
-    reason = _judge(state, given, sha256, services.ledger.clock.now())
+    if given.method == "assertion":
+        reason = await private_key_jwt.authenticated(services, scope, state, given.assertion)
+    else:
+        reason = _judge(state, given, sha256, services.ledger.clock.now())
     if not isinstance(reason, InvalidClient):
-        judged = caller(state, reason)
         if given.method == "basic":
-            services.credentials.keep(arrived[b"authorization"], judged)
-        return judged
+            services.credentials.keep(arrived[b"authorization"], reason)
+        return reason
     services.throttle.failed(*_limits(given.client_id, request_context(scope).address))
     await _record(services, given.client_id, state, sha256, reason, via, origin(scope))
     raise Refused()
@@ -222,7 +235,9 @@ def _remembered(
     """Whom the header authenticated a moment ago, where nothing contradicts it (RFC 6749 §2.3). Compare their state."""
     header = given.get(b"authorization")
     found = None if header is None else services.credentials.find(header, services.ledger.clock.now())
-    if found is None or "client_secret" in parameters or len(given) != len(scope["headers"]):
+    if found is None or len(given) != len(scope["headers"]):
+        return None
+    if "client_secret" in parameters or private_key_jwt.sent(parameters):
         return None
     client_id = found.client.client_id
     if parameters.get("client_id", client_id) != client_id:
@@ -246,20 +261,19 @@ def _limits(client_id: str, address: str | None) -> limits.Limits:
 _kept_limits = lru_cache(maxsize=4096)(limits.client_authentication)
 
 
-def _judge(
-    state: client.State, given: PresentedCredentials, sha256: str | None, now: int
-) -> InvalidClient | str | None:
-    """The id of the secret version that authenticates, None for a public client, or why it fails."""
+def _judge(state: client.State, given: PresentedCredentials, sha256: str | None, now: int) -> InvalidClient | Caller:
+    """The client by its secret version, or by its name where it is a public one, or why it is not authenticated."""
     if not state.exists:
         return InvalidClient.UNKNOWN
-    if (state.type == "public") != (given.method == "none"):
-        return client.barred(state) or InvalidClient.METHOD
     if given.method == "none":
-        return client.barred(state)
+        wrong = None if state.type == "public" else InvalidClient.METHOD
+        return client.barred(state) or wrong or caller(state, None)
+    if not has_secret(state):
+        return client.barred(state) or InvalidClient.METHOD
     if sha256 is None:
         return client.barred(state) or InvalidClient.WRONG_SECRET
     found = client.authenticate(state, sha256, now)
-    return found if isinstance(found, InvalidClient) else found.secret_id
+    return found if isinstance(found, InvalidClient) else caller(state, found.secret_id)
 
 
 async def _record(

@@ -86,16 +86,16 @@ async def _caller(services: Services, scope: Scope, parameters: dict[str, str]) 
     if fields(scope).get(b"authorization", b"")[:7].lower() == b"bearer ":
         # There may be another one, which is refused.
         authorization(scope)
-        if "client_secret" in parameters:
+        if "client_secret" in parameters or "client_assertion" in parameters:
             raise InvalidRequest(TWO_WAYS)
         known = await judge(services, scope, (INTROSPECT,))
         return _Asking(known.terms.client_id, True, (), actor_of(known))
     caller = await authenticate(services, scope, parameters, "introspection")
     client, secret_id = caller.client, caller.secret_id
-    if secret_id is None:
+    if client.type == "public":
         # To name a public client is no authorization (RFC 7662 §2.1).
         raise InvalidClient()
-    if not services.uses.again(secret_id, "introspection", request_context(scope).address):
+    if secret_id is not None and not services.uses.again(secret_id, "introspection", request_context(scope).address):
         services.uses.note(client.client_id, secret_id, "introspection", origin(scope, caller.actor))
     return _Asking(client.client_id, INTROSPECT in client.scope, client.serves, caller.actor)
 

@@ -14,6 +14,7 @@ from domain.keys import signing_key
 from domain.rules import pkce, standard_claims
 from eventstore import present
 from eventstore.ledger import Ledger
+from security import foreign_tokens
 
 PATHS = ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"]
 """One document under both names (RFC 8414 §5, OpenID Connect Discovery §4)."""
@@ -22,8 +23,8 @@ KEYS = "/.well-known/jwks.json"
 KEYS_FRESH = 900
 """Seconds for which whoever verifies may keep the keys; less where they are published for a short time only."""
 
-CONFIDENTIAL = ["client_secret_basic", "client_secret_post"]
-METHODS = ["client_secret_basic", "client_secret_post", "none"]
+CONFIDENTIAL = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
+METHODS = [*CONFIDENTIAL, "none"]
 
 
 def document(issuer: str, scope_names: list[str]) -> dict[str, Any]:
@@ -54,8 +55,11 @@ def document(issuer: str, scope_names: list[str]) -> dict[str, Any]:
         "request_parameter_supported": False,
         "request_uri_parameter_supported": False,
         "token_endpoint_auth_methods_supported": METHODS,
+        "token_endpoint_auth_signing_alg_values_supported": list(foreign_tokens.ALGORITHMS),
         "introspection_endpoint_auth_methods_supported": CONFIDENTIAL,
+        "introspection_endpoint_auth_signing_alg_values_supported": list(foreign_tokens.ALGORITHMS),
         "revocation_endpoint_auth_methods_supported": METHODS,
+        "revocation_endpoint_auth_signing_alg_values_supported": list(foreign_tokens.ALGORITHMS),
         "code_challenge_methods_supported": list(pkce.METHODS),
         "authorization_response_iss_parameter_supported": True,
         "ui_locales_supported": ["en"],

@@ -187,6 +187,7 @@ async def issue(
         Minted(access.hex, None if refresh is None else refresh.hex),
         client_id=client.client_id,
         secret_id=caller.secret_id,
+        key_id=caller.key_id,
         account_id=account_id,
         at=services.ledger.clock.now(),
         issuer=services.settings.issuer,
@@ -196,7 +197,7 @@ async def issue(
     try:
         executed = await services.ledger.execute(command, origin=by)
         if executed.refusal is not None:
-            if caller.secret_id is None:
+            if client.type == "public":
                 raise errors.oauth_error(executed.refusal)
             raise _told(executed.refusal, request, grant.credential, client.scope)
     except BaseException:

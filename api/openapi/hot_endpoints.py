@@ -13,7 +13,8 @@ from api.oauth.introspection import LONGEST_TOKEN
 from api.oauth.person_authentication import LONGEST_NAME
 from api.oauth.token import LONGEST_CREDENTIAL
 from domain.grants import GRANTS
-from domain.rules import audience, pkce, redirect_uri
+from domain.rules import audience, client_assertion, pkce, redirect_uri
+from security.jose import LONGEST_TOKEN as LONGEST_SIGNED
 from security.passwords import MAX_BYTES
 
 REFERENCE = "#/components/schemas/{name}"
@@ -78,6 +79,8 @@ def text(description: str, longest: int) -> Any:
 CLIENT: dict[str, Any] = {
     "client_id": text("Client id, when not in the Authorization header.", LONGEST_ID),
     "client_secret": text("Client secret, when not in the Authorization header.", LONGEST_SECRET),
+    "client_assertion_type": text(f"For `private_key_jwt`: `{client_assertion.TYPE}`.", LONGEST_FREE),
+    "client_assertion": text("What the client signed (RFC 7523 §2.2).", LONGEST_SIGNED),
 }
 TOKEN = Annotated[str, Meta(description="The token.", max_length=LONGEST_TOKEN)]
 HINT = text("`access_token` or `refresh_token`; a wrong one does no harm.", LONGEST_FREE)

@@ -139,7 +139,7 @@ def issue(
     code, client_id = state.code, parties.client.client_id
     if code is None:
         return refuse(InvalidGrant.UNKNOWN)
-    secret = admitted(parties.client, parties.secret_id, GRANT_TYPE, now)
+    secret = admitted(parties, GRANT_TYPE, now)
     if isinstance(secret, Reason):
         return refuse(secret)
     unproven = _unproven(state, code, client_id, request)

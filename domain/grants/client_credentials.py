@@ -15,10 +15,10 @@ def issue(
     if state.exists:
         return refuse(Conflict.EXISTS)
     client = parties.client
-    secret = admitted(client, parties.secret_id, GRANT_TYPE, now)
+    secret = admitted(parties, GRANT_TYPE, now)
     if isinstance(secret, Reason):
         return refuse(secret)
-    if secret is None:
+    if client.type == "public":
         return refuse(UnauthorizedClient.GRANT_TYPE, detail="client_credentials is for confidential clients")
     return begin(
         request,

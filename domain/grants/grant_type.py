@@ -10,7 +10,7 @@ from domain import consent
 from domain import scope as scope_rule
 from domain.account import State as Account
 from domain.client import State as Client
-from domain.client import barred, live_secret
+from domain.client import barred, live_key, live_secret
 from domain.client_secret import SecretVersion
 from domain.consent import State as Consent
 from domain.decision import InvalidClient, InvalidGrant, Outcome, Reason, Refusal, UnauthorizedClient, refuse
@@ -60,14 +60,15 @@ class Subject(msgspec.Struct, frozen=True):
 class Parties(msgspec.Struct, frozen=True):
     """Who stands behind a request, as the log says under the lock.
 
-    `secret_id` is the secret version that authenticated the client before the lock; None for a public client. `known`
-    holds those names of the client's and the requested scope that exist. `roles` are the account's. `issuer` is this
-    server, as a token's audience names it, and `signing_keys` are what it signs with. `subject` is the presented token
-    of another grant, if any.
+    `secret_id` is the secret version, or `key_id` the thumbprint of the key, that authenticated the client before the
+    lock; neither did for a public one. `known` holds those names of the client's and the requested scope that exist.
+    `roles` are the account's. `issuer` is this server, as a token's audience names it, and `signing_keys` are what it
+    signs with. `subject` is the presented token of another grant, if any.
     """
 
     client: Client
     secret_id: str | None = None
+    key_id: str | None = None
     account: Account | None = None
     consent: Consent | None = None
     roles: tuple[Role, ...] = ()
@@ -160,14 +161,23 @@ class GrantType(Registrable, frozen=True, kw_only=True):
 # The caller: whether the client, as it stands under the lock, may use a grant type with the secret that it showed.
 
 
-def admitted(client: Client, secret_id: str | None, grant_type: str, now: Moment) -> SecretVersion | Reason | None:
-    """The secret version that authenticated, None for a public client, or why it may not (RFC 6749 §3.2.1, §5.2)."""
-    if (client.type == "public") != (secret_id is None):
-        return barred(client) or InvalidClient.METHOD
-    found = barred(client) if secret_id is None else live_secret(client, secret_id, now)
+def admitted(parties: Parties, grant_type: str, now: Moment) -> SecretVersion | Reason | None:
+    """The secret version that authenticated the client, None for a public one and for one that did so by a key, or why
+    it may not (RFC 6749 §3.2.1, §5.2)."""
+    client, found = parties.client, _authenticated(parties, now)
     if isinstance(found, InvalidClient):
         return found
     return found if grant_type in client.grant_types else UnauthorizedClient.GRANT_TYPE
+
+
+def _authenticated(parties: Parties, now: Moment) -> SecretVersion | InvalidClient | None:
+    """Whether what authenticated the client before the lock still does."""
+    client = parties.client
+    if parties.secret_id is not None:
+        return live_secret(client, parties.secret_id, now)
+    if parties.key_id is not None:
+        return live_key(client, parties.key_id)
+    return barred(client) or (None if client.type == "public" else InvalidClient.METHOD)
 
 
 # Issuing: the event of a grant's first tokens, alike for every grant type but `refresh_token`.

@@ -17,7 +17,7 @@ def issue(
     client, account = parties.client, parties.account
     if client.exists and client.type != "dashboard":
         return refuse(UnauthorizedClient.PASSWORD_GRANT, detail="the password grant is for first-party dashboards")
-    secret = admitted(client, parties.secret_id, GRANT_TYPE, now)
+    secret = admitted(parties, GRANT_TYPE, now)
     if isinstance(secret, Reason):
         return refuse(secret)
     if account is None or not account.exists or not account.enabled or account.erased:

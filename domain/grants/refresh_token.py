@@ -44,7 +44,7 @@ def issue(
     presented = request.presented
     if not state.exists or presented is None:
         return refuse(InvalidGrant.UNKNOWN)
-    secret = admitted(parties.client, parties.secret_id, GRANT_TYPE, now)
+    secret = admitted(parties, GRANT_TYPE, now)
     if isinstance(secret, Reason):
         return refuse(secret)
     if parties.client.client_id != state.client_id:

@@ -7,7 +7,33 @@ import msgspec
 Type = Literal["confidential", "public", "dashboard"]
 SigningAlgorithm = Literal["RS256", "ES256", "PS256", "EdDSA"]
 """JWS algorithms (RFC 7518 §3.1, RFC 8037 §3.1) with which the server signs tokens."""
-AuthMethod = Literal["client_secret_basic", "client_secret_post", "none"]
+AuthMethod = Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]
+"""How a client authenticates (RFC 7591 §2, OpenID Connect Core §9)."""
+
+SECRET_METHODS: tuple[AuthMethod, ...] = ("client_secret_basic", "client_secret_post")
+"""A client with a secret may use either, whichever it was registered with; every other method is exact."""
+
+
+class PublicKey(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A public key that verifies what its owner signs (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2), as JWKs name it."""
+
+    kty: Literal["RSA", "EC", "OKP"]
+    kid: str | None = None
+    alg: SigningAlgorithm | None = None
+    crv: Literal["P-256", "Ed25519"] | None = None
+    x: str | None = None
+    y: str | None = None
+    n: str | None = None
+    e: str | None = None
+
+
+class ClientKeys(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a client proves itself by in the place of a secret: the `jwks` that it registered (RFC 7591 §2)."""
+
+    jwks: tuple[PublicKey, ...] = ()
+
+
+NO_KEYS = ClientKeys()
 
 
 class ClientMetadata(msgspec.Struct, frozen=True):
@@ -29,5 +55,7 @@ class ClientMetadata(msgspec.Struct, frozen=True):
     serves: tuple[str, ...] = ()
     id_token_signed_response_alg: SigningAlgorithm = "RS256"  # noqa: S105 - an algorithm
     userinfo_signed_response_alg: SigningAlgorithm | None = None
+    token_endpoint_auth_signing_alg: SigningAlgorithm | None = None
+    keys: ClientKeys = NO_KEYS
     type: Type = "confidential"
     slug: str | None = None

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from domain.decision import Forbidden, Outcome, malformed, refuse
-from domain.rules import administrative_scope, audience, built_in_scope, origin, people, redirect_uri
+from domain.rules import administrative_scope, audience, built_in_scope, origin, people, public_key, redirect_uri
 from domain.rules.client_metadata import ClientMetadata
 
 REALMS = ("administration", "platform")
@@ -85,7 +85,8 @@ def refusal(client: ClientMetadata, *, before: ClientMetadata, circumstances: Ci
         special = _dashboard(client, before, circumstances.issuer)
     else:
         special = _grants(client, circumstances.grant_types) or _redirect_uris(client, circumstances.grant_types)
-    special = _plain(client) or special or audience.registered(client, circumstances.issuer)
+    special = _plain(client) or special or public_key.registered(client)
+    special = special or audience.registered(client, circumstances.issuer)
     if special := special or scope_names(client.scope, known=circumstances.known_scopes, field="scope"):
         return special
     given = [scope for scope in client.scope if scope not in before.scope]

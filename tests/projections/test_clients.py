@@ -1,6 +1,7 @@
 """Clients as the administration finds and lists them."""
 
 from domain.client import Attributes, ClientDeleted, ClientDisabled, ClientEnabled, ClientRegistered, ClientUpdated
+from domain.rules.client_metadata import NO_KEYS
 from projections import clients
 from tests.domain.history import NOW
 from tests.projections.conftest import Log
@@ -51,6 +52,8 @@ def test_registered_client_is_found_with_all_its_metadata(log: Log) -> None:
         serves=("https://a.test/api",),
         id_token_signed_response_alg="RS256",
         userinfo_signed_response_alg=None,
+        token_endpoint_auth_signing_alg=None,
+        keys=NO_KEYS,
         owner="event-1|owner|s1.ada@example.test",
         state="enabled",
         created_at=NOW,

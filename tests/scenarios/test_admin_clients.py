@@ -25,6 +25,8 @@ MEMBERS = {
     "serves",
     "id_token_signed_response_alg",
     "userinfo_signed_response_alg",
+    "token_endpoint_auth_signing_alg",
+    "jwks",
     "owner",
     "slug",
     "type",

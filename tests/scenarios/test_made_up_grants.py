@@ -24,7 +24,7 @@ REFRESHED = ("authorization_code", "refresh_token")
 def _first(
     parties: Parties, request: TokenRequest, name: str, now: Moment, minted: Minted, given: Lifetimes
 ) -> Outcome:
-    secret = admitted(parties.client, parties.secret_id, name, now)
+    secret = admitted(parties, name, now)
     if isinstance(secret, Reason):
         return refuse(secret)
     return begin(
