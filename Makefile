@@ -24,10 +24,10 @@ JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 1) + 1)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run dev test explore check docs pictures lock bench bench-full bench-peer clean
+.PHONY: help run dev test explore check docs pictures lock bench bench-budget bench-full bench-peer clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.runtime  ## Install what is needed, make the demo and serve it on http://127.0.0.1:8400/
 	@exec $(BIN)/grantlog demo
@@ -60,6 +60,9 @@ lock: dev  ## Pin the newest versions that pyproject.toml allows, with their has
 bench: dev  ## Measure both databases beside a constant answer of the same server (needs wrk), and the parts of a request
 	$(BIN)/python -m bench $(BENCH)
 	$(BIN)/python -m bench.inside $(filter --no-write,$(BENCH))
+
+bench-budget: dev  ## Measure the processor time of a request beside what it may take (needs wrk); BENCH='--beside ../other' beside a checkout
+	$(BIN)/python -m bench.budget $(BENCH)
 
 bench-full: dev  ## Measure all that is promised about speed, behind ten million events too (needs wrk and oha); takes most of an hour
 	$(BIN)/python -m bench.full $(BENCH)

@@ -20,6 +20,8 @@ class Database(NamedTuple):
     name: str
     url: str
     version: str
+    process: int = 0
+    """The server's, where there is one."""
 
 
 class Cluster:
@@ -34,7 +36,8 @@ class Cluster:
         self._server.administer(f'CREATE DATABASE "{name}"')
         with psycopg.connect(f"user=postgres dbname={name} host={self.directory}") as connection:
             row = connection.execute("SHOW server_version").fetchone()
-        return Database(POSTGRESQL, self._server.url(name), str(row[0]) if row else "")
+        process = int((self.directory / "data" / "postmaster.pid").read_text().split()[0])
+        return Database(POSTGRESQL, self._server.url(name), str(row[0]) if row else "", process)
 
 
 @contextmanager

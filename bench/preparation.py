@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 
 from bench import asking, wrk
-from bench.server import BIN, ROOT, Server
+from bench.server import THIS, Checkout, Server
 from security.tokens import Kind, mint
 
 REDIRECT_URI = "https://shop.example/callback"
@@ -49,15 +49,16 @@ class Prepared:
 class Administration:
     """The command line, on one database."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = {"PATH": str(BIN), **environment}
+    def __init__(self, environment: Mapping[str, str], checkout: Checkout = THIS) -> None:
+        self._environment = {"PATH": str(checkout.programs), **environment}
+        self._checkout = checkout
 
     def run(self, *arguments: str, given: str | None = None) -> str:
         """What a command prints; raises RuntimeError with its words when it fails."""
         done = subprocess.run(
-            [BIN / "grantlog", *arguments],
+            [self._checkout.programs / "grantlog", *arguments],
             env=self._environment,
-            cwd=ROOT,
+            cwd=self._checkout.root,
             input=given,
             capture_output=True,
             text=True,
@@ -74,14 +75,16 @@ class Administration:
         return answer["client_id"], answer["client_secret"]
 
 
-def upgrade(environment: Mapping[str, str]) -> None:
+def upgrade(environment: Mapping[str, str], checkout: Checkout = THIS) -> None:
     """Makes the tables."""
-    Administration(environment).run("database", "upgrade")
+    Administration(environment, checkout).run("database", "upgrade")
 
 
-def install(environment: Mapping[str, str]) -> tuple[tuple[str, str], tuple[str, str], tuple[str, str]]:
+def install(
+    environment: Mapping[str, str], checkout: Checkout = THIS
+) -> tuple[tuple[str, str], tuple[str, str], tuple[str, str]]:
     """Scopes, a role and a person; the ids and secrets of the three clients: service, shop, administrator."""
-    administration = Administration(environment)
+    administration = Administration(environment, checkout)
     for name in SCOPE.split():
         administration.run("scope", "put", name, f"Use {name}")
     administration.run("role", "put", "platform", "shopper", "--scope", SCOPE)
@@ -96,9 +99,9 @@ def install(environment: Mapping[str, str]) -> tuple[tuple[str, str], tuple[str,
     return service, shop, (made["client_id"], made["client_secret"])
 
 
-def prepare(server: Server, environment: Mapping[str, str]) -> Prepared:
+def prepare(server: Server, environment: Mapping[str, str], checkout: Checkout = THIS) -> Prepared:
     """Clients and a person who has signed in and consented. Tokens are for `collect`, `revoke` and `invent`."""
-    service, shop, administrator = install(environment)
+    service, shop, administrator = install(environment, checkout)
     authorize, cookie = _consented(server, shop[0])
     return Prepared(basic(*service), basic(*shop), basic(*administrator), authorize, cookie)
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 
@@ -19,6 +20,16 @@ READY_WITHIN = 600.0
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parents[1]
+
+
+class Checkout(NamedTuple):
+    """A tree of the repository, and the folder of the programs that run it."""
+
+    root: Path
+    programs: Path
+
+
+THIS = Checkout(ROOT, BIN)
 
 
 class NotReady(Exception):
@@ -46,14 +57,19 @@ class Server:
 
 @contextmanager
 def serving(
-    command: list[str | Path], port: int, probe: str, log: Path, environment: Mapping[str, str] | None = None
+    command: list[str | Path],
+    port: int,
+    probe: str,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    root: Path = ROOT,
 ) -> Iterator[Server]:
     """Starts a server, waits until `probe` answers, and stops it at the end. Raises `NotReady`."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             [str(part) for part in command],
             env={**os.environ, **(environment or {})},
-            cwd=ROOT,
+            cwd=root,
             stdout=output,
             stderr=output,
         )
@@ -71,11 +87,13 @@ def serving(
 
 
 @contextmanager
-def grantlog(environment: Mapping[str, str], log: Path, workers: int = 1) -> Iterator[Server]:
+def grantlog(
+    environment: Mapping[str, str], log: Path, workers: int = 1, checkout: Checkout = THIS
+) -> Iterator[Server]:
     """`grantlog serve`."""
     port = int(environment["GRANTLOG_PORT"])
-    command: list[str | Path] = [BIN / "grantlog", "serve", "--workers", str(workers)]
-    with serving(command, port, "/health/ready", log, environment) as server:
+    command: list[str | Path] = [checkout.programs / "grantlog", "serve", "--workers", str(workers)]
+    with serving(command, port, "/health/ready", log, environment, checkout.root) as server:
         yield server
 
 

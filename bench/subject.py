@@ -13,7 +13,7 @@ import httpx
 from bench import asking, preparation, server, wrk
 from bench.databases import Database
 from bench.preparation import Prepared
-from bench.server import Server
+from bench.server import THIS, Checkout, Server
 
 GRANTS_A_RUN = 256
 """Refresh tokens of one run: several times as many as connections, so that no thread of the load runs out of them."""
@@ -41,6 +41,8 @@ class Subject:
     known: Prepared | None = None
     kind: str = ""
     """Which database it is, where its name says more."""
+    checkout: Checkout = THIS
+    """Whose server and commands these are."""
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -78,7 +80,7 @@ class Subject:
     @contextmanager
     def serving(self, workers: int = 1) -> Iterator[Server]:
         """The server over this database, as a user would start it. One at a time."""
-        with server.grantlog(self.environment, self.directory / "server.log", workers) as running:
+        with server.grantlog(self.environment, self.directory / "server.log", workers, self.checkout) as running:
             yield running
 
     def load(self, work: str, running: Server, codes: int) -> wrk.Load:

@@ -28,12 +28,13 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Requests per second, latencies in milliseconds, and how many answers were no success."""
+    """Requests per second, latencies in milliseconds, how many answers were no success, and how many there were."""
 
     rate: float
     p50: float
     p99: float
     failed: int
+    count: int = 0
 
 
 def check() -> str:
@@ -60,15 +61,18 @@ def run(port: int, load: Load, *, seconds: int, connections: int) -> Measured:
     ]
     said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60).stdout
     rate, failed = float(_found(r"Requests/sec:\s+([\d.]+)", said)), _failed(said)
+    count = int(_found(r"(\d+) requests in", said))
     once = re.search(r"Each once: (\d+) answered, (\d+) failed, ([\d.]+) seconds", said)
     if once is not None:
         # What came when the lines were used up is no part of the load.
+        count = int(once[1])
         rate, failed = int(once[1]) / max(float(once[3]), 1e-6), int(once[2])
     return Measured(
         rate=rate,
         p50=_milliseconds(_found(r"(?m)^\s+50%\s+(\S+)", said)),
         p99=_milliseconds(_found(r"(?m)^\s+99%\s+(\S+)", said)),
         failed=failed,
+        count=count,
     )
 
 
