@@ -186,4 +186,5 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app
         direct=shortcuts(app, hot),
         measure=metrics.request,
         pages=OriginPolicy(app, {each.path: each.methods for each in hot}),
+        whole=(token.path, introspect.path, revoke.path),
     )

@@ -30,7 +30,7 @@ from api.http.request_context import (
     closes,
     header,
 )
-from api.http.responses import Fields, RawResponse
+from api.http.responses import Fields, RawResponse, WrittenResponse
 from security.clock import SECOND, format_rfc3339
 from security.masking import Masker
 from security.tokens import ordered_id
@@ -131,7 +131,8 @@ class Middleware:
     """An ASGI app around an ASGI app: outside of the framework, since requests to a path in `direct` go to that
     endpoint past its routing. `in_flight` bounds the requests that wait for the start of their answer; a further one
     gets 503, and so does one that would wait too long (`load_shedding`). A stream that has begun is not counted, nor is
-    a request whose body is still to come. The liveness probe and those who look after the server are always let in."""
+    a request whose body is still to come. The liveness probe and those who look after the server are always let in.
+    The paths in `whole` are among those in `direct`: a POST there may be handed over with its body and nothing else."""
 
     def __init__(
         self,
@@ -146,6 +147,7 @@ class Middleware:
         direct: Mapping[str, Direct] | None = None,
         measure: Callable[[str | None, str, int | None, float], None] = lambda *_: None,
         pages: OriginPolicy | None = None,
+        whole: Iterable[str] = (),
     ) -> None:
         self.app = app
         self.proxies = proxies or Proxies()
@@ -159,8 +161,12 @@ class Middleware:
         self.measure = measure
         self.pages = pages
         self.load = LoadShedding(in_flight, self.direct)
-        self._busy: dict[str, tuple[list[tuple[bytes, bytes]], bytes]] = {}
+        self._busy: dict[str, tuple[Fields, bytes]] = {}
         self._patience = BodyPatience()
+        self.whole: Mapping[bytes, str] = {path.encode("ascii"): path for path in whole}
+        """The targets of requests that `answer_whole` takes, with their paths."""
+        # Answers of those paths have few sets of fields, and none of them is a secret.
+        self._head = lru_cache(maxsize=256)(self._written_head)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
@@ -204,6 +210,53 @@ class Middleware:
             if self.log_requests:
                 self.access.line(context.request_id, method, path, response.status, seconds)
 
+    async def answer_whole(self, scope: Scope, body: bytes) -> WrittenResponse:
+        """Answers a POST to a path in `whole` that has come to its end, and from no page of another origin: as a call
+        would, without a message for each part. To be run in a context of its own."""
+        path: str = scope["path"]
+        slot = self.load.enter(path, always=False)
+        context = scope[KEY] = self.proxies.arrive(scope, self.make_id())
+        REQUEST_ID.set(context.request_id)
+        began, status = perf_counter(), None
+        try:
+            if slot is None:
+                scope["path_template"] = path
+                given = RawResponse(503, *self._busy_answer(scope, path))
+            else:
+                scope[SLOT] = slot
+                given = await self._handle_whole(scope, path, body)
+            status = given.status
+        finally:
+            if slot is not None:
+                slot.end()
+            seconds = perf_counter() - began
+            self.measure(scope.get("path_template"), "POST", status, seconds)
+            if self.log_requests:
+                self.access.line(context.request_id, "POST", path, status, seconds)
+        head, length = self._head(given.headers)
+        if length != len(given.body):
+            raise RuntimeError("an answer of another length than it says")
+        head += context.request_id.encode("ascii") + b"\r\n"
+        return WrittenResponse(status, head, given.body, status >= 400 and closes(scope, status))
+
+    async def _handle_whole(self, scope: Scope, path: str, body: bytes) -> RawResponse:
+        try:
+            check(scope)
+            return await self.direct[path](scope, WholeBody(body))
+        except Exception as error:
+            return error_response(scope, error)
+
+    def _written_head(self, given: Fields) -> tuple[bytes, int | None]:
+        """The header fields up to the request's id as they go over the wire, and how long they say that the body is."""
+        missing = self._missing(tuple([name for name, _ in given]))
+        fields = (*given, *missing, *(() if self.pages is None else NO_PAGE))
+        written = b"".join(b"%b: %b\r\n" % each for each in fields)
+        # Whoever could put a line break into a value could add fields, or a second answer (RFC 9110 §5.5).
+        if written.count(b"\n") != len(fields) or written.count(b"\r") != len(fields) or b"\0" in written:
+            raise RuntimeError("a line break in a header field")
+        length = dict(given).get(b"content-length")
+        return written + b"x-request-id: ", None if length is None else int(length)
+
     async def _answer(self, scope: Scope, receive: Receive, response: "SentResponse") -> None:
         """Has the request checked and handled; raises whatever it is refused with."""
         length = check(scope)
@@ -233,8 +286,8 @@ class Middleware:
         began = perf_counter()
         context = scope[KEY] = self.proxies.arrive(scope, self.make_id())
         method: str = scope["method"]
-        headers, body = self._busy_answer(scope, path)
-        headers = [*headers, (b"x-request-id", context.request_id.encode("ascii"))]
+        given, body = self._busy_answer(scope, path)
+        headers = [*given, (b"x-request-id", context.request_id.encode("ascii"))]
         if (pages := self._pages(path)) is not None:
             headers += await pages.fields(scope, 503)
         if closes(scope, 503):
@@ -246,11 +299,11 @@ class Middleware:
         if self.log_requests:
             self.access.line(context.request_id, method, path, 503, seconds)
 
-    def _busy_answer(self, scope: Scope, path: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    def _busy_answer(self, scope: Scope, path: str) -> tuple[Fields, bytes]:
         found = self._busy.get(path)
         if found is None:
             given = error_response(scope, TemporarilyUnavailable())
-            found = [*given.headers, *self.missing(tuple([name for name, _ in given.headers]))], given.body
+            found = (*given.headers, *self.missing(tuple([name for name, _ in given.headers]))), given.body
             # Answers to OAuth's endpoints say nothing of the request, so one does for all.
             if path in self.direct:
                 self._busy[path] = found
@@ -264,6 +317,20 @@ class Middleware:
         # The server has to cut the connection, or the client takes half an answer for a whole one. Its own words about
         # the cause stay here, since the server would print them.
         raise ConnectionAbortedError("the answer was broken off") from None
+
+
+@dataclass(slots=True, eq=False)
+class WholeBody:
+    """The `receive` of a request whose body has come."""
+
+    _body: bytes
+    _told: bool = False
+
+    async def __call__(self) -> Message:
+        if self._told:
+            return {"type": "http.disconnect"}
+        self._told = True
+        return {"type": "http.request", "body": self._body, "more_body": False}
 
 
 @dataclass(slots=True, eq=False)

@@ -24,6 +24,16 @@ class RawResponse(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
 
+class WrittenResponse(msgspec.Struct, frozen=True, gc=False):
+    """A whole answer to a whole request as it goes over the wire: `head` has the header fields, each with its line end,
+    but for those that are the connection's; `closes` says whether that ends with it."""
+
+    status: int
+    head: bytes
+    body: bytes
+    closes: bool = False
+
+
 def raw_response(status: int, body: bytes, media_type: str | None, headers: Headers | None = None) -> RawResponse:
     """An answer with its `Content-Type` and `Content-Length` (RFC 9110 §8.3, §8.6); 204 and 304 carry neither."""
     return RawResponse(status, fields_of(None if status in (204, 304) else len(body), media_type, headers), body)

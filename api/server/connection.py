@@ -27,8 +27,9 @@ from api.http.errors import (
     TooSlow,
 )
 from api.http.log_lines import trace
-from api.http.request_context import REFUSED, App, Scope
+from api.http.request_context import FIELDS, REFUSED, App, Scope
 from api.server import exchange
+from api.server.answering import WholeRequests
 from api.server.callers import Callers
 from api.server.exchange import Exchange
 
@@ -54,6 +55,9 @@ FIELDS_LONGEST = 32_768
 """Bytes of all header fields of a request together, and of a trailer's."""
 
 FIELDS_MOST = 100
+UNUSUAL = frozenset((b"expect", b"origin", b"transfer-encoding"))
+"""Fields with which a request does not go the short way."""
+
 SLICE = 4096
 """Bytes that are read before it is asked whether requests wait already: a packet may hold thousands of small ones."""
 
@@ -74,6 +78,7 @@ class Shared(ServerState):
         self.own_fields = b"\r\n"
         self.stopping = False
         self.on_change: Callable[[], None] = lambda: None
+        self.whole = WholeRequests(self.tasks)
 
     def sweep(self) -> None:
         """Ends what has taken too long. To be called about once a second."""
@@ -103,6 +108,8 @@ class Connection(HttpToolsProtocol):
         self._newest: Exchange | None = None
         self._answering: Exchange | None = None
         self._waiting: deque[Exchange] = deque()
+        self._deferred: Exchange | None = None
+        """One to be begun as a whole, if its body comes along with its head."""
         self._held = b""
         self._feeding = False
         self._deaf = False
@@ -191,6 +198,8 @@ class Connection(HttpToolsProtocol):
                     break
                 self._parse(view[at : at + SLICE])
                 at += SLICE
+        if self._deferred is not None:
+            self._begin_deferred()
         self._feeding = False
         if not self._deaf:
             if self._waiting:
@@ -270,7 +279,8 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         version = self.parser.get_http_version()
         scope = self._scope(self.parser.get_method().decode("ascii"), version)
-        if version == "1.1" and not any(name == b"host" for name, _ in self._fields):
+        given = scope[FIELDS] = dict(self._fields)
+        if version == "1.1" and b"host" not in given:
             raise self._stop_parsing(InvalidRequest("The Host header is missing."))
         self._locate(scope)
         self._in_head = False
@@ -279,7 +289,13 @@ class Connection(HttpToolsProtocol):
         if self._half_since is not None:
             self._half_since = self.shared.clock()
         keep_alive = version == "1.1" and self.parser.should_keep_alive() and not self.shared.stopping
-        self._accept(Exchange(self, scope, keep_alive, self._expects))
+        is_short = keep_alive and self._target in self.shared.whole.paths and self._is_plain(scope)
+        self._accept(Exchange(self, scope, keep_alive, self._expects, is_short=is_short))
+
+    def _is_plain(self, scope: Scope) -> bool:
+        """Whether nothing in a head asks for more than an answer to a body of known length."""
+        given, doubled = scope[FIELDS], len(scope[FIELDS]) != len(self._fields)
+        return scope["method"] == "POST" and not (self._offers or doubled) and UNUSUAL.isdisjoint(given)
 
     def _scope(self, method: str, version: str = "1.1") -> Scope:
         return {
@@ -324,19 +340,32 @@ class Connection(HttpToolsProtocol):
         self._partial = False
         if self._newest is not None:
             self._newest.end()
+        if self._deferred is not None:
+            self._begin_deferred()
 
     # --- Answering them in order ---
 
     def _accept(self, exchange: Exchange) -> None:
         self._newest = exchange
-        if self._answering is None:
-            self._answering = exchange
-            self.begin(exchange)
-        else:
+        if self._answering is not None:
             self._waiting.append(exchange)
+            return
+        self._answering = exchange
+        if exchange.is_short:
+            self._deferred = exchange
+        else:
+            self.begin(exchange)
+
+    def _begin_deferred(self) -> None:
+        exchange, self._deferred = self._deferred, None
+        if exchange is not None:
+            self.begin(exchange)
 
     def begin(self, exchange: Exchange) -> None:
         """Has the app work on a request, whose body may still be on its way; one after the other on a connection."""
+        if exchange.is_short and exchange.whole and not self.flow.write_paused:
+            self.shared.whole.begin_soon(exchange)
+            return
         app: App = self.handler
         task = self.loop.create_task(exchange.run(app))
         self.tasks.add(task)

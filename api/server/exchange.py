@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from api.http.errors import HTTPError
 from api.http.log_lines import trace
 from api.http.request_context import App, Message, Scope
+from api.http.responses import WrittenResponse
 
 ENOUGH = 65_536
 """Bytes of a body that wait for the app until no more are read from the connection."""
@@ -89,7 +90,8 @@ def behind(fields: Iterable[tuple[bytes, bytes]], connection: Carrier) -> httpto
 @dataclass(slots=True, eq=False)
 class Exchange:
     """`receive` and `send` are the app's; the connection puts the body in, by `take` and `end`. `keep_alive` says
-    whether the connection goes on behind the answer, `endless` that the answer goes on until somebody leaves."""
+    whether the connection goes on behind the answer, `endless` that the answer goes on until somebody leaves. With
+    `is_short` the app takes it as a whole, once it is: then `body` and `answer` stand for the two."""
 
     _connection: Carrier
     scope: Scope
@@ -104,6 +106,7 @@ class Exchange:
     _bodyless: bool = False
     _chunked: bool = False
     _missing: int | None = None
+    is_short: bool = False
     whole: bool = False
     begun: bool = False
     answered: bool = False
@@ -160,6 +163,26 @@ class Exchange:
         finally:
             if not self.answered and not self.gone:
                 self._connection.break_off(self)
+
+    def body(self) -> bytes:
+        """Takes the body of a whole request."""
+        return self._given()["body"]  # type: ignore[no-any-return]
+
+    def answer(self, given: WrittenResponse) -> None:
+        """Sends a whole answer."""
+        if self.gone:
+            return
+        self.begun = self.answered = True
+        self.keep_alive = self.keep_alive and not given.closes
+        close = b"" if self.keep_alive else CLOSE
+        connection = self._connection
+        connection.write(STATUS_LINE[given.status] + given.head + close + connection.own_fields + given.body)
+        connection.answered(self)
+
+    def break_off(self) -> None:
+        """Ends the connection, since there is no answer."""
+        if not self.gone:
+            self._connection.break_off(self)
 
     async def receive(self) -> Message:
         """ASGI's `http.request` with what has come since the last, then `http.disconnect`. Raises what `fail` was

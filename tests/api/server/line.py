@@ -2,12 +2,12 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from uvicorn.config import Config
 
-from api.http.middleware import Middleware
+from api.http.middleware import Direct, Middleware
 from api.server.callers import Callers
 from api.server.connection import Connection, Shared
 
@@ -117,7 +117,8 @@ class Line:
 
 
 class Server:
-    """What connections have in common: an app behind the outermost layer, a clock, and how many there may be."""
+    """What connections have in common: an app behind the outermost layer, a clock, and how many there may be. `direct`
+    are endpoints that take whole requests, `in_flight` of which may be waited for."""
 
     def __init__(
         self,
@@ -126,10 +127,14 @@ class Server:
         connections: int = 64,
         share: float = 1.0,
         trusts: Callable[[str], bool] = lambda _: False,
+        direct: Mapping[str, Direct] | None = None,
+        in_flight: int = 256,
     ) -> None:
         self.clock = Clock()
         self.shared = Shared(Callers(connections, share, trusts, self.clock), self.clock)
-        wrapper: Any = Middleware(app, log_requests=False)
+        paths = direct or {}
+        wrapper: Any = Middleware(app, log_requests=False, direct=paths, whole=paths, in_flight=in_flight)
+        self.shared.whole.serve(wrapper)
         self.config = Config(
             wrapper, http=Connection, ws="none", loop="none", interface="asgi3", proxy_headers=False, log_config=None
         )
