@@ -11,7 +11,10 @@ UV_COMPILE := $(BIN)/uv --quiet pip compile pyproject.toml --universal --python-
 CODE := $(patsubst %/,%,$(sort $(dir $(wildcard $(addsuffix /*.py,api cli commands demo docs domain eventstore projections security verifier bench tests)))))
 OPENID_CLIENT := tests/openid_client
 PEER := bench/peer
+JAVA_CLIENT := tests/java_client
 NODE_READY := $(if $(and $(shell command -v node),$(shell command -v npm),$(wildcard $(OPENID_CLIENT)/package.json)),$(OPENID_CLIENT)/node_modules/.ready)
+# Clients of other worlds, as far as this machine can make them; CI makes all of them.
+CLIENTS_READY := $(NODE_READY) $(if $(shell command -v mvn),$(JAVA_CLIENT)/lib/.ready)
 
 # Options for pytest, for example: make test PYTEST='-k consent'
 PYTEST ?=
@@ -34,7 +37,7 @@ run: $(VENV)/.runtime  ## Install what is needed, make the demo and serve it on 
 
 dev: $(VENV)/.development  ## Make the virtual environment with everything that tests and checks need
 
-test: dev $(NODE_READY)  ## Run all tests, on SQLite and on a PostgreSQL that they start themselves
+test: dev $(CLIENTS_READY)  ## Run all tests, on SQLite and on a PostgreSQL that they start themselves
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder --max-worker-restart 1 $(PYTEST)
 
 explore: dev $(NODE_READY)  ## Run the property tests with ever new examples, for ten minutes; EXPLORE='--rounds 20'
@@ -71,7 +74,7 @@ bench-peer: dev $(PEER)/node_modules/.ready  ## Measure node-oidc-provider besid
 	$(BIN)/python -m bench.peer $(BENCH)
 
 clean:  ## Remove everything that was built, the demo's data in var/ excepted
-	rm -rf $(VENV) $(OPENID_CLIENT)/node_modules $(PEER)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OPENID_CLIENT)/node_modules $(PEER)/node_modules $(JAVA_CLIENT)/lib .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	rm -rf build grantlog.egg-info
 	find $(CODE) alembic -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -100,4 +103,8 @@ $(VENV)/.development: requirements-dev.lock pyproject.toml VERSION | $(BIN)/pyth
 # What Node's programs need, wherever there is a description and a lock of it.
 %/node_modules/.ready: %/package.json %/package-lock.json
 	cd $* && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(JAVA_CLIENT)/lib/.ready: $(JAVA_CLIENT)/pom.xml
+	cd $(JAVA_CLIENT) && mvn --batch-mode --quiet dependency:copy-dependencies -DoutputDirectory=lib
 	@touch $@

@@ -1,7 +1,9 @@
 """A served process, the parties to a flow, and a person with a browser who says yes."""
 
 from dataclasses import dataclass
+from urllib.parse import urljoin
 
+import httpx
 import pytest
 
 from tests import plain_http
@@ -14,28 +16,42 @@ __all__ = ["issuer", "master_key", "start", "world"]
 
 CALLBACK = "http://127.0.0.1:9400/callback"
 SCOPE = ("orders", "catalog:read")
+OPENID = ("openid", "email", "profile", "offline_access")
 RESOURCES = ("https://catalog.example/api", "https://prints.example/api")
 GRANTS = ("authorization_code", "refresh_token", "client_credentials")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What a client program is told when it is registered, and the person who will be asked."""
+    """What client programs are told when they are registered, and the person who will be asked.
+
+    `client` and `public` have scopes of the installation, `shop` signs people in.
+    """
 
     issuer: str
     client: Client
     public: Client
+    shop: Client
     person: Person
 
-    async def approve(self, address: str) -> str:
+    async def approve(self, address: str, callback: str = CALLBACK) -> str:
         """Opens the address that a client leads to, signs in, approves; where the browser is sent then."""
         async with plain_http.caller(self.issuer) as connection:
             browser = Browser(connection)
             page = await browser.open(address)
             page = await browser.press(page, SIGN_IN, username=self.person.username, password=self.person.password)
             page = await browser.press(page, CONSENT, APPROVE)
-            assert page.location.startswith(f"{CALLBACK}?")
+            assert page.location.startswith(f"{callback}?")
             return page.location
+
+    async def visit(self, address: str, callback: str) -> httpx.Response:
+        """What a browser is shown at last that opens a page behind a program which wants to know who comes."""
+        async with plain_http.caller() as browser:
+            sent = await browser.get(address)
+            assert sent.is_redirect, sent.text
+            sent = await browser.get(await self.approve(sent.headers["location"], callback))
+            assert sent.is_redirect, sent.text
+            return await browser.get(urljoin(address, sent.headers["location"]))
 
     async def is_active(self, token: str) -> bool:
         """What the server says of a token to the client that got it."""
@@ -61,5 +77,6 @@ async def stage(world: World, start: Start) -> Stage:  # noqa: F811 - fixtures o
     public = await world.register_client(
         "Desktop", grant_types=GRANTS[:2], redirect_uris=(CALLBACK,), scope=SCOPE, public=True
     )
+    shop = await world.register_client("Shop", redirect_uris=(CALLBACK,), scope=OPENID)
     served: Served = await start()
-    return Stage(served.base, client, public, person)
+    return Stage(served.base, client, public, shop, person)

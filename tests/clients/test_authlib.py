@@ -1,4 +1,4 @@
-"""Authlib's OAuth 2.0 client, put together with httpx as any application would."""
+"""Authlib's OAuth 2.0 client, put together with httpx as any application would, and its OpenID Connect client."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,8 +7,11 @@ import httpx
 import pytest
 from authlib.common.errors import AuthlibBaseError
 from authlib.common.security import generate_token
+from authlib.integrations.base_client import BaseApp, OAuth2Mixin, OpenIDMixin
+from authlib.integrations.requests_client import OAuth2Session
 from authlib.oauth2.client import OAuth2Client
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata, get_well_known_url
+from joserfc.errors import InvalidClaimError
 
 from tests import plain_http
 from tests.clients.conftest import CALLBACK, RESOURCES, SCOPE, Stage
@@ -115,3 +118,30 @@ async def test_it_understands_a_refusal(stage: Stage, http: httpx.Client) -> Non
             metadata["token_endpoint"], code="no-code", code_verifier="x" * 43, auth=httpx.BasicAuth(*stage.client.auth)
         )
     assert refused.value.error == "invalid_grant"
+
+
+class OpenIdApplication(OAuth2Mixin, OpenIDMixin, BaseApp):  # type: ignore[misc]
+    """Authlib's integration without a web framework: it finds everything by the discovery document."""
+
+    client_cls = OAuth2Session
+
+
+async def test_signing_in(stage: Stage) -> None:
+    application = OpenIdApplication(
+        None,
+        client_id=stage.shop.client_id,
+        client_secret=stage.shop.secret,
+        server_metadata_url=f"{stage.issuer}/.well-known/openid-configuration",
+        client_kwargs={"scope": "openid email", "code_challenge_method": "S256"},
+    )
+    begun = application.create_authorization_url(CALLBACK)
+    response = await stage.approve(begun["url"])
+    token = application.fetch_access_token(
+        CALLBACK, authorization_response=response, state=begun["state"], code_verifier=begun["code_verifier"]
+    )
+    claims = application.parse_id_token(token, begun["nonce"])
+    person = application.userinfo(token=token)
+    assert claims["sub"] == person["sub"] == stage.person.account_id
+    assert person["email"] == stage.person.email
+    with pytest.raises(InvalidClaimError):
+        application.parse_id_token(token, "another nonce")

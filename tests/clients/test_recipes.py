@@ -1,0 +1,20 @@
+"""Where docs/connecting.md shows a program in part, the tests run a program with exactly those lines."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.clients.recipes import lines_of, recipe
+
+TESTS = Path(__file__).parents[1]
+SHOWN = {
+    "openid-client and oauth4webapi": TESTS / "openid_client" / "openid.mjs",
+    "Nimbus": TESTS / "java_client" / "SignIn.java",
+}
+
+
+@pytest.mark.parametrize("heading", SHOWN)
+def test_what_is_shown_is_what_is_run(heading: str) -> None:
+    shown, run = recipe(heading).splitlines(), lines_of(SHOWN[heading])
+    assert len(shown) > 3
+    assert [line for line in shown if line.strip() not in run] == []
