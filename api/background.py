@@ -17,6 +17,7 @@ from domain.event import Moment, Recorded
 from eventstore import origin_months, used_ids
 from eventstore.database import Connection
 from eventstore.execution import Origin
+from eventstore.pending import device_requests
 from eventstore.projecting.check_rounds import Difference, ProjectionRounds
 from eventstore.projecting.rebuild import differing, note
 from eventstore.unavailable import DatabaseAway, Forged, InDoubt, LedgerOverloaded
@@ -191,7 +192,14 @@ class Background:
     async def _prune(self) -> None:
         services = self._services
         before, limit = services.ledger.clock.now(), services.settings.prune_batch
-        for prune in (tokens.prune, grants.prune, sessions.prune, used_ids.prune, _answers(services.ledger.vault)):
+        for prune in (
+            tokens.prune,
+            grants.prune,
+            sessions.prune,
+            used_ids.prune,
+            device_requests.prune,
+            _answers(services.ledger.vault),
+        ):
             while await services.ledger.maintain(prune, before, limit) >= limit:
                 await asyncio.sleep(0)
 

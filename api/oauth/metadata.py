@@ -6,6 +6,7 @@ from litestar import Response, get, route
 
 from api.config.settings import Settings
 from api.http.cors import CLIENT_HEADERS, EVERYBODY, PREFLIGHT_AGE
+from api.oauth import device_authorization
 from api.services import Injected, services_of
 from api.throttling.admission import admit
 from domain import session
@@ -39,6 +40,7 @@ def document(issuer: str, scope_names: list[str]) -> dict[str, Any]:
         "userinfo_endpoint": f"{issuer}/oauth/userinfo",
         "introspection_endpoint": f"{issuer}/oauth/introspect",
         "revocation_endpoint": f"{issuer}/oauth/revoke",
+        "device_authorization_endpoint": f"{issuer}{device_authorization.PATH}",
         "jwks_uri": f"{issuer}{KEYS}",
         "scopes_supported": scope_names,
         "response_types_supported": sorted({name for grant in GRANTS.values() for name in grant.response_types}),
