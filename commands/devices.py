@@ -40,7 +40,7 @@ def keep(view: View, vault: Vault, request: DeviceRequest, user_code: bytes, *, 
     return True
 
 
-class Deciding(msgspec.Struct, frozen=True, kw_only=True):
+class DeviceDecision(msgspec.Struct, frozen=True, kw_only=True):
     """Who decides about a device, in which session."""
 
     request: DeviceRequest
@@ -49,7 +49,7 @@ class Deciding(msgspec.Struct, frozen=True, kw_only=True):
     issuer: str
 
 
-def give_consent(deciding: Deciding, scope: tuple[str, ...]) -> Command[consent.State]:
+def give_consent(deciding: DeviceDecision, scope: tuple[str, ...]) -> Command[consent.State]:
     """The person allows what they were shown."""
     request = deciding.request
 
@@ -63,7 +63,7 @@ def give_consent(deciding: Deciding, scope: tuple[str, ...]) -> Command[consent.
     return Command(consent.stream(deciding.account_id, request.client_id), decide)
 
 
-def approve(deciding: Deciding) -> Command[grant.State]:
+def approve(deciding: DeviceDecision) -> Command[grant.State]:
     """A grant begins, for what the person's consent covers."""
 
     def decide(state: grant.State, view: View) -> Outcome | Refusal:
@@ -82,7 +82,7 @@ def approve(deciding: Deciding) -> Command[grant.State]:
     return Command(f"grant:{deciding.request.grant_id}", decide)
 
 
-def deny(deciding: Deciding) -> Command[grant.State]:
+def deny(deciding: DeviceDecision) -> Command[grant.State]:
     """The person says no."""
 
     def decide(state: grant.State, view: View) -> Outcome | Refusal:
@@ -99,7 +99,7 @@ def deny(deciding: Deciding) -> Command[grant.State]:
     return Command(f"grant:{deciding.request.grant_id}", decide)
 
 
-def _parties(view: View, deciding: Deciding) -> Parties:
+def _parties(view: View, deciding: DeviceDecision) -> Parties:
     request = deciding.request
     return parties(
         view,

@@ -70,11 +70,11 @@ WRONG_CODES = Limit("public_address", "wrong user codes", PerMinute(10))
 Typed = Annotated[str, Meta(description="What the device shows.", extra_json_schema={"maxLength": LONGEST_TYPED})]
 UserCode = Annotated[
     str,
-    QueryParameter(name="user_code", description="What the device shows.", schema_extra={"max_length": LONGEST_TYPED}),
+    QueryParameter(name="user_code", description="What the device shows.", max_length=LONGEST_TYPED),
 ]
 Proof = Annotated[
     str,
-    QueryParameter(name="proof", description="That it was typed.", schema_extra={"max_length": LONGEST_TYPED}),
+    QueryParameter(name="proof", description="That it was typed.", max_length=LONGEST_TYPED),
 ]
 
 
@@ -240,7 +240,7 @@ async def _decide(
     services: Services, scope: Scope, typed: TypedCode, used: BrowserSession, granted: tuple[str, ...] | None
 ) -> Refusal | None:
     """Has the decision recorded, `granted` being what is approved, None for a no."""
-    deciding = devices.Deciding(
+    deciding = devices.DeviceDecision(
         request=typed.request,
         account_id=used.account.account_id,
         session_id=used.session_id,
