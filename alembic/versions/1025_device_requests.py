@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "1025"
-down_revision = "1007"
+down_revision = "1015"
 branch_labels = None
 depends_on = None
 

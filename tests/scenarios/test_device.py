@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from domain import grant
 from domain.grant import DEVICE_CODE
 from domain.grants import device_code
+from eventstore import stored
 from eventstore.pending import device_requests
 from security import user_codes
 from tests.scenarios.administration import administering, ok
@@ -151,7 +154,7 @@ async def test_a_confidential_clients_request_is_a_fact(world: World, scene: Sce
     (requested,) = await world.events("grant.device_requested")
     assert (requested.actor.id, requested.event.asked) == (kiosk.client_id, "orders")
     assert requested.event.secret_version == 1
-    assert await world.services.ledger.state(requested.stream) != device_code.grant.INITIAL
+    assert await world.services.ledger.state(requested.stream) != grant.INITIAL
     await decided(world.browser(), device, scene.person)
     assert (await device.poll()).status_code == 200
     (approved,) = await world.events("grant.device_approved")
@@ -234,8 +237,8 @@ async def test_a_row_of_another_device_is_none(world: World, scene: Scene, telev
     first, second = await begin(world, television, scope="orders"), await begin(world, television)
 
     def exchange(connection: Any) -> None:
-        table = device_requests.table
-        rows = connection.execute(device_requests.select(table)).all()
+        table = stored.device_requests
+        rows = connection.execute(select(table)).all()
         for row, other in zip(rows, reversed(rows), strict=True):
             connection.execute(table.update().where(table.c.grant_id == row.grant_id).values(sealed=other.sealed))
 
