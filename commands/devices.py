@@ -18,14 +18,22 @@ _FULL = Refusal(Unavailable.FULL, "Too many devices wait for an answer.")
 _SIGNED_OUT = Refusal(AccessDenied.ACCOUNT)
 
 
-def ask(request: DeviceRequest, *, secret_id: str | None, issuer: str) -> Command[grant.State]:
-    """A device's request, of a client that authenticated with this secret version; None for a public one."""
+def ask(
+    request: DeviceRequest, *, secret_id: str | None, key_id: str | None = None, issuer: str
+) -> Command[grant.State]:
+    """A device's request, of a client that authenticated with this secret version or key; a public one with neither."""
 
     def decide(state: grant.State, view: View) -> Outcome | Refusal:
-        if secret_id is None and device_requests.is_full(view.connection, view.now):
+        if secret_id is None and key_id is None and device_requests.is_full(view.connection, view.now):
             return _FULL
         asking = parties(
-            view, client_id=request.client_id, secret_id=secret_id, account_id=None, asked=request.asked, issuer=issuer
+            view,
+            client_id=request.client_id,
+            secret_id=secret_id,
+            key_id=key_id,
+            account_id=None,
+            asked=request.asked,
+            issuer=issuer,
         )
         return suspended(view) or device_code.ask(state, now=view.now, request=request, parties=asking)
 

@@ -58,14 +58,14 @@ async def _begin(services: Services, scope: Scope, parameters: Parameters, calle
         user_agent=by.user_agent,
     )
     drawn = [user_codes.draw() for _ in range(DRAWN)]
-    anonymous = caller.secret_id is None
+    anonymous = caller.client.type == "public"
 
     def keep(view: View, _: tuple[Recorded, ...]) -> str:
         digests = ((each, user_codes.keyed_digest(services.keyring, each)) for each in drawn)
         vault = services.ledger.vault
         return next(each for each, digest in digests if devices.keep(view, vault, request, digest, anonymous=anonymous))
 
-    asking = devices.ask(request, secret_id=caller.secret_id, issuer=services.settings.issuer)
+    asking = devices.ask(request, secret_id=caller.secret_id, key_id=caller.key_id, issuer=services.settings.issuer)
     executed = await services.ledger.execute(asking, origin=by, then=keep)
     if executed.refusal is not None or executed.value is None:
         raise errors.ServerError() if executed.refusal is None else errors.oauth_error(executed.refusal)
