@@ -30,6 +30,7 @@ from api.oauth.token import token
 from api.oauth.userinfo import userinfo
 from api.openapi.document import openapi_config
 from api.openapi.hot_endpoints import described
+from api.pages.pushed_authorization_request import par
 from api.routes import ROUTES
 from api.server.metrics import Metrics
 from api.server.transparency import Transparency, require_continuation, watch
@@ -175,7 +176,7 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app
 
     app.state.running = running
     wrapped: Any = app
-    hot = (token, introspect, revoke, userinfo)
+    hot = (token, introspect, revoke, userinfo, par)
     return Middleware(
         wrapped,
         proxies=Proxies(settings.trusted_proxies, settings.proxy_header),

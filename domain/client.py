@@ -68,6 +68,7 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     id_token_signed_response_alg: SigningAlgorithm | UnsetType = UNSET
     userinfo_signed_response_alg: SigningAlgorithm | None | UnsetType = UNSET
     token_endpoint_auth_signing_alg: SigningAlgorithm | None | UnsetType = UNSET
+    require_pushed_authorization_requests: bool | UnsetType = UNSET
 
 
 class ClientRegistered(Event, frozen=True, kw_only=True):
@@ -99,6 +100,7 @@ class ClientRegistered(Event, frozen=True, kw_only=True):
     id_token_signed_response_alg: SigningAlgorithm = "RS256"  # noqa: S105 - an algorithm
     userinfo_signed_response_alg: SigningAlgorithm | None = None
     token_endpoint_auth_signing_alg: SigningAlgorithm | None = None
+    require_pushed_authorization_requests: bool = False
 
 
 class ClientUpdated(Event, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from domain import (
 )
 from domain.event import Event
 from domain.keys import log_key, mac_key, signing_key
+from domain.requests import pushed_request
 
 AGGREGATES: dict[str, ModuleType] = {
     "client": client,
@@ -30,6 +31,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "grant": grant,
     "grants": ended_grants,
     "session": session,
+    "pushed_request": pushed_request,
     "scope": scope,
     "role": role,
     "usage": usage,

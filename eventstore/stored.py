@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Connection,
@@ -133,21 +134,17 @@ reported_secrets = Table(
 )
 """What requests to `POST /credentials/revoke` reported and is still to be ended. Sealed, since what it names ends."""
 
-device_requests = Table(
-    "device_requests",
+pushed_requests = Table(
+    "pushed_requests",
     metadata,
-    Column("grant_id", Text, primary_key=True),
-    Column("device_code", LargeBinary(32), nullable=False, unique=True),
-    Column("user_code", LargeBinary(32), nullable=False, unique=True),
-    Column("anonymous", SmallInteger, nullable=False),
-    Column("expires_at", BigInteger, nullable=False),
-    Column("asked_at", BigInteger),
-    Column("pace", Integer, nullable=False),
+    Column("request_uri", LargeBinary(32), primary_key=True),
+    Column("anonymous", Boolean, nullable=False),
+    Column("prune_at", BigInteger, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
-    Index("ix_device_requests_anonymous_expires_at", "anonymous", "expires_at"),
+    Index(None, "prune_at"),
 )
-"""What devices ask for and nobody has decided yet, see `eventstore.pending.device_requests`. Sealed, since who approves
-one gives what stands there; `asked_at` and `pace` say how often the device asks, in seconds."""
+"""Authorization requests that clients pushed (RFC 9126), by the digests of their references. Sealed, since what stands
+there is asked of people. `anonymous` are those of clients that proved nothing: of these there are only so many."""
 
 
 # The log's tree, see `eventstore.transparency`.

@@ -44,6 +44,7 @@ TABLE = sa.Table(
     sa.Column("token_endpoint_auth_signing_alg", sa.Text),
     # As JSON: what a client proves itself by in the place of a secret.
     sa.Column("keys", sa.Text, nullable=False, server_default="{}"),
+    sa.Column("require_pushed_authorization_requests", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("owner", sa.Text),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("cutoff", sa.BigInteger, nullable=False),
@@ -104,6 +105,7 @@ class ClientRow(msgspec.Struct, frozen=True):
     userinfo_signed_response_alg: client_metadata.SigningAlgorithm | None
     token_endpoint_auth_signing_alg: client_metadata.SigningAlgorithm | None
     keys: client_metadata.ClientKeys
+    require_pushed_authorization_requests: bool
     owner: str | None
     state: ClientState
     created_at: Moment

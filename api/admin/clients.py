@@ -72,6 +72,7 @@ Method = Annotated[
         "secret."
     ),
 ]
+PushesRequests = Annotated[bool, Meta(description="Whether it must push its authorization requests (RFC 9126 §6).")]
 
 
 class NewClient(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -96,6 +97,7 @@ class NewClient(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     userinfo_signed_response_alg: SigningAlgorithm | None = None
     token_endpoint_auth_signing_alg: AuthSigningAlgorithm | None = None
     jwks: KeySet | None = None
+    require_pushed_authorization_requests: PushesRequests = False
     owner: Owner | None = None
     secret_lifetime: SecretLifetime | None = None
 
@@ -113,6 +115,7 @@ class ClientChanges(DashboardChanges, forbid_unknown_fields=True, kw_only=True):
     userinfo_signed_response_alg: SigningAlgorithm | None | UnsetType = UNSET
     token_endpoint_auth_signing_alg: AuthSigningAlgorithm | None | UnsetType = UNSET
     jwks: KeySet | None | UnsetType = UNSET
+    require_pushed_authorization_requests: PushesRequests | UnsetType = UNSET
     owner: Owner | None | UnsetType = UNSET
 
 

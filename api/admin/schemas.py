@@ -187,6 +187,7 @@ CLIENT_EXAMPLE: dict[str, Any] = {
     "userinfo_signed_response_alg": None,
     "token_endpoint_auth_signing_alg": None,
     "jwks": None,
+    "require_pushed_authorization_requests": False,
     "owner": "prints@partner.example",
     "slug": None,
     "type": "confidential",
@@ -217,6 +218,7 @@ class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
     userinfo_signed_response_alg: client_metadata.SigningAlgorithm | None
     token_endpoint_auth_signing_alg: client_metadata.SigningAlgorithm | None
     jwks: KeySet | None
+    require_pushed_authorization_requests: bool
     owner: str | None
     slug: str | None
     type: client_metadata.Type

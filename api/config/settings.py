@@ -85,6 +85,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     signing_key_lead: Annotated[int, within(0, 30 * 86400)] = 86400
     """How long a key that signs tokens is published before it is used: longer than anybody keeps the answer of
     `/.well-known/jwks.json`. The first one, and what takes the place of a compromised one, is used at once."""
+    require_pushed_authorization_requests: bool = False
+    """Whether every client must push its authorization requests (RFC 9126 §5)."""
     session_idle_lifetime: Seconds = 12 * 3600
     """A browser session that nobody uses for this long has ended."""
     session_absolute_lifetime: Seconds = 7 * 86400

@@ -6,15 +6,12 @@ from litestar import Response, get, route
 
 from api.config.settings import Settings
 from api.http.cors import CLIENT_HEADERS, EVERYBODY, PREFLIGHT_AGE
-from api.oauth import device_authorization
-from api.oauth.bearer import RESOURCE_METADATA
 from api.services import Injected, services_of
 from api.throttling.admission import admit
 from domain import session
 from domain.grants import GRANTS, authorization_code, id_token
 from domain.keys import signing_key
-from domain.rules import built_in_scope, pkce, standard_claims
-from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
+from domain.rules import pkce, standard_claims
 from eventstore import present
 from eventstore.ledger import Ledger
 from security import foreign_tokens
@@ -30,7 +27,7 @@ CONFIDENTIAL = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
 METHODS = [*CONFIDENTIAL, "none"]
 
 
-def document(issuer: str, scope_names: list[str]) -> dict[str, Any]:
+def document(issuer: str, scope_names: list[str], *, requires_pushing: bool = False) -> dict[str, Any]:
     """The metadata of this issuer (RFC 8414 §2, OpenID Connect Discovery §3, RFC 9207 §3, RFC 7636 §6.2).
 
     What is not served is said where leaving it out would say the opposite (`request_uri_parameter_supported`).
@@ -39,10 +36,11 @@ def document(issuer: str, scope_names: list[str]) -> dict[str, Any]:
         "issuer": issuer,
         "authorization_endpoint": f"{issuer}/oauth/authorize",
         "token_endpoint": f"{issuer}/oauth/token",
+        "pushed_authorization_request_endpoint": f"{issuer}/oauth/par",
+        "require_pushed_authorization_requests": requires_pushing,
         "userinfo_endpoint": f"{issuer}/oauth/userinfo",
         "introspection_endpoint": f"{issuer}/oauth/introspect",
         "revocation_endpoint": f"{issuer}/oauth/revoke",
-        "device_authorization_endpoint": f"{issuer}{device_authorization.PATH}",
         "jwks_uri": f"{issuer}{KEYS}",
         "scopes_supported": scope_names,
         "response_types_supported": sorted({name for grant in GRANTS.values() for name in grant.response_types}),
@@ -71,20 +69,8 @@ def document(issuer: str, scope_names: list[str]) -> dict[str, Any]:
     }
 
 
-def resource_document(issuer: str) -> dict[str, Any]:
-    """The metadata of this server's own API as a protected resource (RFC 9728 §2)."""
-    return {
-        "resource": issuer,
-        "authorization_servers": [issuer],
-        "scopes_supported": sorted(ADMINISTRATIVE_SCOPES | built_in_scope.BUILT_IN),
-        "bearer_methods_supported": ["header"],
-        "resource_name": "Grantlog",
-        "resource_documentation": f"{issuer}/schema",
-    }
-
-
 @route(
-    [*PATHS, KEYS, RESOURCE_METADATA],
+    [*PATHS, KEYS],
     http_method="OPTIONS",
     status_code=204,
     tags=["Protocol"],
@@ -107,14 +93,8 @@ async def metadata(ledger: Injected[Ledger], settings: Injected[Settings]) -> Re
     """What this server supports. Public, for pages of every origin too."""
     names = list(await ledger.look(present.all_scopes))
     headers = {"cache-control": "max-age=60", **EVERYBODY}
-    return Response(document(settings.issuer, names), headers=headers)
-
-
-@get(RESOURCE_METADATA, tags=["Protocol"], summary="Metadata of the API as a protected resource (RFC 9728)")
-async def resource_metadata(settings: Injected[Settings]) -> Response[Any]:
-    """Whose tokens the API takes: this server's own. Public, for pages of every origin too."""
-    headers = {"cache-control": "max-age=60", **EVERYBODY}
-    return Response(resource_document(settings.issuer), headers=headers)
+    requires_pushing = settings.require_pushed_authorization_requests
+    return Response(document(settings.issuer, names, requires_pushing=requires_pushing), headers=headers)
 
 
 async def admitted(connection: Any, _: object) -> None:
@@ -132,4 +112,4 @@ async def keys(ledger: Injected[Ledger], settings: Injected[Settings]) -> Respon
 
 
 # The framework gives a path an OPTIONS of its own as soon as its first handler has none, and that one would stay.
-ROUTES: list[Any] = [metadata_options, metadata, resource_metadata, keys]
+ROUTES: list[Any] = [metadata_options, metadata, keys]

@@ -193,7 +193,6 @@ async def issue(
         issuer=services.settings.issuer,
         lifetimes=services.lifetimes,
         admit_person=counted.for_person,
-        vault=services.ledger.vault,
     )
     try:
         executed = await services.ledger.execute(command, origin=by)

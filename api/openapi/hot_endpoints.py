@@ -8,11 +8,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
 
 from api.http.bodies import LONGEST_FREE
 from api.http.responses import JSON
-from api.oauth import device_authorization
 from api.oauth.client_authentication import LONGEST_ID, LONGEST_SECRET
 from api.oauth.introspection import LONGEST_TOKEN
 from api.oauth.person_authentication import LONGEST_NAME
 from api.oauth.token import LONGEST_CREDENTIAL
+from api.pages.authorization_request import PARAMETERS, QUERY_MAXIMUM
 from domain.grants import GRANTS
 from domain.rules import audience, client_assertion, pkce, redirect_uri
 from security.jose import LONGEST_TOKEN as LONGEST_SIGNED
@@ -35,6 +35,7 @@ class HotEndpoint(Struct, frozen=True, kw_only=True):
     examples: Mapping[str, Mapping[str, str]]
     security: tuple[Mapping[str, tuple[str, ...]], ...] = ({"client": ()}, {})
     methods: tuple[str, ...] = ("POST",)
+    status: int = 200
     encodings: tuple[str, ...] = (FORM, JSON)
     required: bool = True
 
@@ -61,7 +62,7 @@ def describe(endpoint: HotEndpoint) -> tuple[dict[str, dict[str, Any]], dict[str
         "security": [{name: list(scopes) for name, scopes in entry.items()} for entry in endpoint.security],
         "requestBody": {"required": endpoint.required, "content": dict.fromkeys(endpoint.encodings, content)},
         "responses": {
-            "200": {"description": endpoint.told, "content": {JSON: {"schema": answer}}},
+            str(endpoint.status): {"description": endpoint.told, "content": {JSON: {"schema": answer}}},
             "default": {"description": "Refused (RFC 6749 §5.2).", "content": {JSON: {"schema": error}}},
         },
     }
@@ -88,17 +89,13 @@ HINT = text("`access_token` or `refresh_token`; a wrong one does no harm.", LONG
 FIRST_PARTY = "For `password`, first-party dashboards only."
 RESOURCE = "What the access token is for (RFC 8707 §2.2): one of the client's `resources`, or the issuer."
 VISIBLE = "A client sees its own tokens and those for what it `serves`; with the scope `introspect`, all."
-DEVICE = "For clients with the device grant. Until a person approves, the token endpoint says `authorization_pending`."
 ENDS = "An access token ends alone, a refresh token with its grant. Unknown tokens are answered alike."
 OPENED = "`sub` to every live access token of a person that is for this server, the rest as its scopes open it."
 CLIENT_IP = "The address from which the token came to you. Not heeded where you may not see the token."
 
 
-def _parameters(name: str, told: str, required: tuple[str, Any] | None, optional: dict[str, Any]) -> type[Struct]:
-    fields: list[Any] = [
-        *([] if required is None else [required]),
-        *((each, kind, UNSET) for each, kind in (optional | CLIENT).items()),
-    ]
+def _parameters(name: str, told: str, required: tuple[str, Any], optional: dict[str, Any]) -> type[Struct]:
+    fields: list[Any] = [required, *((each, kind, UNSET) for each, kind in (optional | CLIENT).items())]
     return defstruct(name, fields, namespace={"__doc__": told}, module=__name__, kw_only=True)
 
 
@@ -138,17 +135,6 @@ class TokenAnswer(Struct, kw_only=True):
     id_token: str | UnsetType = UNSET
 
 
-class DeviceAuthorizationAnswer(Struct, kw_only=True):
-    """RFC 8628 §3.2. Times are in seconds."""
-
-    device_code: str
-    user_code: str
-    verification_uri: str
-    verification_uri_complete: str
-    expires_in: int
-    interval: int
-
-
 class IntrospectionAnswer(Struct, kw_only=True):
     """RFC 7662 §2.2, RFC 9470 §6.2. Of a token that is not active, or not yours to see, it is `active` alone."""
 
@@ -167,6 +153,26 @@ class IntrospectionAnswer(Struct, kw_only=True):
     aud: str | list[str] | UnsetType = UNSET
     jti: str | UnsetType = UNSET
     grant_id: str | UnsetType = UNSET
+
+
+class PushedAnswer(Struct, kw_only=True):
+    """RFC 9126 §2.2. `expires_in` is in seconds: until then the request is to be opened."""
+
+    request_uri: str
+    expires_in: int
+
+
+def pushed_parameters() -> type[Struct]:
+    """An authorization request as it is pushed: what the authorization endpoint takes, but for a reference."""
+    asked = {name: schema for name, (_, schema) in PARAMETERS.items() if name not in ("request_uri", "client_id")}
+    optional = {
+        name: Annotated[str, Meta(description=PARAMETERS[name][0], max_length=schema.max_length or QUERY_MAXIMUM)]
+        | UnsetType
+        for name, schema in asked.items()
+        if name != "response_type"
+    }
+    kind = Annotated[str, Meta(description="`code`.", max_length=64)]
+    return _parameters("PushedParameters", "RFC 9126 §2.1.", ("response_type", kind), optional)
 
 
 class UserinfoParameters(Struct, kw_only=True):
@@ -222,10 +228,6 @@ def described() -> tuple[HotEndpoint, ...]:
         "client_ip": text(CLIENT_IP, LONGEST_FREE),
         "client_user_agent": text("The user agent that brought it.", LONGEST_FREE),
     }
-    device = {
-        "scope": text("Scope names with a space between.", LONGEST_FREE),
-        "resource": text(RESOURCE, audience.MAXIMUM),
-    }
     about = "RFC 7662 §2.1, and what a resource server may tell of the person at its door."
     introspection = _parameters("IntrospectionParameters", about, ("token", TOKEN), seen)
     revocation = _parameters("RevocationParameters", "RFC 7009 §2.1.", ("token", TOKEN), {"token_type_hint": HINT})
@@ -241,15 +243,6 @@ def described() -> tuple[HotEndpoint, ...]:
                 "service": {"grant_type": "client_credentials", "scope": "catalog:read"},
                 "refresh": {"grant_type": "refresh_token", "refresh_token": "(the refresh token)"},
             },
-        ),
-        HotEndpoint(
-            path=device_authorization.PATH,
-            summary="Begin on a device (RFC 8628 §3.1)",
-            description=DEVICE,
-            parameters=_parameters("DeviceAuthorizationParameters", "RFC 8628 §3.1.", None, device),
-            answer=DeviceAuthorizationAnswer,
-            told="Show the person `user_code` and `verification_uri`, and ask the token endpoint.",
-            examples={"device": {"scope": "catalog:read", "client_id": "(the client's id)"}},
         ),
         HotEndpoint(
             path="/oauth/introspect",
@@ -269,6 +262,17 @@ def described() -> tuple[HotEndpoint, ...]:
             answer=Done,
             told="It is over, if it was yours.",
             examples={"token": {"token": "(the token)"}},
+        ),
+        HotEndpoint(
+            path="/oauth/par",
+            summary="Push an authorization request (RFC 9126)",
+            description="The browser then takes the reference alone to the authorization endpoint.",
+            parameters=pushed_parameters(),
+            answer=PushedAnswer,
+            told="It is kept until it is opened and answered.",
+            examples={"code": {"response_type": "code", "scope": "openid"}},
+            encodings=(FORM,),
+            status=201,
         ),
         HotEndpoint(
             path="/oauth/userinfo",

@@ -1,12 +1,16 @@
 """The authorization request (RFC 6749 §4.1.1): read, checked and made into a value, the same way at every step.
 
+It comes in the query, or was pushed before and is named there by a reference (RFC 9126 §4), which counts alone then.
+
 Two kinds of faults come of it. Where no redirect URI can be trusted, `Unanswerable` is raised and becomes a page, and
 nobody is redirected anywhere (RFC 6749 §4.1.2.1). Every other fault stands in the request's `error`, for the
 application, which is told once the person has signed in (RFC 9700 §4.11.2).
 """
 
+import hmac
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from litestar import Response
@@ -28,9 +32,11 @@ from domain import client
 from domain import scope as scopes
 from domain.grants import GRANTS, authorization_code
 from domain.keys import signing_key
+from domain.requests import pushed_request
 from domain.rules import audience, pkce, redirect_uri
 from eventstore.present import existing_scopes
-from security.tokens import Secret
+from eventstore.requests import pushed_requests
+from security.tokens import Secret, digest, same
 
 QUERY_MAXIMUM = 8192
 """Bytes of the whole query, `state` included: what goes back has to fit into a Location header."""
@@ -41,6 +47,13 @@ IN_QUERY = "-._~!$&'()*+,;=:@/?%"
 RESOURCE = "resource"
 """RFC 8707 §2.1 lets it stand there more than once."""
 
+REFERENCE = "urn:ietf:params:oauth:request_uri:"
+"""How the references begin that pushed requests get (RFC 9126 §2.2)."""
+
+OPENED = "opened"
+"""The parameter by which the forms of a request that was opened in time go on with it."""
+
+OVER = "This request is over: it has expired, or it was answered already. Go back to the application and start again."
 UNKNOWN = "The application that sent you here is not known to this server."
 SWITCHED_OFF = "The application that sent you here has been switched off."
 NOT_REGISTERED = "The application that sent you here wants you back at an address that it has not registered."
@@ -95,6 +108,8 @@ class AuthorizationRequest:
     challenge: str | None
     authentication: AuthenticationRequest
     error: HTTPError | None
+    request_id: str | None = None
+    """Of a pushed request, which an answer uses up."""
 
     @property
     def asks_each_time(self) -> bool:
@@ -135,11 +150,39 @@ async def read_request(services: Services, octets: bytes) -> AuthorizationReques
     """The request that a query makes; raises Unanswerable where there is nobody to answer to."""
     query = read_query(octets)
     asking = await _client(services, query)
+    reference = query.values.get("request_uri", "")
+    if not reference.startswith(REFERENCE) or "request_uri" in query.doubled:
+        return await examine(services, asking, query)
+    now, sha256 = services.ledger.clock.now(), digest(reference)
+    kept = await services.ledger.look(pushed_requests.find, services.ledger.vault, sha256, now)
+    proof = _opened(services, sha256)
+    is_open = kept is not None and (now < kept.expires_at or same(proof, query.values.get(OPENED, "")))
+    if kept is None or not is_open or kept.client_id != asking.client_id:
+        raise Unanswerable(OVER)
+    state: pushed_request.State = await services.ledger.state(pushed_request.stream(kept.request_id))
+    if state.answer is not None:
+        raise Unanswerable(OVER)
+    text = query.text if OPENED in query.values else f"{query.text}&{OPENED}={proof}"
+    asked = await examine(services, asking, replace(read_query(kept.query), text=text), pushed=True)
+    return replace(asked, request_id=kept.request_id)
+
+
+def _opened(services: Services, sha256: bytes) -> str:
+    """What tells that a pushed request was opened while it could be: whoever began with it may finish."""
+    mac = hmac.digest(services.keyring.derive("pushed request opened"), sha256, "sha256")
+    return urlsafe_b64encode(mac[:18]).decode()
+
+
+async def examine(
+    services: Services, asking: client.State, query: Query, *, pushed: bool = False
+) -> AuthorizationRequest:
+    """The request that these parameters of a known client make; raises Unanswerable likewise."""
     target = _target(asking, query)
     scope = scopes.parse(query.values.get("scope"))
     authentication, unreadable = await _authentication(services, asking, target, query)
     fault = (
         next(_faults(asking, query), None)
+        or _not_pushed(services, asking, pushed)
         or unreadable
         or await _scope_fault(services, asking, scope)
         or _target_fault(services, asking, query.resource)
@@ -164,6 +207,11 @@ async def _authentication(
     if "id_token_hint" in query.values:
         keys = await services.ledger.state(signing_key.STREAM)
     return authentication_request.read(query.values, target, asking.client_id, services.settings.issuer, keys)
+
+
+def _not_pushed(services: Services, asking: client.State, pushed: bool) -> HTTPError | None:
+    required = asking.require_pushed_authorization_requests or services.settings.require_pushed_authorization_requests
+    return None if pushed or not required else errors.InvalidRequest("This request has to be pushed (RFC 9126).")
 
 
 async def _scope_fault(services: Services, asking: client.State, asked: tuple[str, ...] | None) -> HTTPError | None:
@@ -325,6 +373,7 @@ PARAMETERS = {
     "acr_values": ("Classes of sign-in that are welcome, with a space between.", _text(QUERY_MAXIMUM)),
     "claims": ("What is wanted to be known, as JSON (OpenID Connect Core §5.5).", _text(QUERY_MAXIMUM)),
     "display": ("How the pages are to look; they look the same.", _one_of(*authentication_request.DISPLAYS)),
+    "request_uri": ("The reference of a pushed request, which says the rest (RFC 9126 §4).", _text(QUERY_MAXIMUM)),
     "ui_locales": ("Languages for the pages, with a space between.", _text(QUERY_MAXIMUM)),
 }
 

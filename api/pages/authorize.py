@@ -43,14 +43,16 @@ from api.pages.browser_session import (
 )
 from api.services import Services, services_of
 from api.throttling.admission import admit
-from commands import grants
+from commands import grants, pushed_requests
 from commands.grants import ASKED_AT_MOST
 from domain import consent, role
 from domain import scope as scope_rule
 from domain.decision import AccessDenied, InvalidClient, InvalidScope, Refusal
+from domain.requests.pushed_request import PersonsAnswer
 from domain.rules.built_in_scope import OFFLINE_ACCESS, OPENID
 from domain.rules.standard_claims import beyond
 from eventstore import present
+from eventstore.execution import Step
 from security.tokens import Kind
 
 # What a person's approval comes to: the scope that they are asked for, the code that is issued (RFC 6749 §4.1.2).
@@ -105,11 +107,27 @@ async def approve(
         issuer=services.settings.issuer,
         lifetimes=services.lifetimes,
     )
-    executed = await services.ledger.execute(*given, issued, origin=used.origin(scope))
+    answer: PersonsAnswer = "remembered" if shown is None else "approved"
+    used_up = _using_up(asked, used, answer, issued.stream.partition(":")[2])
+    executed = await services.ledger.execute(*used_up, *given, issued, origin=used.origin(scope))
     if executed.refusal is not None:
         return refused(services, scope, asked, used, executed.refusal)
     cookies = (*used.cookies, *forget_proof(services, scope))
     return authorization_request.with_code(asked, code, services.settings.issuer, cookies)
+
+
+def _using_up(
+    asked: AuthorizationRequest, used: BrowserSession, answer: PersonsAnswer, grant_id: str | None = None
+) -> list[Step]:
+    """A pushed request is used up by its answer (RFC 9126 §4); any other request may be sent again."""
+    if asked.request_id is None:
+        return []
+    client_id, account_id = asked.client.client_id, used.account.account_id
+    return [
+        pushed_requests.decide(
+            asked.request_id, client_id=client_id, account_id=account_id, answer=answer, grant_id=grant_id
+        )
+    ]
 
 
 def refused(
@@ -309,6 +327,9 @@ async def _seen(request: Request[Any, Any, Any], token: str) -> SeenRequest | Re
 async def _deny(
     services: Services, scope: Scope, asked: AuthorizationRequest, used: BrowserSession, refused: tuple[str, ...]
 ) -> Response[bytes]:
+    used_up = _using_up(asked, used, "denied")
+    if used_up and (await services.ledger.execute(*used_up, origin=used.origin(scope))).refusal is not None:
+        return see_other(_again(asked))
     stream = consent.stream(used.account.account_id, asked.client.client_id)
     # A person can say no as often as they are asked, so repetitions are counted.
     reason = f"denied {' '.join(refused)}"

@@ -57,5 +57,6 @@ class ClientMetadata(msgspec.Struct, frozen=True):
     userinfo_signed_response_alg: SigningAlgorithm | None = None
     token_endpoint_auth_signing_alg: SigningAlgorithm | None = None
     keys: ClientKeys = NO_KEYS
+    require_pushed_authorization_requests: bool = False
     type: Type = "confidential"
     slug: str | None = None

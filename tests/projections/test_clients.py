@@ -54,6 +54,7 @@ def test_registered_client_is_found_with_all_its_metadata(log: Log) -> None:
         userinfo_signed_response_alg=None,
         token_endpoint_auth_signing_alg=None,
         keys=NO_KEYS,
+        require_pushed_authorization_requests=False,
         owner="event-1|owner|s1.ada@example.test",
         state="enabled",
         created_at=NOW,

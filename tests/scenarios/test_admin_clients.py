@@ -27,6 +27,7 @@ MEMBERS = {
     "userinfo_signed_response_alg",
     "token_endpoint_auth_signing_alg",
     "jwks",
+    "require_pushed_authorization_requests",
     "owner",
     "slug",
     "type",
@@ -48,6 +49,7 @@ SHOP = {
     "serves": ["https://shop.example/api"],
     "id_token_signed_response_alg": "ES256",
     "userinfo_signed_response_alg": "EdDSA",
+    "require_pushed_authorization_requests": True,
     "owner": "owner@shop.example",
 }
 

@@ -72,6 +72,7 @@ DECIDES_NOTHING: dict[str, frozenset[str]] = {
             *("require_pkce", "access_token_lifetime", "refresh_token_lifetime", "tokens_per_minute"),
             *("owner", "cutoff", "windows", "resources", "serves"),
             *("id_token_signed_response_alg", "userinfo_signed_response_alg"),
+            "require_pushed_authorization_requests",
             *("created_at", "updated_at"),
         }
     ),

@@ -17,7 +17,6 @@ PUBLIC = (
     "/account",
     "/credentials/revoke",
     "/dashboards/",
-    "/device",
     "/health/",
     "/leaks/github",
     "/leaks/gitlab",

@@ -1,0 +1,122 @@
+"""The pushed authorization request endpoint (RFC 9126): a client says what it will ask for, and gets a reference."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from api.http.bodies import FORM, RESOURCE, Parameters, encoding, form_pairs, read_body, read_form
+from api.http.credential_cache import Caller
+from api.http.errors import InvalidRequest, TemporarilyUnavailable, Throttled, oauth_error
+from api.http.request_context import Receive, Scope
+from api.http.responses import JSON, RawResponse, raw_response
+from api.oauth.client_authentication import authenticate, endpoint
+from api.pages.authorization_request import REFERENCE, AuthorizationRequest, Unanswerable, examine, read_query
+from api.services import Services, origin
+from api.throttling.admission import admit
+from api.throttling.limits import Limit, PerMinute
+from commands import pushed_requests as commands
+from domain.event import SECOND
+from eventstore.database import Connection
+from eventstore.requests import pushed_requests
+from eventstore.requests.pushed_requests import KeptRequest
+from security.tokens import characters, digest, new_id
+
+PATH = "/oauth/par"
+
+AUTHENTICATING = frozenset(("client_secret", "client_assertion", "client_assertion_type"))
+"""Parameters that say who asks, and not what."""
+
+RANDOM = 36
+"""Base62 characters of a reference: 214 bits (RFC 9126 §2.2)."""
+
+FULL = "Too many requests are waiting to be opened. Try again."
+TOO_MANY = "Too many requests within a minute. Wait before the next one."
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def _post(services: Services, scope: Scope, receive: Receive) -> RawResponse:
+    body = await read_body(scope, receive, services.settings.body_limit)
+    given = Parameters()
+    if body:
+        encoding(scope, FORM)
+        given = Parameters(read_form(body, repeatable=(RESOURCE,), omit_empty=True))
+    caller = await authenticate(services, scope, given, "token")
+    _admit(services, scope, caller)
+    if "request_uri" in given:
+        raise InvalidRequest("What is pushed names no request_uri (RFC 9126 section 2.1).")
+    octets = b"&".join(_asked(body))
+    asked = await _examined(services, caller, octets)
+    reference = REFERENCE + characters(RANDOM)
+    now = services.ledger.clock.now()
+    kept = KeptRequest(new_id(), caller.client.client_id, now + commands.LIFETIME * SECOND, octets)
+    await _keep(services, scope, caller, asked, digest(reference), kept)
+    said = _encode({"request_uri": reference, "expires_in": commands.LIFETIME})
+    return raw_response(201, said, JSON, {"cache-control": "no-store"})
+
+
+def _admit(services: Services, scope: Scope, caller: Caller) -> None:
+    """Raises 429: for who proved nothing by address, for a client by its own number of tokens."""
+    client = caller.client
+    if client.type == "public":
+        admit(services.throttle, scope, "par")
+        return
+    most = services.settings.client_tokens_per_minute if client.tokens_per_minute is None else client.tokens_per_minute
+    admission = services.throttle.begin(Limit("tokens", f"par {client.client_id}", PerMinute(most)))
+    if admission.retry_after is not None:
+        raise Throttled(admission.retry_after, TOO_MANY)
+
+
+def _asked(body: bytes) -> Iterator[bytes]:
+    """The parameters that are asked for, octet by octet as they came."""
+    for part in body.split(b"&"):
+        name, _, _ = part.partition(b"=")
+        if part and not any(decoded in AUTHENTICATING for decoded, _ in form_pairs(name)):
+            yield part
+
+
+async def _examined(services: Services, caller: Caller, octets: bytes) -> AuthorizationRequest:
+    """The request, held to what it would be held to at the authorization endpoint; raises its first fault."""
+    try:
+        asked = await examine(services, caller.client, read_query(octets), pushed=True)
+    except Unanswerable as error:
+        raise InvalidRequest(f"redirect_uri: {error.detail}") from None
+    if asked.error is not None:
+        raise asked.error
+    return asked
+
+
+async def _keep(
+    services: Services,
+    scope: Scope,
+    caller: Caller,
+    asked: AuthorizationRequest,
+    request_uri: bytes,
+    kept: KeptRequest,
+) -> None:
+    """Keeps the request: a fact at once where the client proved who it is, else a row out of a bounded number."""
+    ledger, now, anonymous = services.ledger, services.ledger.clock.now(), caller.client.type == "public"
+
+    def keep(connection: Connection) -> bool:
+        return pushed_requests.keep(connection, ledger.vault, request_uri, kept, now=now, anonymous=anonymous)
+
+    if anonymous:
+        if not await ledger.maintain(keep):
+            raise TemporarilyUnavailable(FULL, retry_after=commands.LIFETIME)
+        return
+    received = commands.receive(
+        kept.request_id,
+        client_id=kept.client_id,
+        secret_id=caller.secret_id,
+        key_id=caller.key_id,
+        request_uri=request_uri.hex(),
+        redirect_uri=asked.redirect_uri,
+        asked=None if asked.asked is None else " ".join(asked.asked),
+    )
+    by = origin(scope, caller.actor, on_device=caller.client.on_device)
+    executed = await ledger.execute(received, origin=by, then=lambda view, _: keep(view.connection))
+    if executed.refusal is not None:
+        raise oauth_error(executed.refusal)
+
+
+par = endpoint(PATH, _post)
