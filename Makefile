@@ -22,12 +22,14 @@ PYTEST ?=
 EXPLORE ?=
 # Options for the benchmarks, for example: make bench-full BENCH='--only latency,freshness --quick'
 BENCH ?=
+# Options for the conformance suite, for example: make conformance CONFORMANCE='--plans basic --databases sqlite'
+CONFORMANCE ?=
 # How many processes share the tests: one more than there are processors, since some of them wait for a server.
 JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 1) + 1)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run dev test explore check docs pictures lock bench bench-budget bench-full bench-peer clean
+.PHONY: help run dev test explore conformance check docs pictures lock bench bench-budget bench-full bench-peer clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +44,9 @@ test: dev $(CLIENTS_READY)  ## Run all tests, on SQLite and on a PostgreSQL that
 
 explore: dev $(NODE_READY)  ## Run the property tests with ever new examples, for ten minutes; EXPLORE='--rounds 20'
 	$(BIN)/python -m tests.explore $(EXPLORE) $(PYTEST)
+
+conformance: dev  ## Run the OpenID Foundation's plans against both databases (needs OIDF_SUITE_JAR and CONFORMANCE_KIT)
+	$(BIN)/python -m tests.conformance $(CONFORMANCE)
 
 check: dev  ## Lint, format, types, import rules, generated pages: what CI runs beside the tests
 	$(BIN)/ruff check .

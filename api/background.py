@@ -17,9 +17,9 @@ from domain.event import Moment, Recorded
 from eventstore import origin_months, used_ids
 from eventstore.database import Connection
 from eventstore.execution import Origin
+from eventstore.pending import device_requests, pushed_requests
 from eventstore.projecting.check_rounds import Difference, ProjectionRounds
 from eventstore.projecting.rebuild import differing, note
-from eventstore.requests import pushed_requests
 from eventstore.unavailable import DatabaseAway, Forged, InDoubt, LedgerOverloaded
 from eventstore.view import View
 from projections import grants, sessions, tokens
@@ -192,8 +192,15 @@ class Background:
     async def _prune(self) -> None:
         services = self._services
         before, limit = services.ledger.clock.now(), services.settings.prune_batch
-        own = (tokens.prune, grants.prune, sessions.prune, used_ids.prune, pushed_requests.prune)
-        for prune in (*own, _answers(services.ledger.vault)):
+        for prune in (
+            tokens.prune,
+            grants.prune,
+            sessions.prune,
+            used_ids.prune,
+            device_requests.prune,
+            pushed_requests.prune,
+            _answers(services.ledger.vault),
+        ):
             while await services.ledger.maintain(prune, before, limit) >= limit:
                 await asyncio.sleep(0)
 

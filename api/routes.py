@@ -8,10 +8,12 @@ from api.dashboards.router import dashboards
 from api.http.templates import static
 from api.monitoring import live, metrics, ready
 from api.oauth import metadata
+from api.oauth.device_authorization import device_authorization
 from api.oauth.introspection import introspect
 from api.oauth.revocation import revoke
 from api.oauth.token import token
 from api.oauth.userinfo import userinfo
+from api.pages import device
 from api.pages.account import (
     account,
     account_grants,
@@ -40,6 +42,7 @@ PAGES: list[Any] = [
     account_sign_out_posted,
     account_grants,
     account_grants_withdraw,
+    *device.ROUTES,
 ]
 
 ROUTES: list[Any] = [
@@ -47,6 +50,7 @@ ROUTES: list[Any] = [
     introspect.route,
     revoke.route,
     userinfo.route,
+    device_authorization.route,
     par.route,
     *metadata.ROUTES,
     live,

@@ -8,14 +8,16 @@ from commands.people import session_is_live
 from domain import account, client, consent, grant, role, scope, server, session
 from domain.decision import AccessDenied, InvalidGrant, Outcome, Reason, Refusal, Unavailable
 from domain.event import Moment
-from domain.grants import authorization_code
+from domain.grants import authorization_code, device_code
 from domain.grants.grant_type import Credential, GrantType, Lifetimes, Minted, Parties, Subject, TokenRequest, admitted
 from domain.keys import signing_key
 from domain.rules.built_in_scope import BUILT_IN
 from eventstore.command import Command
 from eventstore.issued import judge
+from eventstore.pending import device_requests
 from eventstore.view import OfGrant, View
 from security.tokens import ordered_id
+from security.vault import Vault
 
 # Who stands behind a request, read again under the lock.
 
@@ -182,6 +184,7 @@ def issue_tokens(
     issuer: str,
     lifetimes: Lifetimes,
     admit_person: Callable[[str], None],
+    vault: Vault,
 ) -> Command[grant.State]:
     """Issues tokens to a client that authenticated with this secret version or key, neither for a public one.
     `account_id` is the person whose password was verified; where a credential tells whose grant it is, it is theirs.
@@ -199,7 +202,10 @@ def issue_tokens(
                 asking = view.state(client.stream(client_id))
                 caller = Parties(client=asking, secret_id=secret_id, key_id=key_id)
                 found_secret = admitted(caller, grant_type.grant_type, view.now)
-                return Refusal(found_secret if isinstance(found_secret, Reason) else InvalidGrant.UNKNOWN)
+                if isinstance(found_secret, Reason):
+                    return Refusal(found_secret)
+                waits = _waits(view, vault, presented, client_id) if credential.awaited else None
+                return Refusal(waits or InvalidGrant.UNKNOWN)
             person = found.account_id
             subject = found if isinstance(found, Subject) else None
         if person is not None:
@@ -239,6 +245,16 @@ def _presented(view: View, credential: Credential, digest: bytes) -> OfGrant | S
     if not isinstance(by, grant.TokensIssued | grant.TokensRefreshed | grant.CodeIssued):
         return None
     return Subject(judged.standing, by.client_id, by.account_id, grant.names_of(by.scope))
+
+
+def _waits(view: View, vault: Vault, presented: bytes, client_id: str) -> Reason | None:
+    """What the holder of a device code is told before a person has approved; None for a code that nobody waits with."""
+    kept = device_requests.by_device_code(view.connection, vault, presented)
+    if kept is None:
+        return None
+    if client_id == kept.request.client_id:
+        device_requests.note_pace(view.connection, kept.request.grant_id, kept.pace.after(view.now))
+    return device_code.waiting(kept.request, kept.pace, now=view.now, client_id=client_id)
 
 
 # Ends.

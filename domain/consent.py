@@ -77,26 +77,27 @@ def give(
     *,
     now: Moment,
     scope: tuple[str, ...],
-    redirect_uri: str,
+    redirect_uri: str | None,
     within: tuple[str, ...],
     registered: Sequence[str],
 ) -> Outcome:
-    """Allows this scope as well, for whoever gets the answer at `redirect_uri`. What was allowed already is no news.
+    """Allows this scope as well, for whoever gets the answer at `redirect_uri`; None for a device, which fetches it.
+    What was allowed already is no news.
 
     With something new, what the client can no longer ask for is forgotten: `within` is all that it may have, and
     `registered` are its redirect URIs. So no consent grows longer than what a client may register, and what the client
     is given anew is asked for anew.
     """
-    origin = uris.origin(redirect_uri)
+    origins = () if redirect_uri is None else (uris.origin(redirect_uri),)
     if not state.given:
-        return accept(ConsentGiven(scope=scope, origins=(origin,)))
+        return accept(ConsentGiven(scope=scope, origins=origins))
     if covers(state, scope, redirect_uri):
         return accept()
     added = tuple(name for name in scope if name not in state.scope)
     kept = (name for name in state.scope if name in within)
     known = {uris.origin(uri) for uri in registered}
-    origins = dict.fromkeys((*(each for each in state.origins if each in known), origin))
-    return accept(ConsentExtended(added=added, scope=(*kept, *added), origins=tuple(origins)))
+    whole = dict.fromkeys((*(each for each in state.origins if each in known), *origins))
+    return accept(ConsentExtended(added=added, scope=(*kept, *added), origins=tuple(whole)))
 
 
 def deny(state: State, *, now: Moment, scope: tuple[str, ...], count: int = 1, window_seconds: int = 0) -> Outcome:
@@ -111,9 +112,11 @@ def withdraw(state: State, *, now: Moment) -> Outcome:
     return accept() if state.cutoff else refuse(NotFound.UNKNOWN)
 
 
-def covers(state: State, scope: tuple[str, ...], redirect_uri: str) -> bool:
-    """Whether the person need not be asked again: not for more, and not for somebody else who would receive it."""
-    return state.given and set(scope) <= set(state.scope) and uris.origin(redirect_uri) in state.origins
+def covers(state: State, scope: tuple[str, ...], redirect_uri: str | None) -> bool:
+    """Whether the person has allowed so much, for whoever gets the answer there. For a device, None, that says only
+    that they have: they are asked each time."""
+    allowed = state.given and set(scope) <= set(state.scope)
+    return allowed and (redirect_uri is None or uris.origin(redirect_uri) in state.origins)
 
 
 def evolve(state: State, recorded: Recorded) -> State:

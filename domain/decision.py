@@ -110,6 +110,30 @@ class InvalidGrant(Reason):
     CONSENT_WITHDRAWN = "consent_withdrawn"
 
 
+class AuthorizationPending(Reason):
+    """RFC 8628 §3.5 `authorization_pending`."""
+
+    UNDECIDED = "undecided"
+
+
+class SlowDown(Reason):
+    """RFC 8628 §3.5 `slow_down`."""
+
+    TOO_SOON = "too_soon"
+
+
+class ExpiredToken(Reason):
+    """RFC 8628 §3.5 `expired_token`."""
+
+    UNANSWERED = "unanswered"
+
+
+class PersonDenied(Reason):
+    """RFC 8628 §3.5 `access_denied`."""
+
+    DENIED = "denied"
+
+
 class UnauthorizedClient(Reason):
     """RFC 6749 §5.2 `unauthorized_client`."""
 
@@ -174,6 +198,7 @@ class Unavailable(Reason):
 
     SUSPENDED = "suspended"
     NO_KEY = "no_key"
+    FULL = "full"
 
 
 _WORDS = {

@@ -14,6 +14,12 @@ from domain.succession import Refresh, Succession
 
 # A grant's authorization code (RFC 6749 §4.1.2): its facts and its state. They stand in the grant's stream.
 
+AUTHORIZATION_CODE = "authorization_code"
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
+
+CONSENTED = frozenset((AUTHORIZATION_CODE, DEVICE_CODE))
+"""The grant types that rest on what the person allowed the client: with their consent, such a grant ends."""
+
 
 class CodeIssued(Event, frozen=True, kw_only=True):
     """The person approved: an authorization code was issued (RFC 6749 §4.1.2). `lifetime` in seconds.
@@ -44,6 +50,52 @@ class CodeIssued(Event, frozen=True, kw_only=True):
     def subject(self, stream: str) -> str:
         """What a client wants to know of a person may itself tell something of them."""
         return account.stream(self.account_id)
+
+
+class DeviceRequested(Event, frozen=True, kw_only=True):
+    """A client that authenticated asked for a device code (RFC 8628 §3.1). `lifetime` in seconds.
+
+    `code` is the digest of the device code, `asked` the requested scope, null where none was named. Nobody has allowed
+    anything yet: a grant begins when a person approves. What a public client asks for is no fact before that.
+    """
+
+    type = "grant.device_requested"
+    client_id: str
+    secret_id: str | None = None
+    secret_version: int | None = None
+    asked: str | None = None
+    resource: tuple[str, ...] = ()
+    code: str
+    lifetime: int
+
+
+class DeviceApproved(Event, frozen=True, kw_only=True):
+    """The person approved what a device asked for (RFC 8628 §3.3): its code can be redeemed. `lifetime` in seconds.
+
+    The other members are those of `grant.code_issued`.
+    """
+
+    type = "grant.device_approved"
+    client_id: str
+    account_id: str
+    session_id: str | None = None
+    scope: str
+    asked: str | None = None
+    resource: tuple[str, ...] = ()
+    code: str
+    lifetime: int
+    authentication: Authentication | None = None
+
+
+class DeviceDenied(Event, frozen=True, kw_only=True):
+    """The person denied what a device asked for (RFC 8628 §3.3): its code will never be redeemed."""
+
+    type = "grant.device_denied"
+    in_doubt = True
+    client_id: str
+    account_id: str
+    session_id: str | None = None
+    code: str
 
 
 class CodeRefused(Event, frozen=True, kw_only=True):
@@ -81,8 +133,11 @@ class Code(msgspec.Struct, frozen=True):
     nonce: str | None = None
 
 
-def issued(event: CodeIssued, recorded: Recorded) -> Code:
-    """The code of a `grant.code_issued` event."""
+def issued(event: CodeIssued | DeviceApproved, recorded: Recorded) -> Code:
+    """The code of a `grant.code_issued` event, or of the device that a person approved."""
+    if isinstance(event, DeviceApproved):
+        expires_at = recorded.time + event.lifetime * SECOND
+        return Code(event.code, "", False, None, recorded.position, recorded.time, expires_at)
     return Code(
         event.code,
         event.redirect_uri,
@@ -307,6 +362,9 @@ def goes_on(state: State) -> bool:
 
 EVENTS: tuple[type[Event], ...] = (
     CodeIssued,
+    DeviceRequested,
+    DeviceApproved,
+    DeviceDenied,
     CodeRefused,
     CodeRedeemed,
     CodeReplayed,
@@ -324,8 +382,12 @@ def evolve(state: State, recorded: Recorded) -> State:
     """The state after one more event."""
     event, now = recorded.event, recorded.time
     match event:
-        case CodeIssued() | TokensIssued():
+        case CodeIssued() | DeviceApproved() | TokensIssued():
             return _issued(state, recorded)
+        case DeviceRequested() | DeviceDenied():
+            # A grant is there once somebody has approved.
+            ended = now if isinstance(event, DeviceDenied) else None
+            return replace(state, client_id=event.client_id, ended_at=ended, ended_reason=ended and "person")
         case TokensRefreshed():
             return _refreshed(state, event, recorded)
         case CodeRedeemed():
@@ -348,14 +410,13 @@ def evolve(state: State, recorded: Recorded) -> State:
 def _issued(state: State, recorded: Recorded) -> State:
     event, now = recorded.event, recorded.time
     fields: dict[str, Any]
-    if isinstance(event, CodeIssued):
-        code = issued(event, recorded)
+    if isinstance(event, CodeIssued | DeviceApproved):
         fields = {
-            "grant_type": "authorization_code",
-            "code": code,
+            "grant_type": grant_type_of(event),
+            "code": issued(event, recorded),
             "session_id": event.session_id,
             "authentication": event.authentication,
-            "claims": sealed(recorded, "claims"),
+            "claims": sealed(recorded, "claims") if isinstance(event, CodeIssued) else None,
             "resource": event.resource,
         }
     else:
@@ -381,6 +442,13 @@ def _issued(state: State, recorded: Recorded) -> State:
         position=state.position or recorded.position,
         started_at=state.started_at or now,
     )
+
+
+def grant_type_of(event: CodeIssued | DeviceApproved | TokensIssued) -> str:
+    """The grant type of a grant that begins with this event."""
+    if isinstance(event, TokensIssued):
+        return event.grant_type
+    return DEVICE_CODE if isinstance(event, DeviceApproved) else AUTHORIZATION_CODE
 
 
 @lru_cache(maxsize=1_024)

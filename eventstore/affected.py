@@ -31,6 +31,7 @@ _OF_GRANTS = frozenset(
     event.type
     for event in (
         grant.CodeIssued,
+        grant.DeviceApproved,
         grant.CodeRedeemed,
         grant.TokensIssued,
         grant.TokensRefreshed,

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select
 from domain import account, client, consent, ended_grants, grant, role, session, succession
 from domain.client_secret import SecretIssued, SecretRotated
 from domain.event import SECOND, Event, Moment, Recorded, Sealed
-from domain.grant import CodeIssued, TokenRevoked, TokensIssued, TokensRefreshed
+from domain.grant import CONSENTED, CodeIssued, DeviceApproved, TokenRevoked, TokensIssued, TokensRefreshed
 from domain.grants import validity
 from domain.succession import Succession
 from domain.usage import SecretKind
@@ -93,7 +93,7 @@ def all_of(recorded: Recorded) -> list[IssuanceRecord]:
     """Every secret that an event issued."""
     event: Event = recorded.event
     match event:
-        case CodeIssued():
+        case CodeIssued() | DeviceApproved():
             return [_issued(event.code, "code", recorded, event.lifetime)]
         case TokensIssued() | TokensRefreshed():
             access = _issued(event.access_token, "access", recorded, event.lifetime)
@@ -257,7 +257,7 @@ class Deciding:
         if folded.account_id is not None:
             self.account = state(account.stream(folded.account_id))
             consented: consent.State | None = None
-            if folded.grant_type == "authorization_code":
+            if folded.grant_type in CONSENTED:
                 consented = state(consent.stream(folded.account_id, folded.client_id))
             self._person = validity.of_person(self.account, consented)
         self._of_secret: dict[str | None, validity.ClientStanding] = {}

@@ -134,6 +134,21 @@ reported_secrets = Table(
 )
 """What requests to `POST /credentials/revoke` reported and is still to be ended. Sealed, since what it names ends."""
 
+device_requests = Table(
+    "device_requests",
+    metadata,
+    Column("grant_id", Text, primary_key=True),
+    Column("device_code", LargeBinary(32), nullable=False, unique=True),
+    Column("user_code", LargeBinary(32), nullable=False, unique=True),
+    Column("anonymous", SmallInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("asked_at", BigInteger),
+    Column("pace", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("ix_device_requests_anonymous_expires_at", "anonymous", "expires_at"),
+)
+"""What devices ask for and nobody has decided yet, see `eventstore.pending.device_requests`. Sealed, since who approves
+one gives what stands there; `asked_at` and `pace` say how often the device asks, in seconds."""
 pushed_requests = Table(
     "pushed_requests",
     metadata,

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from domain import client
 from domain.event import SECOND, Moment
+from domain.grant import CONSENTED
 from projections.accounts import TABLE as ACCOUNTS
 from projections.consents import TABLE as CONSENTS
 from projections.grants import TABLE as GRANTS
@@ -183,7 +184,7 @@ def _is_not_cut_off() -> sa.ColumnElement[bool]:
             position >= sa.func.coalesce(ACCOUNTS.c.password_cutoff, 0), TOKENS.c.grant_id == ACCOUNTS.c.password_except
         ),
         sa.or_(
-            sa.func.coalesce(GRANTS.c.grant_type, "") != "authorization_code",
+            sa.func.coalesce(GRANTS.c.grant_type, "").not_in(sorted(CONSENTED)),
             position >= sa.func.coalesce(CONSENTS.c.cutoff, 0),
         ),
     )

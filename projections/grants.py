@@ -7,7 +7,16 @@ import sqlalchemy as sa
 
 from domain import cut_off
 from domain.event import SECOND, Event, Moment, Recorded
-from domain.grant import CodeIssued, GrantEnded, SuccessorReplaced, TokensIssued, TokensRefreshed
+from domain.grant import (
+    CONSENTED,
+    CodeIssued,
+    DeviceApproved,
+    GrantEnded,
+    SuccessorReplaced,
+    TokensIssued,
+    TokensRefreshed,
+    grant_type_of,
+)
 from domain.grants import validity
 from projections.accounts import TABLE as ACCOUNTS
 from projections.clients import TABLE as CLIENTS
@@ -55,7 +64,14 @@ VERSION = 1
 HORIZON = "expires_at"
 """Rows whose horizon has passed may be gone, so nothing can be concluded from their absence."""
 
-HANDLES: tuple[type[Event], ...] = (CodeIssued, TokensIssued, TokensRefreshed, SuccessorReplaced, GrantEnded)
+HANDLES: tuple[type[Event], ...] = (
+    CodeIssued,
+    DeviceApproved,
+    TokensIssued,
+    TokensRefreshed,
+    SuccessorReplaced,
+    GrantEnded,
+)
 
 _THIS = TABLE.c.grant_id == sa.bindparam("b_grant_id")
 _NEWEST: dict[str, Any] = {
@@ -97,12 +113,10 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
     event, grant_id = recorded.event, recorded.stream.partition(":")[2]
     key = ("grants", grant_id)
     match event:
-        case CodeIssued():
-            yield Write(_START, _started(recorded, grant_id, "authorization_code"), key)
-        case TokensIssued() if event.code is None:
-            yield Write(_START, _started(recorded, grant_id, event.grant_type), key)
-        case TokensIssued():
+        case TokensIssued() if event.code is not None:
             yield Write(_REDEEM, _newest(recorded, grant_id) | {"scope": event.scope}, key)
+        case CodeIssued() | DeviceApproved() | TokensIssued():
+            yield Write(_START, _started(recorded, grant_id, grant_type_of(event)), key)
         case TokensRefreshed():
             yield Write(_REFRESH, _newest(recorded, grant_id) | {"grace_ends_at": event.grace_ends_at}, key)
         case SuccessorReplaced():
@@ -114,7 +128,7 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
 
 def _started(recorded: Recorded, grant_id: str, grant_type: str) -> dict[str, Any]:
     event = recorded.event
-    code = isinstance(event, CodeIssued)
+    code = not isinstance(event, TokensIssued)
     return {
         "started_position": recorded.position,
         "grant_id": grant_id,
@@ -272,7 +286,7 @@ def _client_part(row: sa.Row[Any]) -> validity.ClientStanding:
 
 
 def _person_part(row: sa.Row[Any]) -> validity.PersonStanding | None:
-    """A person without a row is erased. Only a code grant rests on a consent."""
+    """A person without a row is erased. Some grant types rest on a consent."""
     if row.account_id is None:
         return None
     return validity.PersonStanding(
@@ -280,7 +294,7 @@ def _person_part(row: sa.Row[Any]) -> validity.PersonStanding | None:
         row.account_cutoff or 0,
         row.password_cutoff or 0,
         row.password_except,
-        (row.consent_cutoff or 0) if row.grant_type == "authorization_code" else 0,
+        (row.consent_cutoff or 0) if row.grant_type in CONSENTED else 0,
         cut_off.of_all(parse_windows(row.account_windows)),
     )
 

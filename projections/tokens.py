@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 
 from domain.event import SECOND, Event, Moment, Recorded
-from domain.grant import CodeIssued, TokenRevoked, TokensIssued, TokensRefreshed
+from domain.grant import CodeIssued, DeviceApproved, TokenRevoked, TokensIssued, TokensRefreshed
 from domain.grants import validity
 from projections import digests
 from projections.digests import ByDigest
@@ -47,7 +47,7 @@ VERSION = 1
 HORIZON = "prune_at"
 """Rows whose horizon has passed may be gone, so nothing can be concluded from their absence."""
 
-HANDLES: tuple[type[Event], ...] = (CodeIssued, TokensIssued, TokensRefreshed, TokenRevoked)
+HANDLES: tuple[type[Event], ...] = (CodeIssued, DeviceApproved, TokensIssued, TokensRefreshed, TokenRevoked)
 
 COLUMNS = tuple(str(column.key) for column in TABLE.columns)
 INSERT = sa.insert(TABLE)
@@ -67,7 +67,7 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
     """A row for each new secret, and the single ends of codes and access tokens."""
     event = recorded.event
     match event:
-        case CodeIssued():
+        case CodeIssued() | DeviceApproved():
             yield _row(recorded, "code", event.code, event.lifetime)
         case TokensIssued() | TokensRefreshed():
             yield _row(recorded, "access", event.access_token, event.lifetime)
@@ -154,7 +154,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class _Data(msgspec.Struct, gc=False):
-    """The members of the four events that a row is made of, each absent from some of them."""
+    """The members of the events that a row is made of, each absent from some of them."""
 
     client_id: str = ""
     account_id: str | None = None

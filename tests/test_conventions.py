@@ -31,11 +31,15 @@ ALIKE = {
     "Moment",
     # Errors of OAuth: as the reasons that the domain has for them, and as what HTTP makes of them.
     "AccessDenied",
+    "AuthorizationPending",
+    "ExpiredToken",
     "InvalidClient",
     "InvalidGrant",
     "InvalidRequest",
     "InvalidScope",
     "InvalidTarget",
+    "PersonDenied",
+    "SlowDown",
     "UnauthorizedClient",
 }
 

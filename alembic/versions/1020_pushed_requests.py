@@ -1,14 +1,14 @@
 """Where pushed authorization requests are kept (RFC 9126), and which clients push theirs in any case.
 
 Revision ID: 1020
-Revises: 1015
+Revises: 1025
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "1020"
-down_revision = "1015"
+down_revision = "1025"
 branch_labels = None
 depends_on = None
 

@@ -53,7 +53,9 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(AUTHENTICATION, 2, "Logoff"): "session.ended grant.token_revoked grant.ended",
     ClassRow(AUTHENTICATION, 2, "Logoff", MEDIUM): "client.tokens_ended account.tokens_ended",
     ClassRow(AUTHENTICATION, 2, "Logoff", HIGH): "grants.ended_together",
-    ClassRow(AUTHENTICATION, 3, "Authentication Ticket"): "grant.code_issued pushed_request.decided",
+    ClassRow(AUTHENTICATION, 3, "Authentication Ticket"): (
+        "grant.code_issued grant.device_requested grant.device_approved pushed_request.decided"
+    ),
     ClassRow(AUTHENTICATION, 4, "Service Ticket Request"): "grant.code_redeemed grant.tokens_issued",
     ClassRow(AUTHENTICATION, 4, "Service Ticket Request", LOW, failure=True): "grant.code_refused",
     ClassRow(AUTHENTICATION, 4, "Service Ticket Request", MEDIUM, failure=True): "client.token_limit_reached",
@@ -89,7 +91,7 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(ENTITY_MANAGEMENT, 12, "Suspend", HIGH): "server.log_diverged",
     ClassRow(ENTITY_MANAGEMENT, 13, "Resume", LOW): "server.issuance_resumed",
     ClassRow(ENTITY_MANAGEMENT, 13, "Resume", HIGH): "server.divergence_accepted",
-    ClassRow(ENTITY_MANAGEMENT, OTHER, "Deny"): "consent.denied",
+    ClassRow(ENTITY_MANAGEMENT, OTHER, "Deny"): "consent.denied grant.device_denied",
     ClassRow(ENTITY_MANAGEMENT, OTHER, "Differ", HIGH, failure=True): "server.projection_differed",
     ClassRow(ENTITY_MANAGEMENT, OTHER, "Rotation Announcement", LOW): "client.rotation_announced",
     ClassRow(API_ACTIVITY, 1, "Create"): "pushed_request.received",

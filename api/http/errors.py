@@ -78,6 +78,34 @@ class InvalidGrant(HTTPError):
     default = "The grant is not valid, has expired or was ended."
 
 
+class AuthorizationPending(HTTPError):
+    """Nobody has approved the device yet (RFC 8628 §3.5)."""
+
+    code = "authorization_pending"
+    default = "Nobody has approved this device yet. Ask again after the interval."
+
+
+class SlowDown(HTTPError):
+    """The device asks more often than it may (RFC 8628 §3.5)."""
+
+    code = "slow_down"
+    default = "Ask less often: the interval is 5 seconds longer from now on."
+
+
+class ExpiredToken(HTTPError):
+    """Nobody approved the device in time (RFC 8628 §3.5)."""
+
+    code = "expired_token"
+    default = "The device code has expired. Begin anew."
+
+
+class PersonDenied(HTTPError):
+    """The person said no to the device (RFC 8628 §3.5)."""
+
+    code = "access_denied"
+    default = "The person denied the request."
+
+
 class SignInRefused(InvalidGrant):
     """401 of a dashboard's sign-in: the same for every cause, so that nothing is learnt about accounts."""
 
@@ -312,6 +340,10 @@ BY_REASON: dict[type[Reason], tuple[type[HTTPError], type[HTTPError]]] = {
     reasons.InvalidRequest: (InvalidRequest, InvalidRequest),
     reasons.InvalidClient: (InvalidClient, AccessDenied),
     reasons.InvalidGrant: (InvalidGrant, InvalidRequest),
+    reasons.AuthorizationPending: (AuthorizationPending, InvalidRequest),
+    reasons.SlowDown: (SlowDown, InvalidRequest),
+    reasons.ExpiredToken: (ExpiredToken, InvalidRequest),
+    reasons.PersonDenied: (PersonDenied, InvalidRequest),
     reasons.UnauthorizedClient: (UnauthorizedClient, AccessDenied),
     reasons.InvalidScope: (InvalidScope, InvalidRequest),
     reasons.InvalidTarget: (InvalidTarget, InvalidRequest),

@@ -92,6 +92,40 @@ class ConsentPage(HtmlPage, frozen=True, kw_only=True):
     claims: tuple[str, ...] = ()
 
 
+class DevicePage(HtmlPage, frozen=True, kw_only=True):
+    """The form for the code that a device shows (RFC 8628 §3.3)."""
+
+    template: ClassVar[str] = "device.html"
+    action: str
+    csrf: str
+    user_code: str = ""
+    error: str | None = None
+
+
+class DeviceConsentPage(HtmlPage, frozen=True, kw_only=True):
+    """The question about a device. `address` and `user_agent` are the device's own, `since` is when it asked."""
+
+    template: ClassVar[str] = "device_consent.html"
+    action: str
+    sign_out_action: str
+    csrf: str
+    application: str
+    user_code: str
+    scopes: tuple[ScopeInWords, ...]
+    address: str | None
+    user_agent: str | None
+    since: Moment
+    username: str
+
+
+class DeviceDonePage(HtmlPage, frozen=True, kw_only=True):
+    """After the decision about a device."""
+
+    template: ClassVar[str] = "device_done.html"
+    application: str
+    approved: bool
+
+
 class FormPostPage(HtmlPage, frozen=True, kw_only=True):
     """The answer to an application as a form that posts itself (OAuth 2.0 Form Post Response Mode §2).
 

@@ -27,7 +27,7 @@ KINDS = {
     Kind.AUTHORIZATION_CODE: "code",
     Kind.CLIENT_SECRET: "client_secret",
     Kind.BROWSER_SESSION: "session",
-    Kind.DEVICE_CODE: "device_code",
+    Kind.DEVICE_CODE: "code",
     Kind.INITIAL_ACCESS_TOKEN: "initial_access_token",
 }
 """The kinds of secrets as the API names them."""

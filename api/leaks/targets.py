@@ -8,7 +8,7 @@ from api.leaks.address_target import AddressTarget
 from domain import client, incident
 from domain.client_secret import ended
 from domain.event import Moment
-from domain.grant import CodeIssued
+from domain.grant import CodeIssued, DeviceApproved
 from domain.incident import Leaked, Numbers
 from eventstore import search
 from eventstore.database import Connection
@@ -124,7 +124,7 @@ def of_session(connection: Connection, session_id: str, account_id: str | None) 
     return tuple(
         each.stream.partition(":")[2]
         for each in told
-        if isinstance(each.event, CodeIssued) and each.event.session_id == session_id
+        if isinstance(each.event, CodeIssued | DeviceApproved) and each.event.session_id == session_id
     )
 
 

@@ -46,6 +46,17 @@ def bearer_token(scope: Scope) -> str | None:
     return fields[0][7:].strip()
 
 
+RESOURCE_METADATA = "/.well-known/oauth-protected-resource"
+"""Where this server, as a resource, says whose tokens it takes (RFC 9728 §3)."""
+
+
+def unauthorized(services: Services) -> InvalidToken:
+    """401, with the way to learn where tokens come from (RFC 9728 §5.1)."""
+    error = InvalidToken()
+    error.headers["www-authenticate"] += f', resource_metadata="{services.settings.issuer}{RESOURCE_METADATA}"'
+    return error
+
+
 async def judge(services: Services, scope: Scope, needed: Sequence[str]) -> Known:
     """The request's live access token; raises 401 `invalid_token` or 403 `insufficient_scope` (RFC 6750 §3.1)."""
     known = await judge_token(services, scope, bearer_token(scope))
@@ -61,11 +72,11 @@ async def judge_token(services: Services, scope: Scope, raw: str | None) -> Know
     if raw is not None and 0 < len(raw) <= LONGEST_TOKEN:
         known = await services.ledger.validation.find(digest(raw))
     if known is None or known.terms.kind != "access" or known.reason(services.ledger.clock.now()) != "active":
-        raise InvalidToken()
+        raise unauthorized(services)
     # A token that is for others was handed to them: it opens nothing here (RFC 8707 §2, RFC 9700 §2.3).
     audience = known.terms.audience
     if audience and services.settings.issuer not in audience:
-        raise InvalidToken()
+        raise unauthorized(services)
     scope[CLIENT] = known.terms.client_id
     return known
 

@@ -6,12 +6,15 @@ from litestar import Response, get, route
 
 from api.config.settings import Settings
 from api.http.cors import CLIENT_HEADERS, EVERYBODY, PREFLIGHT_AGE
+from api.oauth import device_authorization
+from api.oauth.bearer import RESOURCE_METADATA
 from api.services import Injected, services_of
 from api.throttling.admission import admit
 from domain import session
 from domain.grants import GRANTS, authorization_code, id_token
 from domain.keys import signing_key
-from domain.rules import pkce, standard_claims
+from domain.rules import built_in_scope, pkce, standard_claims
+from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore import present
 from eventstore.ledger import Ledger
 from security import foreign_tokens
@@ -41,6 +44,7 @@ def document(issuer: str, scope_names: list[str], *, requires_pushing: bool = Fa
         "userinfo_endpoint": f"{issuer}/oauth/userinfo",
         "introspection_endpoint": f"{issuer}/oauth/introspect",
         "revocation_endpoint": f"{issuer}/oauth/revoke",
+        "device_authorization_endpoint": f"{issuer}{device_authorization.PATH}",
         "jwks_uri": f"{issuer}{KEYS}",
         "scopes_supported": scope_names,
         "response_types_supported": sorted({name for grant in GRANTS.values() for name in grant.response_types}),
@@ -69,8 +73,20 @@ def document(issuer: str, scope_names: list[str], *, requires_pushing: bool = Fa
     }
 
 
+def resource_document(issuer: str) -> dict[str, Any]:
+    """The metadata of this server's own API as a protected resource (RFC 9728 §2)."""
+    return {
+        "resource": issuer,
+        "authorization_servers": [issuer],
+        "scopes_supported": sorted(ADMINISTRATIVE_SCOPES | built_in_scope.BUILT_IN),
+        "bearer_methods_supported": ["header"],
+        "resource_name": "Grantlog",
+        "resource_documentation": f"{issuer}/schema",
+    }
+
+
 @route(
-    [*PATHS, KEYS],
+    [*PATHS, KEYS, RESOURCE_METADATA],
     http_method="OPTIONS",
     status_code=204,
     tags=["Protocol"],
@@ -97,6 +113,13 @@ async def metadata(ledger: Injected[Ledger], settings: Injected[Settings]) -> Re
     return Response(document(settings.issuer, names, requires_pushing=requires_pushing), headers=headers)
 
 
+@get(RESOURCE_METADATA, tags=["Protocol"], summary="Metadata of the API as a protected resource (RFC 9728)")
+async def resource_metadata(settings: Injected[Settings]) -> Response[Any]:
+    """Whose tokens the API takes: this server's own. Public, for pages of every origin too."""
+    headers = {"cache-control": "max-age=60", **EVERYBODY}
+    return Response(resource_document(settings.issuer), headers=headers)
+
+
 async def admitted(connection: Any, _: object) -> None:
     """Lets in whom the limit for the keys allows; a flood of other requests keeps nobody from verifying."""
     admit(services_of(connection).throttle, connection.scope, "keys")
@@ -112,4 +135,4 @@ async def keys(ledger: Injected[Ledger], settings: Injected[Settings]) -> Respon
 
 
 # The framework gives a path an OPTIONS of its own as soon as its first handler has none, and that one would stay.
-ROUTES: list[Any] = [metadata_options, metadata, keys]
+ROUTES: list[Any] = [metadata_options, metadata, resource_metadata, keys]

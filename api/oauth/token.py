@@ -193,6 +193,7 @@ async def issue(
         issuer=services.settings.issuer,
         lifetimes=services.lifetimes,
         admit_person=counted.for_person,
+        vault=services.ledger.vault,
     )
     try:
         executed = await services.ledger.execute(command, origin=by)

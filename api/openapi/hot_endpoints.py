@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
 
 from api.http.bodies import LONGEST_FREE
 from api.http.responses import JSON
+from api.oauth import device_authorization
 from api.oauth.client_authentication import LONGEST_ID, LONGEST_SECRET
 from api.oauth.introspection import LONGEST_TOKEN
 from api.oauth.person_authentication import LONGEST_NAME
@@ -89,13 +90,17 @@ HINT = text("`access_token` or `refresh_token`; a wrong one does no harm.", LONG
 FIRST_PARTY = "For `password`, first-party dashboards only."
 RESOURCE = "What the access token is for (RFC 8707 §2.2): one of the client's `resources`, or the issuer."
 VISIBLE = "A client sees its own tokens and those for what it `serves`; with the scope `introspect`, all."
+DEVICE = "For clients with the device grant. Until a person approves, the token endpoint says `authorization_pending`."
 ENDS = "An access token ends alone, a refresh token with its grant. Unknown tokens are answered alike."
 OPENED = "`sub` to every live access token of a person that is for this server, the rest as its scopes open it."
 CLIENT_IP = "The address from which the token came to you. Not heeded where you may not see the token."
 
 
-def _parameters(name: str, told: str, required: tuple[str, Any], optional: dict[str, Any]) -> type[Struct]:
-    fields: list[Any] = [required, *((each, kind, UNSET) for each, kind in (optional | CLIENT).items())]
+def _parameters(name: str, told: str, required: tuple[str, Any] | None, optional: dict[str, Any]) -> type[Struct]:
+    fields: list[Any] = [
+        *([] if required is None else [required]),
+        *((each, kind, UNSET) for each, kind in (optional | CLIENT).items()),
+    ]
     return defstruct(name, fields, namespace={"__doc__": told}, module=__name__, kw_only=True)
 
 
@@ -133,6 +138,17 @@ class TokenAnswer(Struct, kw_only=True):
     scope: str
     refresh_token: str | UnsetType = UNSET
     id_token: str | UnsetType = UNSET
+
+
+class DeviceAuthorizationAnswer(Struct, kw_only=True):
+    """RFC 8628 §3.2. Times are in seconds."""
+
+    device_code: str
+    user_code: str
+    verification_uri: str
+    verification_uri_complete: str
+    expires_in: int
+    interval: int
 
 
 class IntrospectionAnswer(Struct, kw_only=True):
@@ -228,6 +244,10 @@ def described() -> tuple[HotEndpoint, ...]:
         "client_ip": text(CLIENT_IP, LONGEST_FREE),
         "client_user_agent": text("The user agent that brought it.", LONGEST_FREE),
     }
+    device = {
+        "scope": text("Scope names with a space between.", LONGEST_FREE),
+        "resource": text(RESOURCE, audience.MAXIMUM),
+    }
     about = "RFC 7662 §2.1, and what a resource server may tell of the person at its door."
     introspection = _parameters("IntrospectionParameters", about, ("token", TOKEN), seen)
     revocation = _parameters("RevocationParameters", "RFC 7009 §2.1.", ("token", TOKEN), {"token_type_hint": HINT})
@@ -243,6 +263,15 @@ def described() -> tuple[HotEndpoint, ...]:
                 "service": {"grant_type": "client_credentials", "scope": "catalog:read"},
                 "refresh": {"grant_type": "refresh_token", "refresh_token": "(the refresh token)"},
             },
+        ),
+        HotEndpoint(
+            path=device_authorization.PATH,
+            summary="Begin on a device (RFC 8628 §3.1)",
+            description=DEVICE,
+            parameters=_parameters("DeviceAuthorizationParameters", "RFC 8628 §3.1.", None, device),
+            answer=DeviceAuthorizationAnswer,
+            told="Show the person `user_code` and `verification_uri`, and ask the token endpoint.",
+            examples={"device": {"scope": "catalog:read", "client_id": "(the client's id)"}},
         ),
         HotEndpoint(
             path="/oauth/introspect",

@@ -34,8 +34,8 @@ from domain.grants import GRANTS, authorization_code
 from domain.keys import signing_key
 from domain.requests import pushed_request
 from domain.rules import audience, pkce, redirect_uri
+from eventstore.pending import pushed_requests
 from eventstore.present import existing_scopes
-from eventstore.requests import pushed_requests
 from security.tokens import Secret, digest, same
 
 QUERY_MAXIMUM = 8192

@@ -17,8 +17,8 @@ from api.throttling.limits import Limit, PerMinute
 from commands import pushed_requests as commands
 from domain.event import SECOND
 from eventstore.database import Connection
-from eventstore.requests import pushed_requests
-from eventstore.requests.pushed_requests import KeptRequest
+from eventstore.pending import pushed_requests
+from eventstore.pending.pushed_requests import KeptRequest
 from security.tokens import characters, digest, new_id
 
 PATH = "/oauth/par"

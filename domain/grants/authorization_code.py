@@ -14,7 +14,7 @@ from domain.decision import (
     refuse,
 )
 from domain.event import Moment
-from domain.grant import Code, CodeIssued, CodeRedeemed, CodeReplayed, GrantEnded
+from domain.grant import Code, CodeIssued
 from domain.grants.grant_type import (
     Credential,
     GrantType,
@@ -23,16 +23,13 @@ from domain.grants.grant_type import (
     Parties,
     TokenRequest,
     admitted,
-    dead,
-    first_only,
-    first_tokens,
     refuse_code,
 )
-from domain.grants.id_token import due
-from domain.rules import audience, built_in_scope, pkce, redirect_uri
+from domain.grants.redemption import redeem
+from domain.rules import audience, pkce, redirect_uri
 from domain.session import Authentication
 
-GRANT_TYPE = "authorization_code"
+GRANT_TYPE = grant.AUTHORIZATION_CODE
 RESPONSE_TYPES = ("code",)
 RESPONSE_MODES = ("query", "form_post")
 """How the code comes to the client (OAuth 2.0 Multiple Response Types §2.1, Form Post Response Mode §1)."""
@@ -137,7 +134,7 @@ def issue(
     redeemed the code proves by presenting it again that it is in two hands (§4.1.2): that ends the grant.
     """
     code, client_id = state.code, parties.client.client_id
-    if code is None:
+    if code is None or state.grant_type != GRANT_TYPE:
         return refuse(InvalidGrant.UNKNOWN)
     secret = admitted(parties, GRANT_TYPE, now)
     if isinstance(secret, Reason):
@@ -145,40 +142,16 @@ def issue(
     unproven = _unproven(state, code, client_id, request)
     if unproven is not None:
         return refuse_code(state, unproven)
-    if code.redeemed:
-        return _replayed(state)
-    lifeless = dead(state, code, parties, now)
-    if lifeless is not None:
-        return refuse_code(state, lifeless)
-    # What was approved a moment ago is narrowed by what client or person have lost since.
-    granted = scope.refreshed(
-        None,
-        original=state.scope,
-        within=parties.client.scope,
-        known=parties.known,
-        roles=parties.roles,
-        dashboard=parties.client.type == "dashboard",
-    )
-    if isinstance(granted, Reason):
-        return refuse(granted, field="scope")
-    target = audience.chosen(request.resource, client=parties.client, issuer=parties.issuer, approved=state.resource)
-    if isinstance(target, Refusal):
-        return Outcome((), target)
-    id_token = due(state, granted, client=parties.client, account=parties.account, keys=parties.signing_keys)
-    if isinstance(id_token, Refusal):
-        return Outcome((), id_token)
-    return first_tokens(
-        CodeRedeemed(),
+    return redeem(
+        state,
+        code,
         grant_type=GRANT_TYPE,
+        now=now,
+        request=request,
         parties=parties,
         secret=secret,
-        scope=granted,
-        audience=target,
         minted=minted,
         lifetimes=lifetimes,
-        refreshable=not built_in_scope.forgoes_refreshing(state.scope),
-        code=code.sha256,
-        id_token=id_token,
     )
 
 
@@ -191,12 +164,6 @@ def _unproven(state: grant.State, code: Code, client_id: str, request: TokenRequ
     # RFC 6749 §4.1.3: repeated identically if the authorization request named it; named anew, it must be the same too.
     omitted = request.redirect_uri is None and not code.redirect_uri_given
     return None if omitted or request.redirect_uri == code.redirect_uri else InvalidGrant.REDIRECT_URI
-
-
-def _replayed(state: grant.State) -> Outcome:
-    if state.ended_at is not None:
-        return refuse(InvalidGrant.REPLAYED, *first_only(state, CodeReplayed()))
-    return refuse(InvalidGrant.REPLAYED, CodeReplayed(), GrantEnded(reason="code_replay"))
 
 
 GRANT = GrantType(

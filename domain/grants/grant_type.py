@@ -15,7 +15,7 @@ from domain.client_secret import SecretVersion
 from domain.consent import State as Consent
 from domain.decision import InvalidClient, InvalidGrant, Outcome, Reason, Refusal, UnauthorizedClient, refuse
 from domain.event import Event, Moment
-from domain.grant import REFUSALS_RECORDED, Code, CodeRefused, RefreshRefused, TokensIssued
+from domain.grant import CONSENTED, REFUSALS_RECORDED, Code, CodeRefused, RefreshRefused, TokensIssued
 from domain.grant import State as Grant
 from domain.grants import validity
 from domain.grants.id_token import IdToken
@@ -124,13 +124,15 @@ class Credential(msgspec.Struct, frozen=True):
 
     The request carries it as `parameter`; it was stored as a `kind` when it was issued, and nothing stored as another
     kind is accepted in its place; `noun` is what refusals call it. The request goes on with the grant that the
-    credential belongs to; with a credential `of_another` grant it starts one of its own.
+    credential belongs to; with a credential `of_another` grant it starts one of its own. One that is `awaited` may be
+    presented before a person has decided, and is not in the log then (RFC 8628 §3.5).
     """
 
     parameter: str
     kind: validity.TokenKind
     noun: str
     of_another: bool = False
+    awaited: bool = False
 
 
 class Issue(Protocol):
@@ -293,7 +295,7 @@ def _person(state: Grant, parties: Parties) -> validity.PersonStanding | None:
         return None
     if parties.account is None or parties.account.account_id != state.account_id:
         return validity.PersonStanding("erased")
-    rests_on_consent = state.grant_type == "authorization_code"
+    rests_on_consent = state.grant_type in CONSENTED
     return validity.of_person(parties.account, (parties.consent or consent.INITIAL) if rests_on_consent else None)
 
 

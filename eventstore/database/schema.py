@@ -1,5 +1,6 @@
 """The schema of both databases. Migrations are the only thing that ever makes a table."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ MIGRATIONS = Path(__file__).resolve().parents[2] / "alembic"
 
 APPEND_ONLY = frozenset({"stored_events"})
 """Tables of which PostgreSQL's server role may only read and insert rows."""
+
+_BUILT_ON = re.compile(r'^down_revision = "(\d+)"', re.MULTILINE)
 
 FIRST = "1003"
 """The first revision. Databases before it were made before the first release, and no migration leads on from there."""
@@ -42,8 +45,13 @@ def metadata() -> Sequence[MetaData]:
 
 
 def newest() -> str:
-    """The revision that this code needs. Revisions are numbered, so that no library is needed to name the newest."""
-    return max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+    """The revision that this code needs: the one on which no other builds. No library is needed to find it."""
+    built_on = {}
+    for path in (MIGRATIONS / "versions").glob("[0-9]*.py"):
+        found = _BUILT_ON.search(path.read_text(encoding="utf-8"))
+        built_on[path.name.partition("_")[0]] = None if found is None else found[1]
+    (head,) = built_on.keys() - built_on.values()
+    return head
 
 
 def current(connection: Connection) -> str | None:

@@ -44,7 +44,8 @@ async def test_every_route_checks_its_scope_before_anything_else(world: World) -
         assert needed in ADMINISTRATIVE_SCOPES
         answer = await world.client.request(method, path)
         problem(answer, 401)
-        assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+        metadata = f"{world.settings.issuer}/.well-known/oauth-protected-resource"
+        assert answer.headers["www-authenticate"] == f'Bearer error="invalid_token", resource_metadata="{metadata}"'
         for missing, caller in callers.items():
             # Neither a body that cannot be read nor an unknown id is told to somebody who may not ask.
             answer = await caller.request(method, path, content=b"\xff", headers={"content-type": "text/plain"})

@@ -16,6 +16,7 @@ from tests.scenarios.world import World
 
 OPENID = "/.well-known/openid-configuration"
 OAUTH = "/.well-known/oauth-authorization-server"
+RESOURCE = "/.well-known/oauth-protected-resource"
 REQUIRED = (
     *("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri", "response_types_supported"),
     *("subject_types_supported", "id_token_signing_alg_values_supported"),
@@ -57,6 +58,16 @@ async def test_every_address_is_served(world: World, metadata: dict[str, Any]) -
         assert urlsplit(address).path in paths()
 
 
+async def test_a_refused_request_leads_to_whose_tokens_are_taken(world: World) -> None:
+    answer = await world.client.get("/admin/clients")
+    challenge = answer.headers["www-authenticate"]
+    (address,) = [part[19:-1] for part in challenge.split(", ") if part.startswith("resource_metadata=")]
+    resource = ok(await world.client.get(address))
+    assert resource["authorization_servers"] == [resource["resource"]] == [world.settings.issuer]
+    assert set(resource["scopes_supported"]) >= {"clients:read", "openid"}
+    assert (await world.client.get("/oauth/userinfo")).headers["www-authenticate"] == challenge
+
+
 async def test_every_algorithm_has_its_key(world: World, metadata: dict[str, Any]) -> None:
     keys = ok(await world.client.get(metadata["jwks_uri"]))["keys"]
     assert sorted(key["alg"] for key in keys) == sorted(metadata["id_token_signing_alg_values_supported"])
@@ -87,7 +98,7 @@ async def test_request_objects_are_refused_as_it_says(world: World) -> None:
         assert error_of(page)[0] == f"{name}_not_supported"
 
 
-@pytest.mark.parametrize("path", [OPENID, OAUTH, "/.well-known/jwks.json"])
+@pytest.mark.parametrize("path", [OPENID, OAUTH, RESOURCE, "/.well-known/jwks.json"])
 async def test_pages_of_every_origin_may_read(world: World, path: str) -> None:
     origin = {"origin": "https://anybody.example"}
     answer: httpx.Response = await world.client.get(path, headers=origin)

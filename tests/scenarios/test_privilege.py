@@ -17,6 +17,7 @@ PUBLIC = (
     "/account",
     "/credentials/revoke",
     "/dashboards/",
+    "/device",
     "/health/",
     "/leaks/github",
     "/leaks/gitlab",

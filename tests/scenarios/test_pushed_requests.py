@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from domain import client
-from eventstore.requests import pushed_requests
+from eventstore.pending import pushed_requests
 from eventstore.stored import pushed_requests as table
 from tests.scenarios.asking import (
     APPROVE,

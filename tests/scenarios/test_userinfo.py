@@ -159,7 +159,7 @@ async def test_what_brings_no_token_is_refused_as_rfc_6750_says(
     answer = await scene.world.client.request(method, PATH, **_with(given, token))
     assert (answer.status_code, answer.json()["error"]) == (status, error)
     if status == 401 or (status == 400 and "params" not in given):
-        assert answer.headers["www-authenticate"] == f'Bearer error="{error}"'
+        assert answer.headers["www-authenticate"].startswith(f'Bearer error="{error}"')
     if status == 405:
         assert answer.headers["allow"] == "GET, HEAD, OPTIONS, POST"
 

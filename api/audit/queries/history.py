@@ -14,7 +14,7 @@ from api.http.errors import InvalidRequest, Missing
 from domain import client, client_secret, consent, session, usage
 from domain.event import Moment, Recorded
 from domain.events import AGGREGATES, category
-from domain.grant import CodeIssued
+from domain.grant import CodeIssued, DeviceApproved
 from domain.grants.validity import TokenReason
 from domain.usage import SecretKind
 from eventstore import issued, search, time_travel
@@ -225,8 +225,9 @@ def _ground(connection: Connection, found: IssuanceRecord) -> Iterator[int]:
                 yield each.position
     if found.account_id is None or found.kind in ("client_secret", "session"):
         return
-    code = next((each.event for each in time_travel.history(connection, found.by.stream)), None)
-    if isinstance(code, CodeIssued):
+    told = time_travel.history(connection, found.by.stream)
+    code = next((each.event for each in told if isinstance(each.event, CodeIssued | DeviceApproved)), None)
+    if code is not None:
         if code.session_id is not None:
             sign_in = time_travel.history(connection, session.stream(code.session_id), found.by.position)
             yield from (each.position for each in sign_in if isinstance(each.event, session.SessionStarted))

@@ -55,7 +55,9 @@ def kinds(parent: type[HTTPError] = HTTPError) -> list[type[HTTPError]]:
 def test_the_codes_are_those_of_the_rfcs():
     assert {kind.code for kind in kinds()} == {
         "access_denied",
+        "authorization_pending",
         "consent_required",
+        "expired_token",
         "insufficient_scope",
         "interaction_required",
         "invalid_client",
@@ -68,6 +70,7 @@ def test_the_codes_are_those_of_the_rfcs():
         "request_not_supported",
         "request_uri_not_supported",
         "server_error",
+        "slow_down",
         "temporarily_unavailable",
         "unauthorized_client",
         "unmet_authentication_requirements",

@@ -1,0 +1,78 @@
+"""The redemption of a code, alike for a code that passed a browser and for one that a device kept: once, for tokens."""
+
+from domain import grant, scope
+from domain.client_secret import SecretVersion
+from domain.decision import InvalidGrant, Outcome, Reason, Refusal, refuse
+from domain.event import Moment
+from domain.grant import Code, CodeRedeemed, CodeReplayed, GrantEnded
+from domain.grants.grant_type import (
+    Lifetimes,
+    Minted,
+    Parties,
+    TokenRequest,
+    dead,
+    first_only,
+    first_tokens,
+    refuse_code,
+)
+from domain.grants.id_token import due
+from domain.rules import audience, built_in_scope
+
+
+def redeem(
+    state: grant.State,
+    code: Code,
+    *,
+    grant_type: str,
+    now: Moment,
+    request: TokenRequest,
+    parties: Parties,
+    secret: SecretVersion | None,
+    minted: Minted,
+    lifetimes: Lifetimes,
+) -> Outcome:
+    """Gives the grant's first tokens to whoever has proved that the code is theirs.
+
+    Only such a one shows by presenting it again that it is in two hands (RFC 6749 §4.1.2): that ends the grant.
+    """
+    if code.redeemed:
+        return _replayed(state)
+    lifeless = dead(state, code, parties, now)
+    if lifeless is not None:
+        return refuse_code(state, lifeless)
+    # What was approved a moment ago is narrowed by what client or person have lost since.
+    granted = scope.refreshed(
+        None,
+        original=state.scope,
+        within=parties.client.scope,
+        known=parties.known,
+        roles=parties.roles,
+        dashboard=parties.client.type == "dashboard",
+    )
+    if isinstance(granted, Reason):
+        return refuse(granted, field="scope")
+    target = audience.chosen(request.resource, client=parties.client, issuer=parties.issuer, approved=state.resource)
+    if isinstance(target, Refusal):
+        return Outcome((), target)
+    id_token = due(state, granted, client=parties.client, account=parties.account, keys=parties.signing_keys)
+    if isinstance(id_token, Refusal):
+        return Outcome((), id_token)
+    return first_tokens(
+        CodeRedeemed(),
+        grant_type=grant_type,
+        parties=parties,
+        secret=secret,
+        scope=granted,
+        audience=target,
+        minted=minted,
+        lifetimes=lifetimes,
+        refreshable=not built_in_scope.forgoes_refreshing(state.scope),
+        code=code.sha256,
+        id_token=id_token,
+    )
+
+
+def _replayed(state: grant.State) -> Outcome:
+    if state.ended_at is not None:
+        return refuse(InvalidGrant.REPLAYED, *first_only(state, CodeReplayed()))
+    return refuse(InvalidGrant.REPLAYED, CodeReplayed(), GrantEnded(reason="code_replay"))
