@@ -11,10 +11,11 @@ UV_COMPILE := $(BIN)/uv --quiet pip compile pyproject.toml --universal --python-
 CODE := $(patsubst %/,%,$(sort $(dir $(wildcard $(addsuffix /*.py,api cli commands demo docs domain eventstore projections security verifier bench tests)))))
 OPENID_CLIENT := tests/openid_client
 PEER := bench/peer
+GO_CLIENTS := tests/go_clients
 JAVA_CLIENT := tests/java_client
 NODE_READY := $(if $(and $(shell command -v node),$(shell command -v npm),$(wildcard $(OPENID_CLIENT)/package.json)),$(OPENID_CLIENT)/node_modules/.ready)
 # Clients of other worlds, as far as this machine can make them; CI makes all of them.
-CLIENTS_READY := $(NODE_READY) $(if $(shell command -v mvn),$(JAVA_CLIENT)/lib/.ready)
+CLIENTS_READY := $(NODE_READY) $(if $(shell command -v go),$(GO_CLIENTS)/bin/.ready) $(if $(shell command -v mvn),$(JAVA_CLIENT)/lib/.ready)
 
 # Options for pytest, for example: make test PYTEST='-k consent'
 PYTEST ?=
@@ -79,7 +80,7 @@ bench-peer: dev $(PEER)/node_modules/.ready  ## Measure node-oidc-provider besid
 	$(BIN)/python -m bench.peer $(BENCH)
 
 clean:  ## Remove everything that was built, the demo's data in var/ excepted
-	rm -rf $(VENV) $(OPENID_CLIENT)/node_modules $(PEER)/node_modules $(JAVA_CLIENT)/lib .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OPENID_CLIENT)/node_modules $(PEER)/node_modules $(GO_CLIENTS)/bin $(JAVA_CLIENT)/lib .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	rm -rf build grantlog.egg-info
 	find $(CODE) alembic -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -108,6 +109,11 @@ $(VENV)/.development: requirements-dev.lock pyproject.toml VERSION | $(BIN)/pyth
 # What Node's programs need, wherever there is a description and a lock of it.
 %/node_modules/.ready: %/package.json %/package-lock.json
 	cd $* && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# What Go's programs are made of is pinned by go.sum. Built once, Go keeps the parts wherever the checkout is.
+$(GO_CLIENTS)/bin/.ready: $(wildcard $(GO_CLIENTS)/go.* $(GO_CLIENTS)/*/*.go)
+	cd $(GO_CLIENTS) && go build -o bin/ ./sign_in github.com/oauth2-proxy/oauth2-proxy/v7
 	@touch $@
 
 $(JAVA_CLIENT)/lib/.ready: $(JAVA_CLIENT)/pom.xml

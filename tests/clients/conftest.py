@@ -70,7 +70,7 @@ def database_url(sqlite_url: str) -> str:
 @pytest.fixture
 async def stage(world: World, start: Start) -> Stage:  # noqa: F811 - fixtures of another folder
     await world.define_role("platform", "customer", *SCOPE, default=True)
-    person = await world.register_person("paula")
+    person = await world.register_person("paula", claims={"email_verified": True})
     client = await world.register_client(
         grant_types=GRANTS, redirect_uris=(CALLBACK,), scope=SCOPE, resources=RESOURCES
     )

@@ -179,8 +179,9 @@ class World:
         realm: str = "platform",
         roles_of: Sequence[str] = (),
         password: str = PASSWORD,
+        **attributes: Any,
     ) -> Person:
-        """A person with these roles, or their realm's default ones."""
+        """A person with these roles, or their realm's default ones. Further attributes as `claims`."""
         account_id = new_id()
         person = people.PersonRegistration(
             realm=realm,
@@ -188,6 +189,7 @@ class World:
             email=f"{username}@example.test",
             password_hash=await self.services.hasher.hash(password),
             roles=tuple(roles_of) or None,
+            **attributes,
         )
         await self.execute(people.register(account_id, person, privacy=self.services.ledger.privacy, by=operator))
         return Person(account_id, realm, username, password)
