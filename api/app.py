@@ -19,8 +19,10 @@ from api.http.cors import OriginPolicy
 from api.http.credential_cache import CredentialCache, DashboardSecrets
 from api.http.error_responses import EXCEPTION_HANDLERS
 from api.http.middleware import Middleware
+from api.http.outgoing_requests import OutgoingRequests
 from api.http.private_keys import PrivateKeys
 from api.http.request_context import Proxies
+from api.http.subjects import Subjects
 from api.leaks.investigate import settling
 from api.oauth.bearer import caller, caller_scope
 from api.oauth.client_authentication import shortcuts
@@ -105,6 +107,8 @@ async def open_services(
         dashboard_secrets=DashboardSecrets(ledger),
         transparency=Transparency(ledger, settings),
         private_keys=PrivateKeys(ledger),
+        outgoing=OutgoingRequests(allow_private=settings.allow_private_urls),
+        subjects=Subjects(),
     )
 
 
@@ -156,6 +160,8 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app
             await record_start(services, keyring)
             await services.transparency.start(Origin(SYSTEM))
             await signing_keys.ensure(services.ledger, Origin(SYSTEM))
+            await services.private_keys.load()
+            await services.subjects.load(services.ledger, Origin(SYSTEM))
         except BaseException:
             await close_services(services)
             raise

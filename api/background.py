@@ -8,6 +8,7 @@ import structlog
 
 from api.audit.queries import auditor
 from api.leaks import address_target, revoke
+from api.notifications.backchannel_logout import LogoutNotifier
 from api.notifications.delivering import Notifier
 from api.services import SYSTEM, Services
 from commands import clients, signing_keys
@@ -22,7 +23,7 @@ from eventstore.projecting.check_rounds import Difference, ProjectionRounds
 from eventstore.projecting.rebuild import differing, note
 from eventstore.unavailable import DatabaseAway, Forged, InDoubt, LedgerOverloaded
 from eventstore.view import View
-from projections import grants, sessions, tokens
+from projections import grants, session_grants, sessions, tokens
 from security.vault import Vault
 
 # The read models held against the log for as long as a process lives, and what is told when one of them differs.
@@ -132,6 +133,9 @@ class Retention:
 RECORD_EVERY = 0.5
 """Seconds. A first use from a new address is in the log within a second."""
 
+LOGOUTS_EVERY = 0.5
+"""Seconds. A client is told within a second that a session has ended."""
+
 WIPE_EVERY = 1.0
 """Seconds. What was destroyed in the vault is readable in SQLite's files that long, or as long as readers are busy."""
 
@@ -147,6 +151,7 @@ class Background:
         """Begins the tasks."""
         services, ledger = self._services, self._services.ledger
         notifier, checking = Notifier(ledger, services.settings), Checking(services)
+        logouts = LogoutNotifier(services)
         works: list[tuple[float, Callable[[], Awaitable[object]]]] = [
             (RECORD_EVERY, self._record),
             (RECORD_EVERY, services.token_uses.record),
@@ -157,11 +162,13 @@ class Background:
             (5.0, partial(revoke.resume, ledger)),
             (5.0, partial(address_target.resume_settling, ledger)),
             (60.0, partial(clients.rotate_due, ledger, services.format, Origin(SYSTEM))),
-            (60.0, partial(signing_keys.settle, ledger, Origin(SYSTEM))),
+            (60.0, self._settle_keys),
             (10.0, checking.measure),
             (600.0, Retention(services).enforce),
             (WIPE_EVERY, ledger.wipe),
             (0.5, notifier.distribute),
+            (LOGOUTS_EVERY, logouts.distribute),
+            (LOGOUTS_EVERY, logouts.deliver),
             *((0.5, partial(notifier.deliver, name)) for name in notifier.names),
         ]
         self._tasks = [asyncio.create_task(_every(seconds, work)) for seconds, work in works]
@@ -189,16 +196,21 @@ class Background:
         await self._services.uses.record()
         await self._services.tallies.close_elapsed()
 
+    async def _settle_keys(self) -> None:
+        await signing_keys.settle(self._services.ledger, Origin(SYSTEM))
+        await self._services.private_keys.load()
+
     async def _prune(self) -> None:
         services = self._services
         before, limit = services.ledger.clock.now(), services.settings.prune_batch
         for prune in (
             tokens.prune,
             grants.prune,
-            sessions.prune,
             used_ids.prune,
             device_requests.prune,
             pushed_requests.prune,
+            session_grants.prune,
+            sessions.prune,
             _answers(services.ledger.vault),
         ):
             while await services.ledger.maintain(prune, before, limit) >= limit:

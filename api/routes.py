@@ -25,6 +25,7 @@ from api.pages.account import (
     home,
 )
 from api.pages.authorize import authorize, authorize_consent, authorize_posted, authorize_sign_in, authorize_sign_out
+from api.pages.logout import logout, logout_confirmed, logout_posted
 from api.pages.pushed_authorization_request import par
 
 PAGES: list[Any] = [
@@ -43,6 +44,9 @@ PAGES: list[Any] = [
     account_grants,
     account_grants_withdraw,
     *device.ROUTES,
+    logout,
+    logout_posted,
+    logout_confirmed,
 ]
 
 ROUTES: list[Any] = [

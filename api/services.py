@@ -9,8 +9,10 @@ from litestar.params import SkipValidationMarker
 
 from api.config.settings import Settings, effective
 from api.http.credential_cache import CredentialCache, DashboardSecrets
+from api.http.outgoing_requests import OutgoingRequests
 from api.http.private_keys import PrivateKeys
 from api.http.request_context import header, request_context
+from api.http.subjects import Subjects
 from api.server.transparency import Transparency
 from api.throttling.tallies import Tallies
 from api.throttling.throttle import Throttle
@@ -62,6 +64,8 @@ class Services:
     dashboard_secrets: DashboardSecrets
     transparency: Transparency
     private_keys: PrivateKeys
+    outgoing: OutgoingRequests
+    subjects: Subjects
 
 
 def services_of(connection: Any) -> Services:

@@ -14,6 +14,7 @@ from domain.event import Recorded
 from domain.grants import GRANTS
 from domain.rules import registration as rules
 from domain.rules.client_metadata import NO_KEYS, SECRET_METHODS, ClientKeys
+from domain.rules.pairwise import SectorDocument
 from domain.rules.registration import Circumstances
 from eventstore import present
 from eventstore.command import Command
@@ -29,12 +30,14 @@ NEEDED = ("client_name", "realm")
 """What a new dashboard cannot do without."""
 
 
-def register(client_id: str, registration: Registration, *, issuer: str, by: CallerScope) -> Command[client.State]:
-    """Registers a client (RFC 7591 §2), or with a slug a dashboard."""
+def register(
+    client_id: str, registration: Registration, *, issuer: str, by: CallerScope, sector: SectorDocument | None = None
+) -> Command[client.State]:
+    """Registers a client (RFC 7591 §2), with a slug a dashboard. `sector` is what its `sector_identifier_uri` has."""
 
     def decide(state: client.State, view: View) -> Outcome:
         taken = registration.slug is not None and view.look(present.dashboard_by_slug, registration.slug) is not None
-        circumstances = _circumstances(view, registration.attributes, issuer, by, slug_taken=taken)
+        circumstances = _circumstances(view, registration.attributes, issuer, by, slug_taken=taken, sector=sector)
         return client.register(state, now=view.now, registration=registration, circumstances=circumstances)
 
     return Command(client.stream(client_id), decide)
@@ -49,8 +52,9 @@ def update(
     privacy: PersonalData,
     issuer: str,
     by: CallerScope,
+    sector: SectorDocument | None = None,
 ) -> Command[client.State]:
-    """Changes what is named and differs."""
+    """Changes what is named and differs. `sector` is what its `sector_identifier_uri` gave, where that was asked."""
 
     def decide(state: client.State, view: View) -> Outcome | Refusal:
         # What is sealed cannot be compared by the verb, and a repeat is to be no event.
@@ -61,7 +65,7 @@ def update(
             changes=changes,
             owner=UNSET if same else owner,
             keys=keys,
-            circumstances=_circumstances(view, changes, issuer, by),
+            circumstances=_circumstances(view, changes, issuer, by, sector=sector),
         )
 
     return Command(client.stream(client_id), decide)
@@ -114,7 +118,13 @@ def _gone(state: client.State) -> Refusal | None:
 
 
 def _circumstances(
-    view: View, attributes: client.Attributes, issuer: str, by: CallerScope, *, slug_taken: bool = False
+    view: View,
+    attributes: client.Attributes,
+    issuer: str,
+    by: CallerScope,
+    *,
+    slug_taken: bool = False,
+    sector: SectorDocument | None = None,
 ) -> Circumstances:
     asked = attributes.scope if isinstance(attributes.scope, tuple) else ()
     return Circumstances(
@@ -123,6 +133,7 @@ def _circumstances(
         grant_types=GRANTS,
         issuer=issuer,
         slug_taken=slug_taken,
+        sector=sector,
     )
 
 

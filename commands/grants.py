@@ -122,6 +122,7 @@ def issue_code(approval: Approval, code: str, *, at: Moment, issuer: str, lifeti
     def decide(state: grant.State, view: View) -> Outcome | Refusal:
         if not session_is_live(view, approval.session_id):
             return _SIGNED_OUT
+        signed_in: session.State = view.state(session.stream(approval.session_id))
         return suspended(view) or authorization_code.issue_code(
             state,
             now=view.now,
@@ -141,7 +142,8 @@ def issue_code(approval: Approval, code: str, *, at: Moment, issuer: str, lifeti
             challenge=approval.challenge,
             code=code,
             lifetimes=lifetimes,
-            authentication=session.authentication(view.state(session.stream(approval.session_id))),
+            session_ends_at=signed_in.expires,
+            authentication=session.authentication(signed_in),
             nonce=approval.nonce,
             claims=approval.claims,
         )

@@ -6,7 +6,7 @@ It is written for any server of RFC 8414 and knows no address but the issuer's. 
 import hmac
 from time import time
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode, urljoin
 
 import httpx
 import msgspec
@@ -114,6 +114,15 @@ class Authorization:
         endpoint = metadata["authorization_endpoint"]
         url, state = client.create_authorization_url(endpoint, code_verifier=verifier, nonce=nonce)
         return Pending(url, state, verifier, nonce)
+
+    def sign_out(self, id_token: str) -> str:
+        """The address to send a person to who signs out of the server as well (OpenID Connect RP-Initiated Logout §2);
+        it leads back to the page of this application that the redirect URI is beside."""
+        metadata = self.discover()
+        if "end_session_endpoint" not in metadata:
+            raise Trouble("The server has no way to sign out of it.")
+        parameters = {"id_token_hint": id_token, "post_logout_redirect_uri": urljoin(self.config.redirect_uri, "/")}
+        return f"{metadata['end_session_endpoint']}?{urlencode(parameters)}"
 
     def finish(self, pending: Pending | None, query: str) -> Token:
         """The tokens for an authorization response. Nothing in the response is believed before its `state` and, since

@@ -142,6 +142,7 @@ class ThirdParty:
             "/connect": ("GET", self.connect),
             "/sign-in": ("GET", self.sign_in),
             urlsplit(config.redirect_uri).path: ("GET", self.callback),
+            "/sign-out": ("POST", self.sign_out),
             "/refresh": ("POST", self.refresh),
             "/revoke": ("POST", self.revoke),
             "/introspect": ("POST", self.introspect),
@@ -212,6 +213,14 @@ class ThirdParty:
     def sign_in(self, session: Session, _query: str) -> Reply:
         pending = self.authorization.begin_sign_in()
         return see_other(pending.url, replace(session, pending=pending))
+
+    def sign_out(self, session: Session, _form: str) -> Reply:
+        """Forgets who came, and has the server sign them out too."""
+        hint = (session.token or {}).get("id_token")
+        if not isinstance(hint, str):
+            raise Trouble("Nobody is signed in.")
+        signed_out = Session(csrf=secrets.token_urlsafe(16), done="Signed out.")
+        return see_other(self.authorization.sign_out(hint), signed_out, fresh=True)
 
     def callback(self, session: Session, query: str) -> Reply:
         pending, person = session.pending, None

@@ -19,7 +19,7 @@ from domain.event import Event, Moment, Recorded, Sealed, sealed
 from domain.keys import client_keys
 from domain.rules import administrative_scope, people
 from domain.rules import registration as rules
-from domain.rules.client_metadata import NO_KEYS, AuthMethod, ClientKeys, SigningAlgorithm, Type
+from domain.rules.client_metadata import NO_KEYS, AuthMethod, ClientKeys, SigningAlgorithm, SubjectType, Type
 from domain.rules.registration import Circumstances
 
 ClientFailure = Literal[
@@ -69,6 +69,11 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     userinfo_signed_response_alg: SigningAlgorithm | None | UnsetType = UNSET
     token_endpoint_auth_signing_alg: SigningAlgorithm | None | UnsetType = UNSET
     require_pushed_authorization_requests: bool | UnsetType = UNSET
+    post_logout_redirect_uris: tuple[str, ...] | UnsetType = UNSET
+    backchannel_logout_uri: str | None | UnsetType = UNSET
+    backchannel_logout_session_required: bool | UnsetType = UNSET
+    subject_type: SubjectType | UnsetType = UNSET
+    sector_identifier_uri: str | None | UnsetType = UNSET
 
 
 class ClientRegistered(Event, frozen=True, kw_only=True):
@@ -101,6 +106,11 @@ class ClientRegistered(Event, frozen=True, kw_only=True):
     userinfo_signed_response_alg: SigningAlgorithm | None = None
     token_endpoint_auth_signing_alg: SigningAlgorithm | None = None
     require_pushed_authorization_requests: bool = False
+    post_logout_redirect_uris: tuple[str, ...] = ()
+    backchannel_logout_uri: str | None = None
+    backchannel_logout_session_required: bool = False
+    subject_type: SubjectType = "public"
+    sector_identifier_uri: str | None = None
 
 
 class ClientUpdated(Event, frozen=True, kw_only=True):

@@ -28,6 +28,7 @@ class CodeIssued(Event, frozen=True, kw_only=True):
     named the redirect URI, so that the redemption has to repeat it (§4.1.3). `resource` is what it named for the tokens
     to be for (RFC 8707 §2.1); empty where it named nothing. `authentication` tells of the sign-in behind it; `nonce` is
     for the id_token, and `claims` are those that the client wants at userinfo (OpenID Connect Core §3.1.2.1, §5.5).
+    `session_ends_at` is when the session is over at the latest.
     """
 
     type = "grant.code_issued"
@@ -46,6 +47,7 @@ class CodeIssued(Event, frozen=True, kw_only=True):
     authentication: Authentication | None = None
     nonce: str | None = None
     claims: str | None = None
+    session_ends_at: Moment | None = None
 
     def subject(self, stream: str) -> str:
         """What a client wants to know of a person may itself tell something of them."""

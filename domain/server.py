@@ -116,6 +116,13 @@ class ProjectionDiffered(Event, frozen=True, kw_only=True):
     head: int
 
 
+class SubjectKeyIntroduced(Event, frozen=True, kw_only=True):
+    """The key was made from which pairwise subjects come (OpenID Connect Core §8.1); the vault has it."""
+
+    type = "server.subject_key_introduced"
+    in_doubt = True
+
+
 EVENTS: tuple[type[Event], ...] = (
     ServerStarted,
     UnknownClientRefused,
@@ -126,6 +133,7 @@ EVENTS: tuple[type[Event], ...] = (
     LogDiverged,
     DivergenceAccepted,
     ProjectionDiffered,
+    SubjectKeyIntroduced,
 )
 
 
@@ -221,6 +229,11 @@ def note_difference(state: State, *, now: Moment, projection: str, key_sha256: s
     return accept(ProjectionDiffered(projection=projection, key_sha256=key_sha256, head=head))
 
 
+def tell_of_subject_key(state: State, *, now: Moment, kept: bool) -> Outcome:
+    """Records that the key was made, unless the vault has one. A log that came without its vault gets another."""
+    return accept() if kept else accept(SubjectKeyIntroduced())
+
+
 def evolve(state: State, recorded: Recorded) -> State:
     """The server after one more event."""
     event = recorded.event
@@ -246,12 +259,18 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, diverged=None, accepted=state.accepted | misfits, accepted_at=recorded.time)
         case ProjectionDiffered():
             return replace(state, differences=state.differences + 1)
-        case UnknownClientRefused(count=count):
-            return replace(state, unknown_clients_refused=state.unknown_clients_refused + count)
-        case ClientsRefused(count=count):
-            return replace(state, clients_refused=state.clients_refused + count)
+        case UnknownClientRefused() | ClientsRefused():
+            return _refused(state, event)
+        case SubjectKeyIntroduced():
+            return state
         case _:
             raise AssertionError(f"{recorded.type} is no event of the server")
+
+
+def _refused(state: State, event: UnknownClientRefused | ClientsRefused) -> State:
+    if isinstance(event, UnknownClientRefused):
+        return replace(state, unknown_clients_refused=state.unknown_clients_refused + event.count)
+    return replace(state, clients_refused=state.clients_refused + event.count)
 
 
 def _issuer(event: ServerStarted) -> str | None:

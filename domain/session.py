@@ -19,6 +19,8 @@ ACRS = (ACR,)
 
 SessionEndReason = Literal["signed_out", "expired", "account", "administrator", "replaced", "secret_leak"]
 SignInMethod = Literal["password"]
+LogoutFailure = Literal["no_answer", "refused", "private_address", "no_address"]
+"""The client did not answer, or with an error; its address is one that this server does not call, or there is none."""
 
 
 def stream(session_id: str) -> str:
@@ -68,7 +70,32 @@ class SessionEnded(Event, frozen=True, kw_only=True):
     reason: SessionEndReason
 
 
-EVENTS: tuple[type[Event], ...] = (SessionStarted, SteppedUp, SessionEnded)
+class LogoutDelivered(Event, frozen=True, kw_only=True):
+    """A client was told that the session is over, at the attempt of this number (Back-Channel Logout §2.8)."""
+
+    type = "session.logout_delivered"
+    in_doubt = True
+
+    client_id: str
+    attempts: int = 1
+
+
+class LogoutFailed(Event, frozen=True, kw_only=True):
+    """A client could not be told that the session is over. `status` is that of its answer; `final` says that nobody
+    tries it again. Failures between the first and the last are not told one by one.
+    """
+
+    type = "session.logout_failed"
+    in_doubt = True
+
+    client_id: str
+    attempts: int = 1
+    reason: LogoutFailure
+    status: int | None = None
+    final: bool = False
+
+
+EVENTS: tuple[type[Event], ...] = (SessionStarted, SteppedUp, SessionEnded, LogoutDelivered, LogoutFailed)
 
 
 class State(msgspec.Struct, frozen=True):
@@ -130,6 +157,33 @@ def settle(state: State, *, now: Moment) -> Outcome:
     return accept() if state.ended_together is None else accept(SessionEnded(reason="secret_leak"))
 
 
+def note_logout_delivered(state: State, *, now: Moment, client_id: str, attempts: int) -> Outcome:
+    """Records that a client took the notice of the session's end."""
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    return accept(LogoutDelivered(client_id=client_id, attempts=attempts))
+
+
+def note_logout_failed(
+    state: State,
+    *,
+    now: Moment,
+    client_id: str,
+    attempts: int,
+    reason: LogoutFailure,
+    status: int | None,
+    final: bool,
+) -> Outcome:
+    """Records that a client did not take the notice: the first time, and when it is given up."""
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    if attempts > 1 and not final:
+        return accept()
+    return accept(
+        LogoutFailed(client_id=client_id, attempts=attempts, reason=reason, status=status, final=final),
+    )
+
+
 def authentication(state: State) -> Authentication:
     """When and how the person proved last who they are."""
     return Authentication(at=state.proved_at, acr=ACR, amr=("pwd",))
@@ -165,5 +219,7 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, proved_at=recorded.time)
         case SessionEnded():
             return replace(state, ended=True, ended_together=None)
+        case LogoutDelivered() | LogoutFailed():
+            return state
         case _:
             raise AssertionError(f"{recorded.type} is no event of a session")

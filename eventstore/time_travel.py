@@ -222,7 +222,8 @@ def _session(connection: Connection, issued: IssuanceRecord, position: int, now:
     of_person = folded(connection, account.stream(state.account_id), position)
     person: account.State = of_person.state
     if state.ended:
-        return Judgement("revoked", _positions([state.ended_together or of_session.history[-1].position]))
+        own = (each.position for each in of_session.history if isinstance(each.event, session.SessionEnded))
+        return Judgement("revoked", _positions([state.ended_together or next(own, None)]))
     if person.erased:
         return Judgement("person_erased", (person.cutoff,))
     if not person.enabled or state.started < person.cutoff:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from domain import account, client, consent, grant, role
 from domain.event import Moment
 from domain.grants import validity
-from domain.rules import built_in_scope, standard_claims
+from domain.rules import built_in_scope, pairwise, standard_claims
 from domain.rules.client_metadata import SigningAlgorithm
 from domain.scope import still_allowed
 from eventstore import issued
@@ -38,7 +38,8 @@ class TokenTerms(msgspec.Struct, gc=False):
     `scope` is what was issued, less what the person's roles have lost since. `audience` is what an access token is for,
     empty where that is this server alone. `claims` are those that userinfo tells besides what the scope opens, and
     `told_position` is where the person's names and claims changed last; `signed` is how the client wants to be told.
-    `acr` is the class of the sign-in behind it, None where there was none that is known.
+    `acr` is the class of the sign-in behind it, None where there was none that is known; `sector` is whose name for the
+    person the client knows, None for the account's id.
     `said` and `told` are room for what introspection and userinfo say of all of them.
     """
 
@@ -54,6 +55,7 @@ class TokenTerms(msgspec.Struct, gc=False):
     told_position: int = 0
     signed: SigningAlgorithm | None = None
     acr: str | None = None
+    sector: str | None = None
     said: bytes = b""
     told: bytes = b""
 
@@ -185,6 +187,7 @@ class Validation:
             told_position,
             judged.client.userinfo_signed_response_alg,
             None if authentication is None else intern(authentication.acr),
+            pairwise.sector(judged.client),
         )
         return Known(
             bytes.fromhex(issued.sha256),

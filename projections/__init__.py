@@ -10,11 +10,13 @@ from projections import (
     event_index,
     grants,
     incidents,
+    logout_notices,
     outbox,
     roles,
     rotations,
     scopes,
     secrets,
+    session_grants,
     sessions,
     sightings,
     tokens,
@@ -29,6 +31,7 @@ PROJECTIONS: tuple[ModuleType, ...] = (
     scopes,
     roles,
     grants,
+    session_grants,
     tokens,
     digests,
     incidents,
@@ -39,5 +42,5 @@ PROJECTIONS: tuple[ModuleType, ...] = (
 FOLLOWING: tuple[ModuleType, ...] = (event_index, sightings)
 """Those that follow the log a moment later, each with `VERSION` and `NAME`, its row in the table `followers`."""
 
-ONCE: tuple[ModuleType, ...] = (outbox,)
+ONCE: tuple[ModuleType, ...] = (outbox, logout_notices)
 """What is written in that transaction too, and by no rebuild ever again: it tells somebody something."""

@@ -45,6 +45,11 @@ TABLE = sa.Table(
     # As JSON: what a client proves itself by in the place of a secret.
     sa.Column("keys", sa.Text, nullable=False, server_default="{}"),
     sa.Column("require_pushed_authorization_requests", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("post_logout_redirect_uris", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("backchannel_logout_uri", sa.Text),
+    sa.Column("backchannel_logout_session_required", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("subject_type", sa.Text, nullable=False, server_default="public"),
+    sa.Column("sector_identifier_uri", sa.Text),
     sa.Column("owner", sa.Text),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("cutoff", sa.BigInteger, nullable=False),
@@ -63,7 +68,10 @@ HANDLES: tuple[type[Event], ...] = (
     cut_off.ClientTokensEnded,
 )
 
-_LISTS = ("redirect_uris", "grant_types", "scope", "allowed_origins", "resources", "serves")
+_LISTS = (
+    *("redirect_uris", "grant_types", "scope", "allowed_origins", "resources", "serves"),
+    "post_logout_redirect_uris",
+)
 
 _INSERT = sa.insert(TABLE)
 _ONE = sa.update(TABLE).where(TABLE.c.client_id == sa.bindparam("b_client_id"))
@@ -106,6 +114,11 @@ class ClientRow(msgspec.Struct, frozen=True):
     token_endpoint_auth_signing_alg: client_metadata.SigningAlgorithm | None
     keys: client_metadata.ClientKeys
     require_pushed_authorization_requests: bool
+    post_logout_redirect_uris: tuple[str, ...]
+    backchannel_logout_uri: str | None
+    backchannel_logout_session_required: bool
+    subject_type: client_metadata.SubjectType
+    sector_identifier_uri: str | None
     owner: str | None
     state: ClientState
     created_at: Moment

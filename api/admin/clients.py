@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Response, delete, get, patch, post
+from litestar import Request, Response, delete, get, patch, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
@@ -14,20 +14,24 @@ from api.admin.schemas import (
     CLIENT_EXAMPLE,
     AccessLifetime,
     AuthSigningAlgorithm,
+    BackchannelLogoutUri,
     ClientBody,
     ClientName,
     DashboardChanges,
     GrantTypes,
     KeySet,
     Origins,
+    PostLogoutRedirectUris,
     Realm,
     RedirectUris,
     RefreshLifetime,
     RegisteredClient,
     Resources,
     ScopeText,
+    SectorIdentifierUri,
     Serves,
     SigningAlgorithm,
+    SubjectType,
     TokensPerMinute,
     attributes,
     keys_of,
@@ -38,7 +42,8 @@ from api.config.settings import Settings
 from api.http import parameters
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
 from api.oauth.bearer import needing
-from api.services import Injected
+from api.oauth.sector_identifier import sector_document
+from api.services import Injected, services_of
 from commands import clients as commands
 from commands.permissions import CallerScope
 from domain import client, client_secret
@@ -98,6 +103,11 @@ class NewClient(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     token_endpoint_auth_signing_alg: AuthSigningAlgorithm | None = None
     jwks: KeySet | None = None
     require_pushed_authorization_requests: PushesRequests = False
+    post_logout_redirect_uris: PostLogoutRedirectUris = []
+    backchannel_logout_uri: BackchannelLogoutUri | None = None
+    backchannel_logout_session_required: bool = False
+    subject_type: SubjectType = "public"
+    sector_identifier_uri: SectorIdentifierUri | None = None
     owner: Owner | None = None
     secret_lifetime: SecretLifetime | None = None
 
@@ -116,6 +126,11 @@ class ClientChanges(DashboardChanges, forbid_unknown_fields=True, kw_only=True):
     token_endpoint_auth_signing_alg: AuthSigningAlgorithm | None | UnsetType = UNSET
     jwks: KeySet | None | UnsetType = UNSET
     require_pushed_authorization_requests: PushesRequests | UnsetType = UNSET
+    post_logout_redirect_uris: PostLogoutRedirectUris | UnsetType = UNSET
+    backchannel_logout_uri: BackchannelLogoutUri | None | UnsetType = UNSET
+    backchannel_logout_session_required: bool | UnsetType = UNSET
+    subject_type: SubjectType | UnsetType = UNSET
+    sector_identifier_uri: SectorIdentifierUri | None | UnsetType = UNSET
     owner: Owner | None | UnsetType = UNSET
 
 
@@ -148,6 +163,7 @@ Sorted = Annotated[clients.Sort, QueryParameter(name="sort", description="By wha
     summary="Register a client",
 )
 async def register_client(
+    request: Request[Any, Any, Any],
     data: JSONBody[NewClient],
     ledger: Injected[Ledger],
     settings: Injected[Settings],
@@ -155,8 +171,11 @@ async def register_client(
     by: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[RegisteredClient]:
-    """The answer shows the client's secret, and no later one does."""
+    """The answer shows the client's secret, and no later one does. A `sector_identifier_uri` is fetched first."""
+    if data.sector_identifier_uri is not None and (found := await once.first_answer()) is not None:
+        return found
     client_id = new_id()
+    sector = await sector_document(services_of(request), attributes(data))
     registration, secret = commands.new_registration(
         attributes(data), token_format, keys=keys_of(data), owner=data.owner, lifetime=data.secret_lifetime
     )
@@ -175,7 +194,7 @@ async def register_client(
         )
         return Reply(body, 201, f"{PATH}/{client_id}")
 
-    command = commands.register(client_id, registration, issuer=settings.issuer, by=by)
+    command = commands.register(client_id, registration, issuer=settings.issuer, by=by, sector=sector)
     return await once.carry_out(command, reply=reply)
 
 
@@ -214,6 +233,7 @@ async def read_client(client_id: parameters.ClientId, ledger: Injected[Ledger]) 
     summary="Change a client",
 )
 async def change_client(
+    request: Request[Any, Any, Any],
     client_id: parameters.ClientId,
     data: JSONBody[ClientChanges],
     ledger: Injected[Ledger],
@@ -221,15 +241,23 @@ async def change_client(
     by: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[ClientBody]:
-    """A merge patch (RFC 7396). A change of realm ends every token so far. A dashboard keeps to a dashboard's rules."""
+    """A merge patch (RFC 7396). A change of realm ends every token so far. A dashboard keeps to a dashboard's rules. A
+    `sector_identifier_uri` is fetched where it or the redirect URIs change."""
+    changes, sector = attributes(data), None
+    if data.sector_identifier_uri is not UNSET or data.redirect_uris is not UNSET:
+        if (found := await once.first_answer()) is not None:
+            return found
+        before: client.State = await ledger.state(client.stream(client_id))
+        sector = await sector_document(services_of(request), changes, before)
     command = commands.update(
         client_id,
-        attributes(data),
+        changes,
         owner=data.owner,
         keys=keys_of(data),
         privacy=ledger.privacy,
         issuer=settings.issuer,
         by=by,
+        sector=sector,
     )
     return await once.carry_out(command, reply=_now(ledger, client_id))
 

@@ -12,7 +12,16 @@ from api.http.errors import InvalidRequest, Missing
 from api.http.parameters import Page, decode_cursor, encode_cursor
 from commands.people import UNKNOWN
 from domain import client, scope
-from domain.rules import audience, client_metadata, people, public_key, redirect_uri, registration
+from domain.rules import (
+    audience,
+    client_metadata,
+    logout,
+    pairwise,
+    people,
+    public_key,
+    redirect_uri,
+    registration,
+)
 from eventstore import present
 from eventstore.database import Connection
 from eventstore.personal_data import PersonalData
@@ -99,6 +108,33 @@ class KeySet(msgspec.Struct, frozen=True):
     ]
 
 
+PostLogoutRedirectUris = Annotated[
+    list[Annotated[str, Meta(max_length=redirect_uri.MAXIMUM)]],
+    Meta(
+        max_length=logout.URIS_MAXIMUM,
+        description="Where a sign-out may lead, each compared as it is (OpenID Connect RP-Initiated Logout §2.1).",
+    ),
+]
+BackchannelLogoutUri = Annotated[
+    str,
+    Meta(
+        max_length=logout.URI_MAXIMUM,
+        description="Where the client is told that a person's session ended (OpenID Connect Back-Channel Logout §2.2);"
+        " https, or http on a loopback address.",
+    ),
+]
+SubjectType = Annotated[
+    client_metadata.SubjectType,
+    Meta(description="`pairwise`: people have names here that no other sector knows (OpenID Connect Core §8)."),
+]
+SectorIdentifierUri = Annotated[
+    str,
+    Meta(
+        max_length=pairwise.URI_MAXIMUM,
+        description="A JSON list of redirect URIs, fetched at registration; its host is the sector (OpenID Connect "
+        "Registration §5).",
+    ),
+]
 AccessLifetime = Annotated[
     int,
     Meta(
@@ -188,6 +224,11 @@ CLIENT_EXAMPLE: dict[str, Any] = {
     "token_endpoint_auth_signing_alg": None,
     "jwks": None,
     "require_pushed_authorization_requests": False,
+    "post_logout_redirect_uris": ["https://prints.example/signed-out"],
+    "backchannel_logout_uri": "https://prints.example/logout",
+    "backchannel_logout_session_required": False,
+    "subject_type": "public",
+    "sector_identifier_uri": None,
     "owner": "prints@partner.example",
     "slug": None,
     "type": "confidential",
@@ -219,6 +260,11 @@ class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
     token_endpoint_auth_signing_alg: client_metadata.SigningAlgorithm | None
     jwks: KeySet | None
     require_pushed_authorization_requests: bool
+    post_logout_redirect_uris: tuple[str, ...]
+    backchannel_logout_uri: str | None
+    backchannel_logout_session_required: bool
+    subject_type: client_metadata.SubjectType
+    sector_identifier_uri: str | None
     owner: str | None
     slug: str | None
     type: client_metadata.Type

@@ -50,7 +50,8 @@ _TOLD: Mapping[ClassRow, str] = {
         "server.unknown_client_refused server.clients_refused"
     ),
     ClassRow(AUTHENTICATION, 1, "Logon", MEDIUM, failure=True): "client.secret_expired_used",
-    ClassRow(AUTHENTICATION, 2, "Logoff"): "session.ended grant.token_revoked grant.ended",
+    ClassRow(AUTHENTICATION, 2, "Logoff"): "session.ended session.logout_delivered grant.token_revoked grant.ended",
+    ClassRow(AUTHENTICATION, 2, "Logoff", MEDIUM, failure=True): "session.logout_failed",
     ClassRow(AUTHENTICATION, 2, "Logoff", MEDIUM): "client.tokens_ended account.tokens_ended",
     ClassRow(AUTHENTICATION, 2, "Logoff", HIGH): "grants.ended_together",
     ClassRow(AUTHENTICATION, 3, "Authentication Ticket"): (
@@ -65,7 +66,8 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(AUTHENTICATION, 5, "Service Ticket Renew", HIGH, failure=True): "grant.refresh_replayed",
     ClassRow(ENTITY_MANAGEMENT, 1, "Create"): "client.registered consent.given scope.defined",
     ClassRow(ENTITY_MANAGEMENT, 1, "Create", LOW): (
-        "role.defined mac_key.introduced signing_key.introduced log_key.introduced hold.placed"
+        "role.defined mac_key.introduced signing_key.introduced log_key.introduced hold.placed "
+        "server.subject_key_introduced"
     ),
     ClassRow(ENTITY_MANAGEMENT, 1, "Create", HIGH): "incident.reported",
     ClassRow(ENTITY_MANAGEMENT, 3, "Update"): (

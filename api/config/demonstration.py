@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urljoin
 
 import msgspec
 
@@ -191,6 +192,7 @@ async def _make(ledger: Ledger, settings: Settings, format: Format, hasher: Hash
     third_party = client.Attributes(
         client_name=THIRD_PARTY_NAME,
         redirect_uris=(made.third_party.redirect_uri,),
+        post_logout_redirect_uris=(_after_sign_out(made),),
         grant_types=("authorization_code", "refresh_token"),
         # Neither is given unless it is asked for, so without a scope it gets what `demo.json` says.
         scope=(*MEMBER, OPENID, OFFLINE_ACCESS),
@@ -251,6 +253,12 @@ async def _move(ledger: Ledger, kept: Demonstration, settings: Settings, origin:
                     found.client_id, changes, privacy=ledger.privacy, issuer=settings.issuer, by=operator
                 )
             )
+    if _after_sign_out(kept) != _after_sign_out(moved):
+        changes = client.Attributes(post_logout_redirect_uris=(_after_sign_out(moved),))
+        third_party = kept.third_party.client_id
+        commands.append(
+            client_commands.update(third_party, changes, privacy=ledger.privacy, issuer=settings.issuer, by=operator)
+        )
     if commands:
         await ledger.execute(*commands, origin=origin)
     _write(settings.data_dir / FILE, moved)
@@ -267,6 +275,11 @@ def _at(kept: Demonstration, settings: Settings) -> Demonstration:
         for each in DASHBOARDS
     }
     return msgspec.structs.replace(kept, issuer=settings.issuer, third_party=third_party, dashboards=dashboards)
+
+
+def _after_sign_out(kept: Demonstration) -> str:
+    """Where the third party has its people come back to."""
+    return urljoin(kept.third_party.redirect_uri, "/")
 
 
 def _is_there(connection: Connection, kept: Demonstration) -> bool:

@@ -47,7 +47,7 @@ Vocabulary = Literal["oauth", "problem", "dashboard", "page"]
 
 PROBLEM = "application/problem+json"
 MACHINE = ("/admin", "/audit", "/leaks", "/credentials", "/log", "/health", "/metrics", "/schema", "/.well-known")
-PAGES = ("/oauth/authorize", "/account", "/device")
+PAGES = ("/oauth/authorize", "/oauth/logout", "/account", "/device")
 MISSING_PARAMETER = re.compile(r"Missing required \w+ parameter '([\w.-]{1,64})'")
 OUTSIDE = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
 """Characters that `error_description` must not hold (RFC 6749 §5.2)."""

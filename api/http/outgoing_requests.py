@@ -8,6 +8,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, NamedTuple
 
@@ -97,8 +98,13 @@ class OutgoingRequests:
     def __init__(self, *, allow_private: bool, timeout: float = TIMEOUT_S, tls: ssl.SSLContext | None = None) -> None:
         self._backend = PublicOnly(allow_private=allow_private)
         self._timeout = timeout
-        # Neither proxies nor certificates from environment variables: what is configured is configured in settings.
-        self.tls = tls or httpx.create_ssl_context(trust_env=False)
+        self._tls = tls
+
+    @cached_property
+    def tls(self) -> ssl.SSLContext:
+        """Whom it trusts: the file or directory of `SSL_CERT_FILE` and `SSL_CERT_DIR`, as other programs here do, else
+        the public authorities. To read them takes so long that nothing waits for it before the first request."""
+        return self._tls or httpx.create_ssl_context()
 
     async def send(
         self,

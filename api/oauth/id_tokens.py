@@ -15,7 +15,7 @@ from security.tokens import Secret
 
 async def sign_id_token(services: Services, scope: Scope, said: IdToken, access: Secret, now: Moment) -> str:
     """The signed token that comes with an access token issued `now`."""
-    key = await services.private_keys.ready(said.key_id)
+    key = await services.private_keys.signing(said.key_id)
     claims = id_token_claims(said, key.algorithm, access.reveal(), now, services)
     if key.algorithm in ON_THE_LOOP:
         return key.sign_now(claims)
@@ -32,7 +32,7 @@ def id_token_claims(
     issued_at = now // SECOND
     claims = {
         "iss": services.settings.issuer,
-        "sub": said.account_id,
+        "sub": services.subjects.of(said.account_id, said.sector),
         "aud": said.client_id,
         "exp": issued_at + services.settings.id_token_lifetime,
         "iat": issued_at,

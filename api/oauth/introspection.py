@@ -67,9 +67,11 @@ async def _post(services: Services, scope: Scope, receive: Receive) -> RawRespon
     if known is None or reason != "active" or not seen:
         return INACTIVE
     terms = known.terms
-    if not terms.said:
-        terms.said = _encode(_common(terms, services.settings.issuer))[:-1] + b","
-    body = terms.said + _own(known)
+    if terms.sector is not None and client_id == terms.client_id:
+        said = _said(terms, services, terms.sector)
+    else:
+        said = terms.said = terms.said or _said(terms, services, None)
+    body = said + _own(known)
     return RawResponse(200, _fields(len(body)), body)
 
 
@@ -116,8 +118,19 @@ def _fields(length: int) -> Fields:
     return fields_of(length, JSON, NO_STORE)
 
 
+def _said(terms: TokenTerms, services: Services, sector: str | None) -> bytes:
+    """What the answer begins with. A client that knows people by names of its `sector` sees no other (OpenID Connect
+    Core §8.1); it is told so about its own tokens, and resource servers learn whose account it is.
+    """
+    found = _common(terms, services.settings.issuer)
+    if sector is not None and terms.account_id is not None:
+        found["sub"] = services.subjects.of(terms.account_id, sector)
+        found.pop("username", None)
+    return _encode(found)[:-1] + b","
+
+
 def _common(terms: TokenTerms, issuer: str) -> dict[str, Any]:
-    """What the answer says of every active token of these terms (RFC 7662 §2.2, RFC 9470 §6.2)."""
+    """What it says of every active token of these terms (RFC 7662 §2.2, RFC 9470 §6.2)."""
     found: dict[str, Any] = {
         "active": True,
         "scope": " ".join(terms.scope),

@@ -1,6 +1,6 @@
 """What a server tells of itself: its metadata (RFC 8414), derived from what is registered, and its keys (RFC 7517)."""
 
-from typing import Any
+from typing import Any, get_args
 
 from litestar import Response, get, route
 
@@ -15,6 +15,7 @@ from domain.grants import GRANTS, authorization_code, id_token
 from domain.keys import signing_key
 from domain.rules import built_in_scope, pkce, standard_claims
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
+from domain.rules.client_metadata import SubjectType
 from eventstore import present
 from eventstore.ledger import Ledger
 from security import foreign_tokens
@@ -42,6 +43,7 @@ def document(issuer: str, scope_names: list[str], *, requires_pushing: bool = Fa
         "pushed_authorization_request_endpoint": f"{issuer}/oauth/par",
         "require_pushed_authorization_requests": requires_pushing,
         "userinfo_endpoint": f"{issuer}/oauth/userinfo",
+        "end_session_endpoint": f"{issuer}/oauth/logout",
         "introspection_endpoint": f"{issuer}/oauth/introspect",
         "revocation_endpoint": f"{issuer}/oauth/revoke",
         "device_authorization_endpoint": f"{issuer}{device_authorization.PATH}",
@@ -50,7 +52,9 @@ def document(issuer: str, scope_names: list[str], *, requires_pushing: bool = Fa
         "response_types_supported": sorted({name for grant in GRANTS.values() for name in grant.response_types}),
         "response_modes_supported": list(authorization_code.RESPONSE_MODES),
         "grant_types_supported": list(GRANTS),
-        "subject_types_supported": ["public"],
+        "backchannel_logout_supported": True,
+        "backchannel_logout_session_supported": True,
+        "subject_types_supported": list(get_args(SubjectType)),
         "id_token_signing_alg_values_supported": list(signing_key.ALGORITHMS),
         "userinfo_signing_alg_values_supported": list(signing_key.ALGORITHMS),
         "acr_values_supported": list(session.ACRS),

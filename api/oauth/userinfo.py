@@ -38,7 +38,7 @@ async def _answer(services: Services, scope: Scope, receive: Receive) -> RawResp
         # A client that acts for itself has nobody to tell of: more than its token allows (RFC 6750 §3.1).
         raise InsufficientScope(OPENID)
     _note(services, scope, known)
-    body = terms.told or await _told(services.ledger, terms, terms.account_id)
+    body = terms.told or await _told(services, terms, terms.account_id)
     if terms.signed is None:
         return RawResponse(200, _fields(len(body)), body)
     return raw_response(200, await _signed(services, scope, terms, body, terms.signed), JWT, NO_STORE)
@@ -103,12 +103,13 @@ async def _signed(
         return (await key.sign(claims)).encode()
 
 
-async def _told(ledger: Ledger, terms: TokenTerms, account_id: str) -> bytes:
+async def _told(services: Services, terms: TokenTerms, account_id: str) -> bytes:
     """The answer for tokens of these terms, kept with them until the person's names or claims change."""
+    ledger = services.ledger
     person: account.State = await ledger.state(account.stream(account_id))
     wanted = {"sub", *standard_claims.opened(terms.scope), *terms.claims}
     opened = await ledger.read(_open, ledger, {**_names(person), **person.claims})
-    body = _encode(_claims(person, opened, wanted))
+    body = _encode(_claims(services.subjects.of(account_id, terms.sector), person, opened, wanted))
     if person.told_position == terms.told_position:
         terms.told = body
     return body
@@ -124,9 +125,9 @@ def _open(connection: Connection, ledger: Ledger, sealed: dict[str, Sealed]) -> 
     return {field: text for field, text in opened.items() if text is not None}
 
 
-def _claims(person: account.State, opened: dict[str, str], wanted: set[str]) -> dict[str, Any]:
+def _claims(sub: str, person: account.State, opened: dict[str, str], wanted: set[str]) -> dict[str, Any]:
     """Those of the wanted claims that are known (§5.3.2). Who has no handle of their own is called by the username."""
-    found: dict[str, Any] = {"sub": person.account_id, "updated_at": person.updated_at // SECOND}
+    found: dict[str, Any] = {"sub": sub, "updated_at": person.updated_at // SECOND}
     if (username := opened.pop("username", None)) is not None:
         found["preferred_username"] = username
     # What nobody has verified is not (§5.1).

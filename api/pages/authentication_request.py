@@ -9,12 +9,12 @@ import msgspec
 
 from api.http import bodies, errors
 from api.http.errors import HTTPError
+from api.oauth.id_token_hint import read_hint
 from api.oauth.person_authentication import LONGEST_NAME
 from domain import session
 from domain.event import SECOND, Moment
 from domain.grants.authorization_code import RESPONSE_MODES
 from domain.keys import signing_key
-from security import jose
 
 PROMPTS = ("none", "login", "consent", "select_account")
 DISPLAYS = ("page", "popup", "touch", "wap")
@@ -27,7 +27,7 @@ _SECONDS = re.compile(r"[0-9]{1,9}")
 class AuthenticationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a request says of how, when and as whom the person is to sign in, and how its answer is to come.
 
-    `subjects` are the ids of whom it is to be about: by the hint, by the claims; two of them are nobody. `claims` are
+    `subjects` are the names of whom it is to be about: by the hint, by the claims; two of them are nobody. `claims` are
     those that the client wants at userinfo, by name. `login_hint` is what may be typed already.
     """
 
@@ -54,9 +54,9 @@ class AuthenticationRequest(msgspec.Struct, frozen=True, kw_only=True):
         """Whether somebody who is signed in may have to sign in once more."""
         return "login" in self.prompt or self.max_age is not None or bool(self.subjects)
 
-    def is_about(self, account_id: str) -> bool:
-        """Whether this person is the one whom the client means, or it means nobody in particular."""
-        return self.subjects <= {account_id}
+    def is_about(self, subject: str) -> bool:
+        """Whether the client means the person whom it knows by this name, or nobody in particular."""
+        return self.subjects <= {subject}
 
     def is_fresh(self, proved_at: Moment, now: Moment) -> bool:
         """Whether a sign-in at that moment is one that the client is content with."""
@@ -145,23 +145,6 @@ def _unmet(claims: _Claims) -> HTTPError | None:
 
 
 def _hinted(hint: str | None, client_id: str, issuer: str, keys: signing_key.State) -> str | None:
-    """Of whom an id_token tells that this server issued to the client, however long ago; None for any other text.
-
-    An id_token says until when it is good (OpenID Connect Core §2). Signed userinfo (§5.3.2) does not.
-    Retired keys count, and revoked ones do not: whoever has those can sign what they like.
-    """
-    if hint is None:
-        return None
-
-    def known(key_id: str) -> Mapping[str, str] | None:
-        key = keys.keys.get(key_id)
-        return None if key is None or key.standing == "revoked" else key.jwk
-
-    try:
-        found = jose.verify(hint, known)
-    except jose.BadToken:
-        return None
-    claims = found.claims
-    ours = found.typ in (None, "JWT") and claims.get("iss") == issuer and claims.get("aud") == client_id
-    sub = claims.get("sub")
-    return sub if ours and "exp" in claims and isinstance(sub, str) else None
+    """Of whom a hint tells that was issued to the client; None for any other text."""
+    found = None if hint is None else read_hint(hint, issuer, keys)
+    return found.sub if found is not None and found.client_id == client_id else None

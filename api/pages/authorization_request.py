@@ -298,7 +298,7 @@ def _response(
     request: AuthorizationRequest, parameters: list[tuple[str, str]], cookies: Sequence[Cookie]
 ) -> Response[bytes]:
     if request.authentication.response_mode != "form_post":
-        return see_other(_location(request, parameters), cookies)
+        return see_other(location(request.redirect_uri, parameters, request.query.state), cookies)
     if request.query.state is not None:
         parameters.append(("state", request.query.values["state"]))
     page = FormPostPage(
@@ -310,12 +310,14 @@ def _response(
     return page_answer(page, form_action=(request.redirect_uri,), cookies=cookies)
 
 
-def _location(request: AuthorizationRequest, parameters: list[tuple[str, str]]) -> str:
+def location(uri: str, parameters: Sequence[tuple[str, str]], state: str | None) -> str:
+    """A registered address with parameters, and the state in the encoded form in which it came."""
     pairs = [f"{name}={quote(value, safe='')}" for name, value in parameters]
-    if request.query.state is not None:
+    if state is not None:
         # As it came and not decoded and encoded anew: whatever the application's own notion of `+` and `%` is.
-        pairs.append(f"state={request.query.state}")
-    uri = request.redirect_uri
+        pairs.append(f"state={state}")
+    if not pairs:
+        return uri
     # A query that the redirect URI has already is kept (RFC 6749 §3.1.2).
     joint = "?" if "?" not in uri else "" if uri.endswith(("?", "&")) else "&"
     return uri + joint + "&".join(pairs)
@@ -324,7 +326,8 @@ def _location(request: AuthorizationRequest, parameters: list[tuple[str, str]]) 
 # What the OpenAPI document tells of an authorization request's parameters, which are read by rules of their own.
 
 
-def _text(longest: int) -> Schema:
+def of_text(longest: int) -> Schema:
+    """A parameter that is text."""
     return Schema(type=OpenAPIType.STRING, max_length=longest)
 
 
@@ -334,20 +337,20 @@ def _one_of(*words: str) -> Schema:
 
 PARAMETERS = {
     "response_type": ("`code`.", _one_of(*authorization_code.RESPONSE_TYPES)),
-    "client_id": ("Who asks.", _text(LONGEST_ID)),
+    "client_id": ("Who asks.", of_text(LONGEST_ID)),
     "redirect_uri": (
         "Where to go back to; may be left out where the client has registered a single one.",
-        _text(redirect_uri.PRESENTED_MAXIMUM),
+        of_text(redirect_uri.PRESENTED_MAXIMUM),
     ),
-    "scope": ("Scope names with a space between; all the client's when left out.", _text(QUERY_MAXIMUM)),
-    "state": (f"Comes back as it came. The whole query has at most {QUERY_MAXIMUM} bytes.", _text(QUERY_MAXIMUM)),
+    "scope": ("Scope names with a space between; all the client's when left out.", of_text(QUERY_MAXIMUM)),
+    "state": (f"Comes back as it came. The whole query has at most {QUERY_MAXIMUM} bytes.", of_text(QUERY_MAXIMUM)),
     "resource": (
         "What access tokens are to be for (RFC 8707 §2.1): the client's `resources` or the issuer; may be repeated.",
-        Schema(type=OpenAPIType.ARRAY, items=_text(audience.MAXIMUM), max_items=audience.URIS_MAXIMUM + 1),
+        Schema(type=OpenAPIType.ARRAY, items=of_text(audience.MAXIMUM), max_items=audience.URIS_MAXIMUM + 1),
     ),
     "code_challenge": (
         "RFC 7636 §4.3; a client may have been registered without.",
-        _text(pkce.CHALLENGE_LENGTH),
+        of_text(pkce.CHALLENGE_LENGTH),
     ),
     "code_challenge_method": ("`S256`.", _one_of(*pkce.METHODS)),
     "response_mode": (
@@ -356,25 +359,25 @@ PARAMETERS = {
     ),
     "nonce": (
         "Comes back in the id_token (OpenID Connect Core §3.1.2.1).",
-        _text(authentication_request.NONCE_MAXIMUM),
+        of_text(authentication_request.NONCE_MAXIMUM),
     ),
     "prompt": (
         "`none` for an answer at once; or which pages the person is to see in any case, with a space between: "
         + ", ".join(f"`{each}`" for each in authentication_request.PROMPTS[1:])
         + ".",
-        _text(QUERY_MAXIMUM),
+        of_text(QUERY_MAXIMUM),
     ),
     "max_age": (
         "Seconds since the person's last sign-in; if it was earlier, they sign in again.",
         Schema(type=OpenAPIType.INTEGER, minimum=0, maximum=authentication_request.MAX_AGE_MAXIMUM),
     ),
-    "id_token_hint": ("An id_token of the client, about the person who is meant.", _text(QUERY_MAXIMUM)),
-    "login_hint": ("What the person may type as their name.", _text(QUERY_MAXIMUM)),
-    "acr_values": ("Classes of sign-in that are welcome, with a space between.", _text(QUERY_MAXIMUM)),
-    "claims": ("What is wanted to be known, as JSON (OpenID Connect Core §5.5).", _text(QUERY_MAXIMUM)),
+    "id_token_hint": ("An id_token of the client, about the person who is meant.", of_text(QUERY_MAXIMUM)),
+    "login_hint": ("What the person may type as their name.", of_text(QUERY_MAXIMUM)),
+    "acr_values": ("Classes of sign-in that are welcome, with a space between.", of_text(QUERY_MAXIMUM)),
+    "claims": ("What is wanted to be known, as JSON (OpenID Connect Core §5.5).", of_text(QUERY_MAXIMUM)),
     "display": ("How the pages are to look; they look the same.", _one_of(*authentication_request.DISPLAYS)),
-    "request_uri": ("The reference of a pushed request, which says the rest (RFC 9126 §4).", _text(QUERY_MAXIMUM)),
-    "ui_locales": ("Languages for the pages, with a space between.", _text(QUERY_MAXIMUM)),
+    "request_uri": ("The reference of a pushed request, which says the rest (RFC 9126 §4).", of_text(QUERY_MAXIMUM)),
+    "ui_locales": ("Languages for the pages, with a space between.", of_text(QUERY_MAXIMUM)),
 }
 
 OPT = {"repeatable": AnyName()}

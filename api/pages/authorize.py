@@ -49,6 +49,7 @@ from domain import consent, role
 from domain import scope as scope_rule
 from domain.decision import AccessDenied, InvalidClient, InvalidScope, Refusal
 from domain.requests.pushed_request import PersonsAnswer
+from domain.rules import pairwise
 from domain.rules.built_in_scope import OFFLINE_ACCESS, OPENID
 from domain.rules.standard_claims import beyond
 from eventstore import present
@@ -162,16 +163,21 @@ def _is_to_sign_in(services: Services, scope: Scope, asked: AuthorizationRequest
     """
     wanted = asked.authentication
     fresh = wanted.is_fresh(used.proved_at, services.ledger.clock.now())
-    if fresh and wanted.is_about(used.account.account_id):
+    if fresh and wanted.is_about(_subject(services, asked, used)):
         return False
     return not is_proved(services, scope, used, asked.query.text)
 
 
-def _somebody_else(asked: AuthorizationRequest, used: BrowserSession) -> HTTPError | None:
+def _subject(services: Services, asked: AuthorizationRequest, used: BrowserSession) -> str:
+    """By which name the client knows the person."""
+    return services.subjects.of(used.account.account_id, pairwise.sector(asked.client))
+
+
+def _somebody_else(services: Services, asked: AuthorizationRequest, used: BrowserSession) -> HTTPError | None:
     """What the client is told where they have signed in for this very request as another than it means (OpenID Connect
     Core §3.1.2.2).
     """
-    return None if asked.authentication.is_about(used.account.account_id) else errors.LoginRequired()
+    return None if asked.authentication.is_about(_subject(services, asked, used)) else errors.LoginRequired()
 
 
 def _one_by_one(asked: AuthorizationRequest, granted: tuple[str, ...]) -> tuple[str, ...]:
@@ -313,7 +319,7 @@ async def _seen(request: Request[Any, Any, Any], token: str) -> SeenRequest | Re
         return error_answer(services, scope, asked, used, asked.error)
     if _is_to_sign_in(services, scope, asked, used):
         return see_other(_again(asked))
-    if (foreign := _somebody_else(asked, used)) is not None:
+    if (foreign := _somebody_else(services, asked, used)) is not None:
         return error_answer(services, scope, asked, used, foreign)
     granted = await grantable(services, asked, used)
     if isinstance(granted, InvalidScope):
@@ -413,7 +419,7 @@ async def _answer(
 ) -> Response[bytes]:
     if asked.error is not None:
         return error_answer(services, scope, asked, used, asked.error)
-    if (foreign := _somebody_else(asked, used)) is not None:
+    if (foreign := _somebody_else(services, asked, used)) is not None:
         return error_answer(services, scope, asked, used, foreign)
     granted = await grantable(services, asked, used)
     if isinstance(granted, InvalidScope):
@@ -430,7 +436,7 @@ async def _answer_silently(
     """The answer to `prompt=none`: at once and without a page, whoever is there (OpenID Connect Core §3.1.2.6)."""
     if asked.error is not None:
         return error_answer(services, scope, asked, used, asked.error)
-    if used is None or not asked.authentication.is_about(used.account.account_id):
+    if used is None or not asked.authentication.is_about(_subject(services, asked, used)):
         return error_answer(services, scope, asked, used, errors.LoginRequired())
     if _is_to_sign_in(services, scope, asked, used):
         return error_answer(services, scope, asked, used, errors.LoginRequired())

@@ -46,6 +46,7 @@ def issue_code(
     now: Moment,
     parties: Parties,
     session_id: str | None,
+    session_ends_at: Moment | None = None,
     uri: str | None,
     asked: tuple[str, ...] | None,
     resource: tuple[str, ...] = (),
@@ -99,6 +100,7 @@ def issue_code(
             authentication=authentication,
             nonce=nonce,
             claims=claims,
+            session_ends_at=session_ends_at,
         )
     )
 

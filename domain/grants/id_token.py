@@ -11,6 +11,7 @@ from domain.client import State as Client
 from domain.decision import Refusal, Unavailable
 from domain.grant import State as Grant
 from domain.keys import signing_key
+from domain.rules import pairwise
 from domain.rules.built_in_scope import OPENID
 from domain.session import Authentication
 
@@ -21,12 +22,13 @@ CLAIMS = ("iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr",
 class IdToken(msgspec.Struct, frozen=True):
     """The person, what is known of their sign-in, and the key that is to sign it.
 
-    `sid` is the session as this client is told of it; `nonce` the one of the authorization request, None where it had
-    none.
+    `sector` is whose name for the person it tells, None for the account's id; `sid` is the session as this client is
+    told of it; `nonce` the one of the authorization request, None where it had none.
     """
 
     key_id: str
     account_id: str
+    sector: str | None
     client_id: str
     authentication: Authentication
     sid: str | None
@@ -50,6 +52,7 @@ def due(
     return IdToken(
         key_id=key_id,
         account_id=account.account_id,
+        sector=pairwise.sector(client),
         client_id=client.client_id,
         authentication=state.authentication,
         sid=None if state.session_id is None else session.sid(state.session_id, client.client_id),

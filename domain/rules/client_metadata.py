@@ -35,6 +35,9 @@ class ClientKeys(msgspec.Struct, frozen=True, omit_defaults=True):
 
 NO_KEYS = ClientKeys()
 
+SubjectType = Literal["public", "pairwise"]
+"""By which name a client knows people: the one that all have, or one that is its sector's (OpenID Connect Core §8)."""
+
 
 class ClientMetadata(msgspec.Struct, frozen=True):
     """What is registered about a client, lifetimes in seconds. A dashboard has a slug."""
@@ -58,5 +61,10 @@ class ClientMetadata(msgspec.Struct, frozen=True):
     token_endpoint_auth_signing_alg: SigningAlgorithm | None = None
     keys: ClientKeys = NO_KEYS
     require_pushed_authorization_requests: bool = False
+    post_logout_redirect_uris: tuple[str, ...] = ()
+    backchannel_logout_uri: str | None = None
+    backchannel_logout_session_required: bool = False
+    subject_type: SubjectType = "public"
+    sector_identifier_uri: str | None = None
     type: Type = "confidential"
     slug: str | None = None

@@ -9,8 +9,19 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from domain.decision import Forbidden, Outcome, malformed, refuse
-from domain.rules import administrative_scope, audience, built_in_scope, origin, people, public_key, redirect_uri
+from domain.rules import (
+    administrative_scope,
+    audience,
+    built_in_scope,
+    logout,
+    origin,
+    pairwise,
+    people,
+    public_key,
+    redirect_uri,
+)
 from domain.rules.client_metadata import ClientMetadata
+from domain.rules.pairwise import SectorDocument
 
 REALMS = ("administration", "platform")
 CLIENT_NAME_MAXIMUM = 200
@@ -49,7 +60,8 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     """What a client is judged by beside its own attributes, as things stand under the lock.
 
     `caller_scope` is what the caller's token holds, `known_scopes` are those of the asked that are defined, and
-    `grant_types` is the registry.
+    `grant_types` is the registry. `sector` is the document at its `sector_identifier_uri`, None where it
+    was not fetched.
     """
 
     caller_scope: frozenset[str]
@@ -57,6 +69,7 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     grant_types: Mapping[str, Registrable]
     issuer: str
     slug_taken: bool = False
+    sector: SectorDocument | None = None
 
 
 def realm(name: str) -> Outcome | None:
@@ -85,8 +98,14 @@ def refusal(client: ClientMetadata, *, before: ClientMetadata, circumstances: Ci
         special = _dashboard(client, before, circumstances.issuer)
     else:
         special = _grants(client, circumstances.grant_types) or _redirect_uris(client, circumstances.grant_types)
-    special = _plain(client) or special or public_key.registered(client)
-    special = special or audience.registered(client, circumstances.issuer)
+    special = (
+        _plain(client)
+        or special
+        or public_key.registered(client)
+        or audience.registered(client, circumstances.issuer)
+        or logout.registered(client, beside=sum(map(len, client.redirect_uris)), together=REDIRECT_URIS_TOGETHER)
+        or pairwise.registered(client, before=before, sector=circumstances.sector)
+    )
     if special := special or scope_names(client.scope, known=circumstances.known_scopes, field="scope"):
         return special
     given = [scope for scope in client.scope if scope not in before.scope]

@@ -87,6 +87,7 @@ OWNERS: Mapping[str, Any] = {
     "scopes": lambda row: (f"scope:{row['name']}",),
     "roles": lambda row: (f"role:{row['realm']}:{row['name']}",),
     "grants": lambda row: (f"grant:{row['grant_id']}",),
+    "session_grants": lambda row: (f"grant:{row['grant_id']}",),
     "tokens": lambda row: (f"grant:{row['grant_id']}",),
     "incidents": lambda row: (f"incident:{row['incident_id']}",),
     "incident_secrets": lambda row: (f"incident:{row['incident_id']}",),

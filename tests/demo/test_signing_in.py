@@ -1,7 +1,9 @@
 """The demo application signs people in with OpenID Connect, and believes no id_token but one for its own request."""
 
+import re
 import time
 from typing import Any
+from urllib.parse import parse_qsl, urljoin
 
 import httpx
 import pytest
@@ -134,3 +136,26 @@ def test_who_only_connects_is_not_asked_who_they_are(visitor: Browser, provider:
     page = visitor.call_back(code="c", state=request["state"], iss=ISSUER)
     assert "You are connected" in page
     assert 'id="person"' not in page
+
+
+def test_a_sign_out_leads_to_the_server_and_back(visitor: Browser, provider: OpenIDProvider) -> None:
+    provider.metadata["end_session_endpoint"] = f"{ISSUER}/oauth/logout"
+    signed_in(visitor, provider)
+    (csrf,) = set(re.findall(r'name="csrf" value="([^"]+)"', visitor("GET", "/")))
+    visitor("POST", "/sign-out", {"csrf": csrf})
+    address, _, query = visitor.headers["Location"].partition("?")
+    assert (visitor.status, address) == (303, f"{ISSUER}/oauth/logout")
+    given = dict(parse_qsl(query))
+    assert given.keys() == {"id_token_hint", "post_logout_redirect_uri"}
+    assert jwt.decode(given["id_token_hint"], KEY, algorithms=["RS256"]).claims["sub"] == "paul-1"
+    assert given["post_logout_redirect_uri"] == urljoin(CONFIG.redirect_uri, "/")
+    page = visitor("GET", "/")
+    assert "Signed out." in page
+    assert "Hello" not in page
+
+
+def test_a_server_without_sign_out_is_trouble(visitor: Browser, provider: OpenIDProvider) -> None:
+    signed_in(visitor, provider)
+    page = visitor.press("sign-out")
+    assert "no way to sign out" in page
+    assert "Hello" in page

@@ -78,6 +78,8 @@ async def everything_happened(scene: Scene) -> World:
     world = scene.world
     past = await lived(scene)
     await past.refresh()
+    known = await world.register_client("Known", scope=("openid",))
+    await scene.redeem(await scene.approved(past.browser, scene.address(known, scope="openid")), known)
     ok(await world.client.post("/oauth/introspect", data={"token": past.tokens["access_token"]}, auth=scene.shop.auth))
     await world.services.uses.record(everything=True)
     await world.services.token_uses.record(everything=True)

@@ -43,7 +43,7 @@ async def test_what_openid_connect_demands_is_there(world: World, metadata: dict
     assert "RS256" in metadata["id_token_signing_alg_values_supported"]
     assert "openid" in metadata["scopes_supported"]
     assert metadata["response_types_supported"] == ["code"]
-    assert metadata["subject_types_supported"] == ["public"]
+    assert metadata["subject_types_supported"] == ["public", "pairwise"]
     assert metadata["request_uri_parameter_supported"] is False
     assert metadata["request_parameter_supported"] is False
     assert metadata["claims_parameter_supported"] is True

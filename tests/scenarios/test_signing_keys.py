@@ -3,6 +3,7 @@
 import pytest
 
 from commands import signing_keys
+from domain.keys import signing_key
 from domain.keys.signing_key import ALGORITHMS, TOKENS_LAST
 from security.jose import PrivateKey
 from security.keyring import Keyring
@@ -116,6 +117,28 @@ async def test_another_node_knows_of_a_rotation_at_once(
         (key_id, *_) = await published(world)
         assert (await other.services.private_keys.ready(key_id)).key_id == key_id
         assert len(await other.events("signing_key.introduced")) == 2 * len(ALGORITHMS)
+
+
+async def test_a_key_that_is_revoked_meanwhile_is_replaced(world: World) -> None:
+    keys, ledger = world.services.private_keys, world.services.ledger
+    before: signing_key.State = await ledger.state(signing_key.STREAM)
+    await rotate(world, compromised=True)
+    after: signing_key.State = await ledger.state(signing_key.STREAM)
+    for algorithm in ALGORITHMS:
+        found = await keys.signing(before.active[algorithm])
+        assert (found.key_id, found.algorithm) == (after.active[algorithm], algorithm)
+
+
+async def test_a_former_key_signs_what_it_was_chosen_for(world: World) -> None:
+    keys, ledger = world.services.private_keys, world.services.ledger
+    before: signing_key.State = await ledger.state(signing_key.STREAM)
+    await rotate(world)
+    world.clock.advance(world.settings.signing_key_lead)
+    await signing_keys.settle(ledger, SYSTEM)
+    after: signing_key.State = await ledger.state(signing_key.STREAM)
+    key_id = before.active["RS256"]
+    assert after.active["RS256"] != key_id
+    assert (await keys.signing(key_id)).key_id == key_id
 
 
 class TestInAFlood:

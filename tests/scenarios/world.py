@@ -55,6 +55,9 @@ jose.make_key = lent_key
 background.RECORD_EVERY = 3_600.0
 """What is counted is recorded when a scenario says so, so that no fact comes between those that it looks at."""
 
+background.LOGOUTS_EVERY = 3_600.0
+"""Likewise, clients are told of ended sessions when a scenario says so."""
+
 CHEAP = {"argon2_memory": 1_024, "argon2_time": 2}
 """Less than any installation may ask for. What a password check costs is none of a scenario's business."""
 
