@@ -126,7 +126,7 @@ async def test_a_secret_may_have_an_end(world: World, admin: httpx.AsyncClient) 
         ({"grant_types": ["password"]}, "grant_types"),
         ({"grant_types": ["no_such"]}, "grant_types"),
         ({"scope": "no:such"}, "scope"),
-        ({"token_endpoint_auth_method": "private_key_jwt"}, "token_endpoint_auth_method"),
+        ({"token_endpoint_auth_method": "private_key_jwt"}, "jwks"),
         ({"token_endpoint_auth_method": "none", "require_pkce": False}, "require_pkce"),
         ({"access_token_lifetime": 0}, "access_token_lifetime"),
         ({"tokens_per_minute": 0}, "tokens_per_minute"),
