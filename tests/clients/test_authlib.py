@@ -10,11 +10,14 @@ from authlib.common.security import generate_token
 from authlib.integrations.base_client import BaseApp, OAuth2Mixin, OpenIDMixin
 from authlib.integrations.requests_client import OAuth2Session
 from authlib.oauth2.client import OAuth2Client
+from authlib.oauth2.rfc7523 import PrivateKeyJWT
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata, get_well_known_url
 from joserfc.errors import InvalidClaimError
 
 from tests import plain_http
 from tests.clients.conftest import CALLBACK, RESOURCES, SCOPE, Stage
+from tests.scenarios.assertions import register_signer
+from tests.scenarios.world import World
 
 
 @pytest.fixture
@@ -145,3 +148,12 @@ async def test_signing_in(stage: Stage) -> None:
     assert person["email"] == stage.person.email
     with pytest.raises(InvalidClaimError):
         application.parse_id_token(token, "another nonce")
+
+
+async def test_a_key_instead_of_a_secret(stage: Stage, world: World) -> None:  # noqa: F811
+    """OpenID Connect Core §9, `private_key_jwt`, with the assertion as Authlib makes it."""
+    signer = await register_signer(world, algorithm="ES256")
+    session = OAuth2Session(signer.client_id, signer.key, token_endpoint_auth_method="private_key_jwt")
+    session.register_client_auth_method(PrivateKeyJWT(f"{stage.issuer}/oauth/token", alg="ES256"))
+    token = session.fetch_token(f"{stage.issuer}/oauth/token", grant_type="client_credentials")
+    assert token["scope"] == "orders"
