@@ -21,6 +21,7 @@ from api.http.error_responses import EXCEPTION_HANDLERS
 from api.http.middleware import Middleware
 from api.http.outgoing_requests import OutgoingRequests
 from api.http.private_keys import PrivateKeys
+from api.http.refusals import ClientRefusals
 from api.http.request_context import Proxies
 from api.http.subjects import Subjects
 from api.leaks.investigate import settling
@@ -109,6 +110,7 @@ async def open_services(
         private_keys=PrivateKeys(ledger),
         outgoing=OutgoingRequests(allow_private=settings.allow_private_urls),
         subjects=Subjects(),
+        refusals=ClientRefusals(ledger),
     )
 
 

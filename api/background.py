@@ -155,6 +155,7 @@ class Background:
         works: list[tuple[float, Callable[[], Awaitable[object]]]] = [
             (RECORD_EVERY, self._record),
             (RECORD_EVERY, services.token_uses.record),
+            (RECORD_EVERY, services.refusals.record),
             # What follows the log is that far behind it at most, as long as it keeps pace.
             (0.1, services.follower.keep_up),
             (services.settings.prune_interval, self._prune),
@@ -186,6 +187,7 @@ class Background:
         try:
             await self._services.uses.record(everything=True)
             await self._services.token_uses.record(everything=True)
+            await self._services.refusals.record()
             await self._services.tallies.close_elapsed(everything=True)
         except (DatabaseAway, LedgerOverloaded) as error:
             log.warning("counts lost", error=type(error).__name__)

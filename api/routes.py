@@ -3,6 +3,7 @@
 from typing import Any
 
 from api import admin, audit, leaks
+from api.admin import registration
 from api.audit import publishing
 from api.dashboards.router import dashboards
 from api.http.templates import static
@@ -57,6 +58,7 @@ ROUTES: list[Any] = [
     device_authorization.route,
     par.route,
     *metadata.ROUTES,
+    *registration.ROUTES,
     live,
     ready,
     metrics,

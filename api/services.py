@@ -11,6 +11,7 @@ from api.config.settings import Settings, effective
 from api.http.credential_cache import CredentialCache, DashboardSecrets
 from api.http.outgoing_requests import OutgoingRequests
 from api.http.private_keys import PrivateKeys
+from api.http.refusals import ClientRefusals
 from api.http.request_context import header, request_context
 from api.http.subjects import Subjects
 from api.server.transparency import Transparency
@@ -66,6 +67,7 @@ class Services:
     private_keys: PrivateKeys
     outgoing: OutgoingRequests
     subjects: Subjects
+    refusals: ClientRefusals
 
 
 def services_of(connection: Any) -> Services:

@@ -17,9 +17,19 @@ from domain.cut_off import ClientTokensEnded
 from domain.decision import Conflict, InvalidClient, NotFound, Outcome, accept, counted, malformed, refuse
 from domain.event import Event, Moment, Recorded, Sealed, sealed
 from domain.keys import client_keys
+from domain.registering import registration_token
+from domain.registering.registration_token import RegistrationToken, RegistrationTokenIssued
 from domain.rules import administrative_scope, people
 from domain.rules import registration as rules
-from domain.rules.client_metadata import NO_KEYS, AuthMethod, ClientKeys, SigningAlgorithm, SubjectType, Type
+from domain.rules.client_metadata import (
+    NO_KEYS,
+    AuthMethod,
+    ClientKeys,
+    SelfRegistered,
+    SigningAlgorithm,
+    SubjectType,
+    Type,
+)
 from domain.rules.registration import Circumstances
 
 ClientFailure = Literal[
@@ -38,6 +48,7 @@ ClientFailure = Literal[
     "assertion_expired",
     "assertion_too_early",
     "assertion_used",
+    "registration_token",
 ]
 
 
@@ -81,6 +92,7 @@ class ClientRegistered(Event, frozen=True, kw_only=True):
     a minute, to the server's settings.
 
     It may ask for tokens that are for `resources` (RFC 8707 §2), and learn about all that are for what it `serves`.
+    `self_registered` tells how it registered itself (RFC 7591), null where somebody else did.
     """
 
     type = "client.registered"
@@ -111,6 +123,7 @@ class ClientRegistered(Event, frozen=True, kw_only=True):
     backchannel_logout_session_required: bool = False
     subject_type: SubjectType = "public"
     sector_identifier_uri: str | None = None
+    self_registered: SelfRegistered | None = None
 
 
 class ClientUpdated(Event, frozen=True, kw_only=True):
@@ -176,6 +189,7 @@ EVENTS: tuple[type[Event], ...] = (
     ClientUpdated,
     *client_secret.EVENTS,
     *client_keys.EVENTS,
+    *registration_token.EVENTS,
     AuthenticationFailed,
     ClientDisabled,
     ClientEnabled,
@@ -193,6 +207,7 @@ class State(client_secret.SecretHolder, frozen=True):
     enabled: bool = False
     cutoff: int = 0
     windows: cut_off.Windows = ()
+    registration_token: RegistrationToken | None = None
 
     @property
     def on_device(self) -> str | None:
@@ -264,6 +279,16 @@ def end_tokens(
     return accept(ClientTokensEnded(secret_id=secret_id, first=first, since_at=since_at))
 
 
+def revoke_registration_token(state: State, *, now: Moment, token_id: str) -> Outcome:
+    """Ends the token by which the client manages itself. One that it has no more is over."""
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    token = state.registration_token
+    if token is None or token.token_id != token_id:
+        return accept()
+    return accept(registration_token.RegistrationTokenRevoked(token_id=token_id))
+
+
 # Questions --------------------------------------------------------------------------------------------------------
 
 
@@ -312,7 +337,8 @@ def evolve(state: State, recorded: Recorded) -> State:
     event = recorded.event
     match event:
         case ClientRegistered():
-            fields = {field: getattr(event, field) for field in (*Attributes.__struct_fields__, "slug")}
+            names = (*Attributes.__struct_fields__, "slug", "self_registered")
+            fields = {field: getattr(event, field) for field in names}
             return replace(
                 state,
                 **fields,
@@ -331,11 +357,12 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, secrets=client_secret.fold(state.secrets, recorded), secrets_issued=issued)
         case client_keys.KeysRegistered():
             return replace(state, keys=client_keys.keys_of(event))
-        case ClientDisabled() | ClientDeleted():
+        case RegistrationTokenIssued() | registration_token.RegistrationTokenRevoked():
+            return replace(state, registration_token=registration_token.fold(event))
+        case ClientDisabled() | ClientEnabled() | ClientDeleted():
+            cutoff = state.cutoff if isinstance(event, ClientEnabled) else recorded.position
             deleted = state.deleted or isinstance(event, ClientDeleted)
-            return replace(state, deleted=deleted, enabled=False, cutoff=recorded.position)
-        case ClientEnabled():
-            return replace(state, enabled=True)
+            return replace(state, deleted=deleted, enabled=isinstance(event, ClientEnabled), cutoff=cutoff)
         case ClientTokensEnded():
             return replace(state, windows=cut_off.added(state.windows, recorded))
         case (
@@ -354,13 +381,16 @@ OWNER_MAXIMUM = 200
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client comes with, or with a slug a dashboard. Whoever authenticates by a secret needs the first one."""
+    """What a client comes with, or with a slug a dashboard. Whoever authenticates by a secret needs the first one, and
+    whoever registers itself gets a token to manage that."""
 
     attributes: Attributes
     keys: ClientKeys = NO_KEYS
     owner: str | None = None
     slug: str | None = None
     secret: client_secret.NewSecret | None = None
+    self_registered: SelfRegistered | None = None
+    token: RegistrationToken | None = None
 
 
 def register(state: State, *, now: Moment, registration: Registration, circumstances: Circumstances) -> Outcome:
@@ -382,17 +412,20 @@ def register(state: State, *, now: Moment, registration: Registration, circumsta
         client_type=candidate.type,
         slug=slug,
         owner=owner,
+        self_registered=registration.self_registered,
         **{field: getattr(candidate, field) for field in Attributes.__struct_fields__},
     )
-    keys = () if candidate.keys == NO_KEYS else (client_keys.registered(candidate.keys),)
+    more: list[Event] = [] if candidate.keys == NO_KEYS else [client_keys.registered(candidate.keys)]
+    if (token := registration.token) is not None:
+        more.append(RegistrationTokenIssued(token_id=token.token_id, sha256=token.sha256))
     if not client_keys.has_secret(candidate):
-        return accept(registered, *keys)
+        return accept(registered, *more)
     if secret is None:
         raise ValueError("a client that authenticates by a secret needs its first one")
     issued = client_secret.SecretIssued(
         secret_id=secret.secret_id, version=1, sha256=secret.sha256, lifetime=secret.lifetime
     )
-    return accept(registered, issued, *keys)
+    return accept(registered, issued, *more)
 
 
 def _candidate(attributes: Attributes, slug: str | None) -> State:

@@ -91,6 +91,16 @@ class InvalidClient(Reason):
     ASSERTION_EXPIRED = "assertion_expired"
     ASSERTION_TOO_EARLY = "assertion_too_early"
     ASSERTION_USED = "assertion_used"
+    REGISTRATION_TOKEN = "registration_token"
+
+
+class InvalidToken(Reason):
+    """RFC 6750 §3.1 `invalid_token`: of a token that lets clients register."""
+
+    UNKNOWN = "unknown"
+    EXPIRED = "expired"
+    REDEEMED = "redeemed"
+    REVOKED = "revoked"
 
 
 class InvalidGrant(Reason):

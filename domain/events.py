@@ -22,6 +22,7 @@ from domain import (
 )
 from domain.event import Event
 from domain.keys import log_key, mac_key, signing_key
+from domain.registering import initial_access_token
 from domain.requests import pushed_request
 
 AGGREGATES: dict[str, ModuleType] = {
@@ -44,6 +45,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "signing_key": signing_key,
     "incident": incident,
     "hold": hold,
+    "initial_access_token": initial_access_token,
     "origin": origin_month,
 }
 """Which page tells of a stream, by the part of its name before the first colon. Each has `INITIAL`, `EVENTS` and

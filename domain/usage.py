@@ -13,7 +13,9 @@ from domain.event import Event, Moment, Recorded
 
 Via = Literal["introspection", "revocation", "other"]
 TokenVia = Literal["introspection", "api"]
-SecretKind = Literal["access", "refresh", "code", "client_secret", "session"]
+SecretKind = Literal[
+    "access", "refresh", "code", "client_secret", "session", "initial_access_token", "registration_access_token"
+]
 
 TOLD_MAXIMUM = 256
 """Characters of what a resource server tells."""

@@ -13,6 +13,8 @@ from domain.client_secret import SecretIssued, SecretRotated
 from domain.event import SECOND, Event, Moment, Recorded, Sealed
 from domain.grant import CONSENTED, CodeIssued, DeviceApproved, TokenRevoked, TokensIssued, TokensRefreshed
 from domain.grants import validity
+from domain.registering.initial_access_token import InitialAccessTokenIssued
+from domain.registering.registration_token import RegistrationTokenIssued
 from domain.succession import Succession
 from domain.usage import SecretKind
 from eventstore.mapper import decoder
@@ -41,7 +43,7 @@ class IssuanceRecord(NamedTuple):
 
     @property
     def client_id(self) -> str | None:
-        if self.kind == "client_secret":
+        if self.kind in ("client_secret", "registration_access_token"):
             return self.by.stream.partition(":")[2]
         found: str | None = getattr(self.by.event, "client_id", None)
         return found
@@ -104,6 +106,10 @@ def all_of(recorded: Recorded) -> list[IssuanceRecord]:
             return [_issued(event.sha256, "client_secret", recorded, event.lifetime)]
         case session.SessionStarted():
             return [_issued(event.sha256, "session", recorded, event.lifetime)]
+        case InitialAccessTokenIssued():
+            return [_issued(event.sha256, "initial_access_token", recorded, event.lifetime)]
+        case RegistrationTokenIssued():
+            return [_issued(event.sha256, "registration_access_token", recorded, None)]
         case _:
             return []
 

@@ -15,6 +15,8 @@ from domain.event import Moment, Recorded
 from domain.grant import CodeRedeemed, TokenRevoked
 from domain.grants import validity
 from domain.grants.validity import TokenReason
+from domain.registering import initial_access_token, registration_token
+from domain.registering.registration_token import RegistrationTokenIssued
 from domain.succession import Succession
 from eventstore.issued import Deciding, IssuanceRecord, all_of, as_token
 from eventstore.recorder import portions, store
@@ -76,6 +78,10 @@ def judge(connection: Connection, issued: IssuanceRecord, position: int, now: Mo
             return _client_secret(connection, issued, position, now)
         case "session":
             return _session(connection, issued, position, now)
+        case "initial_access_token":
+            return _initial_access_token(connection, issued, position, now)
+        case "registration_access_token":
+            return _registration_access_token(connection, issued, position)
         case _:
             return _token(connection, issued, position, now)
 
@@ -235,6 +241,30 @@ def _session(connection: Connection, issued: IssuanceRecord, position: int, now:
     if state.expires <= now:
         return Judgement("expired", (issued.by.position,))
     return Judgement("active", _positions([issued.by.position, _registered(of_person)]))
+
+
+# Tokens of registration --------------------------------------------------------------------------------------------
+
+
+def _initial_access_token(connection: Connection, issued: IssuanceRecord, position: int, now: Moment) -> Judgement:
+    of_token = folded(connection, issued.by.stream, position)
+    standing = initial_access_token.standing(of_token.state, now)
+    last = of_token.history[-1].position
+    reason: TokenReason = "active" if standing == "unknown" else standing
+    return Judgement(reason, (issued.by.position,) if reason in ("active", "expired") else (last,))
+
+
+def _registration_access_token(connection: Connection, issued: IssuanceRecord, position: int) -> Judgement:
+    of_client = folded(connection, issued.by.stream, position)
+    state: client.State = of_client.state
+    if state.deleted:
+        return Judgement("client_deleted", (state.cutoff,))
+    if not registration_token.matches(state.registration_token, issued.sha256):
+        ends = (RegistrationTokenIssued, registration_token.RegistrationTokenRevoked)
+        later = (each.position for each in of_client.history if each.position > issued.by.position)
+        ended = {each.position for each in of_client.history if isinstance(each.event, ends)}
+        return Judgement("revoked", _positions([next((each for each in later if each in ended), None)]))
+    return Judgement("active", _positions([issued.by.position, _registered(of_client)]))
 
 
 # The codes and tokens of many grants, each judged by the one rule of validity.

@@ -50,6 +50,7 @@ TABLE = sa.Table(
     sa.Column("backchannel_logout_session_required", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("subject_type", sa.Text, nullable=False, server_default="public"),
     sa.Column("sector_identifier_uri", sa.Text),
+    sa.Column("self_registered", sa.Text),
     sa.Column("owner", sa.Text),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("cutoff", sa.BigInteger, nullable=False),
@@ -119,6 +120,7 @@ class ClientRow(msgspec.Struct, frozen=True):
     backchannel_logout_session_required: bool
     subject_type: client_metadata.SubjectType
     sector_identifier_uri: str | None
+    self_registered: client_metadata.SelfRegistered | None
     owner: str | None
     state: ClientState
     created_at: Moment
@@ -186,6 +188,7 @@ def _registered(client_id: str, recorded: Recorded) -> dict[str, Any]:
         "owner": tables.reference(recorded, "owner"),
         "state": "enabled",
         "keys": _keys_text(client_metadata.NO_KEYS),
+        "self_registered": event.self_registered,
         "cutoff": 0,
         "windows": "",
         "created_at": recorded.time,

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from domain import client_secret, session
 from domain.event import Event, Recorded
+from domain.registering import initial_access_token, registration_token
 from projections.prepared import Prepared
 from projections.tables import Write, metadata
 
@@ -48,7 +49,13 @@ TABLE = sa.Table(
     sqlite_with_rowid=False,
 )
 
-HANDLES: tuple[type[Event], ...] = (client_secret.SecretIssued, client_secret.SecretRotated, session.SessionStarted)
+HANDLES: tuple[type[Event], ...] = (
+    client_secret.SecretIssued,
+    client_secret.SecretRotated,
+    session.SessionStarted,
+    initial_access_token.InitialAccessTokenIssued,
+    registration_token.RegistrationTokenIssued,
+)
 
 _INSERT = sa.insert(TABLE)
 _MOVE = Prepared(_INSERT)
@@ -56,7 +63,7 @@ _FIND = ByDigest(sa.select(TABLE.c.position, TABLE.c.digest), TABLE.c.digest)
 
 
 def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
-    """The row of a secret or a session that was issued."""
+    """The row of a secret, a session or a token of registration that was issued."""
     yield row(bytes.fromhex(recorded.event.sha256), recorded.position)
 
 

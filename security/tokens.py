@@ -144,6 +144,7 @@ class Kind(StrEnum):
     BROWSER_SESSION = "ss", "browser session"
     DEVICE_CODE = "dc", "device code"
     INITIAL_ACCESS_TOKEN = "ia", "initial access token"
+    REGISTRATION_ACCESS_TOKEN = "ra", "registration access token"
 
 
 class Secret:

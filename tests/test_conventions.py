@@ -40,6 +40,7 @@ ALIKE = {
     "InvalidTarget",
     "PersonDenied",
     "SlowDown",
+    "InvalidToken",
     "UnauthorizedClient",
 }
 

@@ -2,11 +2,21 @@
 
 from typing import Any
 
-from api.admin import client_secrets, clients, dashboards, grants, people, permissions, signing_keys
+from api.admin import (
+    client_secrets,
+    clients,
+    dashboards,
+    grants,
+    initial_access_tokens,
+    people,
+    permissions,
+    signing_keys,
+)
 
 ROUTES: list[Any] = [
     *clients.ROUTES,
     *client_secrets.ROUTES,
+    *initial_access_tokens.ROUTES,
     *dashboards.ROUTES,
     *people.ROUTES,
     *permissions.ROUTES,

@@ -228,8 +228,9 @@ def _store(services: Services, view: View, key: _Key, given: Reply[Any]) -> None
 
 
 def _without_secrets(content: Any) -> Any:
-    if isinstance(getattr(content, "client_secret", None), str):
-        content = msgspec.structs.replace(content, client_secret=None)
+    for name in ("client_secret", "initial_access_token"):
+        if isinstance(getattr(content, name, None), str):
+            content = msgspec.structs.replace(content, **{name: None})
     if items := getattr(content, "items", ()):
         content = msgspec.structs.replace(content, items=tuple(map(_without_secrets, items)))
     return content

@@ -231,6 +231,7 @@ CLIENT_EXAMPLE: dict[str, Any] = {
     "sector_identifier_uri": None,
     "owner": "prints@partner.example",
     "slug": None,
+    "self_registered": None,
     "type": "confidential",
     "state": "enabled",
     "created_at": "2026-01-31T12:00:00.000000Z",
@@ -267,6 +268,10 @@ class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
     sector_identifier_uri: str | None
     owner: str | None
     slug: str | None
+    self_registered: Annotated[
+        client_metadata.SelfRegistered | None,
+        Meta(description="How it registered itself (RFC 7591): by an initial access token, or as anybody may."),
+    ]
     type: client_metadata.Type
     state: Literal["enabled", "disabled"]
     created_at: Time

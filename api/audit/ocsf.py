@@ -64,19 +64,21 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(AUTHENTICATION, 5, "Service Ticket Renew"): "grant.tokens_refreshed grant.successor_replaced",
     ClassRow(AUTHENTICATION, 5, "Service Ticket Renew", LOW, failure=True): "grant.refresh_refused",
     ClassRow(AUTHENTICATION, 5, "Service Ticket Renew", HIGH, failure=True): "grant.refresh_replayed",
-    ClassRow(ENTITY_MANAGEMENT, 1, "Create"): "client.registered consent.given scope.defined",
+    ClassRow(ENTITY_MANAGEMENT, 1, "Create"): (
+        "client.registered consent.given scope.defined initial_access_token.issued"
+    ),
     ClassRow(ENTITY_MANAGEMENT, 1, "Create", LOW): (
         "role.defined mac_key.introduced signing_key.introduced log_key.introduced hold.placed "
         "server.subject_key_introduced"
     ),
     ClassRow(ENTITY_MANAGEMENT, 1, "Create", HIGH): "incident.reported",
     ClassRow(ENTITY_MANAGEMENT, 3, "Update"): (
-        "client.updated client.keys_registered client.secret_issued client.secret_rotated client.rotation_scheduled "
-        "consent.extended scope.changed"
+        "client.updated client.keys_registered client.registration_token_issued client.secret_issued "
+        "client.secret_rotated client.rotation_scheduled consent.extended scope.changed initial_access_token.used"
     ),
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", LOW): (
-        "client.secret_revoked client.rotation_unscheduled role.changed incident.secrets_added "
-        "incident.evidence_added incident.closed grants.settled"
+        "client.secret_revoked client.registration_token_revoked client.rotation_unscheduled role.changed "
+        "initial_access_token.revoked incident.secrets_added incident.evidence_added incident.closed grants.settled"
     ),
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", MEDIUM): "server.issuer_accepted",
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", HIGH): "log_key.succeeded incident.identified incident.contained",

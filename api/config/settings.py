@@ -176,7 +176,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str, Meta(pattern="^([!-~]{16,500})?$"), unset("none: GitLab's reports are refused"), SECRET
     ] = ""
     """Shared with a GitLab that reports leaked secrets to be ended; at least 16 characters."""
-    leaks_contain: tuple[Literal["at", "rt", "ac", "cs", "ss", "none"], ...] = ("at", "rt", "ac", "ss")
+    leaks_contain: tuple[Literal["at", "rt", "ac", "cs", "ss", "ia", "ra", "none"], ...] = (
+        *("at", "rt", "ac", "ss", "ia", "ra"),
+    )
     """Kinds of secrets (separated by commas; `none` for none) that are ended, with what came of them, as soon as GitHub
     reports one; of others only an incident is opened. A report by GitLab ends any."""
 
@@ -199,6 +201,18 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The least level that is logged."""
     log_requests: bool = True
     """Whether every request gets a log line."""
+
+    registration: Literal["off", "token", "open"] = "off"
+    """Whether clients may register themselves (RFC 7591): not at all, with an initial access token, or anybody."""
+    registration_scope: Annotated[str, Meta(pattern="^[!#-\\[\\]-~]{1,128}( [!#-\\[\\]-~]{1,128}){0,99}$")] = (
+        "openid profile email address phone offline_access"
+    )
+    """Scope of a client that registers itself and names none, with spaces between."""
+    registration_resources: Annotated[tuple[Annotated[str, Meta(max_length=512)], ...], NONE] = ()
+    """Resources (separated by commas) that the tokens of such a client may be for if it names none (RFC 8707)."""
+    registrations_per_hour: Annotated[int, within(1, 3600)] = 600
+    """Clients that may register themselves within an hour where anybody may, on each node; those of one address may
+    be a tenth of it."""
 
     throttle: bool = True
     """Whether attempts and public endpoints are throttled."""

@@ -8,6 +8,7 @@ as a page, depends on the place that was asked (`api.http.error_responses`).
 import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from typing import Self
 
 import msgspec
 
@@ -29,6 +30,8 @@ class HTTPError(Exception):
     status: int = 400
     code: str = "invalid_request"
     default: str | None = None
+    cause: str | None = None
+    """Why a client was refused, for whoever looks after it alone: no answer to the request tells it."""
     challenge: str | None = None
     """`WWW-Authenticate`, which RFC 9110 §11.6.1 wants in every 401."""
 
@@ -51,6 +54,11 @@ class HTTPError(Exception):
     @property
     def title(self) -> str:
         return HTTPStatus(self.status).phrase
+
+    def because(self, reason: Reason) -> Self:
+        """The same, with its cause."""
+        self.cause = reason.value
+        return self
 
 
 class InvalidRequest(HTTPError):
@@ -191,6 +199,19 @@ class InvalidTarget(HTTPError):
 
     code = "invalid_target"
     default = "This client may not have a token for that resource."
+
+
+class InvalidClientMetadata(HTTPError):
+    """What a client registers is not valid, or not to be had here (RFC 7591 §3.2.2)."""
+
+    code = "invalid_client_metadata"
+    default = "This cannot be registered."
+
+
+class InvalidRedirectUri(InvalidClientMetadata):
+    """A redirect URI that a client registers is not valid (RFC 7591 §3.2.2)."""
+
+    code = "invalid_redirect_uri"
 
 
 class InvalidToken(HTTPError):
@@ -339,6 +360,7 @@ class TemporarilyUnavailable(HTTPError):
 BY_REASON: dict[type[Reason], tuple[type[HTTPError], type[HTTPError]]] = {
     reasons.InvalidRequest: (InvalidRequest, InvalidRequest),
     reasons.InvalidClient: (InvalidClient, AccessDenied),
+    reasons.InvalidToken: (InvalidToken, InvalidToken),
     reasons.InvalidGrant: (InvalidGrant, InvalidRequest),
     reasons.AuthorizationPending: (AuthorizationPending, InvalidRequest),
     reasons.SlowDown: (SlowDown, InvalidRequest),
@@ -361,8 +383,8 @@ def oauth_error(refusal: Refusal) -> HTTPError:
     tells a wrong secret from an unknown client, or an expired code from a replayed one, helps whoever tries."""
     kind, _ = BY_REASON[type(refusal.reason)]
     if isinstance(refusal.reason, reasons.InvalidClient | reasons.InvalidGrant):
-        return kind()
-    return kind(refusal.detail)
+        return kind().because(refusal.reason)
+    return kind(refusal.detail).because(refusal.reason)
 
 
 def api_error(refusal: Refusal) -> HTTPError:

@@ -87,6 +87,7 @@ LONGEST_ID = 128
 ClientId = Annotated[str, PathParameter(max_length=LONGEST_ID, description="The client's id.")]
 SecretId = Annotated[str, PathParameter(max_length=LONGEST_ID, description="The id of a version of its secret.")]
 AccountId = Annotated[str, PathParameter(max_length=LONGEST_ID, description="The person's id.")]
+TokenId = Annotated[str, PathParameter(max_length=LONGEST_ID, description="The initial access token's id.")]
 GrantId = Annotated[str, PathParameter(max_length=LONGEST_ID, description="The grant's id.")]
 IncidentId = Annotated[str, PathParameter(max_length=LONGEST_ID, description="The incident's id.")]
 Slug = Annotated[

@@ -8,7 +8,7 @@ from api.audit.queries.auditor import Auditor
 from api.audit.queries.search import moment
 from api.leaks.resolve import find, open_incident, require_fit
 from api.leaks.targets import Target, concerned, numbers, secrets_ended
-from commands import clients, grants, incidents, people
+from commands import clients, grants, incidents, people, registering
 from commands.audit import read
 from domain import account, client, incident, session
 from domain.client_secret import NewSecret
@@ -204,6 +204,8 @@ class Containment:
             yield grants.revoke_token(
                 each.grant_id, kind="access", sha256=each.sha256, expires_at=each.expires_at, by="system"
             )
+        for token in target.registering:
+            yield registering.end(token.by)
         for session_id in target.session_ids:
             yield people.end_session(session_id, "secret_leak")
         if target.session_ids or len(target.grants) > AT_ONCE:

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from api.admin.schemas import Time, time_or_null
 from api.audit.queries.history import SecretVersionRef, secret_version
-from api.leaks.targets import numbers, of_secret
+from api.leaks.targets import REGISTERING, numbers, of_secret
 from domain import grant, usage
 from domain.event import Moment, Recorded, Sealed
 from domain.incident import Numbers
@@ -382,14 +382,15 @@ def _of_token(reader: InvestigationReader, asked: InvestigatedSecret, found: Iss
     everything = descendants(connection, states_at(connection, head), of_secret(connection, found).grants, head, now)
     came = [] if found.kind == "access" else came_of(found, everything)
     told = [] if found.grant_id is None else list(time_travel.history(connection, found.by.stream, head))
+    state = time_travel.judge(connection, found, head, now).reason
     return _report(
         reader,
         found,
-        state=time_travel.judge(connection, found, head, now).reason,
+        state=state,
         expires_at=found.expires_at,
         used=of_token(reader, found, told),
         came=_came(counted([each._replace(alive=True) for each in came]), counted(came)),
-        containment=numbers(counted(everything), 0),
+        containment=numbers(counted(everything), int(found.kind in REGISTERING and state == "active")),
     )
 
 

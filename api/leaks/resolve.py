@@ -29,6 +29,7 @@ KINDS = {
     Kind.BROWSER_SESSION: "session",
     Kind.DEVICE_CODE: "code",
     Kind.INITIAL_ACCESS_TOKEN: "initial_access_token",
+    Kind.REGISTRATION_ACCESS_TOKEN: "registration_access_token",
 }
 """The kinds of secrets as the API names them."""
 

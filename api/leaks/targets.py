@@ -10,6 +10,7 @@ from domain.client_secret import ended
 from domain.event import Moment
 from domain.grant import CodeIssued, DeviceApproved
 from domain.incident import Leaked, Numbers
+from domain.registering import initial_access_token, registration_token
 from eventstore import search
 from eventstore.database import Connection
 from eventstore.issued import IssuanceRecord
@@ -19,6 +20,9 @@ from projections import grants
 from projections.blast_radius import Alive, RadiusQuestion
 
 T = TypeVar("T")
+
+REGISTERING = ("initial_access_token", "registration_access_token")
+"""Kinds of secrets by which clients register, and manage that."""
 
 
 class Alone(NamedTuple):
@@ -31,7 +35,8 @@ class Alone(NamedTuple):
 
 class Target(NamedTuple):
     """What is to end. `grants` are those of single tokens, codes or sessions, `gathered` those of an address. `leaked`
-    are the secrets by which it is known. There may be many of one client, or of one person's sign-ins."""
+    are the secrets by which it is known. There may be many of one client, or of one person's sign-ins. `registering`
+    are tokens that let clients register and manage that."""
 
     kind: incident.TargetKind
     client_id: str | None = None
@@ -42,6 +47,7 @@ class Target(NamedTuple):
     leaked: tuple[Leaked, ...] = ()
     alone: tuple[Alone, ...] = ()
     gathered: AddressTarget | None = None
+    registering: tuple[IssuanceRecord, ...] = ()
 
     @property
     def cuts_off(self) -> bool:
@@ -75,6 +81,8 @@ def of_secret(connection: Connection, found: IssuanceRecord) -> Target:
     leaked = (Leaked(found.sha256, found.kind),)
     if found.kind == "client_secret":
         return Target("secret", found.client_id, secret_ids=(found.secret_id or "",), leaked=leaked)
+    if found.kind in REGISTERING:
+        return Target("secret", found.client_id, leaked=leaked, registering=(found,))
     session_ids: tuple[str, ...] = ()
     grants: tuple[str, ...] = () if found.grant_id is None else (found.grant_id,)
     if found.kind == "session":
@@ -110,6 +118,7 @@ def merged(group: Sequence[Target]) -> Target:
         grants=grants,
         session_ids=_distinct(each.session_ids for each in group),
         leaked=_distinct(each.leaked for each in group),
+        registering=tuple(each for part in group for each in part.registering),
         alone=tuple(each for each in _distinct(each.alone for each in group) if each.grant_id not in grants),
     )
 
@@ -156,11 +165,20 @@ def numbers(found: Alive, secrets_ended: int) -> Numbers:
 
 
 def secrets_ended(view: View, target: Target) -> int:
-    """How many secret versions it ends that live."""
+    """How many secret versions, and tokens of registration, it ends that live."""
+    alive = sum(_registers(view, each) for each in target.registering)
     if target.client_id is None or target.counted(None) is None:
-        return 0
+        return alive
     state: client.State = view.state(client.stream(target.client_id))
-    return living_secrets(state, None if target.kind == "client" else target.secret_ids, view.now)
+    return alive + living_secrets(state, None if target.kind == "client" else target.secret_ids, view.now)
+
+
+def _registers(view: View, found: IssuanceRecord) -> bool:
+    """Whether a token of registration is good for anything."""
+    state = view.state(found.by.stream)
+    if isinstance(state, client.State):
+        return client.alive(state) and registration_token.matches(state.registration_token, found.sha256)
+    return initial_access_token.standing(state, view.now) == "active"
 
 
 def living_secrets(state: client.State, secret_ids: Collection[str] | None, now: Moment) -> int:

@@ -67,6 +67,8 @@ def endpoint(path: str, handle: Handle, methods: tuple[str, ...] = POST) -> Endp
                 return offered
             raise WrongMethod((*methods, "OPTIONS"))
         except Exception as error:
+            if isinstance(error, HTTPError):
+                services.refusals.note(scope, error)
             return error_response(scope, error)
 
     serve.__name__ = path.rpartition("/")[2]
@@ -226,7 +228,7 @@ async def authenticate(
         return reason
     services.throttle.failed(*_limits(given.client_id, request_context(scope).address))
     await _record(services, given.client_id, state, sha256, reason, via, origin(scope))
-    raise Refused()
+    raise Refused().because(reason)
 
 
 def _remembered(

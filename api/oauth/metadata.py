@@ -24,6 +24,9 @@ PATHS = ["/.well-known/oauth-authorization-server", "/.well-known/openid-configu
 """One document under both names (RFC 8414 §5, OpenID Connect Discovery §4)."""
 
 KEYS = "/.well-known/jwks.json"
+REGISTRATION = "/oauth/register"
+"""Absent where clients do not register themselves."""
+
 KEYS_FRESH = 900
 """Seconds for which whoever verifies may keep the keys; less where they are published for a short time only."""
 
@@ -114,7 +117,9 @@ async def metadata(ledger: Injected[Ledger], settings: Injected[Settings]) -> Re
     names = list(await ledger.look(present.all_scopes))
     headers = {"cache-control": "max-age=60", **EVERYBODY}
     requires_pushing = settings.require_pushed_authorization_requests
-    return Response(document(settings.issuer, names, requires_pushing=requires_pushing), headers=headers)
+    told = document(settings.issuer, names, requires_pushing=requires_pushing)
+    more = {} if settings.registration == "off" else {"registration_endpoint": f"{settings.issuer}{REGISTRATION}"}
+    return Response(told | more, headers=headers)
 
 
 @get(RESOURCE_METADATA, tags=["Protocol"], summary="Metadata of the API as a protected resource (RFC 9728)")

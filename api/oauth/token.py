@@ -264,9 +264,9 @@ def _told(
     """The error for a client that authenticated; `credential` is what it had to present."""
     match refusal.reason:
         case InvalidGrant() as reason:
-            return errors.InvalidGrant(_about_grant(reason, request, credential))
+            return errors.InvalidGrant(_about_grant(reason, request, credential)).because(reason)
         case InvalidScope() as reason:
-            return errors.InvalidScope(_about_scope(reason, request, client_scope))
+            return errors.InvalidScope(_about_scope(reason, request, client_scope)).because(reason)
     return errors.oauth_error(refusal)
 
 

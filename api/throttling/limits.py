@@ -30,8 +30,9 @@ SECTIONS = {
     "sign_in_person": 2048,
     "at_home": 1024,
     "tokens": 2048,
+    "registrations": 1024,
 }
-"""Places of each table, eight entries of 32 bytes each: 5.75 MiB altogether, for ever."""
+"""Places of each table, eight entries of 32 bytes each: 6 MiB altogether, for ever."""
 
 
 class Cell(NamedTuple):
@@ -223,6 +224,14 @@ def public(address: str | None, apart: str = "") -> Limits:
     """The limit of endpoints that anybody may call; those that are `apart` have one of their own for each address."""
     where = group(address)
     return (Limit("public_address", f"{apart} {where}" if apart else where),)
+
+
+def registration(address: str | None, settings: Settings) -> Limits:
+    """The limits of clients that register themselves as anybody may: of one address, and of all together."""
+    most = settings.registrations_per_hour
+    own = max(1, most // 10)
+    alone, together = Bucket(own, 3600 * SECOND // own), Bucket(most, 3600 * SECOND // most)
+    return Limit("registrations", group(address), alone), Limit("registrations", "everybody", together)
 
 
 def rules(settings: Settings) -> dict[str, Rule]:

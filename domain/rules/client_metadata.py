@@ -14,6 +14,10 @@ SECRET_METHODS: tuple[AuthMethod, ...] = ("client_secret_basic", "client_secret_
 """A client with a secret may use either, whichever it was registered with; every other method is exact."""
 
 
+SelfRegistered = Literal["open", "token"]
+"""How a client registered itself (RFC 7591 §3): as anybody may, or by an initial access token."""
+
+
 class PublicKey(msgspec.Struct, frozen=True, omit_defaults=True):
     """A public key that verifies what its owner signs (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2), as JWKs name it."""
 
@@ -68,3 +72,4 @@ class ClientMetadata(msgspec.Struct, frozen=True):
     sector_identifier_uri: str | None = None
     type: Type = "confidential"
     slug: str | None = None
+    self_registered: SelfRegistered | None = None

@@ -40,6 +40,8 @@ GROWING = frozenset({"log_tiles", "log_checkpoints", "log_edge"})
 def metadata() -> Sequence[MetaData]:
     """Every table that the server uses: the log and its tree, the projections, the vault."""
     import projections  # noqa: F401 - importing the package declares the tables of every projection
+    from eventstore import used_ids  # noqa: F401 - declares its tables
+    from eventstore.database import client_refusals  # noqa: F401 - likewise
 
     return (stored.metadata, projections_schema.metadata, vault.metadata)
 

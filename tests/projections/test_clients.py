@@ -60,6 +60,7 @@ def test_registered_client_is_found_with_all_its_metadata(log: Log) -> None:
         backchannel_logout_session_required=False,
         subject_type="public",
         sector_identifier_uri=None,
+        self_registered=None,
         owner="event-1|owner|s1.ada@example.test",
         state="enabled",
         created_at=NOW,

@@ -35,6 +35,7 @@ MEMBERS = {
     "sector_identifier_uri",
     "owner",
     "slug",
+    "self_registered",
     "type",
     "state",
     "created_at",

@@ -241,12 +241,24 @@ def _ground(connection: Connection, found: IssuanceRecord) -> Iterator[int]:
 
 def _told(connection: Connection, found: IssuanceRecord) -> Iterator[int]:
     """The positions of everything that was told of it, its newest uses included."""
+    if found.kind == "registration_access_token":
+        yield from (each.position for each in _of_registration(connection, found))
+        return
     if found.kind != "client_secret":
         yield from (each.position for each in time_travel.history(connection, found.by.stream))
         yield from time_travel.newest_of(connection, usage.stream(found.sha256), USES_AT_MOST)
         return
     yield from (each.position for each in _of_secret(connection, found))
     yield from time_travel.newest_of(connection, usage.stream(found.secret_id or ""), USES_AT_MOST)
+
+
+def _of_registration(connection: Connection, found: IssuanceRecord) -> Iterator[Recorded]:
+    """What the client's stream tells of the token by which it manages itself, and of what it did with that."""
+    token_id = found.by.event.token_id
+    for each in time_travel.history(connection, found.by.stream):
+        acted = (each.actor.credential or {}).get("registration_token_id") == token_id
+        if acted or getattr(each.event, "token_id", None) == token_id:
+            yield each
 
 
 def _of_secret(connection: Connection, found: IssuanceRecord) -> Iterator[Recorded]:

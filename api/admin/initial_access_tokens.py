@@ -1,0 +1,102 @@
+"""Initial access tokens (RFC 7591 §1.2): whoever holds one may register clients."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Response, delete, post
+from litestar.params import JSONBody
+from msgspec import Meta
+
+from api.admin.idempotency import Once, Reply, commanding
+from api.admin.schemas import Time, time_or_null
+from api.http import parameters
+from api.services import Injected
+from commands import registering
+from domain.event import Recorded
+from domain.registering import initial_access_token
+from eventstore.view import View
+from security.tokens import Format, Kind, new_id
+
+PATH = "/admin/initial-access-tokens"
+TAGS = ["Clients"]
+
+
+class NewInitialAccessToken(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a token is to be good for."""
+
+    expires_in: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=initial_access_token.LIFETIME_MAXIMUM,
+                description="Seconds that the token lives; null is for ever.",
+            ),
+        ]
+        | None
+    ) = 86_400
+    uses: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=initial_access_token.USES_MAXIMUM,
+                description="Clients that may be registered with it; null is any number.",
+            ),
+        ]
+        | None
+    ) = 1
+
+
+class MadeInitialAccessToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A token, which no later answer shows again. `expires_at` and `uses` are null where there is no end."""
+
+    id: str
+    initial_access_token: str | None
+    expires_at: Time | None
+    uses: int | None
+
+
+EXAMPLE = {
+    "id": "7Yt1kQm5VdLw9sRz2XbN7c",
+    "initial_access_token": "glog_ia_…",
+    "expires_at": "2026-02-01T12:00:00.000000Z",
+    "uses": 1,
+}
+
+
+@post(
+    PATH,
+    **commanding("clients:write", example={"expires_in": 86_400, "uses": 1}, answer=EXAMPLE),
+    tags=TAGS,
+    summary="Let somebody register clients",
+)
+async def issue_initial_access_token(
+    data: JSONBody[NewInitialAccessToken], token_format: Injected[Format], once: Injected[Once]
+) -> Response[MadeInitialAccessToken]:
+    """The answer shows the token, and no later one does. Clients send it to `/oauth/register` (RFC 7591 §3)."""
+    token_id, secret = new_id(), token_format.mint(Kind.INITIAL_ACCESS_TOKEN)
+
+    def reply(view: View, _: tuple[Recorded, ...]) -> Reply[MadeInitialAccessToken]:
+        state: initial_access_token.State = view.state(initial_access_token.stream(token_id))
+        body = MadeInitialAccessToken(
+            id=token_id,
+            initial_access_token=secret.reveal(),
+            expires_at=time_or_null(state.expires_at),
+            uses=state.left,
+        )
+        return Reply(body, 201, f"{PATH}/{token_id}")
+
+    command = registering.issue_initial(token_id, secret.hex, lifetime=data.expires_in, uses=data.uses)
+    return await once.carry_out(command, reply=reply)
+
+
+@delete(
+    PATH + "/{token_id:str}", **commanding("clients:write"), tags=TAGS, summary="Let nobody register with it any more"
+)
+async def revoke_initial_access_token(token_id: parameters.TokenId, once: Injected[Once]) -> Response[None]:
+    """Clients that were registered with it stay. A repeat changes nothing."""
+    return await once.carry_out(registering.revoke_initial(token_id), reply=lambda view, _: Reply(None, 204))
+
+
+ROUTES: list[Any] = [issue_initial_access_token, revoke_initial_access_token]

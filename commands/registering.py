@@ -1,0 +1,104 @@
+"""What clients do to register themselves and to manage that (RFC 7591, RFC 7592), and the tokens that let them."""
+
+from typing import NamedTuple
+
+from commands.clients import update
+from domain import client
+from domain.decision import InvalidToken, Outcome, Refusal
+from domain.event import Recorded
+from domain.registering import initial_access_token, registration_token
+from domain.registering.registration_token import RegistrationToken, RegistrationTokenIssued
+from domain.rules.client_metadata import ClientKeys
+from domain.rules.pairwise import SectorDocument
+from eventstore.command import Command
+from eventstore.personal_data import PersonalData
+from eventstore.view import View
+from security.tokens import Format, Kind, Secret, new_id
+
+
+def nobody(view: View) -> frozenset[str]:
+    """What somebody may hand out who has no authority at all: nothing administrative."""
+    return frozenset()
+
+
+class MadeToken(NamedTuple):
+    """A token that was made: in clear, for the one answer that shows it, and as the log learns of it."""
+
+    secret: Secret
+    known: RegistrationToken
+
+
+def make_registration_token(format: Format) -> MadeToken:
+    """Makes the token by which a client manages its registration."""
+    secret = format.mint(Kind.REGISTRATION_ACCESS_TOKEN)
+    return MadeToken(secret, RegistrationToken(new_id(), secret.hex))
+
+
+def issue_initial(
+    token_id: str, sha256: str, *, lifetime: int | None, uses: int | None
+) -> Command[initial_access_token.State]:
+    """Makes a token that lets its holders register clients: so many, for so many seconds; None has no end."""
+    return Command(
+        initial_access_token.stream(token_id),
+        lambda state, view: initial_access_token.issue(
+            state, now=view.now, sha256=sha256, lifetime=lifetime, uses=uses
+        ),
+    )
+
+
+def use_initial(stream: str, client_id: str) -> Command[initial_access_token.State]:
+    """Registers a client with an initial access token, as long as that is good."""
+    return Command(stream, lambda state, view: initial_access_token.use(state, now=view.now, client_id=client_id))
+
+
+def revoke_initial(token_id: str) -> Command[initial_access_token.State]:
+    """Ends an initial access token."""
+    return Command(
+        initial_access_token.stream(token_id), lambda state, view: initial_access_token.revoke(state, now=view.now)
+    )
+
+
+def end(issued: Recorded) -> Command[client.State] | Command[initial_access_token.State]:
+    """Ends the token of registration that an event issued."""
+    event = issued.event
+    if isinstance(event, RegistrationTokenIssued):
+        token_id = event.token_id
+        return Command[client.State](
+            issued.stream,
+            lambda state, view: client.revoke_registration_token(state, now=view.now, token_id=token_id),
+        )
+    return Command[initial_access_token.State](
+        issued.stream, lambda state, view: initial_access_token.revoke(state, now=view.now)
+    )
+
+
+def change_itself(
+    client_id: str,
+    changes: client.Attributes,
+    keys: ClientKeys,
+    *,
+    token: str,
+    privacy: PersonalData,
+    issuer: str,
+    sector: SectorDocument | None,
+) -> Command[client.State]:
+    """Changes a client as it asks by its registration access token, of which `token` is the digest (RFC 7592 §2.2);
+    `sector` is what its `sector_identifier_uri` gave."""
+    changing = update(client_id, changes, keys=keys, privacy=privacy, issuer=issuer, by=nobody, sector=sector)
+    return changing.guarded(lambda view: _not_itself(view, client_id, token))
+
+
+def delete_itself(client_id: str, *, token: str) -> Command[client.State]:
+    """Ends a client for good, as it asks by its registration access token (RFC 7592 §2.3)."""
+
+    def decide(state: client.State, view: View) -> Outcome | Refusal:
+        return _not_itself(view, client_id, token) or client.delete(state, now=view.now)
+
+    return Command(client.stream(client_id), decide)
+
+
+def _not_itself(view: View, client_id: str, token: str) -> Refusal | None:
+    state: client.State = view.state(client.stream(client_id))
+    if client.alive(state) and registration_token.matches(state.registration_token, token):
+        return None
+    return Refusal(InvalidToken.REVOKED)

@@ -1,0 +1,109 @@
+"""An initial access token (RFC 7591 §1.2): it lets its holders register clients. Stream `initial_access_token:<id>`."""
+
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.decision import InvalidToken, NotFound, Outcome, accept, malformed, refuse
+from domain.event import SECOND, Event, Moment, Recorded
+
+LIFETIME_MAXIMUM = 366 * 86_400
+USES_MAXIMUM = 1_000_000
+
+
+def stream(token_id: str) -> str:
+    """The stream of this token."""
+    return f"initial_access_token:{token_id}"
+
+
+class InitialAccessTokenIssued(Event, frozen=True, kw_only=True):
+    """Somebody may register clients with this token: so many, for so many seconds; null has no end. `sha256` is its
+    digest."""
+
+    type = "initial_access_token.issued"
+
+    sha256: str
+    lifetime: int | None = None
+    uses: int | None = None
+
+
+class InitialAccessTokenUsed(Event, frozen=True, kw_only=True):
+    """A client was registered with the token."""
+
+    type = "initial_access_token.used"
+
+    client_id: str
+
+
+class InitialAccessTokenRevoked(Event, frozen=True, kw_only=True):
+    """The token lets nobody register any more. Clients that were registered with it stay."""
+
+    type = "initial_access_token.revoked"
+    in_doubt = True
+
+
+EVENTS: tuple[type[Event], ...] = (InitialAccessTokenIssued, InitialAccessTokenUsed, InitialAccessTokenRevoked)
+
+InitialStanding = Literal["unknown", "active", "expired", "redeemed", "revoked"]
+
+
+class State(msgspec.Struct, frozen=True):
+    """The token as its events tell. `left` is how many clients it still registers; None is any number."""
+
+    exists: bool = False
+    sha256: str = ""
+    expires_at: Moment | None = None
+    left: int | None = None
+    revoked: bool = False
+
+
+INITIAL = State()
+
+
+def issue(state: State, *, now: Moment, sha256: str, lifetime: int | None, uses: int | None) -> Outcome:
+    """Makes a token; None has no end."""
+    if lifetime is not None and not 1 <= lifetime <= LIFETIME_MAXIMUM:
+        return malformed("expires_in", f"must be between 1 and {LIFETIME_MAXIMUM} seconds")
+    if uses is not None and not 1 <= uses <= USES_MAXIMUM:
+        return malformed("uses", f"must be between 1 and {USES_MAXIMUM}")
+    return accept(InitialAccessTokenIssued(sha256=sha256, lifetime=lifetime, uses=uses))
+
+
+def use(state: State, *, now: Moment, client_id: str) -> Outcome:
+    """Registers a client with it, as long as it is good."""
+    found = standing(state, now)
+    return accept(InitialAccessTokenUsed(client_id=client_id)) if found == "active" else refuse(InvalidToken(found))
+
+
+def revoke(state: State, *, now: Moment) -> Outcome:
+    """Ends the token. A repeat changes nothing."""
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    return accept() if state.revoked else accept(InitialAccessTokenRevoked())
+
+
+def standing(state: State, now: Moment) -> InitialStanding:
+    """What the token is worth at a moment."""
+    if not state.exists:
+        return "unknown"
+    if state.revoked:
+        return "revoked"
+    if state.expires_at is not None and state.expires_at <= now:
+        return "expired"
+    return "redeemed" if state.left == 0 else "active"
+
+
+def evolve(state: State, recorded: Recorded) -> State:
+    """The token after one more event."""
+    event = recorded.event
+    match event:
+        case InitialAccessTokenIssued():
+            ends = None if event.lifetime is None else recorded.time + event.lifetime * SECOND
+            return State(True, event.sha256, ends, event.uses)
+        case InitialAccessTokenUsed():
+            return replace(state, left=None if state.left is None else state.left - 1)
+        case InitialAccessTokenRevoked():
+            return replace(state, revoked=True)
+        case _:
+            raise AssertionError(f"{recorded.type} is no event of an initial access token")
