@@ -6,8 +6,7 @@ import os
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from math import ceil
@@ -64,6 +63,30 @@ def boot_digest() -> bytes:
     return blake2b(text, digest_size=32).digest()
 
 
+class _Lock:
+    """Alone with a file, among threads and processes. A generator would take twice as long, with every token."""
+
+    __slots__ = ("_descriptor", "_threads")
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._threads = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._threads.acquire()
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        except BaseException:
+            self._threads.release()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        finally:
+            self._threads.release()
+
+
 class ThrottleFile:
     """The mapped file. `sections` are independent tables by name, each with its number of places. Everything between
     `locked()` and its end is atomic among the processes that have the file open."""
@@ -75,7 +98,6 @@ class ThrottleFile:
             self._starts[name] = (size, places)
             size += places * WAYS * ENTRY.size
         self.size = size
-        self._thread_lock = threading.Lock()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -84,6 +106,7 @@ class ThrottleFile:
         except BaseException:
             os.close(self._descriptor)
             raise
+        self._lock = _Lock(self._descriptor)
         self._key = bytes(self._memory[64:96])
         self._place = lru_cache(maxsize=8192)(self._find_place)
 
@@ -108,15 +131,9 @@ class ThrottleFile:
         self._memory.close()
         os.close(self._descriptor)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> _Lock:
         """Alone with the file, among threads and processes, for microseconds; a process that dies lets go of it."""
-        with self._thread_lock:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        return self._lock
 
     def digest(self, section: str, subject: str) -> bytes:
         """The name under which a subject is remembered: 16 bytes that are never all zero."""
@@ -127,14 +144,18 @@ class ThrottleFile:
 
     def read(self, section: str, digest: bytes) -> Cell:
         """What is remembered; an empty cell if nothing is."""
-        place = self._place(section, digest)
-        offset = self._memory.find(digest, place.start, place.stop)
-        while offset >= 0 and (offset - place.start) % ENTRY.size:
-            offset = self._memory.find(digest, offset + 1, place.stop)
+        offset = self._find(self._place(section, digest), digest)
         if offset < 0:
             return Cell()
         _, moment, times = ENTRY.unpack_from(self._memory, offset)
         return Cell(moment, times)
+
+    def _find(self, place: range, digest: bytes) -> int:
+        """Where in its place a subject's entry is; negative where there is none."""
+        offset = self._memory.find(digest, place.start, place.stop)
+        while offset >= 0 and (offset - place.start) % ENTRY.size:
+            offset = self._memory.find(digest, offset + 1, place.stop)
+        return offset
 
     def spot(self, section: str, digest: bytes) -> Spot:
         """Where to look whether anything is remembered."""
@@ -151,12 +172,10 @@ class ThrottleFile:
 
     def write(self, section: str, digest: bytes, cell: Cell, fresh: Fresh) -> None:
         """Remembers a cell. In a full place the one that is fresh again soonest is forgotten for it."""
-        best, best_fresh = -1, None
-        for offset in self._place(section, digest):
+        place, best_fresh = self._place(section, digest), None
+        best = self._find(place, digest)
+        for offset in place if best < 0 else ():
             mark, moment, times = ENTRY.unpack_from(self._memory, offset)
-            if mark == digest:
-                best = offset
-                break
             # An empty entry has been fresh since ever.
             when = fresh(Cell(moment, times)) if mark != NOTHING else -1
             if best_fresh is None or when < best_fresh:
@@ -249,10 +268,15 @@ class Throttle:
         self._strangers: Lru[bytes, Moment] = Lru(STRANGERS)
         # Clients authenticate with every request, from a few addresses each.
         self._spots = lru_cache(maxsize=4096)(self._find_spots)
+        # What has a rule of its own is a client, or a person at one, and not what somebody typed.
+        self._marks = lru_cache(maxsize=4096)(self._mark)
 
     def _find_spots(self, limits: Limits) -> tuple[Spot, ...]:
         file = self._file
         return () if file is None else tuple([file.spot(each.rule, file.digest(*each[:2])) for each in limits])
+
+    def _mark(self, rule: str, subject: str) -> bytes:
+        return b"" if self._file is None else self._file.digest(rule, subject)
 
     def _rule(self, limit: Limit) -> Rule:
         return limit.own or self._rules[limit.rule]
@@ -262,7 +286,10 @@ class Throttle:
         file = self._file
         if file is None:
             return Admission(self, None)
-        marks = [(limit, file.digest(limit.rule, limit.subject)) for limit in limits]
+        marks = [
+            (each, file.digest(*each[:2]) if each.own is None else self._marks(each.rule, each.subject))
+            for each in limits
+        ]
         with file.locked():
             now = self._clock.now()
             cells = [file.read(limit.rule, digest) for limit, digest in marks]
