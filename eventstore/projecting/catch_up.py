@@ -20,8 +20,12 @@ from projections.event_index import IndexRow, Owners
 from projections.sightings import NOBODY, Sighting
 from security.clock import month_of
 
-BATCH = 128
-"""Events in one step, which is one transaction. On SQLite the event loop waits for each half of it, a millisecond."""
+BATCH = 512
+"""Events in one step, which is one transaction. What events that are followed together name in common is one row for
+all of them, and a transaction costs as much for a few as for many."""
+
+PORTION = 128
+"""Events that are read at a time: on SQLite the event loop waits for that, a millisecond."""
 
 REST = 1
 """How many looks a process leaves out after another one moved the models on: one of them follows, the others wait."""
@@ -43,12 +47,12 @@ class Following(Protocol):
         """Writes what portions became, in the transaction that moves the follower on."""
 
 
-class CatchUpPortion(NamedTuple):
-    """Events `before` < position ≤ `after`, and what they become for each model that stands at `before`."""
+class CatchUpStretch(NamedTuple):
+    """Events `before` < position ≤ `after`, and what their portions become for each model that stands at `before`."""
 
     before: int
     after: int
-    prepared: Sequence[tuple[Following, Any]]
+    prepared: Sequence[tuple[Following, list[Any]]]
 
 
 class CatchUpSubscription:
@@ -127,26 +131,28 @@ class CatchUpSubscription:
         models = [model for model in self._models if self._positions[model.name] == before]
         # Models that are ahead wait until the others have caught up with them.
         last = min(goal, before + self._batch, *(ahead for ahead in self._positions.values() if ahead > before))
-        stretch = await self._ledger.read(self._prepare, models, before, last)
-        await asyncio.sleep(0)
+        stretch = CatchUpStretch(before, last, [(model, []) for model in models])
+        for start in range(before, last, PORTION):
+            await self._ledger.read(self._prepare, stretch, start, min(start + PORTION, last))
+            await asyncio.sleep(0)
         for name in await self._ledger.follow(self._keep, stretch):
             # One that another process moved on at the same time is looked at again by the next step.
             self._positions[name] = self._left[name] = max(self._positions[name], last)
 
-    def _prepare(self, connection: Connection, models: Sequence[Following], before: int, after: int) -> CatchUpPortion:
+    def _prepare(self, connection: Connection, stretch: CatchUpStretch, before: int, after: int) -> None:
         recorded = self._ledger.recent.between(before, after)
         if recorded is None:
             recorded = [*store(connection).between(before, after)]
         self._unsealing.begin()
-        prepared = [(model, model.prepare(connection, recorded, self._unsealing)) for model in models]
-        return CatchUpPortion(before, after, prepared)
+        for model, prepared in stretch.prepared:
+            prepared.append(model.prepare(connection, recorded, self._unsealing))
 
-    def _keep(self, connection: Connection, stretch: CatchUpPortion) -> list[str]:
+    def _keep(self, connection: Connection, stretch: CatchUpStretch) -> list[str]:
         """Writes the stretch for those models that nobody else moved on meanwhile; their names."""
         moved = []
         for model, prepared in stretch.prepared:
             if event_index.advance(connection, model.name, stretch.before, stretch.after):
-                model.keep(connection, (prepared,))
+                model.keep(connection, prepared)
                 moved.append(model.name)
         return moved
 

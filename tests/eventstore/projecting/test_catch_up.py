@@ -13,6 +13,7 @@ from eventstore import search
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.personal_data import Unsealing, address_key
+from eventstore.projecting import catch_up
 from eventstore.projecting.catch_up import REST, CatchUpSubscription, EventIndexing, Sightings
 from projections import event_index, sightings
 from projections.event_index import NameKind
@@ -124,6 +125,18 @@ async def test_addresses_are_blind_indexes_and_leave_with_the_person(ledger: Led
     addresses = {(key, position) for kind, key, position in await indexed(ledger) if kind == NameKind.ADDRESS}
     # Those from which others acted on the person stay.
     assert addresses == {(address_key(ledger.privacy, "192.0.2.7"), 1), (address_key(ledger.privacy, "192.0.2.7"), 4)}
+
+
+async def test_a_step_that_is_read_in_portions_becomes_the_same(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catch_up, "PORTION", 4)
+    await write(ledger, "a", 5)
+    following = follower(ledger, batch=11)
+    assert await following.follow(steps=1) is False
+    assert following.position == 11
+    assert await following.follow(steps=1)
+    assert await indexed(ledger) == await computed(ledger)
 
 
 async def test_models_at_one_position_move_together_after_catching_up(ledger: Ledger) -> None:
