@@ -291,8 +291,15 @@ def _judged(folds: Folds, found: _Found) -> Judged:
         roles,
         deciding.client,
         state.claims,
-        state.authentication,
+        _authentication(state),
     )
+
+
+def _authentication(state: grant.State) -> session.Authentication | None:
+    """The sign-in behind a grant. A dashboard's is the grant itself, which begins with the password."""
+    if state.grant_type == "password":
+        return session.Authentication(at=state.started_at, acr=session.ACR, amr=("pwd",))
+    return state.authentication
 
 
 def _grant(folds: Folds, found: _Found) -> grant.State:

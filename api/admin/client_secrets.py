@@ -141,6 +141,7 @@ async def read_secret(
     PATH,
     **commanding(
         "clients:write",
+        recent=True,
         example={"others_expire_in": 604800},
         answer={
             "client_secret": "glog_cs_…",
@@ -178,7 +179,7 @@ async def rotate_secret(
     return await once.carry_out(command, reply=reply)
 
 
-@delete(ONE, **commanding("clients:write"), tags=TAGS, summary="End a secret version")
+@delete(ONE, **commanding("clients:write", recent=True), tags=TAGS, summary="End a secret version")
 async def end_secret(
     client_id: parameters.ClientId,
     secret_id: parameters.SecretId,

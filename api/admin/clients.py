@@ -262,7 +262,7 @@ async def change_client(
     return await once.carry_out(command, reply=_now(ledger, client_id))
 
 
-@delete(ONE, **commanding("clients:write"), tags=TAGS, summary="Delete a client")
+@delete(ONE, **commanding("clients:write", recent=True), tags=TAGS, summary="Delete a client")
 async def delete_client(
     client_id: parameters.ClientId, ledger: Injected[Ledger], once: Injected[Once]
 ) -> Response[None]:
@@ -277,7 +277,7 @@ async def delete_client(
 
 @post(
     ONE + "/disable",
-    **commanding("clients:write", answer=CLIENT_EXAMPLE | {"state": "disabled"}),
+    **commanding("clients:write", recent=True, answer=CLIENT_EXAMPLE | {"state": "disabled"}),
     tags=TAGS,
     status_code=200,
     summary="Disable a client",

@@ -159,7 +159,7 @@ async def change_person(
     return await once.carry_out(changing, *roles, reply=_now(ledger, account_id))
 
 
-@delete(ONE, **commanding("people:write"), tags=TAGS, summary="Erase a person")
+@delete(ONE, **commanding("people:write", recent=True), tags=TAGS, summary="Erase a person")
 async def erase_person(account_id: parameters.AccountId, once: Injected[Once]) -> Response[None]:
     """Their names can never be read again, by anybody; what happened stays in the log. Every token of theirs ends."""
     return await once.carry_out(commands.erase(account_id), reply=lambda view, _: Reply(None, 204))
@@ -207,7 +207,7 @@ async def set_password(
 
 @post(
     ONE + "/disable",
-    **commanding("people:write", answer=PERSON_EXAMPLE | {"state": "disabled"}),
+    **commanding("people:write", recent=True, answer=PERSON_EXAMPLE | {"state": "disabled"}),
     tags=TAGS,
     status_code=200,
     summary="Disable a person",

@@ -14,13 +14,14 @@ from api.admin.schemas import Realm, ScopeName, listed
 from api.http import parameters
 from api.http.errors import InvalidRequest, Missing
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
-from api.oauth.bearer import needing
-from api.services import Injected
+from api.oauth.bearer import Bearer, needing, require_recent
+from api.services import Injected, services_of
 from commands import permissions as commands
 from commands.permissions import CallerScope
 from domain import role, scope
 from domain.event import Recorded
 from domain.rules import registration
+from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.view import View
@@ -188,12 +189,16 @@ async def read_role(realm: parameters.Realm, name: parameters.RoleName, ledger: 
 async def put_role(
     realm: parameters.Realm,
     name: parameters.RoleName,
+    request: Request[Any, Any, Any],
     data: JSONBody[RoleDefinition],
+    who: Injected[Bearer],
     by: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[RoleBody]:
     """Nobody changes a role that holds an administrative scope which they lack, or gives it one. Who can make
-    administrators by this role alone keeps it."""
+    administrators by this role alone keeps it. Administrative scopes are given after a recent sign-in."""
+    if not ADMINISTRATIVE_SCOPES.isdisjoint(data.scopes):
+        require_recent(services_of(request), who)
     for field, given, meant in (("realm", data.realm, realm), ("name", data.name, name)):
         if given is not UNSET and given != meant:
             raise InvalidRequest.field(field, f"must be the {field} in the address")

@@ -66,7 +66,7 @@ async def list_keys(ledger: Injected[Ledger]) -> Page[KeyBody]:
 
 @post(
     f"{PATH}/rotate",
-    **commanding("keys:write", example={"compromised": False}, answer=ANSWER),
+    **commanding("keys:write", recent=True, example={"compromised": False}, answer=ANSWER),
     status_code=200,
     tags=TAGS,
     summary="Rotate the signing keys",

@@ -19,8 +19,8 @@ from api.audit.questions import READ, Email, From, Username, WithNames, filters
 from api.audit.rendering import ShownEvent
 from api.http.errors import InvalidRequest, Missing, TemporarilyUnavailable
 from api.http.request_context import header, request_context
-from api.oauth.bearer import Bearer, needing
-from api.services import Injected
+from api.oauth.bearer import Bearer, caller, needing, require_recent
+from api.services import Injected, services_of
 from eventstore import search
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
@@ -107,6 +107,9 @@ async def export(
     """Every event that matches, up to the log's head when the export began. Any length.
 
     With `proof=1` it goes up to the newest checkpoint, and ends in it."""
+    if asking.personal and proof != "1":
+        # What leaves here unsealed is beyond the reach of an erasure.
+        require_recent(services_of(request), caller(request))
     wanted = await prepared(asking, given, format, proof=proof == "1")
     headers = {
         "content-type": f"{wanted.media_type}; charset=utf-8",

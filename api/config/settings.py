@@ -95,6 +95,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Window in which a refresh token may be used again after a lost answer."""
     dashboard_refresh_grace: Annotated[int, within(0, 30)] = 10
     """The same window for dashboards, whose second tabs share a cookie."""
+    recent_authentication: Seconds = 300
+    """How long ago a person may have signed in for what is dangerous, such as ending a secret or erasing somebody."""
     idempotency_lifetime: Seconds = 86400
     """How long an `Idempotency-Key` is remembered with its answer."""
     home: Annotated[bool | None, unset("only in the demo")] = None

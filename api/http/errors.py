@@ -223,6 +223,21 @@ class InvalidToken(HTTPError):
     challenge = 'Bearer error="invalid_token"'
 
 
+class InsufficientUserAuthentication(HTTPError):
+    """401: the person's sign-in behind the token is too long ago for this (RFC 9470 §3). `max_age` is in seconds."""
+
+    status = 401
+    code = "insufficient_user_authentication"
+    default = "This needs a recent sign-in."
+
+    def __init__(self, max_age: int, acr_values: str) -> None:
+        challenge = f'Bearer error="{self.code}", error_description="{self.default}"'
+        super().__init__(
+            reason=self.code,
+            headers={"www-authenticate": f'{challenge}, acr_values="{acr_values}", max_age="{max_age}"'},
+        )
+
+
 class InsufficientScope(HTTPError):
     """403: the token is valid and lacks a scope (RFC 6750 §3.1); `field` names the member that needs it."""
 

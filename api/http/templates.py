@@ -178,10 +178,12 @@ class SignedOutPage(HtmlPage, frozen=True, kw_only=True):
 
 
 class AllowedApplication(msgspec.Struct, frozen=True):
-    """An application that may act for the person, since when, and when it last did."""
+    """An application that may act for the person, since when, and when it last did. `claims` are what it may know of
+    them besides what its scopes open (OpenID Connect Core §5.5)."""
 
     application: str
     scopes: tuple[ScopeInWords, ...]
+    claims: tuple[str, ...]
     since: Moment
     last_used: Moment | None
     withdraw_action: str

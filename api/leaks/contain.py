@@ -108,6 +108,7 @@ EXAMPLE = {
     status_code=200,
     **commanding(
         WRITE,
+        recent=True,
         example={"sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
         answer=EXAMPLE,
         lists=True,
@@ -212,7 +213,7 @@ async def read_freeze(ledger: Injected[Ledger]) -> Freeze:
 @post(
     "/leaks/freeze",
     status_code=200,
-    **commanding(FREEZE_WRITE, answer=FREEZE_EXAMPLE),
+    **commanding(FREEZE_WRITE, recent=True, answer=FREEZE_EXAMPLE),
     tags=TAGS,
     summary="Suspend all issuance",
 )
@@ -225,7 +226,7 @@ async def freeze(once: Injected[Once]) -> Response[Freeze]:
 @post(
     "/leaks/unfreeze",
     status_code=200,
-    **commanding(FREEZE_WRITE, answer={"frozen": False, "since": None}),
+    **commanding(FREEZE_WRITE, recent=True, answer={"frozen": False, "since": None}),
     tags=TAGS,
     summary="Resume issuance",
 )

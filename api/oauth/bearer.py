@@ -7,12 +7,13 @@ from typing import Any
 from litestar import Request
 
 from api.http.cors import CLIENT
-from api.http.errors import InsufficientScope, InvalidToken
+from api.http.errors import InsufficientScope, InsufficientUserAuthentication, InvalidToken
 from api.http.request_context import Scope, header_values
 from api.services import Services, origin, services_of
 from commands.permissions import CallerScope
+from domain import session
 from domain.decision import Reason, Refusal
-from domain.event import Actor
+from domain.event import SECOND, Actor
 from eventstore.execution import Origin
 from eventstore.validation import Known
 from eventstore.view import View
@@ -114,7 +115,9 @@ class PermissionLost(Reason):
 
 
 def needing(scope: str, **opt: Any) -> dict[str, Any]:
-    """Keyword arguments of a route whose callers must hold this scope (RFC 6750 §3.1); `opt` goes into the route's."""
+    """Keyword arguments of a route whose callers must hold this scope (RFC 6750 §3.1); `opt` goes into the route's, and
+    with `recent` a person must have signed in a moment ago (RFC 9470).
+    """
     return {
         "opt": {"scope": scope, **opt},
         "guards": [guard],
@@ -124,7 +127,21 @@ def needing(scope: str, **opt: Any) -> dict[str, Any]:
 
 async def guard(connection: Any, handler: Any) -> None:
     """Lets holders of the route's scope in; raises 401 or 403 for others."""
-    connection.scope[KEY] = await authorize(connection, handler.opt["scope"])
+    found = connection.scope[KEY] = await authorize(connection, handler.opt["scope"])
+    if handler.opt.get("recent"):
+        require_recent(services_of(connection), found)
+
+
+def require_recent(services: Services, who: Bearer) -> None:
+    """Raises 401 `insufficient_user_authentication` for a person whose sign-in is too long ago (RFC 9470 §3).
+
+    Refreshing never counts, and a client that acts for itself is not asked.
+    """
+    if who.account_id is None:
+        return
+    max_age, at = services.settings.recent_authentication, who.known.authenticated_at
+    if at is None or services.ledger.clock.now() - at > max_age * SECOND:
+        raise InsufficientUserAuthentication(max_age, session.ACR)
 
 
 def caller(request: Request[Any, Any, Any]) -> Bearer:

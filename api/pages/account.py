@@ -40,7 +40,8 @@ from api.pages.browser_session import (
 from api.services import Injected, Services, services_of
 from api.throttling.admission import admit
 from commands.grants import withdraw_consent
-from domain import client
+from domain import client, grant
+from domain.rules import standard_claims
 from domain.rules.registration import REALMS
 from eventstore import present
 from eventstore.ledger import Ledger
@@ -257,18 +258,43 @@ async def _allowed(services: Services, used: BrowserSession) -> tuple[AllowedApp
     given = await services.ledger.look(present.consents_of, account_id, limit=APPLICATIONS)
     words = await services.ledger.look(present.scope_descriptions, [name for each in given for name in each.scope])
     last_used = await services.ledger.read(grants.last_used, account_id)
-    return tuple([await _application(services, used, each, words, last_used.get(each.client_id)) for each in given])
+    claims = await _one_by_one(services, account_id)
+    return tuple([await _application(services, used, each, words, last_used, claims) for each in given])
+
+
+async def _one_by_one(services: Services, account_id: str) -> dict[str, set[str]]:
+    """By application, the claims that it was allowed one by one with what still lives of what it was given."""
+    found: dict[str, set[str]] = {}
+    now = services.ledger.clock.now()
+    page = await services.ledger.read(grants.page, now, account_id=account_id, limit=APPLICATIONS)
+    for each in page.items:
+        if each.state != "active":
+            continue
+        state: grant.State = await services.ledger.state(f"grant:{each.grant_id}")
+        text = await services.ledger.unseal(state.claims)
+        if text is not None:
+            allowed: client.State = await services.ledger.state(client.stream(state.client_id))
+            wanted = msgspec.json.decode(text, type=dict[str, Any])
+            told = standard_claims.beyond(wanted, state.scope, within=allowed.scope)
+            found.setdefault(state.client_id, set()).update(told)
+    return found
 
 
 async def _application(
-    services: Services, used: BrowserSession, given: present.GivenConsent, words: dict[str, str], last_used: int | None
+    services: Services,
+    used: BrowserSession,
+    given: present.GivenConsent,
+    words: dict[str, str],
+    last_used: dict[str, int],
+    claims: dict[str, set[str]],
 ) -> AllowedApplication:
     allowed: client.State = await services.ledger.state(client.stream(given.client_id))
     return AllowedApplication(
         application=allowed.client_name,
         scopes=tuple(ScopeInWords(name, words.get(name, name), True) for name in given.scope),
+        claims=tuple(sorted(claims.get(given.client_id, ()))),
         since=given.given_at,
-        last_used=last_used,
+        last_used=last_used.get(given.client_id),
         withdraw_action=f"{WITHDRAW}?realm={used.realm}&client_id={quote(given.client_id, safe='')}",
     )
 

@@ -1,5 +1,6 @@
 """A person's own pages: the session, what they have allowed, and the way in."""
 
+import json
 from typing import Any
 
 import pytest
@@ -95,6 +96,18 @@ async def test_person_sees_consents_and_withdraws_one_at_once(scene: Scene) -> N
     )
     assert refreshed.json()["error"] == "invalid_grant"
     assert (await browser.open(scene.address())).form(CONSENT).buttons == [APPROVE, DENY]
+
+
+async def test_the_page_names_claims_that_were_allowed_alone(scene: Scene) -> None:
+    known = await scene.world.register_client("Known", scope=("openid", "email", "phone"))
+    browser = await scene.signed_in()
+    claims = json.dumps({"userinfo": {"email": None, "phone_number": {"essential": True}}})
+    address = scene.address(known, scope="openid phone", claims=claims)
+    await scene.redeem(await scene.approved(browser, address), known)
+    page = await browser.open(GRANTS)
+    assert "It also knows your: <strong>email</strong>" in page.text
+    page = await browser.press(page, WITHDRAW)
+    assert "It also knows" not in page.text
 
 
 async def test_a_code_does_not_outlive_a_withdrawal(scene: Scene) -> None:

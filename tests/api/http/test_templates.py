@@ -73,8 +73,10 @@ SAMPLES: dict[str, templates.HtmlPage] = {
         csrf="token-c",
         notice="Withdrawn.",
         grants=(
-            templates.AllowedApplication("Paperboat", SCOPES, SINCE, SINCE + 60_000_000, "/account/grants/a"),
-            templates.AllowedApplication("Harbour", SCOPES[:1], SINCE, None, "/account/grants/b"),
+            templates.AllowedApplication("Paperboat", SCOPES, ("email",), SINCE, SINCE + 60_000_000, "/account/grants"),
+                "Paperboat", SCOPES, ("email",), SINCE, SINCE + 60_000_000, "/account/grants/a"
+            ),
+            templates.AllowedApplication("Harbour", SCOPES[:1], (), SINCE, None, "/account/grants/b"),
         ),
     ),
     "account_grants_empty": templates.AccountGrantsPage(

@@ -1,0 +1,89 @@
+"""What is dangerous wants a recent sign-in of a person (RFC 9470): a token that was refreshed for hours will not do."""
+
+import httpx
+import pytest
+
+from domain import session
+from tests.scenarios.administration import ok
+from tests.scenarios.dashboards import Dashboard, make_dashboard
+from tests.scenarios.world import Person, World
+
+SCOPES = ("clients:read", "clients:write", "people:read", "people:write", "leaks:write", "keys:write")
+SCOPES_TOO = ("audit:read", "audit:personal")
+DANGEROUS = [
+    ("POST", "/admin/clients/{client}/disable"),
+    ("DELETE", "/admin/clients/{client}"),
+    ("POST", "/admin/clients/{client}/secrets"),
+    ("DELETE", "/admin/clients/{client}/secrets/x"),
+    ("POST", "/admin/people/{person}/disable"),
+    ("DELETE", "/admin/people/{person}"),
+    ("POST", "/admin/keys/rotate"),
+    ("POST", "/leaks/contain"),
+    ("POST", "/leaks/freeze"),
+    ("POST", "/leaks/unfreeze"),
+    ("GET", "/audit/export"),
+]
+
+
+@pytest.fixture
+async def dashboard(world: World) -> Dashboard:
+    await world.define_role("administration", "everything", *SCOPES, *SCOPES_TOO, default=True)
+    return await make_dashboard(world, realm="administration", scope=(*SCOPES, *SCOPES_TOO))
+
+
+@pytest.fixture
+async def ada(world: World, dashboard: Dashboard) -> Person:
+    await world.register_person("bea", realm="administration")
+    return await world.register_person("ada", realm="administration")
+
+
+def is_refused(answer: httpx.Response, world: World) -> None:
+    assert answer.status_code == 401, answer.text
+    challenge = answer.headers["www-authenticate"]
+    assert challenge.startswith('Bearer error="insufficient_user_authentication"')
+    assert f'acr_values="{session.ACR}"' in challenge
+    assert f'max_age="{world.settings.recent_authentication}"' in challenge
+
+
+@pytest.mark.parametrize(("method", "path"), DANGEROUS)
+async def test_an_old_sign_in_will_not_do(
+    world: World, dashboard: Dashboard, ada: Person, method: str, path: str
+) -> None:
+    shop = await world.register_client()
+    address = path.format(client=shop.client_id, person=ada.account_id)
+    _, cookie = await dashboard.sign_in(ada)
+    world.clock.advance(world.settings.recent_authentication + 1)
+    refreshed = ok(await dashboard.refresh(cookie))
+    head = await world.head()
+    bearer = {"authorization": f"Bearer {refreshed['access_token']}"}
+    is_refused(await world.client.request(method, address, headers=bearer), world)
+    assert await world.head() == head
+
+
+async def test_another_sign_in_steps_up(world: World, dashboard: Dashboard, ada: Person) -> None:
+    shop = await world.register_client()
+    path = f"/admin/clients/{shop.client_id}/disable"
+    token = ok(await dashboard.login(ada))["access_token"]
+    world.clock.advance(world.settings.recent_authentication + 1)
+    is_refused(await world.client.post(path, headers={"authorization": f"Bearer {token}"}), world)
+    token = ok(await dashboard.login(ada))["access_token"]
+    ok(await world.client.post(path, headers={"authorization": f"Bearer {token}"}))
+
+
+async def test_what_is_not_dangerous_needs_none(world: World, dashboard: Dashboard, ada: Person) -> None:
+    token = ok(await dashboard.login(ada))["access_token"]
+    world.clock.advance(world.settings.recent_authentication + 1)
+    bearer = {"authorization": f"Bearer {token}"}
+    ok(await world.client.get("/admin/clients", headers=bearer))
+    plain = {"realm": "platform", "name": "reader", "scopes": [], "default": False}
+    ok(await world.client.put("/admin/roles/platform/reader", json=plain, headers=bearer), 201)
+    administrative = {"scopes": ["clients:read"], "default": False}
+    is_refused(await world.client.put("/admin/roles/administration/other", json=administrative, headers=bearer), world)
+
+
+async def test_a_service_is_not_asked(world: World) -> None:
+    token = await world.token("clients:write")
+    shop = await world.register_client()
+    world.clock.advance(world.settings.recent_authentication + 1)
+    bearer = {"authorization": f"Bearer {token}"}
+    ok(await world.client.post(f"/admin/clients/{shop.client_id}/disable", headers=bearer))
