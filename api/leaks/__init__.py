@@ -2,6 +2,13 @@
 
 from typing import Any
 
-from api.leaks import contain, incidents, investigate, revoke, scanners
+from api.leaks import contain, global_revocation, incidents, investigate, revoke, scanners
 
-ROUTES: list[Any] = [*investigate.ROUTES, *contain.ROUTES, *incidents.ROUTES, *revoke.ROUTES, *scanners.ROUTES]
+ROUTES: list[Any] = [
+    *investigate.ROUTES,
+    *contain.ROUTES,
+    *incidents.ROUTES,
+    *revoke.ROUTES,
+    *scanners.ROUTES,
+    global_revocation.revoke_globally,
+]

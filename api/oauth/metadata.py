@@ -50,6 +50,7 @@ def document(issuer: str, scope_names: list[str], *, requires_pushing: bool = Fa
         "introspection_endpoint": f"{issuer}/oauth/introspect",
         "revocation_endpoint": f"{issuer}/oauth/revoke",
         "device_authorization_endpoint": f"{issuer}{device_authorization.PATH}",
+        "global_token_revocation_endpoint": f"{issuer}/oauth/global-token-revocation",
         "jwks_uri": f"{issuer}{KEYS}",
         "scopes_supported": scope_names,
         "response_types_supported": sorted({name for grant in GRANTS.values() for name in grant.response_types}),

@@ -73,7 +73,7 @@ SAMPLES: dict[str, templates.HtmlPage] = {
         csrf="token-c",
         notice="Withdrawn.",
         grants=(
-            templates.AllowedApplication("Paperboat", SCOPES, ("email",), SINCE, SINCE + 60_000_000, "/account/grants"),
+            templates.AllowedApplication(
                 "Paperboat", SCOPES, ("email",), SINCE, SINCE + 60_000_000, "/account/grants/a"
             ),
             templates.AllowedApplication("Harbour", SCOPES[:1], (), SINCE, None, "/account/grants/b"),
