@@ -12,17 +12,20 @@ import pytest
 
 from tests.databases import BACKENDS, Backend, Databases, new_directory
 from tests.explore import register_profiles
+from tests.shared_dialects import share_dialects
 
 CI = os.environ.get("GRANTLOG_CI") == "1"
 RUN = "PYTEST_GRANTLOG_RUN"
 LONG = (
     *("tests/browser/", "tests/docs/", "tests/processes/"),
-    *("test_forged_rows.py", "test_no_secret.py", "test_scanned.py"),
+    *("test_forged_rows.py", "test_no_secret.py", "test_scanned.py", "test_derived.py", "test_checking.py"),
+    *("test_blast_radius.py", "test_audit_replay.py", "test_refollowing.py", "test_schemathesis.py"),
 )
-"""Modules that take longest, mostly because they wait for servers."""
+"""Modules that take longest, since they wait for servers or live through long histories."""
 
 # The same examples in every run: a red one is about the change, not about luck.
 register_profiles()
+share_dialects()
 
 
 # --- One run, however many processes ----------------------------------------------------------------------------------
@@ -43,6 +46,8 @@ def pytest_configure(config: pytest.Config) -> None:
         for name in [name for name in os.environ if name.startswith("GRANTLOG_") and name != "GRANTLOG_CI"]:
             del os.environ[name]
         os.environ[RUN] = str(new_directory())
+        # On a disk every server's files, and each wait until they are safe there, would take as long as the test.
+        config.option.basetemp = config.option.basetemp or os.environ[RUN] + "/tests"
 
 
 @pytest.hookimpl(wrapper=True)

@@ -178,11 +178,12 @@ async def test_8_clients_ask_on_while_their_secrets_rotate_50_times(world: World
 
     async def turn() -> None:
         for _ in range(ROTATIONS):
-            made = {}
-            for client_id in current:
-                # The former secret overlaps for a minute, and its holder learns of the new one a while later.
-                body = {"others_expire_in": 60}
-                made[client_id] = ok(await admin.post(f"/admin/clients/{client_id}/secrets", json=body), 201)
+            # The former secret overlaps for a minute, and its holder learns of the new one a while later.
+            body = {"others_expire_in": 60}
+            answers = await asyncio.gather(
+                *(admin.post(f"/admin/clients/{client_id}/secrets", json=body) for client_id in current)
+            )
+            made = {client_id: ok(answer, 201) for client_id, answer in zip(current, answers, strict=True)}
             world.clock.advance(5)
             answered = len(statuses)
             while len(statuses) < answered + 2 * CLIENTS:

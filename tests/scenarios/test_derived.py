@@ -1,6 +1,7 @@
 """What came of a secret, as it is counted, is what looking at every single token finds, over random histories."""
 
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -11,12 +12,13 @@ from hypothesis import strategies as st
 from domain import account, client
 from eventstore.affected import Counting, issued
 from eventstore.time_travel import position_at
+from eventstore.validation import Known
 from eventstore.view import View
 from projections.blast_radius import Alive, RadiusQuestion
 from security.clock import SECOND
 from security.tokens import digest
 from tests.any_command import any_command
-from tests.explore import ONE_FIXTURE_FOR_ALL
+from tests.explore import ONE_FIXTURE_FOR_ALL, examples
 from tests.scenarios.administration import administering
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import lived
@@ -53,25 +55,23 @@ ALL_STEPS: dict[str, Callable[[History], Awaitable[None]]] = {**STEPS, "end toke
 
 
 class Living:
-    """What is alive by looking at every token that there ever was."""
+    """What is alive by looking at every token that there ever was: all of it, or what came of a secret or lately."""
 
-    def __init__(self) -> None:
-        self.kinds: dict[str, int] = {"access": 0, "refresh": 0, "code": 0}
-        self.grants: set[str] = set()
-        self.people: set[str] = set()
+    def __init__(self, active: Sequence[Known], secret_id: str | None = None, since: int = 0) -> None:
+        self.active = [
+            known
+            for known in active
+            if secret_id in (None, known.terms.secret_id) and known.issued_at >= since // SECOND * SECOND
+        ]
+        self.kinds = {"access": 0, "refresh": 0, "code": 0} | Counter(each.terms.kind for each in self.active)
+        self.grants = {each.grant_id for each in self.active}
+        self.people = {each.terms.account_id or "" for each in self.active}
 
     @classmethod
-    async def of(cls, history: History, secret_id: str | None, since: int = 0) -> "Living":
-        found, ledger = cls(), history.world.services.ledger
-        for raw in set(history.raw):
-            known = await ledger.validation.find(digest(raw))
-            if known is None or known.reason(ledger.clock.now()) != "active":
-                continue
-            if secret_id in (None, known.terms.secret_id) and known.issued_at >= since // SECOND * SECOND:
-                found.kinds[known.terms.kind] += 1
-                found.grants.add(known.grant_id)
-                found.people.add(known.terms.account_id or "")
-        return found
+    async def now(cls, history: History) -> "Living":
+        ledger = history.world.services.ledger
+        found = [await ledger.validation.find(digest(raw)) for raw in set(history.raw)]
+        return cls([each for each in found if each is not None and each.reason(ledger.clock.now()) == "active"])
 
 
 def kinds(found: Alive) -> dict[str, int]:
@@ -90,18 +90,18 @@ async def compare(history: History, counting: Counting | None = None) -> None:
         await made.count(services.ledger)
         return made.alive
 
-    of_client, every = await alive(None), await Living.of(history, None)
+    of_client, every = await alive(None), await Living.now(history)
     assert kinds(of_client) == every.kinds
     assert (of_client.grants, of_client.people) == (len(every.grants), len(every.people))
     if counting is not None:
         assert await under_lock(history, counting) == of_client
     for ago in WAITS:
         since = now - ago * SECOND
-        lately, living = await alive(None, since), await Living.of(history, None, since)
+        lately, living = await alive(None, since), Living(every.active, since=since)
         assert (kinds(lately), lately.people) == (living.kinds, len(living.people))
     ever = []
     for version in state.secrets:
-        of_secret, one = await alive((version.secret_id,)), await Living.of(history, version.secret_id)
+        of_secret, one = await alive((version.secret_id,)), Living(every.active, version.secret_id)
         assert kinds(of_secret) == one.kinds
         assert (of_secret.grants, of_secret.people) == (len(one.grants), len(one.people))
         ever.append(await services.ledger.read_long(issued, version.secret_id))
@@ -141,12 +141,12 @@ async def test_a_predecessor_goes_on_whose_successor_was_cut_off(scene: Scene, w
         history.keep(await history.past.refresh(first))
         await compare(history)
     # The one before, in its grace, and both that were handed out for it since: either may be the one that was kept.
-    assert (await Living.of(history, None)).kinds["refresh"] == 3
+    assert (await Living.now(history)).kinds["refresh"] == 3
     world.clock.advance(31)
     await compare(history)
 
 
-@settings(max_examples=12, suppress_health_check=ONE_FIXTURE_FOR_ALL)
+@settings(max_examples=examples(6, exploring=12), suppress_health_check=ONE_FIXTURE_FOR_ALL)
 @given(seed=st.integers(0, 2**32))
 async def test_counts_are_what_every_token_says(scene: Scene, seed: int) -> None:
     chance = Random(seed)  # noqa: S311 - a reproducible history, no secret
