@@ -6,10 +6,12 @@ import msgspec
 
 from commands.people import session_is_live
 from domain import account, client, consent, grant, role, scope, server, session
-from domain.decision import AccessDenied, InvalidGrant, Outcome, Reason, Refusal, Unavailable
+from domain.decision import AccessDenied, Outcome, Reason, Refusal, Unavailable
 from domain.event import Moment
+from domain.exchange import Exchanged
 from domain.grants import authorization_code, device_code
 from domain.grants.grant_type import Credential, GrantType, Lifetimes, Minted, Parties, Subject, TokenRequest, admitted
+from domain.grants.validity import TokenKind
 from domain.keys import signing_key
 from domain.rules.built_in_scope import BUILT_IN
 from eventstore.command import Command
@@ -50,6 +52,7 @@ def parties(
     key_id: str | None = None,
     with_consent: bool = False,
     subject: Subject | None = None,
+    actor: Subject | None = None,
 ) -> Parties:
     """Client, person, roles and scopes as they are now, for a decision about a grant."""
     asking: client.State = view.state(client.stream(client_id))
@@ -72,6 +75,7 @@ def parties(
         known=known_scopes(view, names),
         issuer=issuer,
         subject=subject,
+        actor=actor,
         signing_keys=view.state(signing_key.STREAM),
     )
 
@@ -194,6 +198,7 @@ def issue_tokens(
     credential = grant_type.credential
     presented = None if credential is None else bytes.fromhex(request.presented or "")
     goes_on = credential is not None and not credential.of_another
+    joins = goes_on or (credential is not None and credential.joins)
 
     def decide(state: grant.State, view: View) -> Outcome | Refusal:
         person, subject = account_id, None
@@ -207,7 +212,7 @@ def issue_tokens(
                 if isinstance(found_secret, Reason):
                     return Refusal(found_secret)
                 waits = _waits(view, vault, presented, client_id) if credential.awaited else None
-                return Refusal(waits or InvalidGrant.UNKNOWN)
+                return Refusal(waits or credential.unknown)
             person = found.account_id
             subject = found if isinstance(found, Subject) else None
         if person is not None:
@@ -226,13 +231,14 @@ def issue_tokens(
                 issuer=issuer,
                 with_consent=goes_on,
                 subject=subject,
+                actor=_actor(view, request),
             ),
             minted=minted,
             lifetimes=lifetimes,
         )
 
     # Only what starts a grant, or presents nothing that was ever issued, is about the grant of this id.
-    return Command(f"grant:{ordered_id(at)}", decide, starts=not goes_on, presented=presented if goes_on else None)
+    return Command(f"grant:{ordered_id(at)}", decide, starts=not joins, presented=presented if joins else None)
 
 
 def _presented(view: View, credential: Credential, digest: bytes) -> OfGrant | Subject | None:
@@ -240,13 +246,25 @@ def _presented(view: View, credential: Credential, digest: bytes) -> OfGrant | S
     if not credential.of_another:
         found = view.grant_of(digest)
         return found if found is not None and found.kind == credential.kind else None
+    return _subject(view, digest, credential.kind)
+
+
+def _actor(view: View, request: TokenRequest) -> Subject | None:
+    """The token of whoever acts, where the request presents one."""
+    return None if request.actor is None else _subject(view, bytes.fromhex(request.actor), "access")
+
+
+def _subject(view: View, digest: bytes, kind: TokenKind) -> Subject | None:
     judged = view.look(judge, (digest,)).get(digest)
-    if judged is None or judged.issued.kind != credential.kind:
+    if judged is None or judged.issued.kind != kind:
         return None
     by = judged.issued.by.event
-    if not isinstance(by, grant.TokensIssued | grant.TokensRefreshed | grant.CodeIssued):
+    if not isinstance(by, grant.TokensIssued | grant.TokensRefreshed | Exchanged):
         return None
-    return Subject(judged.standing, by.client_id, by.account_id, grant.names_of(by.scope))
+    scope = grant.names_of(by.scope)
+    return Subject(
+        judged.standing, by.client_id, by.account_id, scope, judged.issued.secret_id, judged.act, judged.through
+    )
 
 
 def _waits(view: View, vault: Vault, presented: bytes, client_id: str) -> Reason | None:
@@ -270,13 +288,27 @@ def end(grant_id: str, reason: grant.GrantEndReason, *, client_id: str | None = 
 
 
 def revoke_token(
-    grant_id: str, *, kind: str, sha256: str, expires_at: Moment, by: grant.By, client_id: str | None = None
+    grant_id: str,
+    *,
+    kind: str,
+    sha256: str,
+    expires_at: Moment,
+    by: grant.By,
+    client_id: str | None = None,
+    issued_to: str | None = None,
 ) -> Command[grant.State]:
     """Revokes an access token alone, anything else with its grant (RFC 7009 §2.1); `client_id` is the client that asks,
-    None where somebody with authority over every client does."""
+    None where somebody with authority over every client does, and `issued_to` the one that has the token."""
     return Command(
         f"grant:{grant_id}",
         lambda state, view: grant.revoke_token(
-            state, now=view.now, client_id=client_id, kind=kind, sha256=sha256, expires_at=expires_at, by=by
+            state,
+            now=view.now,
+            client_id=client_id,
+            issued_to=issued_to,
+            kind=kind,
+            sha256=sha256,
+            expires_at=expires_at,
+            by=by,
         ),
     )

@@ -25,6 +25,7 @@ from domain.rules.client_metadata import (
     NO_KEYS,
     AuthMethod,
     ClientKeys,
+    ExchangeRule,
     SelfRegistered,
     SigningAlgorithm,
     SubjectType,
@@ -85,6 +86,7 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     backchannel_logout_session_required: bool | UnsetType = UNSET
     subject_type: SubjectType | UnsetType = UNSET
     sector_identifier_uri: str | None | UnsetType = UNSET
+    token_exchange: tuple[ExchangeRule, ...] | UnsetType = UNSET
 
 
 class ClientRegistered(Event, frozen=True, kw_only=True):
@@ -124,6 +126,7 @@ class ClientRegistered(Event, frozen=True, kw_only=True):
     subject_type: SubjectType = "public"
     sector_identifier_uri: str | None = None
     self_registered: SelfRegistered | None = None
+    token_exchange: tuple[ExchangeRule, ...] = ()
 
 
 class ClientUpdated(Event, frozen=True, kw_only=True):

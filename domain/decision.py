@@ -70,6 +70,8 @@ class InvalidRequest(Reason):
     MALFORMED = "malformed"
     PKCE_REQUIRED = "pkce_required"
     PKCE_METHOD = "pkce_method"
+    SUBJECT_TOKEN = "subject_token"
+    ACTOR_TOKEN = "actor_token"
 
 
 class InvalidClient(Reason):

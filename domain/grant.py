@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from domain import account, succession
 from domain.decision import InvalidGrant, NotFound, Outcome, accept, refuse
 from domain.event import SECOND, Event, Moment, Recorded, Sealed, sealed
+from domain.exchange import Exchanged
 from domain.session import Authentication
 from domain.succession import Refresh, Succession
 
@@ -321,14 +322,22 @@ INITIAL = State()
 
 
 def revoke_token(
-    state: State, *, now: Moment, client_id: str | None, kind: str, sha256: str, expires_at: Moment, by: By
+    state: State,
+    *,
+    now: Moment,
+    client_id: str | None,
+    issued_to: str | None = None,
+    kind: str,
+    sha256: str,
+    expires_at: Moment,
+    by: By,
 ) -> Outcome:
     """Revokes a token of this grant: an access token alone, anything else with the whole grant (RFC 7009 §2.1).
 
-    `client_id` is the client that asks; None where somebody with authority over every client does. A repeat is accepted
-    and records nothing.
+    `client_id` is the client that asks; None where somebody with authority over every client does. `issued_to` is the
+    client that has the token, None for the grant's own. A repeat is accepted and records nothing.
     """
-    if client_id is not None and client_id != state.client_id:
+    if client_id is not None and client_id != (issued_to or state.client_id):
         return refuse(InvalidGrant.FOREIGN_CLIENT, detail="the token was issued to another client")
     if not state.exists or state.ended_at is not None:
         return accept()
@@ -375,6 +384,7 @@ EVENTS: tuple[type[Event], ...] = (
     SuccessorReplaced,
     RefreshReplayed,
     RefreshRefused,
+    Exchanged,
     TokenRevoked,
     GrantEnded,
 )
@@ -392,15 +402,16 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, client_id=event.client_id, ended_at=ended, ended_reason=ended and "person")
         case TokensRefreshed():
             return _refreshed(state, event, recorded)
+        case Exchanged():
+            return state
         case CodeRedeemed():
             code = state.code
             return state if code is None else replace(state, code=replace(code, redeemed=True))
         case SuccessorReplaced():
             return replace(state, presented=event.presented or state.succession.used)
-        case CodeReplayed() | RefreshReplayed():
-            return replace(state, replays=state.replays + 1)
-        case CodeRefused() | RefreshRefused():
-            return replace(state, refusals=state.refusals + 1)
+        case CodeReplayed() | RefreshReplayed() | CodeRefused() | RefreshRefused():
+            replayed = isinstance(event, CodeReplayed | RefreshReplayed)
+            return replace(state, replays=state.replays + replayed, refusals=state.refusals + (not replayed))
         case TokenRevoked():
             revoked = (*_unexpired(state.revoked, now), RevokedToken(event.access_token, event.expires_at))
             return replace(state, revoked=revoked)

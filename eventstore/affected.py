@@ -4,12 +4,13 @@ import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy import Connection, bindparam, or_, select, text
 
-from domain import account, client, client_secret, consent, cut_off, ended_grants, grant, session
+from domain import account, client, client_secret, consent, cut_off, ended_grants, exchange, grant, session
 from domain.event import SECOND, Moment, Recorded
 from domain.events import ENDING_MANY
 from domain.incident import Numbers
+from domain.rules import exchange_policy
 from eventstore import search
 from eventstore.ledger import Ledger
 from eventstore.recorder import portions, store
@@ -36,6 +37,7 @@ _OF_GRANTS = frozenset(
         grant.TokensIssued,
         grant.TokensRefreshed,
         grant.SuccessorReplaced,
+        exchange.Exchanged,
         grant.TokenRevoked,
         grant.GrantEnded,
     )
@@ -101,8 +103,9 @@ class Counting:
 
     def _begin(self, connection: Connection, now: Moment) -> None:
         """Counts everything in one snapshot."""
-        of, position = self._of, search.newest(connection)
-        self._state = folded(connection, client.stream(of.client_id), position).state
+        position = search.newest(connection)
+        self._state = folded(connection, client.stream(self._of.client_id), position).state
+        of = self._of = self._of._replace(exchanges=exchange_policy.GRANT_TYPE in self._state.grant_types)
         unsettled = folded(connection, ended_grants.STREAM, position).state.unsettled
         over: frozenset[int] = frozenset().union(*(each.began for each in unsettled))
         found = blast_radius.alive(connection, of, self._state, over, now)
@@ -136,9 +139,8 @@ class Counting:
         people = {stream.split(":")[1] for stream, topic in since if topic in _OF_PEOPLE}
         found: dict[str, None] = {}
         for portion in portions(grants, AT_ONCE):
-            query = select(GRANTS.c.grant_id, GRANTS.c.account_id).where(
-                GRANTS.c.grant_id.in_(portion), GRANTS.c.client_id == self._of.client_id
-            )
+            theirs = or_(GRANTS.c.client_id == self._of.client_id, GRANTS.c.branched == 1)
+            query = select(GRANTS.c.grant_id, GRANTS.c.account_id).where(GRANTS.c.grant_id.in_(portion), theirs)
             for grant_id, account_id in connection.execute(query):
                 found[grant_id] = None
                 if account_id is not None:
@@ -155,7 +157,7 @@ class Counting:
     def _is_asked_about(self, each: Descendant) -> bool:
         of = self._of
         return (
-            each.client_id == of.client_id
+            of.client_id in (each.client_id, each.owner)
             and (of.secret_ids is None or each.secret_id in of.secret_ids)
             and each.issued_at >= of.first_at
         )

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, select
 from domain import account, client, consent, ended_grants, grant, role, session, succession
 from domain.client_secret import SecretIssued, SecretRotated
 from domain.event import SECOND, Event, Moment, Recorded, Sealed
+from domain.exchange import Exchanged, Through
 from domain.grant import CONSENTED, CodeIssued, DeviceApproved, TokenRevoked, TokensIssued, TokensRefreshed
 from domain.grants import validity
 from domain.registering.initial_access_token import InitialAccessTokenIssued
@@ -60,6 +61,12 @@ class IssuanceRecord(NamedTuple):
         return found
 
     @property
+    def through(self) -> tuple[Through, ...]:
+        """The clients whose tokens were exchanged for it."""
+        found: tuple[Through, ...] = getattr(self.by.event, "through", ())
+        return found
+
+    @property
     def depends_on(self) -> str | None:
         """The client secret version whose end may be this one's too: a code is nobody's until it is redeemed."""
         return None if self.kind == "code" else self.secret_id
@@ -97,6 +104,8 @@ def all_of(recorded: Recorded) -> list[IssuanceRecord]:
     match event:
         case CodeIssued() | DeviceApproved():
             return [_issued(event.code, "code", recorded, event.lifetime)]
+        case Exchanged():
+            return [_issued(event.access_token, "access", recorded, event.lifetime)]
         case TokensIssued() | TokensRefreshed():
             access = _issued(event.access_token, "access", recorded, event.lifetime)
             if event.refresh_token is None:
@@ -204,7 +213,8 @@ _NAMING = ByDigest(
 class Judged(NamedTuple):
     """A token with all that decides about it, and its person, if it has one, with their `roles`; `claims` are those
     that the client asked for one by one (OpenID Connect Core §5.5), sealed, and `authentication` is the sign-in behind
-    it, as far as that is known."""
+    it, as far as that is known. `owner` is the client of the grant, which is another one where tokens were exchanged
+    (RFC 8693), and then `act` and `through` are as in `grant.exchanged`."""
 
     issued: IssuanceRecord
     grant_type: str
@@ -214,6 +224,9 @@ class Judged(NamedTuple):
     client: client.State
     claims: Sealed | None
     authentication: session.Authentication | None
+    owner: str
+    act: tuple[str, ...] = ()
+    through: tuple[Through, ...] = ()
 
 
 class _Found(NamedTuple):
@@ -266,15 +279,30 @@ class Deciding:
             if folded.grant_type in CONSENTED:
                 consented = state(consent.stream(folded.account_id, folded.client_id))
             self._person = validity.of_person(self.account, consented)
-        self._of_secret: dict[str | None, validity.ClientStanding] = {}
+        self._state = state
+        self._of_secret: dict[tuple[str, str | None], validity.ClientStanding] = {}
 
     def standing(self, token: validity.TokenStanding, issued: IssuanceRecord) -> validity.Standing:
         """How a code or token of the grant stands."""
-        secret_id = issued.depends_on
-        of_client = self._of_secret.get(secret_id)
-        if of_client is None:
-            of_client = self._of_secret[secret_id] = validity.of_client(self.client, secret_id)
-        return validity.Standing(token, self._grant.grant_id, of_client, self._person, self._grant.ended_at)
+        of_client = self._of(issued.client_id or self._grant.client_id, issued.depends_on)
+        through = tuple([self._of(each.client_id, each.secret_id) for each in issued.through])
+        return validity.Standing(token, self._grant.grant_id, of_client, self._person, self._grant.ended_at, through)
+
+    def holder(self, issued: IssuanceRecord) -> client.State:
+        """The client that has a code or token of the grant."""
+        client_id = issued.client_id
+        if client_id is None or client_id == self._grant.client_id:
+            return self.client
+        found: client.State = self._state(client.stream(client_id))
+        return found
+
+    def _of(self, client_id: str, secret_id: str | None) -> validity.ClientStanding:
+        found = self._of_secret.get((client_id, secret_id))
+        if found is None:
+            own = client_id == self._grant.client_id
+            state = self.client if own else self._state(client.stream(client_id))
+            found = self._of_secret[client_id, secret_id] = validity.of_client(state, secret_id)
+        return found
 
 
 def _judged(folds: Folds, found: _Found) -> Judged:
@@ -289,9 +317,12 @@ def _judged(folds: Folds, found: _Found) -> Judged:
         standing,
         person,
         roles,
-        deciding.client,
-        state.claims,
+        deciding.holder(found.issued),
+        state.claims if not found.issued.through else None,
         _authentication(state),
+        state.client_id,
+        getattr(found.issued.by.event, "act", ()),
+        found.issued.through,
     )
 
 

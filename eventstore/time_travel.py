@@ -310,7 +310,8 @@ AT_ONCE = 1_000
 
 
 class Descendant(NamedTuple):
-    """A code or token of a grant. `alive` says whether it is good for anything at the moment that was asked about."""
+    """A code or token of a grant, whose client `owner` is. `alive` says whether it is good for anything at the moment
+    that was asked about."""
 
     sha256: str
     kind: validity.TokenKind
@@ -322,6 +323,7 @@ class Descendant(NamedTuple):
     issued_at: Moment
     expires_at: Moment
     alive: bool
+    owner: str
 
 
 def states_at(connection: Connection, position: int) -> FoldOf:
@@ -361,7 +363,7 @@ def _descendants(told: Sequence[Recorded], state: FoldOf, now: Moment) -> Iterat
         yield Descendant(
             each.sha256,
             token.kind,
-            folded.client_id,
+            each.client_id or folded.client_id,
             folded.account_id,
             each.depends_on,
             folded.grant_id,
@@ -370,6 +372,7 @@ def _descendants(told: Sequence[Recorded], state: FoldOf, now: Moment) -> Iterat
             token.expires_at,
             # That it is there proves that it was issued, also to a clock that lags behind another node's.
             validity.cause(deciding.standing(token, each), max(now, token.issued_at)) == "active",
+            folded.client_id,
         )
 
 

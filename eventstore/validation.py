@@ -39,7 +39,8 @@ class TokenTerms(msgspec.Struct, gc=False):
     empty where that is this server alone. `claims` are those that userinfo tells besides what the scope opens, and
     `told_position` is where the person's names and claims changed last; `signed` is how the client wants to be told.
     `acr` is the class of the sign-in behind it, None where there was none that is known; `sector` is whose name for the
-    person the client knows, None for the account's id.
+    person the client knows, None for the account's id. `act` names who acts for whom it is about (RFC 8693 §4.1), the
+    present one first.
     `said` and `told` are room for what introspection and userinfo say of all of them.
     """
 
@@ -56,6 +57,7 @@ class TokenTerms(msgspec.Struct, gc=False):
     signed: SigningAlgorithm | None = None
     acr: str | None = None
     sector: str | None = None
+    act: tuple[str, ...] = ()
     said: bytes = b""
     told: bytes = b""
 
@@ -165,10 +167,11 @@ class Validation:
         client_id = intern(issued.client_id or "")
         secret_id = None if issued.secret_id is None else intern(issued.secret_id)
         streams = [intern(client.stream(client_id))]
+        streams += [intern(client.stream(each.client_id)) for each in judged.through]
         authentication = judged.authentication
         username, told_position, claims = None, 0, tuple[str, ...]()
         if person is not None and person.exists:
-            streams += [account.stream(person.account_id), consent.stream(person.account_id, client_id)]
+            streams += [account.stream(person.account_id), consent.stream(person.account_id, judged.owner)]
             streams += [intern(role.stream(person.realm, name)) for name in person.roles]
             scope = still_allowed(scope, roles=judged.roles, dashboard=judged.client.type == "dashboard")
             username = self._privacy.open(folds.connection, person.username)
@@ -188,6 +191,7 @@ class Validation:
             judged.client.userinfo_signed_response_alg,
             None if authentication is None else intern(authentication.acr),
             pairwise.sector(judged.client),
+            judged.act,
         )
         return Known(
             bytes.fromhex(issued.sha256),

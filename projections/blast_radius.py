@@ -42,11 +42,13 @@ class Alive(NamedTuple):
 
 
 class RadiusQuestion(NamedTuple):
-    """What is asked about: all of a client, or what some secret versions authenticated; issued since that second."""
+    """What is asked about: all of a client, or what some secret versions authenticated; issued since that second.
+    `exchanges` says that the client may have tokens of others' grants, in exchange for theirs (RFC 8693)."""
 
     client_id: str
     secret_ids: tuple[str, ...] | None = None
     since: Moment | None = None
+    exchanges: bool = False
 
     @property
     def first_at(self) -> Moment:
@@ -67,7 +69,7 @@ def alive(
     query = sa.select(grants, *kinds, sa.func.count(TOKENS.c.account_id.distinct())).select_from(
         _joined(connection.dialect.name)
     )
-    special = _special_people(of.client_id)
+    special = _special_people(of, now)
     row = connection.execute(
         query.where(
             *_issued(of, state, now),
@@ -86,11 +88,14 @@ def left_out(connection: sa.Connection, of: RadiusQuestion, now: Moment) -> list
         GRANTS.c.client_id == of.client_id, GRANTS.c.expires_at > now, _BRANCHED
     )
     theirs = sa.select(GRANTS.c.grant_id).where(
-        GRANTS.c.account_id.in_(_special_people(of.client_id)),
+        GRANTS.c.account_id.in_(_special_people(of, now)),
         GRANTS.c.client_id == of.client_id,
         GRANTS.c.expires_at > now,
     )
-    return list(dict.fromkeys([*connection.scalars(branched), *connection.scalars(theirs)]))
+    found = [*connection.scalars(branched), *connection.scalars(theirs)]
+    if of.exchanges:
+        found += connection.scalars(_of_others(of, now, TOKENS.c.grant_id))
+    return list(dict.fromkeys(found))
 
 
 _KINDS = ("code", "access", "refresh")
@@ -125,11 +130,28 @@ def _not_among(connection: sa.Connection, over: Collection[int]) -> Iterator[sa.
     yield sa.func.coalesce(GRANTS.c.started_position, 0).not_in(sa.select(each.c.value))
 
 
-def _special_people(client_id: str) -> Any:
+def _special_people(of: RadiusQuestion, now: Moment) -> Any:
     branched = sa.select(GRANTS.c.account_id).where(
-        GRANTS.c.client_id == client_id, GRANTS.c.account_id.is_not(None), _BRANCHED
+        GRANTS.c.client_id == of.client_id, GRANTS.c.account_id.is_not(None), _BRANCHED
     )
-    return branched.union(sa.select(ACCOUNTS.c.account_id).where(ACCOUNTS.c.windows != ""))
+    cut_off = sa.select(ACCOUNTS.c.account_id).where(ACCOUNTS.c.windows != "")
+    others = _of_others(of, now, TOKENS.c.account_id).where(TOKENS.c.account_id.is_not(None))
+    return sa.union(branched, cut_off, *([others] if of.exchanges else []))
+
+
+def _of_others(of: RadiusQuestion, now: Moment, column: sa.Column[Any]) -> sa.Select[Any]:
+    """What the client has of others' grants, in exchange for their tokens."""
+    return (
+        sa.select(column)
+        .distinct()
+        .join_from(TOKENS, GRANTS, GRANTS.c.grant_id == TOKENS.c.grant_id)
+        .where(
+            TOKENS.c.client_id == of.client_id,
+            TOKENS.c.expires_at > now,
+            GRANTS.c.client_id != of.client_id,
+            GRANTS.c.branched == 1,
+        )
+    )
 
 
 def _issued(of: RadiusQuestion, state: client.State, now: Moment) -> list[sa.ColumnElement[bool]]:

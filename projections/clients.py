@@ -42,6 +42,8 @@ TABLE = sa.Table(
     sa.Column("id_token_signed_response_alg", sa.Text, nullable=False, server_default="RS256"),
     sa.Column("userinfo_signed_response_alg", sa.Text),
     sa.Column("token_endpoint_auth_signing_alg", sa.Text),
+    # As JSON: whose tokens the client may exchange.
+    sa.Column("token_exchange", sa.Text, nullable=False, server_default="[]"),
     # As JSON: what a client proves itself by in the place of a secret.
     sa.Column("keys", sa.Text, nullable=False, server_default="{}"),
     sa.Column("require_pushed_authorization_requests", sa.Boolean, nullable=False, server_default=sa.false()),
@@ -113,6 +115,7 @@ class ClientRow(msgspec.Struct, frozen=True):
     id_token_signed_response_alg: client_metadata.SigningAlgorithm
     userinfo_signed_response_alg: client_metadata.SigningAlgorithm | None
     token_endpoint_auth_signing_alg: client_metadata.SigningAlgorithm | None
+    token_exchange: tuple[client_metadata.ExchangeRule, ...]
     keys: client_metadata.ClientKeys
     require_pushed_authorization_requests: bool
     post_logout_redirect_uris: tuple[str, ...]
@@ -203,14 +206,21 @@ def _keys_text(keys: client_metadata.ClientKeys) -> str:
 _decode_keys = msgspec.json.Decoder(client_metadata.ClientKeys).decode
 
 
+_decode_rules = msgspec.json.Decoder(tuple[client_metadata.ExchangeRule, ...]).decode
+
+
 def _stored(field: str, value: Any) -> Any:
-    return tables.list_text(value) if field in _LISTS else value
+    return tables.list_text(value) if field in (*_LISTS, "token_exchange") else value
+
+
+def _structured(fields: dict[str, Any]) -> dict[str, Any]:
+    return {"keys": _decode_keys(fields["keys"]), "token_exchange": _decode_rules(fields["token_exchange"])}
 
 
 def _client(row: sa.Row[Any]) -> ClientRow:
     fields = dict(row._mapping)
     lists = {field: tables.list_values(fields[field]) for field in _LISTS}
-    return ClientRow(**fields | lists | {"keys": _decode_keys(fields["keys"])})
+    return ClientRow(**fields | lists | _structured(fields))
 
 
 _COLUMNS = tuple(TABLE.c[field] for field in ClientRow.__struct_fields__)

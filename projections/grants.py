@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from domain import cut_off
 from domain.event import SECOND, Event, Moment, Recorded
+from domain.exchange import Exchanged
 from domain.grant import (
     CONSENTED,
     CodeIssued,
@@ -57,8 +58,8 @@ TABLE = sa.Table(
     sa.Index(None, "client_id", postgresql_where=_BRANCHED, sqlite_where=_BRANCHED),
 )
 """`expires_at` is when its last code or token expires; `secret_id` and `last_position` are its newest tokens'.
-`branched` says that a refresh token came again, so that others than the two that stand here may be good: the log
-knows which."""
+`branched` says that a refresh token came again, so that others than the two that stand here may be good, or that
+another client has a token of it in exchange for one: the log knows which."""
 
 VERSION = 1
 HORIZON = "expires_at"
@@ -70,6 +71,7 @@ HANDLES: tuple[type[Event], ...] = (
     TokensIssued,
     TokensRefreshed,
     SuccessorReplaced,
+    Exchanged,
     GrantEnded,
 )
 
@@ -101,6 +103,7 @@ _REPLACE = (
         branched=1,
     )
 )
+_EXCHANGE = sa.update(TABLE).where(_THIS).values(last_used_at=sa.bindparam("last_used_at"), branched=1)
 _END = (
     sa.update(TABLE)
     .where(_THIS)
@@ -121,6 +124,8 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
             yield Write(_REFRESH, _newest(recorded, grant_id) | {"grace_ends_at": event.grace_ends_at}, key)
         case SuccessorReplaced():
             yield Write(_REPLACE, {"b_grant_id": grant_id, "presented": _digest(event.presented)}, key)
+        case Exchanged():
+            yield Write(_EXCHANGE, {"b_grant_id": grant_id, "last_used_at": recorded.time}, key)
         case GrantEnded():
             ended = {"ended_at": recorded.time, "ended_position": recorded.position, "ended_reason": event.reason}
             yield Write(_END, {"b_grant_id": grant_id, **ended}, key)

@@ -14,6 +14,7 @@ import msgspec
 import sqlalchemy as sa
 
 from domain.event import SECOND, Event, Moment, Recorded
+from domain.exchange import Exchanged
 from domain.grant import CodeIssued, DeviceApproved, TokenRevoked, TokensIssued, TokensRefreshed
 from domain.grants import validity
 from projections import digests
@@ -47,7 +48,7 @@ VERSION = 1
 HORIZON = "prune_at"
 """Rows whose horizon has passed may be gone, so nothing can be concluded from their absence."""
 
-HANDLES: tuple[type[Event], ...] = (CodeIssued, DeviceApproved, TokensIssued, TokensRefreshed, TokenRevoked)
+HANDLES: tuple[type[Event], ...] = (CodeIssued, DeviceApproved, TokensIssued, TokensRefreshed, Exchanged, TokenRevoked)
 
 COLUMNS = tuple(str(column.key) for column in TABLE.columns)
 INSERT = sa.insert(TABLE)
@@ -75,6 +76,8 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
                 yield _row(recorded, "refresh", event.refresh_token, event.refresh_lifetime)
             if isinstance(event, TokensIssued) and event.code is not None:
                 yield _redeemed(recorded, event, event.code)
+        case Exchanged():
+            yield _row(recorded, "access", event.access_token, event.lifetime)
         case TokenRevoked():
             digest = bytes.fromhex(event.access_token)
             params = {"b_digest": digest, "ended_position": recorded.position}

@@ -18,6 +18,7 @@ from api.admin.schemas import (
     ClientBody,
     ClientName,
     DashboardChanges,
+    ExchangeRules,
     GrantTypes,
     KeySet,
     Origins,
@@ -101,6 +102,7 @@ class NewClient(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     id_token_signed_response_alg: SigningAlgorithm = "RS256"  # noqa: S105 - an algorithm
     userinfo_signed_response_alg: SigningAlgorithm | None = None
     token_endpoint_auth_signing_alg: AuthSigningAlgorithm | None = None
+    token_exchange: ExchangeRules = []
     jwks: KeySet | None = None
     require_pushed_authorization_requests: PushesRequests = False
     post_logout_redirect_uris: PostLogoutRedirectUris = []
@@ -124,6 +126,7 @@ class ClientChanges(DashboardChanges, forbid_unknown_fields=True, kw_only=True):
     id_token_signed_response_alg: SigningAlgorithm | UnsetType = UNSET
     userinfo_signed_response_alg: SigningAlgorithm | None | UnsetType = UNSET
     token_endpoint_auth_signing_alg: AuthSigningAlgorithm | None | UnsetType = UNSET
+    token_exchange: ExchangeRules | UnsetType = UNSET
     jwks: KeySet | None | UnsetType = UNSET
     require_pushed_authorization_requests: PushesRequests | UnsetType = UNSET
     post_logout_redirect_uris: PostLogoutRedirectUris | UnsetType = UNSET

@@ -15,6 +15,7 @@ from domain import client, scope
 from domain.rules import (
     audience,
     client_metadata,
+    exchange_policy,
     logout,
     pairwise,
     people,
@@ -135,6 +136,27 @@ SectorIdentifierUri = Annotated[
         "Registration §5).",
     ),
 ]
+
+
+class ExchangeRuleBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose tokens the client may exchange, for tokens for which resource, with which scope at most (RFC 8693)."""
+
+    subject_client: Annotated[
+        str, Meta(max_length=exchange_policy.NAME_MAXIMUM, description="To which client these tokens were issued.")
+    ]
+    resource: Annotated[str, Meta(max_length=audience.MAXIMUM, description="A URI, or the id of a client.")]
+    scope: Annotated[
+        str, Meta(max_length=registration.SCOPES_TOGETHER, description="Scope names with a space between.")
+    ]
+
+
+ExchangeRules = Annotated[
+    list[ExchangeRuleBody],
+    Meta(
+        max_length=exchange_policy.RULES_MAXIMUM,
+        description="For a confidential client with the grant of token exchange: what it may exchange.",
+    ),
+]
 AccessLifetime = Annotated[
     int,
     Meta(
@@ -177,6 +199,13 @@ def shown(kind: type[S], row: object, *times: str, **members: Any) -> S:
 def attributes(body: Any) -> client.Attributes:
     """What a body names of a client's attributes, by their RFC 7591 names."""
     given: dict[str, Any] = {name: getattr(body, name, UNSET) for name in client.Attributes.__struct_fields__}
+    if isinstance(given["token_exchange"], list):
+        given["token_exchange"] = tuple(
+            client_metadata.ExchangeRule(
+                subject_client=each.subject_client, resource=each.resource, scope=scope.parse(each.scope) or ()
+            )
+            for each in given["token_exchange"]
+        )
     if isinstance(given["scope"], str):
         given["scope"] = scope.parse(given["scope"]) or ()
     named: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
@@ -222,6 +251,7 @@ CLIENT_EXAMPLE: dict[str, Any] = {
     "id_token_signed_response_alg": "RS256",
     "userinfo_signed_response_alg": None,
     "token_endpoint_auth_signing_alg": None,
+    "token_exchange": [],
     "jwks": None,
     "require_pushed_authorization_requests": False,
     "post_logout_redirect_uris": ["https://prints.example/signed-out"],
@@ -259,6 +289,7 @@ class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
     id_token_signed_response_alg: client_metadata.SigningAlgorithm
     userinfo_signed_response_alg: client_metadata.SigningAlgorithm | None
     token_endpoint_auth_signing_alg: client_metadata.SigningAlgorithm | None
+    token_exchange: tuple[ExchangeRuleBody, ...]
     jwks: KeySet | None
     require_pushed_authorization_requests: bool
     post_logout_redirect_uris: tuple[str, ...]
@@ -308,8 +339,15 @@ def client_body(kind: type[C], privacy: PersonalData, connection: Connection, ro
     owner, jwks = privacy.open(connection, row.owner), None
     if row.keys.jwks:
         jwks = KeySet([{**msgspec.to_builtins(key), "use": "sig"} for key in row.keys.jwks])
-    scope = " ".join(row.scope)
-    return shown(kind, row, "created_at", "updated_at", scope=scope, owner=owner, jwks=jwks, **more)
+    members = {
+        "scope": " ".join(row.scope),
+        "owner": owner,
+        "jwks": jwks,
+        "token_exchange": tuple(
+            ExchangeRuleBody(each.subject_client, each.resource, " ".join(each.scope)) for each in row.token_exchange
+        ),
+    }
+    return shown(kind, row, "created_at", "updated_at", **members, **more)
 
 
 def find_client(connection: Connection, client_id: str) -> clients.ClientRow:

@@ -57,7 +57,7 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(AUTHENTICATION, 3, "Authentication Ticket"): (
         "grant.code_issued grant.device_requested grant.device_approved pushed_request.decided"
     ),
-    ClassRow(AUTHENTICATION, 4, "Service Ticket Request"): "grant.code_redeemed grant.tokens_issued",
+    ClassRow(AUTHENTICATION, 4, "Service Ticket Request"): "grant.code_redeemed grant.tokens_issued grant.exchanged",
     ClassRow(AUTHENTICATION, 4, "Service Ticket Request", LOW, failure=True): "grant.code_refused",
     ClassRow(AUTHENTICATION, 4, "Service Ticket Request", MEDIUM, failure=True): "client.token_limit_reached",
     ClassRow(AUTHENTICATION, 4, "Service Ticket Request", HIGH, failure=True): "grant.code_replayed",

@@ -12,6 +12,7 @@ from api.audit.queries.history import SecretVersionRef, secret_version
 from api.leaks.targets import REGISTERING, numbers, of_secret
 from domain import grant, usage
 from domain.event import Moment, Recorded, Sealed
+from domain.exchange import Exchanged
 from domain.incident import Numbers
 from eventstore import affected, issued, search, time_travel
 from eventstore.affected import Counting, counted
@@ -380,9 +381,12 @@ def _secret_state(row: secrets.SecretRow | None, owner: clients.ClientRow | None
 def _of_token(reader: InvestigationReader, asked: InvestigatedSecret, found: IssuanceRecord) -> Report:
     connection, head, now = reader.connection, asked.head, asked.now
     everything = descendants(connection, states_at(connection, head), of_secret(connection, found).grants, head, now)
-    came = [] if found.kind == "access" else came_of(found, everything)
     told = [] if found.grant_id is None else list(time_travel.history(connection, found.by.stream, head))
     state = time_travel.judge(connection, found, head, now).reason
+    came = came_of(found, everything)
+    if found.kind == "access":
+        exchanged = exchanged_for(found.sha256, told)
+        came = [each for each in came if each.sha256 in exchanged]
     return _report(
         reader,
         found,
@@ -399,6 +403,15 @@ def came_of(found: IssuanceRecord, everything: list[Descendant]) -> list[Descend
     if found.kind == "session":
         return everything
     return [each for each in everything if each.position > found.by.position]
+
+
+def exchanged_for(sha256: str, told: Iterable[Recorded]) -> set[str]:
+    """The access tokens that were issued in exchange for one, or for what had been (RFC 8693)."""
+    found = {sha256}
+    for each in told:
+        if isinstance(each.event, Exchanged) and each.event.subject_token in found:
+            found.add(each.event.access_token)
+    return found - {sha256}
 
 
 def _came(ever: affected.IssuedCounts | Alive, living: Alive) -> CameOfIt:

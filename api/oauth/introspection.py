@@ -109,7 +109,8 @@ def _visible(known: Known, asking: _Asking) -> bool:
     if terms.client_id == asking.client_id:
         return True
     # Nothing but an access token has an audience here.
-    return terms.kind == "access" if asking.sees_all else any(uri in asking.serves for uri in terms.audience)
+    served = (*asking.serves, asking.client_id)
+    return terms.kind == "access" if asking.sees_all else any(uri in served for uri in terms.audience)
 
 
 @lru_cache(maxsize=1_024)
@@ -143,10 +144,20 @@ def _common(terms: TokenTerms, issuer: str) -> dict[str, Any]:
         found["username"] = terms.username
     if terms.acr is not None:
         found["acr"] = terms.acr
+    if terms.act:
+        found["act"] = actors(terms.act)
     if terms.kind == "refresh":
         found["token_use"] = "refresh"  # noqa: S105 - the word of the contract
     else:
         found["token_type"] = "Bearer"  # noqa: S105 - likewise
+    return found
+
+
+def actors(act: tuple[str, ...]) -> dict[str, Any]:
+    """`act` (RFC 8693 §4.1): who acts at present, and within whoever acted before."""
+    found: dict[str, Any] = {}
+    for each in reversed(act):
+        found = {"sub": each, "act": found} if found else {"sub": each}
     return found
 
 

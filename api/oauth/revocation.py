@@ -34,6 +34,7 @@ async def _post(services: Services, scope: Scope, receive: Receive) -> RawRespon
             expires_at=found.expires_at,
             by="client",
             client_id=caller.client.client_id,
+            issued_to=found.client_id,
         ),
         origin=origin(scope, caller.actor, on_device=caller.client.on_device),
     )

@@ -80,17 +80,23 @@ def _request(grant: GrantType, parameters: Parameters) -> TokenRequest:
         raw = parameters.get(grant.credential.parameter)
         if not raw:
             raise errors.InvalidRequest(f"{grant.credential.parameter} is missing.")
-        presented = digest(raw).hex() if len(raw) <= LONGEST_CREDENTIAL else "0" * 64
+        presented = _digest(raw)
+    acting = None if grant.actor is None else parameters.get(grant.actor)
     verifier = parameters.get("code_verifier")
     challenge = None if verifier is None else pkce.transform(verifier)
     return TokenRequest(
         scope=scopes.parse(parameters.get("scope")),
         resource=parameters.resource,
         presented=presented,
+        actor=None if acting is None else _digest(acting),
         redirect_uri=parameters.get("redirect_uri"),
         challenge=challenge,
         own={name: parameters[name] for name in grant.parameters if name in parameters},
     )
+
+
+def _digest(raw: str) -> str:
+    return digest(raw).hex() if len(raw) <= LONGEST_CREDENTIAL else "0" * 64
 
 
 async def password_grant(
@@ -229,6 +235,8 @@ def token_answer(given: Tokens, *, refresh_too: bool) -> dict[str, Any]:
     }
     if refresh_too and given.refresh is not None:
         members["refresh_token"] = given.refresh.reveal()
+    if given.issued.issued_token_type is not None:
+        members["issued_token_type"] = given.issued.issued_token_type
     if given.id_token is not None:
         members["id_token"] = given.id_token
     return members

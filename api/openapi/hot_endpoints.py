@@ -117,6 +117,8 @@ def token_parameters() -> type[Struct]:
     for grant in GRANTS.values():
         if grant.credential is not None:
             optional[grant.credential.parameter] = text(f"For `{grant.grant_type}`.", LONGEST_CREDENTIAL)
+        if grant.actor is not None:
+            optional[grant.actor] = text(f"For `{grant.grant_type}`, if anybody acts.", LONGEST_CREDENTIAL)
         own = {name: Annotated[str, Meta(description=words)] | UnsetType for name, words in grant.parameters.items()}
         optional |= own
     optional |= {
@@ -130,7 +132,8 @@ def token_parameters() -> type[Struct]:
 
 
 class TokenAnswer(Struct, kw_only=True):
-    """RFC 6749 §5.1. `expires_in` is in seconds; `scope` is always stated. `id_token` comes with the scope `openid`."""
+    """RFC 6749 §5.1. `expires_in` is in seconds; `scope` is always stated. `id_token` comes with the scope `openid`,
+    and `issued_token_type` in exchange for a token (RFC 8693 §2.2.1)."""
 
     access_token: str
     token_type: str
@@ -138,6 +141,7 @@ class TokenAnswer(Struct, kw_only=True):
     scope: str
     refresh_token: str | UnsetType = UNSET
     id_token: str | UnsetType = UNSET
+    issued_token_type: str | UnsetType = UNSET
 
 
 class DeviceAuthorizationAnswer(Struct, kw_only=True):
@@ -159,6 +163,7 @@ class IntrospectionAnswer(Struct, kw_only=True):
     client_id: str | UnsetType = UNSET
     username: str | UnsetType = UNSET
     acr: str | UnsetType = UNSET
+    act: dict[str, Any] | UnsetType = UNSET
     auth_time: int | UnsetType = UNSET
     token_type: str | UnsetType = UNSET
     token_use: str | UnsetType = UNSET

@@ -13,8 +13,18 @@ from domain.client import State as Client
 from domain.client import barred, live_key, live_secret
 from domain.client_secret import SecretVersion
 from domain.consent import State as Consent
-from domain.decision import InvalidClient, InvalidGrant, Outcome, Reason, Refusal, UnauthorizedClient, refuse
+from domain.decision import (
+    InvalidClient,
+    InvalidGrant,
+    InvalidRequest,
+    Outcome,
+    Reason,
+    Refusal,
+    UnauthorizedClient,
+    refuse,
+)
 from domain.event import Event, Moment
+from domain.exchange import Through
 from domain.grant import CONSENTED, REFUSALS_RECORDED, Code, CodeRefused, RefreshRefused, TokensIssued
 from domain.grant import State as Grant
 from domain.grants import validity
@@ -34,14 +44,15 @@ class TokenRequest(msgspec.Struct, frozen=True):
     """A token request as parsed (RFC 6749 §4.1.3, §4.3.2, §4.4.2, §6).
 
     `scope` is None when it was omitted, `resource` empty (RFC 8707 §2.2). `presented` is the hex digest of the code or
-    refresh token, `challenge` the presented PKCE verifier after `pkce.transform`; neither secret comes this far.
-    `password_cutoff` is the account's cut-off of that name when the password was verified. `own` holds those of the
-    grant type's own parameters that were sent.
+    token, `actor` that of the token of whoever acts (RFC 8693 §2.1), `challenge` the presented PKCE verifier after
+    `pkce.transform`; no secret comes this far. `password_cutoff` is the account's cut-off of that name when the
+    password was verified. `own` holds those of the grant type's own parameters that were sent.
     """
 
     scope: tuple[str, ...] | None = None
     resource: tuple[str, ...] = ()
     presented: str | None = None
+    actor: str | None = None
     redirect_uri: str | None = None
     challenge: str | None = None
     password_cutoff: int = 0
@@ -49,12 +60,18 @@ class TokenRequest(msgspec.Struct, frozen=True):
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """A token of another grant that a request presents (RFC 8693 §2.1): how it stands, whose it is, what it allows."""
+    """A token of another grant that a request presents (RFC 8693 §2.1): how it stands, whose it is, what it allows.
+
+    `secret_id` is what authenticated its request; `act` and `through` are as in `grant.exchanged`.
+    """
 
     standing: validity.Standing
     client_id: str
     account_id: str | None
     scope: tuple[str, ...]
+    secret_id: str | None = None
+    act: tuple[str, ...] = ()
+    through: tuple[Through, ...] = ()
 
 
 class Parties(msgspec.Struct, frozen=True):
@@ -63,7 +80,7 @@ class Parties(msgspec.Struct, frozen=True):
     `secret_id` is the secret version, or `key_id` the thumbprint of the key, that authenticated the client before the
     lock; neither did for a public one. `known` holds those names of the client's and the requested scope that exist.
     `roles` are the account's. `issuer` is this server, as a token's audience names it, and `signing_keys` are what it
-    signs with. `subject` is the presented token of another grant, if any.
+    signs with. `subject` is the presented token of another grant, if any, and `actor` that of whoever acts.
     """
 
     client: Client
@@ -75,6 +92,7 @@ class Parties(msgspec.Struct, frozen=True):
     known: frozenset[str] = frozenset()
     issuer: str = ""
     subject: Subject | None = None
+    actor: Subject | None = None
     signing_keys: signing_key.State = signing_key.INITIAL
 
 
@@ -117,22 +135,26 @@ class IssuedTokens(msgspec.Struct, frozen=True):
     expires_in: int
     refresh: bool
     id_token: IdToken | None = None
+    issued_token_type: str | None = None
 
 
 class Credential(msgspec.Struct, frozen=True):
     """The code or token that every request of a grant type presents.
 
     The request carries it as `parameter`; it was stored as a `kind` when it was issued, and nothing stored as another
-    kind is accepted in its place; `noun` is what refusals call it. The request goes on with the grant that the
-    credential belongs to; with a credential `of_another` grant it starts one of its own. One that is `awaited` may be
-    presented before a person has decided, and is not in the log then (RFC 8628 §3.5).
+    kind is accepted in its place, which is refused as `unknown`; `noun` is what refusals call it. The request goes on
+    with the grant that the credential belongs to; with a credential `of_another` grant it starts one of its own. What
+    is issued for one that `joins` becomes part of the credential's grant, whosesoever that is. One that is `awaited`
+    may be presented before a person has decided, and is not in the log then (RFC 8628 §3.5).
     """
 
     parameter: str
     kind: validity.TokenKind
     noun: str
     of_another: bool = False
+    joins: bool = False
     awaited: bool = False
+    unknown: InvalidGrant | InvalidRequest = InvalidGrant.UNKNOWN
 
 
 class Issue(Protocol):
@@ -151,12 +173,14 @@ class Issue(Protocol):
 
 
 class GrantType(Registrable, frozen=True, kw_only=True):
-    """A grant type. `parameters` are its requests' own, by name; `granted` goes on "The first tokens were issued"."""
+    """A grant type. `parameters` are its requests' own, by name; `granted` goes on "The first tokens were issued".
+    `actor` is the parameter with the token of whoever acts, where one may (RFC 8693 §2.1)."""
 
     grant_type: str
     issue: Issue
     granted: str
     credential: Credential | None = None
+    actor: str | None = None
     parameters: Mapping[str, str] = {}
 
 

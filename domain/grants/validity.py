@@ -71,13 +71,15 @@ class PersonStanding(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """All that decides about one token. `person` is None where the client acts for itself."""
+    """All that decides about one token. `person` is None where the client acts for itself. `through` are the
+    clients whose tokens were exchanged for it (RFC 8693): what ends one of theirs ends it."""
 
     token: TokenStanding
     grant_id: str
     client: ClientStanding
     person: PersonStanding | None = None
     grant_ended_at: Moment | None = None
+    through: tuple[ClientStanding, ...] = ()
 
 
 def reason(standing: Standing | None, now: Moment) -> TokenReason:
@@ -103,6 +105,8 @@ def cause(standing: Standing, now: Moment) -> Cause:
     cut = _client_cut(standing.client, token.position) or _person_cut(standing, token.position)
     if cut is not None:
         return cut
+    if any(_client_cut(each, token.position) is not None for each in standing.through):
+        return "grant_ended"
     return "expired" if now >= token.expires_at else "active"
 
 

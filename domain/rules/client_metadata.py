@@ -43,6 +43,15 @@ SubjectType = Literal["public", "pairwise"]
 """By which name a client knows people: the one that all have, or one that is its sector's (OpenID Connect Core §8)."""
 
 
+class ExchangeRule(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose tokens a client may exchange (RFC 8693), by the id of the client that they were issued to, for tokens that
+    are for which resource (a URI or a client's id), and with which scope at most."""
+
+    subject_client: str
+    resource: str
+    scope: tuple[str, ...]
+
+
 class ClientMetadata(msgspec.Struct, frozen=True):
     """What is registered about a client, lifetimes in seconds. A dashboard has a slug."""
 
@@ -63,6 +72,7 @@ class ClientMetadata(msgspec.Struct, frozen=True):
     id_token_signed_response_alg: SigningAlgorithm = "RS256"  # noqa: S105 - an algorithm
     userinfo_signed_response_alg: SigningAlgorithm | None = None
     token_endpoint_auth_signing_alg: SigningAlgorithm | None = None
+    token_exchange: tuple[ExchangeRule, ...] = ()
     keys: ClientKeys = NO_KEYS
     require_pushed_authorization_requests: bool = False
     post_logout_redirect_uris: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from domain.rules import (
     administrative_scope,
     audience,
     built_in_scope,
+    exchange_policy,
     logout,
     origin,
     pairwise,
@@ -103,6 +104,7 @@ def refusal(client: ClientMetadata, *, before: ClientMetadata, circumstances: Ci
         or special
         or public_key.registered(client)
         or audience.registered(client, circumstances.issuer)
+        or exchange_policy.registered(client)
         or logout.registered(client, beside=sum(map(len, client.redirect_uris)), together=REDIRECT_URIS_TOGETHER)
         or pairwise.registered(client, before=before, sector=circumstances.sector)
     )

@@ -26,6 +26,7 @@ MEMBERS = {
     "id_token_signed_response_alg",
     "userinfo_signed_response_alg",
     "token_endpoint_auth_signing_alg",
+    "token_exchange",
     "jwks",
     "require_pushed_authorization_requests",
     "post_logout_redirect_uris",

@@ -1,0 +1,40 @@
+"""An exchange of tokens (RFC 8693), as a fact of the grant whose token was exchanged: the new token is part of it.
+
+So it ends with the grant, and with whatever ends any token of it; whoever asks what came of the grant finds it.
+"""
+
+import msgspec
+
+from domain.event import Event
+
+ACTORS_MAXIMUM = 4
+"""So many may have acted one for the other (§4.1); nobody follows a longer chain."""
+
+
+class Through(msgspec.Struct, frozen=True, kw_only=True):
+    """A client whose token was exchanged, and the secret version that had authenticated it: their ends count too."""
+
+    client_id: str
+    secret_id: str | None = None
+
+
+class Exchanged(Event, frozen=True, kw_only=True):
+    """A client exchanged a token of this grant for one of its own (RFC 8693). `lifetime` in seconds.
+
+    `subject_token` is the digest of the exchanged one, `through` tells the clients that had tokens of the grant before,
+    the first one first. `act` names who acts for the person or client that the token is about, the present one first.
+    `audience` is what the access token is for; empty where that is this server alone.
+    """
+
+    type = "grant.exchanged"
+    client_id: str
+    account_id: str | None = None
+    scope: str
+    audience: tuple[str, ...] = ()
+    act: tuple[str, ...] = ()
+    through: tuple[Through, ...] = ()
+    secret_id: str | None = None
+    secret_version: int | None = None
+    subject_token: str
+    access_token: str
+    lifetime: int

@@ -1,0 +1,112 @@
+"""Token exchange (RFC 8693): a client has one for a token of another's, as far as its policy and that token go."""
+
+from domain import grant, scope
+from domain.decision import InvalidRequest, Outcome, Reason, Refusal, accept, refuse
+from domain.event import SECOND, Moment
+from domain.exchange import ACTORS_MAXIMUM, Exchanged, Through
+from domain.grants import validity
+from domain.grants.grant_type import (
+    Credential,
+    GrantType,
+    IssuedTokens,
+    Lifetimes,
+    Minted,
+    Parties,
+    Subject,
+    TokenRequest,
+    admitted,
+)
+from domain.rules import exchange_policy
+
+GRANT_TYPE = exchange_policy.GRANT_TYPE
+ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type (§3)
+AUDIENCE, REQUESTED_TYPE = "audience", "requested_token_type"
+SUBJECT_TYPE, ACTOR_TYPE = "subject_token_type", "actor_token_type"
+
+
+def issue(
+    state: grant.State, *, now: Moment, request: TokenRequest, parties: Parties, minted: Minted, lifetimes: Lifetimes
+) -> Outcome:
+    """Exchanges (§2): what is issued becomes part of the presented token's grant, whose `state` it is."""
+    secret = admitted(parties, GRANT_TYPE, now)
+    if isinstance(secret, Reason):
+        return refuse(secret)
+    subject = parties.subject
+    if unreadable := _types(request):
+        return Outcome((), unreadable)
+    if subject is None or validity.reason(subject.standing, now) != "active":
+        return refuse(InvalidRequest.SUBJECT_TOKEN, detail="The subject token is not valid, or is none of ours.")
+    act = _actors(request, parties, subject, now)
+    if isinstance(act, Refusal):
+        return Outcome((), act)
+    named = tuple(dict.fromkeys((*request.resource, *([request.own[AUDIENCE]] if AUDIENCE in request.own else []))))
+    rule = exchange_policy.chosen(parties.client, subject.client_id, named)
+    if isinstance(rule, Refusal):
+        return Outcome((), rule)
+    held = subject.scope
+    if subject.account_id is not None:
+        held = scope.still_allowed(held, roles=parties.roles, dashboard=False)
+    granted = exchange_policy.scope_of(rule, request.scope, held)
+    if isinstance(granted, Reason):
+        return refuse(granted, field="scope")
+    left = (subject.standing.token.expires_at - now) // SECOND
+    exchanged = Exchanged(
+        client_id=parties.client.client_id,
+        account_id=subject.account_id,
+        scope=" ".join(granted),
+        audience=() if rule.resource == parties.issuer else (rule.resource,),
+        act=act,
+        through=(*subject.through, Through(client_id=subject.client_id, secret_id=subject.secret_id)),
+        secret_id=None if secret is None else secret.secret_id,
+        secret_version=None if secret is None else secret.version,
+        subject_token=request.presented or "",
+        access_token=minted.access,
+        lifetime=max(1, min(lifetimes.of_access(parties.client), left)),
+    )
+    issued = IssuedTokens(granted, exchanged.lifetime, False, issued_token_type=ACCESS_TOKEN)
+    return accept(exchanged, result=issued)
+
+
+def _types(request: TokenRequest) -> Refusal | None:
+    """Nothing but access tokens is exchanged, and for nothing else (§2.1, §3)."""
+    own = request.own
+    if own.get(SUBJECT_TYPE) != ACCESS_TOKEN:
+        return Refusal(InvalidRequest.MALFORMED, f"must be {ACCESS_TOKEN}", SUBJECT_TYPE)
+    if own.get(REQUESTED_TYPE, ACCESS_TOKEN) != ACCESS_TOKEN:
+        return Refusal(InvalidRequest.MALFORMED, f"must be {ACCESS_TOKEN}", REQUESTED_TYPE)
+    if own.get(ACTOR_TYPE) != (None if request.actor is None else ACCESS_TOKEN):
+        return Refusal(InvalidRequest.MALFORMED, f"comes with actor_token and must be {ACCESS_TOKEN}", ACTOR_TYPE)
+    return None
+
+
+def _actors(request: TokenRequest, parties: Parties, subject: Subject, now: Moment) -> tuple[str, ...] | Refusal:
+    """Who acts (§4.1): nobody, unless the client shows a token of its own, and whoever acted for the subject before."""
+    if request.actor is None:
+        return subject.act
+    actor = parties.actor
+    if actor is None or validity.reason(actor.standing, now) != "active":
+        return Refusal(InvalidRequest.ACTOR_TOKEN, "The actor token is not valid, or is none of ours.")
+    if actor.client_id != parties.client.client_id:
+        return Refusal(InvalidRequest.ACTOR_TOKEN, "The actor token was issued to another client.")
+    act = (actor.account_id or actor.client_id, *subject.act)
+    if len(act) > ACTORS_MAXIMUM:
+        return Refusal(InvalidRequest.ACTOR_TOKEN, f"More than {ACTORS_MAXIMUM} would act one for the other.")
+    return act
+
+
+GRANT = GrantType(
+    grant_type=GRANT_TYPE,
+    issue=issue,
+    granted="for a token of another client",
+    confidential=True,
+    credential=Credential(
+        "subject_token", "access", "subject token", of_another=True, joins=True, unknown=InvalidRequest.SUBJECT_TOKEN
+    ),
+    actor="actor_token",
+    parameters={
+        SUBJECT_TYPE: f"`{ACCESS_TOKEN}` (RFC 8693 §2.1).",
+        ACTOR_TYPE: "The same, where there is an `actor_token`: an access token of the client's own.",
+        REQUESTED_TYPE: "The same, if anything.",
+        AUDIENCE: "The client that the token is for, in the place of `resource`.",
+    },
+)

@@ -1,0 +1,276 @@
+"""Token exchange (RFC 8693): by whose policy, for how long, who acts, and what ends what was issued."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from domain import client
+from domain.grants.token_exchange import ACCESS_TOKEN, GRANT_TYPE
+from domain.rules.client_metadata import ExchangeRule
+from tests.scenarios.administration import administering, ok
+from tests.scenarios.asking import Scene
+from tests.scenarios.world import Client, World
+
+pytestmark = pytest.mark.anyio
+
+CATALOG, STOCK = "https://catalog.example", "https://stock.example"
+SERVICE = (GRANT_TYPE, "client_credentials")
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A shop that a person allowed something, and a gateway that exchanges the shop's tokens."""
+
+    scene: Scene
+    client: Client
+    tokens: dict[str, Any]
+
+    @property
+    def world(self) -> World:
+        return self.scene.world
+
+    async def exchange(self, token: str | None = None, /, by: Client | None = None, **given: str) -> httpx.Response:
+        data = {
+            "grant_type": GRANT_TYPE,
+            "subject_token": token or self.tokens["access_token"],
+            "subject_token_type": ACCESS_TOKEN,
+        } | given
+        return await self.world.client.post("/oauth/token", data=data, auth=(by or self.client).auth)
+
+    async def introspect(self, token: str) -> dict[str, Any]:
+        answer = await self.world.client.post("/oauth/introspect", data={"token": token}, auth=self.client.auth)
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def own_token(self, by: Client | None = None) -> str:
+        answer = await self.world.client.post(
+            "/oauth/token", data={"grant_type": "client_credentials"}, auth=(by or self.client).auth
+        )
+        found: str = answer.json()["access_token"]
+        return found
+
+
+def rule(subject: Client, resource: str = CATALOG, *scope: str) -> ExchangeRule:
+    return ExchangeRule(subject_client=subject.client_id, resource=resource, scope=scope or ("orders",))
+
+
+async def gateway_for(world: World, name: str, *rules: ExchangeRule) -> Client:
+    return await world.register_client(name, grant_types=SERVICE, scope=("stock",), token_exchange=rules)
+
+
+@pytest.fixture
+async def gateway(world: World, scene: Scene) -> Gateway:
+    made = await gateway_for(world, "Gateway", rule(scene.shop))
+    tokens = await scene.redeem(await scene.approved(await scene.signed_in()))
+    return Gateway(scene, made, tokens)
+
+
+def refused(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["error"]
+
+
+async def test_a_token_is_exchanged_as_the_policy_says(gateway: Gateway) -> None:
+    world = gateway.world
+    before = await world.head()
+    answer = ok(await gateway.exchange())
+    assert answer.keys() == {"access_token", "token_type", "expires_in", "scope", "issued_token_type"}
+    assert (answer["scope"], answer["issued_token_type"]) == ("orders", ACCESS_TOKEN)
+    assert await world.types_after(before) == ["grant.exchanged"]
+    told, first = await gateway.introspect(answer["access_token"]), await world.events("grant.tokens_issued")
+    assert (told["client_id"], told["aud"]) == (gateway.client.client_id, CATALOG)
+    assert told["sub"] == gateway.scene.person.account_id
+    assert told["grant_id"] == first[0].stream.partition(":")[2]
+    assert "act" not in told
+
+
+async def test_it_expires_no_later_than_what_it_was_exchanged_for(gateway: Gateway) -> None:
+    gateway.world.clock.advance(500)
+    assert ok(await gateway.exchange())["expires_in"] == 100
+    gateway.world.clock.advance(100)
+    assert refused(await gateway.exchange()) == (400, "invalid_request")
+
+
+async def test_who_acts_is_told_up_to_four(gateway: Gateway) -> None:
+    world, scene = gateway.world, gateway.scene
+    chain, token = [gateway.client], gateway.tokens["access_token"]
+    for number in range(4):
+        chain.append(await gateway_for(world, f"Next {number}", rule(chain[-1], CATALOG)))
+    for place, each in enumerate(chain):
+        acting = {"actor_token": await gateway.own_token(each), "actor_token_type": ACCESS_TOKEN}
+        answer = await gateway.exchange(token, by=each, **acting)
+        if place == 4:
+            assert refused(answer) == (400, "invalid_request")
+            break
+        token = ok(answer)["access_token"]
+        told = await world.client.post("/oauth/introspect", data={"token": token}, auth=each.auth)
+        act, found = told.json().get("act"), []
+        while act:
+            found.append(act["sub"])
+            act = act.get("act")
+        assert found == [before.client_id for before in reversed(chain[: place + 1])]
+        assert told.json()["sub"] == scene.person.account_id
+
+
+async def test_an_actor_shows_a_token_of_its_own(gateway: Gateway) -> None:
+    acting = {"actor_token_type": ACCESS_TOKEN}
+    for token in (gateway.tokens["access_token"], "nonsense", gateway.tokens["refresh_token"]):
+        assert refused(await gateway.exchange(actor_token=token, **acting)) == (400, "invalid_request")
+    assert refused(await gateway.exchange(actor_token=await gateway.own_token())) == (400, "invalid_request")
+    assert refused(await gateway.exchange(**acting)) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"resource": STOCK}, "invalid_target"),
+        ({"audience": "nobody"}, "invalid_target"),
+        ({"resource": CATALOG, "audience": "nobody"}, "invalid_target"),
+        ({"scope": "catalog:read"}, "invalid_scope"),
+        ({"scope": "orders stock"}, "invalid_scope"),
+        ({"subject_token_type": "urn:ietf:params:oauth:token-type:jwt"}, "invalid_request"),
+        ({"requested_token_type": "urn:ietf:params:oauth:token-type:refresh_token"}, "invalid_request"),
+        ({"subject_token": "nonsense"}, "invalid_request"),
+        ({"subject_token": ""}, "invalid_request"),
+    ],
+)
+async def test_what_the_policy_does_not_say_is_refused(gateway: Gateway, given: Any, error: str) -> None:
+    before = await gateway.world.head()
+    assert refused(await gateway.exchange(**given)) == (400, error)
+    assert await gateway.world.types_after(before) == []
+
+
+async def test_a_known_token_of_another_kind_is_no_subject_token(gateway: Gateway) -> None:
+    page = await (await gateway.scene.signed_in()).open(gateway.scene.address())
+    for wrong in (gateway.tokens["refresh_token"], page.parameters["code"], gateway.client.secret or ""):
+        assert refused(await gateway.exchange(wrong)) == (400, "invalid_request")
+
+
+async def test_others_tokens_and_others_clients_are_not_exchanged(gateway: Gateway) -> None:
+    world = gateway.world
+    stranger = await gateway_for(world, "Stranger", rule(gateway.client))
+    assert refused(await gateway.exchange(by=stranger)) == (400, "invalid_target")
+    assert refused(await gateway.exchange(by=gateway.scene.shop)) == (400, "unauthorized_client")
+    assert refused(await gateway.exchange(await gateway.own_token())) == (400, "invalid_target")
+
+
+async def test_it_ends_with_the_grant(gateway: Gateway) -> None:
+    token = ok(await gateway.exchange())["access_token"]
+    assert (await gateway.introspect(token))["active"]
+    data = {"token": gateway.tokens["refresh_token"]}
+    ok(await gateway.world.client.post("/oauth/revoke", data=data, auth=gateway.scene.shop.auth))
+    assert await gateway.introspect(token) == {"active": False}
+
+
+@pytest.mark.parametrize("ending", ["shop", "gateway", "consent", "secret", "person"])
+async def test_whatever_ends_what_it_came_of_ends_it(gateway: Gateway, ending: str) -> None:
+    world, scene = gateway.world, gateway.scene
+    token = ok(await gateway.exchange())["access_token"]
+    reader = await world.register_client("Reader", grant_types=("client_credentials",), scope=("introspect",))
+
+    async def active() -> bool:
+        answer = await world.client.post("/oauth/introspect", data={"token": token}, auth=reader.auth)
+        found: bool = answer.json()["active"]
+        return found
+
+    assert await active()
+    admin = await administering(world)
+    match ending:
+        case "shop" | "gateway":
+            ended = scene.shop if ending == "shop" else gateway.client
+            ok(await admin.post(f"/admin/clients/{ended.client_id}/disable"))
+        case "consent":
+            browser = await scene.signed_in()
+            await browser.press(await browser.open("/account/grants"), "/account/grants/withdraw")
+        case "secret":
+            secrets = ok(await admin.get(f"/admin/clients/{scene.shop.client_id}/secrets"))
+            path = f"/admin/clients/{scene.shop.client_id}/secrets/{secrets['items'][0]['id']}?tokens=revoke"
+            assert (await admin.delete(path)).status_code == 204
+        case _:
+            ok(await admin.post(f"/admin/people/{scene.person.account_id}/disable"))
+    assert not await active()
+
+
+async def test_its_client_revokes_it_alone(gateway: Gateway) -> None:
+    world, shop = gateway.world, gateway.scene.shop
+    token = ok(await gateway.exchange())["access_token"]
+    assert (await world.client.post("/oauth/revoke", data={"token": token}, auth=shop.auth)).status_code == 400
+    ok(await world.client.post("/oauth/revoke", data={"token": token}, auth=gateway.client.auth))
+    assert await gateway.introspect(token) == {"active": False}
+    told = await world.client.post(
+        "/oauth/introspect", data={"token": gateway.tokens["access_token"]}, auth=gateway.scene.shop.auth
+    )
+    assert told.json()["active"]
+
+
+async def test_it_is_in_the_blast_radius_of_both(gateway: Gateway) -> None:
+    token = ok(await gateway.exchange())["access_token"]
+    admin = await administering(gateway.world)
+    for leaked in gateway.tokens["refresh_token"], gateway.tokens["access_token"]:
+        found = ok(await admin.post("/leaks/investigate", json={"secret": leaked}))
+        assert found["derived"]["access_tokens"] == {"total": 1, "live": 1}
+        assert found["containment"]["tokens_ended"] == 3
+    for each in (gateway.scene.shop, gateway.client):
+        dry = ok(await admin.post("/leaks/contain", json={"client_id": each.client_id, "dry_run": True}))
+        assert dry["contained"]["people_affected"] == 1
+    history = ok(await admin.post("/audit/token-history", json={"token": token}))
+    assert history["client_id"] == gateway.client.client_id
+    assert "grant.exchanged" in [each["type"] for each in history["events"]]
+    gateway.world.clock.advance(1)
+    contained = ok(await admin.post("/leaks/contain", json={"secret": gateway.tokens["access_token"]}))
+    assert contained["contained"]["tokens_ended"] == 3
+    assert await gateway.introspect(token) == {"active": False}
+    state = ok(await admin.post("/audit/token-state", json={"token": token, "at": history["issued_at"]}))
+    assert state["active"]
+
+
+async def test_a_client_is_an_audience_and_may_look(world: World, scene: Scene) -> None:
+    stock = await world.register_client("Stock", grant_types=("client_credentials",), scope=("stock",))
+    made = await gateway_for(world, "Gateway", rule(scene.shop, stock.client_id), rule(scene.shop))
+    tokens = await scene.redeem(await scene.approved(await scene.signed_in()))
+    gateway = Gateway(scene, made, tokens)
+    assert refused(await gateway.exchange()) == (400, "invalid_target")
+    token = ok(await gateway.exchange(audience=stock.client_id))["access_token"]
+    told = await world.client.post("/oauth/introspect", data={"token": token}, auth=stock.auth)
+    assert told.json()["aud"] == stock.client_id
+    userinfo = await world.client.get("/oauth/userinfo", headers={"authorization": f"Bearer {token}"})
+    assert userinfo.status_code == 401
+
+
+async def test_rules_are_registered_and_shown(world: World, scene: Scene) -> None:
+    admin = await administering(world)
+    rules = [{"subject_client": scene.shop.client_id, "resource": CATALOG, "scope": "orders"}]
+    body = {"client_name": "A", "grant_types": [GRANT_TYPE], "token_exchange": rules}
+    made = ok(await admin.post("/admin/clients", json=body), 201)
+    assert made["token_exchange"] == rules
+    path = f"/admin/clients/{made['client_id']}"
+    assert ok(await admin.patch(path, json={"token_exchange": []}))["token_exchange"] == []
+    assert ok(await admin.get(path))["token_exchange"] == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"grant_types": ["client_credentials"]},
+        {"token_endpoint_auth_method": "none", "grant_types": ["refresh_token"]},
+        {"token_exchange": [{"subject_client": "a", "resource": CATALOG, "scope": "clients:read"}]},
+        {"token_exchange": [{"subject_client": "a", "resource": CATALOG, "scope": "account"}]},
+        {"token_exchange": [{"subject_client": "a", "resource": CATALOG, "scope": ""}]},
+        {"token_exchange": [{"subject_client": "a b", "resource": CATALOG, "scope": "orders"}]},
+        {"token_exchange": [{"subject_client": "a", "resource": "x#y", "scope": "orders"}]},
+        {"token_exchange": [{"subject_client": "a", "resource": CATALOG, "scope": "orders"}] * 2},
+    ],
+)
+async def test_rules_that_cannot_stand_are_refused(world: World, changes: Any) -> None:
+    admin = await administering(world)
+    rules = [{"subject_client": "a", "resource": CATALOG, "scope": "orders"}]
+    body = {"client_name": "A", "grant_types": [GRANT_TYPE], "token_exchange": rules} | changes
+    answer = await admin.post("/admin/clients", json=body)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "token_exchange")
+
+
+async def test_a_row_that_was_altered_gives_no_other_client(gateway: Gateway) -> None:
+    """What the log says of the client decides, at once: a rule that was taken back exchanges nothing."""
+    await gateway.world.execute(gateway.world.changing(gateway.client.client_id, client.Attributes(token_exchange=())))
+    assert refused(await gateway.exchange()) == (400, "invalid_target")
