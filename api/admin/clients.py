@@ -9,6 +9,7 @@ from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
 from api.admin import schemas
+from api.admin.exchange_rules import ExchangeRules
 from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import (
     CLIENT_EXAMPLE,
@@ -18,7 +19,6 @@ from api.admin.schemas import (
     ClientBody,
     ClientName,
     DashboardChanges,
-    ExchangeRules,
     GrantTypes,
     KeySet,
     Origins,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from api.admin import exchange_rules
 from api.admin.person_claims import CLAIMS_EXAMPLE, AddressBody, ClaimsGiven, told
 from api.audit.queries.history import SecretVersionRef
 from api.http.errors import InvalidRequest, Missing
@@ -15,7 +16,6 @@ from domain import client, scope
 from domain.rules import (
     audience,
     client_metadata,
-    exchange_policy,
     logout,
     pairwise,
     people,
@@ -138,25 +138,6 @@ SectorIdentifierUri = Annotated[
 ]
 
 
-class ExchangeRuleBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whose tokens the client may exchange, for tokens for which resource, with which scope at most (RFC 8693)."""
-
-    subject_client: Annotated[
-        str, Meta(max_length=exchange_policy.NAME_MAXIMUM, description="To which client these tokens were issued.")
-    ]
-    resource: Annotated[str, Meta(max_length=audience.MAXIMUM, description="A URI, or the id of a client.")]
-    scope: Annotated[
-        str, Meta(max_length=registration.SCOPES_TOGETHER, description="Scope names with a space between.")
-    ]
-
-
-ExchangeRules = Annotated[
-    list[ExchangeRuleBody],
-    Meta(
-        max_length=exchange_policy.RULES_MAXIMUM,
-        description="For a confidential client with the grant of token exchange: what it may exchange.",
-    ),
-]
 AccessLifetime = Annotated[
     int,
     Meta(
@@ -200,12 +181,7 @@ def attributes(body: Any) -> client.Attributes:
     """What a body names of a client's attributes, by their RFC 7591 names."""
     given: dict[str, Any] = {name: getattr(body, name, UNSET) for name in client.Attributes.__struct_fields__}
     if isinstance(given["token_exchange"], list):
-        given["token_exchange"] = tuple(
-            client_metadata.ExchangeRule(
-                subject_client=each.subject_client, resource=each.resource, scope=scope.parse(each.scope) or ()
-            )
-            for each in given["token_exchange"]
-        )
+        given["token_exchange"] = tuple(map(exchange_rules.rule, given["token_exchange"]))
     if isinstance(given["scope"], str):
         given["scope"] = scope.parse(given["scope"]) or ()
     named: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
@@ -289,7 +265,7 @@ class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
     id_token_signed_response_alg: client_metadata.SigningAlgorithm
     userinfo_signed_response_alg: client_metadata.SigningAlgorithm | None
     token_endpoint_auth_signing_alg: client_metadata.SigningAlgorithm | None
-    token_exchange: tuple[ExchangeRuleBody, ...]
+    token_exchange: tuple[exchange_rules.ExchangeRuleBody, ...]
     jwks: KeySet | None
     require_pushed_authorization_requests: bool
     post_logout_redirect_uris: tuple[str, ...]
@@ -343,9 +319,7 @@ def client_body(kind: type[C], privacy: PersonalData, connection: Connection, ro
         "scope": " ".join(row.scope),
         "owner": owner,
         "jwks": jwks,
-        "token_exchange": tuple(
-            ExchangeRuleBody(each.subject_client, each.resource, " ".join(each.scope)) for each in row.token_exchange
-        ),
+        "token_exchange": tuple(map(exchange_rules.body, row.token_exchange)),
     }
     return shown(kind, row, "created_at", "updated_at", **members, **more)
 

@@ -88,7 +88,7 @@ def _actors(request: TokenRequest, parties: Parties, subject: Subject, now: Mome
         return Refusal(InvalidRequest.ACTOR_TOKEN, "The actor token is not valid, or is none of ours.")
     if actor.client_id != parties.client.client_id:
         return Refusal(InvalidRequest.ACTOR_TOKEN, "The actor token was issued to another client.")
-    act = (actor.account_id or actor.client_id, *subject.act)
+    act = (actor.client_id, *subject.act)
     if len(act) > ACTORS_MAXIMUM:
         return Refusal(InvalidRequest.ACTOR_TOKEN, f"More than {ACTORS_MAXIMUM} would act one for the other.")
     return act

@@ -26,7 +26,7 @@ REMEMBERED = 10 * MINUTE
 """How long a request is remembered after its end, so that its device is told that it expired or was denied."""
 
 
-class KeptRequest(NamedTuple):
+class WaitingDevice(NamedTuple):
     """A request that waits, and how often its device asks."""
 
     request: DeviceRequest
@@ -80,17 +80,17 @@ def put(connection: Connection, vault: Vault, request: DeviceRequest, user_code:
     connection.execute(insert(table), row)
 
 
-def by_device_code(connection: Connection, vault: Vault, digest: bytes) -> KeptRequest | None:
+def by_device_code(connection: Connection, vault: Vault, digest: bytes) -> WaitingDevice | None:
     """The request of the device that holds this code."""
     return _found(connection, vault, table.c.device_code == digest)
 
 
-def by_user_code(connection: Connection, vault: Vault, digest: bytes) -> KeptRequest | None:
+def by_user_code(connection: Connection, vault: Vault, digest: bytes) -> WaitingDevice | None:
     """The request of the device that shows this code."""
     return _found(connection, vault, table.c.user_code == digest)
 
 
-def _found(connection: Connection, vault: Vault, which: ColumnElement[bool]) -> KeptRequest | None:
+def _found(connection: Connection, vault: Vault, which: ColumnElement[bool]) -> WaitingDevice | None:
     row = connection.execute(select(table).where(which)).first()
     if row is None:
         return None
@@ -102,7 +102,7 @@ def _found(connection: Connection, vault: Vault, which: ColumnElement[bool]) -> 
     request = content.request
     if (request.grant_id, bytes.fromhex(request.code)) != (row.grant_id, bytes(row.device_code)):
         return None
-    return KeptRequest(request, Pace(row.asked_at, row.pace)) if content.user_code == bytes(row.user_code) else None
+    return WaitingDevice(request, Pace(row.asked_at, row.pace)) if content.user_code == bytes(row.user_code) else None
 
 
 def note_pace(connection: Connection, grant_id: str, pace: Pace) -> None:

@@ -76,6 +76,7 @@ DECIDES_NOTHING: dict[str, frozenset[str]] = {
             "require_pushed_authorization_requests",
             *("post_logout_redirect_uris", "backchannel_logout_uri", "backchannel_logout_session_required"),
             *("subject_type", "sector_identifier_uri"),
+            "token_exchange",
             *("created_at", "updated_at"),
         }
     ),

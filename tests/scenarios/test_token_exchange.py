@@ -114,7 +114,7 @@ async def test_who_acts_is_told_up_to_four(gateway: Gateway) -> None:
 
 
 async def test_an_actor_shows_a_token_of_its_own(gateway: Gateway) -> None:
-    acting = {"actor_token_type": ACCESS_TOKEN}
+    acting: Any = {"actor_token_type": ACCESS_TOKEN}
     for token in (gateway.tokens["access_token"], "nonsense", gateway.tokens["refresh_token"]):
         assert refused(await gateway.exchange(actor_token=token, **acting)) == (400, "invalid_request")
     assert refused(await gateway.exchange(actor_token=await gateway.own_token())) == (400, "invalid_request")
