@@ -19,18 +19,9 @@ from domain.event import Event, Moment, Recorded, Sealed, sealed
 from domain.keys import client_keys
 from domain.registering import registration_token
 from domain.registering.registration_token import RegistrationToken, RegistrationTokenIssued
-from domain.rules import administrative_scope, people
+from domain.rules import administrative_scope, client_metadata, people
 from domain.rules import registration as rules
-from domain.rules.client_metadata import (
-    NO_KEYS,
-    AuthMethod,
-    ClientKeys,
-    ExchangeRule,
-    SelfRegistered,
-    SigningAlgorithm,
-    SubjectType,
-    Type,
-)
+from domain.rules.client_metadata import NO_KEYS, AuthMethod, ClientKeys, SigningAlgorithm, Type
 from domain.rules.registration import Circumstances
 
 ClientFailure = Literal[
@@ -84,9 +75,9 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     post_logout_redirect_uris: tuple[str, ...] | UnsetType = UNSET
     backchannel_logout_uri: str | None | UnsetType = UNSET
     backchannel_logout_session_required: bool | UnsetType = UNSET
-    subject_type: SubjectType | UnsetType = UNSET
+    subject_type: client_metadata.SubjectType | UnsetType = UNSET
     sector_identifier_uri: str | None | UnsetType = UNSET
-    token_exchange: tuple[ExchangeRule, ...] | UnsetType = UNSET
+    token_exchange: tuple[client_metadata.ExchangeRule, ...] | UnsetType = UNSET
 
 
 class ClientRegistered(Event, frozen=True, kw_only=True):
@@ -123,10 +114,10 @@ class ClientRegistered(Event, frozen=True, kw_only=True):
     post_logout_redirect_uris: tuple[str, ...] = ()
     backchannel_logout_uri: str | None = None
     backchannel_logout_session_required: bool = False
-    subject_type: SubjectType = "public"
+    subject_type: client_metadata.SubjectType = "public"
     sector_identifier_uri: str | None = None
-    self_registered: SelfRegistered | None = None
-    token_exchange: tuple[ExchangeRule, ...] = ()
+    self_registered: client_metadata.SelfRegistered | None = None
+    token_exchange: tuple[client_metadata.ExchangeRule, ...] = ()
 
 
 class ClientUpdated(Event, frozen=True, kw_only=True):
@@ -392,7 +383,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     owner: str | None = None
     slug: str | None = None
     secret: client_secret.NewSecret | None = None
-    self_registered: SelfRegistered | None = None
+    self_registered: client_metadata.SelfRegistered | None = None
     token: RegistrationToken | None = None
 
 

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "1026"
-down_revision = "1011"
+down_revision = "1016"
 branch_labels = None
 depends_on = None
 
