@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ import httpx
 
 from tests import plain_http
 from tests.cli.processes import running
+from tests.conformance.browsing import completed
 from tests.conformance.page import page
 from tests.conformance.plans import PLANS, Plan
 from tests.conformance.registering import Registry
@@ -88,8 +90,10 @@ class Kit:
         """What came of each module."""
         with TemporaryDirectory() as folder:
             told = Path(folder) / "results.json"
-            pair = [plan.suite, str(self._folder / "configs" / plan.configuration)]
-            command = [*self._run, "--attach", "--json", str(told), *options, *pair]
+            written = Path(folder) / plan.configuration
+            ours = completed(json.loads((self._folder / "configs" / plan.configuration).read_text()))
+            written.write_text(json.dumps(ours))
+            command = [*self._run, "--attach", "--json", str(told), *options, plan.suite, str(written)]
             subprocess.run(command, env=self._environment | values, check=False)
             (modules,) = json.loads(told.read_text()).values()
             return list(modules)
@@ -153,6 +157,8 @@ def main() -> int:
     if not jar or not folder:
         print("OIDF_SUITE_JAR has to name the suite's jar, and CONFORMANCE_KIT the kit that runs it", file=sys.stderr)
         return 2
+    # What was started is ended, also by who ends this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     kit = Kit(Path(folder), Path(os.environ.get("OIDF_CACHE", f"{gettempdir()}/oidf-cache")))
     kit.set_up()
     plans = [each for each in PLANS if each.name in given.plans.split(",")]

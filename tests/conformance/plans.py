@@ -67,13 +67,15 @@ PLANS = (
         "logout",
         "RP-initiated logout",
         f"oidcc-rp-initiated-logout-certification-test-plan{LOGOUT}",
-        needs="end_session_endpoint",
+        "logout",
+        "end_session_endpoint",
     ),
     Plan(
         "back-channel-logout",
         "Back-channel logout",
         f"oidcc-backchannel-rp-initiated-logout-certification-test-plan{LOGOUT}",
-        needs="backchannel_logout_supported",
+        "back-channel",
+        "backchannel_logout_supported",
     ),
     Plan(
         "fapi-service",

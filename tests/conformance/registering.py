@@ -11,12 +11,15 @@ from tests.conformance.plans import Plan
 
 CODE = ["authorization_code", "refresh_token"]
 CLAIMS = "openid profile email address phone offline_access"
+# Only one module sends a challenge, as the platform's older applications send none.
+CLAIMED: dict[str, Any] = {"grant_types": CODE, "scope": CLAIMS, "require_pkce": False}
 FAPI: dict[str, Any] = {"profile": "fapi2", "grant_types": CODE, "scope": "openid offline_access catalog:read"}
 KEYED: dict[str, Any] = {"token_endpoint_auth_method": "private_key_jwt", "dpop_bound_access_tokens": True}
 
 CLIENTS: dict[str, dict[str, Any]] = {
-    # Only one module sends a challenge, as the platform's older applications send none.
-    "secret": {"grant_types": CODE, "scope": CLAIMS, "require_pkce": False},
+    "secret": CLAIMED,
+    "logout": CLAIMED,
+    "back-channel": CLAIMED | {"backchannel_logout_session_required": True},
     "key": FAPI | KEYED,
     "signed": FAPI | KEYED | {"require_signed_request_object": True},
     "service": KEYED | {"profile": "fapi2", "grant_types": ["client_credentials"], "scope": "clients:read"},
@@ -60,14 +63,15 @@ class Registry:
     def _own(self, kind: str, number: str) -> Mapping[str, Any]:
         here = f"{self._suite}/test/a/grantlog"
         web: dict[str, Any] = {"redirect_uris": [f"{here}/callback", f"{here}/callback?dummy1=lorem&dummy2=ipsum"]}
-        if kind == "secret" and "end_session_endpoint" in self.metadata():
-            web["post_logout_redirect_uris"] = [f"{here}/post_logout_redirect"]
-            web["backchannel_logout_uri"] = f"{here}/backchannel_logout"
-            web["backchannel_logout_session_required"] = True
         keys = {"jwks": self._keys[f"client{number}_public"]}
         match kind:
             case "secret":
                 return web
+            case "logout":
+                return web | {"post_logout_redirect_uris": [f"{here}/post_logout_redirect"]}
+            case "back-channel":
+                after = {"post_logout_redirect_uris": [f"{here}/post_logout_redirect"]}
+                return web | after | {"backchannel_logout_uri": f"{here}/backchannel_logout"}
             case "service":
                 return keys
             case "certificate":

@@ -1,0 +1,46 @@
+"""What the suite's browser does on this server's pages, where the kit's own configuration does not say it."""
+
+from typing import Any
+
+LOGOUT = "${OP}/oauth/logout*"
+
+
+def _task(name: str, match: str = LOGOUT, *commands: list[Any], optional: bool = False) -> dict[str, Any]:
+    return {"task": name, "match": match, "optional": optional, "commands": list(commands)}
+
+
+def _shown(words: str) -> list[Any]:
+    """Waits for the page that a person is to look at, and hands it in."""
+    return ["wait", "xpath", "//h1", 10, words, "update-image-placeholder"]
+
+
+WHOLE = {"$use": "whole"}
+"""The kit's way through sign-in and consent."""
+
+CONFIRM = _task("confirm", LOGOUT, ["click", "css", "form.fields button[type=submit]", "optional"], optional=True)
+BACK = {"match": LOGOUT, "tasks": [CONFIRM, _task("back", "*/test/*/post*")]}
+REFUSED = {"browser": [WHOLE, {"match": LOGOUT, "tasks": [_task("error page", LOGOUT, _shown("cannot be answered"))]}]}
+ASKED = {"browser": [WHOLE, {"match": LOGOUT, "tasks": [_task("question", LOGOUT, _shown("Sign out"))]}]}
+HERE = {
+    "browser": [WHOLE, {"match": LOGOUT, "tasks": [CONFIRM, _task("signed out", LOGOUT, _shown("You are signed out"))]}]
+}
+MODULE = "oidcc-rp-initiated-logout-"
+OVERRIDE = {
+    f"{MODULE}bad-post-logout-redirect-uri": REFUSED,
+    f"{MODULE}query-added-to-post-logout-redirect-uri": REFUSED,
+    f"{MODULE}modified-id-token-hint": REFUSED,
+    f"{MODULE}bad-id-token-hint": REFUSED,
+    f"{MODULE}no-id-token-hint": ASKED,
+    f"{MODULE}no-params": HERE,
+    f"{MODULE}no-post-logout-redirect-uri": HERE,
+    f"{MODULE}only-state": HERE,
+}
+
+
+def completed(configuration: dict[str, Any]) -> dict[str, Any]:
+    """A configuration of the kit with what it lacks."""
+    override = configuration.get("override", {})
+    return configuration | {
+        "browser": [*configuration.get("browser", []), BACK],
+        "override": OVERRIDE | override,
+    }
