@@ -68,7 +68,13 @@ def database_url(sqlite_url: str) -> str:
 
 
 @pytest.fixture
-async def stage(world: World, start: Start) -> Stage:  # noqa: F811 - fixtures of another folder
+def settings() -> dict[str, str]:
+    """What the server is told beside the usual, by the settings' names."""
+    return {}
+
+
+@pytest.fixture
+async def stage(world: World, start: Start, settings: dict[str, str]) -> Stage:  # noqa: F811 - fixtures from elsewhere
     await world.define_role("platform", "customer", *SCOPE, default=True)
     person = await world.register_person("paula", claims={"email_verified": True})
     client = await world.register_client(
@@ -78,5 +84,5 @@ async def stage(world: World, start: Start) -> Stage:  # noqa: F811 - fixtures o
         "Desktop", grant_types=GRANTS[:2], redirect_uris=(CALLBACK,), scope=SCOPE, public=True
     )
     shop = await world.register_client("Shop", redirect_uris=(CALLBACK,), scope=OPENID)
-    served: Served = await start()
+    served: Served = await start(**settings)
     return Stage(served.base, client, public, shop, person)

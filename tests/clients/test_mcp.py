@@ -1,8 +1,9 @@
 """The OAuth client of the MCP SDK for Python: it knows the address of a resource server alone, finds from its refusal
-where tokens for it come from (RFC 9728), and asks for one that is for it (RFC 8707).
+where tokens for it come from (RFC 9728), registers itself there (RFC 7591), and asks for one that is for it (RFC 8707).
 """
 
 import json
+import shlex
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +14,7 @@ import pytest
 
 from tests import plain_http
 from tests.clients.conftest import CALLBACK, Stage
+from tests.clients.recipes import filled
 from tests.scenarios.world import Client, World
 
 oauth2 = pytest.importorskip("mcp.client.auth.oauth2", reason="the MCP SDK is not installed: make dev")
@@ -68,11 +70,10 @@ class Answering(BaseHTTPRequestHandler):
 
 
 class Kept:
-    """What the client remembers of its registration, and of its tokens."""
+    """What the client remembers of its registration and of its tokens: at first nothing."""
 
-    def __init__(self, client: Any) -> None:
-        self.client = client
-        self.tokens: Any = None
+    client: Any = None
+    tokens: Any = None
 
     async def get_tokens(self) -> Any:
         return self.tokens
@@ -88,25 +89,25 @@ class Kept:
 
 
 @pytest.fixture
-def tools(stage: Stage) -> Iterator[Tools]:
-    with Tools(stage.issuer) as server:
+def tools(issuer: str) -> Iterator[Tools]:
+    with Tools(issuer) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
 
 
+@pytest.fixture
+def settings(tools: Tools) -> dict[str, str]:
+    """Whoever registers may ask for tokens for the tools."""
+    lines = shlex.split(filled("MCP", {"https://tools.example.com/mcp": tools.address}))
+    return {name.removeprefix("GRANTLOG_").lower(): value for name, _, value in (each.partition("=") for each in lines)}
+
+
 async def test_a_token_for_a_tool(stage: Stage, world: World, tools: Tools) -> None:  # noqa: F811
     httpx2 = pytest.importorskip("httpx2")
     tools.client = await world.register_client("Tools", grant_types=("client_credentials",), serves=(tools.address,))
-    agent = await world.register_client(
-        "Agent", redirect_uris=(CALLBACK,), scope=(SCOPE, "offline_access"), resources=(tools.address,)
-    )
-    described = {
-        "redirect_uris": [CALLBACK],
-        "grant_types": ["authorization_code", "refresh_token"],
-        "token_endpoint_auth_method": "client_secret_basic",
-    }
-    registered = {"client_id": agent.client_id, "client_secret": agent.secret, **described}
+    described = oauth2.OAuthClientMetadata(client_name="Agent", redirect_uris=[CALLBACK])
+    kept = Kept()
     returned: list[str] = []
 
     async def lead(address: str) -> None:
@@ -117,12 +118,12 @@ async def test_a_token_for_a_tool(stage: Stage, world: World, tools: Tools) -> N
 
     provider = oauth2.OAuthClientProvider(
         tools.address,
-        oauth2.OAuthClientMetadata(**described),
-        Kept(oauth2.OAuthClientInformationFull(**registered)),
+        described,
+        kept,
         lead,
         came_back,
     )
     async with httpx2.AsyncClient(auth=provider, trust_env=False) as client:
         answer = await client.get(tools.address)
     assert answer.json() == {"for": stage.person.account_id, "scope": f"{SCOPE} offline_access"}
-    assert dict(parse_qsl(urlsplit(returned[0]).query))["iss"] == stage.issuer
+    assert kept.client.issuer == stage.issuer

@@ -67,13 +67,13 @@ async def world(database_url: str, tmp_path: Path, master_key: str, issuer: str)
 
 @pytest.fixture
 async def start(database_url: str, tmp_path: Path, master_key: str, issuer: str) -> AsyncIterator[Start]:
-    """Starts servers of that database, each on a port of its own and all under the log's issuer.
+    """Starts servers of that database, each on a port of its own and all under the log's issuer; settings by name.
 
     Whatever still runs at the end is killed.
     """
     running: list[Served] = []
 
-    async def begin(*, workers: int = 1) -> Served:
+    async def begin(*, workers: int = 1, **settings: str) -> Served:
         port = started.free_port() if running else int(issuer.rpartition(":")[2])
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GRANTLOG_")} | {
             "GRANTLOG_PORT": str(port),
@@ -86,6 +86,7 @@ async def start(database_url: str, tmp_path: Path, master_key: str, issuer: str)
             "GRANTLOG_MASTER_KEY": master_key,
             "GRANTLOG_LOG_REQUESTS": "0",
         }
+        environment |= {f"GRANTLOG_{name.upper()}": value for name, value in settings.items()}
         log = (tmp_path / f"server-{len(running)}.log").open("wb")
         process = Forked(["serve"], environment, tmp_path, log, log)
         log.close()
