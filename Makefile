@@ -44,7 +44,7 @@ test: dev $(CLIENTS_READY)  ## Run all tests, on SQLite and on a PostgreSQL that
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder --max-worker-restart 1 $(PYTEST)
 
 explore: dev $(NODE_READY)  ## Run the property tests with ever new examples, for ten minutes; EXPLORE='--rounds 20'
-	$(BIN)/python -m tests.explore $(EXPLORE) $(PYTEST)
+	$(BIN)/python -m tests.explore $(EXPLORE) -n $(JOBS) --dist worksteal $(PYTEST)
 
 conformance: dev  ## Run the OpenID Foundation's plans against both databases (needs OIDF_SUITE_JAR and CONFORMANCE_KIT)
 	$(BIN)/python -m tests.conformance $(CONFORMANCE)

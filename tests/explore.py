@@ -32,11 +32,6 @@ def register_profiles() -> None:
     settings.load_profile(FIXED)
 
 
-def examples(fixed: int, *, exploring: int) -> int:
-    """How many a property has whose every example takes seconds: fewer in each `make test` than in a round."""
-    return exploring if settings.get_current_profile_name() == EXPLORING else fixed
-
-
 def explore(rounds: int | None, minutes: float, first: int | None, options: Sequence[str]) -> int:
     """Runs so many rounds, or as many as begin within so many minutes; 1 with the first that finds something.
 

@@ -22,7 +22,6 @@ from security.clock import ManualClock, SystemClock
 from security.keyring import Keyring
 from security.vault import Vault
 from tests.databases import BACKENDS, Databases
-from tests.explore import examples
 from tests.logging_restored import restoring_logging
 from tests.notifications.receiver import SECRET, Receiver, receiving
 from tests.scenarios.administration import EVERYTHING
@@ -34,7 +33,7 @@ from tests.scenarios.traces import database, forms, found, holds
 from tests.scenarios.watching import Flows, Step, Watch
 from tests.scenarios.world import World, open_world
 
-ORDERS = examples(2, exploring=3)
+ORDERS = 2
 """Orders of the steps that are tried on each database; each of them runs all the steps."""
 
 
