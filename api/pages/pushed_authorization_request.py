@@ -18,7 +18,7 @@ from commands import pushed_requests as commands
 from domain.event import SECOND
 from eventstore.database import Connection
 from eventstore.pending import pushed_requests
-from eventstore.pending.pushed_requests import KeptRequest
+from eventstore.pending.pushed_requests import PushedRequest
 from security.tokens import characters, digest, new_id
 
 PATH = "/oauth/par"
@@ -49,7 +49,7 @@ async def _post(services: Services, scope: Scope, receive: Receive) -> RawRespon
     asked = await _examined(services, caller, octets)
     reference = REFERENCE + characters(RANDOM)
     now = services.ledger.clock.now()
-    kept = KeptRequest(new_id(), caller.client.client_id, now + commands.LIFETIME * SECOND, octets)
+    kept = PushedRequest(new_id(), caller.client.client_id, now + commands.LIFETIME * SECOND, octets)
     await _keep(services, scope, caller, asked, digest(reference), kept)
     said = _encode({"request_uri": reference, "expires_in": commands.LIFETIME})
     return raw_response(201, said, JSON, {"cache-control": "no-store"})
@@ -92,7 +92,7 @@ async def _keep(
     caller: Caller,
     asked: AuthorizationRequest,
     request_uri: bytes,
-    kept: KeptRequest,
+    kept: PushedRequest,
 ) -> None:
     """Keeps the request: a fact at once where the client proved who it is, else a row out of a bounded number."""
     ledger, now, anonymous = services.ledger, services.ledger.clock.now(), caller.client.type == "public"

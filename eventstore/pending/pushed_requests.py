@@ -31,7 +31,7 @@ _PRUNE = delete(table).where(
 )
 
 
-class KeptRequest(msgspec.Struct, frozen=True, array_like=True):
+class PushedRequest(msgspec.Struct, frozen=True, array_like=True):
     """A request as it was pushed: `query` are its parameters, form-encoded, without what authenticated the client.
 
     It can be opened until `expires_at`, and be answered by whoever opened it for `OPENED_LASTS` seconds more.
@@ -44,7 +44,7 @@ class KeptRequest(msgspec.Struct, frozen=True, array_like=True):
 
 
 def keep(
-    connection: Connection, vault: Vault, request_uri: bytes, kept: KeptRequest, *, now: Moment, anonymous: bool
+    connection: Connection, vault: Vault, request_uri: bytes, kept: PushedRequest, *, now: Moment, anonymous: bool
 ) -> bool:
     """Keeps a request under its reference's digest; False where there are too many of clients that proved nothing."""
     if anonymous and (connection.scalar(_ANONYMOUS, {"b_now": now}) or 0) >= ANONYMOUS_AT_MOST:
@@ -60,7 +60,7 @@ def keep(
     return True
 
 
-def find(folds: Folds, vault: Vault, request_uri: bytes, now: Moment) -> KeptRequest | None:
+def find(folds: Folds, vault: Vault, request_uri: bytes, now: Moment) -> PushedRequest | None:
     """The request with that reference; None for none, for one that is over, and for what was altered."""
     sealed = folds.connection.scalar(_FIND, {"b_request_uri": request_uri})
     if sealed is None:
@@ -69,7 +69,7 @@ def find(folds: Folds, vault: Vault, request_uri: bytes, now: Moment) -> KeptReq
         octets = vault.open_row(table.name, request_uri.hex(), bytes(sealed))
     except (WrapBroken, MasterKeyError):
         return None
-    found = msgspec.msgpack.decode(octets, type=KeptRequest)
+    found = msgspec.msgpack.decode(octets, type=PushedRequest)
     return found if now < found.expires_at + OPENED_LASTS * SECOND else None
 
 
