@@ -50,6 +50,7 @@ def parties(
     asked: tuple[str, ...] | None,
     issuer: str,
     key_id: str | None = None,
+    jkt: str | None = None,
     with_consent: bool = False,
     subject: Subject | None = None,
     actor: Subject | None = None,
@@ -77,6 +78,7 @@ def parties(
         subject=subject,
         actor=actor,
         signing_keys=view.state(signing_key.STREAM),
+        jkt=jkt,
     )
 
 
@@ -87,7 +89,8 @@ _SIGNED_OUT = Refusal(AccessDenied.ACCOUNT)
 
 class Approval(msgspec.Struct, frozen=True, kw_only=True):
     """Who approves what. `asked` is the scope of the request, None for none; `uri` its redirect URI, None likewise, and
-    `redirect_uri` where the answer goes. `claims` are those that its client wants at userinfo, as JSON."""
+    `redirect_uri` where the answer goes. `claims` are those that its client wants at userinfo, as JSON;
+    `dpop_jkt` names the key by which alone the code can be redeemed."""
 
     account_id: str
     session_id: str
@@ -99,6 +102,7 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     challenge: str | None
     nonce: str | None
     claims: str | None
+    dpop_jkt: str | None = None
 
 
 def give_consent(approval: Approval, scope: tuple[str, ...]) -> Command[consent.State]:
@@ -150,6 +154,7 @@ def issue_code(approval: Approval, code: str, *, at: Moment, issuer: str, lifeti
             authentication=session.authentication(signed_in),
             nonce=approval.nonce,
             claims=approval.claims,
+            dpop_jkt=approval.dpop_jkt,
         )
 
     return Command(f"grant:{ordered_id(at)}", decide)
@@ -185,6 +190,7 @@ def issue_tokens(
     client_id: str,
     secret_id: str | None,
     key_id: str | None = None,
+    jkt: str | None = None,
     account_id: str | None,
     at: Moment,
     issuer: str,
@@ -192,7 +198,8 @@ def issue_tokens(
     admit_person: Callable[[str], None],
     vault: Vault,
 ) -> Command[grant.State]:
-    """Issues tokens to a client that authenticated with this secret version or key, neither for a public one.
+    """Issues tokens to a client that authenticated with this secret version or key, neither for a public one, and
+    showed that it holds the key with the thumbprint `jkt`.
     `account_id` is the person whose password was verified; where a credential tells whose grant it is, it is theirs.
     `admit_person` is told the person under the lock, and raises where they are given too many. `at` is about now."""
     credential = grant_type.credential
@@ -226,6 +233,7 @@ def issue_tokens(
                 client_id=client_id,
                 secret_id=secret_id,
                 key_id=key_id,
+                jkt=jkt,
                 account_id=person,
                 asked=request.scope,
                 issuer=issuer,
@@ -262,9 +270,8 @@ def _subject(view: View, digest: bytes, kind: TokenKind) -> Subject | None:
     if not isinstance(by, grant.TokensIssued | grant.TokensRefreshed | Exchanged):
         return None
     scope = grant.names_of(by.scope)
-    return Subject(
-        judged.standing, by.client_id, by.account_id, scope, judged.issued.secret_id, judged.act, judged.through
-    )
+    secret_id, jkt = judged.issued.secret_id, by.dpop_jkt
+    return Subject(judged.standing, by.client_id, by.account_id, scope, secret_id, judged.act, judged.through, jkt)
 
 
 def _waits(view: View, vault: Vault, presented: bytes, client_id: str) -> Reason | None:

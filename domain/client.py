@@ -78,6 +78,7 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     subject_type: client_metadata.SubjectType | UnsetType = UNSET
     sector_identifier_uri: str | None | UnsetType = UNSET
     token_exchange: tuple[client_metadata.ExchangeRule, ...] | UnsetType = UNSET
+    dpop_bound_access_tokens: bool | UnsetType = UNSET
 
 
 class ClientRegistered(Event, frozen=True, kw_only=True):
@@ -118,6 +119,7 @@ class ClientRegistered(Event, frozen=True, kw_only=True):
     sector_identifier_uri: str | None = None
     self_registered: client_metadata.SelfRegistered | None = None
     token_exchange: tuple[client_metadata.ExchangeRule, ...] = ()
+    dpop_bound_access_tokens: bool = False
 
 
 class ClientUpdated(Event, frozen=True, kw_only=True):

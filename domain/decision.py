@@ -72,6 +72,7 @@ class InvalidRequest(Reason):
     PKCE_METHOD = "pkce_method"
     SUBJECT_TOKEN = "subject_token"
     ACTOR_TOKEN = "actor_token"
+    PROOF_REQUIRED = "proof_required"
 
 
 class InvalidClient(Reason):
@@ -120,6 +121,7 @@ class InvalidGrant(Reason):
     PERSON_CUT_OFF = "person_cut_off"
     SECRET_CUT_OFF = "secret_cut_off"
     CONSENT_WITHDRAWN = "consent_withdrawn"
+    PROOF_KEY = "proof_key"
 
 
 class AuthorizationPending(Reason):

@@ -23,7 +23,8 @@ class Exchanged(Event, frozen=True, kw_only=True):
 
     `subject_token` is the digest of the exchanged one, `through` tells the clients that had tokens of the grant before,
     the first one first. `act` names who acts for the person or client that the token is about, the present one first.
-    `audience` is what the access token is for; empty where that is this server alone.
+    `audience` is what the access token is for; empty where that is this server alone. It is bound to the key
+    with the thumbprint `dpop_jkt`.
     """
 
     type = "grant.exchanged"
@@ -38,3 +39,4 @@ class Exchanged(Event, frozen=True, kw_only=True):
     subject_token: str
     access_token: str
     lifetime: int
+    dpop_jkt: str | None = None

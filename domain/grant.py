@@ -30,6 +30,7 @@ class CodeIssued(Event, frozen=True, kw_only=True):
     to be for (RFC 8707 §2.1); empty where it named nothing. `authentication` tells of the sign-in behind it; `nonce` is
     for the id_token, and `claims` are those that the client wants at userinfo (OpenID Connect Core §3.1.2.1, §5.5).
     `session_ends_at` is when the session is over at the latest.
+    `dpop_jkt` is the thumbprint of the key by which alone it can be redeemed (RFC 9449 §10).
     """
 
     type = "grant.code_issued"
@@ -49,6 +50,7 @@ class CodeIssued(Event, frozen=True, kw_only=True):
     nonce: str | None = None
     claims: str | None = None
     session_ends_at: Moment | None = None
+    dpop_jkt: str | None = None
 
     def subject(self, stream: str) -> str:
         """What a client wants to know of a person may itself tell something of them."""
@@ -134,6 +136,7 @@ class Code(msgspec.Struct, frozen=True):
     expires_at: Moment
     redeemed: bool = False
     nonce: str | None = None
+    dpop_jkt: str | None = None
 
 
 def issued(event: CodeIssued | DeviceApproved, recorded: Recorded) -> Code:
@@ -150,6 +153,7 @@ def issued(event: CodeIssued | DeviceApproved, recorded: Recorded) -> Code:
         recorded.time,
         recorded.time + event.lifetime * SECOND,
         nonce=event.nonce,
+        dpop_jkt=event.dpop_jkt,
     )
 
 
@@ -177,7 +181,8 @@ class TokensIssued(Event, frozen=True, kw_only=True):
     """The grant's first tokens. Lifetimes in seconds; the grant can be refreshed for `refresh_ends_in` at most.
 
     `secret_id` and `secret_version` name the client secret that authenticated the request; `code` is the redeemed one.
-    `audience` is what the access token is for (RFC 8707 §2); empty where that is this server alone.
+    `audience` is what the access token is for (RFC 8707 §2); empty where that is this server alone. It is bound to the
+    key with the thumbprint `dpop_jkt` (RFC 9449 §6), and so is the refresh token of a public client.
     """
 
     type = "grant.tokens_issued"
@@ -194,12 +199,14 @@ class TokensIssued(Event, frozen=True, kw_only=True):
     refresh_lifetime: int | None = None
     refresh_ends_in: int | None = None
     code: str | None = None
+    dpop_jkt: str | None = None
 
 
 class TokensRefreshed(Event, frozen=True, kw_only=True):
     """New tokens for a presented refresh token, which is accepted once more until `grace_ends_at` (RFC 6749 §6).
 
-    `audience` is what the access token is for; empty where that is this server alone.
+    `audience` is what the access token is for; empty where that is this server alone. `dpop_jkt` is the thumbprint of
+    the key to which it is bound.
     """
 
     type = "grant.tokens_refreshed"
@@ -214,6 +221,7 @@ class TokensRefreshed(Event, frozen=True, kw_only=True):
     refresh_token: str
     refresh_lifetime: int
     grace_ends_at: Moment | None = None
+    dpop_jkt: str | None = None
 
 
 class SuccessorReplaced(Event, frozen=True, kw_only=True):
@@ -273,10 +281,10 @@ class State(msgspec.Struct, frozen=True):
     """A grant after its events so far, of a size that does not grow with its refreshes.
 
     `scope` is the original one; `ends_at` is when refreshing is over for good. `resource` is what the authorization
-    named, and `audience` that of the first access token. `presented` is the refresh token that the next tokens are for,
-    where it is not the newest. `authentication` is the sign-in behind it, and `claims` what its client wants to be told
-    at userinfo, sealed. `ended_together` is where the log says that it ended with others, until its own stream says so
-    too.
+    named, and `audience` that of the first access token, which was bound to the key with the thumbprint `dpop_jkt`.
+    `presented` is the refresh token that the next tokens are for, where it is not the newest. `authentication` is the
+    sign-in behind it, and `claims` what its client wants to be told at userinfo, sealed. `ended_together` is where the
+    log says that it ended with others, until its own stream says so too.
     """
 
     exists: bool = False
@@ -290,6 +298,7 @@ class State(msgspec.Struct, frozen=True):
     scope: tuple[str, ...] = ()
     resource: tuple[str, ...] = ()
     audience: tuple[str, ...] = ()
+    dpop_jkt: str | None = None
     position: int = 0
     started_at: Moment = 0
     code: Code | None = None
@@ -443,6 +452,7 @@ def _issued(state: State, recorded: Recorded) -> State:
             "succession": succeeding,
             "ends_at": ends_at,
             "audience": event.audience,
+            "dpop_jkt": event.dpop_jkt,
         }
     return replace(
         state,

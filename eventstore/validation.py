@@ -41,6 +41,7 @@ class TokenTerms(msgspec.Struct, gc=False):
     `acr` is the class of the sign-in behind it, None where there was none that is known; `sector` is whose name for the
     person the client knows, None for the account's id. `act` names who acts for whom it is about (RFC 8693 §4.1), the
     present one first.
+    `jkt` is the thumbprint of the key to which an access token is bound (RFC 9449 §6).
     `said` and `told` are room for what introspection and userinfo say of all of them.
     """
 
@@ -58,6 +59,7 @@ class TokenTerms(msgspec.Struct, gc=False):
     acr: str | None = None
     sector: str | None = None
     act: tuple[str, ...] = ()
+    jkt: str | None = None
     said: bytes = b""
     told: bytes = b""
 
@@ -163,6 +165,7 @@ class Validation:
         issued, standing, person = judged.issued, judged.standing, judged.person
         scope = grant.names_of(issued.by.event.scope)
         audience = issued.by.event.audience if issued.kind == "access" else ()
+        jkt = issued.by.event.dpop_jkt if issued.kind == "access" else None
         # Interned is what tokens of different terms have in common.
         client_id = intern(issued.client_id or "")
         secret_id = None if issued.secret_id is None else intern(issued.secret_id)
@@ -192,6 +195,7 @@ class Validation:
             None if authentication is None else intern(authentication.acr),
             pairwise.sector(judged.client),
             judged.act,
+            None if jkt is None else intern(jkt),
         )
         return Known(
             bytes.fromhex(issued.sha256),

@@ -53,6 +53,7 @@ TABLE = sa.Table(
     sa.Column("subject_type", sa.Text, nullable=False, server_default="public"),
     sa.Column("sector_identifier_uri", sa.Text),
     sa.Column("self_registered", sa.Text),
+    sa.Column("dpop_bound_access_tokens", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("owner", sa.Text),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("cutoff", sa.BigInteger, nullable=False),
@@ -124,6 +125,7 @@ class ClientRow(msgspec.Struct, frozen=True):
     subject_type: client_metadata.SubjectType
     sector_identifier_uri: str | None
     self_registered: client_metadata.SelfRegistered | None
+    dpop_bound_access_tokens: bool
     owner: str | None
     state: ClientState
     created_at: Moment

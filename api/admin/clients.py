@@ -78,6 +78,7 @@ Method = Annotated[
         "secret."
     ),
 ]
+BoundByDpop = Annotated[bool, Meta(description="Whether its tokens are bound to its key in any case (RFC 9449 §5.2).")]
 PushesRequests = Annotated[bool, Meta(description="Whether it must push its authorization requests (RFC 9126 §6).")]
 
 
@@ -110,6 +111,7 @@ class NewClient(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     backchannel_logout_session_required: bool = False
     subject_type: SubjectType = "public"
     sector_identifier_uri: SectorIdentifierUri | None = None
+    dpop_bound_access_tokens: BoundByDpop = False
     owner: Owner | None = None
     secret_lifetime: SecretLifetime | None = None
 
@@ -134,6 +136,7 @@ class ClientChanges(DashboardChanges, forbid_unknown_fields=True, kw_only=True):
     backchannel_logout_session_required: bool | UnsetType = UNSET
     subject_type: SubjectType | UnsetType = UNSET
     sector_identifier_uri: SectorIdentifierUri | None | UnsetType = UNSET
+    dpop_bound_access_tokens: BoundByDpop | UnsetType = UNSET
     owner: Owner | None | UnsetType = UNSET
 
 

@@ -235,6 +235,7 @@ CLIENT_EXAMPLE: dict[str, Any] = {
     "backchannel_logout_session_required": False,
     "subject_type": "public",
     "sector_identifier_uri": None,
+    "dpop_bound_access_tokens": False,
     "owner": "prints@partner.example",
     "slug": None,
     "self_registered": None,
@@ -273,6 +274,7 @@ class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
     backchannel_logout_session_required: bool
     subject_type: client_metadata.SubjectType
     sector_identifier_uri: str | None
+    dpop_bound_access_tokens: bool
     owner: str | None
     slug: str | None
     self_registered: Annotated[

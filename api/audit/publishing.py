@@ -9,7 +9,7 @@ from litestar.params import PathParameter
 from api.audit.queries.auditor import Auditor
 from api.audit.questions import READ
 from api.http.errors import HTTPError, Missing, TemporarilyUnavailable
-from api.oauth.bearer import bearer_token, judge, needing
+from api.oauth.bearer import bearer_token, dpop_token, judge, needing
 from api.services import Injected, services_of
 from api.throttling.admission import admit
 from domain.keys import log_key
@@ -30,7 +30,7 @@ REVALIDATED = "no-cache"
 async def admitted(connection: Any, _: object) -> None:
     """A guard that lets anybody in, at a rate; raises 429. Whoever may read the log itself is not slowed."""
     services = services_of(connection)
-    if bearer_token(connection.scope) is not None:
+    if bearer_token(connection.scope) is not None or dpop_token(connection.scope) is not None:
         with suppress(HTTPError):
             await judge(services, connection.scope, (READ,))
             return

@@ -40,6 +40,7 @@ REFUSED: Mapping[str, str] = {
     "foreign_client": "another client presented it",
     "redirect_uri": "the redirect URI was not the one that it was issued for",
     "verifier": "the PKCE verifier was wrong or missing",
+    "proof_key": "the DPoP proof was missing, or made with another key than it is bound to",
     "credentials": "the credentials were wrong",
     "client_cut_off": "its client had been disabled or deleted",
     "person_cut_off": "the person had been disabled or erased, or had changed the password",

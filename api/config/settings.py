@@ -85,6 +85,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     signing_key_lead: Annotated[int, within(0, 30 * 86400)] = 86400
     """How long a key that signs tokens is published before it is used: longer than anybody keeps the answer of
     `/.well-known/jwks.json`. The first one, and what takes the place of a compromised one, is used at once."""
+    dpop_nonces: Literal["none", "resources", "everywhere"] = "resources"
+    """Where a DPoP proof must hold a nonce of this server (RFC 9449 §8, §9): with access tokens at `/oauth/userinfo`
+    and the API, or at `/oauth/token` and `/oauth/par` too."""
     require_pushed_authorization_requests: bool = False
     """Whether every client must push its authorization requests (RFC 9126 §5)."""
     session_idle_lifetime: Seconds = 12 * 3600

@@ -14,6 +14,7 @@ import msgspec
 
 from domain import decision as reasons
 from domain.decision import Reason, Refusal
+from security import foreign_tokens
 
 
 class FieldError(msgspec.Struct, frozen=True):
@@ -236,6 +237,31 @@ class InsufficientUserAuthentication(HTTPError):
             reason=self.code,
             headers={"www-authenticate": f'{challenge}, acr_values="{acr_values}", max_age="{max_age}"'},
         )
+
+
+class InvalidDpopProof(HTTPError):
+    """The proof of a key is none, or not for this request (RFC 9449 §5); 401 with the scheme at a resource (§7.1)."""
+
+    code = "invalid_dpop_proof"
+    default = "The DPoP proof is not valid."
+
+    def __init__(self, detail: str | None = None, *, at_resource: bool = False) -> None:
+        super().__init__(detail)
+        if at_resource:
+            self.status = 401
+            algorithms = " ".join(foreign_tokens.ALGORITHMS)
+            self.headers["www-authenticate"] = f'DPoP error="{self.code}", algs="{algorithms}"'
+
+
+class UseDpopNonce(InvalidDpopProof):
+    """The proof lacks a nonce of the server, which comes along (RFC 9449 §8, §9)."""
+
+    code = "use_dpop_nonce"
+    default = "The DPoP proof needs the nonce that comes with this answer."
+
+    def __init__(self, nonce: str, *, at_resource: bool = False) -> None:
+        super().__init__(at_resource=at_resource)
+        self.headers["dpop-nonce"] = nonce
 
 
 class InsufficientScope(HTTPError):

@@ -7,8 +7,9 @@ from typing import Any
 from litestar import Request
 
 from api.http.cors import CLIENT
-from api.http.errors import InsufficientScope, InsufficientUserAuthentication, InvalidToken
+from api.http.errors import InsufficientScope, InsufficientUserAuthentication, InvalidDpopProof, InvalidToken
 from api.http.request_context import Scope, header_values
+from api.oauth import dpop
 from api.services import Services, origin, services_of
 from commands.permissions import CallerScope
 from domain import session
@@ -41,10 +42,19 @@ class Bearer:
 
 def bearer_token(scope: Scope) -> str | None:
     """The token of the Authorization header (RFC 6750 §2.1); None when there is none or more than one."""
+    return _in_header(scope, "bearer ")
+
+
+def dpop_token(scope: Scope) -> str | None:
+    """The same of a token that is bound to a key (RFC 9449 §7.1)."""
+    return _in_header(scope, "dpop ")
+
+
+def _in_header(scope: Scope, scheme: str) -> str | None:
     fields = header_values(scope, b"authorization")
-    if len(fields) != 1 or fields[0][:7].lower() != "bearer ":
+    if len(fields) != 1 or fields[0][: len(scheme)].lower() != scheme:
         return None
-    return fields[0][7:].strip()
+    return fields[0][len(scheme) :].strip()
 
 
 RESOURCE_METADATA = "/.well-known/oauth-protected-resource"
@@ -60,15 +70,39 @@ def unauthorized(services: Services) -> InvalidToken:
 
 async def judge(services: Services, scope: Scope, needed: Sequence[str]) -> Known:
     """The request's live access token; raises 401 `invalid_token` or 403 `insufficient_scope` (RFC 6750 §3.1)."""
-    known = await judge_token(services, scope, bearer_token(scope))
+    known = await judge_header(services, scope)
     for name in needed:
         if name not in known.terms.scope:
             raise InsufficientScope(name)
     return known
 
 
+async def judge_header(services: Services, scope: Scope) -> Known:
+    """The live access token of the Authorization header, with the proof that is due for it; raises 401 likewise."""
+    bound = dpop_token(scope)
+    if bound is None:
+        return await judge_token(services, scope, bearer_token(scope))
+    known = await _live(services, scope, bound)
+    proof = dpop.proof_of(services, scope, token=bound)
+    if proof is None:
+        raise InvalidDpopProof("There is no DPoP proof.", at_resource=True)
+    # A token that is bound to nothing is none of this scheme (RFC 9449 §7.1).
+    if known.terms.jkt is None or proof.jkt != known.terms.jkt:
+        raise InvalidDpopProof("The DPoP proof is not made with the key of the access token.", at_resource=True)
+    await dpop.use_up(services, proof, known.terms.client_id, at_resource=True)
+    return known
+
+
 async def judge_token(services: Services, scope: Scope, raw: str | None) -> Known:
-    """The live access token that a request brought, wherever it stood; raises 401 `invalid_token`."""
+    """The live access token that a request brought, wherever it stood; raises 401 `invalid_token`. One that is bound to
+    a key is good with a proof alone (RFC 9449 §7.2)."""
+    known = await _live(services, scope, raw)
+    if known.terms.jkt is not None:
+        raise unauthorized(services)
+    return known
+
+
+async def _live(services: Services, scope: Scope, raw: str | None) -> Known:
     known = None
     if raw is not None and 0 < len(raw) <= LONGEST_TOKEN:
         known = await services.ledger.validation.find(digest(raw))

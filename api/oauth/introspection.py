@@ -85,7 +85,7 @@ class _Asking(NamedTuple):
 
 
 async def _caller(services: Services, scope: Scope, parameters: dict[str, str]) -> _Asking:
-    if fields(scope).get(b"authorization", b"")[:7].lower() == b"bearer ":
+    if fields(scope).get(b"authorization", b"").partition(b" ")[0].lower() in (b"bearer", b"dpop"):
         # There may be another one, which is refused.
         authorization(scope)
         if "client_secret" in parameters or "client_assertion" in parameters:
@@ -149,7 +149,9 @@ def _common(terms: TokenTerms, issuer: str) -> dict[str, Any]:
     if terms.kind == "refresh":
         found["token_use"] = "refresh"  # noqa: S105 - the word of the contract
     else:
-        found["token_type"] = "Bearer"  # noqa: S105 - likewise
+        found["token_type"] = "Bearer" if terms.jkt is None else "DPoP"
+    if terms.jkt is not None:
+        found["cnf"] = {"jkt": terms.jkt}
     return found
 
 

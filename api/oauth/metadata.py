@@ -74,6 +74,7 @@ def document(issuer: str, scope_names: list[str], *, requires_pushing: bool = Fa
         "introspection_endpoint_auth_signing_alg_values_supported": list(foreign_tokens.ALGORITHMS),
         "revocation_endpoint_auth_methods_supported": METHODS,
         "revocation_endpoint_auth_signing_alg_values_supported": list(foreign_tokens.ALGORITHMS),
+        "dpop_signing_alg_values_supported": list(foreign_tokens.ALGORITHMS),
         "code_challenge_methods_supported": list(pkce.METHODS),
         "authorization_response_iss_parameter_supported": True,
         "ui_locales_supported": ["en"],
@@ -88,6 +89,7 @@ def resource_document(issuer: str) -> dict[str, Any]:
         "authorization_servers": [issuer],
         "scopes_supported": sorted(ADMINISTRATIVE_SCOPES | built_in_scope.BUILT_IN),
         "bearer_methods_supported": ["header"],
+        "dpop_signing_alg_values_supported": list(foreign_tokens.ALGORITHMS),
         "resource_name": "Grantlog",
         "resource_documentation": f"{issuer}/schema",
     }

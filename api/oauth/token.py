@@ -17,6 +17,7 @@ from api.http.credential_cache import Caller
 from api.http.load_shedding import away
 from api.http.request_context import Receive, Scope
 from api.http.responses import JSON, RawResponse, raw_headers
+from api.oauth import dpop
 from api.oauth.client_authentication import endpoint, for_client
 from api.oauth.id_tokens import sign_id_token
 from api.oauth.person_authentication import WrongCredentials, note_failure, verify
@@ -39,6 +40,9 @@ FIELDS = raw_headers({"cache-control": "no-store", "pragma": "no-cache", "conten
 """Of every token answer (RFC 6749 §5.1)."""
 
 LONGEST_CREDENTIAL = 1024
+
+PROVED = "grantlog.proved_key"
+"""Where the ASGI scope holds the thumbprint of the key whose proof came along (RFC 9449)."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -68,6 +72,10 @@ async def _perform(
     if grant is None:
         raise errors.UnsupportedGrantType()
     request = _request(grant, parameters)
+    proof = dpop.proof_of(services, scope)
+    if proof is not None:
+        await dpop.use_up(services, proof, caller.client.client_id)
+        scope[PROVED] = proof.jkt
     if grant is password.GRANT:
         name, secret = parameters.get("username"), parameters.get("password")
         return await password_grant(services, scope, caller, name, secret, request)
@@ -194,6 +202,7 @@ async def issue(
         client_id=client.client_id,
         secret_id=caller.secret_id,
         key_id=caller.key_id,
+        jkt=scope.get(PROVED),
         account_id=account_id,
         at=services.ledger.clock.now(),
         issuer=services.settings.issuer,
@@ -229,7 +238,7 @@ def token_answer(given: Tokens, *, refresh_too: bool) -> dict[str, Any]:
     """The members of a token answer (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3)."""
     members = {
         "access_token": given.access.reveal(),
-        "token_type": "Bearer",
+        "token_type": "Bearer" if given.issued.jkt is None else "DPoP",
         "expires_in": given.issued.expires_in,
         "scope": " ".join(given.issued.scope),
     }
@@ -254,6 +263,7 @@ _WORDS: Mapping[InvalidGrant, str] = MappingProxyType(
         InvalidGrant.EXPIRED: "This {name} has expired.",
         InvalidGrant.REPLAYED: "This {name} was used before; its grant has ended.",
         InvalidGrant.REDIRECT_URI: "redirect_uri is not that of the authorization request.",
+        InvalidGrant.PROOF_KEY: "This {name} is bound to a key, and the DPoP proof was not made with that.",
         InvalidGrant.ENDED: _ENDED,
         InvalidGrant.CLIENT_CUT_OFF: _ENDED,
         InvalidGrant.PERSON_CUT_OFF: _ENDED,

@@ -10,7 +10,7 @@ from api.http.errors import HTTPError, InsufficientScope, InvalidRequest, Tempor
 from api.http.load_shedding import away
 from api.http.request_context import Receive, Scope, fields, request_context
 from api.http.responses import JSON, Fields, RawResponse, fields_of, raw_response
-from api.oauth.bearer import actor_of, bearer_token, judge_token
+from api.oauth.bearer import actor_of, judge_header, judge_token
 from api.oauth.client_authentication import endpoint
 from api.services import Services, origin
 from domain import account
@@ -32,7 +32,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 async def _answer(services: Services, scope: Scope, receive: Receive) -> RawResponse:
-    known = await judge_token(services, scope, await _presented(services, scope, receive))
+    in_form = await _presented(services, scope, receive)
+    known = await (judge_header(services, scope) if in_form is None else judge_token(services, scope, in_form))
     terms = known.terms
     if terms.account_id is None:
         # A client that acts for itself has nobody to tell of: more than its token allows (RFC 6750 §3.1).
@@ -45,15 +46,12 @@ async def _answer(services: Services, scope: Scope, receive: Receive) -> RawResp
 
 
 async def _presented(services: Services, scope: Scope, receive: Receive) -> str | None:
-    """The token, from the header or the form (RFC 6750 §2.1, §2.2); never from the query, which is refused before."""
-    in_header = bearer_token(scope)
+    """The token of the form (RFC 6750 §2.2), None where that has none; one in the query was refused before."""
     if scope["method"] == "GET":
-        return in_header
+        return None
     body = await read_body(scope, receive, services.settings.body_limit)
     in_form = _in_form(scope, body) if body else None
-    if in_form is None:
-        return in_header
-    if b"authorization" in fields(scope):
+    if in_form is not None and b"authorization" in fields(scope):
         raise _bad("The access token stands in two places.")
     return in_form
 

@@ -155,6 +155,12 @@ class DeviceAuthorizationAnswer(Struct, kw_only=True):
     interval: int
 
 
+class Confirmation(Struct, kw_only=True):
+    """The key to which a token is bound (RFC 7800 §3.1, RFC 9449 §6.2)."""
+
+    jkt: str | UnsetType = UNSET
+
+
 class IntrospectionAnswer(Struct, kw_only=True):
     """RFC 7662 §2.2, RFC 9470 §6.2. Of a token that is not active, or not yours to see, it is `active` alone."""
 
@@ -174,6 +180,7 @@ class IntrospectionAnswer(Struct, kw_only=True):
     aud: str | list[str] | UnsetType = UNSET
     jti: str | UnsetType = UNSET
     grant_id: str | UnsetType = UNSET
+    cnf: Confirmation | UnsetType = UNSET
 
 
 class PushedAnswer(Struct, kw_only=True):

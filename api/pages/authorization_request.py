@@ -8,6 +8,7 @@ application, which is told once the person has signed in (RFC 9700 §4.11.2).
 """
 
 import hmac
+import re
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,10 +34,12 @@ from domain import scope as scopes
 from domain.grants import GRANTS, authorization_code
 from domain.keys import signing_key
 from domain.requests import pushed_request
-from domain.rules import audience, pkce, redirect_uri
+from domain.rules import audience, dpop_proof, pkce, redirect_uri
 from eventstore.pending import pushed_requests
 from eventstore.present import existing_scopes
 from security.tokens import Secret, digest, same
+
+_JKT = re.compile(r"[A-Za-z0-9_-]{43}")
 
 QUERY_MAXIMUM = 8192
 """Bytes of the whole query, `state` included: what goes back has to fit into a Location header."""
@@ -108,6 +111,7 @@ class AuthorizationRequest:
     challenge: str | None
     authentication: AuthenticationRequest
     error: HTTPError | None
+    dpop_jkt: str | None = None
     request_id: str | None = None
     """Of a pushed request, which an answer uses up."""
 
@@ -197,6 +201,7 @@ async def examine(
         challenge=query.values.get("code_challenge"),
         authentication=authentication,
         error=fault,
+        dpop_jkt=query.values.get("dpop_jkt"),
     )
 
 
@@ -260,6 +265,8 @@ def _faults(asking: client.State, query: Query) -> Iterator[HTTPError]:
         yield errors.RequestNotSupported()
     if "request_uri" in query.values:
         yield errors.RequestUriNotSupported()
+    if "dpop_jkt" in query.values and not _JKT.fullmatch(query.values["dpop_jkt"]):
+        yield errors.InvalidRequest("dpop_jkt is no thumbprint of a key (RFC 7638).")
     response_type = query.values.get("response_type")
     if response_type is None:
         yield errors.InvalidRequest("response_type is missing.")
@@ -377,6 +384,10 @@ PARAMETERS = {
     "claims": ("What is wanted to be known, as JSON (OpenID Connect Core §5.5).", of_text(QUERY_MAXIMUM)),
     "display": ("How the pages are to look; they look the same.", _one_of(*authentication_request.DISPLAYS)),
     "request_uri": ("The reference of a pushed request, which says the rest (RFC 9126 §4).", of_text(QUERY_MAXIMUM)),
+    "dpop_jkt": (
+        "The thumbprint of the key by which alone the code can be redeemed (RFC 9449 §10).",
+        of_text(dpop_proof.JKT_LENGTH),
+    ),
     "ui_locales": ("Languages for the pages, with a space between.", of_text(QUERY_MAXIMUM)),
 }
 

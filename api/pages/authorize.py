@@ -99,6 +99,7 @@ async def approve(
         challenge=asked.challenge,
         nonce=asked.authentication.nonce,
         claims=_agreed(asked),
+        dpop_jkt=asked.dpop_jkt,
     )
     given = [] if shown is None else [grants.give_consent(approval, shown)]
     issued = grants.issue_code(

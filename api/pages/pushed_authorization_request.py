@@ -6,9 +6,10 @@ import msgspec
 
 from api.http.bodies import FORM, RESOURCE, Parameters, encoding, form_pairs, read_body, read_form
 from api.http.credential_cache import Caller
-from api.http.errors import InvalidRequest, TemporarilyUnavailable, Throttled, oauth_error
+from api.http.errors import InvalidDpopProof, InvalidRequest, TemporarilyUnavailable, Throttled, oauth_error
 from api.http.request_context import Receive, Scope
 from api.http.responses import JSON, RawResponse, raw_response
+from api.oauth import dpop
 from api.oauth.client_authentication import authenticate, endpoint
 from api.pages.authorization_request import REFERENCE, AuthorizationRequest, Unanswerable, examine, read_query
 from api.services import Services, origin
@@ -46,13 +47,26 @@ async def _post(services: Services, scope: Scope, receive: Receive) -> RawRespon
     if "request_uri" in given:
         raise InvalidRequest("What is pushed names no request_uri (RFC 9126 section 2.1).")
     octets = b"&".join(_asked(body))
+    proof = dpop.proof_of(services, scope)
+    if proof is not None:
+        octets = _bound(octets, given, proof.jkt)
     asked = await _examined(services, caller, octets)
+    if proof is not None:
+        await dpop.use_up(services, proof, caller.client.client_id)
     reference = REFERENCE + characters(RANDOM)
     now = services.ledger.clock.now()
     kept = PushedRequest(new_id(), caller.client.client_id, now + commands.LIFETIME * SECOND, octets)
     await _keep(services, scope, caller, asked, digest(reference), kept)
     said = _encode({"request_uri": reference, "expires_in": commands.LIFETIME})
     return raw_response(201, said, JSON, {"cache-control": "no-store"})
+
+
+def _bound(octets: bytes, given: Parameters, jkt: str) -> bytes:
+    """The request with the key that was proved, which is the one that it may name (RFC 9449 §10.1)."""
+    named = given.get("dpop_jkt")
+    if named not in (None, jkt):
+        raise InvalidDpopProof("The DPoP proof is not made with the key of dpop_jkt.")
+    return octets if named is not None else octets + f"&dpop_jkt={jkt}".encode()
 
 
 def _admit(services: Services, scope: Scope, caller: Caller) -> None:

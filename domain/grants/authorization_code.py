@@ -56,12 +56,13 @@ def issue_code(
     authentication: Authentication | None = None,
     nonce: str | None = None,
     claims: str | None = None,
+    dpop_jkt: str | None = None,
 ) -> Outcome:
     """Starts a grant with a code after the person approved (RFC 6749 §4.1.2).
 
     `uri` is the redirect URI of the request, None when it named none; `code` is the minted code's hex digest. The
     consent must cover what is granted: it may have been withdrawn since the page was shown. `resource` is what the
-    request named (RFC 8707 §2.1), as are `nonce` and `claims`; `authentication` is the person's sign-in.
+    request named (RFC 8707 §2.1), as are `nonce`, `claims` and `dpop_jkt`; `authentication` is the person's sign-in.
     """
     if state.exists:
         return refuse(Conflict.EXISTS)
@@ -101,6 +102,7 @@ def issue_code(
             nonce=nonce,
             claims=claims,
             session_ends_at=session_ends_at,
+            dpop_jkt=dpop_jkt,
         )
     )
 
@@ -141,7 +143,7 @@ def issue(
     secret = admitted(parties, GRANT_TYPE, now)
     if isinstance(secret, Reason):
         return refuse(secret)
-    unproven = _unproven(state, code, client_id, request)
+    unproven = _unproven(state, code, client_id, request, parties.jkt)
     if unproven is not None:
         return refuse_code(state, unproven)
     return redeem(
@@ -157,12 +159,16 @@ def issue(
     )
 
 
-def _unproven(state: grant.State, code: Code, client_id: str, request: TokenRequest) -> InvalidGrant | None:
+def _unproven(
+    state: grant.State, code: Code, client_id: str, request: TokenRequest, jkt: str | None
+) -> InvalidGrant | None:
     """What the request lacks to be the code's rightful redemption."""
     if client_id != state.client_id:
         return InvalidGrant.FOREIGN_CLIENT
     if not pkce.proven(code.challenge, request.challenge):
         return InvalidGrant.VERIFIER
+    if code.dpop_jkt not in (None, jkt):
+        return InvalidGrant.PROOF_KEY
     # RFC 6749 §4.1.3: repeated identically if the authorization request named it; named anew, it must be the same too.
     omitted = request.redirect_uri is None and not code.redirect_uri_given
     return None if omitted or request.redirect_uri == code.redirect_uri else InvalidGrant.REDIRECT_URI

@@ -62,7 +62,8 @@ class TokenRequest(msgspec.Struct, frozen=True):
 class Subject(msgspec.Struct, frozen=True):
     """A token of another grant that a request presents (RFC 8693 §2.1): how it stands, whose it is, what it allows.
 
-    `secret_id` is what authenticated its request; `act` and `through` are as in `grant.exchanged`.
+    `secret_id` is what authenticated its request, `jkt` the key to which it is bound; `act` and `through` are as in
+    `grant.exchanged`.
     """
 
     standing: validity.Standing
@@ -72,6 +73,7 @@ class Subject(msgspec.Struct, frozen=True):
     secret_id: str | None = None
     act: tuple[str, ...] = ()
     through: tuple[Through, ...] = ()
+    jkt: str | None = None
 
 
 class Parties(msgspec.Struct, frozen=True):
@@ -81,6 +83,7 @@ class Parties(msgspec.Struct, frozen=True):
     lock; neither did for a public one. `known` holds those names of the client's and the requested scope that exist.
     `roles` are the account's. `issuer` is this server, as a token's audience names it, and `signing_keys` are what it
     signs with. `subject` is the presented token of another grant, if any, and `actor` that of whoever acts.
+    `jkt` is the thumbprint of the key whose DPoP proof came along.
     """
 
     client: Client
@@ -94,6 +97,7 @@ class Parties(msgspec.Struct, frozen=True):
     subject: Subject | None = None
     actor: Subject | None = None
     signing_keys: signing_key.State = signing_key.INITIAL
+    jkt: str | None = None
 
 
 class Minted(msgspec.Struct, frozen=True):
@@ -129,13 +133,14 @@ class Lifetimes(msgspec.Struct, frozen=True):
 
 class IssuedTokens(msgspec.Struct, frozen=True):
     """The outcome's result, for the token answer (RFC 6749 §5.1); `refresh` says whether the minted one was given, and
-    `id_token` what the id_token is to say that comes with it."""
+    `id_token` what the id_token is to say that comes with it. `jkt` tells to which key the access token is bound."""
 
     scope: tuple[str, ...]
     expires_in: int
     refresh: bool
     id_token: IdToken | None = None
     issued_token_type: str | None = None
+    jkt: str | None = None
 
 
 class Credential(msgspec.Struct, frozen=True):
@@ -245,6 +250,13 @@ def begin(
     )
 
 
+def unbound(parties: Parties) -> Outcome | None:
+    """Refuses a request without proof of a client whose tokens are bound to a key in any case (RFC 9449 §5.2)."""
+    if parties.jkt is not None or not parties.client.dpop_bound_access_tokens:
+        return None
+    return refuse(InvalidRequest.PROOF_REQUIRED, detail="This client's tokens are bound to a key: send a DPoP proof.")
+
+
 def first_tokens(
     *preceding: Event,
     grant_type: str,
@@ -259,6 +271,8 @@ def first_tokens(
     id_token: IdToken | None = None,
 ) -> Outcome:
     """Accepts, with `grant.tokens_issued` as the last event; whoever has the grant `refresh_token` gets one."""
+    if refused := unbound(parties):
+        return refused
     client, account = parties.client, parties.account
     refresh = minted.refresh if refreshable and "refresh_token" in client.grant_types else None
     lifetime = lifetimes.of_access(client)
@@ -276,8 +290,10 @@ def first_tokens(
         refresh_lifetime=None if refresh is None else lifetimes.of_refresh(client),
         refresh_ends_in=None if refresh is None else lifetimes.refresh_absolute,
         code=code,
+        dpop_jkt=parties.jkt,
     )
-    return Outcome((*preceding, event), None, IssuedTokens(scope, lifetime, refresh is not None, id_token))
+    given = IssuedTokens(scope, lifetime, refresh is not None, id_token, jkt=parties.jkt)
+    return Outcome((*preceding, event), None, given)
 
 
 # The presented code or refresh token: what has made it dead, and how a refusal of it is recorded.

@@ -17,6 +17,7 @@ from domain.grants.grant_type import (
     dead,
     first_only,
     refuse_refresh,
+    unbound,
 )
 from domain.grants.id_token import IdToken, due
 from domain.rules import audience
@@ -47,8 +48,9 @@ def issue(
     secret = admitted(parties, GRANT_TYPE, now)
     if isinstance(secret, Reason):
         return refuse(secret)
-    if parties.client.client_id != state.client_id:
-        return refuse_refresh(state, InvalidGrant.FOREIGN_CLIENT)
+    foreign = _foreign(state, parties)
+    if foreign is not None:
+        return refuse_refresh(state, foreign)
     token = accepted(state, presented, now)
     if token is None:
         return _replayed(state, presented)
@@ -91,6 +93,15 @@ def issue(
     )
 
 
+def _foreign(state: State, parties: Parties) -> InvalidGrant | None:
+    """Why it is not for this client; a public one has nothing but its key to show (RFC 9449 §5)."""
+    if parties.client.client_id != state.client_id:
+        return InvalidGrant.FOREIGN_CLIENT
+    if parties.client.type == "public" and state.dpop_jkt not in (None, parties.jkt):
+        return InvalidGrant.PROOF_KEY
+    return None
+
+
 def _refreshed(
     state: grant.State,
     token: Refresh,
@@ -106,6 +117,8 @@ def _refreshed(
 ) -> Outcome:
     if minted.refresh is None:
         raise ValueError("a refresh needs a minted refresh token")
+    if refused := unbound(parties):
+        return refused
     client = parties.client
     replaced: tuple[Event, ...] = ()
     grace = lifetimes.of_grace(client)
@@ -129,8 +142,10 @@ def _refreshed(
         refresh_token=minted.refresh,
         refresh_lifetime=idle if state.ends_at is None else min(idle, (state.ends_at - now) // SECOND),
         grace_ends_at=grace_ends_at,
+        dpop_jkt=parties.jkt,
     )
-    return accept(*replaced, event, result=IssuedTokens(granted, event.lifetime, True, id_token))
+    given = IssuedTokens(granted, event.lifetime, True, id_token, jkt=parties.jkt)
+    return accept(*replaced, event, result=given)
 
 
 def _replayed(state: grant.State, presented: str) -> Outcome:

@@ -15,6 +15,7 @@ from domain.grants.grant_type import (
     Subject,
     TokenRequest,
     admitted,
+    unbound,
 )
 from domain.rules import exchange_policy
 
@@ -34,8 +35,10 @@ def issue(
     subject = parties.subject
     if unreadable := _types(request):
         return Outcome((), unreadable)
-    if subject is None or validity.reason(subject.standing, now) != "active":
+    if subject is None or not _may_be_presented(subject, parties, now):
         return refuse(InvalidRequest.SUBJECT_TOKEN, detail="The subject token is not valid, or is none of ours.")
+    if refused := unbound(parties):
+        return refused
     act = _actors(request, parties, subject, now)
     if isinstance(act, Refusal):
         return Outcome((), act)
@@ -62,9 +65,16 @@ def issue(
         subject_token=request.presented or "",
         access_token=minted.access,
         lifetime=max(1, min(lifetimes.of_access(parties.client), left)),
+        dpop_jkt=parties.jkt,
     )
-    issued = IssuedTokens(granted, exchanged.lifetime, False, issued_token_type=ACCESS_TOKEN)
+    issued = IssuedTokens(granted, exchanged.lifetime, False, issued_token_type=ACCESS_TOKEN, jkt=parties.jkt)
     return accept(exchanged, result=issued)
+
+
+def _may_be_presented(subject: Subject, parties: Parties, now: Moment) -> bool:
+    """Whether it lives, and whoever presents it is the one to whom it is bound, if it is bound."""
+    bound_to_another = subject.jkt is not None and subject.client_id != parties.client.client_id
+    return not bound_to_another and validity.reason(subject.standing, now) == "active"
 
 
 def _types(request: TokenRequest) -> Refusal | None:

@@ -80,6 +80,7 @@ class ClientMetadata(msgspec.Struct, frozen=True):
     backchannel_logout_session_required: bool = False
     subject_type: SubjectType = "public"
     sector_identifier_uri: str | None = None
+    dpop_bound_access_tokens: bool = False
     type: Type = "confidential"
     slug: str | None = None
     self_registered: SelfRegistered | None = None

@@ -34,6 +34,7 @@ MEMBERS = {
     "backchannel_logout_session_required",
     "subject_type",
     "sector_identifier_uri",
+    "dpop_bound_access_tokens",
     "owner",
     "slug",
     "self_registered",
@@ -61,6 +62,7 @@ SHOP = {
     "backchannel_logout_uri": "https://shop.example/logout",
     "backchannel_logout_session_required": True,
     "subject_type": "pairwise",
+    "dpop_bound_access_tokens": True,
     "owner": "owner@shop.example",
 }
 
