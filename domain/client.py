@@ -22,6 +22,7 @@ from domain.registering.registration_token import RegistrationToken, Registratio
 from domain.rules import administrative_scope, client_metadata, people
 from domain.rules import registration as rules
 from domain.rules.client_metadata import NO_KEYS, AuthMethod, ClientKeys, SigningAlgorithm, Type
+from domain.rules.client_metadata import Attributes as Attributes
 from domain.rules.registration import Circumstances
 
 ClientFailure = Literal[
@@ -50,35 +51,6 @@ def stream(client_id: str) -> str:
 
 
 # Facts ------------------------------------------------------------------------------------------------------------
-
-
-class Attributes(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be changed about a client, by its RFC 7591 names; what is not named does not change."""
-
-    client_name: str | UnsetType = UNSET
-    redirect_uris: tuple[str, ...] | UnsetType = UNSET
-    grant_types: tuple[str, ...] | UnsetType = UNSET
-    scope: tuple[str, ...] | UnsetType = UNSET
-    token_endpoint_auth_method: AuthMethod | UnsetType = UNSET
-    require_pkce: bool | UnsetType = UNSET
-    access_token_lifetime: int | None | UnsetType = UNSET
-    refresh_token_lifetime: int | None | UnsetType = UNSET
-    realm: str | UnsetType = UNSET
-    allowed_origins: tuple[str, ...] | UnsetType = UNSET
-    tokens_per_minute: int | None | UnsetType = UNSET
-    resources: tuple[str, ...] | UnsetType = UNSET
-    serves: tuple[str, ...] | UnsetType = UNSET
-    id_token_signed_response_alg: SigningAlgorithm | UnsetType = UNSET
-    userinfo_signed_response_alg: SigningAlgorithm | None | UnsetType = UNSET
-    token_endpoint_auth_signing_alg: SigningAlgorithm | None | UnsetType = UNSET
-    require_pushed_authorization_requests: bool | UnsetType = UNSET
-    post_logout_redirect_uris: tuple[str, ...] | UnsetType = UNSET
-    backchannel_logout_uri: str | None | UnsetType = UNSET
-    backchannel_logout_session_required: bool | UnsetType = UNSET
-    subject_type: client_metadata.SubjectType | UnsetType = UNSET
-    sector_identifier_uri: str | None | UnsetType = UNSET
-    token_exchange: tuple[client_metadata.ExchangeRule, ...] | UnsetType = UNSET
-    dpop_bound_access_tokens: bool | UnsetType = UNSET
 
 
 class ClientRegistered(Event, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 Type = Literal["confidential", "public", "dashboard"]
 SigningAlgorithm = Literal["RS256", "ES256", "PS256", "EdDSA"]
@@ -84,3 +85,32 @@ class ClientMetadata(msgspec.Struct, frozen=True):
     type: Type = "confidential"
     slug: str | None = None
     self_registered: SelfRegistered | None = None
+
+
+class Attributes(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be changed about a client, by its RFC 7591 names; what is not named does not change."""
+
+    client_name: str | UnsetType = UNSET
+    redirect_uris: tuple[str, ...] | UnsetType = UNSET
+    grant_types: tuple[str, ...] | UnsetType = UNSET
+    scope: tuple[str, ...] | UnsetType = UNSET
+    token_endpoint_auth_method: AuthMethod | UnsetType = UNSET
+    require_pkce: bool | UnsetType = UNSET
+    access_token_lifetime: int | None | UnsetType = UNSET
+    refresh_token_lifetime: int | None | UnsetType = UNSET
+    realm: str | UnsetType = UNSET
+    allowed_origins: tuple[str, ...] | UnsetType = UNSET
+    tokens_per_minute: int | None | UnsetType = UNSET
+    resources: tuple[str, ...] | UnsetType = UNSET
+    serves: tuple[str, ...] | UnsetType = UNSET
+    id_token_signed_response_alg: SigningAlgorithm | UnsetType = UNSET
+    userinfo_signed_response_alg: SigningAlgorithm | None | UnsetType = UNSET
+    token_endpoint_auth_signing_alg: SigningAlgorithm | None | UnsetType = UNSET
+    require_pushed_authorization_requests: bool | UnsetType = UNSET
+    post_logout_redirect_uris: tuple[str, ...] | UnsetType = UNSET
+    backchannel_logout_uri: str | None | UnsetType = UNSET
+    backchannel_logout_session_required: bool | UnsetType = UNSET
+    subject_type: SubjectType | UnsetType = UNSET
+    sector_identifier_uri: str | None | UnsetType = UNSET
+    token_exchange: tuple[ExchangeRule, ...] | UnsetType = UNSET
+    dpop_bound_access_tokens: bool | UnsetType = UNSET
