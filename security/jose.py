@@ -7,7 +7,9 @@ of our keys, and with that key comes the algorithm.
 import asyncio
 import json
 import re
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import msgspec
@@ -47,6 +49,9 @@ class _Registry(JWSRegistry):
 
 _registry = _Registry(algorithms=list(_MAKERS))
 
+_signing = ThreadPoolExecutor(1, "signing")
+"""One thread for each process: a signature keeps other threads waiting, so several at once would gain nothing."""
+
 
 class BadToken(Exception):
     """A token that was not signed by the key that it names, or is no token at all."""
@@ -79,20 +84,29 @@ class PrivateKey:
         self._key = _KINDS[jwk["kty"]].import_key(jwk)
         self.key_id: str = jwk["kid"]
         self.algorithm: str = jwk["alg"]
+        self._model = _registry.get_alg(self.algorithm)
+        self._headers: dict[str | None, bytes] = {}
 
     def __repr__(self) -> str:
         return f"PrivateKey({self.key_id}, {self.algorithm})"
 
     def sign_now(self, claims: Mapping[str, Any], typ: str | None = None) -> str:
         """The signed token (RFC 7519 §7.1), `typ` in its header if it is told."""
-        header = {"alg": self.algorithm, "kid": self.key_id} | ({} if typ is None else {"typ": typ})
-        return jws.serialize_compact(header, msgspec.json.encode(claims), self._key, registry=_registry)
+        header = self._headers.get(typ)
+        if header is None:
+            # The same for every token of a kind, so that it is encoded and checked once.
+            said = {"alg": self.algorithm, "kid": self.key_id} | ({} if typ is None else {"typ": typ})
+            whole = jws.serialize_compact(said, b"", self._key, registry=_registry)
+            header = self._headers[typ] = whole.partition(".")[0].encode() + b"."
+        signed = header + urlsafe_b64encode(msgspec.json.encode(claims)).rstrip(b"=")
+        signature: bytes = self._model.sign(signed, self._key)
+        return (signed + b"." + urlsafe_b64encode(signature).rstrip(b"=")).decode()
 
     async def sign(self, claims: Mapping[str, Any], typ: str | None = None) -> str:
         """The same without holding up the event loop: what takes long is signed in a thread."""
         if self.algorithm in ON_THE_LOOP:
             return self.sign_now(claims, typ)
-        return await asyncio.to_thread(self.sign_now, claims, typ)
+        return await asyncio.get_running_loop().run_in_executor(_signing, self.sign_now, claims, typ)
 
 
 class VerifiedToken(NamedTuple):
