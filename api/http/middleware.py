@@ -212,7 +212,7 @@ class Middleware:
 
     async def answer_whole(self, scope: Scope, body: bytes) -> WrittenResponse:
         """Answers a POST to a path in `whole` that has come to its end, and from no page of another origin: as a call
-        would, without a message for each part. To be run in a context of its own."""
+        would, without a message for each part. To be run as a task of its own."""
         path: str = scope["path"]
         slot = self.load.enter(path, always=False)
         context = scope[KEY] = self.proxies.arrive(scope, self.make_id())

@@ -6,7 +6,7 @@ came (RFC 9112 §9.3.2). What is no HTTP, or too much of it, is answered by the 
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 from urllib.parse import unquote
 
@@ -29,9 +29,8 @@ from api.http.errors import (
 from api.http.log_lines import trace
 from api.http.request_context import FIELDS, REFUSED, App, Scope
 from api.server import exchange
-from api.server.answering import WholeRequests
 from api.server.callers import Callers
-from api.server.exchange import Exchange
+from api.server.exchange import AnswerWhole, Exchange
 
 KEEP_ALIVE = 75.0
 """Seconds for which an idle connection stays open behind an answer: proxies reuse theirs for 60."""
@@ -55,9 +54,6 @@ FIELDS_LONGEST = 32_768
 """Bytes of all header fields of a request together, and of a trailer's."""
 
 FIELDS_MOST = 100
-UNUSUAL = frozenset((b"expect", b"origin", b"transfer-encoding"))
-"""Fields with which a request does not go the short way."""
-
 SLICE = 4096
 """Bytes that are read before it is asked whether requests wait already: a packet may hold thousands of small ones."""
 
@@ -78,7 +74,14 @@ class Shared(ServerState):
         self.own_fields = b"\r\n"
         self.stopping = False
         self.on_change: Callable[[], None] = lambda: None
-        self.whole = WholeRequests(self.tasks)
+        self.answer_whole: AnswerWhole | None = None
+        self.short: Collection[bytes] = ()
+        """The targets whose whole requests `answer_whole` takes."""
+
+    def serve(self, app: Any) -> None:
+        """Has this app answer whole requests, as far as it takes any (`Middleware.answer_whole`)."""
+        if hasattr(app, "answer_whole"):
+            self.answer_whole, self.short = app.answer_whole, app.whole
 
     def sweep(self) -> None:
         """Ends what has taken too long. To be called about once a second."""
@@ -289,13 +292,8 @@ class Connection(HttpToolsProtocol):
         if self._half_since is not None:
             self._half_since = self.shared.clock()
         keep_alive = version == "1.1" and self.parser.should_keep_alive() and not self.shared.stopping
-        is_short = keep_alive and self._target in self.shared.whole.paths and self._is_plain(scope)
+        is_short = keep_alive and self._target in self.shared.short and not self._offers and exchange.is_plain(scope)
         self._accept(Exchange(self, scope, keep_alive, self._expects, is_short=is_short))
-
-    def _is_plain(self, scope: Scope) -> bool:
-        """Whether nothing in a head asks for more than an answer to a body of known length."""
-        given, doubled = scope[FIELDS], len(scope[FIELDS]) != len(self._fields)
-        return scope["method"] == "POST" and not (self._offers or doubled) and UNUSUAL.isdisjoint(given)
 
     def _scope(self, method: str, version: str = "1.1") -> Scope:
         return {
@@ -363,11 +361,12 @@ class Connection(HttpToolsProtocol):
 
     def begin(self, exchange: Exchange) -> None:
         """Has the app work on a request, whose body may still be on its way; one after the other on a connection."""
-        if exchange.is_short and exchange.whole and not self.flow.write_paused:
-            self.shared.whole.begin_soon(exchange)
-            return
         app: App = self.handler
-        task = self.loop.create_task(exchange.run(app))
+        answer = self.shared.answer_whole
+        if answer is not None and exchange.is_short and exchange.whole and not self.flow.write_paused:
+            task = self.loop.create_task(exchange.run_whole(answer))
+        else:
+            task = self.loop.create_task(exchange.run(app))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 

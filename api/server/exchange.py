@@ -1,7 +1,7 @@
 """One request on a connection and its answer: the two ends that an ASGI app is given."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from api.http.errors import HTTPError
 from api.http.log_lines import trace
-from api.http.request_context import App, Message, Scope
+from api.http.request_context import App, Message, Scope, fields
 from api.http.responses import WrittenResponse
 
 ENOUGH = 65_536
@@ -24,6 +24,9 @@ CHUNKED = b"transfer-encoding: chunked\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 FRAMING = frozenset((b"content-length", b"transfer-encoding", b"connection", b"content-type"))
 """Fields of an answer that say how long it is and what comes after it."""
+
+AnswerWhole = Callable[[Scope, bytes], Awaitable[WrittenResponse]]
+"""How an app answers a request that has come to its end."""
 
 GONE: Message = {"type": "http.disconnect"}
 
@@ -86,12 +89,20 @@ def behind(fields: Iterable[tuple[bytes, bytes]], connection: Carrier) -> httpto
 
 # One request and its answer.
 
+UNUSUAL = frozenset((b"expect", b"origin", b"transfer-encoding"))
+
+
+def is_plain(scope: Scope) -> bool:
+    """Whether nothing in a head asks for more than an answer to a body of known length."""
+    given = fields(scope)
+    return scope["method"] == "POST" and len(given) == len(scope["headers"]) and UNUSUAL.isdisjoint(given)
+
 
 @dataclass(slots=True, eq=False)
 class Exchange:
     """`receive` and `send` are the app's; the connection puts the body in, by `take` and `end`. `keep_alive` says
-    whether the connection goes on behind the answer, `endless` that the answer goes on until somebody leaves. With
-    `is_short` the app takes it as a whole, once it is: then `body` and `answer` stand for the two."""
+    whether the connection goes on behind the answer, `endless` that the answer goes on until somebody leaves. One that
+    `is_short` may be handed over as a whole once it is (`run_whole`), without a message for each part."""
 
     _connection: Carrier
     scope: Scope
@@ -164,12 +175,17 @@ class Exchange:
             if not self.answered and not self.gone:
                 self._connection.break_off(self)
 
-    def body(self) -> bytes:
-        """Takes the body of a whole request."""
-        return self._given()["body"]  # type: ignore[no-any-return]
+    async def run_whole(self, answer: AnswerWhole) -> None:
+        """The same of a request whose body has come."""
+        try:
+            self._send_whole(await answer(self.scope, self._given()["body"]))
+        except Exception as error:
+            log.error("request failed", **trace(error))
+        finally:
+            if not self.answered and not self.gone:
+                self._connection.break_off(self)
 
-    def answer(self, given: WrittenResponse) -> None:
-        """Sends a whole answer."""
+    def _send_whole(self, given: WrittenResponse) -> None:
         if self.gone:
             return
         self.begun = self.answered = True
@@ -178,11 +194,6 @@ class Exchange:
         connection = self._connection
         connection.write(STATUS_LINE[given.status] + given.head + close + connection.own_fields + given.body)
         connection.answered(self)
-
-    def break_off(self) -> None:
-        """Ends the connection, since there is no answer."""
-        if not self.gone:
-            self._connection.break_off(self)
 
     async def receive(self) -> Message:
         """ASGI's `http.request` with what has come since the last, then `http.disconnect`. Raises what `fail` was

@@ -258,7 +258,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         shared = Shared(listener.callers, loop.time)
         shared.on_change = lambda: self._count(shared, listener)
-        shared.whole.serve(listener.app)
+        shared.serve(listener.app)
         self._shared.append(shared)
         given: Any = listener.app
         config = Config(

@@ -134,7 +134,7 @@ class Server:
         self.shared = Shared(Callers(connections, share, trusts, self.clock), self.clock)
         paths = direct or {}
         wrapper: Any = Middleware(app, log_requests=False, direct=paths, whole=paths, in_flight=in_flight)
-        self.shared.whole.serve(wrapper)
+        self.shared.serve(wrapper)
         self.config = Config(
             wrapper, http=Connection, ws="none", loop="none", interface="asgi3", proxy_headers=False, log_config=None
         )

@@ -149,7 +149,7 @@ async def test_nothing_is_begun_before_all_of_a_turn_have_come(hot: Server, endp
     first.connection.data_received(asked(b"a"))
     second.connection.data_received(asked(b"b"))
     assert endpoint.came == []
-    await asyncio.sleep(0)
+    await settle()
     assert (endpoint.came, first.statuses, second.statuses) == ([(b"a", True), (b"b", True)], [200], [200])
 
 
