@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import jinja2
@@ -138,6 +138,20 @@ class FormPostPage(HtmlPage, frozen=True, kw_only=True):
     application: str
     destination: str
     fields: tuple[tuple[str, str], ...]
+
+
+class ErrorBackPage(HtmlPage, frozen=True, kw_only=True):
+    """What went wrong, where the person decides whether the application is told (RFC 9700 §4.11.2): by the form, or by
+    the `link` where a form cannot lead there."""
+
+    template: ClassVar[str] = "error_back.html"
+    explanation: str
+    application: str
+    destination: str
+    method: Literal["get", "post"] = "get"
+    action: str = ""
+    fields: tuple[tuple[str, str], ...] = ()
+    link: str | None = None
 
 
 class ErrorPage(HtmlPage, frozen=True, kw_only=True):

@@ -12,7 +12,8 @@ import re
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from litestar import Response
 from litestar.datastructures import Cookie
@@ -23,7 +24,7 @@ from api.http import errors
 from api.http.bodies import form_pairs
 from api.http.error_responses import parameters
 from api.http.errors import HTTPError
-from api.http.templates import FormPostPage, destination, page_answer, see_other
+from api.http.templates import ErrorBackPage, FormPostPage, destination, page_answer, see_other
 from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
 from api.pages import authentication_request
 from api.pages.authentication_request import AuthenticationRequest
@@ -301,18 +302,43 @@ def with_error(
     return _response(request, [*parameters(error), ("iss", issuer)], cookies)
 
 
+def with_error_on_click(
+    request: AuthorizationRequest, error: HTTPError, issuer: str, cookies: Sequence[Cookie] = ()
+) -> Response[bytes]:
+    """The same as a page: what comes of it goes to the application when the person wants that (RFC 9700 §4.11.2)."""
+    told = [*parameters(error), ("iss", issuer)]
+    shown: dict[str, Any] = {
+        "explanation": error.detail or error.title,
+        "application": request.client.client_name,
+        "destination": destination(request.redirect_uri),
+    }
+    if request.authentication.response_mode == "form_post":
+        fields = _posted(request, told)
+        page = ErrorBackPage(method="post", action=request.redirect_uri, fields=tuple(fields), **shown)
+    elif urlsplit(request.redirect_uri).scheme in ("https", "http"):
+        # A form that is sent by GET brings its own query, so what the address has already stands in it too.
+        action, _, query = location(request.redirect_uri, told, request.query.state).partition("?")
+        page = ErrorBackPage(action=action, fields=tuple(parse_qsl(query, keep_blank_values=True)), **shown)
+    else:
+        page = ErrorBackPage(link=location(request.redirect_uri, told, request.query.state), **shown)
+    return page_answer(page, status=400, form_action=(request.redirect_uri,), cookies=cookies)
+
+
+def _posted(request: AuthorizationRequest, parameters: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    state = request.query.state
+    return parameters if state is None else [*parameters, ("state", request.query.values["state"])]
+
+
 def _response(
     request: AuthorizationRequest, parameters: list[tuple[str, str]], cookies: Sequence[Cookie]
 ) -> Response[bytes]:
     if request.authentication.response_mode != "form_post":
         return see_other(location(request.redirect_uri, parameters, request.query.state), cookies)
-    if request.query.state is not None:
-        parameters.append(("state", request.query.values["state"]))
     page = FormPostPage(
         action=request.redirect_uri,
         application=request.client.client_name,
         destination=destination(request.redirect_uri),
-        fields=tuple(parameters),
+        fields=tuple(_posted(request, parameters)),
     )
     return page_answer(page, form_action=(request.redirect_uri,), cookies=cookies)
 

@@ -419,16 +419,30 @@ async def _answer(
     services: Services, scope: Scope, asked: AuthorizationRequest, used: BrowserSession
 ) -> Response[bytes]:
     if asked.error is not None:
-        return error_answer(services, scope, asked, used, asked.error)
+        return await _told(services, scope, asked, used, asked.error)
     if (foreign := _somebody_else(services, asked, used)) is not None:
-        return error_answer(services, scope, asked, used, foreign)
+        return await _told(services, scope, asked, used, foreign)
     granted = await grantable(services, asked, used)
     if isinstance(granted, InvalidScope):
-        return error_answer(services, scope, asked, used, errors.InvalidScope())
+        return await _told(services, scope, asked, used, errors.InvalidScope())
     before = await consented(services, asked, used)
     if _may_pass(scope, asked, granted, before):
         return await approve(services, scope, asked, used, None)
     return await consent_page(services, asked, used, granted, before)
+
+
+async def _told(
+    services: Services, scope: Scope, asked: AuthorizationRequest, used: BrowserSession | None, error: HTTPError
+) -> Response[bytes]:
+    """Back to the application with an error that no click of the person led to. Where anybody can register a client, it
+    would have people sent anywhere: only those are who allowed it something (RFC 9700 §4.11.2).
+    """
+    if asked.client.self_registered in (None, "token"):
+        return error_answer(services, scope, asked, used, error)
+    if used is not None and (await consented(services, asked, used)).given:
+        return error_answer(services, scope, asked, used, error)
+    cookies = () if used is None else used.cookies
+    return authorization_request.with_error_on_click(asked, error, services.settings.issuer, cookies)
 
 
 async def _answer_silently(
@@ -436,18 +450,18 @@ async def _answer_silently(
 ) -> Response[bytes]:
     """The answer to `prompt=none`: at once and without a page, whoever is there (OpenID Connect Core §3.1.2.6)."""
     if asked.error is not None:
-        return error_answer(services, scope, asked, used, asked.error)
+        return await _told(services, scope, asked, used, asked.error)
     if used is None or not asked.authentication.is_about(_subject(services, asked, used)):
-        return error_answer(services, scope, asked, used, errors.LoginRequired())
+        return await _told(services, scope, asked, used, errors.LoginRequired())
     if _is_to_sign_in(services, scope, asked, used):
-        return error_answer(services, scope, asked, used, errors.LoginRequired())
+        return await _told(services, scope, asked, used, errors.LoginRequired())
     granted = await grantable(services, asked, used)
     if isinstance(granted, InvalidScope):
-        return error_answer(services, scope, asked, used, errors.InvalidScope())
+        return await _told(services, scope, asked, used, errors.InvalidScope())
     if request_context(scope).head:
-        return error_answer(services, scope, asked, used, errors.InteractionRequired())
+        return await _told(services, scope, asked, used, errors.InteractionRequired())
     if not _may_pass(scope, asked, granted, await consented(services, asked, used)):
-        return error_answer(services, scope, asked, used, errors.ConsentRequired())
+        return await _told(services, scope, asked, used, errors.ConsentRequired())
     return await approve(services, scope, asked, used, None)
 
 
