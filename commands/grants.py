@@ -267,7 +267,7 @@ def _subject(view: View, digest: bytes, kind: TokenKind) -> Subject | None:
     if judged is None or judged.issued.kind != kind:
         return None
     by = judged.issued.by.event
-    if not isinstance(by, grant.TokensIssued | grant.TokensRefreshed | Exchanged):
+    if not isinstance(by, grant.TokensIssued | grant.TokensRefreshed | grant.AccessTokenIssued | Exchanged):
         return None
     scope = grant.names_of(by.scope)
     secret_id, jkt = judged.issued.secret_id, by.dpop_jkt

@@ -92,6 +92,7 @@ class ClientRegistered(Event, frozen=True, kw_only=True):
     self_registered: client_metadata.SelfRegistered | None = None
     token_exchange: tuple[client_metadata.ExchangeRule, ...] = ()
     dpop_bound_access_tokens: bool = False
+    profile: client_metadata.SecurityProfile | None = None
 
 
 class ClientUpdated(Event, frozen=True, kw_only=True):

@@ -91,6 +91,25 @@ class TokensRefreshed(Event, frozen=True, kw_only=True):
     dpop_jkt: str | None = None
 
 
+class AccessTokenIssued(Event, frozen=True, kw_only=True):
+    """An access token for a refresh token that stays good: its client proves itself by a key (FAPI 2.0 §5.3.2.1).
+
+    `presented` is the digest of the refresh token; the rest is as in `grant.tokens_refreshed`.
+    """
+
+    type = "grant.access_token_issued"
+    client_id: str
+    account_id: str | None = None
+    scope: str
+    audience: tuple[str, ...] = ()
+    secret_id: str | None = None
+    secret_version: int | None = None
+    access_token: str
+    lifetime: int
+    presented: str
+    dpop_jkt: str | None = None
+
+
 class SuccessorReplaced(Event, frozen=True, kw_only=True):
     """A refresh token other than the newest came and was accepted: nobody had used the newest, and another follows.
 
@@ -257,6 +276,7 @@ EVENTS: tuple[type[Event], ...] = (
     CodeReplayed,
     TokensIssued,
     TokensRefreshed,
+    AccessTokenIssued,
     SuccessorReplaced,
     RefreshReplayed,
     RefreshRefused,
@@ -278,7 +298,7 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, client_id=event.client_id, ended_at=ended, ended_reason=ended and "person")
         case TokensRefreshed():
             return _refreshed(state, event, recorded)
-        case Exchanged():
+        case Exchanged() | AccessTokenIssued():
             return state
         case CodeRedeemed():
             code = state.code

@@ -36,6 +36,7 @@ _OF_GRANTS = frozenset(
         grant.CodeRedeemed,
         grant.TokensIssued,
         grant.TokensRefreshed,
+        grant.AccessTokenIssued,
         grant.SuccessorReplaced,
         exchange.Exchanged,
         grant.TokenRevoked,
@@ -235,7 +236,7 @@ def _named(connection: Connection, secret_id: str) -> Any:
 
 T = TypeVar("T")
 
-OF_GRANTS = ("grant.code_issued", "grant.tokens_issued", "grant.tokens_refreshed")
+OF_GRANTS = ("grant.code_issued", "grant.tokens_issued", "grant.tokens_refreshed", "grant.access_token_issued")
 OF_USES = ("usage.token_first_seen", "usage.token_seen")
 USING = (*OF_GRANTS, *OF_USES)
 """What says from where a grant is used."""

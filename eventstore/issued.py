@@ -12,7 +12,15 @@ from domain import account, client, consent, ended_grants, grant, role, session,
 from domain.client_secret import SecretIssued, SecretRotated
 from domain.event import SECOND, Event, Moment, Recorded, Sealed
 from domain.exchange import Exchanged, Through
-from domain.grant import CONSENTED, CodeIssued, DeviceApproved, TokenRevoked, TokensIssued, TokensRefreshed
+from domain.grant import (
+    CONSENTED,
+    AccessTokenIssued,
+    CodeIssued,
+    DeviceApproved,
+    TokenRevoked,
+    TokensIssued,
+    TokensRefreshed,
+)
 from domain.grants import validity
 from domain.registering.initial_access_token import InitialAccessTokenIssued
 from domain.registering.registration_token import RegistrationTokenIssued
@@ -104,7 +112,7 @@ def all_of(recorded: Recorded) -> list[IssuanceRecord]:
     match event:
         case CodeIssued() | DeviceApproved():
             return [_issued(event.code, "code", recorded, event.lifetime)]
-        case Exchanged():
+        case Exchanged() | AccessTokenIssued():
             return [_issued(event.access_token, "access", recorded, event.lifetime)]
         case TokensIssued() | TokensRefreshed():
             access = _issued(event.access_token, "access", recorded, event.lifetime)

@@ -54,6 +54,7 @@ TABLE = sa.Table(
     sa.Column("sector_identifier_uri", sa.Text),
     sa.Column("self_registered", sa.Text),
     sa.Column("dpop_bound_access_tokens", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("profile", sa.Text),
     sa.Column("owner", sa.Text),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("cutoff", sa.BigInteger, nullable=False),
@@ -126,6 +127,7 @@ class ClientRow(msgspec.Struct, frozen=True):
     sector_identifier_uri: str | None
     self_registered: client_metadata.SelfRegistered | None
     dpop_bound_access_tokens: bool
+    profile: client_metadata.SecurityProfile | None
     owner: str | None
     state: ClientState
     created_at: Moment

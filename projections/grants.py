@@ -10,6 +10,7 @@ from domain.event import SECOND, Event, Moment, Recorded
 from domain.exchange import Exchanged
 from domain.grant import (
     CONSENTED,
+    AccessTokenIssued,
     CodeIssued,
     DeviceApproved,
     GrantEnded,
@@ -69,6 +70,7 @@ HANDLES: tuple[type[Event], ...] = (
     CodeIssued,
     DeviceApproved,
     TokensIssued,
+    AccessTokenIssued,
     TokensRefreshed,
     SuccessorReplaced,
     Exchanged,
@@ -94,6 +96,7 @@ _REFRESH = (
         expires_at=_LATER,
     )
 )
+_USED = sa.update(TABLE).where(_THIS).values(last_used_at=sa.bindparam("last_used_at"), expires_at=_LATER)
 # The one that came takes its place, so that the refresh that follows leaves that as the one before.
 _REPLACE = (
     sa.update(TABLE)
@@ -122,6 +125,9 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
             yield Write(_START, _started(recorded, grant_id, grant_type_of(event)), key)
         case TokensRefreshed():
             yield Write(_REFRESH, _newest(recorded, grant_id) | {"grace_ends_at": event.grace_ends_at}, key)
+        case AccessTokenIssued():
+            used = {"last_used_at": recorded.time, "b_expires_at": _expires_at(recorded)}
+            yield Write(_USED, {"b_grant_id": grant_id, **used}, key)
         case SuccessorReplaced():
             yield Write(_REPLACE, {"b_grant_id": grant_id, "presented": _digest(event.presented)}, key)
         case Exchanged():

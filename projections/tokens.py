@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from domain.event import SECOND, Event, Moment, Recorded
 from domain.exchange import Exchanged
-from domain.grant import CodeIssued, DeviceApproved, TokenRevoked, TokensIssued, TokensRefreshed
+from domain.grant import AccessTokenIssued, CodeIssued, DeviceApproved, TokenRevoked, TokensIssued, TokensRefreshed
 from domain.grants import validity
 from projections import digests
 from projections.digests import ByDigest
@@ -48,7 +48,15 @@ VERSION = 1
 HORIZON = "prune_at"
 """Rows whose horizon has passed may be gone, so nothing can be concluded from their absence."""
 
-HANDLES: tuple[type[Event], ...] = (CodeIssued, DeviceApproved, TokensIssued, TokensRefreshed, Exchanged, TokenRevoked)
+HANDLES: tuple[type[Event], ...] = (
+    CodeIssued,
+    DeviceApproved,
+    TokensIssued,
+    TokensRefreshed,
+    AccessTokenIssued,
+    Exchanged,
+    TokenRevoked,
+)
 
 COLUMNS = tuple(str(column.key) for column in TABLE.columns)
 INSERT = sa.insert(TABLE)
@@ -76,7 +84,7 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
                 yield _row(recorded, "refresh", event.refresh_token, event.refresh_lifetime)
             if isinstance(event, TokensIssued) and event.code is not None:
                 yield _redeemed(recorded, event, event.code)
-        case Exchanged():
+        case Exchanged() | AccessTokenIssued():
             yield _row(recorded, "access", event.access_token, event.lifetime)
         case TokenRevoked():
             digest = bytes.fromhex(event.access_token)

@@ -78,6 +78,7 @@ Method = Annotated[
         "secret."
     ),
 ]
+Profile = Annotated[client_metadata.SecurityProfile, Meta(description="What it is held to: FAPI 2.0, or null.")]
 BoundByDpop = Annotated[bool, Meta(description="Whether its tokens are bound to its key in any case (RFC 9449 §5.2).")]
 PushesRequests = Annotated[bool, Meta(description="Whether it must push its authorization requests (RFC 9126 §6).")]
 
@@ -112,6 +113,7 @@ class NewClient(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     subject_type: SubjectType = "public"
     sector_identifier_uri: SectorIdentifierUri | None = None
     dpop_bound_access_tokens: BoundByDpop = False
+    profile: Profile | None = None
     owner: Owner | None = None
     secret_lifetime: SecretLifetime | None = None
 
@@ -137,6 +139,7 @@ class ClientChanges(DashboardChanges, forbid_unknown_fields=True, kw_only=True):
     subject_type: SubjectType | UnsetType = UNSET
     sector_identifier_uri: SectorIdentifierUri | None | UnsetType = UNSET
     dpop_bound_access_tokens: BoundByDpop | UnsetType = UNSET
+    profile: Profile | None | UnsetType = UNSET
     owner: Owner | None | UnsetType = UNSET
 
 

@@ -236,6 +236,7 @@ CLIENT_EXAMPLE: dict[str, Any] = {
     "subject_type": "public",
     "sector_identifier_uri": None,
     "dpop_bound_access_tokens": False,
+    "profile": None,
     "owner": "prints@partner.example",
     "slug": None,
     "self_registered": None,
@@ -275,6 +276,7 @@ class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
     subject_type: client_metadata.SubjectType
     sector_identifier_uri: str | None
     dpop_bound_access_tokens: bool
+    profile: client_metadata.SecurityProfile | None
     owner: str | None
     slug: str | None
     self_registered: Annotated[

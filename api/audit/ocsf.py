@@ -61,7 +61,9 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(AUTHENTICATION, 4, "Service Ticket Request", LOW, failure=True): "grant.code_refused",
     ClassRow(AUTHENTICATION, 4, "Service Ticket Request", MEDIUM, failure=True): "client.token_limit_reached",
     ClassRow(AUTHENTICATION, 4, "Service Ticket Request", HIGH, failure=True): "grant.code_replayed",
-    ClassRow(AUTHENTICATION, 5, "Service Ticket Renew"): "grant.tokens_refreshed grant.successor_replaced",
+    ClassRow(AUTHENTICATION, 5, "Service Ticket Renew"): (
+        "grant.tokens_refreshed grant.access_token_issued grant.successor_replaced"
+    ),
     ClassRow(AUTHENTICATION, 5, "Service Ticket Renew", LOW, failure=True): "grant.refresh_refused",
     ClassRow(AUTHENTICATION, 5, "Service Ticket Renew", HIGH, failure=True): "grant.refresh_replayed",
     ClassRow(ENTITY_MANAGEMENT, 1, "Create"): (

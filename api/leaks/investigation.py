@@ -139,6 +139,8 @@ def _presented(reader: InvestigationReader, found: IssuanceRecord, told: Iterabl
         match recorded.event:
             case grant.TokensRefreshed() if newest == found.sha256:
                 pass
+            case grant.AccessTokenIssued(presented=sha256) if sha256 == found.sha256:
+                pass
             case grant.CodeRedeemed() if found.kind == "code":
                 pass
             case grant.RefreshReplayed(refresh_token=sha256) if sha256 == found.sha256:

@@ -12,8 +12,9 @@ import msgspec
 from api.http.errors import InvalidDpopProof, Throttled, UseDpopNonce
 from api.http.request_context import Scope, header_values, request_context
 from api.services import Services
+from domain import client
 from domain.event import SECOND
-from domain.rules import dpop_proof, public_key
+from domain.rules import dpop_proof, public_key, security_profile
 from eventstore import used_ids
 from security.foreign_tokens import ReadToken, read, signed_by
 from security.jose import BadToken
@@ -96,6 +97,10 @@ def _until(services: Services, scope: Scope, proof: ReadToken, place: _Place) ->
 async def use_up(services: Services, proof: VerifiedProof, client_id: str, *, at_resource: bool = False) -> None:
     """Takes the proof's `jti`, which counts once on all workers and nodes; raises `invalid_dpop_proof` for a second
     time, and 429 for a client of which no more can be remembered."""
+    stream = client.stream(client_id)
+    holder: client.State = services.ledger.known(stream) or await services.ledger.state(stream)
+    if not security_profile.takes(holder, proof.algorithm):
+        raise InvalidDpopProof("This client may not sign with that algorithm.", at_resource=at_resource)
     identifier = used_ids.named("proof", f"{proof.jkt} {proof.jti}")
     taken = await services.ledger.maintain(
         used_ids.take,

@@ -10,7 +10,7 @@ from api.http.errors import Throttled
 from api.services import Services
 from domain import client
 from domain.decision import InvalidClient
-from domain.rules import client_assertion, public_key
+from domain.rules import client_assertion, public_key, security_profile
 from domain.rules.client_metadata import PublicKey
 from eventstore import used_ids
 from security.foreign_tokens import ReadToken, read, signed_by
@@ -60,8 +60,11 @@ async def authenticated(
     if isinstance(key, InvalidClient):
         return key
     issuer, now = services.settings.issuer, services.ledger.clock.now()
-    audiences = (issuer, issuer + TOKEN_ENDPOINT, issuer + scope["path"])
-    until = client_assertion.judge(assertion.claims, client_id=state.client_id, audiences=audiences, now=now)
+    # Whoever is held to FAPI names the issuer, and nothing else (FAPI 2.0 Security Profile §5.3.2.1).
+    single = security_profile.held(state)
+    audiences = (issuer,) if single else (issuer, issuer + TOKEN_ENDPOINT, issuer + scope["path"])
+    claims, client_id = assertion.claims, state.client_id
+    until = client_assertion.judge(claims, client_id=client_id, audiences=audiences, now=now, single=single)
     if isinstance(until, InvalidClient):
         return until
     identifier = used_ids.named("assertion", assertion.claims["jti"])
@@ -74,7 +77,8 @@ async def authenticated(
 
 def _signer(state: client.State, assertion: ReadToken) -> PublicKey | InvalidClient:
     """The client's key that signed it, with the algorithm that the client named, if it named one."""
-    if state.token_endpoint_auth_signing_alg not in (None, assertion.algorithm):
+    wanted = state.token_endpoint_auth_signing_alg
+    if wanted not in (None, assertion.algorithm) or not security_profile.takes(state, assertion.algorithm):
         return InvalidClient.ASSERTION_SIGNATURE
     keys = public_key.candidates(state.keys.jwks, assertion.algorithm, assertion.header.get("kid"))
     if not keys:

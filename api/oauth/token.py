@@ -79,7 +79,8 @@ async def _perform(
     if grant is password.GRANT:
         name, secret = parameters.get("username"), parameters.get("password")
         return await password_grant(services, scope, caller, name, secret, request)
-    return await issue(services, scope, caller, grant, request)
+    given = await issue(services, scope, caller, grant, request)
+    return given._replace(refresh=Secret(parameters["refresh_token"])) if given.issued.stays else given
 
 
 def _request(grant: GrantType, parameters: Parameters) -> TokenRequest:

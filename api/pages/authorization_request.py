@@ -35,7 +35,7 @@ from domain import scope as scopes
 from domain.grants import GRANTS, authorization_code
 from domain.keys import signing_key
 from domain.requests import pushed_request
-from domain.rules import audience, dpop_proof, pkce, redirect_uri
+from domain.rules import audience, dpop_proof, pkce, redirect_uri, security_profile
 from eventstore.pending import pushed_requests
 from eventstore.present import existing_scopes
 from security.tokens import Secret, digest, same
@@ -216,7 +216,7 @@ async def _authentication(
 
 
 def _not_pushed(services: Services, asking: client.State, pushed: bool) -> HTTPError | None:
-    required = asking.require_pushed_authorization_requests or services.settings.require_pushed_authorization_requests
+    required = security_profile.pushes(asking) or services.settings.require_pushed_authorization_requests
     return None if pushed or not required else errors.InvalidRequest("This request has to be pushed (RFC 9126).")
 
 
@@ -278,7 +278,7 @@ def _faults(asking: client.State, query: Query) -> Iterator[HTTPError]:
     refused = pkce.requested(
         query.values.get("code_challenge"),
         query.values.get("code_challenge_method"),
-        required=authorization_code.pkce_required(asking),
+        required=security_profile.needs_pkce(asking),
     )
     if refused is not None:
         yield errors.oauth_error(refused)

@@ -26,18 +26,13 @@ from domain.grants.grant_type import (
     refuse_code,
 )
 from domain.grants.redemption import redeem
-from domain.rules import audience, pkce, redirect_uri
+from domain.rules import audience, pkce, redirect_uri, security_profile
 from domain.session import Authentication
 
 GRANT_TYPE = grant.AUTHORIZATION_CODE
 RESPONSE_TYPES = ("code",)
 RESPONSE_MODES = ("query", "form_post")
 """How the code comes to the client (OAuth 2.0 Multiple Response Types §2.1, Form Post Response Mode §1)."""
-
-
-def pkce_required(asking: client.State) -> bool:
-    """Whether the request must bring a challenge: only a confidential client can be let off (RFC 9700 §2.1.1)."""
-    return asking.require_pkce or asking.type != "confidential"
 
 
 def issue_code(
@@ -97,7 +92,7 @@ def issue_code(
             resource=tuple(dict.fromkeys(resource)),
             code_challenge=challenge,
             code=code,
-            lifetime=lifetimes.code,
+            lifetime=lifetimes.of_code(parties.client),
             authentication=authentication,
             nonce=nonce,
             claims=claims,
@@ -126,7 +121,7 @@ def _target(asking: client.State, uri: str | None, challenge: str | None) -> str
     if target is None:
         return Refusal(InvalidRequest.MALFORMED, "the redirect URI is not registered", "redirect_uri")
     method = None if challenge is None else "S256"
-    return pkce.requested(challenge, method, required=pkce_required(asking)) or target
+    return pkce.requested(challenge, method, required=security_profile.needs_pkce(asking)) or target
 
 
 def issue(

@@ -32,6 +32,7 @@ from domain.grants.id_token import IdToken
 from domain.keys import signing_key
 from domain.role import State as Role
 from domain.rules import audience as audience_rule
+from domain.rules import security_profile
 from domain.rules.registration import Registrable
 from domain.succession import Refresh
 
@@ -117,12 +118,19 @@ class Lifetimes(msgspec.Struct, frozen=True):
     grace: int = 0
     dashboard_grace: int = 10
 
+    def of_code(self, owner: Client) -> int:
+        """How long a code for this client lives."""
+        return min(self.code, security_profile.CODE_LIFETIME) if security_profile.held(owner) else self.code
+
     def of_access(self, owner: Client) -> int:
         """How long an access token of this client lives."""
         return self.access if owner.access_token_lifetime is None else owner.access_token_lifetime
 
     def of_refresh(self, owner: Client) -> int:
         """How long a refresh token of this client lives unused."""
+        if security_profile.keeps_refresh_token(owner):
+            # Nothing follows it that could last longer.
+            return self.refresh_absolute
         idle = self.refresh_idle if owner.refresh_token_lifetime is None else owner.refresh_token_lifetime
         return min(idle, self.refresh_absolute)
 
@@ -133,7 +141,8 @@ class Lifetimes(msgspec.Struct, frozen=True):
 
 class IssuedTokens(msgspec.Struct, frozen=True):
     """The outcome's result, for the token answer (RFC 6749 §5.1); `refresh` says whether the minted one was given, and
-    `id_token` what the id_token is to say that comes with it. `jkt` tells to which key the access token is bound."""
+    `id_token` what the id_token is to say that comes with it. `jkt` tells to which key the access token is bound,
+    and `stays` that the presented refresh token is the one to be answered again."""
 
     scope: tuple[str, ...]
     expires_in: int
@@ -141,6 +150,7 @@ class IssuedTokens(msgspec.Struct, frozen=True):
     id_token: IdToken | None = None
     issued_token_type: str | None = None
     jkt: str | None = None
+    stays: bool = False
 
 
 class Credential(msgspec.Struct, frozen=True):
@@ -252,7 +262,7 @@ def begin(
 
 def unbound(parties: Parties) -> Outcome | None:
     """Refuses a request without proof of a client whose tokens are bound to a key in any case (RFC 9449 §5.2)."""
-    if parties.jkt is not None or not parties.client.dpop_bound_access_tokens:
+    if parties.jkt is not None or not security_profile.binds_tokens(parties.client):
         return None
     return refuse(InvalidRequest.PROOF_REQUIRED, detail="This client's tokens are bound to a key: send a DPoP proof.")
 

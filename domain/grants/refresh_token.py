@@ -4,7 +4,7 @@ from domain import grant, scope, succession
 from domain.client_secret import SecretVersion
 from domain.decision import InvalidGrant, Outcome, Reason, Refusal, accept, refuse
 from domain.event import SECOND, Event, Moment
-from domain.grant import GrantEnded, RefreshReplayed, State, SuccessorReplaced, TokensRefreshed
+from domain.grant import AccessTokenIssued, GrantEnded, RefreshReplayed, State, SuccessorReplaced, TokensRefreshed
 from domain.grants.grant_type import (
     Credential,
     GrantType,
@@ -20,7 +20,7 @@ from domain.grants.grant_type import (
     unbound,
 )
 from domain.grants.id_token import IdToken, due
-from domain.rules import audience
+from domain.rules import audience, security_profile
 from domain.succession import Refresh
 
 
@@ -120,6 +120,8 @@ def _refreshed(
     if refused := unbound(parties):
         return refused
     client = parties.client
+    if security_profile.keeps_refresh_token(client):
+        return _kept(state, token, granted, target, id_token, parties=parties, minted=minted, lifetimes=lifetimes)
     replaced: tuple[Event, ...] = ()
     grace = lifetimes.of_grace(client)
     grace_ends_at = now + grace * SECOND if grace else None
@@ -146,6 +148,32 @@ def _refreshed(
     )
     given = IssuedTokens(granted, event.lifetime, True, id_token, jkt=parties.jkt)
     return accept(*replaced, event, result=given)
+
+
+def _kept(
+    state: grant.State,
+    token: Refresh,
+    granted: tuple[str, ...],
+    target: tuple[str, ...],
+    id_token: IdToken | None,
+    *,
+    parties: Parties,
+    minted: Minted,
+    lifetimes: Lifetimes,
+) -> Outcome:
+    """A new access token alone (FAPI 2.0 §5.3.2.1): the refresh token stays good until it expires."""
+    event = AccessTokenIssued(
+        client_id=state.client_id,
+        account_id=state.account_id,
+        scope=" ".join(granted),
+        audience=target,
+        access_token=minted.access,
+        lifetime=lifetimes.of_access(parties.client),
+        presented=token.sha256,
+        dpop_jkt=parties.jkt,
+    )
+    given = IssuedTokens(granted, event.lifetime, True, id_token, jkt=parties.jkt, stays=True)
+    return accept(event, result=given)
 
 
 def _replayed(state: grant.State, presented: str) -> Outcome:

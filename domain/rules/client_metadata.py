@@ -11,6 +11,9 @@ SigningAlgorithm = Literal["RS256", "ES256", "PS256", "EdDSA"]
 AuthMethod = Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]
 """How a client authenticates (RFC 7591 §2, OpenID Connect Core §9)."""
 
+SecurityProfile = Literal["fapi2"]
+"""What a client is held to beyond what all are (FAPI 2.0 Security Profile)."""
+
 SECRET_METHODS: tuple[AuthMethod, ...] = ("client_secret_basic", "client_secret_post")
 """A client with a secret may use either, whichever it was registered with; every other method is exact."""
 
@@ -82,6 +85,7 @@ class ClientMetadata(msgspec.Struct, frozen=True):
     subject_type: SubjectType = "public"
     sector_identifier_uri: str | None = None
     dpop_bound_access_tokens: bool = False
+    profile: SecurityProfile | None = None
     type: Type = "confidential"
     slug: str | None = None
     self_registered: SelfRegistered | None = None
@@ -114,3 +118,4 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     sector_identifier_uri: str | None | UnsetType = UNSET
     token_exchange: tuple[ExchangeRule, ...] | UnsetType = UNSET
     dpop_bound_access_tokens: bool | UnsetType = UNSET
+    profile: SecurityProfile | None | UnsetType = UNSET

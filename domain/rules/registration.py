@@ -20,6 +20,7 @@ from domain.rules import (
     people,
     public_key,
     redirect_uri,
+    security_profile,
 )
 from domain.rules.client_metadata import ClientMetadata
 from domain.rules.pairwise import SectorDocument
@@ -103,6 +104,7 @@ def refusal(client: ClientMetadata, *, before: ClientMetadata, circumstances: Ci
         _plain(client)
         or special
         or public_key.registered(client)
+        or security_profile.registered(client)
         or audience.registered(client, circumstances.issuer)
         or exchange_policy.registered(client)
         or logout.registered(client, beside=sum(map(len, client.redirect_uris)), together=REDIRECT_URIS_TOGETHER)

@@ -63,6 +63,7 @@ def test_registered_client_is_found_with_all_its_metadata(log: Log) -> None:
         sector_identifier_uri=None,
         self_registered=None,
         dpop_bound_access_tokens=False,
+        profile=None,
         owner="event-1|owner|s1.ada@example.test",
         state="enabled",
         created_at=NOW,

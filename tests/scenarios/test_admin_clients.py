@@ -35,6 +35,7 @@ MEMBERS = {
     "subject_type",
     "sector_identifier_uri",
     "dpop_bound_access_tokens",
+    "profile",
     "owner",
     "slug",
     "self_registered",

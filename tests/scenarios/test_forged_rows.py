@@ -78,6 +78,7 @@ DECIDES_NOTHING: dict[str, frozenset[str]] = {
             *("subject_type", "sector_identifier_uri"),
             "token_exchange",
             "dpop_bound_access_tokens",
+            "profile",
             *("created_at", "updated_at"),
         }
     ),
