@@ -3,12 +3,16 @@
 from functools import cache
 from itertools import count
 
-from security.jose import MadeKey, make_key
+from security.jose import MadeKey, PrivateKey, make_key
 
 SEVERAL = 4
 """So many keys of an algorithm, one after the other, are different ones."""
 
 _turns = count()
+
+
+ready = cache(PrivateKey)
+"""A private key that is ready to sign. To look whether an RSA key is sound takes as long as a request."""
 
 
 def lent_key(algorithm: str) -> MadeKey:

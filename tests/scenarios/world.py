@@ -21,6 +21,7 @@ from api import background
 from api.app import create, routed
 from api.config.settings import Settings
 from api.environment import load
+from api.http import private_keys
 from api.http.middleware import Middleware
 from api.services import Services
 from api.serving import ForOperators
@@ -40,7 +41,7 @@ from security.clock import ManualClock
 from security.keyring import Keyring
 from security.tokens import new_id
 from tests.scenarios.browser import Browser
-from tests.scenarios.lent_keys import lent_key
+from tests.scenarios.lent_keys import lent_key, ready
 
 SYSTEM = Origin(Actor("system", None, {"user": "tests"}))
 ADDRESS = "192.0.2.7"
@@ -50,6 +51,7 @@ starting.gc = SimpleNamespace(collect=int, freeze=int, set_threshold=gc.set_thre
 """A start goes through all that is in memory, which takes longer than most scenarios."""
 
 jose.make_key = lent_key
+private_keys.PrivateKey = ready  # type: ignore[assignment, misc]
 """An RSA key takes longer than most scenarios, too."""
 
 background.RECORD_EVERY = 3_600.0

@@ -45,7 +45,7 @@ async def publishing(answer: bytes) -> AsyncIterator[Publisher]:
 
 
 def keys_from(url: str, clock: ManualClock, *, file: Path | None = None, private: bool = True) -> GithubKeys:
-    return GithubKeys(url, file, clock, OutgoingRequests(allow_private=private, timeout=5))
+    return GithubKeys(url, file, clock, OutgoingRequests(allow_private=private, timeout=60))
 
 
 async def test_fetched_once_and_for_an_unknown_key_id_once_a_minute() -> None:
