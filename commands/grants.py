@@ -12,7 +12,8 @@ from domain.exchange import Exchanged
 from domain.grants import authorization_code, device_code
 from domain.grants.grant_type import Credential, GrantType, Lifetimes, Minted, Parties, Subject, TokenRequest, admitted
 from domain.grants.validity import TokenKind
-from domain.keys import signing_key
+from domain.keys import signing_key, trusted_issuer
+from domain.keys.trusted_issuer import Trusted
 from domain.rules.built_in_scope import BUILT_IN
 from eventstore.command import Command
 from eventstore.issued import judge
@@ -54,6 +55,7 @@ def parties(
     with_consent: bool = False,
     subject: Subject | None = None,
     actor: Subject | None = None,
+    asserted: Trusted | None = None,
 ) -> Parties:
     """Client, person, roles and scopes as they are now, for a decision about a grant."""
     asking: client.State = view.state(client.stream(client_id))
@@ -77,6 +79,7 @@ def parties(
         issuer=issuer,
         subject=subject,
         actor=actor,
+        asserted=asserted,
         signing_keys=view.state(signing_key.STREAM),
         jkt=jkt,
     )
@@ -240,6 +243,7 @@ def issue_tokens(
                 with_consent=goes_on,
                 subject=subject,
                 actor=_actor(view, request),
+                asserted=_asserted(view, request),
             ),
             minted=minted,
             lifetimes=lifetimes,
@@ -255,6 +259,14 @@ def _presented(view: View, credential: Credential, digest: bytes) -> OfGrant | S
         found = view.grant_of(digest)
         return found if found is not None and found.kind == credential.kind else None
     return _subject(view, digest, credential.kind)
+
+
+def _asserted(view: View, request: TokenRequest) -> Trusted | None:
+    """What the issuer is trusted with that `asserted_by` names."""
+    if request.asserted_by is None:
+        return None
+    trusted: trusted_issuer.State = view.state(trusted_issuer.STREAM)
+    return trusted.issuers.get(request.asserted_by)
 
 
 def _actor(view: View, request: TokenRequest) -> Subject | None:

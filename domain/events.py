@@ -21,7 +21,7 @@ from domain import (
     usage,
 )
 from domain.event import Event
-from domain.keys import log_key, mac_key, signing_key
+from domain.keys import log_key, mac_key, signing_key, trusted_issuer
 from domain.registering import initial_access_token
 from domain.requests import pushed_request
 
@@ -43,6 +43,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "log_key": log_key,
     "mac_key": mac_key,
     "signing_key": signing_key,
+    "trusted_issuer": trusted_issuer,
     "incident": incident,
     "hold": hold,
     "initial_access_token": initial_access_token,

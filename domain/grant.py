@@ -47,9 +47,10 @@ REFUSALS_RECORDED = 5
 class TokensIssued(Event, frozen=True, kw_only=True):
     """The grant's first tokens. Lifetimes in seconds; the grant can be refreshed for `refresh_ends_in` at most.
 
-    `secret_id` and `secret_version` name the client secret that authenticated the request; `code` is the redeemed one.
-    `audience` is what the access token is for (RFC 8707 §2); empty where that is this server alone. It is bound to the
-    key with the thumbprint `dpop_jkt` (RFC 9449 §6), and so is the refresh token of a public client.
+    `secret_id` and `secret_version` name the client secret that authenticated the request; `code` is the redeemed one,
+    and `asserted_by` names the trusted issuer whose assertion was the grant (RFC 7523 §2.1). `audience` is what the
+    access token is for (RFC 8707 §2); empty where that is this server alone. It is bound to the key with the thumbprint
+    `dpop_jkt` (RFC 9449 §6), and so is the refresh token of a public client.
     """
 
     type = "grant.tokens_issued"
@@ -67,6 +68,7 @@ class TokensIssued(Event, frozen=True, kw_only=True):
     refresh_ends_in: int | None = None
     code: str | None = None
     dpop_jkt: str | None = None
+    asserted_by: str | None = None
 
 
 class TokensRefreshed(Event, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from api.admin import (
     people,
     permissions,
     signing_keys,
+    trusted_issuers,
 )
 
 ROUTES: list[Any] = [
@@ -22,5 +23,6 @@ ROUTES: list[Any] = [
     *permissions.ROUTES,
     *grants.ROUTES,
     *signing_keys.ROUTES,
+    *trusted_issuers.ROUTES,
 ]
 """Every route; each names the scope that it needs in `opt["scope"]`."""

@@ -70,7 +70,7 @@ _TOLD: Mapping[ClassRow, str] = {
         "client.registered consent.given scope.defined initial_access_token.issued"
     ),
     ClassRow(ENTITY_MANAGEMENT, 1, "Create", LOW): (
-        "role.defined mac_key.introduced signing_key.introduced log_key.introduced hold.placed "
+        "role.defined trusted_issuer.trusted mac_key.introduced signing_key.introduced log_key.introduced hold.placed "
         "server.subject_key_introduced"
     ),
     ClassRow(ENTITY_MANAGEMENT, 1, "Create", HIGH): "incident.reported",
@@ -85,7 +85,9 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", MEDIUM): "server.issuer_accepted",
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", HIGH): "log_key.succeeded incident.identified incident.contained",
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete"): "consent.withdrawn scope.retired",
-    ClassRow(ENTITY_MANAGEMENT, 4, "Delete", LOW): "client.deleted role.retired hold.released origin.month_destroyed",
+    ClassRow(
+        ENTITY_MANAGEMENT, 4, "Delete", LOW
+    ): "client.deleted role.retired hold.released trusted_issuer.distrusted origin.month_destroyed",
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete", MEDIUM): "log_key.revoked signing_key.revoked",
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete", HIGH): "log.forged_removed",
     ClassRow(ENTITY_MANAGEMENT, 8, "Enable"): "client.enabled",

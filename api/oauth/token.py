@@ -17,7 +17,7 @@ from api.http.credential_cache import Caller
 from api.http.load_shedding import away
 from api.http.request_context import Receive, Scope
 from api.http.responses import JSON, RawResponse, raw_headers
-from api.oauth import dpop
+from api.oauth import bearer_assertion, dpop
 from api.oauth.client_authentication import endpoint, for_client
 from api.oauth.id_tokens import sign_id_token
 from api.oauth.person_authentication import WrongCredentials, note_failure, verify
@@ -76,6 +76,10 @@ async def _perform(
     if proof is not None:
         await dpop.use_up(services, proof, caller.client.client_id)
         scope[PROVED] = proof.jkt
+    if grant.assertion is not None:
+        asserted = await bearer_assertion.verified(services, caller, parameters.get(grant.assertion))
+        request = msgspec.structs.replace(request, asserted_by=asserted.issuer, asserted_key=asserted.key_id)
+        return await issue(services, scope, caller, grant, request, asserted.account_id)
     if grant is password.GRANT:
         name, secret = parameters.get("username"), parameters.get("password")
         return await password_grant(services, scope, caller, name, secret, request)
@@ -184,14 +188,16 @@ async def issue(
     request: TokenRequest,
     account_id: str | None = None,
 ) -> Tokens:
-    """Carries out a token request. `account_id` is the person whose password was verified, for the password grant.
+    """Carries out a token request. `account_id` is the person whose password was verified, for the password grant, or
+    whom a trusted issuer means.
 
     Raises the OAuth error of a refusal, whose events are committed all the same.
     """
     client, goes_on = caller.client, grant.credential is not None and not grant.credential.of_another
     access = services.format.mint(Kind.ACCESS_TOKEN)
     refresh = services.format.mint(Kind.REFRESH_TOKEN) if goes_on or "refresh_token" in client.grant_types else None
-    actor = caller.actor if account_id is None else _person(account_id, caller)
+    signed_in = account_id is not None and grant.assertion is None
+    actor = _person(account_id, caller) if signed_in and account_id is not None else caller.actor
     by = origin(scope, actor, on_device=client.on_device)
     counted = Counted(services, caller)
     if not goes_on and account_id is None:

@@ -16,6 +16,7 @@ from api.oauth.token import LONGEST_CREDENTIAL
 from api.pages.authorization_request import PARAMETERS, QUERY_MAXIMUM
 from domain.grants import GRANTS
 from domain.rules import audience, client_assertion, pkce, redirect_uri
+from security import jose
 from security.jose import LONGEST_TOKEN as LONGEST_SIGNED
 from security.passwords import MAX_BYTES
 
@@ -117,6 +118,8 @@ def token_parameters() -> type[Struct]:
     for grant in GRANTS.values():
         if grant.credential is not None:
             optional[grant.credential.parameter] = text(f"For `{grant.grant_type}`.", LONGEST_CREDENTIAL)
+        if grant.assertion is not None:
+            optional[grant.assertion] = text(f"For `{grant.grant_type}`.", jose.LONGEST_TOKEN)
         if grant.actor is not None:
             optional[grant.actor] = text(f"For `{grant.grant_type}`, if anybody acts.", LONGEST_CREDENTIAL)
         own = {name: Annotated[str, Meta(description=words)] | UnsetType for name, words in grant.parameters.items()}

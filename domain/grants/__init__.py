@@ -4,10 +4,26 @@
 `issue`, which decides a token request, and states itself as `GRANT`, a `GrantType`.
 """
 
-from domain.grants import authorization_code, client_credentials, device_code, password, refresh_token, token_exchange
+from domain.grants import (
+    authorization_code,
+    client_credentials,
+    device_code,
+    jwt_bearer,
+    password,
+    refresh_token,
+    token_exchange,
+)
 from domain.grants.grant_type import GrantType
 
 GRANTS: dict[str, GrantType] = {
     each.GRANT.grant_type: each.GRANT
-    for each in (authorization_code, refresh_token, client_credentials, device_code, token_exchange, password)
+    for each in (
+        authorization_code,
+        refresh_token,
+        client_credentials,
+        device_code,
+        token_exchange,
+        jwt_bearer,
+        password,
+    )
 }

@@ -30,6 +30,7 @@ from domain.grant import State as Grant
 from domain.grants import validity
 from domain.grants.id_token import IdToken
 from domain.keys import signing_key
+from domain.keys.trusted_issuer import Trusted
 from domain.role import State as Role
 from domain.rules import audience as audience_rule
 from domain.rules import security_profile
@@ -54,6 +55,8 @@ class TokenRequest(msgspec.Struct, frozen=True):
     resource: tuple[str, ...] = ()
     presented: str | None = None
     actor: str | None = None
+    asserted_by: str | None = None
+    asserted_key: str | None = None
     redirect_uri: str | None = None
     challenge: str | None = None
     password_cutoff: int = 0
@@ -85,6 +88,7 @@ class Parties(msgspec.Struct, frozen=True):
     `roles` are the account's. `issuer` is this server, as a token's audience names it, and `signing_keys` are what it
     signs with. `subject` is the presented token of another grant, if any, and `actor` that of whoever acts.
     `jkt` is the thumbprint of the key whose DPoP proof came along.
+    `asserted` is what the issuer is trusted with whose assertion the request presents, if any.
     """
 
     client: Client
@@ -97,6 +101,7 @@ class Parties(msgspec.Struct, frozen=True):
     issuer: str = ""
     subject: Subject | None = None
     actor: Subject | None = None
+    asserted: Trusted | None = None
     signing_keys: signing_key.State = signing_key.INITIAL
     jkt: str | None = None
 
@@ -189,6 +194,7 @@ class Issue(Protocol):
 
 class GrantType(Registrable, frozen=True, kw_only=True):
     """A grant type. `parameters` are its requests' own, by name; `granted` goes on "The first tokens were issued".
+    `assertion` is the parameter with what a trusted issuer asserts (RFC 7523 §2.1).
     `actor` is the parameter with the token of whoever acts, where one may (RFC 8693 §2.1)."""
 
     grant_type: str
@@ -196,6 +202,7 @@ class GrantType(Registrable, frozen=True, kw_only=True):
     granted: str
     credential: Credential | None = None
     actor: str | None = None
+    assertion: str | None = None
     parameters: Mapping[str, str] = {}
 
 
@@ -257,6 +264,7 @@ def begin(
         minted=minted,
         lifetimes=lifetimes,
         refreshable=refreshable,
+        asserted_by=request.asserted_by,
     )
 
 
@@ -279,6 +287,7 @@ def first_tokens(
     refreshable: bool = True,
     code: str | None = None,
     id_token: IdToken | None = None,
+    asserted_by: str | None = None,
 ) -> Outcome:
     """Accepts, with `grant.tokens_issued` as the last event; whoever has the grant `refresh_token` gets one."""
     if refused := unbound(parties):
@@ -301,6 +310,7 @@ def first_tokens(
         refresh_ends_in=None if refresh is None else lifetimes.refresh_absolute,
         code=code,
         dpop_jkt=parties.jkt,
+        asserted_by=asserted_by,
     )
     given = IssuedTokens(scope, lifetime, refresh is not None, id_token, jkt=parties.jkt)
     return Outcome((*preceding, event), None, given)

@@ -35,18 +35,20 @@ def judge(
     jti = claims.get("jti")
     if not isinstance(jti, str) or not 0 < len(jti) <= JTI_MAXIMUM:
         return InvalidClient.ASSERTION_CLAIMS
-    if not _is_for(claims.get("aud"), audiences, single):
+    if not is_for(claims.get("aud"), audiences, single):
         return InvalidClient.ASSERTION_AUDIENCE
-    return _in_time(claims, now)
+    return in_time(claims, now)
 
 
-def _is_for(aud: object, audiences: Collection[str], single: bool) -> bool:
+def is_for(aud: object, audiences: Collection[str], single: bool) -> bool:
+    """Whether an assertion names one of these, as text or as a list of that one."""
     if isinstance(aud, list) and not single:
         (aud,) = aud if len(aud) == 1 else (None,)
     return isinstance(aud, str) and aud in audiences
 
 
-def _in_time(claims: Mapping[str, Any], now: Moment) -> Moment | InvalidClient:
+def in_time(claims: Mapping[str, Any], now: Moment) -> Moment | InvalidClient:
+    """Until when an assertion counts, or why not now."""
     given = {name: claims[name] for name in ("exp", "nbf", "iat") if name in claims}
     times = {name: found for name, value in given.items() if (found := seconds(value)) is not None}
     if times.keys() != given.keys() or "exp" not in times:

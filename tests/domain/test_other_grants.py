@@ -14,12 +14,20 @@ def reason(outcome):
 
 
 def test_every_grant_type_is_a_file_that_states_itself():
-    names = ["authorization_code", "refresh_token", "client_credentials", "device_code", "token-exchange", "password"]
+    names = [
+        "authorization_code",
+        "refresh_token",
+        "client_credentials",
+        "device_code",
+        "token-exchange",
+        "jwt-bearer",
+        "password",
+    ]
     for name, (grant_type, each) in zip(names, GRANTS.items(), strict=True):
         assert grant_type.rpartition(":")[2] == name
         assert each.issue.__module__ == f"domain.grants.{name.replace('-', '_')}"
     presented = [None if each.credential is None else each.credential.parameter for each in GRANTS.values()]
-    assert presented == ["code", "refresh_token", None, "device_code", "subject_token", None]
+    assert presented == ["code", "refresh_token", None, "device_code", "subject_token", None, None]
     assert [name for each in GRANTS.values() for name in each.response_types] == ["code"]
 
 
