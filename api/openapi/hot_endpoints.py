@@ -122,7 +122,7 @@ def token_parameters() -> type[Struct]:
             optional[grant.assertion] = text(f"For `{grant.grant_type}`.", jose.LONGEST_TOKEN)
         if grant.actor is not None:
             optional[grant.actor] = text(f"For `{grant.grant_type}`, if anybody acts.", LONGEST_CREDENTIAL)
-        own = {name: Annotated[str, Meta(description=words)] | UnsetType for name, words in grant.parameters.items()}
+        own = {name: text(words, LONGEST_FREE) for name, words in grant.parameters.items()}
         optional |= own
     optional |= {
         "redirect_uri": text("As in the authorization request.", redirect_uri.PRESENTED_MAXIMUM),
