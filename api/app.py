@@ -15,9 +15,11 @@ from api.audit.questions import auditor
 from api.background import Background
 from api.config.settings import Settings, log_origin
 from api.http.bodies import StrictRequest, check_handlers, check_query, name_parameters
+from api.http.certificates import Certificates
 from api.http.cors import OriginPolicy
 from api.http.credential_cache import CredentialCache, DashboardSecrets
 from api.http.error_responses import EXCEPTION_HANDLERS
+from api.http.fetched_documents import FetchedDocuments
 from api.http.middleware import Middleware
 from api.http.outgoing_requests import OutgoingRequests
 from api.http.private_keys import PrivateKeys
@@ -82,6 +84,7 @@ async def open_services(
     steady: Timer = SteadyClock() if clock is None else clock
     clock = WatchedClock() if clock is None else clock
     metrics = metrics or Metrics()
+    outgoing = OutgoingRequests(allow_private=settings.allow_private_urls)
     origin = log_origin(settings)
     ledger = await Ledger.open(settings.database_url, keyring, clock, on_commit=metrics.batch, origin=origin)
     follower = CatchUpSubscription(ledger, EventIndexing(), Sightings())
@@ -108,7 +111,9 @@ async def open_services(
         dashboard_secrets=DashboardSecrets(ledger),
         transparency=Transparency(ledger, settings),
         private_keys=PrivateKeys(ledger),
-        outgoing=OutgoingRequests(allow_private=settings.allow_private_urls),
+        outgoing=outgoing,
+        documents=FetchedDocuments(outgoing, clock),
+        certificates=Certificates(settings),
         subjects=Subjects(),
         refusals=ClientRefusals(ledger),
     )

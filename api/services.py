@@ -8,7 +8,9 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidationMarker
 
 from api.config.settings import Settings, effective
+from api.http.certificates import Certificates
 from api.http.credential_cache import CredentialCache, DashboardSecrets
+from api.http.fetched_documents import FetchedDocuments
 from api.http.outgoing_requests import OutgoingRequests
 from api.http.private_keys import PrivateKeys
 from api.http.refusals import ClientRefusals
@@ -66,6 +68,8 @@ class Services:
     transparency: Transparency
     private_keys: PrivateKeys
     outgoing: OutgoingRequests
+    documents: FetchedDocuments
+    certificates: Certificates
     subjects: Subjects
     refusals: ClientRefusals
 

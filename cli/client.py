@@ -11,6 +11,7 @@ from msgspec.structs import asdict
 
 from api.admin import schemas
 from api.admin.client_secrets import policy_of, secret_body
+from api.admin.key_members import KeySet
 from api.admin.schemas import secret_expiry
 from cli.command_services import CommandServices, run
 from cli.terminal import Failure, as_json, moment, output, print_list, print_one, secret_file
@@ -103,7 +104,7 @@ def register(
 def _keys(text: bytes) -> ClientKeys:
     """The keys of a file; raises the usage error that it is."""
     try:
-        return ClientKeys(jwks=public_key.read(msgspec.json.decode(text, type=schemas.KeySet).keys))
+        return ClientKeys(jwks=public_key.read(msgspec.json.decode(text, type=KeySet).keys))
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise click.UsageError("--jwks is no JWK Set (RFC 7517 §5)") from None
     except public_key.NotTaken as problem:

@@ -12,6 +12,7 @@ from domain.client_secret import NewSecret, SecretVersion
 from domain.decision import NotFound, Outcome, Refusal, accept, malformed
 from domain.event import Recorded
 from domain.grants import GRANTS
+from domain.keys.client_keys import KeyChanges
 from domain.rules import registration as rules
 from domain.rules.client_metadata import NO_KEYS, SECRET_METHODS, ClientKeys
 from domain.rules.pairwise import SectorDocument
@@ -48,7 +49,7 @@ def update(
     changes: client.Attributes,
     *,
     owner: str | None | UnsetType = UNSET,
-    keys: ClientKeys | UnsetType = UNSET,
+    keys: KeyChanges = client.UNCHANGED,
     privacy: PersonalData,
     issuer: str,
     by: CallerScope,
@@ -150,16 +151,15 @@ def new_registration(
     attributes: client.Attributes,
     format: Format,
     *,
-    keys: ClientKeys | UnsetType = UNSET,
+    keys: ClientKeys = NO_KEYS,
     owner: str | None = None,
     lifetime: int | None = None,
 ) -> tuple[Registration, Secret | None]:
     """Puts together what a client is registered with, and gives its first secret in clear; None where it has none."""
-    known = NO_KEYS if keys is UNSET else keys
     if attributes.token_endpoint_auth_method not in (UNSET, *SECRET_METHODS):
-        return Registration(attributes=attributes, keys=known, owner=owner), None
+        return Registration(attributes=attributes, keys=keys, owner=owner), None
     secret, made = mint_secret(format, lifetime)
-    return Registration(attributes=attributes, keys=known, owner=owner, secret=made), secret
+    return Registration(attributes=attributes, keys=keys, owner=owner, secret=made), secret
 
 
 def vault_name(client_id: str) -> str:

@@ -7,12 +7,13 @@ import msgspec
 
 from domain import account, client, client_secret, realm, server, usage
 from domain.decision import InvalidClient
+from domain.rules.client_metadata import ClientFailure
 from eventstore.command import Command
 
 
 def failed_authentication(client_id: str, reason: InvalidClient, count: int, seconds: int) -> Command[client.State]:
     """A known client could not authenticate; for one that is not known see `unknown_client`."""
-    why = cast(client.ClientFailure, reason.value)
+    why = cast(ClientFailure, reason.value)
     return Command(
         client.stream(client_id),
         lambda state, view: client.note_failed_authentication(

@@ -6,6 +6,7 @@ from commands.clients import update
 from domain import client
 from domain.decision import InvalidToken, Outcome, Refusal
 from domain.event import Recorded
+from domain.keys.client_keys import KeyChanges
 from domain.registering import initial_access_token, registration_token
 from domain.registering.registration_token import RegistrationToken, RegistrationTokenIssued
 from domain.rules.client_metadata import ClientKeys
@@ -84,7 +85,8 @@ def change_itself(
 ) -> Command[client.State]:
     """Changes a client as it asks by its registration access token, of which `token` is the digest (RFC 7592 §2.2);
     `sector` is what its `sector_identifier_uri` gave."""
-    changing = update(client_id, changes, keys=keys, privacy=privacy, issuer=issuer, by=nobody, sector=sector)
+    every = KeyChanges(jwks=keys.jwks, jwks_uri=keys.jwks_uri, certificate=keys.certificate)
+    changing = update(client_id, changes, keys=every, privacy=privacy, issuer=issuer, by=nobody, sector=sector)
     return changing.guarded(lambda view: _not_itself(view, client_id, token))
 
 

@@ -6,7 +6,7 @@ Stream `client:<client_id>`. What ends many tokens at once is a cut-off: the pos
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -17,32 +17,14 @@ from domain.cut_off import ClientTokensEnded
 from domain.decision import Conflict, InvalidClient, NotFound, Outcome, accept, counted, malformed, refuse
 from domain.event import Event, Moment, Recorded, Sealed, sealed
 from domain.keys import client_keys
+from domain.keys.client_keys import KeyChanges
 from domain.registering import registration_token
 from domain.registering.registration_token import RegistrationToken, RegistrationTokenIssued
 from domain.rules import administrative_scope, client_metadata, people
 from domain.rules import registration as rules
-from domain.rules.client_metadata import NO_KEYS, AuthMethod, ClientKeys, SigningAlgorithm, Type
+from domain.rules.client_metadata import NO_KEYS, AuthMethod, ClientFailure, ClientKeys, SigningAlgorithm, Type
 from domain.rules.client_metadata import Attributes as Attributes
 from domain.rules.registration import Circumstances
-
-ClientFailure = Literal[
-    "wrong_secret",
-    "secret_expired",
-    "secret_revoked",
-    "secret_not_yet_valid",
-    "disabled",
-    "deleted",
-    "method",
-    "assertion",
-    "assertion_key",
-    "assertion_signature",
-    "assertion_claims",
-    "assertion_audience",
-    "assertion_expired",
-    "assertion_too_early",
-    "assertion_used",
-    "registration_token",
-]
 
 
 def stream(client_id: str) -> str:
@@ -185,6 +167,7 @@ class State(client_secret.SecretHolder, frozen=True):
 
 
 INITIAL = State()
+UNCHANGED = KeyChanges()
 
 # Verbs ------------------------------------------------------------------------------------------------------------
 
@@ -412,7 +395,7 @@ def update(
     now: Moment,
     changes: Attributes,
     owner: str | None | UnsetType = UNSET,
-    keys: ClientKeys | UnsetType = UNSET,
+    keys: KeyChanges = UNCHANGED,
     circumstances: Circumstances,
 ) -> Outcome:
     """Changes what differs. Name `owner` only if it does, as the sealed one cannot be compared; None removes it."""
@@ -425,7 +408,8 @@ def update(
         state.token_endpoint_auth_method,
     ):
         return malformed("token_endpoint_auth_method", "a client stays public or confidential; register another one")
-    other_keys = keys if isinstance(keys, ClientKeys) and keys != state.keys else None
+    after_keys = client_keys.changed(state.keys, keys)
+    other_keys = None if after_keys == state.keys else after_keys
     removed = owner is None and state.owner is not None
     given = owner if isinstance(owner, str) else None
     named_anew = bool(new) or removed or given is not None

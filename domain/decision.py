@@ -94,6 +94,10 @@ class InvalidClient(Reason):
     ASSERTION_EXPIRED = "assertion_expired"
     ASSERTION_TOO_EARLY = "assertion_too_early"
     ASSERTION_USED = "assertion_used"
+    KEYS_UNAVAILABLE = "keys_unavailable"
+    CERTIFICATE_MISSING = "certificate_missing"
+    CERTIFICATE_UNTRUSTED = "certificate_untrusted"
+    CERTIFICATE_NAME = "certificate_name"
     REGISTRATION_TOKEN = "registration_token"
 
 

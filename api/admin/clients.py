@@ -11,16 +11,15 @@ from msgspec import UNSET, Meta, UnsetType
 from api.admin import schemas
 from api.admin.exchange_rules import ExchangeRules
 from api.admin.idempotency import Once, Reply, commanding
+from api.admin.key_members import AuthSigningAlgorithm, InCertificate, JwksUri, KeySet, keys_of
 from api.admin.schemas import (
     CLIENT_EXAMPLE,
     AccessLifetime,
-    AuthSigningAlgorithm,
     BackchannelLogoutUri,
     ClientBody,
     ClientName,
     DashboardChanges,
     GrantTypes,
-    KeySet,
     Origins,
     PostLogoutRedirectUris,
     Realm,
@@ -35,7 +34,6 @@ from api.admin.schemas import (
     SubjectType,
     TokensPerMinute,
     attributes,
-    keys_of,
     listed,
 )
 from api.audit.queries.history import SecretVersionRef
@@ -49,8 +47,10 @@ from commands import clients as commands
 from commands.permissions import CallerScope
 from domain import client, client_secret
 from domain.event import Recorded
+from domain.keys import client_keys
 from domain.rules import client_metadata
 from domain.rules import registration as rules
+from domain.rules.client_metadata import NO_KEYS
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.view import View
@@ -74,8 +74,7 @@ SecretLifetime = Annotated[
 Method = Annotated[
     client_metadata.AuthMethod,
     Meta(
-        description="`none` makes the client a public one (RFC 7591 §2); with `private_key_jwt` it has `jwks` and no "
-        "secret."
+        description="`none` makes the client a public one (RFC 7591 §2); with keys or a certificate it has no secret."
     ),
 ]
 Profile = Annotated[client_metadata.SecurityProfile, Meta(description="What it is held to: FAPI 2.0, or null.")]
@@ -106,6 +105,12 @@ class NewClient(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     token_endpoint_auth_signing_alg: AuthSigningAlgorithm | None = None
     token_exchange: ExchangeRules = []
     jwks: KeySet | None = None
+    jwks_uri: JwksUri | None = None
+    tls_client_auth_subject_dn: InCertificate | None = None
+    tls_client_auth_san_dns: InCertificate | None = None
+    tls_client_auth_san_uri: InCertificate | None = None
+    tls_client_auth_san_ip: InCertificate | None = None
+    tls_client_auth_san_email: InCertificate | None = None
     require_pushed_authorization_requests: PushesRequests = False
     post_logout_redirect_uris: PostLogoutRedirectUris = []
     backchannel_logout_uri: BackchannelLogoutUri | None = None
@@ -132,6 +137,12 @@ class ClientChanges(DashboardChanges, forbid_unknown_fields=True, kw_only=True):
     token_endpoint_auth_signing_alg: AuthSigningAlgorithm | None | UnsetType = UNSET
     token_exchange: ExchangeRules | UnsetType = UNSET
     jwks: KeySet | None | UnsetType = UNSET
+    jwks_uri: JwksUri | None | UnsetType = UNSET
+    tls_client_auth_subject_dn: InCertificate | None | UnsetType = UNSET
+    tls_client_auth_san_dns: InCertificate | None | UnsetType = UNSET
+    tls_client_auth_san_uri: InCertificate | None | UnsetType = UNSET
+    tls_client_auth_san_ip: InCertificate | None | UnsetType = UNSET
+    tls_client_auth_san_email: InCertificate | None | UnsetType = UNSET
     require_pushed_authorization_requests: PushesRequests | UnsetType = UNSET
     post_logout_redirect_uris: PostLogoutRedirectUris | UnsetType = UNSET
     backchannel_logout_uri: BackchannelLogoutUri | None | UnsetType = UNSET
@@ -186,7 +197,11 @@ async def register_client(
     client_id = new_id()
     sector = await sector_document(services_of(request), attributes(data))
     registration, secret = commands.new_registration(
-        attributes(data), token_format, keys=keys_of(data), owner=data.owner, lifetime=data.secret_lifetime
+        attributes(data),
+        token_format,
+        keys=client_keys.changed(NO_KEYS, keys_of(data)),
+        owner=data.owner,
+        lifetime=data.secret_lifetime,
     )
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[RegisteredClient]:

@@ -10,7 +10,8 @@ from msgspec import UNSET, UnsetType
 
 from api.admin import schemas
 from api.admin.clients import NewClient
-from api.admin.schemas import ClientBody, attributes, keys_of
+from api.admin.key_members import keys_of
+from api.admin.schemas import ClientBody, attributes
 from api.config.settings import Settings
 from api.http import errors, parameters
 from api.http.errors import HTTPError, InvalidClientMetadata, InvalidRedirectUri, InvalidToken, Missing, invalid_member
@@ -26,6 +27,7 @@ from domain.client import Registration
 from domain.decision import Forbidden, InvalidClient, InvalidRequest, Refusal
 from domain.event import ANONYMOUS, Actor, Recorded
 from domain.grants import GRANTS
+from domain.keys import client_keys
 from domain.registering import registration_token
 from domain.rules import registration as rules
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
@@ -111,13 +113,13 @@ def _asked(settings: Settings, said: Any, client_id: str, known: frozenset[str])
     named["scope"] = " ".join(name for name in dict.fromkeys(scope) if name in known)
     body = msgspec.structs.replace(_DEFAULTS, **named)
     try:
-        keys = keys_of(body)
+        keys = client_keys.changed(NO_KEYS, keys_of(body))
     except errors.InvalidRequest as error:
         raise _of_member(error) from None
     _check_response_types(said.response_types, body.grant_types)
     every = attributes(body)
     own = {each.name: getattr(every, each.name) for each in _FIELDS if each.name in every.__struct_fields__}
-    return Asked(client.Attributes(**own), NO_KEYS if isinstance(keys, UnsetType) else keys)
+    return Asked(client.Attributes(**own), keys)
 
 
 def _check_response_types(asked: list[str] | UnsetType, grant_types: list[str]) -> None:

@@ -7,19 +7,17 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from api.admin import exchange_rules
+from api.admin.key_members import KeySet, shown_keys
 from api.admin.person_claims import CLAIMS_EXAMPLE, AddressBody, ClaimsGiven, told
 from api.audit.queries.history import SecretVersionRef
-from api.http.errors import InvalidRequest, Missing
+from api.http.errors import Missing
 from api.http.parameters import Page, decode_cursor, encode_cursor
 from commands.people import UNKNOWN
 from domain import client, scope
 from domain.rules import (
     audience,
     client_metadata,
-    logout,
-    pairwise,
     people,
-    public_key,
     redirect_uri,
     registration,
 )
@@ -94,21 +92,6 @@ SigningAlgorithm = Annotated[
     client_metadata.SigningAlgorithm,
     Meta(description="By which the client's id_tokens are signed (OpenID Connect Registration §2)."),
 ]
-AuthSigningAlgorithm = Annotated[
-    client_metadata.SigningAlgorithm,
-    Meta(description="The one algorithm that its assertions may be signed with; null for any (RFC 7591 §2)."),
-]
-
-
-class KeySet(msgspec.Struct, frozen=True):
-    """Public keys of a client (RFC 7517 §5). Those that sign nothing here are left out."""
-
-    keys: Annotated[
-        list[dict[str, Any]],
-        Meta(max_length=public_key.KEYS_MAXIMUM, description="JWKs: RSA from 2,048 bits, P-256 and Ed25519."),
-    ]
-
-
 PostLogoutRedirectUris = Annotated[
     list[Annotated[str, Meta(max_length=redirect_uri.MAXIMUM)]],
     Meta(
@@ -136,8 +119,6 @@ SectorIdentifierUri = Annotated[
         "Registration §5).",
     ),
 ]
-
-
 AccessLifetime = Annotated[
     int,
     Meta(
@@ -186,17 +167,6 @@ def attributes(body: Any) -> client.Attributes:
         given["scope"] = scope.parse(given["scope"]) or ()
     named: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     return client.Attributes(**named)
-
-
-def keys_of(body: Any) -> client_metadata.ClientKeys | UnsetType:
-    """What a body names of a client's keys; UNSET where it names nothing. Raises 400."""
-    given: KeySet | None | UnsetType = body.jwks
-    if not isinstance(given, KeySet):
-        return UNSET if given is UNSET else client_metadata.NO_KEYS
-    try:
-        return client_metadata.ClientKeys(jwks=public_key.read(given.keys))
-    except public_key.NotTaken as problem:
-        raise InvalidRequest.field("jwks", str(problem)) from None
 
 
 def listed(kind: str, found: projected.RowPage[R, Any], item: Callable[[R], T]) -> Page[T]:
@@ -269,6 +239,12 @@ class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
     token_endpoint_auth_signing_alg: client_metadata.SigningAlgorithm | None
     token_exchange: tuple[exchange_rules.ExchangeRuleBody, ...]
     jwks: KeySet | None
+    jwks_uri: str | None
+    tls_client_auth_subject_dn: str | None
+    tls_client_auth_san_dns: str | None
+    tls_client_auth_san_uri: str | None
+    tls_client_auth_san_ip: str | None
+    tls_client_auth_san_email: str | None
     require_pushed_authorization_requests: bool
     post_logout_redirect_uris: tuple[str, ...]
     backchannel_logout_uri: str | None
@@ -316,14 +292,11 @@ class RegisteredClient(ClientBody, frozen=True, kw_only=True):
 
 def client_body(kind: type[C], privacy: PersonalData, connection: Connection, row: clients.ClientRow, **more: Any) -> C:
     """The answer about a client that is not deleted."""
-    owner, jwks = privacy.open(connection, row.owner), None
-    if row.keys.jwks:
-        jwks = KeySet([{**msgspec.to_builtins(key), "use": "sig"} for key in row.keys.jwks])
     members = {
         "scope": " ".join(row.scope),
-        "owner": owner,
-        "jwks": jwks,
+        "owner": privacy.open(connection, row.owner),
         "token_exchange": tuple(map(exchange_rules.body, row.token_exchange)),
+        **shown_keys(row.keys),
     }
     return shown(kind, row, "created_at", "updated_at", **members, **more)
 

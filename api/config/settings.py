@@ -125,6 +125,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Server processes."""
     trusted_proxies: Annotated[tuple[str, ...], NONE] = ()
     """Networks (separated by commas) whose `X-Request-Id` and `GRANTLOG_PROXY_HEADER` count."""
+    client_certificate_header: Annotated[
+        str, Meta(pattern="^([A-Za-z][A-Za-z0-9-]{0,63})?$"), unset("none: clients do not authenticate so")
+    ] = ""
+    """The header in which these tell of the certificate that a client showed: URL-encoded PEM, or RFC 9440
+    `Client-Cert`. They have to remove it from what callers send."""
+    client_ca_file: Annotated[Path | None, NONE] = None
+    """File of the authorities (PEM) whose certificates clients may show (`tls_client_auth`)."""
+    mtls_url: Annotated[str, Meta(pattern="^(https://[!-~]{1,200}[!-.0-~])?$"), NONE] = ""
+    """The server's URL under which certificates are asked for, where that is another port than the issuer's."""
     proxy_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
     """The header in which these write a caller's address. The other one is ignored."""
     in_flight: Annotated[int, within(1, 100000)] = 256

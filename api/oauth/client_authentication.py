@@ -20,7 +20,7 @@ from api.http.errors import InvalidClient as Refused
 from api.http.middleware import Direct
 from api.http.request_context import Receive, Scope, fields, header_values, request_context
 from api.http.responses import RawResponse, raw_response, send_response
-from api.oauth import private_key_jwt
+from api.oauth import private_key_jwt, tls_client_auth
 from api.services import SERVICES, Services, origin, services_of
 from api.throttling import limits
 from commands import counted
@@ -220,6 +220,8 @@ async def authenticate(
     sha256 = None if given.secret is None or len(given.secret) > LONGEST_SECRET else digest(given.secret).hex()
     if given.method == "assertion":
         reason = await private_key_jwt.authenticated(services, scope, state, given.assertion)
+    elif given.method == "none" and state.token_endpoint_auth_method in tls_client_auth.METHODS:
+        reason = await tls_client_auth.authenticated(services, scope, state)
     else:
         reason = _judge(state, given, sha256, services.ledger.clock.now())
     if not isinstance(reason, InvalidClient):

@@ -6,7 +6,7 @@ from litestar import Response, get, route
 
 from api.config.settings import Settings
 from api.http.cors import CLIENT_HEADERS, EVERYBODY, PREFLIGHT_AGE
-from api.oauth import device_authorization
+from api.oauth import device_authorization, tls_client_auth
 from api.oauth.bearer import RESOURCE_METADATA
 from api.services import Injected, services_of
 from api.throttling.admission import admit
@@ -29,6 +29,12 @@ REGISTRATION = "/oauth/register"
 
 KEYS_FRESH = 900
 """Seconds for which whoever verifies may keep the keys; less where they are published for a short time only."""
+
+ALIASED = (
+    *("token_endpoint", "introspection_endpoint", "revocation_endpoint", "pushed_authorization_request_endpoint"),
+    *("device_authorization_endpoint", "userinfo_endpoint"),
+)
+"""What is called by programs that may have a certificate."""
 
 CONFIDENTIAL = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
 METHODS = [*CONFIDENTIAL, "none"]
@@ -82,6 +88,17 @@ def document(issuer: str, scope_names: list[str], *, requires_pushing: bool = Fa
     }
 
 
+def _with_certificates(told: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """The metadata with what clients may do by certificates (RFC 8705 §2, §5), which depends on the proxy before us."""
+    methods = tls_client_auth.served(settings)
+    lists = {f"{name}_endpoint_auth_methods_supported" for name in ("token", "introspection", "revocation")}
+    found = {name: [*value, *methods] if name in lists else value for name, value in told.items()}
+    if not methods or not settings.mtls_url:
+        return found
+    aliases = {name: settings.mtls_url + told[name].removeprefix(settings.issuer) for name in ALIASED if name in told}
+    return found | {"mtls_endpoint_aliases": aliases}
+
+
 def resource_document(issuer: str) -> dict[str, Any]:
     """The metadata of this server's own API as a protected resource (RFC 9728 §2)."""
     return {
@@ -121,6 +138,7 @@ async def metadata(ledger: Injected[Ledger], settings: Injected[Settings]) -> Re
     headers = {"cache-control": "max-age=60", **EVERYBODY}
     requires_pushing = settings.require_pushed_authorization_requests
     told = document(settings.issuer, names, requires_pushing=requires_pushing)
+    told = _with_certificates(told, settings)
     more = {} if settings.registration == "off" else {"registration_endpoint": f"{settings.issuer}{REGISTRATION}"}
     return Response(told | more, headers=headers)
 

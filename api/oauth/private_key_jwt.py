@@ -3,17 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
+from api.config.settings import Settings
 from api.http.credential_cache import Caller, caller
 from api.http.errors import Throttled
+from api.oauth.client_key_sets import signer
 from api.services import Services
 from domain import client
 from domain.decision import InvalidClient
 from domain.rules import client_assertion, public_key, security_profile
-from domain.rules.client_metadata import PublicKey
 from eventstore import used_ids
-from security.foreign_tokens import ReadToken, read, signed_by
+from security.foreign_tokens import ReadToken, read
 from security.jose import BadToken
 
 METHOD = "private_key_jwt"
@@ -56,32 +55,29 @@ async def authenticated(
         return InvalidClient.METHOD
     if assertion is None:
         return InvalidClient.ASSERTION
-    key = _signer(state, assertion)
+    wanted = state.token_endpoint_auth_signing_alg
+    if wanted not in (None, assertion.algorithm) or not security_profile.takes(state, assertion.algorithm):
+        return InvalidClient.ASSERTION_SIGNATURE
+    key = await signer(services, scope, state, assertion)
     if isinstance(key, InvalidClient):
         return key
-    issuer, now = services.settings.issuer, services.ledger.clock.now()
+    settings, now = services.settings, services.ledger.clock.now()
     # Whoever is held to FAPI names the issuer, and nothing else (FAPI 2.0 Security Profile §5.3.2.1).
     single = security_profile.held(state)
-    audiences = (issuer,) if single else (issuer, issuer + TOKEN_ENDPOINT, issuer + scope["path"])
+    audiences = (settings.issuer,) if single else _audiences(settings, scope["path"])
     claims, client_id = assertion.claims, state.client_id
     until = client_assertion.judge(claims, client_id=client_id, audiences=audiences, now=now, single=single)
     if isinstance(until, InvalidClient):
         return until
     identifier = used_ids.named("assertion", assertion.claims["jti"])
-    most = services.settings.client_ids_kept
+    most = settings.client_ids_kept
     taken = await services.ledger.maintain(used_ids.take, state.client_id, identifier, until, now=now, most=most)
     if taken == "full":
         raise Throttled(FULL_FOR, REMEMBERED)
     return InvalidClient.ASSERTION_USED if taken == "used" else caller(state, None, public_key.thumbprint(key))
 
 
-def _signer(state: client.State, assertion: ReadToken) -> PublicKey | InvalidClient:
-    """The client's key that signed it, with the algorithm that the client named, if it named one."""
-    wanted = state.token_endpoint_auth_signing_alg
-    if wanted not in (None, assertion.algorithm) or not security_profile.takes(state, assertion.algorithm):
-        return InvalidClient.ASSERTION_SIGNATURE
-    keys = public_key.candidates(state.keys.jwks, assertion.algorithm, assertion.header.get("kid"))
-    if not keys:
-        return InvalidClient.ASSERTION_KEY
-    signer = next((key for key in keys if signed_by(assertion, msgspec.to_builtins(key))), None)
-    return InvalidClient.ASSERTION_SIGNATURE if signer is None else signer
+def _audiences(settings: Settings, path: str) -> tuple[str, ...]:
+    """The issuer, the token endpoint and the endpoint called, these also where certificates are asked for."""
+    places = (settings.issuer, settings.mtls_url) if settings.mtls_url else (settings.issuer,)
+    return (settings.issuer, *(place + each for place in places for each in (TOKEN_ENDPOINT, path)))

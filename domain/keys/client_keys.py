@@ -4,20 +4,46 @@ Their facts stand in the client's stream. Unlike a secret they are no secret of 
 them anew.
 """
 
+import msgspec
+from msgspec import UNSET, UnsetType
+
 from domain.event import Event
 from domain.rules import public_key
-from domain.rules.client_metadata import SECRET_METHODS, ClientKeys, ClientMetadata, PublicKey
+from domain.rules.client_metadata import SECRET_METHODS, CertificateName, ClientKeys, ClientMetadata, PublicKey
 
 
 class KeysRegistered(Event, frozen=True, kw_only=True):
-    """The client has these public keys (RFC 7591 §2), and no others. Tokens that it got by former ones stay good."""
+    """The client has these public keys, or those at this address (RFC 7591 §2), or this name in a certificate (RFC 8705
+    §2.1), and no others. Tokens that it got by former ones stay good."""
 
     type = "client.keys_registered"
 
     jwks: tuple[PublicKey, ...] = ()
+    jwks_uri: str | None = None
+    certificate: CertificateName | None = None
 
 
 EVENTS: tuple[type[Event], ...] = (KeysRegistered,)
+
+
+class KeyChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to change about a client's keys; what is not named stays. Of `jwks` and `jwks_uri` one takes the
+    other's place."""
+
+    jwks: tuple[PublicKey, ...] | UnsetType = UNSET
+    jwks_uri: str | None | UnsetType = UNSET
+    certificate: CertificateName | None | UnsetType = UNSET
+
+
+def changed(keys: ClientKeys, changes: KeyChanges) -> ClientKeys:
+    """The keys after the changes."""
+    named = {field: value for field in changes.__struct_fields__ if (value := getattr(changes, field)) is not UNSET}
+    if named.get("jwks") and "jwks_uri" not in named:
+        named["jwks_uri"] = None
+    if named.get("jwks_uri") and "jwks" not in named:
+        named["jwks"] = ()
+    changed_keys: ClientKeys = msgspec.structs.replace(keys, **named)
+    return changed_keys
 
 
 def has_secret(client: ClientMetadata) -> bool:
@@ -26,17 +52,23 @@ def has_secret(client: ClientMetadata) -> bool:
 
 
 def still_proves(client: ClientMetadata, key_id: str) -> bool:
-    """Whether the key of this thumbprint proves the client; checks under the lock what was checked before it."""
-    if client.token_endpoint_auth_method != "private_key_jwt":  # noqa: S105 - a method by its RFC 7591 name
-        return False
-    return public_key.of_thumbprint(client.keys, key_id) is not None
+    """Whether what has this thumbprint proves the client; checks under the lock what was checked before it.
+
+    What is at an address, or in a certificate, is as it was a moment ago as long as the client still refers to it.
+    """
+    match client.token_endpoint_auth_method:
+        case "private_key_jwt" | "self_signed_tls_client_auth":
+            return client.keys.jwks_uri is not None or public_key.of_thumbprint(client.keys, key_id) is not None
+        case "tls_client_auth":
+            return client.keys.certificate is not None
+    return False
 
 
 def registered(keys: ClientKeys) -> KeysRegistered:
     """The fact that a client has these keys."""
-    return KeysRegistered(jwks=keys.jwks)
+    return KeysRegistered(jwks=keys.jwks, jwks_uri=keys.jwks_uri, certificate=keys.certificate)
 
 
 def keys_of(event: KeysRegistered) -> ClientKeys:
     """The keys as the fact tells."""
-    return ClientKeys(jwks=event.jwks)
+    return ClientKeys(event.jwks, event.jwks_uri, event.certificate)

@@ -8,8 +8,15 @@ from msgspec import UNSET, UnsetType
 Type = Literal["confidential", "public", "dashboard"]
 SigningAlgorithm = Literal["RS256", "ES256", "PS256", "EdDSA"]
 """JWS algorithms (RFC 7518 §3.1, RFC 8037 §3.1) with which the server signs tokens."""
-AuthMethod = Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]
-"""How a client authenticates (RFC 7591 §2, OpenID Connect Core §9)."""
+AuthMethod = Literal[
+    "client_secret_basic",
+    "client_secret_post",
+    "private_key_jwt",
+    "tls_client_auth",
+    "self_signed_tls_client_auth",
+    "none",
+]
+"""How a client authenticates (RFC 7591 §2, OpenID Connect Core §9, RFC 8705 §2)."""
 
 SecurityProfile = Literal["fapi2"]
 """What a client is held to beyond what all are (FAPI 2.0 Security Profile)."""
@@ -20,6 +27,31 @@ SECRET_METHODS: tuple[AuthMethod, ...] = ("client_secret_basic", "client_secret_
 
 SelfRegistered = Literal["open", "token"]
 """How a client registered itself (RFC 7591 §3): as anybody may, or by an initial access token."""
+
+
+ClientFailure = Literal[
+    "wrong_secret",
+    "secret_expired",
+    "secret_revoked",
+    "secret_not_yet_valid",
+    "disabled",
+    "deleted",
+    "method",
+    "assertion",
+    "assertion_key",
+    "assertion_signature",
+    "assertion_claims",
+    "assertion_audience",
+    "assertion_expired",
+    "assertion_too_early",
+    "assertion_used",
+    "keys_unavailable",
+    "certificate_missing",
+    "certificate_untrusted",
+    "certificate_name",
+    "registration_token",
+]
+"""Why a known client could not authenticate; the words are those of `domain.decision.InvalidClient`."""
 
 
 class PublicKey(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -35,10 +67,30 @@ class PublicKey(msgspec.Struct, frozen=True, omit_defaults=True):
     e: str | None = None
 
 
+CertificateMember = Literal[
+    "tls_client_auth_subject_dn",
+    "tls_client_auth_san_dns",
+    "tls_client_auth_san_uri",
+    "tls_client_auth_san_ip",
+    "tls_client_auth_san_email",
+]
+"""How a certificate names a client (RFC 8705 §2.1.2)."""
+
+
+class CertificateName(msgspec.Struct, frozen=True):
+    """The one name by which a certificate is the client's."""
+
+    member: CertificateMember
+    value: str
+
+
 class ClientKeys(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a client proves itself by in the place of a secret: the `jwks` that it registered (RFC 7591 §2)."""
+    """What a client proves itself by in the place of a secret: the `jwks` that it registered or has at its `jwks_uri`
+    (RFC 7591 §2), or what an authority names it in its `certificate` (RFC 8705 §2.1)."""
 
     jwks: tuple[PublicKey, ...] = ()
+    jwks_uri: str | None = None
+    certificate: CertificateName | None = None
 
 
 NO_KEYS = ClientKeys()

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from domain.decision import Outcome, malformed
-from domain.rules.client_metadata import NO_KEYS, ClientKeys, ClientMetadata, PublicKey, SigningAlgorithm
+from domain.rules.client_metadata import NO_KEYS, AuthMethod, ClientKeys, ClientMetadata, PublicKey, SigningAlgorithm
+from domain.rules.logout import web_problem
 
 KEYS_MAXIMUM = 20
 """Keys of one client."""
@@ -24,6 +25,12 @@ TOGETHER_MAXIMUM = 16_384
 
 RSA_LEAST = 2_048
 """Bits (RFC 7518 §3.3)."""
+
+URI_MAXIMUM = 512
+"""Characters of a `jwks_uri`."""
+
+BY_KEY: tuple[AuthMethod, ...] = ("private_key_jwt", "self_signed_tls_client_auth")
+"""Methods by which a client shows that it has one of its keys."""
 
 ALGORITHMS: Mapping[str, tuple[SigningAlgorithm, ...]] = MappingProxyType(
     {"RSA": ("RS256", "PS256"), "EC": ("ES256",), "OKP": ("EdDSA",)}
@@ -58,6 +65,19 @@ def read(jwks: Sequence[Mapping[str, Any]]) -> tuple[PublicKey, ...]:
     if len(set(map(thumbprint, found))) != len(found):
         raise NotTaken("must not hold a key twice")
     return found
+
+
+def usable(jwks: Sequence[object]) -> tuple[PublicKey, ...]:
+    """Those keys of a fetched set by which something can be verified; all others are passed over."""
+    found: list[PublicKey] = []
+    for jwk in jwks[:KEYS_MAXIMUM]:
+        try:
+            key = _read(jwk, 1) if isinstance(jwk, dict) else None
+        except NotTaken:
+            continue
+        if key is not None:
+            found.append(key)
+    return tuple(found)
 
 
 def _read(jwk: Mapping[str, Any], place: int) -> PublicKey | None:
@@ -113,9 +133,20 @@ def candidates(keys: Sequence[PublicKey], algorithm: str, kid: object) -> list[P
 
 def registered(client: ClientMetadata) -> Outcome | None:
     """Refuses keys that do not go with the client's way to authenticate."""
+    method, keys = client.token_endpoint_auth_method, client.keys
+    if keys.jwks and keys.jwks_uri is not None:
+        return malformed("jwks_uri", "must not stand beside jwks (RFC 7591 §2)")
+    if keys.jwks_uri is not None and (problem := web_problem(keys.jwks_uri, URI_MAXIMUM)):
+        return malformed("jwks_uri", problem)
+    if method in BY_KEY and not keys.jwks and keys.jwks_uri is None:
+        return malformed("jwks", f"{method} needs at least one key, or jwks_uri")
+    if (method == "tls_client_auth") != (keys.certificate is not None):
+        return malformed("tls_client_auth_subject_dn", "tls_client_auth, and no other method, needs one such member")
+    return _other_members(client)
+
+
+def _other_members(client: ClientMetadata) -> Outcome | None:
     method = client.token_endpoint_auth_method
-    if method == "private_key_jwt" and not client.keys.jwks:
-        return malformed("jwks", "private_key_jwt needs at least one key")
     if client.type == "dashboard" and client.keys != NO_KEYS:
         return malformed("jwks", "a dashboard authenticates by its secret")
     wanted = client.token_endpoint_auth_signing_alg
