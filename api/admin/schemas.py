@@ -17,6 +17,8 @@ from domain import client, scope
 from domain.rules import (
     audience,
     client_metadata,
+    logout,
+    pairwise,
     people,
     redirect_uri,
     registration,

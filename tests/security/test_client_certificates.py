@@ -113,7 +113,7 @@ def test_authorities_of_a_file() -> None:
     one, two = Authority("One"), Authority("Two")
     pem = b"".join(each.certificate.public_bytes(Encoding.PEM) for each in (one, two))
     assert client_certificates.authorities(pem) == (one.certificate, two.certificate)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="PEM"):
         client_certificates.authorities(b"nothing")
 
 
