@@ -51,7 +51,7 @@ starting.gc = SimpleNamespace(collect=int, freeze=int, set_threshold=gc.set_thre
 """A start goes through all that is in memory, which takes longer than most scenarios."""
 
 jose.make_key = lent_key
-private_keys.PrivateKey = ready  # type: ignore[assignment, misc]
+private_keys.PrivateKey = ready  # type: ignore[attr-defined, assignment]
 """An RSA key takes longer than most scenarios, too."""
 
 background.RECORD_EVERY = 3_600.0
