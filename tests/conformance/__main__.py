@@ -148,6 +148,15 @@ def against(backend: Backend, kit: Kit, port: int, plans: list[Plan], options: l
             shutil.rmtree(place, ignore_errors=True)
 
 
+def keep(backend: Backend, plan: Plan, outcome: dict[str, Any]) -> None:
+    """Adds what came of a plan to what is kept, and writes the page anew."""
+    outcomes: dict[str, dict[str, Any]] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    outcomes.setdefault(backend, {})[plan.name] = outcome
+    KEPT.parent.mkdir(exist_ok=True)
+    KEPT.write_text(json.dumps(outcomes, indent=1))
+    PAGE.write_text(page(outcomes), encoding="utf-8")
+
+
 def main() -> int:
     """The exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
@@ -164,7 +173,6 @@ def main() -> int:
     kit = Kit(Path(folder), Path(os.environ.get("OIDF_CACHE", f"{gettempdir()}/oidf-cache")))
     kit.set_up()
     plans = [each for each in PLANS if each.name in given.plans.split(",")]
-    outcomes: dict[str, dict[str, Any]] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     failed = False
     port = free_port()
     with kit.serving(f"http://127.0.0.1:{port}"):
@@ -173,12 +181,9 @@ def main() -> int:
             if backend not in given.databases.split(","):
                 continue
             for plan, outcome in against(backend, kit, port, plans, options):
-                outcomes.setdefault(backend, {})[plan.name] = outcome | {"suite": suite, "when": when}
                 failed |= any(each["result"] in ("FAILED", "TIMEOUT", "UNKNOWN") for each in outcome["modules"])
                 if not given.no_write:
-                    KEPT.parent.mkdir(exist_ok=True)
-                    KEPT.write_text(json.dumps(outcomes, indent=1))
-                    PAGE.write_text(page(outcomes), encoding="utf-8")
+                    keep(backend, plan, outcome | {"suite": suite, "when": when})
     return int(failed)
 
 
