@@ -36,11 +36,29 @@ OVERRIDE = {
     f"{MODULE}only-state": HERE,
 }
 
+AUTHORIZE = "${OP}/oauth/authorize*"
+FIELD = "form.fields input[name=%s]"
+ANOTHER = _task(
+    "another person",
+    AUTHORIZE,
+    ["text", "css", FIELD % "username", "${GL_OTHER_USERNAME}"],
+    ["text", "css", FIELD % "password", "${GL_OTHER_PASSWORD}"],
+    ["click", "css", "form.fields button[type=submit]"],
+)
+DENY = _task("deny", AUTHORIZE, ["click", "css", "button[name=decision][value=deny]"])
+RETURNED = _task("back", "*/test/*/callback*", ["wait", "id", "submission_complete", 10])
+FAPI = "fapi2-security-profile-final-"
+OVERRIDE |= {
+    # Who allowed the client before is not asked again, so somebody denies who never did.
+    f"{FAPI}user-rejects-authentication": {"browser": [{"match": AUTHORIZE, "tasks": [ANOTHER, DENY, RETURNED]}]},
+    # The application is told once the person has signed in, and there is no page of ours.
+    f"{FAPI}ensure-unsigned-authorization-request-without-using-par-fails": {"browser": [WHOLE]},
+}
+
 
 def completed(configuration: dict[str, Any]) -> dict[str, Any]:
     """A configuration of the kit with what it lacks."""
-    override = configuration.get("override", {})
     return configuration | {
         "browser": [*configuration.get("browser", []), BACK],
-        "override": OVERRIDE | override,
+        "override": configuration.get("override", {}) | OVERRIDE,
     }

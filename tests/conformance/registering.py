@@ -1,6 +1,7 @@
 """Registers what a plan needs at a demo, by its HTTP API as an operator would."""
 
 import json
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,13 @@ CODE = ["authorization_code", "refresh_token"]
 CLAIMS = "openid profile email address phone offline_access"
 # Only one module sends a challenge, as the platform's older applications send none.
 CLAIMED: dict[str, Any] = {"grant_types": CODE, "scope": CLAIMS, "require_pkce": False}
-FAPI: dict[str, Any] = {"grant_types": CODE, "scope": "openid offline_access catalog:read"}
+FAPI: dict[str, Any] = {
+    "grant_types": CODE,
+    "scope": "openid offline_access catalog:read",
+    "require_pushed_authorization_requests": True,
+}
+OTHER = {"realm": "platform", "username": "quentin", "email": "quentin@example.test", "name": "Quentin Other"}
+"""Somebody who never allows anything."""
 KEYED: dict[str, Any] = {"token_endpoint_auth_method": "private_key_jwt", "dpop_bound_access_tokens": True}
 
 CLIENTS: dict[str, dict[str, Any]] = {
@@ -38,6 +45,8 @@ class Registry:
         self._suite = suite
         self._keys = json.loads(keys.read_text())
         self._made: dict[str, list[dict[str, Any]]] = {}
+        self._password = secrets.token_urlsafe(24)
+        self._call("/admin/people", OTHER | {"password": self._password})
 
     def environment(self, plan: Plan, address: str) -> dict[str, str]:
         """What the configuration of a plan names, whose clients exist then. `address` is where tokens are presented."""
@@ -47,6 +56,8 @@ class Registry:
         values = {
             "GL_USERNAME": person["username"],
             "GL_PASSWORD": person["password"],
+            "GL_OTHER_USERNAME": OTHER["username"],
+            "GL_OTHER_PASSWORD": self._password,
             "GL_WELL_KNOWN": plan.discovery,
             "GL_FAPI_SCOPE": plan.scope,
             "RESOURCE": f"{address}{plan.resource}",
