@@ -1,5 +1,6 @@
 """openid-client of the Node world, which checks more of an answer than any other client: `iss`, types, metadata."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from domain.keys.signing_key import ALGORITHMS
 from tests.clients.conftest import CALLBACK, SCOPE, Stage
 from tests.clients.program import play
-from tests.scenarios.world import World
+from tests.scenarios.assertions import register_signer
+from tests.scenarios.world import Client, World
 
 FLOW, OPENID = ("node", "flow.mjs"), ("node", "openid.mjs")
 
@@ -44,3 +46,22 @@ async def test_signing_in(stage: Stage, openid_client: Path, world: World, algor
     assert claims["sid"] == refreshed["sid"]
     assert "nonce" not in refreshed
     assert algorithm in got["metadata"]["id_token_signing_alg_values_supported"]
+
+
+async def test_pushed_with_a_key_and_bound_tokens(stage: Stage, openid_client: Path, world: World) -> None:  # noqa: F811
+    """What FAPI 2.0 asks of a client: PAR, private_key_jwt and DPoP."""
+    signer = await register_signer(
+        world,
+        grants=("authorization_code", "refresh_token"),
+        scope=("openid", "email", "offline_access"),
+        redirect_uris=(CALLBACK,),
+        dpop_bound_access_tokens=True,
+        require_pushed_authorization_requests=True,
+    )
+    client, key = Client(signer.client_id, None, CALLBACK), json.dumps(signer.key.as_dict(private=True))
+    got = await play(("node", "fapi.mjs"), openid_client, stage, client, key=key)
+    assert "redirect_uri" not in got["address"]
+    assert got["token"]["token_type"] == got["refreshed"]["token_type"] == "dpop"
+    assert got["claims"]["sub"] == stage.person.account_id
+    assert got["person"]["email"] == stage.person.email
+    assert got["as_bearer"] == 401

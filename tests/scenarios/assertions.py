@@ -100,16 +100,21 @@ class Signer:
 
 
 async def register_signer(
-    world: World, *keys: Key, algorithm: str = "ES256", grants: tuple[str, ...] = ("client_credentials",), **more: Any
+    world: World,
+    *keys: Key,
+    algorithm: str = "ES256",
+    grants: tuple[str, ...] = ("client_credentials",),
+    scope: tuple[str, ...] = ("orders",),
+    **more: Any,
 ) -> Signer:
     """A client with these keys, or with one for the algorithm, which signs with the first."""
-    await world.define_scopes("orders")
+    await world.define_scopes(*scope)
     keys = keys or (made_key(algorithm),)
     client_id = new_id()
     attributes = client.Attributes(
         client_name="Signer",
         grant_types=grants,
-        scope=("orders",),
+        scope=scope,
         token_endpoint_auth_method="private_key_jwt",
         **more,
     )
