@@ -51,14 +51,28 @@ FAPI = "fapi2-security-profile-final-"
 OVERRIDE |= {
     # Who allowed the client before is not asked again, so somebody denies who never did.
     f"{FAPI}user-rejects-authentication": {"browser": [{"match": AUTHORIZE, "tasks": [ANOTHER, DENY, RETURNED]}]},
-    # The application is told once the person has signed in, and there is no page of ours.
+    # The application is told once the person has signed in.
     f"{FAPI}ensure-unsigned-authorization-request-without-using-par-fails": {"browser": [WHOLE]},
+}
+# A reference that is used up, has expired or is another client's leads to a page, which is handed in where the suite
+# wants to see one.
+_REFUSED = ["wait", "xpath", "//h1", 10, "cannot be answered", "update-image-placeholder-optional"]
+WHOLE_OR_REFUSED = {
+    "match": AUTHORIZE,
+    "tasks": [
+        {"$use": "sign in"},
+        {"$use": "approve"},
+        _task("refused", AUTHORIZE, _REFUSED, optional=True),
+        _task("back", "*/test/*/callback*", ["wait", "id", "submission_complete", 10], optional=True),
+    ],
 }
 
 
 def completed(configuration: dict[str, Any]) -> dict[str, Any]:
     """A configuration of the kit with what it lacks."""
+    parts = configuration["kit_parts"]
     return configuration | {
-        "browser": [*configuration.get("browser", []), BACK],
-        "override": configuration.get("override", {}) | OVERRIDE,
+        "kit_parts": parts if "resource" not in configuration else parts | {"whole": WHOLE_OR_REFUSED},
+        "browser": [*configuration["browser"], BACK],
+        "override": configuration["override"] | OVERRIDE,
     }
