@@ -111,9 +111,7 @@ def settings(database_url: str, backend: Backend, port: int, kit: Kit, data: Pat
         "GRANTLOG_ISSUER": ISSUER,
         "GRANTLOG_TRUSTED_PROXIES": "127.0.0.1/32",
         "GRANTLOG_ALLOW_PRIVATE_URLS": "1",
-        "GRANTLOG_REGISTRATION": "open",
-        # Each module registers a client or two, all from one address.
-        "GRANTLOG_REGISTRATIONS_PER_HOUR": "3600",
+        "GRANTLOG_REGISTRATION": "token",
         "GRANTLOG_MTLS_URL": MTLS,
         "GRANTLOG_CLIENT_CERTIFICATE_HEADER": "X-Ssl-Cert",
         "GRANTLOG_CLIENT_CA_FILE": str(kit.authorities),

@@ -72,6 +72,7 @@ def completed(configuration: dict[str, Any]) -> dict[str, Any]:
     """A configuration of the kit with what it lacks."""
     parts = configuration["kit_parts"]
     return configuration | {
+        "client": configuration["client"] | {"initial_access_token": "${GL_INITIAL_ACCESS_TOKEN}"},
         "kit_parts": parts if "resource" not in configuration else parts | {"whole": WHOLE_OR_REFUSED},
         "browser": [*configuration["browser"], BACK],
         "override": configuration["override"] | OVERRIDE,

@@ -46,6 +46,7 @@ class Registry:
         self._keys = json.loads(keys.read_text())
         self._made: dict[str, list[dict[str, Any]]] = {}
         self._password = secrets.token_urlsafe(24)
+        self._initial = self._call("/admin/initial-access-tokens", {"uses": None})
         self._call("/admin/people", OTHER | {"password": self._password})
 
     def environment(self, plan: Plan, address: str) -> dict[str, str]:
@@ -56,6 +57,7 @@ class Registry:
         values = {
             "GL_USERNAME": person["username"],
             "GL_PASSWORD": person["password"],
+            "GL_INITIAL_ACCESS_TOKEN": self._initial["initial_access_token"],
             "GL_OTHER_USERNAME": OTHER["username"],
             "GL_OTHER_PASSWORD": self._password,
             "GL_WELL_KNOWN": plan.discovery,
