@@ -15,9 +15,9 @@ CLAIMS = "openid profile email address phone offline_access"
 # Only one module sends a challenge, as the platform's older applications send none.
 CLAIMED: dict[str, Any] = {"grant_types": CODE, "scope": CLAIMS, "require_pkce": False}
 FAPI: dict[str, Any] = {
+    "profile": "fapi2",
     "grant_types": CODE,
     "scope": "openid offline_access catalog:read",
-    "require_pushed_authorization_requests": True,
 }
 OTHER = {"realm": "platform", "username": "quentin", "email": "quentin@example.test", "name": "Quentin Other"}
 """Somebody who never allows anything."""
@@ -29,7 +29,7 @@ CLIENTS: dict[str, dict[str, Any]] = {
     "back-channel": CLAIMED | {"backchannel_logout_session_required": True},
     "key": FAPI | KEYED,
     "signed": FAPI | KEYED | {"require_signed_request_object": True},
-    "service": KEYED | {"grant_types": ["client_credentials"], "scope": "clients:read"},
+    "service": KEYED | {"profile": "fapi2", "grant_types": ["client_credentials"], "scope": "clients:read"},
     "certificate": FAPI
     | {"token_endpoint_auth_method": "tls_client_auth", "tls_client_certificate_bound_access_tokens": True},
 }
