@@ -17,6 +17,7 @@ from commands.permissions import operator
 from commands.servers import ADMINISTRATION_SCOPES, ADMINISTRATOR, DASHBOARDS, MEMBER
 from domain import client
 from domain.client import Registration
+from domain.code import DEVICE_CODE
 from domain.rules import origin as origins
 from domain.rules.built_in_scope import OFFLINE_ACCESS, OPENID
 from domain.rules.standard_claims import ClaimValue, KeptClaim
@@ -193,7 +194,7 @@ async def _make(ledger: Ledger, settings: Settings, format: Format, hasher: Hash
         client_name=THIRD_PARTY_NAME,
         redirect_uris=(made.third_party.redirect_uri,),
         post_logout_redirect_uris=(_after_sign_out(made),),
-        grant_types=("authorization_code", "refresh_token"),
+        grant_types=("authorization_code", "refresh_token", DEVICE_CODE),
         # Neither is given unless it is asked for, so without a scope it gets what `demo.json` says.
         scope=(*MEMBER, OPENID, OFFLINE_ACCESS),
     )
