@@ -53,7 +53,7 @@ def tour() -> list[Block]:
 
 def commands(heading: str) -> str:
     """A section's commands, after those of the tour that they rest on."""
-    (own,) = [text for language, text in fenced(section(heading)) if language == "bash"]
+    (own,) = [text for language, text in fenced(section(heading).partition("\n### ")[0]) if language == "bash"]
     signed_in = next(block.commands for block in tour() if "ADMIN=" in block.commands)
     return "\n".join((tour()[0].commands, signed_in, f"echo '{BREAK}'", own))
 
