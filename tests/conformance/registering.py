@@ -16,6 +16,7 @@ CLAIMS = "openid profile email address phone offline_access"
 CLAIMED: dict[str, Any] = {"grant_types": CODE, "scope": CLAIMS, "require_pkce": False}
 FAPI: dict[str, Any] = {
     "profile": "fapi2",
+    "id_token_signed_response_alg": "PS256",
     "grant_types": CODE,
     "scope": "openid offline_access catalog:read",
 }
