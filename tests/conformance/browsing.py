@@ -69,11 +69,15 @@ WHOLE_OR_REFUSED = {
 }
 
 
+INITIAL = {"initial_access_token": "${GL_INITIAL_ACCESS_TOKEN}"}
+"""By which clients register themselves."""
+
+
 def completed(configuration: dict[str, Any]) -> dict[str, Any]:
     """A configuration of the kit with what it lacks."""
     parts = configuration["kit_parts"]
     return configuration | {
-        "client": configuration["client"] | {"initial_access_token": "${GL_INITIAL_ACCESS_TOKEN}"},
+        **{name: configuration[name] | INITIAL for name in ("client", "client2")},
         "kit_parts": parts if "resource" not in configuration else parts | {"whole": WHOLE_OR_REFUSED},
         "browser": [*configuration["browser"], BACK],
         "override": configuration["override"] | OVERRIDE,
