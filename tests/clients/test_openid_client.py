@@ -48,7 +48,7 @@ async def test_signing_in(stage: Stage, openid_client: Path, world: World, algor
     assert algorithm in got["metadata"]["id_token_signing_alg_values_supported"]
 
 
-async def test_pushed_with_a_key_and_bound_tokens(stage: Stage, openid_client: Path, world: World) -> None:  # noqa: F811
+async def test_the_fapi_profile(stage: Stage, openid_client: Path, world: World) -> None:  # noqa: F811
     """What FAPI 2.0 asks of a client: PAR, private_key_jwt and DPoP."""
     signer = await register_signer(
         world,
@@ -56,7 +56,8 @@ async def test_pushed_with_a_key_and_bound_tokens(stage: Stage, openid_client: P
         scope=("openid", "email", "offline_access"),
         redirect_uris=(CALLBACK,),
         dpop_bound_access_tokens=True,
-        require_pushed_authorization_requests=True,
+        profile="fapi2",
+        id_token_signed_response_alg="ES256",
     )
     client, key = Client(signer.client_id, None, CALLBACK), json.dumps(signer.key.as_dict(private=True))
     got = await play(("node", "fapi.mjs"), openid_client, stage, client, key=key)
@@ -65,3 +66,5 @@ async def test_pushed_with_a_key_and_bound_tokens(stage: Stage, openid_client: P
     assert got["claims"]["sub"] == stage.person.account_id
     assert got["person"]["email"] == stage.person.email
     assert got["as_bearer"] == 401
+    # FAPI 2.0 Security Profile §5.3.2.1: no rotation.
+    assert got["refreshed"]["refresh_token"] == got["token"]["refresh_token"]

@@ -1,4 +1,4 @@
-// A client as FAPI 2.0 wants it, with openid-client: its request is pushed (RFC 9126), it authenticates by a key
+// A client of the FAPI 2.0 profile, with openid-client: its request is pushed (RFC 9126), it authenticates by a key
 // (private_key_jwt), and its tokens are bound to another one (DPoP, RFC 9449). Its registration, with the key, comes on
 // the first line of standard input, the address that the browser was sent back to on the second.
 import { createInterface } from 'node:readline/promises'
@@ -11,7 +11,8 @@ const told = JSON.parse((await lines.next()).value)
 const jwk = JSON.parse(told.key)
 const key = await crypto.subtle.importKey('jwk', jwk, { name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign'])
 const authentication = client.PrivateKeyJwt({ key, kid: jwk.kid })
-const config = await client.discovery(new URL(told.issuer), told.client_id, {}, authentication, {
+const registered = { id_token_signed_response_alg: 'ES256' }
+const config = await client.discovery(new URL(told.issuer), told.client_id, registered, authentication, {
   execute: [client.allowInsecureRequests, client.enableNonRepudiationChecks],
 })
 const DPoP = client.getDPoPHandle(config, await client.randomDPoPKeyPair('ES256'))
