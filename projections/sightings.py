@@ -58,14 +58,6 @@ class Sighting(NamedTuple):
     ip: str | None
     user_agent: str | None
 
-    def again(self, later: "Sighting") -> "Sighting":
-        """Together with later uses from the same place."""
-        return later._replace(
-            first_at=self.first_at,
-            uses=self.uses + later.uses,
-            uses_after_end=self.uses_after_end + later.uses_after_end,
-        )
-
 
 def _upsert(name: str) -> Any:
     insert: Any = (sqlite if name == "sqlite" else postgresql).insert(TABLE)

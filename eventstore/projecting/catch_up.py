@@ -3,6 +3,7 @@
 import asyncio
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol, Self
@@ -11,7 +12,7 @@ from sqlalchemy import Connection
 
 from domain import account, client_secret, grant, usage
 from domain.account import AccountErased
-from domain.event import Recorded
+from domain.event import Moment, Recorded
 from eventstore.ledger import Ledger
 from eventstore.personal_data import ADDRESS, AGENT, Unsealing
 from eventstore.recorder import store
@@ -207,11 +208,21 @@ class EventIndexing:
 SightingPlace = tuple[str, str, bytes, bytes, str]
 
 
+@dataclass(slots=True, eq=False)
+class _Uses:
+    """What is added up of one place: most tokens of a client are used from the same."""
+
+    first_at: Moment
+    newest: Recorded
+    count: int
+    after_end: int
+
+
 class SightingSums:
     """Uses of secret versions in the order of the log, summed up by month and the place that they came from."""
 
     def __init__(self) -> None:
-        self._uses: dict[SightingPlace, Sighting] = {}
+        self._uses: dict[SightingPlace, _Uses] = {}
 
     def look(self, connection: Connection, unsealing: Unsealing, recorded: Recorded) -> None:
         """Adds the use that an event tells of, if it tells of one."""
@@ -227,22 +238,28 @@ class SightingSums:
             unsealing.agent(connection, recorded) or b"",
             month_of(recorded.time),
         )
-        ip = None if recorded.ip is None else f"{recorded.id}|{ADDRESS}|{recorded.ip}"
-        agent = None if recorded.user_agent is None else f"{recorded.id}|{AGENT}|{recorded.user_agent}"
-        self._add(Sighting(*place, recorded.time, recorded.time, count, after_end, ip, agent))
+        self._add(place, recorded.time, recorded, count, after_end)
 
     def add(self, other: "SightingSums") -> None:
         """Adds uses that came later."""
-        for found in other:
-            self._add(found)
+        for place, uses in other._uses.items():
+            self._add(place, uses.first_at, uses.newest, uses.count, uses.after_end)
 
-    def _add(self, later: Sighting) -> None:
-        place = later[:5]
+    def _add(self, place: SightingPlace, first_at: Moment, newest: Recorded, count: int, after_end: int) -> None:
         known = self._uses.get(place)
-        self._uses[place] = later if known is None else known.again(later)
+        if known is None:
+            self._uses[place] = _Uses(first_at, newest, count, after_end)
+        else:
+            known.newest = newest
+            known.count += count
+            known.after_end += after_end
 
     def __iter__(self) -> Iterator[Sighting]:
-        return iter(self._uses.values())
+        for place, uses in self._uses.items():
+            newest = uses.newest
+            ip = None if newest.ip is None else f"{newest.id}|{ADDRESS}|{newest.ip}"
+            agent = None if newest.user_agent is None else f"{newest.id}|{AGENT}|{newest.user_agent}"
+            yield Sighting(*place, uses.first_at, newest.time, uses.count, uses.after_end, ip, agent)
 
 
 def _told(recorded: Recorded) -> tuple[str, int, int] | None:
