@@ -146,10 +146,14 @@ def against(backend: Backend, kit: Kit, port: int, plans: list[Plan], options: l
             shutil.rmtree(place, ignore_errors=True)
 
 
-def keep(backend: Backend, plan: Plan, outcome: dict[str, Any]) -> None:
-    """Adds what came of a plan to what is kept, and writes the page anew."""
+def keep(backend: Backend, plan: Plan, outcome: dict[str, Any], *, partly: bool) -> None:
+    """Adds what came of a plan, or of a part of it, to what is kept, and writes the page anew."""
     outcomes: dict[str, dict[str, Any]] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    outcomes.setdefault(backend, {})[plan.name] = outcome
+    kept = outcomes.setdefault(backend, {})
+    ran = {each["module"]: each for each in outcome["modules"]}
+    if partly and plan.name in kept:
+        ran = {each["module"]: each for each in kept[plan.name]["modules"]} | ran
+    kept[plan.name] = outcome | {"modules": list(ran.values())}
     KEPT.parent.mkdir(exist_ok=True)
     KEPT.write_text(json.dumps(outcomes, indent=1))
     PAGE.write_text(page(outcomes), encoding="utf-8")
@@ -160,8 +164,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
     parser.add_argument("--plans", default=",".join(each.name for each in PLANS), help="only these, with commas")
     parser.add_argument("--databases", default=",".join(BACKENDS), help="only these, with commas")
+    parser.add_argument("--modules", default="", help="of each plan only these, with commas; the others keep theirs")
     parser.add_argument("--no-write", action="store_true", help="leave docs/conformance.md as it is")
     given, options = parser.parse_known_args()
+    options += ["--modules", given.modules] if given.modules else []
     jar, folder = os.environ.get("OIDF_SUITE_JAR"), os.environ.get("CONFORMANCE_KIT")
     if not jar or not folder:
         print("OIDF_SUITE_JAR has to name the suite's jar, and CONFORMANCE_KIT the kit that runs it", file=sys.stderr)
@@ -181,7 +187,7 @@ def main() -> int:
             for plan, outcome in against(backend, kit, port, plans, options):
                 failed |= any(each["result"] in ("FAILED", "TIMEOUT", "UNKNOWN") for each in outcome["modules"])
                 if not given.no_write:
-                    keep(backend, plan, outcome | {"suite": suite, "when": when})
+                    keep(backend, plan, outcome | {"suite": suite, "when": when}, partly=bool(given.modules))
     return int(failed)
 
 

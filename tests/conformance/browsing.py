@@ -37,6 +37,8 @@ OVERRIDE = {
 }
 
 AUTHORIZE = "${OP}/oauth/authorize*"
+# Not just anything with such an end: the address of the request holds it, too.
+CALLBACK = "${SUITE}/test/*/callback*"
 FIELD = "form.fields input[name=%s]"
 ANOTHER = _task(
     "another person",
@@ -47,7 +49,7 @@ ANOTHER = _task(
     optional=True,
 )
 DENY = _task("deny", AUTHORIZE, ["click", "css", "button[name=decision][value=deny]"])
-RETURNED = _task("back", "*/test/*/callback*", ["wait", "id", "submission_complete", 10])
+RETURNED = _task("back", CALLBACK, ["wait", "id", "submission_complete", 10])
 FAPI = "fapi2-security-profile-final-"
 OVERRIDE |= {
     # Who allowed the client before is not asked again, so somebody denies who never did.
@@ -64,7 +66,7 @@ WHOLE_OR_REFUSED = {
         {"$use": "sign in"},
         {"$use": "approve"},
         _task("refused", AUTHORIZE, _REFUSED, optional=True),
-        _task("back", "*/test/*/callback*", ["wait", "id", "submission_complete", 10], optional=True),
+        _task("back", CALLBACK, ["wait", "id", "submission_complete", 10], optional=True),
     ],
 }
 
