@@ -75,6 +75,9 @@ class ClientRegistered(Event, frozen=True, kw_only=True):
     token_exchange: tuple[client_metadata.ExchangeRule, ...] = ()
     dpop_bound_access_tokens: bool = False
     profile: client_metadata.SecurityProfile | None = None
+    require_signed_request_object: bool = False
+    request_object_signing_alg: SigningAlgorithm | None = None
+    authorization_signed_response_alg: SigningAlgorithm | None = None
 
 
 class ClientUpdated(Event, frozen=True, kw_only=True):

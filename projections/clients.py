@@ -55,6 +55,9 @@ TABLE = sa.Table(
     sa.Column("self_registered", sa.Text),
     sa.Column("dpop_bound_access_tokens", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("profile", sa.Text),
+    sa.Column("require_signed_request_object", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("request_object_signing_alg", sa.Text),
+    sa.Column("authorization_signed_response_alg", sa.Text),
     sa.Column("owner", sa.Text),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("cutoff", sa.BigInteger, nullable=False),
@@ -128,6 +131,9 @@ class ClientRow(msgspec.Struct, frozen=True):
     self_registered: client_metadata.SelfRegistered | None
     dpop_bound_access_tokens: bool
     profile: client_metadata.SecurityProfile | None
+    require_signed_request_object: bool
+    request_object_signing_alg: client_metadata.SigningAlgorithm | None
+    authorization_signed_response_alg: client_metadata.SigningAlgorithm | None
     owner: str | None
     state: ClientState
     created_at: Moment

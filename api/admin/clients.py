@@ -36,6 +36,15 @@ from api.admin.schemas import (
     attributes,
     listed,
 )
+from api.admin.security_members import (
+    BoundByDpop,
+    Profile,
+    PushesRequests,
+    RequestAlgorithm,
+    ResponseAlgorithm,
+    SecurityGiven,
+    SignsRequests,
+)
 from api.audit.queries.history import SecretVersionRef
 from api.config.settings import Settings
 from api.http import parameters
@@ -77,12 +86,9 @@ Method = Annotated[
         description="`none` makes the client a public one (RFC 7591 §2); with keys or a certificate it has no secret."
     ),
 ]
-Profile = Annotated[client_metadata.SecurityProfile, Meta(description="What it is held to: FAPI 2.0, or null.")]
-BoundByDpop = Annotated[bool, Meta(description="Whether its tokens are bound to its key in any case (RFC 9449 §5.2).")]
-PushesRequests = Annotated[bool, Meta(description="Whether it must push its authorization requests (RFC 9126 §6).")]
 
 
-class NewClient(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class NewClient(SecurityGiven, forbid_unknown_fields=True, kw_only=True):
     """A client to be registered (RFC 7591 §2)."""
 
     client_name: ClientName
@@ -111,14 +117,11 @@ class NewClient(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     tls_client_auth_san_uri: InCertificate | None = None
     tls_client_auth_san_ip: InCertificate | None = None
     tls_client_auth_san_email: InCertificate | None = None
-    require_pushed_authorization_requests: PushesRequests = False
     post_logout_redirect_uris: PostLogoutRedirectUris = []
     backchannel_logout_uri: BackchannelLogoutUri | None = None
     backchannel_logout_session_required: bool = False
     subject_type: SubjectType = "public"
     sector_identifier_uri: SectorIdentifierUri | None = None
-    dpop_bound_access_tokens: BoundByDpop = False
-    profile: Profile | None = None
     owner: Owner | None = None
     secret_lifetime: SecretLifetime | None = None
 
@@ -134,6 +137,12 @@ class ClientChanges(DashboardChanges, forbid_unknown_fields=True, kw_only=True):
     serves: Serves | UnsetType = UNSET
     id_token_signed_response_alg: SigningAlgorithm | UnsetType = UNSET
     userinfo_signed_response_alg: SigningAlgorithm | None | UnsetType = UNSET
+    require_pushed_authorization_requests: PushesRequests | UnsetType = UNSET
+    dpop_bound_access_tokens: BoundByDpop | UnsetType = UNSET
+    profile: Profile | None | UnsetType = UNSET
+    require_signed_request_object: SignsRequests | UnsetType = UNSET
+    request_object_signing_alg: RequestAlgorithm | None | UnsetType = UNSET
+    authorization_signed_response_alg: ResponseAlgorithm | None | UnsetType = UNSET
     token_endpoint_auth_signing_alg: AuthSigningAlgorithm | None | UnsetType = UNSET
     token_exchange: ExchangeRules | UnsetType = UNSET
     jwks: KeySet | None | UnsetType = UNSET
@@ -143,14 +152,11 @@ class ClientChanges(DashboardChanges, forbid_unknown_fields=True, kw_only=True):
     tls_client_auth_san_uri: InCertificate | None | UnsetType = UNSET
     tls_client_auth_san_ip: InCertificate | None | UnsetType = UNSET
     tls_client_auth_san_email: InCertificate | None | UnsetType = UNSET
-    require_pushed_authorization_requests: PushesRequests | UnsetType = UNSET
     post_logout_redirect_uris: PostLogoutRedirectUris | UnsetType = UNSET
     backchannel_logout_uri: BackchannelLogoutUri | None | UnsetType = UNSET
     backchannel_logout_session_required: bool | UnsetType = UNSET
     subject_type: SubjectType | UnsetType = UNSET
     sector_identifier_uri: SectorIdentifierUri | None | UnsetType = UNSET
-    dpop_bound_access_tokens: BoundByDpop | UnsetType = UNSET
-    profile: Profile | None | UnsetType = UNSET
     owner: Owner | None | UnsetType = UNSET
 
 

@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 from api.admin import exchange_rules
 from api.admin.key_members import KeySet, shown_keys
 from api.admin.person_claims import CLAIMS_EXAMPLE, AddressBody, ClaimsGiven, told
+from api.admin.security_members import SECURITY_EXAMPLE, SecurityMembers
 from api.audit.queries.history import SecretVersionRef
 from api.http.errors import Missing
 from api.http.parameters import Page, decode_cursor, encode_cursor
@@ -182,6 +183,7 @@ def listed(kind: str, found: projected.RowPage[R, Any], item: Callable[[R], T]) 
 # How a client is answered.
 
 CLIENT_EXAMPLE: dict[str, Any] = {
+    **SECURITY_EXAMPLE,
     "client_id": "2Yt0kQm4VdLw8sRz1XbN6c",
     "client_name": "Photo Prints",
     "redirect_uris": ["https://prints.example/callback"],
@@ -201,14 +203,11 @@ CLIENT_EXAMPLE: dict[str, Any] = {
     "token_endpoint_auth_signing_alg": None,
     "token_exchange": [],
     "jwks": None,
-    "require_pushed_authorization_requests": False,
     "post_logout_redirect_uris": ["https://prints.example/signed-out"],
     "backchannel_logout_uri": "https://prints.example/logout",
     "backchannel_logout_session_required": False,
     "subject_type": "public",
     "sector_identifier_uri": None,
-    "dpop_bound_access_tokens": False,
-    "profile": None,
     "owner": "prints@partner.example",
     "slug": None,
     "self_registered": None,
@@ -219,7 +218,7 @@ CLIENT_EXAMPLE: dict[str, Any] = {
 }
 
 
-class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
+class ClientBody(SecurityMembers, frozen=True, kw_only=True):
     """A client (RFC 7591 §2). `slug` is a dashboard's; lifetimes are seconds, null where the server's setting holds."""
 
     client_id: str
@@ -247,14 +246,11 @@ class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
     tls_client_auth_san_uri: str | None
     tls_client_auth_san_ip: str | None
     tls_client_auth_san_email: str | None
-    require_pushed_authorization_requests: bool
     post_logout_redirect_uris: tuple[str, ...]
     backchannel_logout_uri: str | None
     backchannel_logout_session_required: bool
     subject_type: client_metadata.SubjectType
     sector_identifier_uri: str | None
-    dpop_bound_access_tokens: bool
-    profile: client_metadata.SecurityProfile | None
     owner: str | None
     slug: str | None
     self_registered: Annotated[
@@ -405,7 +401,6 @@ class PersonBody(msgspec.Struct, frozen=True, kw_only=True):
     middle_name: str | None
     nickname: str | None
     preferred_username: str | None
-    profile: str | None
     picture: str | None
     website: str | None
     gender: str | None

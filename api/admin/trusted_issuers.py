@@ -9,7 +9,8 @@ from litestar.params import JSONBody, PathParameter
 from msgspec import Meta
 
 from api.admin.idempotency import Once, Reply, commanding
-from api.admin.schemas import KeySet, ScopeText
+from api.admin.key_members import KeySet
+from api.admin.schemas import ScopeText
 from api.config.settings import Settings
 from api.http.errors import InvalidRequest, Missing
 from api.http.parameters import Page

@@ -152,6 +152,13 @@ class RequestNotSupported(HTTPError):
     default = "Request objects are not supported."
 
 
+class InvalidRequestObject(HTTPError):
+    """The request object is not signed by the client, or does not count (RFC 9101 §7)."""
+
+    code = "invalid_request_object"
+    default = "The request object is not valid."
+
+
 class RequestUriNotSupported(RequestNotSupported):
     """The request names a request object by its URI, which the server does not fetch (RFC 9101 §7)."""
 

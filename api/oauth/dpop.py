@@ -81,11 +81,13 @@ def proof_of(services: Services, scope: Scope, *, token: str | None = None) -> V
 def _until(services: Services, scope: Scope, proof: ReadToken, place: _Place) -> int:
     method = "HEAD" if request_context(scope).head else scope["method"]
     path = scope.get("raw_path") or scope["path"].encode()
+    settings = services.settings
+    places = (settings.issuer, settings.mtls_url) if settings.mtls_url else (settings.issuer,)
     until = dpop_proof.judge(
         proof.header,
         proof.claims,
         method=method,
-        targets=(services.settings.issuer + path.partition(b"?")[0].decode("latin-1"),),
+        targets=[each + path.partition(b"?")[0].decode("latin-1") for each in places],
         token=place.token,
         now=services.ledger.clock.now(),
     )

@@ -110,13 +110,13 @@ def _faults(given: Mapping[str, str], asked: AuthenticationRequest, target: str)
         yield errors.InvalidRequest(f"nonce has more than {NONCE_MAXIMUM} characters.")
     mode = given.get("response_mode", "query")
     if mode not in RESPONSE_MODES:
-        yield errors.InvalidRequest("response_mode is " + " or ".join(RESPONSE_MODES) + ".")
+        yield errors.InvalidRequest("response_mode is of " + ", ".join(RESPONSE_MODES) + ".")
     elif not _can_post(target, mode):
         yield errors.InvalidRequest("response_mode form_post is for web addresses.")
 
 
 def _can_post(target: str, mode: str) -> bool:
-    return mode != "form_post" or urlsplit(target).scheme in ("https", "http")
+    return not mode.startswith("form_post") or urlsplit(target).scheme in ("https", "http")
 
 
 def _claims(text: str | None) -> tuple[_Claims, HTTPError | None]:

@@ -10,23 +10,19 @@ application, which is told once the person has signed in (RFC 9700 §4.11.2).
 import hmac
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import quote
 
-from litestar import Response
-from litestar.datastructures import Cookie
 from litestar.openapi.spec import OpenAPIMediaType, Operation, Parameter, Reference, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 
 from api.http import errors
 from api.http.bodies import form_pairs
-from api.http.error_responses import parameters
 from api.http.errors import HTTPError
-from api.http.templates import ErrorBackPage, FormPostPage, destination, page_answer, see_other
+from api.http.request_context import Scope
 from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
-from api.pages import authentication_request
+from api.pages import authentication_request, request_object
 from api.pages.authentication_request import AuthenticationRequest
 from api.services import Services
 from commands.grants import ASKED_AT_MOST
@@ -38,7 +34,7 @@ from domain.requests import pushed_request
 from domain.rules import audience, dpop_proof, pkce, redirect_uri, security_profile
 from eventstore.pending import pushed_requests
 from eventstore.present import existing_scopes
-from security.tokens import Secret, digest, same
+from security.tokens import digest, same
 
 _JKT = re.compile(r"[A-Za-z0-9_-]{43}")
 
@@ -122,10 +118,10 @@ class AuthorizationRequest:
         return self.client.type == "public" and redirect_uri.private_or_loopback(self.redirect_uri)
 
 
-def read_query(octets: bytes) -> Query:
+def read_query(octets: bytes, longest: int = QUERY_MAXIMUM) -> Query:
     """The parameters of a query; raises TooLong, and Invalid for what is not form-encoded."""
-    if len(octets) > QUERY_MAXIMUM:
-        raise TooLong(f"The address is longer than {QUERY_MAXIMUM} bytes.")
+    if len(octets) > longest:
+        raise TooLong(f"The request is longer than {longest} bytes.")
     values: dict[str, str] = {}
     doubled: set[str] = set()
     resource: list[str] = []
@@ -151,13 +147,14 @@ def _encoded_state(octets: bytes) -> str | None:
     return None
 
 
-async def read_request(services: Services, octets: bytes) -> AuthorizationRequest:
+async def read_request(services: Services, scope: Scope, octets: bytes) -> AuthorizationRequest:
     """The request that a query makes; raises Unanswerable where there is nobody to answer to."""
     query = read_query(octets)
     asking = await _client(services, query)
     reference = query.values.get("request_uri", "")
     if not reference.startswith(REFERENCE) or "request_uri" in query.doubled:
-        return await examine(services, asking, query)
+        asked = await examine(services, scope, asking, query)
+        return replace(asked, query=replace(asked.query, text=query.text))
     now, sha256 = services.ledger.clock.now(), digest(reference)
     kept = await services.ledger.look(pushed_requests.find, services.ledger.vault, sha256, now)
     proof = _opened(services, sha256)
@@ -168,7 +165,7 @@ async def read_request(services: Services, octets: bytes) -> AuthorizationReques
     if state.answer is not None:
         raise Unanswerable(OVER)
     text = query.text if OPENED in query.values else f"{query.text}&{OPENED}={proof}"
-    asked = await examine(services, asking, replace(read_query(kept.query), text=text), pushed=True)
+    asked = await examine(services, scope, asking, replace(read_query(kept.query), text=text), pushed=True, kept=True)
     return replace(asked, request_id=kept.request_id)
 
 
@@ -179,17 +176,20 @@ def _opened(services: Services, sha256: bytes) -> str:
 
 
 async def examine(
-    services: Services, asking: client.State, query: Query, *, pushed: bool = False
+    services: Services, scope: Scope, asking: client.State, query: Query, *, pushed: bool = False, kept: bool = False
 ) -> AuthorizationRequest:
-    """The request that these parameters of a known client make; raises Unanswerable likewise."""
+    """The request that these parameters of a known client make; raises Unanswerable likewise. What is `kept` was looked
+    at when it was pushed, and its signature then."""
+    query, broken = (query, None) if kept else await _signed(services, scope, asking, query)
     target = _target(asking, query)
-    scope = scopes.parse(query.values.get("scope"))
+    named = scopes.parse(query.values.get("scope"))
     authentication, unreadable = await _authentication(services, asking, target, query)
     fault = (
-        next(_faults(asking, query), None)
+        broken
+        or next(_faults(asking, query), None)
         or _not_pushed(services, asking, pushed)
         or unreadable
-        or await _scope_fault(services, asking, scope)
+        or await _scope_fault(services, asking, named)
         or _target_fault(services, asking, query.resource)
     )
     return AuthorizationRequest(
@@ -197,13 +197,28 @@ async def examine(
         client=asking,
         redirect_uri=target,
         redirect_uri_given="redirect_uri" in query.values,
-        asked=scope,
+        asked=named,
         resource=query.resource,
         challenge=query.values.get("code_challenge"),
         authentication=authentication,
         error=fault,
         dpop_jkt=query.values.get("dpop_jkt"),
     )
+
+
+async def _signed(
+    services: Services, scope: Scope, asking: client.State, query: Query
+) -> tuple[Query, HTTPError | None]:
+    """The parameters of the request object alone, if there is one (RFC 9101 §5), or what is wrong with it."""
+    if "request" not in query.values:
+        unsigned = errors.InvalidRequest("This client signs its requests (RFC 9101).")
+        return query, unsigned if asking.require_signed_request_object else None
+    if "request_uri" in query.values or "request" in query.doubled:
+        return query, errors.InvalidRequest("A request comes in one way alone.")
+    found = await request_object.opened(services, scope, asking, query.values["request"])
+    if isinstance(found, bytes) and len(found) > QUERY_MAXIMUM:
+        found = errors.InvalidRequestObject(f"The request object holds more than {QUERY_MAXIMUM} bytes.")
+    return (query, found) if isinstance(found, HTTPError) else (read_query(found), None)
 
 
 async def _authentication(
@@ -261,9 +276,7 @@ def _faults(asking: client.State, query: Query) -> Iterator[HTTPError]:
     """What the application has to be told, the first thing first (RFC 6749 §4.1.2.1, RFC 7636 §4.4.1, RFC 9101 §7)."""
     if query.doubled:
         yield errors.InvalidRequest("A parameter stands there twice.")
-    # Their content would decide about everything else, so nothing else is looked at.
-    if "request" in query.values:
-        yield errors.RequestNotSupported()
+    # Its content would decide about everything else, so nothing else is looked at.
     if "request_uri" in query.values:
         yield errors.RequestUriNotSupported()
     if "dpop_jkt" in query.values and not _JKT.fullmatch(query.values["dpop_jkt"]):
@@ -282,78 +295,6 @@ def _faults(asking: client.State, query: Query) -> Iterator[HTTPError]:
     )
     if refused is not None:
         yield errors.oauth_error(refused)
-
-
-# The authorization response (RFC 6749 §4.1.2): it takes the browser to the application with code or error, `state` and
-# `iss`, by a redirect or by a form that posts itself.
-
-
-def with_code(
-    request: AuthorizationRequest, code: Secret, issuer: str, cookies: Sequence[Cookie] = ()
-) -> Response[bytes]:
-    """The answer after an approval."""
-    return _response(request, [("code", code.reveal()), ("iss", issuer)], cookies)
-
-
-def with_error(
-    request: AuthorizationRequest, error: HTTPError, issuer: str, cookies: Sequence[Cookie] = ()
-) -> Response[bytes]:
-    """The answer with an error (RFC 6749 §4.1.2.1)."""
-    return _response(request, [*parameters(error), ("iss", issuer)], cookies)
-
-
-def with_error_on_click(
-    request: AuthorizationRequest, error: HTTPError, issuer: str, cookies: Sequence[Cookie] = ()
-) -> Response[bytes]:
-    """The same as a page: what comes of it goes to the application when the person wants that (RFC 9700 §4.11.2)."""
-    told = [*parameters(error), ("iss", issuer)]
-    shown: dict[str, Any] = {
-        "explanation": error.detail or error.title,
-        "application": request.client.client_name,
-        "destination": destination(request.redirect_uri),
-    }
-    if request.authentication.response_mode == "form_post":
-        fields = _posted(request, told)
-        page = ErrorBackPage(method="post", action=request.redirect_uri, fields=tuple(fields), **shown)
-    elif urlsplit(request.redirect_uri).scheme in ("https", "http"):
-        # A form that is sent by GET brings its own query, so what the address has already stands in it too.
-        action, _, query = location(request.redirect_uri, told, request.query.state).partition("?")
-        page = ErrorBackPage(action=action, fields=tuple(parse_qsl(query, keep_blank_values=True)), **shown)
-    else:
-        page = ErrorBackPage(link=location(request.redirect_uri, told, request.query.state), **shown)
-    return page_answer(page, status=400, form_action=(request.redirect_uri,), cookies=cookies)
-
-
-def _posted(request: AuthorizationRequest, parameters: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    state = request.query.state
-    return parameters if state is None else [*parameters, ("state", request.query.values["state"])]
-
-
-def _response(
-    request: AuthorizationRequest, parameters: list[tuple[str, str]], cookies: Sequence[Cookie]
-) -> Response[bytes]:
-    if request.authentication.response_mode != "form_post":
-        return see_other(location(request.redirect_uri, parameters, request.query.state), cookies)
-    page = FormPostPage(
-        action=request.redirect_uri,
-        application=request.client.client_name,
-        destination=destination(request.redirect_uri),
-        fields=tuple(_posted(request, parameters)),
-    )
-    return page_answer(page, form_action=(request.redirect_uri,), cookies=cookies)
-
-
-def location(uri: str, parameters: Sequence[tuple[str, str]], state: str | None) -> str:
-    """A registered address with parameters, and the state in the encoded form in which it came."""
-    pairs = [f"{name}={quote(value, safe='')}" for name, value in parameters]
-    if state is not None:
-        # As it came and not decoded and encoded anew: whatever the application's own notion of `+` and `%` is.
-        pairs.append(f"state={state}")
-    if not pairs:
-        return uri
-    # A query that the redirect URI has already is kept (RFC 6749 §3.1.2).
-    joint = "?" if "?" not in uri else "" if uri.endswith(("?", "&")) else "&"
-    return uri + joint + "&".join(pairs)
 
 
 # What the OpenAPI document tells of an authorization request's parameters, which are read by rules of their own.
@@ -410,6 +351,7 @@ PARAMETERS = {
     "claims": ("What is wanted to be known, as JSON (OpenID Connect Core §5.5).", of_text(QUERY_MAXIMUM)),
     "display": ("How the pages are to look; they look the same.", _one_of(*authentication_request.DISPLAYS)),
     "request_uri": ("The reference of a pushed request, which says the rest (RFC 9126 §4).", of_text(QUERY_MAXIMUM)),
+    "request": ("The rest as a token that the client signed (RFC 9101 §5).", of_text(QUERY_MAXIMUM)),
     "dpop_jkt": (
         "The thumbprint of the key by which alone the code can be redeemed (RFC 9449 §10).",
         of_text(dpop_proof.JKT_LENGTH),

@@ -14,7 +14,7 @@ from api.http.bodies import FORM, encoding
 from api.http.errors import HTTPError, InvalidRequest, oauth_error
 from api.http.request_context import Scope, request_context
 from api.http.templates import ConsentPage, ScopeInWords, destination, page_answer, see_other
-from api.pages import authorization_request
+from api.pages import authorization_response
 from api.pages.authorization_request import (
     NOT_REGISTERED,
     OPT,
@@ -113,9 +113,9 @@ async def approve(
     used_up = _using_up(asked, used, answer, issued.stream.partition(":")[2])
     executed = await services.ledger.execute(*used_up, *given, issued, origin=used.origin(scope))
     if executed.refusal is not None:
-        return refused(services, scope, asked, used, executed.refusal)
+        return await refused(services, scope, asked, used, executed.refusal)
     cookies = (*used.cookies, *forget_proof(services, scope))
-    return authorization_request.with_code(asked, code, services.settings.issuer, cookies)
+    return await authorization_response.with_code(services, asked, code, cookies)
 
 
 def _using_up(
@@ -132,7 +132,7 @@ def _using_up(
     ]
 
 
-def refused(
+async def refused(
     services: Services, scope: Scope, asked: AuthorizationRequest, used: BrowserSession, refusal: Refusal
 ) -> Response[bytes]:
     """What changed between the look and the lock, told as if it had been seen at the look."""
@@ -144,10 +144,10 @@ def refused(
             return see_other(f"{PATH}?{asked.query.text}")
     if refusal.field == "redirect_uri":
         raise Unanswerable(NOT_REGISTERED)
-    return error_answer(services, scope, asked, used, oauth_error(refusal))
+    return await error_answer(services, scope, asked, used, oauth_error(refusal))
 
 
-def error_answer(
+async def error_answer(
     services: Services, scope: Scope, asked: AuthorizationRequest, used: BrowserSession | None, error: HTTPError
 ) -> Response[bytes]:
     """Back to the application with an error: for a person who is signed in (RFC 9700 §4.11.2), or with `prompt=none`,
@@ -155,7 +155,7 @@ def error_answer(
     """
     renewed = () if used is None else used.cookies
     cookies = (*renewed, *forget_proof(services, scope))
-    return authorization_request.with_error(asked, error, services.settings.issuer, cookies)
+    return await authorization_response.with_error(services, asked, error, cookies)
 
 
 def _is_to_sign_in(services: Services, scope: Scope, asked: AuthorizationRequest, used: BrowserSession) -> bool:
@@ -312,19 +312,19 @@ async def _seen(request: Request[Any, Any, Any], token: str) -> SeenRequest | Re
     services, scope = services_of(request), request.scope
     admit(services.throttle, scope)
     require_own_page(services, scope)
-    asked = await read_request(services, scope["query_string"])
+    asked = await read_request(services, scope, scope["query_string"])
     used = await find_session(services, scope, asked.client.realm)
     if used is None:
         return see_other(_again(asked))
     if asked.error is not None:
-        return error_answer(services, scope, asked, used, asked.error)
+        return await error_answer(services, scope, asked, used, asked.error)
     if _is_to_sign_in(services, scope, asked, used):
         return see_other(_again(asked))
     if (foreign := _somebody_else(services, asked, used)) is not None:
-        return error_answer(services, scope, asked, used, foreign)
+        return await error_answer(services, scope, asked, used, foreign)
     granted = await grantable(services, asked, used)
     if isinstance(granted, InvalidScope):
-        return error_answer(services, scope, asked, used, errors.InvalidScope())
+        return await error_answer(services, scope, asked, used, errors.InvalidScope())
     if not is_answer_to(token, asked, used, granted):
         before = await consented(services, asked, used)
         return await consent_page(services, asked, used, granted, before, status=403)
@@ -342,7 +342,7 @@ async def _deny(
     reason = f"denied {' '.join(refused)}"
     make = partial(grants.deny_consent, used.account.account_id, asked.client.client_id, refused)
     await services.tallies.note(stream, reason, make, used.origin(scope))
-    return error_answer(services, scope, asked, used, errors.AccessDenied("The person denied the request."))
+    return await error_answer(services, scope, asked, used, errors.AccessDenied("The person denied the request."))
 
 
 def _again(asked: AuthorizationRequest) -> str:
@@ -367,7 +367,7 @@ async def authorize(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Leads a person through sign-in and consent. An unknown client or redirect URI is answered by a page, 400."""
     services, scope = services_of(request), request.scope
     admit(services.throttle, scope)
-    asked = await read_request(services, scope["query_string"])
+    asked = await read_request(services, scope, scope["query_string"])
     used = await find_session(services, scope, asked.client.realm)
     if asked.authentication.silent:
         return await _answer_silently(services, scope, asked, used)
@@ -394,7 +394,7 @@ async def authorize_posted(request: Request[Any, Any, Any]) -> Response[bytes]:
     admit(services.throttle, scope)
     encoding(scope, FORM)
     octets = b"&".join(each for each in (scope["query_string"], await request.body()) if each)
-    return see_other(_again(await read_request(services, octets)))
+    return see_other(_again(await read_request(services, scope, octets)))
 
 
 @post(
@@ -410,7 +410,7 @@ async def authorize_sign_in(request: Request[Any, Any, Any], data: JSONBody[Sign
     """Leads back to the request, now with a session; or shows the form again."""
     services, scope = services_of(request), request.scope
     admit(services.throttle, scope)
-    asked = await read_request(services, scope["query_string"])
+    asked = await read_request(services, scope, scope["query_string"])
     again = asked.query.text if asked.authentication.again else None
     return await sign_in(services, scope, _place(asked), data, _again(asked), again=again)
 
@@ -438,11 +438,11 @@ async def _told(
     would have people sent anywhere: only those are who allowed it something (RFC 9700 §4.11.2).
     """
     if asked.client.self_registered in (None, "token"):
-        return error_answer(services, scope, asked, used, error)
+        return await error_answer(services, scope, asked, used, error)
     if used is not None and (await consented(services, asked, used)).given:
-        return error_answer(services, scope, asked, used, error)
+        return await error_answer(services, scope, asked, used, error)
     cookies = () if used is None else used.cookies
-    return authorization_request.with_error_on_click(asked, error, services.settings.issuer, cookies)
+    return await authorization_response.with_error_on_click(services, asked, error, cookies)
 
 
 async def _answer_silently(

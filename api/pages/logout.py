@@ -27,10 +27,10 @@ from api.pages.authorization_request import (
     UNKNOWN,
     Query,
     Unanswerable,
-    location,
     of_text,
     read_query,
 )
+from api.pages.authorization_response import location
 from api.pages.browser_session import (
     BrowserSession,
     FormToken,

@@ -11,7 +11,15 @@ from api.http.request_context import Receive, Scope
 from api.http.responses import JSON, RawResponse, raw_response
 from api.oauth import dpop
 from api.oauth.client_authentication import authenticate, endpoint
-from api.pages.authorization_request import REFERENCE, AuthorizationRequest, Unanswerable, examine, read_query
+from api.pages import request_object
+from api.pages.authorization_request import (
+    QUERY_MAXIMUM,
+    REFERENCE,
+    AuthorizationRequest,
+    Unanswerable,
+    examine,
+    read_query,
+)
 from api.services import Services, origin
 from api.throttling.admission import admit
 from api.throttling.limits import Limit, PerMinute
@@ -46,11 +54,14 @@ async def _post(services: Services, scope: Scope, receive: Receive) -> RawRespon
     _admit(services, scope, caller)
     if "request_uri" in given:
         raise InvalidRequest("What is pushed names no request_uri (RFC 9126 section 2.1).")
-    octets = b"&".join(_asked(body))
     proof = dpop.proof_of(services, scope)
+    asked = await _examined(services, scope, caller, b"&".join(_asked(body)))
+    # Of a signed request what was signed: it need not be verified once more.
+    octets = asked.query.text.encode()
     if proof is not None:
-        octets = _bound(octets, given, proof.jkt)
-    asked = await _examined(services, caller, octets)
+        octets = _bound(octets, asked.dpop_jkt, proof.jkt)
+    if "request" in given:
+        await request_object.use_up(services, caller.client, given["request"])
     if proof is not None:
         await dpop.use_up(services, proof, caller.client.client_id)
     reference = REFERENCE + characters(RANDOM)
@@ -61,9 +72,8 @@ async def _post(services: Services, scope: Scope, receive: Receive) -> RawRespon
     return raw_response(201, said, JSON, {"cache-control": "no-store"})
 
 
-def _bound(octets: bytes, given: Parameters, jkt: str) -> bytes:
+def _bound(octets: bytes, named: str | None, jkt: str) -> bytes:
     """The request with the key that was proved, which is the one that it may name (RFC 9449 §10.1)."""
-    named = given.get("dpop_jkt")
     if named not in (None, jkt):
         raise InvalidDpopProof("The DPoP proof is not made with the key of dpop_jkt.")
     return octets if named is not None else octets + f"&dpop_jkt={jkt}".encode()
@@ -89,12 +99,14 @@ def _asked(body: bytes) -> Iterator[bytes]:
             yield part
 
 
-async def _examined(services: Services, caller: Caller, octets: bytes) -> AuthorizationRequest:
+async def _examined(services: Services, scope: Scope, caller: Caller, octets: bytes) -> AuthorizationRequest:
     """The request, held to what it would be held to at the authorization endpoint; raises its first fault."""
     try:
-        asked = await examine(services, caller.client, read_query(octets), pushed=True)
+        # A signed request is longer than what it holds.
+        longest = QUERY_MAXIMUM if b"request=" not in octets else services.settings.body_limit
+        asked = await examine(services, scope, caller.client, read_query(octets, longest), pushed=True)
     except Unanswerable as error:
-        raise InvalidRequest(f"redirect_uri: {error.detail}") from None
+        raise InvalidRequest(error.detail) from None
     if asked.error is not None:
         raise asked.error
     return asked

@@ -31,8 +31,8 @@ from domain.session import Authentication
 
 GRANT_TYPE = grant.AUTHORIZATION_CODE
 RESPONSE_TYPES = ("code",)
-RESPONSE_MODES = ("query", "form_post")
-"""How the code comes to the client (OAuth 2.0 Multiple Response Types §2.1, Form Post Response Mode §1)."""
+RESPONSE_MODES = ("query", "form_post", "jwt", "query.jwt", "form_post.jwt")
+"""How the code comes to the client (OAuth 2.0 Multiple Response Types §2.1, Form Post Response Mode §1, JARM §2.3)."""
 
 
 def issue_code(

@@ -138,6 +138,9 @@ class ClientMetadata(msgspec.Struct, frozen=True):
     sector_identifier_uri: str | None = None
     dpop_bound_access_tokens: bool = False
     profile: SecurityProfile | None = None
+    require_signed_request_object: bool = False
+    request_object_signing_alg: SigningAlgorithm | None = None
+    authorization_signed_response_alg: SigningAlgorithm | None = None
     type: Type = "confidential"
     slug: str | None = None
     self_registered: SelfRegistered | None = None
@@ -171,3 +174,6 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     token_exchange: tuple[ExchangeRule, ...] | UnsetType = UNSET
     dpop_bound_access_tokens: bool | UnsetType = UNSET
     profile: SecurityProfile | None | UnsetType = UNSET
+    require_signed_request_object: bool | UnsetType = UNSET
+    request_object_signing_alg: SigningAlgorithm | None | UnsetType = UNSET
+    authorization_signed_response_alg: SigningAlgorithm | None | UnsetType = UNSET

@@ -131,6 +131,11 @@ def candidates(keys: Sequence[PublicKey], algorithm: str, kid: object) -> list[P
     return [key for key in fitting if kid is None or key.kid is None or key.kid == kid]
 
 
+def verifies(client: ClientMetadata) -> bool:
+    """Whether there are keys of the client, here or at an address, by which what it signs is verified."""
+    return bool(client.keys.jwks) or client.keys.jwks_uri is not None
+
+
 def registered(client: ClientMetadata) -> Outcome | None:
     """Refuses keys that do not go with the client's way to authenticate."""
     method, keys = client.token_endpoint_auth_method, client.keys
@@ -149,6 +154,8 @@ def _other_members(client: ClientMetadata) -> Outcome | None:
     method = client.token_endpoint_auth_method
     if client.type == "dashboard" and client.keys != NO_KEYS:
         return malformed("jwks", "a dashboard authenticates by its secret")
+    if client.require_signed_request_object and not verifies(client):
+        return malformed("jwks", "request objects are verified by keys: register some")
     wanted = client.token_endpoint_auth_signing_alg
     if wanted is not None and method != "private_key_jwt":
         return malformed("token_endpoint_auth_signing_alg", "is for private_key_jwt")

@@ -40,6 +40,20 @@ def takes(client: ClientMetadata, algorithm: str) -> bool:
     return not held(client) or algorithm in ALGORITHMS
 
 
+def response_algorithm(client: ClientMetadata) -> SigningAlgorithm:
+    """By which its authorization responses are signed, where it wants that (JARM §3)."""
+    return client.authorization_signed_response_alg or (ALGORITHMS[0] if held(client) else "RS256")
+
+
+_NAMED = (
+    "id_token_signed_response_alg",
+    "userinfo_signed_response_alg",
+    "token_endpoint_auth_signing_alg",
+    "request_object_signing_alg",
+    "authorization_signed_response_alg",
+)
+
+
 def registered(client: ClientMetadata) -> Outcome | None:
     """Refuses what does not go with the profile."""
     if not held(client):
@@ -48,7 +62,7 @@ def registered(client: ClientMetadata) -> Outcome | None:
         return malformed("token_endpoint_auth_method", "must be private_key_jwt with the profile fapi2")
     if not client.require_pkce:
         return malformed("require_pkce", "must be true with the profile fapi2")
-    for field in ("id_token_signed_response_alg", "userinfo_signed_response_alg", "token_endpoint_auth_signing_alg"):
+    for field in _NAMED:
         unused = field == "id_token_signed_response_alg" and "openid" not in client.scope
         if not unused and getattr(client, field) not in (None, *ALGORITHMS):
             return malformed(field, "must be of " + ", ".join(ALGORITHMS) + " with the profile fapi2")

@@ -394,7 +394,7 @@ BAD = {
     "hint no token": {"id_token_hint": "x"},
     "hint unsigned": {"id_token_hint": "eyJhbGciOiJub25lIn0.eyJzdWIiOiJwYXVsIn0."},
     "response_mode fragment": {"response_mode": "fragment"},
-    "response_mode jwt": {"response_mode": "jwt"},
+    "response_mode fragment.jwt": {"response_mode": "fragment.jwt"},
 }
 
 

@@ -36,8 +36,7 @@ class Held:
         given = {"client_assertion": made, "client_assertion_type": kind, "client_id": self.signer.client_id} | data
         return await self.world.client.post(path, data=given, headers=headers)
 
-    async def push(self, **changes: str) -> httpx.Response:
-        assertion = changes.pop("assertion", None)
+    async def push(self, *, assertion: str | None = None, **changes: str) -> httpx.Response:
         asked = {
             "response_type": "code",
             "redirect_uri": REDIRECT_URI,
@@ -46,7 +45,8 @@ class Held:
             "code_challenge": CHALLENGE,
             "code_challenge_method": "S256",
         } | changes
-        return await self.send(PAR, assertion=assertion, **{name: each for name, each in asked.items() if each})
+        given: Any = {name: each for name, each in asked.items() if each}
+        return await self.send(PAR, assertion=assertion, **given)
 
     async def tokens(self) -> dict[str, Any]:
         reference = (await self.push()).json()["request_uri"]

@@ -1,0 +1,53 @@
+"""What a client's security profile is made of, as the administration takes and shows it."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from domain.rules import client_metadata
+
+PushesRequests = Annotated[bool, Meta(description="Whether it must push its authorization requests (RFC 9126 §6).")]
+BoundByDpop = Annotated[bool, Meta(description="Whether its tokens are bound to its key in any case (RFC 9449 §5.2).")]
+Profile = Annotated[client_metadata.SecurityProfile, Meta(description="What it is held to: FAPI 2.0, or null.")]
+SignsRequests = Annotated[bool, Meta(description="Whether it must sign its authorization requests (RFC 9101 §10.5).")]
+RequestAlgorithm = Annotated[
+    client_metadata.SigningAlgorithm,
+    Meta(description="The one algorithm that its request objects may be signed with; null for any (RFC 9101)."),
+]
+ResponseAlgorithm = Annotated[
+    client_metadata.SigningAlgorithm,
+    Meta(description="By which answers are signed that it wants as `jwt` (JARM §3); null for the usual one."),
+]
+
+
+class SecurityMembers(msgspec.Struct, frozen=True, kw_only=True):
+    """As a client has them."""
+
+    require_pushed_authorization_requests: bool
+    dpop_bound_access_tokens: bool
+    profile: client_metadata.SecurityProfile | None
+    require_signed_request_object: bool
+    request_object_signing_alg: client_metadata.SigningAlgorithm | None
+    authorization_signed_response_alg: client_metadata.SigningAlgorithm | None
+
+
+class SecurityGiven(msgspec.Struct, kw_only=True):
+    """As a new client comes with them."""
+
+    require_pushed_authorization_requests: PushesRequests = False
+    dpop_bound_access_tokens: BoundByDpop = False
+    profile: Profile | None = None
+    require_signed_request_object: SignsRequests = False
+    request_object_signing_alg: RequestAlgorithm | None = None
+    authorization_signed_response_alg: ResponseAlgorithm | None = None
+
+
+SECURITY_EXAMPLE: dict[str, Any] = {
+    "require_pushed_authorization_requests": False,
+    "dpop_bound_access_tokens": False,
+    "profile": None,
+    "require_signed_request_object": False,
+    "request_object_signing_alg": None,
+    "authorization_signed_response_alg": None,
+}

@@ -1,0 +1,80 @@
+"""Request objects (RFC 9101): a client signs what it asks for, and nothing that stands beside it counts."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from api.http import errors
+from api.http.errors import HTTPError
+from api.http.request_context import Scope
+from api.oauth.client_key_sets import signer
+from api.services import Services
+from domain import client
+from domain.decision import InvalidClient
+from domain.event import SECOND
+from domain.rules import public_key, request_object, security_profile
+from domain.rules.client_assertion import SKEW, seconds
+from eventstore import used_ids
+from security.foreign_tokens import read
+from security.jose import BadToken
+
+FULL_FOR = 60
+"""Seconds after which a client may try again that has too many."""
+
+
+async def opened(services: Services, scope: Scope, asking: client.State, text: str) -> bytes | HTTPError:
+    """The parameters of a request object, form-encoded, or what is wrong with it (RFC 9101 §6)."""
+    if not public_key.verifies(asking):
+        return errors.RequestNotSupported("Request objects are for clients that have registered keys.")
+    try:
+        token = read(text)
+    except BadToken:
+        return errors.InvalidRequestObject("The request object is not signed, or asks for what is not done.")
+    wanted = asking.request_object_signing_alg
+    if wanted not in (None, token.algorithm) or not security_profile.takes(asking, token.algorithm):
+        return errors.InvalidRequestObject("The request object is signed with another algorithm than it may be.")
+    if isinstance(await signer(services, scope, asking, token), InvalidClient):
+        return errors.InvalidRequestObject("The request object is not signed by a key of this client.")
+    fault = request_object.judge(
+        token.header.get("typ"),
+        token.claims,
+        client=asking,
+        client_id=asking.client_id,
+        issuer=services.settings.issuer,
+        now=services.ledger.clock.now(),
+    )
+    if fault is not None:
+        return errors.InvalidRequestObject(f"The request object does not count: see its {fault}.")
+    return _encoded(token.claims, asking.client_id)
+
+
+async def use_up(services: Services, asking: client.State, text: str) -> None:
+    """Takes the `jti` of an object that was found good, if it has one: it is pushed once. Raises
+    `invalid_request_object` for a second time, and 429 for a client of which no more can be remembered."""
+    claims, now = read(text).claims, services.ledger.clock.now()
+    jti, ends = claims.get("jti"), seconds(claims.get("exp"))
+    if not isinstance(jti, str):
+        return
+    longest = now // SECOND + request_object.LIFETIME_MAXIMUM
+    until = (min(longest, longest if ends is None else ends) + SKEW + 1) * SECOND
+    identifier, most = used_ids.named("request_object", jti), services.settings.client_ids_kept
+    taken = await services.ledger.maintain(used_ids.take, asking.client_id, identifier, until, now=now, most=most)
+    if taken == "full":
+        raise errors.Throttled(FULL_FOR, "Too many request objects of this client are still good.")
+    if taken == "used":
+        raise errors.InvalidRequestObject("The request object was used before.")
+
+
+def _encoded(claims: dict[str, Any], client_id: str) -> bytes | HTTPError:
+    """Texts as they are, several where there may be several, anything else as JSON (OpenID Connect Core §6.1)."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in ({"client_id": client_id} | claims).items():
+        if name in request_object.OWN:
+            continue
+        several = value if name == "resource" and isinstance(value, list) else [value]
+        pairs += [(name, each if isinstance(each, str) else msgspec.json.encode(each).decode()) for each in several]
+    try:
+        return urlencode(pairs).encode()
+    except UnicodeEncodeError:
+        return errors.InvalidRequestObject("The request object holds half a surrogate pair.")
