@@ -224,7 +224,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Scope of a client that registers itself and names none, with spaces between."""
     registration_resources: Annotated[tuple[Annotated[str, Meta(max_length=512)], ...], NONE] = ()
     """Resources (separated by commas) that the tokens of such a client may be for if it names none (RFC 8707)."""
-    registrations_per_hour: Annotated[int, within(1, 3600)] = 600
+    registrations_per_hour: Annotated[int, within(1, 1000000)] = 3600
     """Clients that may register themselves within an hour where anybody may, on each node; those of one address may
     be a tenth of it."""
 

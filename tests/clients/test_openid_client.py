@@ -11,7 +11,7 @@ from tests.clients.program import play
 from tests.scenarios.assertions import register_signer
 from tests.scenarios.world import Client, World
 
-FLOW, OPENID = ("node", "flow.mjs"), ("node", "openid.mjs")
+FLOW, OPENID, REGISTER = ("node", "flow.mjs"), ("node", "openid.mjs"), ("node", "register.mjs")
 
 
 async def test_the_whole_flow(stage: Stage, openid_client: Path) -> None:
@@ -68,3 +68,20 @@ async def test_the_fapi_profile(stage: Stage, openid_client: Path, world: World)
     assert got["as_bearer"] == 401
     # FAPI 2.0 Security Profile §5.3.2.1: no rotation.
     assert got["refreshed"]["refresh_token"] == got["token"]["refresh_token"]
+
+
+class TestRegisteringItself:
+    """RFC 7591, and OpenID Connect Core §9 `private_key_jwt`."""
+
+    @pytest.fixture
+    def settings(self) -> dict[str, str]:
+        return {"registration": "open"}
+
+    async def test_a_key_instead_of_a_secret(self, stage: Stage, openid_client: Path) -> None:
+        got = await play(REGISTER, openid_client, stage, stage.client)
+        registered = got["metadata"]
+        assert registered["client_id"] != stage.client.client_id
+        assert registered["token_endpoint_auth_method"] == "private_key_jwt"
+        assert "client_secret" not in registered
+        assert got["claims"]["sub"] == got["refreshed"]["sub"] == stage.person.account_id
+        assert got["claims"]["aud"] == registered["client_id"]

@@ -4,9 +4,11 @@ import json
 from base64 import b64encode
 from urllib.parse import urlencode
 
+from domain.rules import client_assertion
 from security.tokens import new_id
 from tests.scenarios.administration import EVERYTHING
 from tests.scenarios.asking import CONSENT, DENY, SIGN_IN
+from tests.scenarios.assertions import register_signer
 from tests.scenarios.leak_flows import LEAKS
 from tests.scenarios.watching import Flows, Step
 
@@ -179,12 +181,52 @@ async def in_state(flows: Flows) -> None:
     flows.watch.echoed = set()
 
 
+async def registering_itself(flows: Flows) -> None:
+    """By a token and as anybody; read, changed, refused and deleted."""
+    given = (await flows.admin.post("/admin/initial-access-tokens", json={})).json()["initial_access_token"]
+    body = {"client_name": "Prints", "redirect_uris": ["https://prints.example/callback"]}
+    for headers in ({"authorization": f"Bearer {given}"}, {}):
+        answer = await flows.program.post("/oauth/register", json=body, headers=headers)
+        assert answer.status_code == 201, answer.text
+    made = answer.json()
+    uri, token = made["registration_client_uri"], made["registration_access_token"]
+    bearer = {"authorization": f"Bearer {token}"}
+    # It is repeated to whoever shows it.
+    flows.watch.echoed = {token}
+    assert (await flows.program.get(uri, headers=bearer)).status_code == 200
+    changed = body | {"client_id": made["client_id"], "client_secret": made["client_secret"]}
+    assert (await flows.program.put(uri, json=changed, headers=bearer)).status_code == 200
+    flows.watch.echoed = set()
+    auth = (made["client_id"], made["client_secret"])
+    await flows.program.post("/oauth/token", data={"grant_type": token, "code": token}, auth=auth)
+    await flows.program.post("/oauth/token", data={"grant_type": "authorization_code", "code": token}, auth=auth)
+    for headers in (bearer, {"authorization": f"Bearer {made['client_secret']}"}):
+        await flows.program.get(f"{uri}/log", headers=headers)
+    await flows.program.put(uri, json=changed | {"client_secret": token}, headers=bearer)
+    await flows.program.post("/oauth/register", json=body | {"scope": token, "grant_types": [token]})
+    assert (await flows.program.delete(uri, headers=bearer)).status_code == 204
+
+
+async def signing(flows: Flows) -> None:
+    """By an assertion, which is good once; another time, and in a wrong place."""
+    signer = await register_signer(flows.world)
+    good = signer.assertion(jti=flows.unique("jti-"))
+    bad = signer.assertion(jti=flows.unique("jti-"), aud="https://elsewhere.example")
+    flows.watch.secrets |= {good, bad}
+    for each in (good, good, bad):
+        given = {"client_assertion_type": client_assertion.TYPE, "client_assertion": each}
+        await flows.program.post("/oauth/token", data={"grant_type": "client_credentials"} | given)
+    await flows.program.post("/oauth/token", data={"grant_type": good}, auth=flows.shop.auth)
+
+
 STEPS: tuple[Step, ...] = (
     code_flow,
     denied,
     wrong_password,
     at_the_dashboard,
     registration,
+    registering_itself,
+    signing,
     person,
     audit,
     as_parameters,

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from commands import registering
 from domain import incident
 from security.keyring import Keyring
 from security.tokens import new_id
@@ -88,7 +89,7 @@ async def target(module_sqlite_url: str, tmp_path_factory: Any, keyring: Keyring
 
 @asynccontextmanager
 async def _opened(url: str, directory: Path, keyring: Keyring) -> AsyncIterator[Target]:
-    async with open_world(url, directory, keyring, throttle=False) as world:
+    async with open_world(url, directory, keyring, throttle=False, registration="open") as world:
         platform = await make_platform(world)
         shop = await world.register_client(
             grant_types=("authorization_code", "refresh_token", "client_credentials"), scope=("orders",)
@@ -99,7 +100,10 @@ async def _opened(url: str, directory: Path, keyring: Keyring) -> AsyncIterator[
         grant = (await world.events("grant.tokens_issued"))[-1]
         incident_id = new_id()
         await world.execute(any_command(incident.stream(incident_id), incident.report, {"source": "administrator"}))
+        token_id = new_id()
+        await world.execute(registering.issue_initial(token_id, "0" * 64, lifetime=None, uses=None))
         named = {
+            "token_id": token_id,
             "client_id": shop.client_id,
             "secret_id": secret_id,
             "account_id": platform.paul.account_id,

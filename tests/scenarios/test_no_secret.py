@@ -105,13 +105,15 @@ async def play(url: str, directory: Path, keyring: Keyring, log: io.StringIO, or
     clock = ManualClock(SystemClock().now())
     with receiving() as receiver:
         given = telling(directory, receiver) | {"throttle": False, "log_requests": True, "log_level": "debug"}
+        given["registration"] = "open"
         async with open_world(url, directory, keyring, clock, **given) as world:
             flows = await prepare(world, watch, unique)
             for step in order:
                 await step(flows)
             await exported(flows)
             assert (await world.operators.get("/metrics")).status_code == 200
-            assert {raw[5:7] for raw in watch.secrets if raw.startswith("glog_")} == {"at", "rt", "ac", "cs", "ss"}
+            kinds = {raw[5:7] for raw in watch.secrets if raw.startswith("glog_")}
+            assert kinds == {"at", "rt", "ac", "cs", "ss", "ia", "ra"}
             await told(world)
             # What is no secret is found, so the search does look.
             assert any(holds(content, flows.shop.client_id) for _, content in database(url))

@@ -1,7 +1,9 @@
 """Clients that authenticate by what they sign (`private_key_jwt`): registered, believed once, and refused."""
 
+import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,10 +13,11 @@ from joserfc.jwk import ECKey, OctKey, OKPKey
 from domain.event import SECOND
 from domain.rules import client_assertion, public_key
 from eventstore import used_ids
+from security.keyring import Keyring
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import set_scene
 from tests.scenarios.assertions import ALGORITHMS, Signer, encoded, made_key, public, register_signer, signed
-from tests.scenarios.world import World
+from tests.scenarios.world import World, open_world
 
 pytestmark = pytest.mark.anyio
 
@@ -474,6 +477,19 @@ async def test_it_is_remembered_for_as_long_as_it_is_good(world: World) -> None:
     assert await world.services.ledger.maintain(prune, world.clock.now(), 100) == 1
     refused(await signer.ask(first))
     assert await world.services.ledger.read(_remembered) == 0
+
+
+async def test_two_servers_take_it_once(database_url: str, tmp_path: Path, keyring: Keyring) -> None:
+    async with (
+        open_world(database_url, tmp_path / "one", keyring) as one,
+        open_world(database_url, tmp_path / "other", keyring, one.clock) as other,
+    ):
+        signer = await register_signer(one)
+        there = Signer(other, signer.client_id)
+        for number in range(5):
+            assertion = signer.assertion(jti=f"for both {number}")
+            answers = await asyncio.gather(*(each.ask(assertion) for each in (signer, there, signer, there)))
+            assert sorted(each.status_code for each in answers) == [200, 401, 401, 401]
 
 
 class TestFull:

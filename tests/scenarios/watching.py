@@ -17,6 +17,13 @@ PERSONAL = ("/admin/", "/audit/", "/leaks/", "/oauth/introspect", "/account/", "
 """What shows names and addresses when all is well: to administrators, to a client, and to the person themselves."""
 
 
+HANDED_OUT = (
+    *("access_token", "refresh_token", "client_secret"),
+    *("initial_access_token", "registration_access_token"),
+)
+"""Members of answers in which a secret is handed out."""
+
+
 class Kept(NamedTuple):
     """An answer, the secrets that it may hold, and whether it may hold personal values."""
 
@@ -60,7 +67,7 @@ class Watch:
         if answer.headers.get("content-type", "").partition(";")[0] == "application/json":
             body = answer.json()
             members = body if isinstance(body, dict) else {}
-            found |= {members[name] for name in ("access_token", "refresh_token", "client_secret") if members.get(name)}
+            found |= {members[name] for name in HANDED_OUT if members.get(name)}
         for name, value in answer.cookies.items():
             assert "session" in name or name.startswith("grantlog-"), name
             found.add(value.strip('"'))
