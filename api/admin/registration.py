@@ -1,12 +1,12 @@
 """Clients that register themselves (RFC 7591), and read, change and delete what they registered (RFC 7592)."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from litestar import Request, Response, delete, get, post, put
 from litestar.params import JSONBody
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from api.admin import schemas
 from api.admin.clients import NewClient
@@ -17,6 +17,7 @@ from api.http import errors, parameters
 from api.http.errors import HTTPError, InvalidClientMetadata, InvalidRedirectUri, InvalidToken, Missing, invalid_member
 from api.http.request_context import header_values, request_context
 from api.oauth.bearer import authorize, bearer_token
+from api.oauth.client_authentication import LONGEST_ID, LONGEST_SECRET
 from api.oauth.sector_identifier import sector_document
 from api.services import Services, origin, services_of
 from api.throttling import limits
@@ -60,11 +61,14 @@ OWN = (
 Everything else is what administrators say, and passed over here (RFC 7591 §2)."""
 
 _FIELDS = [each for each in msgspec.structs.fields(NewClient) if each.name in OWN]
+_MORE = (
+    ("response_types", Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_length=16)]),
+    ("client_id", Annotated[str, Meta(max_length=LONGEST_ID)]),
+    ("client_secret", Annotated[str, Meta(max_length=LONGEST_SECRET)]),
+)
 SelfRegistration = msgspec.defstruct(
     "SelfRegistration",
-    [(each.name, each.type | UnsetType, UNSET) for each in _FIELDS]
-    + [("response_types", list[str] | UnsetType, UNSET), ("client_id", str | UnsetType, UNSET)]
-    + [("client_secret", str | UnsetType, UNSET)],
+    [(name, kind | None | UnsetType, UNSET) for name, kind in (*((each.name, each.type) for each in _FIELDS), *_MORE)],
     namespace={"__doc__": "What a client says of itself (RFC 7591 §2); what is not known here is passed over."},
     module=__name__,
     kw_only=True,
@@ -243,7 +247,20 @@ def _refused(refusal: Refusal) -> HTTPError:
     return errors.oauth_error(refusal)
 
 
-@post(PATH, tags=TAGS, summary="Register as a client (RFC 7591)")
+EXAMPLE = {"client_name": "Photo Prints", "redirect_uris": ["https://prints.example/callback"], "scope": "openid email"}
+REGISTERED = EXAMPLE | {
+    "client_id": "2Yt0kQm4VdLw8sRz1XbN6c",
+    "client_id_issued_at": 1_767_225_600,
+    "grant_types": ["authorization_code"],
+    "response_types": ["code"],
+    "token_endpoint_auth_method": "client_secret_basic",
+    "registration_access_token": "glog_ra_…",
+    "registration_client_uri": "https://login.example.com/oauth/register/2Yt0kQm4VdLw8sRz1XbN6c",
+}
+_BODY = {"body": SelfRegistration, "example": EXAMPLE, "answer": REGISTERED}
+
+
+@post(PATH, opt=_BODY, tags=TAGS, summary="Register as a client (RFC 7591)")
 async def register_itself(request: Request[Any, Any, Any], data: JSONBody[dict[str, Any]]) -> Response[Any]:
     """The answer is what was registered, which may be less than what was asked for, with the client's secret, if it has
     one, and the token by which it reads, changes and deletes its registration. No later answer shows the secret."""
@@ -277,7 +294,7 @@ async def register_itself(request: Request[Any, Any, Any], data: JSONBody[dict[s
     return Response(executed.value, status_code=201, headers=NO_STORE)
 
 
-@get(ONE, tags=TAGS, summary="Read one's registration (RFC 7592 §2.1)")
+@get(ONE, opt={"answer": REGISTERED}, tags=TAGS, summary="Read one's registration (RFC 7592 §2.1)")
 async def read_itself(request: Request[Any, Any, Any], client_id: parameters.ClientId) -> Response[Any]:
     """What is registered, without the secret."""
     services = services_of(request)
@@ -287,7 +304,7 @@ async def read_itself(request: Request[Any, Any, Any], client_id: parameters.Cli
     return Response(told, headers=NO_STORE)
 
 
-@put(ONE, tags=TAGS, summary="Change one's registration (RFC 7592 §2.2)")
+@put(ONE, opt=_BODY, tags=TAGS, summary="Change one's registration (RFC 7592 §2.2)")
 async def change_itself(
     request: Request[Any, Any, Any], client_id: parameters.ClientId, data: JSONBody[dict[str, Any]]
 ) -> Response[Any]:

@@ -167,6 +167,10 @@ def _describe_refusals(operation: dict[str, Any], path: str, handler: HTTPRouteH
     if words == "page":
         responses["default"] = {"description": "Refused.", "content": {"text/html": {"schema": {"type": "string"}}}}
         return
+    if words == "oauth":
+        refused = {"schema": {"$ref": "#/components/schemas/OAuthErrorBody"}}
+        responses["default"] = {"description": "Refused (RFC 6749 §5.2).", "content": {JSON: refused}}
+        return
     schema = {"$ref": "#/components/schemas/ProblemBody"}
     responses["default"] = {
         "description": "Refused (RFC 9457): 400, 401, 403, 404, 409, 413, 415, 422, 429 or 503.",

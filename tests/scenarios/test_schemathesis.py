@@ -100,7 +100,7 @@ def server(module_sqlite_url: str, tmp_path_factory: pytest.TempPathFactory, key
 
 @asynccontextmanager
 async def _opened(url: str, directory: Path, keyring: Keyring) -> Any:
-    async with open_world(url, directory, keyring, throttle=False) as world:
+    async with open_world(url, directory, keyring, throttle=False, registration="open") as world:
         platform = await make_platform(world)
         shop = await world.register_client(
             grant_types=("authorization_code", "refresh_token", "client_credentials"), scope=("orders",)
@@ -116,6 +116,7 @@ async def _opened(url: str, directory: Path, keyring: Keyring) -> Any:
             {
                 "client_id": shop.client_id,
                 "secret_id": issued.secret_id,
+                "token_id": "nobody",
                 "account_id": platform.paul.account_id,
                 "grant_id": grant.stream.partition(":")[2],
                 "slug": "client",
