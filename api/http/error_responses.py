@@ -47,6 +47,9 @@ Vocabulary = Literal["oauth", "problem", "dashboard", "page"]
 
 PROBLEM = "application/problem+json"
 MACHINE = ("/admin", "/audit", "/leaks", "/credentials", "/log", "/health", "/metrics", "/schema", "/.well-known")
+COMMANDS = ("/oauth/global-token-revocation",)
+"""Of the JSON API, by a bearer token, where a specification wants them among OAuth's endpoints."""
+
 PAGES = ("/oauth/authorize", "/oauth/logout", "/account", "/device")
 MISSING_PARAMETER = re.compile(r"Missing required \w+ parameter '([\w.-]{1,64})'")
 OUTSIDE = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
@@ -68,7 +71,7 @@ def vocabulary(scope: Scope) -> Vocabulary:
     if _under(path, PAGES):
         return "page"
     if path.startswith("/oauth/"):
-        return "oauth"
+        return "problem" if _under(path, COMMANDS) else "oauth"
     if path.startswith("/dashboards/"):
         # The sign-in page lives among the JSON endpoints; a browser says what it wants to see.
         return "page" if path.count("/") == 2 and _wants_page(scope) else "dashboard"

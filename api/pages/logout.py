@@ -118,7 +118,7 @@ class LogoutRequest:
 async def _read(services: Services, octets: bytes) -> LogoutRequest:
     """The request that a query makes; raises Unanswerable for one that contradicts itself or leads astray."""
     query = read_query(octets)
-    if query.doubled & PARAMETERS.keys():
+    if query.doubled:
         raise Unanswerable("A parameter stands there twice.")
     hint = await _hint(services, query)
     client_id = query.values.get("client_id") if hint is None else hint.client_id

@@ -83,8 +83,7 @@ async def test_without_a_token(world: World, endpoint: Endpoint) -> None:
         answer = await send(world.app, endpoint.method, address(endpoint), headers, b"{}")
         assert answer.status == 401, (str(endpoint), answer)
         assert answer.header("www-authenticate").startswith("Bearer"), str(endpoint)
-        of_oauth = endpoint.path.startswith("/oauth/")
-        assert answer.media_type == ("application/json" if of_oauth else "application/problem+json")
+        assert answer.media_type == "application/problem+json"
     assert await world.head() == head
 
 
