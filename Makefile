@@ -14,8 +14,8 @@ PEER := bench/peer
 GO_CLIENTS := tests/go_clients
 JAVA_CLIENT := tests/java_client
 NODE_READY := $(if $(and $(shell command -v node),$(shell command -v npm),$(wildcard $(OPENID_CLIENT)/package.json)),$(OPENID_CLIENT)/node_modules/.ready)
-# Clients of other worlds, as far as this machine can make them; CI makes all of them.
-CLIENTS_READY := $(NODE_READY) $(if $(shell command -v go),$(GO_CLIENTS)/bin/.ready) $(if $(shell command -v mvn),$(JAVA_CLIENT)/lib/.ready)
+# Clients of other worlds, as far as this machine can make them (Go from 1.21 on); CI makes all of them.
+CLIENTS_READY := $(NODE_READY) $(if $(shell go env GOVERSION 2>/dev/null | grep -E '^go1\.(2[1-9]|[3-9][0-9])'),$(GO_CLIENTS)/bin/.ready) $(if $(shell command -v mvn),$(JAVA_CLIENT)/lib/.ready)
 
 # Options for pytest, for example: make test PYTEST='-k consent'
 PYTEST ?=
