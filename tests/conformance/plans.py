@@ -88,6 +88,17 @@ PLANS = (
         OAUTH,
         "/admin/scopes",
     ),
+    Plan(
+        "fapi-service-mtls",
+        "FAPI 2.0, client credentials, certificate and DPoP",
+        f"fapi2-security-profile-final-test-plan[openid=plain_oauth][client_auth_type=mtls][sender_constrain=dpop]"
+        f"[fapi_profile=fapi_client_credentials_grant]{SIMPLE}",
+        "certificate-service",
+        "mtls_endpoint_aliases",
+        "clients:read",
+        OAUTH,
+        "/admin/scopes",
+    ),
     _fapi("fapi-oauth", "FAPI 2.0, plain OAuth, key and DPoP", f"{KEY}{PLAIN}", "key", False),
     _fapi("fapi-openid", "FAPI 2.0, OpenID Connect, key and DPoP", f"{KEY}{PLAIN}", "key", True),
     _fapi("fapi-oauth-mtls", "FAPI 2.0, plain OAuth, mTLS", f"{CERTIFICATE}{PLAIN}", "certificate", False),

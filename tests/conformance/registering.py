@@ -22,6 +22,8 @@ FAPI: dict[str, Any] = {
 }
 OTHER = {"realm": "platform", "username": "quentin", "email": "quentin@example.test", "name": "Quentin Other"}
 """Somebody who never allows anything."""
+SERVICE: dict[str, Any] = {"profile": "fapi2", "grant_types": ["client_credentials"], "scope": "clients:read"}
+CERTIFIED: dict[str, Any] = {"token_endpoint_auth_method": "tls_client_auth"}
 KEYED: dict[str, Any] = {"token_endpoint_auth_method": "private_key_jwt", "dpop_bound_access_tokens": True}
 
 CLIENTS: dict[str, dict[str, Any]] = {
@@ -30,9 +32,9 @@ CLIENTS: dict[str, dict[str, Any]] = {
     "back-channel": CLAIMED | {"backchannel_logout_session_required": True},
     "key": FAPI | KEYED,
     "signed": FAPI | KEYED | {"require_signed_request_object": True},
-    "service": KEYED | {"profile": "fapi2", "grant_types": ["client_credentials"], "scope": "clients:read"},
-    "certificate": FAPI
-    | {"token_endpoint_auth_method": "tls_client_auth", "tls_client_certificate_bound_access_tokens": True},
+    "service": SERVICE | KEYED,
+    "certificate-service": SERVICE | CERTIFIED | {"dpop_bound_access_tokens": True},
+    "certificate": FAPI | CERTIFIED | {"tls_client_certificate_bound_access_tokens": True},
 }
 """Metadata of both clients of a plan, but for what is each one's own."""
 
@@ -78,6 +80,7 @@ class Registry:
         here = f"{self._suite}/test/a/grantlog"
         web: dict[str, Any] = {"redirect_uris": [f"{here}/callback", f"{here}/callback?dummy1=lorem&dummy2=ipsum"]}
         keys = {"jwks": self._keys[f"client{number}_public"]}
+        certified = {"tls_client_auth_subject_dn": f"CN=oidf-client-{number}"}
         match kind:
             case "secret":
                 return web
@@ -88,8 +91,10 @@ class Registry:
                 return web | after | {"backchannel_logout_uri": f"{here}/backchannel_logout"}
             case "service":
                 return keys
+            case "certificate-service":
+                return certified
             case "certificate":
-                return web | {"tls_client_auth_subject_dn": f"CN=oidf-client-{number}"}
+                return web | certified
         return web | keys
 
     def metadata(self) -> dict[str, Any]:
