@@ -18,7 +18,7 @@ FAPI: dict[str, Any] = {
     "profile": "fapi2",
     "id_token_signed_response_alg": "PS256",
     "grant_types": CODE,
-    "scope": "openid offline_access catalog:read",
+    "scope": f"{CLAIMS} catalog:read",
 }
 OTHER = {"realm": "platform", "username": "quentin", "email": "quentin@example.test", "name": "Quentin Other"}
 """Somebody who never allows anything."""
