@@ -115,7 +115,7 @@ PLANS = (
         "fapi-jarm",
         "FAPI 2.0 message signing, JAR and JARM",
         f"{KEY}{SIGNED}[fapi_response_mode=jarm]",
-        "signed",
+        "signed-answers",
         True,
         "message-signing",
     ),

@@ -25,13 +25,15 @@ OTHER = {"realm": "platform", "username": "quentin", "email": "quentin@example.t
 SERVICE: dict[str, Any] = {"profile": "fapi2", "grant_types": ["client_credentials"], "scope": "clients:read"}
 CERTIFIED: dict[str, Any] = {"token_endpoint_auth_method": "tls_client_auth"}
 KEYED: dict[str, Any] = {"token_endpoint_auth_method": "private_key_jwt", "dpop_bound_access_tokens": True}
+SIGNED = FAPI | KEYED | {"require_signed_request_object": True}
 
 CLIENTS: dict[str, dict[str, Any]] = {
     "secret": CLAIMED,
     "logout": CLAIMED,
     "back-channel": CLAIMED | {"backchannel_logout_session_required": True},
     "key": FAPI | KEYED,
-    "signed": FAPI | KEYED | {"require_signed_request_object": True},
+    "signed": SIGNED,
+    "signed-answers": SIGNED | {"authorization_signed_response_alg": "PS256"},
     "service": SERVICE | KEYED,
     "certificate-service": SERVICE | CERTIFIED | {"dpop_bound_access_tokens": True},
     "certificate": FAPI | CERTIFIED | {"tls_client_certificate_bound_access_tokens": True},
