@@ -13,6 +13,7 @@ from commands import log_keys
 from domain import server
 from domain.keys import log_key
 from eventstore.ledger import Ledger
+from eventstore.transparency import keeper
 from eventstore.transparency.kept import Kept
 from eventstore.transparency.note import parse_checkpoint
 from eventstore.unavailable import DatabaseAway
@@ -23,6 +24,12 @@ from tests.databases import Databases
 from tests.scenarios.world import SYSTEM, World, open_world
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def kept_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for the second in which a checkpoint is written once."""
+    monkeypatch.setattr(keeper, "KEEP_EVERY_S", 0.0)
 
 
 class Node:
