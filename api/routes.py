@@ -9,6 +9,7 @@ from api.dashboards.router import dashboards
 from api.http.templates import static
 from api.monitoring import live, metrics, ready
 from api.oauth import metadata
+from api.oauth.authorization_challenge import authorization_challenge
 from api.oauth.device_authorization import device_authorization
 from api.oauth.introspection import introspect
 from api.oauth.revocation import revoke
@@ -56,6 +57,7 @@ ROUTES: list[Any] = [
     revoke.route,
     userinfo.route,
     device_authorization.route,
+    authorization_challenge.route,
     par.route,
     *metadata.ROUTES,
     *registration.ROUTES,

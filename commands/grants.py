@@ -163,6 +163,45 @@ def issue_code(approval: Approval, code: str, *, at: Moment, issuer: str, lifeti
     return Command(f"grant:{ordered_id(at)}", decide)
 
 
+def challenge_code(
+    request: TokenRequest,
+    code: str,
+    *,
+    client_id: str,
+    secret_id: str | None,
+    key_id: str | None,
+    account_id: str,
+    jkt: str | None,
+    at: Moment,
+    issuer: str,
+    lifetimes: Lifetimes,
+) -> Command[grant.State]:
+    """A grant begins with a code for the person whose password an application of our own brought, and which was
+    verified; `code` is its digest in hex."""
+
+    def decide(state: grant.State, view: View) -> Outcome | Refusal:
+        return suspended(view) or authorization_code.challenge_code(
+            state,
+            now=view.now,
+            parties=parties(
+                view,
+                client_id=client_id,
+                secret_id=secret_id,
+                key_id=key_id,
+                account_id=account_id,
+                asked=request.scope,
+                issuer=issuer,
+                jkt=jkt,
+            ),
+            request=request,
+            code=code,
+            lifetimes=lifetimes,
+            authentication=session.Authentication(at=view.now, acr=session.ACR, amr=("pwd",)),
+        )
+
+    return Command(f"grant:{ordered_id(at)}", decide, starts=True)
+
+
 def deny_consent(
     account_id: str, client_id: str, scope: tuple[str, ...], count: int, seconds: int
 ) -> Command[consent.State]:

@@ -72,6 +72,7 @@ class ClientRegistered(Event, frozen=True, kw_only=True):
     subject_type: client_metadata.SubjectType = "public"
     sector_identifier_uri: str | None = None
     self_registered: client_metadata.SelfRegistered | None = None
+    first_party: bool = False
     token_exchange: tuple[client_metadata.ExchangeRule, ...] = ()
     dpop_bound_access_tokens: bool = False
     profile: client_metadata.SecurityProfile | None = None

@@ -42,6 +42,7 @@ TABLE = sa.Table(
     sa.Column("id_token_signed_response_alg", sa.Text, nullable=False, server_default="RS256"),
     sa.Column("userinfo_signed_response_alg", sa.Text),
     sa.Column("token_endpoint_auth_signing_alg", sa.Text),
+    sa.Column("first_party", sa.Boolean, nullable=False, server_default=sa.false()),
     # As JSON: whose tokens the client may exchange.
     sa.Column("token_exchange", sa.Text, nullable=False, server_default="[]"),
     # As JSON: what a client proves itself by in the place of a secret.
@@ -120,6 +121,7 @@ class ClientRow(msgspec.Struct, frozen=True):
     id_token_signed_response_alg: client_metadata.SigningAlgorithm
     userinfo_signed_response_alg: client_metadata.SigningAlgorithm | None
     token_endpoint_auth_signing_alg: client_metadata.SigningAlgorithm | None
+    first_party: bool
     token_exchange: tuple[client_metadata.ExchangeRule, ...]
     keys: client_metadata.ClientKeys
     require_pushed_authorization_requests: bool

@@ -86,6 +86,13 @@ Method = Annotated[
         description="`none` makes the client a public one (RFC 7591 §2); with keys or a certificate it has no secret."
     ),
 ]
+FirstParty = Annotated[
+    bool,
+    Meta(
+        description="Whether it is an application of your own, which may ask people for their password itself, at"
+        " `/oauth/authorize-challenge`."
+    ),
+]
 
 
 class NewClient(SecurityGiven, forbid_unknown_fields=True, kw_only=True):
@@ -110,6 +117,7 @@ class NewClient(SecurityGiven, forbid_unknown_fields=True, kw_only=True):
     userinfo_signed_response_alg: SigningAlgorithm | None = None
     token_endpoint_auth_signing_alg: AuthSigningAlgorithm | None = None
     token_exchange: ExchangeRules = []
+    first_party: FirstParty = False
     jwks: KeySet | None = None
     jwks_uri: JwksUri | None = None
     tls_client_auth_subject_dn: InCertificate | None = None
@@ -145,6 +153,7 @@ class ClientChanges(DashboardChanges, forbid_unknown_fields=True, kw_only=True):
     authorization_signed_response_alg: ResponseAlgorithm | None | UnsetType = UNSET
     token_endpoint_auth_signing_alg: AuthSigningAlgorithm | None | UnsetType = UNSET
     token_exchange: ExchangeRules | UnsetType = UNSET
+    first_party: FirstParty | UnsetType = UNSET
     jwks: KeySet | None | UnsetType = UNSET
     jwks_uri: JwksUri | None | UnsetType = UNSET
     tls_client_auth_subject_dn: InCertificate | None | UnsetType = UNSET

@@ -202,6 +202,7 @@ CLIENT_EXAMPLE: dict[str, Any] = {
     "userinfo_signed_response_alg": None,
     "token_endpoint_auth_signing_alg": None,
     "token_exchange": [],
+    "first_party": False,
     "jwks": None,
     "post_logout_redirect_uris": ["https://prints.example/signed-out"],
     "backchannel_logout_uri": "https://prints.example/logout",
@@ -238,6 +239,7 @@ class ClientBody(SecurityMembers, frozen=True, kw_only=True):
     id_token_signed_response_alg: client_metadata.SigningAlgorithm
     userinfo_signed_response_alg: client_metadata.SigningAlgorithm | None
     token_endpoint_auth_signing_alg: client_metadata.SigningAlgorithm | None
+    first_party: bool
     token_exchange: tuple[exchange_rules.ExchangeRuleBody, ...]
     jwks: KeySet | None
     jwks_uri: str | None

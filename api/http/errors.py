@@ -195,6 +195,22 @@ class UnmetAuthenticationRequirements(HTTPError):
     default = "There is no way to sign in as this client demands it."
 
 
+class InsufficientAuthorization(HTTPError):
+    """More is needed of the person (OAuth for First-Party Applications §5.2.2)."""
+
+    status = 403
+    code = "insufficient_authorization"
+    default = "The person has to give their name and password."
+
+
+class RedirectToWeb(HTTPError):
+    """This takes a browser (OAuth for First-Party Applications §5.2.2)."""
+
+    status = 403
+    code = "redirect_to_web"
+    default = "The person has to be asked in a browser."
+
+
 class InvalidScope(HTTPError):
     """The scope is unknown, malformed or exceeds what may be given (RFC 6749 §4.1.2.1, §5.2)."""
 

@@ -6,7 +6,7 @@ from litestar import Response, get, route
 
 from api.config.settings import Settings
 from api.http.cors import CLIENT_HEADERS, EVERYBODY, PREFLIGHT_AGE
-from api.oauth import device_authorization, tls_client_auth
+from api.oauth import authorization_challenge, device_authorization, tls_client_auth
 from api.oauth.bearer import RESOURCE_METADATA
 from api.services import Injected, services_of
 from api.throttling.admission import admit
@@ -57,6 +57,7 @@ def document(issuer: str, scope_names: list[str], *, requires_pushing: bool = Fa
         "revocation_endpoint": f"{issuer}/oauth/revoke",
         "device_authorization_endpoint": f"{issuer}{device_authorization.PATH}",
         "global_token_revocation_endpoint": f"{issuer}/oauth/global-token-revocation",
+        "authorization_challenge_endpoint": f"{issuer}{authorization_challenge.PATH}",
         "jwks_uri": f"{issuer}{KEYS}",
         "scopes_supported": scope_names,
         "response_types_supported": sorted({name for grant in GRANTS.values() for name in grant.response_types}),

@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
 
 from api.http.bodies import LONGEST_FREE
 from api.http.responses import JSON
-from api.oauth import device_authorization
+from api.oauth import authorization_challenge, device_authorization
 from api.oauth.client_authentication import LONGEST_ID, LONGEST_SECRET
 from api.oauth.introspection import LONGEST_TOKEN
 from api.oauth.person_authentication import LONGEST_NAME
@@ -91,6 +91,10 @@ HINT = text("`access_token` or `refresh_token`; a wrong one does no harm.", LONG
 FIRST_PARTY = "For `password`, first-party dashboards only."
 RESOURCE = "What the access token is for (RFC 8707 §2.2): one of the client's `resources`, or the issuer."
 VISIBLE = "A client sees its own tokens and those for what it `serves`; with the scope `introspect`, all."
+CHALLENGE = (
+    "For clients with `first_party` alone. 403 `insufficient_authorization` or `redirect_to_web` say what is missing."
+)
+CHALLENGED = "An authorization challenge request (OAuth for First-Party Applications §5.1)."
 DEVICE = "For clients with the device grant. Until a person approves, the token endpoint says `authorization_pending`."
 ENDS = "An access token ends alone, a refresh token with its grant. Unknown tokens are answered alike."
 OPENED = "`sub` to every live access token of a person that is for this server, the rest as its scopes open it."
@@ -162,6 +166,12 @@ class Confirmation(Struct, kw_only=True):
     """The key to which a token is bound (RFC 7800 §3.1, RFC 9449 §6.2)."""
 
     jkt: str | UnsetType = UNSET
+
+
+class AuthorizationChallengeAnswer(Struct, kw_only=True):
+    """OAuth for First-Party Applications §5.2.1."""
+
+    authorization_code: str
 
 
 class IntrospectionAnswer(Struct, kw_only=True):
@@ -263,6 +273,14 @@ def described() -> tuple[HotEndpoint, ...]:
         "scope": text("Scope names with a space between.", LONGEST_FREE),
         "resource": text(RESOURCE, audience.MAXIMUM),
     }
+    challenge = device | {
+        "response_type": text("`code`, or left out.", LONGEST_FREE),
+        "username": text("A username or an e-mail address.", LONGEST_NAME),
+        "password": text("The person's password.", MAX_BYTES),
+        "code_challenge": text("RFC 7636 §4.3.", pkce.CHALLENGE_LENGTH),
+        "code_challenge_method": text("`S256`.", LONGEST_FREE),
+        "nonce": text("Comes back in the id_token.", authorization_challenge.NONCE_MAXIMUM),
+    }
     about = "RFC 7662 §2.1, and what a resource server may tell of the person at its door."
     introspection = _parameters("IntrospectionParameters", about, ("token", TOKEN), seen)
     revocation = _parameters("RevocationParameters", "RFC 7009 §2.1.", ("token", TOKEN), {"token_type_hint": HINT})
@@ -287,6 +305,15 @@ def described() -> tuple[HotEndpoint, ...]:
             answer=DeviceAuthorizationAnswer,
             told="Show the person `user_code` and `verification_uri`, and ask the token endpoint.",
             examples={"device": {"scope": "catalog:read", "client_id": "(the client's id)"}},
+        ),
+        HotEndpoint(
+            path=authorization_challenge.PATH,
+            summary="Sign somebody in without a browser (OAuth for First-Party Applications)",
+            description=CHALLENGE,
+            parameters=_parameters("AuthorizationChallengeParameters", CHALLENGED, None, challenge),
+            answer=AuthorizationChallengeAnswer,
+            told="A code, which the token endpoint takes.",
+            examples={"person": {"username": "paul", "password": "(the password)", "scope": "catalog:read"}},
         ),
         HotEndpoint(
             path="/oauth/introspect",

@@ -27,6 +27,7 @@ from domain.grants.grant_type import (
 )
 from domain.grants.redemption import redeem
 from domain.rules import audience, pkce, redirect_uri, security_profile
+from domain.rules.built_in_scope import OFFLINE_ACCESS
 from domain.session import Authentication
 
 GRANT_TYPE = grant.AUTHORIZATION_CODE
@@ -98,6 +99,62 @@ def issue_code(
             claims=claims,
             session_ends_at=session_ends_at,
             dpop_jkt=dpop_jkt,
+        )
+    )
+
+
+def challenge_code(
+    state: grant.State,
+    *,
+    now: Moment,
+    parties: Parties,
+    request: TokenRequest,
+    code: str,
+    lifetimes: Lifetimes,
+    authentication: Authentication,
+) -> Outcome:
+    """Starts a grant with a code for the person whose password was verified before the lock, in an application of our
+    own (OAuth for First-Party Applications §5).
+
+    `request` has its scope, resource and challenge, and the account's cut-off of passwords as it was then. Nobody is
+    asked, so it gives nothing that always asks; what only a browser can do is refused as such.
+    """
+    if state.exists:
+        return refuse(Conflict.EXISTS)
+    secret = admitted(parties, GRANT_TYPE, now)
+    if isinstance(secret, Reason):
+        return refuse(secret)
+    asking = parties.client
+    if not asking.first_party or security_profile.pushes(asking):
+        return refuse(UnauthorizedClient.GRANT_TYPE, detail="This client asks nobody for a password.")
+    person = _approving(parties)
+    if isinstance(person, Reason) or person.password_cutoff != request.password_cutoff:
+        return refuse(InvalidGrant.CREDENTIALS)
+    method = None if request.challenge is None else "S256"
+    refused = pkce.requested(request.challenge, method, required=security_profile.needs_pkce(asking))
+    refused = refused or audience.requested(request.resource, client=asking, issuer=parties.issuer)
+    if refused is not None:
+        return Outcome((), refused)
+    granted = scope.granted(request.scope, within=asking.scope, known=parties.known, roles=parties.roles)
+    if isinstance(granted, Reason):
+        return refuse(granted, field="scope")
+    if OFFLINE_ACCESS in granted:
+        return refuse(AccessDenied.CONSENT)
+    return accept(
+        CodeIssued(
+            client_id=asking.client_id,
+            account_id=person.account_id,
+            redirect_uri="",
+            redirect_uri_given=False,
+            scope=" ".join(granted),
+            asked=None if request.scope in (None, granted) else " ".join(request.scope or ()),
+            resource=tuple(dict.fromkeys(request.resource)),
+            code_challenge=request.challenge,
+            code=code,
+            lifetime=lifetimes.of_code(asking),
+            authentication=authentication,
+            nonce=request.own.get("nonce"),
+            dpop_jkt=parties.jkt,
         )
     )
 

@@ -129,6 +129,7 @@ class ClientMetadata(msgspec.Struct, frozen=True):
     userinfo_signed_response_alg: SigningAlgorithm | None = None
     token_endpoint_auth_signing_alg: SigningAlgorithm | None = None
     token_exchange: tuple[ExchangeRule, ...] = ()
+    first_party: bool = False
     keys: ClientKeys = NO_KEYS
     require_pushed_authorization_requests: bool = False
     post_logout_redirect_uris: tuple[str, ...] = ()
@@ -172,6 +173,7 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     subject_type: SubjectType | UnsetType = UNSET
     sector_identifier_uri: str | None | UnsetType = UNSET
     token_exchange: tuple[ExchangeRule, ...] | UnsetType = UNSET
+    first_party: bool | UnsetType = UNSET
     dpop_bound_access_tokens: bool | UnsetType = UNSET
     profile: SecurityProfile | None | UnsetType = UNSET
     require_signed_request_object: bool | UnsetType = UNSET

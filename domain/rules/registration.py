@@ -102,6 +102,7 @@ def refusal(client: ClientMetadata, *, before: ClientMetadata, circumstances: Ci
         special = _grants(client, circumstances.grant_types) or _redirect_uris(client, circumstances.grant_types)
     special = (
         _plain(client)
+        or _first_party(client)
         or special
         or public_key.registered(client)
         or security_profile.registered(client)
@@ -134,6 +135,13 @@ def _plain(client: ClientMetadata) -> Outcome | None:
     if problem:
         return malformed("client_name", problem)
     return realm(client.realm) or _lifetimes(client) or _origins(client.allowed_origins)
+
+
+def _first_party(client: ClientMetadata) -> Outcome | None:
+    """Whoever asks people for their password goes on with a code (OAuth for First-Party Applications §5)."""
+    if client.first_party and (client.type == "dashboard" or "authorization_code" not in client.grant_types):
+        return malformed("first_party", "is for clients with the grant authorization_code")
+    return None
 
 
 def _lifetimes(client: ClientMetadata) -> Outcome | None:

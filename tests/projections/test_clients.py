@@ -53,6 +53,7 @@ def test_registered_client_is_found_with_all_its_metadata(log: Log) -> None:
         id_token_signed_response_alg="RS256",
         userinfo_signed_response_alg=None,
         token_endpoint_auth_signing_alg=None,
+        first_party=False,
         token_exchange=(),
         keys=NO_KEYS,
         require_pushed_authorization_requests=False,

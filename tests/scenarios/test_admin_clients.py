@@ -27,6 +27,7 @@ MEMBERS = {
     "userinfo_signed_response_alg",
     "token_endpoint_auth_signing_alg",
     "token_exchange",
+    "first_party",
     "jwks",
     "jwks_uri",
     "tls_client_auth_subject_dn",

@@ -77,6 +77,7 @@ DECIDES_NOTHING: dict[str, frozenset[str]] = {
             *("post_logout_redirect_uris", "backchannel_logout_uri", "backchannel_logout_session_required"),
             *("subject_type", "sector_identifier_uri"),
             "token_exchange",
+            "first_party",
             "dpop_bound_access_tokens",
             "profile",
             *("require_signed_request_object", "request_object_signing_alg", "authorization_signed_response_alg"),
