@@ -403,6 +403,7 @@ class PersonBody(msgspec.Struct, frozen=True, kw_only=True):
     middle_name: str | None
     nickname: str | None
     preferred_username: str | None
+    profile: str | None
     picture: str | None
     website: str | None
     gender: str | None
