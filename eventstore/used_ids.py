@@ -5,14 +5,14 @@ They are no facts: their rows go when their time is over, and never before. So t
 bound each holder, which is a client, has a number that it may have there at once.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects import postgresql, sqlite
 
 from domain.event import Moment
 from eventstore.stored import metadata
+from projections.prepared import Prepared
 from security.tokens import digest
 
 TABLE = sa.Table(
@@ -38,26 +38,20 @@ IdKind = Literal["assertion", "proof", "request_object", "grant"]
 
 Taken = Literal["fresh", "used", "full"]
 
-_FIND = sa.select(TABLE.c.until).where(
-    TABLE.c.holder == sa.bindparam("b_holder"), TABLE.c.sha256 == sa.bindparam("b_sha256")
+_OF_HOLDER = COUNTS.c.holder == sa.bindparam("b_holder")
+_FIND = Prepared(
+    sa.select(TABLE.c.until).where(
+        TABLE.c.holder == sa.bindparam("b_holder"), TABLE.c.sha256 == sa.bindparam("b_sha256")
+    )
 )
-_COUNT = sa.select(COUNTS.c.number).where(COUNTS.c.holder == sa.bindparam("b_holder"))
+_COUNT = Prepared(sa.select(COUNTS.c.number).where(_OF_HOLDER))
+_INSERT = Prepared(sa.insert(TABLE))
+_FIRST = Prepared(sa.insert(COUNTS))
+_ONE_MORE = Prepared(sa.update(COUNTS).where(_OF_HOLDER).values(number=COUNTS.c.number + 1))
+_LESS = sa.update(COUNTS).where(_OF_HOLDER).values(number=COUNTS.c.number - sa.bindparam("b_number"))
 _OVER_OF_ONE = sa.delete(TABLE).where(
     TABLE.c.holder == sa.bindparam("b_holder"), TABLE.c.until <= sa.bindparam("b_now")
 )
-_LESS = (
-    sa.update(COUNTS)
-    .where(COUNTS.c.holder == sa.bindparam("b_holder"))
-    .values(number=COUNTS.c.number - sa.bindparam("b_number"))
-)
-_INSERT = sa.insert(TABLE)
-
-
-def _one_more(insert: Any) -> Any:
-    return insert(COUNTS).on_conflict_do_update(index_elements=[COUNTS.c.holder], set_={"number": COUNTS.c.number + 1})
-
-
-_ONE_MORE: dict[str, Any] = {"postgresql": _one_more(postgresql.insert), "sqlite": _one_more(sqlite.insert)}
 
 
 def named(kind: IdKind, identifier: str) -> bytes:
@@ -70,16 +64,21 @@ def take(connection: Connection, holder: str, identifier: bytes, until: Moment, 
 
     `used` when it was taken before, `full` when the holder has so many that live that no more can be remembered.
     """
-    if connection.execute(_FIND, {"b_holder": holder, "b_sha256": identifier}).first() is not None:
+    of = {"b_holder": holder}
+    if _FIND.first(connection, of | {"b_sha256": identifier}) is not None:
         return "used"
-    number = connection.scalar(_COUNT, {"b_holder": holder}) or 0
+    counted = _COUNT.first(connection, of)
+    number = 0 if counted is None else counted[0]
     if number >= most:
-        gone = connection.execute(_OVER_OF_ONE, {"b_holder": holder, "b_now": now}).rowcount
-        connection.execute(_LESS, {"b_holder": holder, "b_number": gone})
+        gone = connection.execute(_OVER_OF_ONE, of | {"b_now": now}).rowcount
+        connection.execute(_LESS, of | {"b_number": gone})
         if number - gone >= most:
             return "full"
-    connection.execute(_INSERT, {"holder": holder, "sha256": identifier, "until": until})
-    connection.execute(_ONE_MORE[connection.dialect.name], {"holder": holder, "number": 1})
+    _INSERT.run(connection, [{"holder": holder, "sha256": identifier, "until": until}])
+    if counted is None:
+        _FIRST.run(connection, [{"holder": holder, "number": 1}])
+    else:
+        _ONE_MORE.run(connection, [of])
     return "fresh"
 
 
