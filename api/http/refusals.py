@@ -5,7 +5,7 @@ sent. A process gathers it, and writes it a moment later.
 from collections import deque
 
 from api.http.cors import CLIENT
-from api.http.errors import HTTPError
+from api.http.errors import ConsentRequired, HTTPError, InteractionRequired, LoginRequired
 from api.http.request_context import Scope, request_context
 from domain import client
 from eventstore.database import client_refusals
@@ -23,9 +23,12 @@ class ClientRefusals:
         self._ledger = ledger
         self._noted: dict[str, deque[RefusalRow]] = {}
 
-    def note(self, scope: Scope, error: HTTPError) -> None:
-        """Notes a refusal of the client that the request was from, if it is known."""
-        asking = scope.get(CLIENT)
+    def note(self, scope: Scope, error: HTTPError, asking: client.State | None = None) -> None:
+        """Notes a refusal of the client that the request was from, if it is known: of `asking`, or of whom the scope
+        names. That the person has to do something is none."""
+        asking = scope.get(CLIENT) if asking is None else asking
+        if isinstance(error, LoginRequired | ConsentRequired | InteractionRequired):
+            return
         if not isinstance(asking, client.State) or not asking.exists:
             return
         noted = self._noted.get(asking.client_id)

@@ -153,6 +153,7 @@ async def error_answer(
     """Back to the application with an error: for a person who is signed in (RFC 9700 §4.11.2), or with `prompt=none`,
     which is to be answered without them (OpenID Connect Core §3.1.2.6).
     """
+    services.refusals.note(scope, error, asked.client)
     renewed = () if used is None else used.cookies
     cookies = (*renewed, *forget_proof(services, scope))
     return await authorization_response.with_error(services, asked, error, cookies)

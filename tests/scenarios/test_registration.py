@@ -397,6 +397,16 @@ async def test_a_client_sees_what_it_was_refused(world: World) -> None:
     refused(await world.client.get(log), "invalid_token", 401)
 
 
+async def test_so_it_does_what_a_browser_was_refused(world: World) -> None:
+    scene = await set_scene(world)
+    browser = await scene.signed_in()
+    refused_page = await browser.open(scene.address(scope="nonsense"))
+    assert refused_page.parameters["error"] == "invalid_scope"
+    await browser.open(scene.address(prompt="none"))
+    (item,) = await world.services.refusals.of(scene.shop.client_id)
+    assert (item.endpoint, item.error) == ("/oauth/authorize", "invalid_scope")
+
+
 async def test_only_the_last_two_hundred_are_kept(world: World) -> None:
     shop = await world.register_client()
     state = world.services.refusals
