@@ -52,6 +52,7 @@ def parties(
     issuer: str,
     key_id: str | None = None,
     jkt: str | None = None,
+    x5t: str | None = None,
     with_consent: bool = False,
     subject: Subject | None = None,
     actor: Subject | None = None,
@@ -82,6 +83,7 @@ def parties(
         asserted=asserted,
         signing_keys=view.state(signing_key.STREAM),
         jkt=jkt,
+        x5t=x5t,
     )
 
 
@@ -233,6 +235,7 @@ def issue_tokens(
     secret_id: str | None,
     key_id: str | None = None,
     jkt: str | None = None,
+    x5t: str | None = None,
     account_id: str | None,
     at: Moment,
     issuer: str,
@@ -241,7 +244,8 @@ def issue_tokens(
     vault: Vault,
 ) -> Command[grant.State]:
     """Issues tokens to a client that authenticated with this secret version or key, neither for a public one, and
-    showed that it holds the key with the thumbprint `jkt`.
+    showed that it holds the key with the thumbprint `jkt`, or the
+    certificate with `x5t`.
     `account_id` is the person whose password was verified; where a credential tells whose grant it is, it is theirs.
     `admit_person` is told the person under the lock, and raises where they are given too many. `at` is about now."""
     credential = grant_type.credential
@@ -276,6 +280,7 @@ def issue_tokens(
                 secret_id=secret_id,
                 key_id=key_id,
                 jkt=jkt,
+                x5t=x5t,
                 account_id=person,
                 asked=request.scope,
                 issuer=issuer,
@@ -321,8 +326,8 @@ def _subject(view: View, digest: bytes, kind: TokenKind) -> Subject | None:
     if not isinstance(by, grant.TokensIssued | grant.TokensRefreshed | grant.AccessTokenIssued | Exchanged):
         return None
     scope = grant.names_of(by.scope)
-    secret_id, jkt = judged.issued.secret_id, by.dpop_jkt
-    return Subject(judged.standing, by.client_id, by.account_id, scope, secret_id, judged.act, judged.through, jkt)
+    secret_id, bound = judged.issued.secret_id, bool(by.dpop_jkt or by.x5t_s256)
+    return Subject(judged.standing, by.client_id, by.account_id, scope, secret_id, judged.act, judged.through, bound)
 
 
 def _waits(view: View, vault: Vault, presented: bytes, client_id: str) -> Reason | None:

@@ -75,6 +75,7 @@ class ClientRegistered(Event, frozen=True, kw_only=True):
     first_party: bool = False
     token_exchange: tuple[client_metadata.ExchangeRule, ...] = ()
     dpop_bound_access_tokens: bool = False
+    tls_client_certificate_bound_access_tokens: bool = False
     profile: client_metadata.SecurityProfile | None = None
     require_signed_request_object: bool = False
     request_object_signing_alg: SigningAlgorithm | None = None

@@ -40,3 +40,4 @@ class Exchanged(Event, frozen=True, kw_only=True):
     access_token: str
     lifetime: int
     dpop_jkt: str | None = None
+    x5t_s256: str | None = None

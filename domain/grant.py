@@ -50,7 +50,8 @@ class TokensIssued(Event, frozen=True, kw_only=True):
     `secret_id` and `secret_version` name the client secret that authenticated the request; `code` is the redeemed one,
     and `asserted_by` names the trusted issuer whose assertion was the grant (RFC 7523 §2.1). `audience` is what the
     access token is for (RFC 8707 §2); empty where that is this server alone. It is bound to the key with the thumbprint
-    `dpop_jkt` (RFC 9449 §6), and so is the refresh token of a public client.
+    `dpop_jkt` (RFC 9449 §6), and so is the refresh token of a public client;
+    or to the certificate with the thumbprint `x5t_s256` (RFC 8705 §3).
     """
 
     type = "grant.tokens_issued"
@@ -68,6 +69,7 @@ class TokensIssued(Event, frozen=True, kw_only=True):
     refresh_ends_in: int | None = None
     code: str | None = None
     dpop_jkt: str | None = None
+    x5t_s256: str | None = None
     asserted_by: str | None = None
 
 
@@ -91,6 +93,7 @@ class TokensRefreshed(Event, frozen=True, kw_only=True):
     refresh_lifetime: int
     grace_ends_at: Moment | None = None
     dpop_jkt: str | None = None
+    x5t_s256: str | None = None
 
 
 class AccessTokenIssued(Event, frozen=True, kw_only=True):
@@ -110,6 +113,7 @@ class AccessTokenIssued(Event, frozen=True, kw_only=True):
     lifetime: int
     presented: str
     dpop_jkt: str | None = None
+    x5t_s256: str | None = None
 
 
 class SuccessorReplaced(Event, frozen=True, kw_only=True):
@@ -169,7 +173,8 @@ class State(msgspec.Struct, frozen=True):
     """A grant after its events so far, of a size that does not grow with its refreshes.
 
     `scope` is the original one; `ends_at` is when refreshing is over for good. `resource` is what the authorization
-    named, and `audience` that of the first access token, which was bound to the key with the thumbprint `dpop_jkt`.
+    named, and `audience` that of the first access token, which was bound to the key with the thumbprint `dpop_jkt`,
+    or to the certificate with `x5t_s256`.
     `presented` is the refresh token that the next tokens are for, where it is not the newest. `authentication` is the
     sign-in behind it, and `claims` what its client wants to be told at userinfo, sealed. `ended_together` is where the
     log says that it ended with others, until its own stream says so too.
@@ -187,6 +192,7 @@ class State(msgspec.Struct, frozen=True):
     resource: tuple[str, ...] = ()
     audience: tuple[str, ...] = ()
     dpop_jkt: str | None = None
+    x5t_s256: str | None = None
     position: int = 0
     started_at: Moment = 0
     code: Code | None = None
@@ -342,6 +348,7 @@ def _issued(state: State, recorded: Recorded) -> State:
             "ends_at": ends_at,
             "audience": event.audience,
             "dpop_jkt": event.dpop_jkt,
+            "x5t_s256": event.x5t_s256,
         }
     return replace(
         state,

@@ -41,7 +41,8 @@ class TokenTerms(msgspec.Struct, gc=False):
     `acr` is the class of the sign-in behind it, None where there was none that is known; `sector` is whose name for the
     person the client knows, None for the account's id. `act` names who acts for whom it is about (RFC 8693 §4.1), the
     present one first.
-    `jkt` is the thumbprint of the key to which an access token is bound (RFC 9449 §6).
+    `jkt` is the thumbprint of the key to which an access token is bound (RFC 9449 §6), `x5t`
+    that of the certificate (RFC 8705 §3).
     `said` and `told` are room for what introspection and userinfo say of all of them.
     """
 
@@ -60,6 +61,7 @@ class TokenTerms(msgspec.Struct, gc=False):
     sector: str | None = None
     act: tuple[str, ...] = ()
     jkt: str | None = None
+    x5t: str | None = None
     said: bytes = b""
     told: bytes = b""
 
@@ -165,7 +167,9 @@ class Validation:
         issued, standing, person = judged.issued, judged.standing, judged.person
         scope = grant.names_of(issued.by.event.scope)
         audience = issued.by.event.audience if issued.kind == "access" else ()
-        jkt = issued.by.event.dpop_jkt if issued.kind == "access" else None
+        bound = issued.kind == "access"
+        jkt = issued.by.event.dpop_jkt if bound else None
+        x5t = issued.by.event.x5t_s256 if bound else None
         # Interned is what tokens of different terms have in common.
         client_id = intern(issued.client_id or "")
         secret_id = None if issued.secret_id is None else intern(issued.secret_id)
@@ -196,6 +200,7 @@ class Validation:
             pairwise.sector(judged.client),
             judged.act,
             None if jkt is None else intern(jkt),
+            None if x5t is None else intern(x5t),
         )
         return Known(
             bytes.fromhex(issued.sha256),

@@ -55,6 +55,7 @@ TABLE = sa.Table(
     sa.Column("sector_identifier_uri", sa.Text),
     sa.Column("self_registered", sa.Text),
     sa.Column("dpop_bound_access_tokens", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("tls_client_certificate_bound_access_tokens", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("profile", sa.Text),
     sa.Column("require_signed_request_object", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("request_object_signing_alg", sa.Text),
@@ -132,6 +133,7 @@ class ClientRow(msgspec.Struct, frozen=True):
     sector_identifier_uri: str | None
     self_registered: client_metadata.SelfRegistered | None
     dpop_bound_access_tokens: bool
+    tls_client_certificate_bound_access_tokens: bool
     profile: client_metadata.SecurityProfile | None
     require_signed_request_object: bool
     request_object_signing_alg: client_metadata.SigningAlgorithm | None

@@ -37,6 +37,7 @@ from api.admin.schemas import (
     listed,
 )
 from api.admin.security_members import (
+    BoundByCertificate,
     BoundByDpop,
     Profile,
     PushesRequests,
@@ -147,6 +148,7 @@ class ClientChanges(DashboardChanges, forbid_unknown_fields=True, kw_only=True):
     userinfo_signed_response_alg: SigningAlgorithm | None | UnsetType = UNSET
     require_pushed_authorization_requests: PushesRequests | UnsetType = UNSET
     dpop_bound_access_tokens: BoundByDpop | UnsetType = UNSET
+    tls_client_certificate_bound_access_tokens: BoundByCertificate | UnsetType = UNSET
     profile: Profile | None | UnsetType = UNSET
     require_signed_request_object: SignsRequests | UnsetType = UNSET
     request_object_signing_alg: RequestAlgorithm | None | UnsetType = UNSET

@@ -9,6 +9,9 @@ from domain.rules import client_metadata
 
 PushesRequests = Annotated[bool, Meta(description="Whether it must push its authorization requests (RFC 9126 §6).")]
 BoundByDpop = Annotated[bool, Meta(description="Whether its tokens are bound to its key in any case (RFC 9449 §5.2).")]
+BoundByCertificate = Annotated[
+    bool, Meta(description="Whether its tokens are bound to its certificate in any case (RFC 8705 §3.4).")
+]
 Profile = Annotated[client_metadata.SecurityProfile, Meta(description="What it is held to: FAPI 2.0, or null.")]
 SignsRequests = Annotated[bool, Meta(description="Whether it must sign its authorization requests (RFC 9101 §10.5).")]
 RequestAlgorithm = Annotated[
@@ -26,6 +29,7 @@ class SecurityMembers(msgspec.Struct, frozen=True, kw_only=True):
 
     require_pushed_authorization_requests: bool
     dpop_bound_access_tokens: bool
+    tls_client_certificate_bound_access_tokens: bool
     profile: client_metadata.SecurityProfile | None
     require_signed_request_object: bool
     request_object_signing_alg: client_metadata.SigningAlgorithm | None
@@ -37,6 +41,7 @@ class SecurityGiven(msgspec.Struct, kw_only=True):
 
     require_pushed_authorization_requests: PushesRequests = False
     dpop_bound_access_tokens: BoundByDpop = False
+    tls_client_certificate_bound_access_tokens: BoundByCertificate = False
     profile: Profile | None = None
     require_signed_request_object: SignsRequests = False
     request_object_signing_alg: RequestAlgorithm | None = None
@@ -46,6 +51,7 @@ class SecurityGiven(msgspec.Struct, kw_only=True):
 SECURITY_EXAMPLE: dict[str, Any] = {
     "require_pushed_authorization_requests": False,
     "dpop_bound_access_tokens": False,
+    "tls_client_certificate_bound_access_tokens": False,
     "profile": None,
     "require_signed_request_object": False,
     "request_object_signing_alg": None,

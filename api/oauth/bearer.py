@@ -112,6 +112,10 @@ async def _live(services: Services, scope: Scope, raw: str | None) -> Known:
     audience = known.terms.audience
     if audience and services.settings.issuer not in audience:
         raise unauthorized(services)
+    if known.terms.x5t is not None:
+        certificate = services.certificates.of(scope)
+        if certificate is None or certificate.thumbprint != known.terms.x5t:
+            raise unauthorized(services)
     scope[CLIENT] = known.terms.client_id
     return known
 

@@ -150,8 +150,9 @@ def _common(terms: TokenTerms, issuer: str) -> dict[str, Any]:
         found["token_use"] = "refresh"  # noqa: S105 - the word of the contract
     else:
         found["token_type"] = "Bearer" if terms.jkt is None else "DPoP"
-    if terms.jkt is not None:
-        found["cnf"] = {"jkt": terms.jkt}
+    bound = {"jkt": terms.jkt, "x5t#S256": terms.x5t}
+    if terms.jkt is not None or terms.x5t is not None:
+        found["cnf"] = {name: value for name, value in bound.items() if value is not None}
     return found
 
 

@@ -96,6 +96,8 @@ def _with_certificates(told: dict[str, Any], settings: Settings) -> dict[str, An
     methods = tls_client_auth.served(settings)
     lists = {f"{name}_endpoint_auth_methods_supported" for name in ("token", "introspection", "revocation")}
     found = {name: [*value, *methods] if name in lists else value for name, value in told.items()}
+    if methods:
+        found["tls_client_certificate_bound_access_tokens"] = True
     if not methods or not settings.mtls_url:
         return found
     aliases = {name: settings.mtls_url + told[name].removeprefix(settings.issuer) for name in ALIASED if name in told}

@@ -44,6 +44,9 @@ LONGEST_CREDENTIAL = 1024
 PROVED = "grantlog.proved_key"
 """Where the ASGI scope holds the thumbprint of the key whose proof came along (RFC 9449)."""
 
+SHOWN = "grantlog.shown_certificate"
+"""Where it holds that of the certificate, for a client whose tokens are bound to it (RFC 8705 §3)."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -76,6 +79,9 @@ async def _perform(
     if proof is not None:
         await dpop.use_up(services, proof, caller.client.client_id)
         scope[PROVED] = proof.jkt
+    if caller.client.tls_client_certificate_bound_access_tokens:
+        certificate = services.certificates.of(scope)
+        scope[SHOWN] = None if certificate is None else certificate.thumbprint
     if grant.assertion is not None:
         asserted = await bearer_assertion.verified(services, caller, parameters.get(grant.assertion))
         request = msgspec.structs.replace(request, asserted_by=asserted.issuer, asserted_key=asserted.key_id)
@@ -210,6 +216,7 @@ async def issue(
         secret_id=caller.secret_id,
         key_id=caller.key_id,
         jkt=scope.get(PROVED),
+        x5t=scope.get(SHOWN),
         account_id=account_id,
         at=services.ledger.clock.now(),
         issuer=services.settings.issuer,

@@ -162,10 +162,11 @@ class DeviceAuthorizationAnswer(Struct, kw_only=True):
     interval: int
 
 
-class Confirmation(Struct, kw_only=True):
-    """The key to which a token is bound (RFC 7800 §3.1, RFC 9449 §6.2)."""
+class Confirmation(Struct, kw_only=True, rename={"x5t_s256": "x5t#S256"}):
+    """The key or certificate to which a token is bound (RFC 7800 §3.1, RFC 9449 §6.2, RFC 8705 §3.2)."""
 
     jkt: str | UnsetType = UNSET
+    x5t_s256: str | UnsetType = UNSET
 
 
 class AuthorizationChallengeAnswer(Struct, kw_only=True):

@@ -66,8 +66,8 @@ class TokenRequest(msgspec.Struct, frozen=True):
 class Subject(msgspec.Struct, frozen=True):
     """A token of another grant that a request presents (RFC 8693 §2.1): how it stands, whose it is, what it allows.
 
-    `secret_id` is what authenticated its request, `jkt` the key to which it is bound; `act` and `through` are as in
-    `grant.exchanged`.
+    `secret_id` is what authenticated its request; it may be `bound` to a key or certificate; `act` and `through` are as
+    in `grant.exchanged`.
     """
 
     standing: validity.Standing
@@ -77,7 +77,7 @@ class Subject(msgspec.Struct, frozen=True):
     secret_id: str | None = None
     act: tuple[str, ...] = ()
     through: tuple[Through, ...] = ()
-    jkt: str | None = None
+    bound: bool = False
 
 
 class Parties(msgspec.Struct, frozen=True):
@@ -87,7 +87,8 @@ class Parties(msgspec.Struct, frozen=True):
     lock; neither did for a public one. `known` holds those names of the client's and the requested scope that exist.
     `roles` are the account's. `issuer` is this server, as a token's audience names it, and `signing_keys` are what it
     signs with. `subject` is the presented token of another grant, if any, and `actor` that of whoever acts.
-    `jkt` is the thumbprint of the key whose DPoP proof came along.
+    `jkt` is the thumbprint of the key whose DPoP proof came along, `x5t` that of
+    the certificate, for a client whose tokens are bound to it.
     `asserted` is what the issuer is trusted with whose assertion the request presents, if any.
     """
 
@@ -104,6 +105,7 @@ class Parties(msgspec.Struct, frozen=True):
     asserted: Trusted | None = None
     signing_keys: signing_key.State = signing_key.INITIAL
     jkt: str | None = None
+    x5t: str | None = None
 
 
 class Minted(msgspec.Struct, frozen=True):
@@ -269,10 +271,9 @@ def begin(
 
 
 def unbound(parties: Parties) -> Outcome | None:
-    """Refuses a request without proof of a client whose tokens are bound to a key in any case (RFC 9449 §5.2)."""
-    if parties.jkt is not None or not security_profile.binds_tokens(parties.client):
-        return None
-    return refuse(InvalidRequest.PROOF_REQUIRED, detail="This client's tokens are bound to a key: send a DPoP proof.")
+    """Refuses a request without the proof to which the client's tokens are bound in any case."""
+    lacking = security_profile.missing_proof(parties.client, parties.jkt, parties.x5t)
+    return None if lacking is None else refuse(InvalidRequest.PROOF_REQUIRED, detail=lacking)
 
 
 def first_tokens(
@@ -310,6 +311,7 @@ def first_tokens(
         refresh_ends_in=None if refresh is None else lifetimes.refresh_absolute,
         code=code,
         dpop_jkt=parties.jkt,
+        x5t_s256=parties.x5t,
         asserted_by=asserted_by,
     )
     given = IssuedTokens(scope, lifetime, refresh is not None, id_token, jkt=parties.jkt)

@@ -97,7 +97,8 @@ def _foreign(state: State, parties: Parties) -> InvalidGrant | None:
     """Why it is not for this client; a public one has nothing but its key to show (RFC 9449 §5)."""
     if parties.client.client_id != state.client_id:
         return InvalidGrant.FOREIGN_CLIENT
-    if parties.client.type == "public" and state.dpop_jkt not in (None, parties.jkt):
+    shown = state.dpop_jkt in (None, parties.jkt) and state.x5t_s256 in (None, parties.x5t)
+    if parties.client.type == "public" and not shown:
         return InvalidGrant.PROOF_KEY
     return None
 
@@ -145,6 +146,7 @@ def _refreshed(
         refresh_lifetime=idle if state.ends_at is None else min(idle, (state.ends_at - now) // SECOND),
         grace_ends_at=grace_ends_at,
         dpop_jkt=parties.jkt,
+        x5t_s256=parties.x5t,
     )
     given = IssuedTokens(granted, event.lifetime, True, id_token, jkt=parties.jkt)
     return accept(*replaced, event, result=given)
@@ -171,6 +173,7 @@ def _kept(
         lifetime=lifetimes.of_access(parties.client),
         presented=token.sha256,
         dpop_jkt=parties.jkt,
+        x5t_s256=parties.x5t,
     )
     given = IssuedTokens(granted, event.lifetime, True, id_token, jkt=parties.jkt, stays=True)
     return accept(event, result=given)

@@ -66,6 +66,7 @@ def issue(
         access_token=minted.access,
         lifetime=max(1, min(lifetimes.of_access(parties.client), left)),
         dpop_jkt=parties.jkt,
+        x5t_s256=parties.x5t,
     )
     issued = IssuedTokens(granted, exchanged.lifetime, False, issued_token_type=ACCESS_TOKEN, jkt=parties.jkt)
     return accept(exchanged, result=issued)
@@ -73,7 +74,7 @@ def issue(
 
 def _may_be_presented(subject: Subject, parties: Parties, now: Moment) -> bool:
     """Whether it lives, and whoever presents it is the one to whom it is bound, if it is bound."""
-    bound_to_another = subject.jkt is not None and subject.client_id != parties.client.client_id
+    bound_to_another = subject.bound and subject.client_id != parties.client.client_id
     return not bound_to_another and validity.reason(subject.standing, now) == "active"
 
 

@@ -138,6 +138,7 @@ class ClientMetadata(msgspec.Struct, frozen=True):
     subject_type: SubjectType = "public"
     sector_identifier_uri: str | None = None
     dpop_bound_access_tokens: bool = False
+    tls_client_certificate_bound_access_tokens: bool = False
     profile: SecurityProfile | None = None
     require_signed_request_object: bool = False
     request_object_signing_alg: SigningAlgorithm | None = None
@@ -175,6 +176,7 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     token_exchange: tuple[ExchangeRule, ...] | UnsetType = UNSET
     first_party: bool | UnsetType = UNSET
     dpop_bound_access_tokens: bool | UnsetType = UNSET
+    tls_client_certificate_bound_access_tokens: bool | UnsetType = UNSET
     profile: SecurityProfile | None | UnsetType = UNSET
     require_signed_request_object: bool | UnsetType = UNSET
     request_object_signing_alg: SigningAlgorithm | None | UnsetType = UNSET

@@ -25,9 +25,15 @@ def needs_pkce(client: ClientMetadata) -> bool:
     return client.require_pkce or client.type != "confidential" or held(client)
 
 
-def binds_tokens(client: ClientMetadata) -> bool:
-    """Whether its access tokens are bound to a key in any case (§5.3.2.1, RFC 9449 §5.2)."""
-    return client.dpop_bound_access_tokens or held(client)
+def missing_proof(client: ClientMetadata, jkt: str | None, x5t: str | None) -> str | None:
+    """What a token request lacks to which its tokens are bound in any case (§5.3.2.1, RFC 9449 §5.2, RFC 8705 §3.4)."""
+    if client.dpop_bound_access_tokens and jkt is None:
+        return "This client's tokens are bound to a key: send a DPoP proof."
+    if client.tls_client_certificate_bound_access_tokens and x5t is None:
+        return "This client's tokens are bound to its certificate, and there is none."
+    if held(client) and jkt is None and x5t is None:
+        return "This client's tokens are bound to a key or a certificate: send a DPoP proof."
+    return None
 
 
 def keeps_refresh_token(client: ClientMetadata) -> bool:

@@ -64,6 +64,7 @@ def test_registered_client_is_found_with_all_its_metadata(log: Log) -> None:
         sector_identifier_uri=None,
         self_registered=None,
         dpop_bound_access_tokens=False,
+        tls_client_certificate_bound_access_tokens=False,
         profile=None,
         require_signed_request_object=False,
         request_object_signing_alg=None,

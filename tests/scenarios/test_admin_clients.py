@@ -42,6 +42,7 @@ MEMBERS = {
     "subject_type",
     "sector_identifier_uri",
     "dpop_bound_access_tokens",
+    "tls_client_certificate_bound_access_tokens",
     "profile",
     "require_signed_request_object",
     "request_object_signing_alg",

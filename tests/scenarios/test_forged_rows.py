@@ -79,6 +79,7 @@ DECIDES_NOTHING: dict[str, frozenset[str]] = {
             *("token_exchange", "keys", "token_endpoint_auth_signing_alg", "self_registered"),
             "first_party",
             "dpop_bound_access_tokens",
+            "tls_client_certificate_bound_access_tokens",
             "profile",
             *("require_signed_request_object", "request_object_signing_alg", "authorization_signed_response_alg"),
             *("created_at", "updated_at"),
