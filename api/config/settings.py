@@ -190,8 +190,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str, Meta(pattern="^([!-~]{16,500})?$"), unset("none: GitLab's reports are refused"), SECRET
     ] = ""
     """Shared with a GitLab that reports leaked secrets to be ended; at least 16 characters."""
-    leaks_contain: tuple[Literal["at", "rt", "ac", "cs", "ss", "ia", "ra", "none"], ...] = (
-        *("at", "rt", "ac", "ss", "ia", "ra"),
+    leaks_contain: tuple[Literal["at", "rt", "ac", "dc", "cs", "ss", "ia", "ra", "none"], ...] = (
+        *("at", "rt", "ac", "dc", "ss", "ia", "ra"),
     )
     """Kinds of secrets (separated by commas; `none` for none) that are ended, with what came of them, as soon as GitHub
     reports one; of others only an incident is opened. A report by GitLab ends any."""

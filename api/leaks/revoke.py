@@ -17,6 +17,7 @@ from api.leaks.targets import Alone, Target, grouped, merged, of_secret
 from api.services import Injected, origin
 from api.throttling.admission import admit, charge
 from api.throttling.throttle import Throttle
+from domain.event import Moment
 from domain.incident import Source
 from eventstore import issued
 from eventstore import reported as eventstore_reported
@@ -24,10 +25,12 @@ from eventstore.database import Connection
 from eventstore.execution import Origin
 from eventstore.issued import IssuanceRecord
 from eventstore.ledger import Ledger
+from eventstore.pending import device_requests
 from eventstore.reported import ReportedSecret
 from eventstore.unavailable import DatabaseAway, LedgerOverloaded
 from security.scanning import LONGEST, MOST, extract_all
 from security.tokens import Format, new_id
+from security.vault import Vault
 
 # Ends secrets for somebody who holds them and is asked nothing else; what lived is told of as an incident.
 
@@ -139,9 +142,15 @@ async def _accepted(ledger: Ledger, report: ReportedSecret, came: Origin) -> Non
     await kept
 
 
+def _keep(connection: Connection, vault: Vault, report: ReportedSecret, now: Moment) -> None:
+    eventstore_reported.keep(connection, vault, report, now)
+    # Nobody has anything for the code of a device that waits, so there is nothing to end but the waiting.
+    device_requests.forget(connection, report.digests)
+
+
 async def _take(ledger: Ledger, report: ReportedSecret, came: Origin, kept: "asyncio.Future[None]") -> None:
     try:
-        await ledger.maintain(eventstore_reported.keep, ledger.vault, report, ledger.clock.now())
+        await ledger.maintain(_keep, ledger.vault, report, ledger.clock.now())
     except Exception as error:
         if not kept.done():
             kept.set_exception(error)

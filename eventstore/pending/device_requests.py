@@ -4,6 +4,7 @@ A row is no fact: what a person decides is. It is sealed for that very row and i
 has nobody approve anything else than what was asked. A row that is not as it was made counts as none.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -119,6 +120,11 @@ def note_denied(connection: Connection, vault: Vault, request: DeviceRequest, us
 def remove(connection: Connection, grant_id: str) -> None:
     """The log knows the device's code from now on."""
     connection.execute(_GONE, {"b_grant_id": grant_id})
+
+
+def forget(connection: Connection, digests: Sequence[bytes]) -> None:
+    """Has nobody approve devices any more whose codes are in other hands. What was approved is the log's to end."""
+    connection.execute(delete(table).where(table.c.device_code.in_(digests)))
 
 
 def prune(connection: Connection, before: Moment, limit: int) -> int:

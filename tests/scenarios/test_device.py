@@ -281,6 +281,15 @@ async def test_a_leaked_device_code_is_found_and_contained(world: World, scene: 
     assert {"session.started", "consent.given", "grant.device_approved", "grant.tokens_issued"} <= set(told)
 
 
+async def test_a_reported_code_that_waits_is_approved_by_nobody(world: World, scene: Scene, television: Client) -> None:
+    device, other = await begin(world, television), await begin(world, television)
+    reported = await world.client.post("/credentials/revoke", json={"credentials": [device.told["device_code"]]})
+    assert (reported.status_code, reported.json()["accepted"]) == (202, 1)
+    assert await device.asked() == (400, "invalid_grant")
+    assert (await typed(world.browser(), device.user_code)).status == 400
+    assert await other.asked() == (400, "authorization_pending")
+
+
 async def test_the_device_endpoint_is_announced(world: World) -> None:
     metadata = (await world.client.get("/.well-known/openid-configuration")).json()
     assert metadata["device_authorization_endpoint"] == f"{world.settings.issuer}/oauth/device_authorization"

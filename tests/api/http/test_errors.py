@@ -68,6 +68,7 @@ def test_the_codes_are_those_of_the_rfcs():
         "invalid_grant",
         "invalid_redirect_uri",
         "invalid_request",
+        "invalid_request_object",
         "invalid_scope",
         "invalid_target",
         "invalid_token",
