@@ -422,12 +422,23 @@ def update(
         return accept()
     after = replace(state, **new, keys=other_keys or state.keys)
     changed = new.keys() | (set() if other_keys is None else {"keys"})
-    if refused := _refused(state, after, changed, owner, circumstances):
-        return refused
     old = Attributes(**{name: getattr(state, name) for name in new})
     updated = ClientUpdated(old=old, new=Attributes(**new), owner=given, owner_removed=removed)
+    if refused := _refused(state, after, changed, owner, circumstances) or _excessive(updated):
+        return refused
     keyed = () if other_keys is None else (client_keys.registered(other_keys),)
     return accept(*((updated,) if named_anew else ()), *keyed)
+
+
+CHANGE_MAXIMUM = 62_000
+"""Bytes of a change, old and new values: every list may be as long as it may, but not all of them change at once."""
+
+
+def _excessive(updated: ClientUpdated) -> Outcome | None:
+    if len(msgspec.json.encode(updated)) <= CHANGE_MAXIMUM:
+        return None
+    field = max(named(updated.new), key=lambda name: len(msgspec.json.encode(getattr(updated.new, name))))
+    return malformed(field, "is too much together with the other changes; make them one after the other")
 
 
 def _refused(

@@ -15,6 +15,7 @@ from domain.client_secret import NewSecret, SecretIssued
 from domain.decision import Conflict, Forbidden, InvalidRequest, NotFound
 from domain.grants import GRANTS
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES, is_administrative
+from domain.rules.pairwise import SectorDocument
 from domain.rules.registration import Circumstances
 from tests.domain.history import NOW, given, loosely
 
@@ -320,7 +321,8 @@ def test_the_largest_change_fits_into_a_stored_event() -> None:
     scopes = tuple(f"{n:03}" + "s" * 37 for n in range(200))
     origins = tuple(f"https://{n:02}" + "o" * 245 for n in range(40))
     lists = [tuple(f"urn:{mark}:{n:02}" + "r" * 52 for n in range(20)) for mark in "abcd"]
-    within = replace(WITHIN, known_scopes=frozenset(scopes))
+    sector = SectorDocument("https://b.example/" + "s" * 494, frozenset(uris))
+    within = replace(WITHIN, known_scopes=frozenset(scopes), sector=sector)
     before = registered(
         client_name='"' * 200,
         redirect_uris=uris[:50],
@@ -328,6 +330,8 @@ def test_the_largest_change_fits_into_a_stored_event() -> None:
         allowed_origins=origins[:20],
         resources=lists[0],
         serves=lists[1],
+        backchannel_logout_uri="https://a.example/" + "b" * 494,
+        sector_identifier_uri="https://a.example/" + "s" * 494,
     )
     changes = Attributes(
         client_name="\U0001f600" * 200,
@@ -336,6 +340,16 @@ def test_the_largest_change_fits_into_a_stored_event() -> None:
         allowed_origins=origins[20:],
         resources=lists[2],
         serves=lists[3],
+        backchannel_logout_uri="https://b.example/" + "b" * 494,
+        sector_identifier_uri="https://b.example/" + "s" * 494,
     )
     outcome = update(given(client, STREAM, before), within, changes=changes, owner="\U0001f600" * 200)
-    assert 50_000 < len(msgspec.json.encode(outcome.events[0])) < 60_000
+    assert 50_000 < len(msgspec.json.encode(outcome.events[0])) < client.CHANGE_MAXIMUM
+
+
+def test_a_change_that_is_too_large_is_refused() -> None:
+    uris = tuple(f"https://a.example/{n:02}" + "x" * 1_000 for n in range(62))
+    before = given(client, STREAM, registered(redirect_uris=uris, backchannel_logout_uri="https://a.example/logout"))
+    outcome = update(before, changes=Attributes(redirect_uris=uris[:1], backchannel_logout_uri=None))
+    assert (outcome.events, outcome.refusal.field) == ((), "redirect_uris")
+    assert "too much" in outcome.refusal.detail
