@@ -178,9 +178,12 @@ def _opened(services: Services, sha256: bytes) -> str:
 async def examine(
     services: Services, scope: Scope, asking: client.State, query: Query, *, pushed: bool = False, kept: bool = False
 ) -> AuthorizationRequest:
-    """The request that these parameters of a known client make; raises Unanswerable likewise. What is `kept` was looked
-    at when it was pushed, and its signature then."""
+    """The request that these parameters of a known client make; raises Unanswerable likewise, and what is wrong with a
+    request object that is pushed. What is `kept` was looked at when it was pushed, and its signature then."""
     query, broken = (query, None) if kept else await _signed(services, scope, asking, query)
+    if broken is not None and pushed:
+        # Whoever pushes is told at once. Where the answer would go may stand in the object alone.
+        raise broken
     target = _target(asking, query)
     named = scopes.parse(query.values.get("scope"))
     authentication, unreadable = await _authentication(services, asking, target, query)

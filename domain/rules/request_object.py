@@ -11,8 +11,8 @@ from domain.rules import security_profile
 from domain.rules.client_assertion import SKEW, seconds
 from domain.rules.client_metadata import ClientMetadata
 
-TYPES = (None, "JWT", "oauth-authz-req+jwt")
-"""What the header may say that it is (RFC 9101 §10.8)."""
+TYPES = ("jwt", "oauth-authz-req+jwt")
+"""What the header may say that it is (RFC 9101 §10.8), if it says anything."""
 
 LIFETIME_MAXIMUM = 3_600
 """Seconds that one of a client with a profile may be good for (FAPI 2.0 Message Signing §5.3.1)."""
@@ -28,7 +28,7 @@ def judge(
     typ: object, claims: Mapping[str, Any], *, client: ClientMetadata, client_id: str, issuer: str, now: Moment
 ) -> ObjectFault | None:
     """What is wrong with a request object of this client, if anything is (RFC 9101 §4, §6.3)."""
-    if typ not in TYPES:
+    if typ is not None and _media_type(typ) not in TYPES:
         return "typ"
     if claims.get("iss") != client_id:
         return "iss"
@@ -43,6 +43,11 @@ def judge(
     if "request" in claims or "request_uri" in claims:
         return "request" if "request" in claims else "request_uri"
     return _in_time(claims, now) or (_short(claims, now) if security_profile.held(client) else None)
+
+
+def _media_type(typ: object) -> str:
+    """In small letters, since capitals say nothing, and without what may be left out (RFC 7515 §4.1.9)."""
+    return typ.lower().removeprefix("application/") if isinstance(typ, str) else ""
 
 
 def _in_time(claims: Mapping[str, Any], now: Moment) -> ObjectFault | None:

@@ -223,6 +223,21 @@ async def test_bad_object_is_refused(asking: Asking, what: str) -> None:
     assert await asking.scene.world.types_after(before) == []
 
 
+@pytest.mark.parametrize("typ", ["OAuth-AuthZ-Req+JWT", "application/oauth-authz-req+jwt", "jwt"])
+async def test_type_is_a_media_type(asking: Asking, typ: str) -> None:
+    """RFC 7515 §4.1.9: capitals say nothing, and `application/` may be left out."""
+    answer = await asking.push(asking.object({"typ": typ}))
+    assert answer.status_code == 201, answer.text
+
+
+async def test_bad_object_counts_before_what_is_outside(asking: Asking) -> None:
+    """Where the answer goes stands in the object alone, so its own fault is told and not that there is no address."""
+    await asking.change(redirect_uris=(REDIRECT_URI, f"{REDIRECT_URI}?more"))
+    assert (await asking.push(asking.object())).status_code == 201
+    answer = await asking.push(asking.object(aud="https://evil.example"))
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request_object"), answer.text
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"nbf": None}, {"exp": None}, {"nbf": -3_601}, {"exp": 3_601}],
