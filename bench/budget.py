@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from bench import databases, machine, preparation, processes, upkeep, wrk
+from bench import databases, machine, preparation, processes, server, upkeep, wrk
 from bench.databases import POSTGRESQL, SQLITE
 from bench.server import THIS, Checkout, Server
 from bench.subject import CLIENT_CREDENTIALS, EXCHANGE, INTROSPECTION, REFRESH, Subject
@@ -34,6 +34,9 @@ BUDGETS: dict[tuple[str, str], float] = {
     (POSTGRESQL, EXCHANGE): 320,
 }
 """Microseconds of all workers together for a request."""
+
+FLOOR = "floor"
+"""What issues tokens by hand (`bench.floor`), on SQLite; nothing follows there."""
 
 DISTURBED = 0.15
 """A share of all processors: where others took more of them during a run, that run says so."""
@@ -80,14 +83,18 @@ class Side(NamedTuple):
     subject: Subject
     over: Server
 
+    def _settle(self) -> None:
+        if self.name != FLOOR:
+            upkeep.settle(self.subject)
+
     def run(self, work: str, options: argparse.Namespace) -> Spent:
         """One run of one work. Raises RuntimeError where an answer was no success."""
         load = self.subject.load(work, self.over, options.codes)
-        upkeep.settle(self.subject)
+        self._settle()
         before = times(self.over, self.subject)
         done = wrk.run(self.over.port, load, seconds=options.seconds, connections=options.connections)
         after_load = times(self.over, self.subject)
-        upkeep.settle(self.subject)
+        self._settle()
         after = times(self.over, self.subject)
         if done.failed or not done.count:
             raise RuntimeError(f"{self.name}, {work}: {done.failed} of {done.count} answers were no success")
@@ -113,6 +120,8 @@ def measure(options: argparse.Namespace, directory: Path) -> dict[tuple[str, str
             for number in range(options.rounds):
                 for work in options.works.split(","):
                     for side in sides if number % 2 == 0 else reversed(sides):
+                        if side.name == FLOOR and work != CLIENT_CREDENTIALS:
+                            continue
                         spent = side.run(work, options)
                         found.setdefault((kind, work, side.name), []).append(spent)
                         print(f"  {number + 1} {kind} {work} {side.name}: {_told(spent)}", file=sys.stderr, flush=True)
@@ -137,7 +146,18 @@ def _sides(
         del subject.known.access[options.tokens :]
         upkeep.introduce(subject, over, options.workers)
         sides.append(Side(name, subject, over))
+    if cluster is None and options.floor:
+        sides.append(_floor(directory, sides[0].subject, running))
     return sides
+
+
+def _floor(directory: Path, ours: Subject, running: ExitStack) -> Side:
+    subject = Subject(running.enter_context(databases.sqlite(directory / FLOOR)), directory.parent / FLOOR)
+    preparation.upgrade(subject.environment)
+    subject.known = ours.prepared
+    file = subject.database.url.removeprefix("sqlite:///")
+    over = running.enter_context(server.floor(file, ours.prepared.service, subject.directory / "server.log"))
+    return Side(FLOOR, subject, over)
 
 
 def _told(spent: Spent) -> str:
@@ -158,8 +178,9 @@ def table(found: dict[tuple[str, str, str], list[Spent]]) -> tuple[str, bool]:
         if side == "this" and budget is not None:
             line += f", budget {budget:g} {'kept' if middle.worker <= budget else 'MISSED'}"
             kept = kept and middle.worker <= budget
-        if (beside := found.get((kind, work, "beside"))) is not None and side == "this":
-            line += f", {middle.worker / median(each.worker for each in beside):.3f} of the other"
+        for other in ("beside", FLOOR) if side == "this" else ():
+            if (runs_of_it := found.get((kind, work, other))) is not None:
+                line += f", {middle.worker / median(each.worker for each in runs_of_it):.2f} of {other}"
         disturbed = sum(each.others > DISTURBED for each in runs)
         lines.append(line + (f", disturbed: {disturbed} of {len(runs)} runs" if disturbed else ""))
     return "\n".join(lines), kept
@@ -190,6 +211,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--works", default=",".join(WORKS), help="which of them, with commas between")
     parser.add_argument("--databases", default=f"{SQLITE},{POSTGRESQL}")
+    parser.add_argument("--floor", action="store_true", help="measure the Python floor in turn with it, on SQLite")
     parser.add_argument("--beside", type=Path, help="another checkout, with a .venv of its own, measured in turn")
     return parser
 

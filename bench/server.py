@@ -106,6 +106,15 @@ def constant(log: Path) -> Iterator[Server]:
         yield server
 
 
+@contextmanager
+def floor(database: str, authorization: str, log: Path) -> Iterator[Server]:
+    """The Python floor over an SQLite file that has Grantlog's tables."""
+    port = free_port()
+    command: list[str | Path] = [BIN / "python", "-m", "bench.floor", str(port), database, authorization]
+    with serving(command, port, "/", log) as server:
+        yield server
+
+
 def free_port() -> int:
     """A port that nobody listens on at this moment."""
     with socket.socket() as probe:
