@@ -45,7 +45,7 @@ async def test_what_openid_connect_demands_is_there(world: World, metadata: dict
     assert metadata["response_types_supported"] == ["code"]
     assert metadata["subject_types_supported"] == ["public", "pairwise"]
     assert metadata["request_uri_parameter_supported"] is False
-    assert metadata["request_parameter_supported"] is False
+    assert metadata["request_parameter_supported"] is True
     assert metadata["claims_parameter_supported"] is True
     assert set(metadata["claims_supported"]) >= set(CLAIMS)
 
@@ -79,7 +79,8 @@ async def test_every_response_mode_is_answered(world: World, metadata: dict[str,
     assert metadata["response_modes_supported"] == list(authorization_code.RESPONSE_MODES)
     for mode in metadata["response_modes_supported"]:
         page = await browser.open(scene.openid(response_mode=mode))
-        assert "code" in (page.parameters if page.status == 303 else page.forms[0].fields)
+        expected = "response" if mode.endswith("jwt") else "code"
+        assert expected in (page.parameters if page.status == 303 else page.forms[0].fields)
 
 
 async def test_every_class_can_be_had(world: World, metadata: dict[str, Any]) -> None:
