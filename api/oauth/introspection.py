@@ -6,13 +6,17 @@ from typing import Any, NamedTuple
 import msgspec
 
 from api.http.bodies import read_parameters
-from api.http.errors import InvalidClient, InvalidRequest
+from api.http.errors import InvalidClient, InvalidRequest, TemporarilyUnavailable
+from api.http.load_shedding import away
 from api.http.request_context import Receive, Scope, fields, request_context
 from api.http.responses import JSON, Fields, RawResponse, fields_of, raw_response
 from api.oauth.bearer import actor_of, judge
 from api.oauth.client_authentication import TWO_WAYS, authenticate, authorization, endpoint
 from api.services import Services, origin
+from domain import client
 from domain.event import SECOND, Actor
+from domain.keys import signing_key
+from domain.rules import security_profile
 from eventstore.validation import Known, TokenTerms
 from security.masking import masking
 from security.tokens import digest, has_checksum
@@ -21,6 +25,10 @@ INTROSPECT = "introspect"
 """The administrative scope that shows every access token; without it a client sees its own tokens, and access tokens
 for what it serves.
 """
+
+TYP = "token-introspection+jwt"
+MEDIA_TYPE = f"application/{TYP}"
+"""What an answer is called that is signed (RFC 9701 §4, §5)."""
 
 NO_STORE = {"cache-control": "no-store"}
 INACTIVE = raw_response(200, b'{"active":false}', JSON, NO_STORE)
@@ -32,6 +40,15 @@ _encode = msgspec.json.Encoder().encode
 async def _post(services: Services, scope: Scope, receive: Receive) -> RawResponse:
     parameters = await read_parameters(scope, receive, services.settings.body_limit)
     asking = await _caller(services, scope, parameters)
+    answer = await _answer(services, scope, parameters, asking)
+    accepted = fields(scope).get(b"accept")
+    # Most ask for nothing, or for anything.
+    if accepted is None or MEDIA_TYPE.encode() not in accepted.lower():
+        return answer
+    return await _signed(services, scope, asking.client_id, answer.body)
+
+
+async def _answer(services: Services, scope: Scope, parameters: dict[str, str], asking: "_Asking") -> RawResponse:
     client_id = asking.client_id
     raw = parameters.get("token")
     if not raw:
@@ -73,6 +90,25 @@ async def _post(services: Services, scope: Scope, receive: Receive) -> RawRespon
         said = terms.said = terms.said or _said(terms, services, None)
     body = said + _own(known)
     return RawResponse(200, _fields(len(body)), body)
+
+
+async def _signed(services: Services, scope: Scope, client_id: str, body: bytes) -> RawResponse:
+    """The same answer as a token for whoever asked (RFC 9701 §5)."""
+    asking: client.State = await services.ledger.state(client.stream(client_id))
+    keys: signing_key.State = await services.ledger.state(signing_key.STREAM)
+    key_id = keys.active.get(security_profile.introspection_algorithm(asking))
+    if key_id is None:
+        raise TemporarilyUnavailable("There is no key to sign with at present.")
+    key = await services.private_keys.signing(key_id)
+    claims = {
+        "iss": services.settings.issuer,
+        "aud": client_id,
+        "iat": services.ledger.clock.now() // SECOND,
+        "token_introspection": msgspec.json.decode(body),
+    }
+    with away(scope):
+        token = await key.sign(claims, TYP)
+    return raw_response(200, token.encode(), MEDIA_TYPE, NO_STORE)
 
 
 class _Asking(NamedTuple):

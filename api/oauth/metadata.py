@@ -13,7 +13,7 @@ from api.throttling.admission import admit
 from domain import session
 from domain.grants import GRANTS, authorization_code, id_token
 from domain.keys import signing_key
-from domain.rules import built_in_scope, pkce, standard_claims
+from domain.rules import built_in_scope, pkce, security_profile, standard_claims
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from domain.rules.client_metadata import SubjectType
 from eventstore import present
@@ -83,6 +83,7 @@ def document(issuer: str, scope_names: list[str], *, requires_pushing: bool = Fa
         "introspection_endpoint_auth_signing_alg_values_supported": list(foreign_tokens.ALGORITHMS),
         "revocation_endpoint_auth_methods_supported": METHODS,
         "revocation_endpoint_auth_signing_alg_values_supported": list(foreign_tokens.ALGORITHMS),
+        "introspection_signing_alg_values_supported": ["RS256", security_profile.ALGORITHMS[0]],
         "dpop_signing_alg_values_supported": list(foreign_tokens.ALGORITHMS),
         "code_challenge_methods_supported": list(pkce.METHODS),
         "authorization_response_iss_parameter_supported": True,

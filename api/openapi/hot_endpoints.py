@@ -322,7 +322,7 @@ def described() -> tuple[HotEndpoint, ...]:
             description=VISIBLE,
             parameters=introspection,
             answer=IntrospectionAnswer,
-            told="What it is.",
+            told="What it is; with `Accept: application/token-introspection+jwt` as a signed token (RFC 9701).",
             examples={"token": {"token": "(the token)"}},
             security=({"client": ()}, {"bearer": ("introspect",)}, {}),
         ),

@@ -51,6 +51,11 @@ def response_algorithm(client: ClientMetadata) -> SigningAlgorithm:
     return client.authorization_signed_response_alg or (ALGORITHMS[0] if held(client) else "RS256")
 
 
+def introspection_algorithm(client: ClientMetadata) -> SigningAlgorithm:
+    """By which it is told of tokens, where it wants that signed (RFC 9701 §6)."""
+    return ALGORITHMS[0] if held(client) else "RS256"
+
+
 _NAMED = (
     "id_token_signed_response_alg",
     "userinfo_signed_response_alg",
