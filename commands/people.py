@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from commands.permissions import CallerScope
 from domain import account, session
-from domain.decision import AccessDenied, NotFound, Outcome, Refusal
+from domain.decision import AccessDenied, FactorRefused, NotFound, Outcome, Refusal
 from domain.rules import people as rules
 from domain.rules import standard_claims
 from domain.rules.registration import REALMS
@@ -218,6 +218,12 @@ def _to_known(account_id: str, decide: Callable[[account.State, View], Outcome])
     return Command(account.stream(account_id), lambda state, view: _gone(state) or decide(state, view))
 
 
+def acting_as(state: account.State, view: View, by: CallerScope) -> Outcome | None:
+    """Refuses a caller who could sign in as the person after this, and may do less than they."""
+    role_scopes = _role_scopes(view, state.realm, state.roles)
+    return rules.acting_as(state.roles, role_scopes=role_scopes, caller_scope=by(view))
+
+
 def _gone(state: account.State) -> Refusal | None:
     return None if account.alive(state) else Refusal(NotFound.UNKNOWN, UNKNOWN)
 
@@ -288,22 +294,25 @@ async def platform_words(ledger: Ledger, issuer: str) -> tuple[str, ...]:
 
 
 def start_session(
-    session_id: str, *, account_id: str, realm: str, verified: str, sha256: str, lifetime: int
+    session_id: str, *, account_id: str, realm: str, verified: str, sha256: str, lifetime: int, amr: tuple[str, ...]
 ) -> Command[session.State]:
     """Signs a person in for `lifetime` seconds, if they still may. `verified` is the event with the hash against which
-    their password was right, `sha256` the browser's secret."""
+    their password was right, `sha256` the browser's secret. Where `amr` tells of a second factor, the command that uses
+    that up comes before this one."""
 
     def decide(state: session.State, view: View) -> Outcome | Refusal:
         person: account.State = view.state(account.stream(account_id))
         if account.failure(person, realm=realm, verified=verified) is not None:
             return Refusal(AccessDenied.ACCOUNT)
-        return session.start(state, now=view.now, account_id=account_id, realm=realm, sha256=sha256, lifetime=lifetime)
+        return _without_factor(person, amr) or session.start(
+            state, now=view.now, account_id=account_id, realm=realm, sha256=sha256, lifetime=lifetime, amr=amr
+        )
 
     return Command(session.stream(session_id), decide)
 
 
-def step_up(session_id: str, verified: str) -> Command[session.State]:
-    """Records that the person of a session signed in again; `verified` is as in `start_session`."""
+def step_up(session_id: str, verified: str, amr: tuple[str, ...]) -> Command[session.State]:
+    """Records that the person of a session signed in again; `verified` and `amr` are as in `start_session`."""
 
     def decide(state: session.State, view: View) -> Outcome | Refusal:
         person: account.State = view.state(account.stream(state.account_id))
@@ -311,9 +320,14 @@ def step_up(session_id: str, verified: str) -> Command[session.State]:
             return Refusal(AccessDenied.ACCOUNT)
         if not session.is_live(state, person, view.now):
             return Refusal(AccessDenied.ACCOUNT)
-        return session.step_up(state, now=view.now)
+        return _without_factor(person, amr) or session.step_up(state, now=view.now, amr=amr)
 
     return Command(session.stream(session_id), decide)
+
+
+def _without_factor(person: account.State, amr: tuple[str, ...]) -> Refusal | None:
+    """Refuses a sign-in by the password alone of a person who has a second factor."""
+    return Refusal(FactorRefused.MISSING) if person.factors.asked and "mfa" not in amr else None
 
 
 def end_session(session_id: str, reason: session.SessionEndReason) -> Command[session.State]:

@@ -15,6 +15,8 @@ from domain import cut_off
 from domain.cut_off import AccountTokensEnded
 from domain.decision import Conflict, NotFound, Outcome, accept, counted, malformed, refuse
 from domain.event import Event, Moment, Recorded, Sealed, sealed
+from domain.factors import second_factor
+from domain.factors.second_factor import Factors
 from domain.rules import people, registration, standard_claims
 from domain.rules.standard_claims import KEPT, ClaimTexts, ClaimValue, KeptClaim, text_of
 
@@ -211,6 +213,7 @@ EVENTS: tuple[type[Event], ...] = (
     AccountEnabled,
     AccountErased,
     AccountTokensEnded,
+    *second_factor.EVENTS,
 )
 
 
@@ -238,6 +241,7 @@ class State(msgspec.Struct, frozen=True):
     claims: Mapping[str, Sealed] = {}
     updated_at: Moment = 0
     told_position: int = 0
+    factors: Factors = Factors()
 
 
 INITIAL = State()
@@ -466,7 +470,7 @@ def evolve(state: State, recorded: Recorded) -> State:
         case SignInFailed() | AccountTokensEnded():
             return replace(state, windows=cut_off.added(state.windows, recorded))
         case _:
-            raise AssertionError(f"{recorded.type} is no event of an account")
+            return replace(state, factors=second_factor.evolve(state.factors, recorded))
 
 
 def _names(state: State, recorded: Recorded) -> dict[str, Sealed | None]:

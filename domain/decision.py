@@ -185,6 +185,16 @@ class AccessDenied(Reason):
     ANSWERED = "answered"
 
 
+class FactorRefused(Reason):
+    """A second factor was not shown: `insufficient_authorization` (OAuth for First-Party Applications §5.2.2)."""
+
+    MISSING = "missing"
+    WRONG = "wrong"
+    TOO_MANY = "too_many"
+    SESSION_OVER = "session_over"
+    NOT_ENROLLED = "not_enrolled"
+
+
 class Forbidden(Reason):
     """The caller may not do this: 403 on the JSON API."""
 

@@ -51,7 +51,8 @@ class TokensIssued(Event, frozen=True, kw_only=True):
     and `asserted_by` names the trusted issuer whose assertion was the grant (RFC 7523 §2.1). `audience` is what the
     access token is for (RFC 8707 §2); empty where that is this server alone. It is bound to the key with the thumbprint
     `dpop_jkt` (RFC 9449 §6), and so is the refresh token of a public client;
-    or to the certificate with the thumbprint `x5t_s256` (RFC 8705 §3).
+    or to the certificate with the thumbprint `x5t_s256` (RFC 8705 §3). `amr` tells how the person signed in at a
+    dashboard where that took more than their password (RFC 8176 §2).
     """
 
     type = "grant.tokens_issued"
@@ -71,6 +72,7 @@ class TokensIssued(Event, frozen=True, kw_only=True):
     dpop_jkt: str | None = None
     x5t_s256: str | None = None
     asserted_by: str | None = None
+    amr: tuple[str, ...] = ()
 
 
 class TokensRefreshed(Event, frozen=True, kw_only=True):
@@ -176,8 +178,9 @@ class State(msgspec.Struct, frozen=True):
     named, and `audience` that of the first access token, which was bound to the key with the thumbprint `dpop_jkt`,
     or to the certificate with `x5t_s256`.
     `presented` is the refresh token that the next tokens are for, where it is not the newest. `authentication` is the
-    sign-in behind it, and `claims` what its client wants to be told at userinfo, sealed. `ended_together` is where the
-    log says that it ended with others, until its own stream says so too.
+    sign-in behind it, `amr` how somebody signed in at a dashboard with more than a password, and `claims` what its
+    client wants to be told at userinfo, sealed. `ended_together` is where the log says that it ended with others,
+    until its own stream says so too.
     """
 
     exists: bool = False
@@ -187,6 +190,7 @@ class State(msgspec.Struct, frozen=True):
     account_id: str | None = None
     session_id: str | None = None
     authentication: Authentication | None = None
+    amr: tuple[str, ...] = ()
     claims: Sealed | None = None
     scope: tuple[str, ...] = ()
     resource: tuple[str, ...] = ()
@@ -349,6 +353,7 @@ def _issued(state: State, recorded: Recorded) -> State:
             "audience": event.audience,
             "dpop_jkt": event.dpop_jkt,
             "x5t_s256": event.x5t_s256,
+            "amr": event.amr,
         }
     return replace(
         state,

@@ -14,7 +14,10 @@ from domain.event import SECOND, Event, Moment, Recorded
 ACR = "urn:grantlog:acr:1"
 """The authentication context class of a password (OpenID Connect Core §2, `acr`)."""
 
-ACRS = (ACR,)
+TWO_FACTORS = "urn:grantlog:acr:2"
+"""That of a password with a second factor."""
+
+ACRS = (ACR, TWO_FACTORS)
 """Every class that a sign-in here can have."""
 
 SessionEndReason = Literal["signed_out", "expired", "account", "administrator", "replaced", "secret_leak"]
@@ -34,6 +37,14 @@ def sid(session_id: str, client_id: str) -> str:
     return urlsafe_b64encode(told).decode()
 
 
+PASSWORD_ALONE = ("pwd",)
+
+
+def acr_of(amr: tuple[str, ...]) -> str:
+    """The class of a sign-in, by the methods that it was made of (RFC 8176 §2)."""
+    return TWO_FACTORS if "mfa" in amr else ACR
+
+
 class Authentication(msgspec.Struct, frozen=True, kw_only=True):
     """When and how the person proved who they are: `acr` and `amr` as OpenID Connect Core §2 has them (RFC 8176)."""
 
@@ -43,7 +54,9 @@ class Authentication(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionStarted(Event, frozen=True, kw_only=True):
-    """A person signed in. `sha256` is the digest of the browser's secret, `lifetime` is in seconds."""
+    """A person signed in, by the methods of `amr` (RFC 8176 §2). `sha256` is the digest of the browser's secret,
+    `lifetime` is in seconds.
+    """
 
     type = "session.started"
 
@@ -51,14 +64,16 @@ class SessionStarted(Event, frozen=True, kw_only=True):
     realm: str
     sha256: str
     lifetime: int
+    amr: tuple[str, ...] = PASSWORD_ALONE
 
 
 class SteppedUp(Event, frozen=True, kw_only=True):
-    """The person proved again who they are."""
+    """The person proved again who they are, by the methods of `amr` (RFC 8176 §2)."""
 
     type = "session.stepped_up"
 
     method: SignInMethod
+    amr: tuple[str, ...] = PASSWORD_ALONE
 
 
 class SessionEnded(Event, frozen=True, kw_only=True):
@@ -110,6 +125,7 @@ class State(msgspec.Struct, frozen=True):
     started: int = 0
     started_at: Moment = 0
     proved_at: Moment = 0
+    amr: tuple[str, ...] = PASSWORD_ALONE
     ended_together: int | None = None
 
     @property
@@ -129,20 +145,31 @@ class State(msgspec.Struct, frozen=True):
 INITIAL = State()
 
 
-def start(state: State, *, now: Moment, account_id: str, realm: str, sha256: str, lifetime: int) -> Outcome:
+def start(
+    state: State,
+    *,
+    now: Moment,
+    account_id: str,
+    realm: str,
+    sha256: str,
+    lifetime: int,
+    amr: tuple[str, ...] = PASSWORD_ALONE,
+) -> Outcome:
     """Begins a session of `lifetime` seconds."""
     if state.exists:
         return refuse(Conflict.EXISTS)
-    return accept(SessionStarted(account_id=account_id, realm=realm, sha256=sha256, lifetime=lifetime))
+    return accept(SessionStarted(account_id=account_id, realm=realm, sha256=sha256, lifetime=lifetime, amr=amr))
 
 
-def step_up(state: State, *, now: Moment, method: SignInMethod = "password") -> Outcome:
+def step_up(
+    state: State, *, now: Moment, method: SignInMethod = "password", amr: tuple[str, ...] = PASSWORD_ALONE
+) -> Outcome:
     """Records a fresh proof within a session that still runs."""
     if not state.exists:
         return refuse(NotFound.UNKNOWN)
     if state.ended or state.expires <= now:
         return refuse(Conflict.ENDED)
-    return accept(SteppedUp(method=method))
+    return accept(SteppedUp(method=method, amr=amr))
 
 
 def end(state: State, *, now: Moment, reason: SessionEndReason) -> Outcome:
@@ -186,7 +213,7 @@ def note_logout_failed(
 
 def authentication(state: State) -> Authentication:
     """When and how the person proved last who they are."""
-    return Authentication(at=state.proved_at, acr=ACR, amr=("pwd",))
+    return Authentication(at=state.proved_at, acr=acr_of(state.amr), amr=state.amr)
 
 
 def is_live(state: State, person: account.State, now: Moment) -> bool:
@@ -214,9 +241,10 @@ def evolve(state: State, recorded: Recorded) -> State:
                 started=recorded.position,
                 started_at=recorded.time,
                 proved_at=recorded.time,
+                amr=event.amr,
             )
         case SteppedUp():
-            return replace(state, proved_at=recorded.time)
+            return replace(state, proved_at=recorded.time, amr=event.amr)
         case SessionEnded():
             return replace(state, ended=True, ended_together=None)
         case LogoutDelivered() | LogoutFailed():

@@ -337,7 +337,8 @@ def _judged(folds: Folds, found: _Found) -> Judged:
 def _authentication(state: grant.State) -> session.Authentication | None:
     """The sign-in behind a grant. A dashboard's is the grant itself, which begins with the password."""
     if state.grant_type == "password":
-        return session.Authentication(at=state.started_at, acr=session.ACR, amr=("pwd",))
+        amr = state.amr or session.PASSWORD_ALONE
+        return session.Authentication(at=state.started_at, acr=session.acr_of(amr), amr=amr)
     return state.authentication
 
 

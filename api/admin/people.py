@@ -28,6 +28,7 @@ from api.oauth.bearer import Bearer, needing
 from api.oauth.person_authentication import WrongCredentials, verify
 from api.services import Injected, services_of
 from api.throttling.admission import Wait
+from commands import factors
 from commands import people as commands
 from commands.permissions import CallerScope
 from domain import account
@@ -206,6 +207,23 @@ async def set_password(
 
 
 @post(
+    ONE + "/factors/reset",
+    **commanding("people:write", recent=True, answer=PERSON_EXAMPLE),
+    tags=TAGS,
+    status_code=200,
+    summary="Reset a person's second factor",
+)
+async def reset_factors(
+    account_id: parameters.AccountId, ledger: Injected[Ledger], by: Injected[CallerScope], once: Injected[Once]
+) -> Response[PersonBody]:
+    """Takes their second factor and recovery codes away: they sign in with the password alone until they enrol anew.
+    Whoever could not give the administrative scopes that their roles allow cannot do that. A repeat changes nothing."""
+    return await once.carry_out(
+        factors.reset(account_id, privacy=ledger.privacy, by=by), reply=_now(ledger, account_id)
+    )
+
+
+@post(
     ONE + "/disable",
     **commanding("people:write", recent=True, answer=PERSON_EXAMPLE | {"state": "disabled"}),
     tags=TAGS,
@@ -290,6 +308,7 @@ ROUTES: list[Any] = [
     change_person,
     erase_person,
     set_password,
+    reset_factors,
     disable_person,
     enable_person,
 ]

@@ -198,7 +198,7 @@ async def put_role(
     """Nobody changes a role that holds an administrative scope which they lack, or gives it one. Who can make
     administrators by this role alone keeps it. Administrative scopes are given after a recent sign-in."""
     if not ADMINISTRATIVE_SCOPES.isdisjoint(data.scopes):
-        require_recent(services_of(request), who)
+        await require_recent(services_of(request), who)
     for field, given, meant in (("realm", data.realm, realm), ("name", data.name, name)):
         if given is not UNSET and given != meant:
             raise InvalidRequest.field(field, f"must be the {field} in the address")

@@ -109,7 +109,7 @@ async def export(
     With `proof=1` it goes up to the newest checkpoint, and ends in it."""
     if asking.personal and proof != "1":
         # What leaves here unsealed is beyond the reach of an erasure.
-        require_recent(services_of(request), caller(request))
+        await require_recent(services_of(request), caller(request))
     wanted = await prepared(asking, given, format, proof=proof == "1")
     headers = {
         "content-type": f"{wanted.media_type}; charset=utf-8",

@@ -41,15 +41,19 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(ACCOUNT_CHANGE, 3, "Password Change"): "account.password_changed",
     ClassRow(ACCOUNT_CHANGE, 5, "Disable", LOW): "account.disabled",
     ClassRow(ACCOUNT_CHANGE, 6, "Delete", LOW): "account.erased",
+    ClassRow(ACCOUNT_CHANGE, 10, "MFA Factor Enable"): "account.totp_enrolled",
+    ClassRow(ACCOUNT_CHANGE, 11, "MFA Factor Disable", LOW): "account.factor_removed",
+    ClassRow(ACCOUNT_CHANGE, 11, "MFA Factor Disable", MEDIUM): "account.factors_reset",
+    ClassRow(ACCOUNT_CHANGE, OTHER, "Recovery Codes"): "account.recovery_codes_issued",
     ClassRow(ACCOUNT_CHANGE, OTHER, "Password Rehash"): "account.password_rehashed",
     ClassRow(ACCOUNT_CHANGE, OTHER, "Profile Change"): "account.profile_changed",
     ClassRow(ACCOUNT_CHANGE, OTHER, "Role Change", LOW): "account.roles_changed",
-    ClassRow(AUTHENTICATION, 1, "Logon"): "session.started session.stepped_up",
+    ClassRow(AUTHENTICATION, 1, "Logon"): "session.started session.stepped_up account.factor_verified",
     ClassRow(AUTHENTICATION, 1, "Logon", LOW, failure=True): (
         "account.sign_in_failed realm.unknown_user_refused realm.sign_ins_refused client.authentication_failed "
         "server.unknown_client_refused server.clients_refused"
     ),
-    ClassRow(AUTHENTICATION, 1, "Logon", MEDIUM, failure=True): "client.secret_expired_used",
+    ClassRow(AUTHENTICATION, 1, "Logon", MEDIUM, failure=True): "client.secret_expired_used account.factor_failed",
     ClassRow(AUTHENTICATION, 2, "Logoff"): "session.ended session.logout_delivered grant.token_revoked grant.ended",
     ClassRow(AUTHENTICATION, 2, "Logoff", MEDIUM, failure=True): "session.logout_failed",
     ClassRow(AUTHENTICATION, 2, "Logoff", MEDIUM): "client.tokens_ended account.tokens_ended",

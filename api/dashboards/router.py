@@ -6,7 +6,9 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, Response, Router, delete, get, post
 from litestar.datastructures import Cookie
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
+from msgspec import UNSET, UnsetType
 
 from api.dashboards.gate import (
     CorsHeaders,
@@ -20,21 +22,36 @@ from api.dashboards.gate import (
 )
 from api.http import parameters, templates
 from api.http.credential_cache import TRIES, Caller, NoLiveSecret, caller
-from api.http.errors import InvalidClient, InvalidGrant, InvalidScope, InvalidToken, SignInRefused
-from api.http.request_context import Scope
+from api.http.error_responses import PROBLEM
+from api.http.errors import (
+    InsufficientAuthorization,
+    InvalidClient,
+    InvalidGrant,
+    InvalidRequest,
+    InvalidScope,
+    InvalidToken,
+    SignInRefused,
+    Throttled,
+)
+from api.http.request_context import Scope, request_context
 from api.http.responses import cookie_name, read_cookie
 from api.http.templates import page_answer
+from api.oauth import second_factor
 from api.oauth.bearer import bearer_token
-from api.oauth.token import Tokens, issue, password_grant
+from api.oauth.person_authentication import Verified
+from api.oauth.token import FactorMissing, Tokens, issue, password_grant, tokens_for_person
 from api.services import Services, origin, services_of
+from api.throttling.admission import Wait
 from commands.grants import end
-from domain import client
+from domain import account, client
+from domain.decision import FactorRefused
 from domain.event import SECOND, Actor
+from domain.factors.second_factor import SecondFactor
 from domain.grants import refresh_token, validity
 from domain.grants.grant_type import TokenRequest
 from domain.rules.origin import is_secure
 from eventstore import issued
-from security.tokens import Format, Kind, Secret
+from security.tokens import Format, Kind, Secret, new_id
 
 # The cookie that holds a dashboard's refresh token: out of reach of scripts, of other sites and of other hosts.
 
@@ -118,6 +135,22 @@ class NothingAllowed(InvalidScope):
     default = "Your account may do nothing at this dashboard."
 
 
+class FactorAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """Problem details (RFC 9457) that ask for one of the `factors`, beside `auth_session` and the cookie that comes
+    along (OAuth for First-Party Applications §5.2.2). `webauthn` would be the options of a passkey.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str | None
+    error: str
+    auth_session: str
+    factors: tuple[SecondFactor, ...]
+    webauthn: dict[str, Any] | None
+    request_id: str | None
+
+
 Grant = Callable[[Caller], Awaitable[Tokens]]
 
 
@@ -158,13 +191,30 @@ def _slug(dashboard: client.State) -> str:
 # A dashboard's sign-in: the password grant (RFC 6749 §4.3), performed here so that no page holds a client's secret.
 
 
-class PasswordCredentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a person types, and nothing beside it."""
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=320, description="An e-mail address or a user name.")]
+Password = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+SealedSession = Annotated[
+    str,
+    msgspec.Meta(min_length=1, max_length=second_factor.LONGEST, description="Out of the answer to a right password."),
+]
+TotpCode = Annotated[
+    str,
+    msgspec.Meta(min_length=1, max_length=second_factor.LONGEST_CODE, description="What the generator shows."),
+]
+RecoveryCode = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=second_factor.LONGEST_CODE, description="One of ten.")
+]
 
-    username: Annotated[
-        str, msgspec.Meta(min_length=1, max_length=320, description="An e-mail address or a user name.")
-    ]
-    password: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+
+class PasswordCredentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a person types, and nothing beside it: name and password; or, where that was answered with `auth_session`,
+    this and one second factor."""
+
+    username: Name | UnsetType = UNSET
+    password: Password | UnsetType = UNSET
+    auth_session: SealedSession | UnsetType = UNSET
+    totp: TotpCode | UnsetType = UNSET
+    recovery_code: RecoveryCode | UnsetType = UNSET
 
     def __repr__(self) -> str:
         return "Credentials()"
@@ -180,24 +230,126 @@ class PasswordCredentials(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         "example": {"username": "paul", "password": "(the password)"},
         "answer": EXAMPLE,
     },
+    responses={403: ResponseSpec(FactorAsked, description="A second factor is needed, or the page is foreign.")},
 )
 async def login(
     request: Request[Any, Any, Any], slug: parameters.Slug, data: JSONBody[PasswordCredentials]
-) -> Response[DashboardTokens]:
+) -> Response[Any]:
     """Tokens for a person of the dashboard's realm; the refresh token is set as a cookie.
 
-    Unknown user, wrong password, wrong realm and disabled person are one answer.
+    Unknown user, wrong password, wrong realm and disabled person are one answer. Who has a second factor is asked for
+    it, with 403 `insufficient_authorization`; a second request brings it.
     """
     services = services_of(request)
+    if data.auth_session is not UNSET:
+        return await _complete(services, request, slug, data, data.auth_session)
+    username, password = _typed(data)
 
     async def grant(caller: Caller) -> Tokens:
-        return await password_grant(services, request.scope, caller, data.username, data.password, TokenRequest())
+        return await password_grant(services, request.scope, caller, username, password, TokenRequest())
 
     try:
         return await perform(services, request, grant)
+    except FactorMissing as missing:
+        browser = new_id()
+        auth_session = second_factor.begin(services, missing.verified, place=f"dashboard {slug}", browser=browser)
+        cookie = _cookie(_factor_cookie(slug), browser, services.settings.issuer, second_factor.LASTS)
+        return _asked(request, auth_session, missing, [cookie])
     except InvalidGrant:
         # Whether the password was wrong at first sight or the person was disabled a moment ago is nobody's business.
         raise SignInRefused() from None
+
+
+def _typed(data: PasswordCredentials) -> tuple[str, str]:
+    for field in ("totp", "recovery_code"):
+        if getattr(data, field) is not UNSET:
+            raise InvalidRequest.field("auth_session", "is missing")
+    if data.username is UNSET:
+        raise InvalidRequest.field("username", "is missing")
+    if data.password is UNSET:
+        raise InvalidRequest.field("password", "is missing")
+    return data.username, data.password
+
+
+# The second step of a sign-in: a factor, beside what the first one answered and the cookie that it set.
+
+
+def _factor_cookie(slug: str) -> str:
+    # No slug has a full stop in it.
+    return f"{slug}.factor"
+
+
+def _asked(
+    request: Request[Any, Any, Any], auth_session: str, error: InsufficientAuthorization, cookies: list[Cookie]
+) -> Response[FactorAsked]:
+    body = FactorAsked(
+        type="about:blank",
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        error=error.code,
+        auth_session=auth_session,
+        factors=second_factor.OFFERED,
+        webauthn=None,
+        request_id=request_context(request.scope).request_id,
+    )
+    headers = {"cache-control": "no-store", "pragma": "no-cache"}
+    return Response(body, status_code=error.status, headers=headers, cookies=cookies, media_type=PROBLEM)
+
+
+async def _complete(
+    services: Services, request: Request[Any, Any, Any], slug: str, data: PasswordCredentials, auth_session: str
+) -> Response[Any]:
+    """Signs in whose password was right and who shows a factor now, which is used up with it."""
+    if not entered(request).guarded:
+        raise Unguarded()
+    factor, typed = _factor(data)
+    issuer = services.settings.issuer
+    browser = read_cookie(request.scope, name_of(_factor_cookie(slug)), issuer)
+    under_way = None
+    if browser is not None:
+        under_way = second_factor.resume(services, auth_session, place=f"dashboard {slug}", browser=browser)
+    if under_way is None:
+        raise SignInEnded()
+    state: account.State = await services.ledger.state(account.stream(under_way.account_id))
+    if account.failure(state, realm=entered(request).dashboard.realm, verified=under_way.password) is not None:
+        raise SignInRefused()
+    try:
+        shown = await second_factor.look_at(services, under_way, factor, typed)
+        refused = await second_factor.refusal(services, under_way.account_id, shown, origin(request.scope))
+    except Wait as wait:
+        raise Throttled(wait.seconds, second_factor.SPENT) from None
+    if refused is not None:
+        return _not_shown(request, auth_session, refused.reason.value)
+
+    async def grant(caller: Caller) -> Tokens:
+        verified = Verified(state, under_way.password)
+        return await tokens_for_person(services, request.scope, caller, verified, shown, TokenRequest())
+
+    try:
+        answer = await perform(services, request, grant)
+    except InsufficientAuthorization as error:
+        return _not_shown(request, auth_session, error.cause)
+    except InvalidGrant:
+        raise SignInRefused() from None
+    answer.cookies.append(_cookie(_factor_cookie(slug), "", issuer, DELETE))
+    return answer
+
+
+def _factor(data: PasswordCredentials) -> tuple[SecondFactor, str]:
+    """The one factor that was sent; raises 400 for none, for several, and for what belongs to the first step."""
+    for field in ("username", "password"):
+        if getattr(data, field) is not UNSET:
+            raise InvalidRequest.field(field, "is not sent together with auth_session")
+    if (data.totp is UNSET) == (data.recovery_code is UNSET):
+        raise InvalidRequest.field("totp", "or recovery_code, one of them, is needed with auth_session")
+    return ("recovery_code", data.recovery_code) if data.totp is UNSET else ("totp", data.totp)  # type: ignore[return-value]
+
+
+def _not_shown(request: Request[Any, Any, Any], auth_session: str, reason: str | None) -> Response[FactorAsked]:
+    if reason != FactorRefused.WRONG.value:
+        raise SignInEnded()
+    return _asked(request, auth_session, InsufficientAuthorization(second_factor.WRONG), [])
 
 
 # A dashboard's refresh: the refresh token grant (RFC 6749 §6) with what the cookie holds.

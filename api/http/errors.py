@@ -434,6 +434,7 @@ BY_REASON: dict[type[Reason], tuple[type[HTTPError], type[HTTPError]]] = {
     reasons.InvalidScope: (InvalidScope, InvalidRequest),
     reasons.InvalidTarget: (InvalidTarget, InvalidRequest),
     reasons.AccessDenied: (AccessDenied, AccessDenied),
+    reasons.FactorRefused: (InsufficientAuthorization, InsufficientAuthorization),
     reasons.Forbidden: (UnauthorizedClient, AccessDenied),
     reasons.NotFound: (InvalidRequest, Missing),
     reasons.Conflict: (InvalidRequest, Clash),

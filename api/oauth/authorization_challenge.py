@@ -19,7 +19,7 @@ from api.services import Services, origin
 from api.throttling.admission import Wait
 from commands import grants
 from domain import scope as scopes
-from domain.decision import AccessDenied, InvalidGrant
+from domain.decision import AccessDenied, FactorRefused, InvalidGrant
 from domain.grants.grant_type import TokenRequest
 from domain.rules import pkce
 from security.tokens import Kind
@@ -70,7 +70,8 @@ async def _challenge(services: Services, scope: Scope, parameters: Parameters, c
     match executed.refusal.reason:
         case InvalidGrant():
             raise errors.InvalidGrant(WRONG)
-        case AccessDenied():
+        case AccessDenied() | FactorRefused():
+            # A second factor is asked for by our own pages.
             raise errors.RedirectToWeb()
     raise errors.oauth_error(executed.refusal)
 

@@ -12,7 +12,7 @@ from api.http.request_context import Scope, header_values
 from api.oauth import dpop
 from api.services import Services, origin, services_of
 from commands.permissions import CallerScope
-from domain import session
+from domain import account, session
 from domain.decision import Reason, Refusal
 from domain.event import SECOND, Actor
 from eventstore.execution import Origin
@@ -167,19 +167,23 @@ async def guard(connection: Any, handler: Any) -> None:
     """Lets holders of the route's scope in; raises 401 or 403 for others."""
     found = connection.scope[KEY] = await authorize(connection, handler.opt["scope"])
     if handler.opt.get("recent"):
-        require_recent(services_of(connection), found)
+        await require_recent(services_of(connection), found)
 
 
-def require_recent(services: Services, who: Bearer) -> None:
-    """Raises 401 `insufficient_user_authentication` for a person whose sign-in is too long ago (RFC 9470 §3).
+async def require_recent(services: Services, who: Bearer) -> None:
+    """Raises 401 `insufficient_user_authentication` for a person whose sign-in is too long ago, or was made without the
+    second factor that they have (RFC 9470 §3).
 
     Refreshing never counts, and a client that acts for itself is not asked.
     """
     if who.account_id is None:
         return
     max_age, at = services.settings.recent_authentication, who.known.authenticated_at
-    if at is None or services.ledger.clock.now() - at > max_age * SECOND:
-        raise InsufficientUserAuthentication(max_age, session.ACR)
+    person: account.State = await services.ledger.state(account.stream(who.account_id))
+    wanted = session.TWO_FACTORS if person.factors.asked else session.ACR
+    lacking = person.factors.asked and who.known.terms.acr != wanted
+    if at is None or lacking or services.ledger.clock.now() - at > max_age * SECOND:
+        raise InsufficientUserAuthentication(max_age, wanted)
 
 
 def caller(request: Request[Any, Any, Any]) -> Bearer:

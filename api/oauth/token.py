@@ -3,7 +3,7 @@ type decides under the ledger's lock, and what was issued is told after the comm
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -20,20 +20,21 @@ from api.http.responses import JSON, RawResponse, raw_headers
 from api.oauth import bearer_assertion, dpop
 from api.oauth.client_authentication import endpoint, for_client
 from api.oauth.id_tokens import sign_id_token
-from api.oauth.person_authentication import WrongCredentials, note_failure, verify
+from api.oauth.person_authentication import Verified, WrongCredentials, note_failure, verify
 from api.services import Services, origin
 from api.throttling.admission import Wait
 from api.throttling.limits import Limit, PerMinute
 from api.throttling.throttle import Admission
-from commands import grants
+from commands import factors, grants
 from commands.counted import token_limit
 from domain import scope as scopes
 from domain.decision import InvalidGrant, InvalidScope, Refusal
 from domain.event import Actor
+from domain.factors.second_factor import AMR, ShownFactor
 from domain.grants import GRANTS, password
 from domain.grants.grant_type import Credential, GrantType, IssuedTokens, Minted, TokenRequest
 from domain.rules import pkce
-from eventstore.execution import Origin
+from eventstore.execution import Origin, Step
 from security.tokens import Kind, Secret, digest
 
 FIELDS = raw_headers({"cache-control": "no-store", "pragma": "no-cache", "content-type": JSON}.items())
@@ -121,7 +122,9 @@ def _digest(raw: str) -> str:
 async def password_grant(
     services: Services, scope: Scope, caller: Caller, username: str | None, secret: str | None, request: TokenRequest
 ) -> Tokens:
-    """Tokens for the person whose password it is (RFC 6749 §4.3, docs/decisions/0002). Raises the refusal's error."""
+    """Tokens for the person whose password it is (RFC 6749 §4.3, docs/decisions/0002). Raises the refusal's error, and
+    `FactorMissing` for a person who has a second factor.
+    """
     if caller.client.type != "dashboard":
         raise errors.UnauthorizedClient("The password grant is for first-party dashboards.")
     if not username or not secret:
@@ -133,10 +136,34 @@ async def password_grant(
         raise errors.InvalidGrant("User name or password is wrong.") from None
     except Wait as wait:
         raise errors.Throttled(retry_after=wait.seconds) from None
+    if verified.account.factors.asked:
+        raise FactorMissing(verified)
+    return await tokens_for_person(services, scope, caller, verified, None, request)
+
+
+class FactorMissing(errors.InsufficientAuthorization):
+    """403: whose password was right is to show a second factor too."""
+
+    def __init__(self, verified: Verified) -> None:
+        super().__init__("A second factor is needed: sign in at the dashboard's own sign-in.")
+        self.verified = verified
+
+
+async def tokens_for_person(
+    services: Services,
+    scope: Scope,
+    caller: Caller,
+    verified: Verified,
+    shown: ShownFactor | None,
+    request: TokenRequest,
+) -> Tokens:
+    """Tokens for a person whose password was right, and who has `shown` a second factor, which is used up with it."""
     account = verified.account
-    request = msgspec.structs.replace(request, password_cutoff=account.password_cutoff)
+    amr = () if shown is None else AMR[shown.factor]
+    using_up = [] if shown is None else [factors.verify(account.account_id, shown)]
+    request = msgspec.structs.replace(request, password_cutoff=account.password_cutoff, amr=amr)
     try:
-        return await issue(services, scope, caller, password.GRANT, request, account.account_id)
+        return await issue(services, scope, caller, password.GRANT, request, account.account_id, using_up)
     except errors.InvalidScope:
         # The password was right and no guess, so the throttle has nothing against it; a refusal it is all the same.
         await note_failure(services, account.account_id, "invalid_scope", origin(scope))
@@ -193,9 +220,10 @@ async def issue(
     grant: GrantType,
     request: TokenRequest,
     account_id: str | None = None,
+    before: Sequence[Step] = (),
 ) -> Tokens:
     """Carries out a token request. `account_id` is the person whose password was verified, for the password grant, or
-    whom a trusted issuer means.
+    whom a trusted issuer means; `before` is what is to happen in the same transaction.
 
     Raises the OAuth error of a refusal, whose events are committed all the same.
     """
@@ -225,7 +253,7 @@ async def issue(
         vault=services.ledger.vault,
     )
     try:
-        executed = await services.ledger.execute(command, origin=by)
+        executed = await services.ledger.execute(*before, command, origin=by)
         if executed.refusal is not None:
             if client.type == "public":
                 raise errors.oauth_error(executed.refusal)

@@ -32,6 +32,7 @@ from api.pages.browser_session import (
     find_session,
     form_token,
     is_genuine,
+    is_recent,
     login_name,
     require_own_page,
     sign_in,
@@ -40,7 +41,7 @@ from api.pages.browser_session import (
 from api.services import Injected, Services, services_of
 from api.throttling.admission import admit
 from commands.grants import withdraw_consent
-from domain import client, grant
+from domain import client, grant, session
 from domain.rules import standard_claims
 from domain.rules.registration import REALMS
 from eventstore import present
@@ -55,7 +56,8 @@ FORM: dict[str, Any] = {**PAGE, "opt": {"bodies": ("form",)}}
 ACCOUNT = "/account"
 SIGN_IN = "/account/sign-in"
 SIGN_OUT = "/account/sign-out"
-DESTINATIONS = {"account": ACCOUNT, "grants": "/account/grants"}
+FACTORS = "/account/factors"
+DESTINATIONS = {"account": ACCOUNT, "grants": "/account/grants", "factors": FACTORS}
 """Where a sign-in may lead, by the word that the address holds: never an address of somebody else's choosing."""
 
 PLATFORM = "platform"
@@ -137,13 +139,15 @@ async def account(request: Request[Any, Any, Any], realm: AnyRealm = None) -> Re
 async def account_sign_in(
     request: Request[Any, Any, Any], realm: Realm = PLATFORM, to: Destination = "account"
 ) -> Response[bytes]:
-    """The form; whoever is signed in already goes on."""
+    """The form; whoever is signed in already goes on, but for what wants a sign-in of a moment ago."""
     services = services_of(request)
     admit(services.throttle, request.scope)
     place, onward = _place(realm, to)
-    if await find_session(services, request.scope, realm) is not None:
+    used = await find_session(services, request.scope, realm)
+    if used is not None and not _is_to_sign_in(services, used, to):
         return see_other(onward)
-    return sign_in_page(services, request.scope, place)
+    name = "" if used is None else await login_name(services, used.account)
+    return sign_in_page(services, request.scope, place, username=name)
 
 
 @post(SIGN_IN, **FORM, status_code=303, summary="The sign-in form")
@@ -157,7 +161,14 @@ async def account_sign_in_posted(
     services = services_of(request)
     admit(services.throttle, request.scope)
     place, onward = _place(realm, to)
-    return await sign_in(services, request.scope, place, data, onward)
+    return await sign_in(services, request.scope, place, data, onward, again="" if to == "factors" else None)
+
+
+def _is_to_sign_in(services: Services, used: BrowserSession, to: str) -> bool:
+    """Whether this sign-in will not do for changing a second factor: it is too old, or was made without."""
+    if to != "factors":
+        return False
+    return not is_recent(services, used) or (used.account.factors.asked and used.acr != session.TWO_FACTORS)
 
 
 @get(SIGN_OUT, **PAGE, summary="The question before a sign-out")

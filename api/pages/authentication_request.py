@@ -28,7 +28,8 @@ class AuthenticationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a request says of how, when and as whom the person is to sign in, and how its answer is to come.
 
     `subjects` are the names of whom it is to be about: by the hint, by the claims; two of them are nobody. `claims` are
-    those that the client wants at userinfo, by name. `login_hint` is what may be typed already.
+    those that the client wants at userinfo, by name. `login_hint` is what may be typed already. `acrs` are the classes
+    of sign-in that the client wants, and `essential` says that no other will do.
     """
 
     prompt: frozenset[str] = frozenset()
@@ -38,6 +39,8 @@ class AuthenticationRequest(msgspec.Struct, frozen=True, kw_only=True):
     nonce: str | None = None
     claims: Mapping[str, Any] = {}
     response_mode: str = "query"
+    acrs: tuple[str, ...] = ()
+    essential: bool = False
 
     @property
     def silent(self) -> bool:
@@ -52,7 +55,12 @@ class AuthenticationRequest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def again(self) -> bool:
         """Whether somebody who is signed in may have to sign in once more."""
-        return "login" in self.prompt or self.max_age is not None or bool(self.subjects)
+        return "login" in self.prompt or self.max_age is not None or bool(self.subjects) or bool(self.acrs)
+
+    def is_met(self, acr: str) -> bool:
+        """Whether a sign-in of that class is one that the client wants. Two factors are as good as one."""
+        better = acr == session.TWO_FACTORS and session.ACR in self.acrs
+        return not self.acrs or acr in self.acrs or better
 
     def is_about(self, subject: str) -> bool:
         """Whether the client means the person whom it knows by this name, or nobody in particular."""
@@ -80,6 +88,7 @@ def read(
     `target` is where the answer goes; `keys` tell whether an `id_token_hint` is one of ours.
     """
     claims, fault = _claims(given.get("claims"))
+    essential = _essential_acrs(claims)
     hinted = _hinted(given.get("id_token_hint"), client_id, issuer, keys)
     max_age = given.get("max_age", "")
     mode = given.get("response_mode", "query")
@@ -91,8 +100,10 @@ def read(
         nonce=given.get("nonce"),
         claims=claims.userinfo or {},
         response_mode=mode if mode in RESPONSE_MODES and _can_post(target, mode) else "query",
+        acrs=essential or tuple(given.get("acr_values", "").split()),
+        essential=bool(essential),
     )
-    faults = (*_faults(given, asked, target), fault, _unmet(claims))
+    faults = (*_faults(given, asked, target), fault, _unmet(essential))
     if "id_token_hint" in given and hinted is None:
         faults = (errors.InvalidRequest("id_token_hint is not one of this server for this client."), *faults)
     return asked, next((each for each in faults if each is not None), None)
@@ -134,12 +145,20 @@ def _value(claims: _Claims, name: str) -> str | None:
     return found if found is None or isinstance(found, str) else ""
 
 
-def _unmet(claims: _Claims) -> HTTPError | None:
-    """What is wrong where a class is essential that no sign-in here can have (§5.5.1.1)."""
+def _essential_acrs(claims: _Claims) -> tuple[str, ...]:
+    """The classes of which the sign-in has to be one (§5.5.1.1); none where any will do."""
     acr = (claims.id_token or {}).get("acr") or {}
+    if acr.get("essential") is not True:
+        return ()
     listed = acr.get("values", acr.get("value"))
     values = listed if isinstance(listed, list) else [] if listed is None else [listed]
-    if acr.get("essential") is True and values and not any(each in session.ACRS for each in values):
+    # What is no text is the name of no class.
+    return tuple(each if isinstance(each, str) else "" for each in values)
+
+
+def _unmet(essential: tuple[str, ...]) -> HTTPError | None:
+    """What is wrong where a class is essential that no sign-in here can have."""
+    if essential and not any(each in session.ACRS for each in essential):
         return errors.UnmetAuthenticationRequirements()
     return None
 

@@ -52,6 +52,7 @@ from domain.requests.pushed_request import PersonsAnswer
 from domain.rules import pairwise
 from domain.rules.built_in_scope import OFFLINE_ACCESS, OPENID
 from domain.rules.standard_claims import beyond
+from domain.session import TWO_FACTORS
 from eventstore import present
 from eventstore.execution import Step
 from security.tokens import Kind
@@ -165,9 +166,23 @@ def _is_to_sign_in(services: Services, scope: Scope, asked: AuthorizationRequest
     """
     wanted = asked.authentication
     fresh = wanted.is_fresh(used.proved_at, services.ledger.clock.now())
-    if fresh and wanted.is_about(_subject(services, asked, used)):
+    if fresh and wanted.is_about(_subject(services, asked, used)) and not _may_step_up(asked, used):
         return False
     return not is_proved(services, scope, used, asked.query.text)
+
+
+def _may_step_up(asked: AuthorizationRequest, used: BrowserSession) -> bool:
+    """Whether the client wants a better sign-in than this one, and the person can do better (RFC 9470 §5)."""
+    wanted = asked.authentication
+    return used.account.factors.asked and TWO_FACTORS in wanted.acrs and not wanted.is_met(used.acr)
+
+
+def _unmet(asked: AuthorizationRequest, used: BrowserSession) -> HTTPError | None:
+    """What the client is told that cannot do without a class of sign-in which this person has no means for."""
+    wanted = asked.authentication
+    if not wanted.essential or wanted.is_met(used.acr):
+        return None
+    return errors.UnmetAuthenticationRequirements()
 
 
 def _subject(services: Services, asked: AuthorizationRequest, used: BrowserSession) -> str:
@@ -175,11 +190,13 @@ def _subject(services: Services, asked: AuthorizationRequest, used: BrowserSessi
     return services.subjects.of(used.account.account_id, pairwise.sector(asked.client))
 
 
-def _somebody_else(services: Services, asked: AuthorizationRequest, used: BrowserSession) -> HTTPError | None:
+def _not_as_wanted(services: Services, asked: AuthorizationRequest, used: BrowserSession) -> HTTPError | None:
     """What the client is told where they have signed in for this very request as another than it means (OpenID Connect
-    Core §3.1.2.2).
+    Core §3.1.2.2), or in no way that it can do with.
     """
-    return None if asked.authentication.is_about(_subject(services, asked, used)) else errors.LoginRequired()
+    if not asked.authentication.is_about(_subject(services, asked, used)):
+        return errors.LoginRequired()
+    return _unmet(asked, used)
 
 
 def _one_by_one(asked: AuthorizationRequest, granted: tuple[str, ...]) -> tuple[str, ...]:
@@ -321,8 +338,8 @@ async def _seen(request: Request[Any, Any, Any], token: str) -> SeenRequest | Re
         return await error_answer(services, scope, asked, used, asked.error)
     if _is_to_sign_in(services, scope, asked, used):
         return see_other(_again(asked))
-    if (foreign := _somebody_else(services, asked, used)) is not None:
-        return await error_answer(services, scope, asked, used, foreign)
+    if (unfit := _not_as_wanted(services, asked, used)) is not None:
+        return await error_answer(services, scope, asked, used, unfit)
     granted = await grantable(services, asked, used)
     if isinstance(granted, InvalidScope):
         return await error_answer(services, scope, asked, used, errors.InvalidScope())
@@ -421,8 +438,8 @@ async def _answer(
 ) -> Response[bytes]:
     if asked.error is not None:
         return await _told(services, scope, asked, used, asked.error)
-    if (foreign := _somebody_else(services, asked, used)) is not None:
-        return await _told(services, scope, asked, used, foreign)
+    if (unfit := _not_as_wanted(services, asked, used)) is not None:
+        return await _told(services, scope, asked, used, unfit)
     granted = await grantable(services, asked, used)
     if isinstance(granted, InvalidScope):
         return await _told(services, scope, asked, used, errors.InvalidScope())
@@ -456,6 +473,8 @@ async def _answer_silently(
         return await _told(services, scope, asked, used, errors.LoginRequired())
     if _is_to_sign_in(services, scope, asked, used):
         return await _told(services, scope, asked, used, errors.LoginRequired())
+    if (unmet := _unmet(asked, used)) is not None:
+        return await _told(services, scope, asked, used, unmet)
     granted = await grantable(services, asked, used)
     if isinstance(granted, InvalidScope):
         return await _told(services, scope, asked, used, errors.InvalidScope())

@@ -19,13 +19,16 @@ from api.http.errors import AccessDenied
 from api.http.load_shedding import away
 from api.http.request_context import Scope, header_values
 from api.http.responses import clear_cookie, read_cookie, set_cookie
-from api.http.templates import SignInPage, page_answer, see_other
+from api.http.templates import SecondFactorPage, SignInPage, page_answer, see_other
+from api.oauth import second_factor
 from api.oauth.person_authentication import LONGEST_NAME, Verified, WrongCredentials, verify
 from api.services import Services, origin
 from api.throttling.admission import Wait
-from commands import people
+from commands import factors, people
 from domain import account, session
+from domain.decision import FactorRefused, Refusal
 from domain.event import SECOND, Actor, Moment
+from domain.factors.second_factor import AMR, ShownFactor
 from domain.rules.origin import by_issuers_name, of_issuer
 from eventstore.execution import Origin
 from eventstore.present import session_by_digest
@@ -45,6 +48,7 @@ class BrowserSession:
     account: account.State
     started_at: Moment
     proved_at: Moment
+    acr: str
     secret: Secret
     cookies: tuple[Cookie, ...] = ()
 
@@ -90,9 +94,15 @@ async def find_session(services: Services, scope: Scope, realm: str) -> BrowserS
         person,
         state.started_at,
         state.proved_at,
+        session.acr_of(state.amr),
         secret,
         (_cookie(services, realm, secret, now),) if due else (),
     )
+
+
+def is_recent(services: Services, used: BrowserSession) -> bool:
+    """Whether the person signed in a moment ago."""
+    return services.ledger.clock.now() - used.proved_at <= services.settings.recent_authentication * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +114,24 @@ class BegunSession:
 
 
 async def start_session(
-    services: Services, scope: Scope, realm: str, verified: Verified, *, again: bool = False
-) -> BegunSession | None:
+    services: Services,
+    scope: Scope,
+    realm: str,
+    verified: Verified,
+    shown: ShownFactor | None = None,
+    *,
+    again: bool = False,
+) -> BegunSession | Refusal:
     """Signs the verified person in, with a new secret whatever the browser sent, and ends the session it had. Where
-    they were to sign in `again`, their own goes on: for the applications that know of it nothing ended. None when the
-    person may not sign in any more, as the log says under the lock."""
+    they were to sign in `again`, their own goes on: for the applications that know of it nothing ended. The factor that
+    they have `shown` is used up with it. A refusal when they may not sign in, as the log says under the lock."""
     before = await find_session(services, scope, realm)
+    amr = session.PASSWORD_ALONE if shown is None else AMR[shown.factor]
+    using_up = [] if shown is None else [factors.verify(verified.account.account_id, shown)]
     if again and before is not None and before.account.account_id == verified.account.account_id:
-        return await _step_up(services, scope, before, verified)
+        stepped_up = people.step_up(before.session_id, verified.password, amr)
+        executed = await services.ledger.execute(*using_up, stepped_up, origin=before.origin(scope))
+        return executed.refusal or _signed_in(services, realm, before.secret)
     secret = services.format.mint(Kind.BROWSER_SESSION)
     session_id, account_id = new_id(), verified.account.account_id
     started = people.start_session(
@@ -121,18 +141,12 @@ async def start_session(
         verified=verified.password,
         sha256=secret.hex,
         lifetime=services.settings.session_absolute_lifetime,
+        amr=amr,
     )
     replaced = [] if before is None else [people.end_session(before.session_id, "replaced")]
-    executed = await services.ledger.execute(started, *replaced, origin=origin(scope, _actor(account_id, session_id)))
-    return None if executed.refusal is not None else _signed_in(services, realm, secret)
-
-
-async def _step_up(
-    services: Services, scope: Scope, running: BrowserSession, verified: Verified
-) -> BegunSession | None:
-    stepped_up = people.step_up(running.session_id, verified.password)
-    executed = await services.ledger.execute(stepped_up, origin=running.origin(scope))
-    return None if executed.refusal is not None else _signed_in(services, running.realm, running.secret)
+    by = origin(scope, _actor(account_id, session_id))
+    executed = await services.ledger.execute(*using_up, started, *replaced, origin=by)
+    return executed.refusal or _signed_in(services, realm, secret)
 
 
 def _signed_in(services: Services, realm: str, secret: Secret) -> BegunSession:
@@ -267,6 +281,7 @@ PURPOSE = "sign-in"
 
 STALE = "This page was no longer current, so what you typed was not looked at. Try again."
 MISSING = "Type your name and your password."
+MISSING_CODE = "Type the code."
 WRONG = "User name or password is wrong."
 WAIT = "Too many attempts. Wait {time} before the next one."
 
@@ -278,12 +293,30 @@ Username = Annotated[
 Password = Annotated[str, Meta(description="The person's password.", extra_json_schema={"maxLength": MAX_BYTES})]
 
 
+HalfSignedIn = Annotated[
+    str,
+    Meta(
+        description="Out of the page that asks for a second factor: that the password was right.",
+        extra_json_schema={"maxLength": second_factor.LONGEST},
+    ),
+]
+FactorCode = Annotated[
+    str,
+    Meta(
+        description="What the generator shows, or a recovery code.",
+        extra_json_schema={"maxLength": second_factor.LONGEST_CODE},
+    ),
+]
+
+
 class SignInForm(msgspec.Struct, frozen=True):
     """What the form posts. Other fields, which a password manager may add, are passed over."""
 
     username: Username = ""
     password: Password = ""
     csrf: FormToken = ""
+    auth_session: HalfSignedIn = ""
+    code: FactorCode = ""
 
     def __repr__(self) -> str:
         return "SignInForm()"
@@ -310,6 +343,14 @@ class SignInFailure:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class AskedFactor:
+    """The password was right, and a factor has to be shown beside it."""
+
+    auth_session: str
+    failure: SignInFailure | None = None
+
+
 def sign_in_page(
     services: Services, scope: Scope, place: FormTarget, failure: SignInFailure | None = None, username: str = ""
 ) -> Response[bytes]:
@@ -320,7 +361,7 @@ def sign_in_page(
         cookies.append(cookie)
     page = SignInPage(
         action=place.action,
-        csrf=form_token(secret, PURPOSE),
+        csrf=form_token(secret, PURPOSE, ""),
         realm=place.realm,
         application=place.application,
         username=username[:LONGEST_NAME],
@@ -340,21 +381,25 @@ async def sign_in(
     services: Services, scope: Scope, place: FormTarget, form: SignInForm, onward: str, *, again: str | None = None
 ) -> Response[bytes]:
     """Signs the person in and sends them `onward`, a path on this server; or shows the form again and says why. `again`
-    is the request for which they are to sign in even if they are: that they did is told there."""
+    is the request for which they are to sign in even if they are: that they did is told there, unless it is empty."""
     require_own_page(services, scope)
     entered = await _enter(services, scope, place.realm, form, again=again is not None)
+    if isinstance(entered, AskedFactor):
+        return _factor_page(services, scope, place, entered)
     if isinstance(entered, SignInFailure):
         return sign_in_page(services, scope, place, entered, form.username)
-    told = () if again is None else (proved(services, entered.secret, again),)
+    told = () if not again else (proved(services, entered.secret, again),)
     return see_other(onward, [*entered.cookies, *told, forget_form_secret(services)])
 
 
 async def _enter(
     services: Services, scope: Scope, realm: str, form: SignInForm, *, again: bool
-) -> BegunSession | SignInFailure:
+) -> BegunSession | SignInFailure | AskedFactor:
     secret = form_secret(services, scope)
-    if secret is None or not is_genuine(form.csrf, secret, PURPOSE):
+    if secret is None or not is_genuine(form.csrf, secret, PURPOSE, form.auth_session):
         return SignInFailure(403, STALE)
+    if form.auth_session:
+        return await _enter_factor(services, scope, realm, secret, form, again=again)
     if not form.username.strip() or not form.password:
         return SignInFailure(400, MISSING)
     try:
@@ -363,15 +408,66 @@ async def _enter(
     except WrongCredentials:
         return _wrong(realm)
     except Wait as wait:
-        return SignInFailure(
-            429,
-            WAIT.format(time=f"{wait.seconds} second{'s' if wait.seconds > 1 else ''}"),
-            (("retry-after", str(wait.seconds)),),
-        )
-    return await start_session(services, scope, realm, verified, again=again) or _wrong(realm)
+        return _wait(wait)
+    if verified.account.factors.asked:
+        return AskedFactor(second_factor.begin(services, verified, place=realm, browser=secret))
+    begun = await start_session(services, scope, realm, verified, again=again)
+    if isinstance(begun, BegunSession):
+        return begun
+    if begun.reason is FactorRefused.MISSING:
+        return AskedFactor(second_factor.begin(services, verified, place=realm, browser=secret))
+    return _wrong(realm)
 
 
-def _wrong(realm: str) -> SignInFailure:
+async def _enter_factor(
+    services: Services, scope: Scope, realm: str, secret: str, form: SignInForm, *, again: bool
+) -> BegunSession | SignInFailure | AskedFactor:
+    under_way = second_factor.resume(services, form.auth_session, place=realm, browser=secret)
+    if under_way is None:
+        return SignInFailure(403, second_factor.LATE)
+    typed = form.code[: second_factor.LONGEST_CODE]
+    if not typed.strip():
+        return AskedFactor(form.auth_session, SignInFailure(400, MISSING_CODE))
+    try:
+        shown = await second_factor.look_at(services, under_way, second_factor.kind_of(typed), typed)
+        refused = await second_factor.refusal(services, under_way.account_id, shown, origin(scope))
+    except Wait as wait:
+        return AskedFactor(form.auth_session, _wait(wait, second_factor.SPENT))
+    if refused is None:
+        person: account.State = await services.ledger.state(account.stream(under_way.account_id))
+        verified = Verified(person, under_way.password)
+        begun = await start_session(services, scope, realm, verified, shown, again=again)
+        if isinstance(begun, BegunSession):
+            return begun
+        refused = begun
+    if refused.reason is FactorRefused.WRONG:
+        return AskedFactor(form.auth_session, _wrong(realm, second_factor.WRONG))
+    return _wrong(realm, second_factor.OVER if refused.reason is FactorRefused.SESSION_OVER else second_factor.LATE)
+
+
+def _factor_page(services: Services, scope: Scope, place: FormTarget, asked: AskedFactor) -> Response[bytes]:
+    secret = form_secret(services, scope) or ""
+    page = SecondFactorPage(
+        action=place.action,
+        csrf=form_token(secret, PURPOSE, asked.auth_session),
+        auth_session=asked.auth_session,
+        application=place.application,
+        error=None if asked.failure is None else asked.failure.error,
+    )
+    return page_answer(
+        page,
+        status=200 if asked.failure is None else asked.failure.status,
+        form_action=place.form_action,
+        headers=None if asked.failure is None else dict(asked.failure.headers),
+    )
+
+
+def _wait(wait: Wait, words: str | None = None) -> SignInFailure:
+    time = f"{wait.seconds} second{'s' if wait.seconds > 1 else ''}"
+    return SignInFailure(429, words or WAIT.format(time=time), (("retry-after", str(wait.seconds)),))
+
+
+def _wrong(realm: str, words: str = WRONG) -> SignInFailure:
     """401, so that whoever watches the access log sees guessing for what it is; browsers show the page all the same.
     Its challenge (RFC 9110 §11.6.1) has no registered scheme: no browser opens a window for it."""
-    return SignInFailure(401, WRONG, (("www-authenticate", f'Form realm="{realm}"'),))
+    return SignInFailure(401, words, (("www-authenticate", f'Form realm="{realm}"'),))

@@ -6,6 +6,7 @@
   const element = (id) => document.getElementById(id);
   const { login, refresh, logout, resume } = element("dashboard").dataset;
   let accessToken = null;
+  let authSession = null;
   let busy = false;
 
   const say = (id, text) => { element(id).textContent = text; };
@@ -73,11 +74,45 @@
     }
   };
 
+  // The password was right, and a second factor is asked for beside it (403); or no factor is asked for.
+  const askFactor = (session) => {
+    authSession = session;
+    element("sign-in").hidden = session !== null;
+    element("factor").hidden = session === null;
+    element("code").value = "";
+    if (session !== null) element("code").focus();
+  };
+
+  const showFactor = async () => {
+    const code = element("code").value;
+    const isRecoveryCode = code.replace(/[^0-9a-z]/gi, "").length >= 16;
+    const body = { auth_session: authSession, [isRecoveryCode ? "recovery_code" : "totp"]: code };
+    const response = await call(login, "POST", { body });
+    if (response.ok) {
+      askFactor(null);
+      showSignedIn(response.answer);
+      say("status", "You are signed in.");
+      element("heading").focus();
+    } else if (response.answer.auth_session) {
+      askFactor(response.answer.auth_session);
+      say("error", explain(response));
+    } else if (response.status === 401) {
+      askFactor(null);
+      say("error", "That took too long, or too many codes were wrong. Sign in again.");
+    } else {
+      say("error", explain(response));
+    }
+  };
+
   const signIn = async () => {
     const password = element("password");
     const body = { username: element("username").value, password: password.value };
     password.value = "";
     const response = await call(login, "POST", { body });
+    if (response.answer.auth_session) {
+      askFactor(response.answer.auth_session);
+      return;
+    }
     if (!response.ok) {
       say("error", explain(response));
       return;
@@ -112,6 +147,7 @@
   };
 
   element("sign-in").addEventListener("submit", once(signIn));
+  element("factor").addEventListener("submit", once(showFactor));
   element("refresh").addEventListener("click", once(renew));
   element("sign-out").addEventListener("click", once(signOut));
   if (resume === "yes") once(renew)();

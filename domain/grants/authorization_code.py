@@ -4,6 +4,7 @@ from domain import account, client, consent, grant, scope
 from domain.decision import (
     AccessDenied,
     Conflict,
+    FactorRefused,
     InvalidGrant,
     InvalidRequest,
     Outcome,
@@ -130,6 +131,8 @@ def challenge_code(
     person = _approving(parties)
     if isinstance(person, Reason) or person.password_cutoff != request.password_cutoff:
         return refuse(InvalidGrant.CREDENTIALS)
+    if person.factors.asked and "mfa" not in authentication.amr:
+        return refuse(FactorRefused.MISSING)
     method = None if request.challenge is None else "S256"
     refused = pkce.requested(request.challenge, method, required=security_profile.needs_pkce(asking))
     refused = refused or audience.requested(request.resource, client=asking, issuer=parties.issuer)

@@ -48,7 +48,8 @@ class TokenRequest(msgspec.Struct, frozen=True):
     `scope` is None when it was omitted, `resource` empty (RFC 8707 §2.2). `presented` is the hex digest of the code or
     token, `actor` that of the token of whoever acts (RFC 8693 §2.1), `challenge` the presented PKCE verifier after
     `pkce.transform`; no secret comes this far. `password_cutoff` is the account's cut-off of that name when the
-    password was verified. `own` holds those of the grant type's own parameters that were sent.
+    password was verified, `amr` how the person proved who they are where that took more than it. `own` holds those of
+    the grant type's own parameters that were sent.
     """
 
     scope: tuple[str, ...] | None = None
@@ -60,6 +61,7 @@ class TokenRequest(msgspec.Struct, frozen=True):
     redirect_uri: str | None = None
     challenge: str | None = None
     password_cutoff: int = 0
+    amr: tuple[str, ...] = ()
     own: Mapping[str, str] = {}
 
 
@@ -267,6 +269,7 @@ def begin(
         lifetimes=lifetimes,
         refreshable=refreshable,
         asserted_by=request.asserted_by,
+        amr=request.amr,
     )
 
 
@@ -289,6 +292,7 @@ def first_tokens(
     code: str | None = None,
     id_token: IdToken | None = None,
     asserted_by: str | None = None,
+    amr: tuple[str, ...] = (),
 ) -> Outcome:
     """Accepts, with `grant.tokens_issued` as the last event; whoever has the grant `refresh_token` gets one."""
     if refused := unbound(parties):
@@ -313,6 +317,7 @@ def first_tokens(
         dpop_jkt=parties.jkt,
         x5t_s256=parties.x5t,
         asserted_by=asserted_by,
+        amr=amr,
     )
     given = IssuedTokens(scope, lifetime, refresh is not None, id_token, jkt=parties.jkt)
     return Outcome((*preceding, event), None, given)

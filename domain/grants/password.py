@@ -1,7 +1,7 @@
 """The password grant (RFC 6749 §4.3), fenced: RFC 9700 §2.4 forbids it, first-party dashboards alone may use it."""
 
 from domain import grant
-from domain.decision import Conflict, InvalidGrant, Outcome, Reason, UnauthorizedClient, refuse
+from domain.decision import Conflict, FactorRefused, InvalidGrant, Outcome, Reason, UnauthorizedClient, refuse
 from domain.event import Moment
 from domain.grants.grant_type import GrantType, Lifetimes, Minted, Parties, TokenRequest, admitted, begin
 
@@ -11,7 +11,10 @@ GRANT_TYPE = "password"
 def issue(
     state: grant.State, *, now: Moment, request: TokenRequest, parties: Parties, minted: Minted, lifetimes: Lifetimes
 ) -> Outcome:
-    """Starts a grant for the person whose password was verified before the lock, and is wrong if it changed since."""
+    """Starts a grant for the person whose password was verified before the lock, and is wrong if it changed since.
+
+    Whoever has a second factor has shown it within the same transaction: the password grant leads nobody around it.
+    """
     if state.exists:
         return refuse(Conflict.EXISTS)
     client, account = parties.client, parties.account
@@ -24,6 +27,8 @@ def issue(
         return refuse(InvalidGrant.CREDENTIALS)
     if account.realm != client.realm or account.password_cutoff != request.password_cutoff:
         return refuse(InvalidGrant.CREDENTIALS)
+    if account.factors.asked and "mfa" not in request.amr:
+        return refuse(FactorRefused.MISSING)
     return begin(
         request,
         grant_type=GRANT_TYPE,

@@ -1,0 +1,120 @@
+"""The second step of a sign-in: a factor beside the password, alike for dashboards and for the server's own pages.
+
+Between the steps nothing is kept here: the browser holds a sealed text that tells whose password was right, which opens
+in that very browser, at that very place, for five minutes.
+"""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from hashlib import sha256
+
+import msgspec
+
+from api.oauth.person_authentication import Verified
+from api.services import Services
+from api.throttling.admission import Wait
+from api.throttling.limits import Bucket, Limit, group
+from commands import factors
+from domain import account
+from domain.decision import FactorRefused, Refusal
+from domain.event import SECOND, Moment
+from domain.factors import second_factor
+from domain.factors.second_factor import SecondFactor, ShownFactor
+from eventstore.execution import Origin
+from security.keyring import MasterKeyError, WrapBroken
+from security.second_factors import RECOVERY_LENGTH, matching_step, recovery_digest
+from security.tokens import new_id
+
+LASTS = 300
+"""Seconds between a right password and the factor beside it."""
+
+LONGEST = 1024
+LONGEST_CODE = 64
+
+OFFERED: tuple[SecondFactor, ...] = ("totp", "recovery_code")
+"""What may be shown."""
+
+WRONG = "That code is wrong, or was used before. Wait for the next one and try again."
+OVER = "Too many wrong codes. Sign in again."
+LATE = "That took too long. Sign in again."
+SPENT = "Too many wrong codes for this account within an hour. Wait, or use a recovery code."
+
+
+class AuthSession(msgspec.Struct, frozen=True, array_like=True):
+    """A sign-in whose password was right, by the event with its hash; it may be completed until then."""
+
+    id: str
+    account_id: str
+    password: str
+    until: Moment
+
+    @property
+    def sha256(self) -> str:
+        """By which the log knows it."""
+        return sha256(self.id.encode()).hexdigest()
+
+
+def begin(services: Services, verified: Verified, *, place: str, browser: str) -> str:
+    """The sealed text for a person who has to show a factor at a `place`; it opens beside the `browser`'s secret."""
+    until = services.ledger.clock.now() + LASTS * SECOND
+    begun = AuthSession(new_id(), verified.account.account_id, verified.password, until)
+    sealed = services.keyring.wrap(_purpose(place, browser), msgspec.msgpack.encode(begun))
+    return urlsafe_b64encode(sealed).rstrip(b"=").decode()
+
+
+def resume(services: Services, text: str, *, place: str, browser: str) -> AuthSession | None:
+    """What the text tells; None where it is none, of another place or browser, or too old."""
+    if not 0 < len(text) <= LONGEST or not text.isascii():
+        return None
+    try:
+        sealed = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        octets = services.keyring.unwrap(_purpose(place, browser), sealed)
+    except (ValueError, WrapBroken, MasterKeyError):
+        return None
+    found = msgspec.msgpack.decode(octets, type=AuthSession)
+    return found if services.ledger.clock.now() < found.until else None
+
+
+def _purpose(place: str, browser: str) -> str:
+    return f"auth session\0{place}\0{sha256(browser.encode()).hexdigest()}"
+
+
+def kind_of(typed: str) -> SecondFactor:
+    """What somebody meant who typed this where either will do."""
+    letters = sum(each.isalnum() for each in typed)
+    return "recovery_code" if letters >= RECOVERY_LENGTH else "totp"
+
+
+async def look_at(services: Services, under_way: AuthSession, factor: SecondFactor, typed: str) -> ShownFactor:
+    """What was typed, as the decision takes it: nothing that anybody could show again."""
+    person: account.State = await services.ledger.state(account.stream(under_way.account_id))
+    if factor == "recovery_code":
+        digest = recovery_digest(services.keyring, under_way.account_id, typed)
+        return ShownFactor(factor=factor, auth_session=under_way.sha256, recovery_code=digest)
+    factor_id, step = person.factors.totp, None
+    if factor_id is not None:
+        privacy = services.ledger.privacy
+        secret = await services.ledger.read(factors.totp_secret, privacy, under_way.account_id, factor_id)
+        if secret is not None:
+            step = matching_step(secret, typed, services.ledger.clock.now())
+    return ShownFactor(factor=factor, auth_session=under_way.sha256, factor_id=factor_id, step=step)
+
+
+async def refusal(services: Services, account_id: str, shown: ShownFactor, by: Origin) -> Refusal | None:
+    """Why what was shown will not do, which is recorded as of nobody in particular; None where it will, as far as can
+    be told before the lock. Raises `Wait`."""
+    person: account.State = await services.ledger.state(account.stream(account_id))
+    now = services.ledger.clock.now()
+    wait = second_factor.until_next(person.factors, now)
+    if wait and shown.factor == "recovery_code":
+        # From an address that has not tried one yet.
+        once = Limit("sign_in_person", f"recovery {account_id} {group(by.ip)}", Bucket(1, second_factor.HOUR))
+        admission = services.throttle.begin(once)
+        if admission.retry_after is not None:
+            raise Wait(admission.retry_after)
+    if second_factor.verify(person.factors, now=now, shown=shown).refusal is None:
+        return None
+    executed = await services.ledger.execute(factors.verify(account_id, shown), origin=by)
+    refused = executed.refusal or Refusal(FactorRefused.WRONG)
+    if refused.reason is FactorRefused.TOO_MANY:
+        raise Wait(wait or 1)
+    return refused

@@ -1,0 +1,253 @@
+"""A person's second factor on their own pages: enrolled, replaced by recovery codes, taken away (RFC 6238).
+
+Whoever changes it has signed in a moment ago, and with the factor if there is one.
+"""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.params import JSONBody
+from msgspec import Meta
+
+from api.http.errors import api_error
+from api.http.request_context import Scope
+from api.http.templates import FactorsPage, RecoveryCodesPage, TotpPage, page_answer, see_other
+from api.oauth.second_factor import LONGEST_CODE
+from api.pages.account import (
+    FACTORS,
+    FORM,
+    PAGE,
+    AccountForm,
+    AnyRealm,
+    account_token,
+    require_genuine,
+    sign_in_first,
+    signed_in,
+)
+from api.pages.browser_session import BrowserSession, FormToken, is_recent, login_name
+from api.services import Services, services_of
+from api.throttling.admission import admit
+from commands import factors
+from domain import session
+from domain.decision import AccessDenied, Conflict, Refusal
+from domain.event import SECOND, Moment
+from domain.factors.second_factor import RECOVERY_CODES
+from eventstore.execution import Step
+from security.keyring import MasterKeyError, WrapBroken
+from security.second_factors import (
+    draw_recovery_code,
+    matching_step,
+    new_totp_secret,
+    otpauth_uri,
+    recovery_digest,
+)
+from security.tokens import new_id
+
+TOTP = f"{FACTORS}/totp"
+RECOVERY = f"{FACTORS}/recovery-codes"
+REMOVE = f"{FACTORS}/remove"
+
+ENROLMENT_LASTS = 600
+LONGEST_ENROLMENT = 512
+
+WRONG = "That is not what the generator shows at present. Look at it and type the code again."
+LATE = "That took too long, so here is a new secret."
+
+
+class TotpForm(msgspec.Struct, frozen=True):
+    """What the form posts by which somebody shows that their generator works."""
+
+    enrolment: Annotated[
+        str, Meta(description="The new secret, sealed.", extra_json_schema={"maxLength": LONGEST_ENROLMENT})
+    ] = ""
+    code: Annotated[
+        str, Meta(description="What the generator shows.", extra_json_schema={"maxLength": LONGEST_CODE})
+    ] = ""
+    csrf: FormToken = ""
+
+    def __repr__(self) -> str:
+        return "TotpForm()"
+
+
+@get(FACTORS, **PAGE, summary="A person's second factor")
+async def account_factors(request: Request[Any, Any, Any], realm: AnyRealm = None) -> Response[bytes]:
+    """What there is, and what can be done; without a session, the sign-in."""
+    services = services_of(request)
+    used = await signed_in(services, request.scope, realm)
+    if used is None:
+        return sign_in_first(realm, "factors")
+    enrolled = used.account.factors
+    page = FactorsPage(
+        username=await login_name(services, used.account),
+        since=enrolled.enrolled_at if enrolled.asked else None,
+        left=len(enrolled.recovery_codes),
+        enrol_url=f"{TOTP}?realm={used.realm}",
+        renew_action=f"{RECOVERY}?realm={used.realm}",
+        remove_action=f"{REMOVE}?realm={used.realm}",
+        csrf=account_token(used),
+    )
+    return page_answer(page, cookies=used.cookies)
+
+
+async def _changing(services: Services, scope: Scope, realm: str | None) -> BrowserSession | Response[bytes]:
+    """Whose sign-in is good enough to change a second factor; or the way to one."""
+    admit(services.throttle, scope)
+    used = await signed_in(services, scope, realm)
+    if used is None:
+        return sign_in_first(realm, "factors")
+    shown = not used.account.factors.asked or used.acr == session.TWO_FACTORS
+    return used if shown and is_recent(services, used) else sign_in_first(used.realm, "factors")
+
+
+@get(TOTP, **PAGE, summary="A new generator of codes")
+async def account_totp(request: Request[Any, Any, Any], realm: AnyRealm = None) -> Response[bytes]:
+    """A secret for a generator, and the form by which it is shown to work. Nothing is kept before that."""
+    services = services_of(request)
+    used = await _changing(services, request.scope, realm)
+    if isinstance(used, Response):
+        return used
+    if used.account.factors.asked:
+        return see_other(f"{FACTORS}?realm={used.realm}", used.cookies)
+    return await _totp_page(services, used, new_totp_secret())
+
+
+@post(TOTP, **FORM, status_code=200, summary="Enrols a generator of codes")
+async def account_totp_posted(
+    request: Request[Any, Any, Any], data: JSONBody[TotpForm], realm: AnyRealm = None
+) -> Response[bytes]:
+    """Has the person asked for codes from now on, and shows recovery codes, once; or shows the form again."""
+    services, scope = services_of(request), request.scope
+    used = await _changing(services, scope, realm)
+    if isinstance(used, Response):
+        return used
+    require_genuine(services, scope, used, data.csrf)
+    secret = _opened(services, used, data.enrolment)
+    if secret is None:
+        return await _totp_page(services, used, new_totp_secret(), LATE, 400)
+    step = matching_step(secret, data.code, services.ledger.clock.now())
+    if step is None:
+        return await _totp_page(services, used, secret, WRONG, 400)
+    account_id, factor_id, codes = used.account.account_id, new_id(), _draw()
+    enrolled = factors.enrol_totp(
+        account_id, used.session_id, factor_id, step=step, recovery_codes=_digests(services, account_id, codes)
+    )
+    keep = factors.keep_totp_secret(services.ledger.privacy, account_id, factor_id, secret)
+    executed = await services.ledger.execute(enrolled, origin=used.origin(scope), then=keep)
+    if executed.refusal is not None:
+        return _refused(used, executed.refusal)
+    return _codes_page(used, codes)
+
+
+@post(RECOVERY, **FORM, status_code=200, summary="Replaces a person's recovery codes")
+async def account_recovery_codes(
+    request: Request[Any, Any, Any], data: JSONBody[AccountForm], realm: AnyRealm = None
+) -> Response[bytes]:
+    """Shows new ones, once; the former ones are worth nothing from then on."""
+    services, scope = services_of(request), request.scope
+    used = await _changing(services, scope, realm)
+    if isinstance(used, Response):
+        return used
+    require_genuine(services, scope, used, data.csrf)
+    account_id, codes = used.account.account_id, _draw()
+    renewed = factors.renew_recovery_codes(
+        account_id, used.session_id, recovery_codes=_digests(services, account_id, codes)
+    )
+    refused = await _execute(services, scope, used, renewed)
+    return _codes_page(used, codes) if refused is None else refused
+
+
+@post(REMOVE, **FORM, status_code=303, summary="Takes a person's second factor away")
+async def account_factor_removed(
+    request: Request[Any, Any, Any], data: JSONBody[AccountForm], realm: AnyRealm = None
+) -> Response[bytes]:
+    """From then on the password alone is asked for."""
+    services, scope = services_of(request), request.scope
+    used = await _changing(services, scope, realm)
+    if isinstance(used, Response):
+        return used
+    require_genuine(services, scope, used, data.csrf)
+    removed = factors.remove(
+        used.account.account_id, used.session_id, used.account.factors.totp or "", privacy=services.ledger.privacy
+    )
+    refused = await _execute(services, scope, used, removed)
+    return see_other(f"{FACTORS}?realm={used.realm}", used.cookies) if refused is None else refused
+
+
+async def _execute(services: Services, scope: Scope, used: BrowserSession, command: Step) -> Response[bytes] | None:
+    executed = await services.ledger.execute(command, origin=used.origin(scope))
+    return None if executed.refusal is None else _refused(used, executed.refusal)
+
+
+def _refused(used: BrowserSession, refusal: Refusal) -> Response[bytes]:
+    """What changed between the look and the lock: the page tells what there is now."""
+    if isinstance(refusal.reason, AccessDenied | Conflict):
+        return see_other(f"{FACTORS}?realm={used.realm}")
+    raise api_error(refusal)
+
+
+def _draw() -> list[str]:
+    return [draw_recovery_code() for _ in range(RECOVERY_CODES)]
+
+
+def _digests(services: Services, account_id: str, codes: list[str]) -> list[str]:
+    return [recovery_digest(services.keyring, account_id, code) for code in codes]
+
+
+def _codes_page(used: BrowserSession, codes: list[str]) -> Response[bytes]:
+    page = RecoveryCodesPage(codes=tuple(codes), continue_url=f"{FACTORS}?realm={used.realm}")
+    return page_answer(page, cookies=used.cookies)
+
+
+async def _totp_page(
+    services: Services, used: BrowserSession, secret: str, error: str | None = None, status: int = 200
+) -> Response[bytes]:
+    name = await login_name(services, used.account)
+    page = TotpPage(
+        action=f"{TOTP}?realm={used.realm}",
+        csrf=account_token(used),
+        enrolment=_sealed(services, used, secret),
+        secret=" ".join(secret[place : place + 4] for place in range(0, len(secret), 4)),
+        otpauth_uri=otpauth_uri(secret, name, services.settings.issuer),
+        error=error,
+    )
+    return page_answer(page, status=status, cookies=used.cookies)
+
+
+# The secret of a generator that nobody has shown to work: in the page alone, sealed for the session of the page.
+
+
+class _Enrolment(msgspec.Struct, frozen=True, array_like=True):
+    secret: str
+    until: Moment
+
+
+def _purpose(used: BrowserSession) -> str:
+    return f"totp enrolment\0{used.session_id}"
+
+
+def _sealed(services: Services, used: BrowserSession, secret: str) -> str:
+    until = services.ledger.clock.now() + ENROLMENT_LASTS * SECOND
+    octets = msgspec.msgpack.encode(_Enrolment(secret, until))
+    return urlsafe_b64encode(services.keyring.wrap(_purpose(used), octets)).rstrip(b"=").decode()
+
+
+def _opened(services: Services, used: BrowserSession, text: str) -> str | None:
+    if not 0 < len(text) <= LONGEST_ENROLMENT or not text.isascii():
+        return None
+    try:
+        octets = services.keyring.unwrap(_purpose(used), urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (ValueError, WrapBroken, MasterKeyError):
+        return None
+    found = msgspec.msgpack.decode(octets, type=_Enrolment)
+    return found.secret if services.ledger.clock.now() < found.until else None
+
+
+ROUTES: list[Any] = [
+    account_factors,
+    account_totp,
+    account_totp_posted,
+    account_recovery_codes,
+    account_factor_removed,
+]
