@@ -80,39 +80,6 @@ class SecondFactorPage(HtmlPage, frozen=True, kw_only=True):
     error: str | None = None
 
 
-class FactorsPage(HtmlPage, frozen=True, kw_only=True):
-    """A person's second factor; `since` is None where there is none, `left` counts their recovery codes."""
-
-    template: ClassVar[str] = "factors.html"
-    username: str
-    since: Moment | None
-    left: int
-    enrol_url: str
-    renew_action: str
-    remove_action: str
-    csrf: str
-
-
-class TotpPage(HtmlPage, frozen=True, kw_only=True):
-    """The secret for a new generator of codes, and the form for what it shows. `enrolment` is the secret, sealed."""
-
-    template: ClassVar[str] = "totp.html"
-    action: str
-    csrf: str
-    enrolment: str
-    secret: str
-    otpauth_uri: str
-    error: str | None = None
-
-
-class RecoveryCodesPage(HtmlPage, frozen=True, kw_only=True):
-    """Recovery codes, which are shown once."""
-
-    template: ClassVar[str] = "recovery_codes.html"
-    codes: tuple[str, ...]
-    continue_url: str
-
-
 class ScopeInWords(msgspec.Struct, frozen=True):
     """A scope as people read it. `allowed` marks what this person has already given to this application."""
 

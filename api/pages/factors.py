@@ -4,7 +4,7 @@ Whoever changes it has signed in a moment ago, and with the factor if there is o
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from litestar import Request, Response, get, post
@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from api.http.errors import api_error
 from api.http.request_context import Scope
-from api.http.templates import FactorsPage, RecoveryCodesPage, TotpPage, page_answer, see_other
+from api.http.templates import HtmlPage, page_answer, see_other
 from api.oauth.second_factor import LONGEST_CODE
 from api.pages.account import (
     FACTORS,
@@ -54,6 +54,39 @@ LONGEST_ENROLMENT = 512
 
 WRONG = "That is not what the generator shows at present. Look at it and type the code again."
 LATE = "That took too long, so here is a new secret."
+
+
+class FactorsPage(HtmlPage, frozen=True, kw_only=True):
+    """A person's second factor; `since` is None where there is none, `left` counts their recovery codes."""
+
+    template: ClassVar[str] = "factors.html"
+    username: str
+    since: Moment | None
+    left: int
+    enrol_url: str
+    renew_action: str
+    remove_action: str
+    csrf: str
+
+
+class TotpPage(HtmlPage, frozen=True, kw_only=True):
+    """The secret for a new generator of codes, and the form for what it shows. `enrolment` is the secret, sealed."""
+
+    template: ClassVar[str] = "totp.html"
+    action: str
+    csrf: str
+    enrolment: str
+    secret: str
+    otpauth_uri: str
+    error: str | None = None
+
+
+class RecoveryCodesPage(HtmlPage, frozen=True, kw_only=True):
+    """Recovery codes, which are shown once."""
+
+    template: ClassVar[str] = "recovery_codes.html"
+    codes: tuple[str, ...]
+    continue_url: str
 
 
 class TotpForm(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from domain import client
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import CHALLENGE, VERIFIER, Scene
 from tests.scenarios.devices import posted
+from tests.scenarios.factors import enrol
 from tests.scenarios.world import Client, World
 
 pytestmark = pytest.mark.anyio
@@ -125,3 +126,9 @@ async def test_only_code_clients_are_first_party(world: World) -> None:
 async def test_it_is_announced(world: World) -> None:
     metadata = ok(await world.client.get("/.well-known/oauth-authorization-server"))
     assert metadata["authorization_challenge_endpoint"] == f"{world.settings.issuer}{PATH}"
+
+
+async def test_who_has_a_second_factor_is_sent_to_a_browser(world: World, scene: Scene, own: Client) -> None:
+    await enrol(world, scene.person)
+    assert refused(await challenged(world, own, scene)) == (403, "redirect_to_web")
+    assert not await world.events("grant.code_issued")
