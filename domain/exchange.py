@@ -11,11 +11,13 @@ ACTORS_MAXIMUM = 4
 """So many may have acted one for the other (§4.1); nobody follows a longer chain."""
 
 
-class Through(msgspec.Struct, frozen=True, kw_only=True):
-    """A client whose token was exchanged, and the secret version that had authenticated it: their ends count too."""
+class Through(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A client whose token was exchanged, the secret version that had authenticated it, and the token's digest: the
+    ends of all three count too."""
 
     client_id: str
     secret_id: str | None = None
+    token: str | None = None
 
 
 class Exchanged(Event, frozen=True, kw_only=True):

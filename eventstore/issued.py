@@ -69,6 +69,11 @@ class IssuanceRecord(NamedTuple):
         return found
 
     @property
+    def revoked_with(self) -> frozenset[str | None]:
+        """The digests of the access tokens whose single end is its own: itself, and what it was exchanged for."""
+        return frozenset((self.sha256, *(each.token for each in self.through)))
+
+    @property
     def through(self) -> tuple[Through, ...]:
         """The clients whose tokens were exchanged for it."""
         found: tuple[Through, ...] = getattr(self.by.event, "through", ())
@@ -358,7 +363,8 @@ def _own(folds: Folds, found: _Found, state: grant.State) -> validity.TokenStand
     if issued.kind == "code":
         ended = state.code is not None and state.code.redeemed
     elif issued.kind == "access":
-        ended = any(each.sha256 == issued.sha256 for each in state.revoked) or _was_revoked(folds, found)
+        revoked_with = issued.revoked_with
+        ended = any(each.sha256 in revoked_with for each in state.revoked) or _was_revoked(folds, found)
     return as_token(issued, state.succession, ended=ended)
 
 

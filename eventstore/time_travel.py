@@ -130,7 +130,7 @@ def _ends(recorded: Recorded, issued: IssuanceRecord) -> bool:
     event = recorded.event
     if issued.kind == "code":
         return isinstance(event, CodeRedeemed)
-    return isinstance(event, TokenRevoked) and event.access_token == issued.sha256
+    return isinstance(event, TokenRevoked) and event.access_token in issued.revoked_with
 
 
 def _decisive(
@@ -358,7 +358,7 @@ def _descendants(told: Sequence[Recorded], state: FoldOf, now: Moment) -> Iterat
     deciding = Deciding(folded, state)
     for each in issued:
         redeemed = folded.code is not None and folded.code.redeemed
-        ended = each.sha256 in revoked if each.kind == "access" else each.kind == "code" and redeemed
+        ended = not revoked.isdisjoint(each.revoked_with) if each.kind == "access" else each.kind == "code" and redeemed
         token = as_token(each, folded.succession, ended=ended)
         yield Descendant(
             each.sha256,

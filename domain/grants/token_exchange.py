@@ -59,7 +59,10 @@ def issue(
         scope=" ".join(granted),
         audience=() if rule.resource == parties.issuer else (rule.resource,),
         act=act,
-        through=(*subject.through, Through(client_id=subject.client_id, secret_id=subject.secret_id)),
+        through=(
+            *subject.through,
+            Through(client_id=subject.client_id, secret_id=subject.secret_id, token=request.presented),
+        ),
         secret_id=None if secret is None else secret.secret_id,
         secret_version=None if secret is None else secret.version,
         subject_token=request.presented or "",

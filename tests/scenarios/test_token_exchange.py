@@ -204,6 +204,27 @@ async def test_its_client_revokes_it_alone(gateway: Gateway) -> None:
     assert told.json()["active"]
 
 
+async def test_what_it_was_exchanged_for_is_revoked_with_it(gateway: Gateway) -> None:
+    world = gateway.world
+    further = await gateway_for(world, "Further", rule(gateway.client))
+    token = ok(await gateway.exchange())["access_token"]
+    last = ok(await gateway.exchange(token, by=further))["access_token"]
+    spared = ok(await world.client.post("/oauth/token", data=refreshing(gateway), auth=gateway.scene.shop.auth))
+    data = {"token": gateway.tokens["access_token"]}
+    ok(await world.client.post("/oauth/revoke", data=data, auth=gateway.scene.shop.auth))
+    for each, by in ((token, gateway.client), (last, further), (spared["access_token"], gateway.scene.shop)):
+        told = await world.client.post("/oauth/introspect", data={"token": each}, auth=by.auth)
+        assert told.json()["active"] is (by is gateway.scene.shop)
+    admin = await administering(world)
+    for each in (token, last):
+        history = ok(await admin.post("/audit/token-history", json={"token": each}))
+        assert history["state"] == "revoked"
+
+
+def refreshing(gateway: Gateway) -> dict[str, str]:
+    return {"grant_type": "refresh_token", "refresh_token": gateway.tokens["refresh_token"]}
+
+
 async def test_it_is_in_the_blast_radius_of_both(gateway: Gateway) -> None:
     token = ok(await gateway.exchange())["access_token"]
     admin = await administering(gateway.world)
