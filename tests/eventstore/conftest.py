@@ -17,12 +17,17 @@ from domain.client_secret import NewSecret
 from domain.decision import Outcome
 from eventstore.appending.batch import Transactions
 from eventstore.command import Command
+from eventstore.database import threads
 from eventstore.execution import Origin, PendingRequest
 from eventstore.ledger import Ledger
 from eventstore.recorder import LogRecorder
 from eventstore.unavailable import LedgerOverloaded
 from security.clock import ManualClock
 from security.keyring import Keyring, new_master_key, parse_keyring
+from tests.started import PATIENCE
+
+threads.ANSWERS_WITHIN = PATIENCE
+"""On a busy machine a long transaction may take longer than callers wait, which `test_patience.py` is about."""
 
 HERE = Origin(request_id="request-1", ip="192.0.2.7", user_agent="a browser")
 

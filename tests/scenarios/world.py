@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, select
 
 from api import app as starting
-from api import background
+from api import background, monitoring
 from api.app import create, routed
 from api.config.settings import Settings
 from api.environment import load
@@ -32,6 +32,7 @@ from domain.client import Registration
 from domain.event import Actor, Recorded
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from domain.rules.built_in_scope import BUILT_IN
+from eventstore.database import threads
 from eventstore.execution import Executed, Origin, Step
 from eventstore.mapper import decoder
 from eventstore.stored import ROW
@@ -42,6 +43,7 @@ from security.keyring import Keyring
 from security.tokens import new_id
 from tests.scenarios.browser import Browser
 from tests.scenarios.lent_keys import lent_key, ready
+from tests.started import PATIENCE
 
 SYSTEM = Origin(Actor("system", None, {"user": "tests"}))
 ADDRESS = "192.0.2.7"
@@ -53,6 +55,9 @@ starting.gc = SimpleNamespace(collect=int, freeze=int, set_threshold=gc.set_thre
 jose.make_key = lent_key
 private_keys.PrivateKey = ready  # type: ignore[attr-defined, assignment]
 """An RSA key takes longer than most scenarios, too."""
+
+threads.ANSWERS_WITHIN = monitoring.ANSWERS_WITHIN = PATIENCE
+"""On a busy machine an answer may take longer than callers are kept waiting, and that is another matter."""
 
 background.RECORD_EVERY = 3_600.0
 """What is counted is recorded when a scenario says so, so that no fact comes between those that it looks at."""
