@@ -137,7 +137,7 @@ def against(backend: Backend, kit: Kit, port: int, plans: list[Plan], options: l
                         print(f"{plan.title}: not served", flush=True)
                         continue
                     began = time.monotonic()
-                    values = registry.environment(plan, MTLS if plan.clients == "certificate" else ISSUER)
+                    values = registry.environment(plan, MTLS if plan.clients.startswith("certificate") else ISSUER)
                     modules = kit.run(plan, values, options)
                     yield plan, {"modules": modules, "minutes": round((time.monotonic() - began) / 60, 1)}
         finally:

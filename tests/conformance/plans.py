@@ -90,11 +90,11 @@ PLANS = (
     ),
     Plan(
         "fapi-service-mtls",
-        "FAPI 2.0, client credentials, certificate and DPoP",
-        f"fapi2-security-profile-final-test-plan[openid=plain_oauth][client_auth_type=mtls][sender_constrain=dpop]"
+        "FAPI 2.0, client credentials, mTLS",
+        f"fapi2-security-profile-final-test-plan[openid=plain_oauth]{CERTIFICATE}"
         f"[fapi_profile=fapi_client_credentials_grant]{SIMPLE}",
         "certificate-service",
-        "mtls_endpoint_aliases",
+        "tls_client_certificate_bound_access_tokens",
         "clients:read",
         OAUTH,
         "/admin/scopes",

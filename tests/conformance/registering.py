@@ -23,7 +23,10 @@ FAPI: dict[str, Any] = {
 OTHER = {"realm": "platform", "username": "quentin", "email": "quentin@example.test", "name": "Quentin Other"}
 """Somebody who never allows anything."""
 SERVICE: dict[str, Any] = {"profile": "fapi2", "grant_types": ["client_credentials"], "scope": "clients:read"}
-CERTIFIED: dict[str, Any] = {"token_endpoint_auth_method": "tls_client_auth"}
+CERTIFIED: dict[str, Any] = {
+    "token_endpoint_auth_method": "tls_client_auth",
+    "tls_client_certificate_bound_access_tokens": True,
+}
 KEYED: dict[str, Any] = {"token_endpoint_auth_method": "private_key_jwt", "dpop_bound_access_tokens": True}
 SIGNED = FAPI | KEYED | {"require_signed_request_object": True}
 
@@ -35,8 +38,8 @@ CLIENTS: dict[str, dict[str, Any]] = {
     "signed": SIGNED,
     "signed-answers": SIGNED | {"authorization_signed_response_alg": "PS256"},
     "service": SERVICE | KEYED,
-    "certificate-service": SERVICE | CERTIFIED | {"dpop_bound_access_tokens": True},
-    "certificate": FAPI | CERTIFIED | {"tls_client_certificate_bound_access_tokens": True},
+    "certificate-service": SERVICE | CERTIFIED,
+    "certificate": FAPI | CERTIFIED,
 }
 """Metadata of both clients of a plan, but for what is each one's own."""
 
