@@ -29,7 +29,7 @@ SubjectName = Literal["account_id", "username", "email"]
 """What `sub` of an assertion is to us."""
 
 
-class Trusted(msgspec.Struct, frozen=True, kw_only=True):
+class Trusted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What somebody is trusted with: which `jwks` sign for them, how they name people, the scope at most, and for which
     clients; none named is all that have the grant."""
 

@@ -60,6 +60,15 @@ class Demo:
         self.call("POST", "/admin/people", {"realm": "platform", "username": name, "password": PASSWORD})
         return Person(name, PASSWORD)
 
+    def device(self) -> str:
+        """The address that a device of the third party shows, which has just asked."""
+        client = self.made["third_party"]
+        path = f"{self.issuer}/oauth/device_authorization"
+        answer = self.http.post(path, auth=(client["client_id"], client["client_secret"]))
+        assert answer.is_success, answer.text
+        address: str = answer.json()["verification_uri_complete"]
+        return address
+
     def hidden(self, slug: str) -> tuple[str, str]:
         """The client id of a dashboard, and its secret, which the server keeps in its vault and tells nobody."""
         items = self.call("GET", "/admin/dashboards")["items"]

@@ -89,6 +89,21 @@ async def way(visitor: Visitor) -> AsyncIterator[str]:
     await page.click("button.takes")
     await page.wait_for_selector("[role=status]")
     yield "grants, withdrawn"
+    visitor.refused = {400}
+    await page.goto(f"{demo.issuer}/device")
+    yield "device"
+    await page.fill("#user_code", "BBBB-BBBB")
+    await page.press("#user_code", "Enter")
+    await page.wait_for_selector("#error")
+    yield "device, no such code"
+    await page.goto(demo.device())
+    await page.press("#user_code", "Enter")
+    await page.wait_for_selector("button[name=decision]")
+    yield "device, the question"
+    await page.click("button[value=approve]")
+    await page.wait_for_selector("h1:has-text('Your device is connected')")
+    yield "device, connected"
+    await page.goto(f"{demo.issuer}/account")
     await page.click("text=Sign out")
     await page.wait_for_selector("h1:has-text('You are signed out')")
     yield "signed out"
