@@ -58,6 +58,18 @@ def enrol_totp(
     )
 
 
+def lay_ready_totp(
+    account_id: str, factor_id: str, *, step: int, recovery_codes: Sequence[str]
+) -> Command[account.State]:
+    """Gives a person who was just made known a generator; for the demo, which writes its secret down for them."""
+    return Command(
+        account.stream(account_id),
+        lambda state, view: second_factor.enrol_totp(
+            state.factors, now=view.now, factor_id=factor_id, step=step, recovery_codes=recovery_codes
+        ),
+    )
+
+
 def renew_recovery_codes(account_id: str, session_id: str, *, recovery_codes: Sequence[str]) -> Command[account.State]:
     """A person who is signed in gets recovery codes in place of those that they had."""
     return _by_themselves(

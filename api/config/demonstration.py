@@ -12,12 +12,13 @@ import msgspec
 
 from api.config.settings import Settings
 from commands import clients as client_commands
-from commands import people
+from commands import factors, people
 from commands.permissions import operator
 from commands.servers import ADMINISTRATION_SCOPES, ADMINISTRATOR, DASHBOARDS, MEMBER
 from domain import client
 from domain.client import Registration
 from domain.code import DEVICE_CODE
+from domain.factors.second_factor import RECOVERY_CODES
 from domain.rules import origin as origins
 from domain.rules.built_in_scope import OFFLINE_ACCESS, OPENID
 from domain.rules.standard_claims import ClaimValue, KeptClaim
@@ -29,6 +30,7 @@ from eventstore.present import person_by_login
 from projections import clients
 from security.passwords import Hasher
 from security.private_files import make_private, put_private, settle
+from security.second_factors import new_totp_secret, step_at
 from security.tokens import Format, new_id
 
 FILE = "demo.json"
@@ -104,6 +106,12 @@ class DemoPerson(msgspec.Struct):
     realm: str
 
 
+class DemoFactorPerson(DemoPerson):
+    """Somebody who shows a second factor too: `totp_secret` is that of their generator, in base32."""
+
+    totp_secret: str
+
+
 class DemoDashboard(msgspec.Struct):
     """Where a dashboard's people sign in."""
 
@@ -138,6 +146,7 @@ class Demonstration(msgspec.Struct):
     dashboards: dict[str, DemoDashboard]
     third_party: DemoThirdParty
     service: Service
+    person_with_factor: DemoFactorPerson | None = None
 
     def __repr__(self) -> str:
         """Nothing of what it holds."""
@@ -179,11 +188,13 @@ async def prepare(ledger: Ledger, settings: Settings, format: Format, hasher: Ha
 
 async def _make(ledger: Ledger, settings: Settings, format: Format, hasher: Hasher, origin: Origin) -> None:
     (paperboat, first), (service, second) = client_commands.mint_secret(format), client_commands.mint_secret(format)
+    petra = DemoFactorPerson("petra", "petra@example.test", _password(), "platform", new_totp_secret())
     made = _at(
         Demonstration(
             issuer="",
             administrator=DemoPerson("ada", "ada@example.test", _password(), ADMINISTRATOR.realm),
             person=DemoPerson("paul", "paul@example.test", _password(), "platform"),
+            person_with_factor=petra,
             dashboards={},
             third_party=DemoThirdParty(new_id(), paperboat.reveal(), "", " ".join(MEMBER)),
             service=Service(new_id(), service.reveal(), " ".join(ADMINISTRATION_SCOPES)),
@@ -201,9 +212,18 @@ async def _make(ledger: Ledger, settings: Settings, format: Format, hasher: Hash
     of_service = client.Attributes(
         client_name="Demo service", grant_types=("client_credentials",), scope=tuple(ADMINISTRATION_SCOPES)
     )
+    petra_id, factor_id = new_id(), new_id()
     commands = [
-        await _register(ledger, made.administrator, "Ada Byron", (ADMINISTRATOR.name,), hasher),
-        await _register(ledger, made.person, "Paul Baker", None, hasher),
+        await _register(new_id(), ledger, made.administrator, "Ada Byron", (ADMINISTRATOR.name,), hasher),
+        await _register(new_id(), ledger, made.person, "Paul Baker", None, hasher),
+        await _register(petra_id, ledger, petra, "Petra Baker", None, hasher),
+        # Nobody knows recovery codes of hers; she makes some on her page. What her generator shows now is unused.
+        factors.lay_ready_totp(
+            petra_id,
+            factor_id,
+            step=step_at(ledger.clock.now()) - 2,
+            recovery_codes=[secrets.token_hex(32) for _ in range(RECOVERY_CODES)],
+        ),
         *(
             client_commands.register(
                 client_id, Registration(attributes=attributes, secret=secret), issuer=settings.issuer, by=operator
@@ -215,7 +235,8 @@ async def _make(ledger: Ledger, settings: Settings, format: Format, hasher: Hash
         ),
     ]
     _write(settings.data_dir / DRAFT, made)
-    executed = await ledger.execute(*commands, origin=origin)
+    keep = factors.keep_totp_secret(ledger.privacy, petra_id, factor_id, petra.totp_secret)
+    executed = await ledger.execute(*commands, origin=origin, then=keep)
     if executed.refusal is not None:
         (settings.data_dir / DRAFT).unlink()
         refusal = executed.refusal
@@ -225,7 +246,12 @@ async def _make(ledger: Ledger, settings: Settings, format: Format, hasher: Hash
 
 
 async def _register(
-    ledger: Ledger, person: DemoPerson, name: str, role_names: tuple[str, ...] | None, hasher: Hasher
+    account_id: str,
+    ledger: Ledger,
+    person: DemoPerson,
+    name: str,
+    role_names: tuple[str, ...] | None,
+    hasher: Hasher,
 ) -> Step:
     registered = people.PersonRegistration(
         realm=person.realm,
@@ -234,9 +260,9 @@ async def _register(
         name=name,
         password_hash=await hasher.hash(person.password),
         roles=role_names,
-        claims=CLAIMS[person.username],
+        claims=CLAIMS.get(person.username, {}),
     )
-    return people.register(new_id(), registered, privacy=ledger.privacy, by=operator)
+    return people.register(account_id, registered, privacy=ledger.privacy, by=operator)
 
 
 async def _move(ledger: Ledger, kept: Demonstration, settings: Settings, origin: Origin) -> None:

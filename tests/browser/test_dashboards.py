@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
 
+from security.second_factors import step_at, totp_code
 from tests.browser.conftest import Visit
 from tests.browser.demonstration import Demo, Person, spellings
 from tests.browser.visitor import Visitor
@@ -239,3 +241,27 @@ async def test_without_javascript_the_page_says_so_and_signs_nobody_in(demo: Dem
     assert "You are not signed in" in await visitor.text("#error")
     assert await visitor.context.cookies() == []
     assert person.password not in visitor.page.url
+
+
+async def test_a_second_factor_is_asked_for(demo: Demo, visit: Visit) -> None:
+    person, visitor = demo.person(), await visit()
+    await visitor.page.goto(f"{demo.issuer}/account/factors?realm=platform")
+    await visitor.sign_in(person)
+    await visitor.page.click("text=Set up a generator")
+    secret = (await visitor.text("code.figures")).replace(" ", "")
+    await visitor.page.fill("#code", totp_code(secret, step_at(int(time.time() * 1_000_000))))
+    await visitor.page.click("main form button[type=submit]")
+    recovery_code = await visitor.text("li code.figures")
+    visitor.refused = {403}
+    await visitor.page.goto(f"{demo.issuer}/dashboards/client")
+    await visitor.sign_in(person)
+    await visitor.page.wait_for_selector("#factor:not([hidden])")
+    assert not await visitor.page.is_visible("#password")
+    await visitor.page.fill("#code", "000000")
+    await visitor.page.click("#factor button")
+    await visitor.page.wait_for_selector("#error:has-text('That code is wrong')")
+    await visitor.page.fill("#code", recovery_code)
+    await visitor.page.click("#factor button")
+    await visitor.page.wait_for_selector("#signed-in:not([hidden])")
+    assert await visitor.text("#status") == "You are signed in."
+    assert await visitor.page.inner_text("#error") == ""

@@ -84,6 +84,10 @@ async def way(visitor: Visitor) -> AsyncIterator[str]:
     yield "the application, connected"
     await page.goto(f"{demo.issuer}/account")
     yield "account"
+    await page.goto(f"{demo.issuer}/account/factors")
+    yield "second factor, none"
+    await page.click("text=Set up a generator")
+    yield "a new generator"
     await page.goto(f"{demo.issuer}/account/grants")
     yield "grants"
     await page.click("button.takes")

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ import httpx
 import pytest
 
 from domain.rules import standard_claims
+from security.second_factors import step_at, totp_code
 from tests import plain_http
 from tests.cli.processes import Running, running
 from tests.scenarios.browser import Browser
@@ -67,7 +69,15 @@ def test_demo_starts_twice_with_the_same_secrets_and_exits_0(environment: dict[s
         assert_private(Path(environment["GRANTLOG_DATA_DIR"]))
         base = f"http://127.0.0.1:{server.port}"
         assert made["issuer"] == base
-        assert set(made) == {"issuer", "administrator", "person", "dashboards", "third_party", "service"}
+        assert set(made) == {
+            "issuer",
+            "administrator",
+            "person",
+            "dashboards",
+            "third_party",
+            "service",
+            "person_with_factor",
+        }
         for who, name, realm in (("administrator", "ada", "administration"), ("person", "paul", "platform")):
             assert made[who] == {
                 "username": name,
@@ -98,6 +108,8 @@ def test_demo_starts_twice_with_the_same_secrets_and_exits_0(environment: dict[s
     hidden = [
         made["administrator"]["password"],
         made["person"]["password"],
+        made["person_with_factor"]["password"],
+        made["person_with_factor"]["totp_secret"],
         made["third_party"]["client_secret"],
         made["service"]["client_secret"],
         answer["access_token"],
@@ -131,6 +143,21 @@ async def test_the_third_party_signs_somebody_in_and_shows_who(environment: dict
     for claim in OF_PROFILE:
         assert f'id="person-{claim}"' in shown
     assert 'id="person-email"' not in shown
+
+
+async def test_a_person_is_ready_who_has_a_second_factor(environment: dict[str, str], tmp_path: Path) -> None:
+    with running("demo", environment=environment, directory=tmp_path):
+        made = read(environment)
+        petra = made["person_with_factor"]
+        assert (petra["username"], petra["realm"]) == ("petra", "platform")
+        async with plain_http.caller(made["issuer"]) as here:
+            browser = Browser(here)
+            page = await browser.open("/account/sign-in?realm=platform")
+            typed = {"username": petra["username"], "password": petra["password"]}
+            page = await browser.press(page, "/account/sign-in", **typed)
+            code = totp_code(petra["totp_secret"], step_at(int(time.time() * 1_000_000)))
+            page = await browser.press(page, "/account/sign-in", code=code)
+    assert "You are signed in" in page.text
 
 
 @contextmanager

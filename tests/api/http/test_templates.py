@@ -9,6 +9,7 @@ import pytest
 
 from api.http import templates
 from api.http.templates import STATIC, destination, render, security_headers
+from api.pages import factors
 
 SINCE = 1_772_700_000_123_456
 SCOPES = (
@@ -29,6 +30,36 @@ SAMPLES: dict[str, templates.HtmlPage] = {
         username="paul",
         error="Wrong.",
     ),
+    "second_factor": templates.SecondFactorPage(
+        action="/sign-in?x=1", csrf="token-c", auth_session="sealed", application="Paperboat", error="Wrong."
+    ),
+    "factors": factors.FactorsPage(
+        username="paul",
+        since=SINCE,
+        left=9,
+        enrol_url="/account/factors/totp",
+        renew_action="/account/factors/recovery-codes",
+        remove_action="/account/factors/remove",
+        csrf="token-c",
+    ),
+    "no_factors": factors.FactorsPage(
+        username="paul",
+        since=None,
+        left=0,
+        enrol_url="/account/factors/totp",
+        renew_action="/account/factors/recovery-codes",
+        remove_action="/account/factors/remove",
+        csrf="token-c",
+    ),
+    "totp": factors.TotpPage(
+        action="/account/factors/totp",
+        csrf="token-c",
+        enrolment="sealed",
+        secret="GEZD GNBV",
+        otpauth_uri="otpauth://totp/x",
+        error="Wrong.",
+    ),
+    "recovery_codes": factors.RecoveryCodesPage(codes=("abcd-efgh-jkmn-pqrs",), continue_url="/account/factors"),
     "sign_in_alone": templates.SignInPage(action="/sign-in", csrf="token-c", realm="platform"),
     "consent": templates.ConsentPage(
         action="/oauth/authorize/consent?x=1",
