@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 from api.admin import exchange_rules
 from api.admin.key_members import KeySet, shown_keys
 from api.admin.person_claims import CLAIMS_EXAMPLE, AddressBody, ClaimsGiven, told
-from api.admin.security_members import SECURITY_EXAMPLE, SecurityMembers
+from api.admin.security_members import SECURITY_EXAMPLE
 from api.audit.queries.history import SecretVersionRef
 from api.http.errors import Missing
 from api.http.parameters import Page, decode_cursor, encode_cursor
@@ -219,7 +219,7 @@ CLIENT_EXAMPLE: dict[str, Any] = {
 }
 
 
-class ClientBody(SecurityMembers, frozen=True, kw_only=True):
+class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
     """A client (RFC 7591 §2). `slug` is a dashboard's; lifetimes are seconds, null where the server's setting holds."""
 
     client_id: str
@@ -253,6 +253,13 @@ class ClientBody(SecurityMembers, frozen=True, kw_only=True):
     backchannel_logout_session_required: bool
     subject_type: client_metadata.SubjectType
     sector_identifier_uri: str | None
+    require_pushed_authorization_requests: bool
+    dpop_bound_access_tokens: bool
+    tls_client_certificate_bound_access_tokens: bool
+    profile: client_metadata.SecurityProfile | None
+    require_signed_request_object: bool
+    request_object_signing_alg: client_metadata.SigningAlgorithm | None
+    authorization_signed_response_alg: client_metadata.SigningAlgorithm | None
     owner: str | None
     slug: str | None
     self_registered: Annotated[

@@ -24,18 +24,6 @@ ResponseAlgorithm = Annotated[
 ]
 
 
-class SecurityMembers(msgspec.Struct, frozen=True, kw_only=True):
-    """As a client has them."""
-
-    require_pushed_authorization_requests: bool
-    dpop_bound_access_tokens: bool
-    tls_client_certificate_bound_access_tokens: bool
-    profile: client_metadata.SecurityProfile | None
-    require_signed_request_object: bool
-    request_object_signing_alg: client_metadata.SigningAlgorithm | None
-    authorization_signed_response_alg: client_metadata.SigningAlgorithm | None
-
-
 class SecurityGiven(msgspec.Struct, kw_only=True):
     """As a new client comes with them."""
 

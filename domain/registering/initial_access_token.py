@@ -32,6 +32,7 @@ class InitialAccessTokenUsed(Event, frozen=True, kw_only=True):
     """A client was registered with the token."""
 
     type = "initial_access_token.used"
+    in_doubt = True
 
     client_id: str
 
