@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from commands.people import UNKNOWN, acting_as, session_is_live
+from commands.people import UNKNOWN, acting_as, session_is_live, totp_vault_name
 from commands.permissions import CallerScope
 from domain import account
 from domain.decision import AccessDenied, NotFound, Outcome, Refusal
@@ -17,10 +17,6 @@ from eventstore.view import View
 # The secret of a generator: in the vault alone, and sealed there under the person's own key, so that it ends with it.
 
 
-def _vault_name(account_id: str) -> str:
-    return f"totp:{account_id}"
-
-
 def keep_totp_secret(
     privacy: PersonalData, account_id: str, factor_id: str, secret: str
 ) -> Callable[[View, tuple[Recorded, ...]], None]:
@@ -28,19 +24,19 @@ def keep_totp_secret(
 
     def keep(view: View, _: tuple[Recorded, ...]) -> None:
         sealed = privacy.seal(view.connection, account.stream(account_id), view.now, factor_id, "totp", secret)
-        privacy.vault.put_secret(view.connection, _vault_name(account_id), sealed.text.encode(), view.now)
+        privacy.vault.put_secret(view.connection, totp_vault_name(account_id), sealed.text.encode(), view.now)
 
     return keep
 
 
 def _forget_totp_secret(privacy: PersonalData, view: View, account_id: str) -> None:
     """Removes a generator's secret in the transaction that ends the generator."""
-    privacy.vault.delete_secret(view.connection, _vault_name(account_id))
+    privacy.vault.delete_secret(view.connection, totp_vault_name(account_id))
 
 
 def totp_secret(connection: Connection, privacy: PersonalData, account_id: str, factor_id: str) -> str | None:
     """The secret of a person's generator; None where there is none, or not of this one."""
-    kept = privacy.vault.get_secret(connection, _vault_name(account_id))
+    kept = privacy.vault.get_secret(connection, totp_vault_name(account_id))
     return None if kept is None else privacy.open(connection, Sealed(factor_id, "totp", kept.value.decode()))
 
 

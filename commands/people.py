@@ -23,6 +23,7 @@ from eventstore.personal_data import PersonalData
 from eventstore.view import View
 from projections import clients
 from security.passwords import MAX_CHARACTERS, StrengthMeter, Unacceptable, Weakness, unacceptable
+from security.vault import Vault
 
 UNKNOWN = "There is no such person."
 PERSONAL: tuple[account.Personal, ...] = ("username", "email", "name")
@@ -203,14 +204,23 @@ def enable(account_id: str, *, by: CallerScope) -> Command[account.State]:
     )
 
 
-def erase(account_id: str) -> Command[account.State]:
-    """Destroys the key to the person's names and ends every token; the facts stay."""
-    return _to_known(
-        account_id,
-        lambda state, view: account.erase(
-            state, now=view.now, leaves_no_administrator=view.look(present.is_last_administrator, account_id)
-        ),
-    )
+def erase(account_id: str, *, vault: Vault) -> Command[account.State]:
+    """Destroys the key to the person's names and ends every token; the facts stay. What the vault has of their second
+    factor, which nobody could open any more, goes too."""
+
+    def decide(state: account.State, view: View) -> Outcome:
+        last = view.look(present.is_last_administrator, account_id)
+        outcome = account.erase(state, now=view.now, leaves_no_administrator=last)
+        if outcome.events:
+            vault.delete_secret(view.connection, totp_vault_name(account_id))
+        return outcome
+
+    return _to_known(account_id, decide)
+
+
+def totp_vault_name(account_id: str) -> str:
+    """Names the secret of a person's generator of codes in the vault."""
+    return f"totp:{account_id}"
 
 
 def _to_known(account_id: str, decide: Callable[[account.State, View], Outcome]) -> Command[account.State]:

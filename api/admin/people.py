@@ -161,9 +161,11 @@ async def change_person(
 
 
 @delete(ONE, **commanding("people:write", recent=True), tags=TAGS, summary="Erase a person")
-async def erase_person(account_id: parameters.AccountId, once: Injected[Once]) -> Response[None]:
+async def erase_person(
+    account_id: parameters.AccountId, ledger: Injected[Ledger], once: Injected[Once]
+) -> Response[None]:
     """Their names can never be read again, by anybody; what happened stays in the log. Every token of theirs ends."""
-    return await once.carry_out(commands.erase(account_id), reply=lambda view, _: Reply(None, 204))
+    return await once.carry_out(commands.erase(account_id, vault=ledger.vault), reply=lambda view, _: Reply(None, 204))
 
 
 @post(

@@ -6,11 +6,13 @@ import re
 from sqlalchemy import select
 
 from api.oauth import second_factor as page_of
+from domain.grants.device_code import GRANT_TYPE as DEVICE_CODE
 from eventstore import stored
 from security.vault import SECRETS
 from tests.scenarios.asking import APPROVE, CONSENT, Scene
 from tests.scenarios.asking import SIGN_IN as AUTHORIZE_SIGN_IN
 from tests.scenarios.browser import Page
+from tests.scenarios.devices import posted
 from tests.scenarios.factors import FACTORS, SIGN_IN, TOTP, enrol, sign_in
 
 COOKIE = "grantlog-session-platform"
@@ -184,3 +186,29 @@ async def test_an_administrator_resets_a_factor(scene: Scene) -> None:
     assert len(await scene.world.events("account.factors_reset")) == 1
     page = await sign_in(scene.world, scene.person, scene.world.browser())
     assert "You are signed in" in page.text
+
+
+async def test_erasure_takes_the_factor_with_it(scene: Scene) -> None:
+    await enrol(scene.world, scene.person)
+    token = await scene.world.token("people:write")
+    address = f"/admin/people/{scene.person.account_id}"
+    answer = await scene.world.client.delete(address, headers={"authorization": f"Bearer {token}"})
+    assert answer.status_code == 204
+    ledger = scene.world.services.ledger
+    assert await ledger.read(lambda connection: ledger.vault.secrets_like(connection, "totp:")) == {}
+    state = await ledger.state(f"account:{scene.person.account_id}")
+    assert not state.factors.asked
+
+
+async def test_a_device_is_approved_with_the_factor_too(scene: Scene) -> None:
+    world = scene.world
+    television = await world.register_client("Television", public=True, grant_types=(DEVICE_CODE,), redirect_uris=())
+    generator = await enrol(world, scene.person)
+    asked = await posted(world, television, "/oauth/device_authorization", {"scope": "orders"})
+    browser = world.browser()
+    page = await browser.open("/device")
+    page = await browser.press(page, "/device", user_code=asked.json()["user_code"])
+    page = await browser.press(page, "/device/sign-in", **scene.person.typed)
+    assert asks_factor(page)
+    page = await browser.press(page, "/device/sign-in", code=generator.code())
+    assert APPROVE in page.form("/device/decision").buttons
