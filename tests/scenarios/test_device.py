@@ -14,6 +14,7 @@ from security import user_codes
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import APPROVE, DENY, Scene
 from tests.scenarios.devices import DECISION, DEVICE, SIGN_IN, SIGN_OUT, begin, decided, posted, typed
+from tests.scenarios.factors import enrol
 from tests.scenarios.world import ADDRESS, Client, World
 
 pytestmark = pytest.mark.anyio
@@ -288,6 +289,17 @@ async def test_a_reported_code_that_waits_is_approved_by_nobody(world: World, sc
     assert await device.asked() == (400, "invalid_grant")
     assert (await typed(world.browser(), device.user_code)).status == 400
     assert await other.asked() == (400, "authorization_pending")
+
+
+async def test_who_has_a_second_factor_shows_it_for_a_device(world: World, scene: Scene, television: Client) -> None:
+    generator = await enrol(world, scene.person)
+    device, browser = await begin(world, television), world.browser()
+    page = await browser.press(await typed(browser, device.user_code), SIGN_IN, **scene.person.typed)
+    assert [form.action.partition("?")[0] for form in page.forms] == [SIGN_IN]
+    page = await browser.press(page, SIGN_IN, code=generator.next())
+    assert "Your device is connected" in (await browser.press(page, DECISION, APPROVE)).text
+    (approved,) = await world.events("grant.device_approved")
+    assert "mfa" in approved.event.authentication.amr
 
 
 async def test_the_device_endpoint_is_announced(world: World) -> None:
