@@ -10,6 +10,9 @@ from domain.event import Event
 ACTORS_MAXIMUM = 4
 """So many may have acted one for the other (§4.1); nobody follows a longer chain."""
 
+EXCHANGES_MAXIMUM = 8
+"""So many exchanges may have led to a token: its event names every one of them, and whoever looks at it judges each."""
+
 
 class Through(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A client whose token was exchanged, the secret version that had authenticated it, and the token's digest: the

@@ -3,7 +3,7 @@
 from domain import grant, scope
 from domain.decision import InvalidRequest, Outcome, Reason, Refusal, accept, refuse
 from domain.event import SECOND, Moment
-from domain.exchange import ACTORS_MAXIMUM, Exchanged, Through
+from domain.exchange import ACTORS_MAXIMUM, EXCHANGES_MAXIMUM, Exchanged, Through
 from domain.grants import validity
 from domain.grants.grant_type import (
     Credential,
@@ -37,6 +37,9 @@ def issue(
         return Outcome((), unreadable)
     if subject is None or not _may_be_presented(subject, parties, now):
         return refuse(InvalidRequest.SUBJECT_TOKEN, detail="The subject token is not valid, or is none of ours.")
+    if len(subject.through) >= EXCHANGES_MAXIMUM:
+        # A client with a rule for its own tokens would never come to an end.
+        return refuse(InvalidRequest.SUBJECT_TOKEN, detail=f"It came of {EXCHANGES_MAXIMUM} exchanges already.")
     if refused := unbound(parties):
         return refused
     act = _actors(request, parties, subject, now)

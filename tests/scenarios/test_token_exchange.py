@@ -7,8 +7,10 @@ import httpx
 import pytest
 
 from domain import client
+from domain.exchange import EXCHANGES_MAXIMUM
 from domain.grants.token_exchange import ACCESS_TOKEN, GRANT_TYPE
 from domain.rules.client_metadata import ExchangeRule
+from security.tokens import digest
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import Scene
 from tests.scenarios.world import Client, World
@@ -111,6 +113,21 @@ async def test_who_acts_is_told_up_to_four(gateway: Gateway) -> None:
             act = act.get("act")
         assert found == [before.client_id for before in reversed(chain[: place + 1])]
         assert told.json()["sub"] == scene.person.account_id
+
+
+async def test_who_may_exchange_their_own_tokens_comes_to_an_end(gateway: Gateway) -> None:
+    world = gateway.world
+    admin = await administering(world, "clients:read", "clients:write")
+    rules = [
+        {"subject_client": each.client_id, "resource": CATALOG, "scope": "orders"}
+        for each in (gateway.scene.shop, gateway.client)
+    ]
+    ok(await admin.patch(f"/admin/clients/{gateway.client.client_id}", json={"token_exchange": rules}))
+    token = gateway.tokens["access_token"]
+    for _ in range(EXCHANGES_MAXIMUM):
+        token = ok(await gateway.exchange(token))["access_token"]
+    assert refused(await gateway.exchange(token)) == (400, "invalid_request")
+    assert (await world.events("grant.exchanged"))[-1].event.access_token == digest(token).hex()
 
 
 async def test_an_actor_shows_a_token_of_its_own(gateway: Gateway) -> None:
