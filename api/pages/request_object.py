@@ -69,12 +69,12 @@ async def use_up(services: Services, asking: client.State, text: str) -> None:
 def _encoded(claims: dict[str, Any], client_id: str) -> bytes | HTTPError:
     """Texts as they are, several where there may be several, anything else as JSON (OpenID Connect Core §6.1)."""
     pairs: list[tuple[str, str]] = []
-    for name, value in ({"client_id": client_id} | claims).items():
-        if name in request_object.OWN:
-            continue
-        several = value if name == "resource" and isinstance(value, list) else [value]
-        pairs += [(name, each if isinstance(each, str) else msgspec.json.encode(each).decode()) for each in several]
     try:
+        for name, value in ({"client_id": client_id} | claims).items():
+            if name in request_object.OWN:
+                continue
+            several = value if name == "resource" and isinstance(value, list) else [value]
+            pairs += [(name, each if isinstance(each, str) else msgspec.json.encode(each).decode()) for each in several]
         return urlencode(pairs).encode()
     except UnicodeEncodeError:
         return errors.InvalidRequestObject("The request object holds half a surrogate pair.")

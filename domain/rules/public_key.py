@@ -42,6 +42,7 @@ _COORDINATE = 43
 
 _PRIVATE = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
 _ENCODED = re.compile(r"[A-Za-z0-9_-]+")
+_HALF = re.compile("[\ud800-\udfff]")
 _CURVES = {"EC": "P-256", "OKP": "Ed25519"}
 
 
@@ -92,11 +93,16 @@ def _read(jwk: Mapping[str, Any], place: int) -> PublicKey | None:
         return None
     names = ("kty", "kid", "alg", *(("n", "e") if kty == "RSA" else ("crv", "x", "y") if kty == "EC" else ("crv", "x")))
     members = {name: jwk[name] for name in names if jwk.get(name) is not None}
-    if not all(isinstance(value, str) and 0 < len(value) <= MEMBER_MAXIMUM for value in members.values()):
+    if not all(map(_is_text, members.values())):
         raise NotTaken(f"key {place} has members that are no text, or too long")
     if not set(names) - {"kid", "alg"} <= members.keys() or not _well_formed(members):
         raise NotTaken(f"key {place} lacks something, or is shorter than {RSA_LEAST} bits (RFC 7518 §6)")
     return PublicKey(**members)
+
+
+def _is_text(value: object) -> bool:
+    """Whether a member is a text that is not too long, and holds no half of a surrogate pair (RFC 8259 §8.2)."""
+    return isinstance(value, str) and 0 < len(value) <= MEMBER_MAXIMUM and not _HALF.search(value)
 
 
 def _well_formed(members: Mapping[str, str]) -> bool:

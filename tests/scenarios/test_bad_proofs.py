@@ -119,6 +119,7 @@ BAD: dict[str, Callable[[Holder], str]] = {
     "a key of another kind": other_kind,
     "a key on another curve": headed(jwk={"kty": "EC", "crv": "P-384", "x": "A" * 64, "y": "A" * 64}),
     "a key off its curve": headed(jwk={"kty": "EC", "crv": "P-256", "x": "A" * 43, "y": "A" * 43}),
+    "a key whose name is half a surrogate pair": lambda holder: headed(jwk=holder.public | {"kid": "\ud800"})(holder),
     "a key with numbers": headed(jwk={"kty": "EC", "crv": "P-256", "x": 1, "y": 2}),
     "a short RSA key": headed(jwk={"kty": "RSA", "n": "AQAB", "e": "AQAB"}),
     "a key for encryption": lambda holder: headed(jwk=holder.public | {"use": "enc"})(holder),

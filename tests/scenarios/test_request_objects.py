@@ -211,6 +211,8 @@ BAD: dict[str, Callable[[Asking], str]] = {
     "a request within": changed(request="a.b.c"),
     "a request_uri within": changed(request_uri="https://evil.example/"),
     "half a surrogate pair": body(b'{"iss": "\\ud800"}'),
+    "half a surrogate pair that is text": changed(nonce="\ud800"),
+    "half a surrogate pair deep within": changed(claims={"userinfo": {"\ud800": None}}),
 }
 
 
