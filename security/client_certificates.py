@@ -56,7 +56,7 @@ def read(value: str) -> ClientCertificate | None:
             found = x509.load_pem_x509_certificate(unquote(value).encode("ascii"))
         octets = found.fingerprint(hashes.SHA256())
         return ClientCertificate(found, urlsafe_b64encode(octets).rstrip(b"=").decode(), _key_thumbprint(found))
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         return None
 
 
@@ -66,7 +66,8 @@ def _key_thumbprint(certificate: x509.Certificate) -> str | None:
         for kind in _KINDS:
             try:
                 return str(import_key(pem, kind).thumbprint())  # type: ignore[call-overload]
-            except (JoseError, ValueError, TypeError):
+            except (JoseError, ValueError, TypeError, KeyError):
+                # A curve that has no name in a JWK is a KeyError.
                 continue
     except (ValueError, UnsupportedAlgorithm):
         pass
@@ -106,7 +107,7 @@ def _may_authenticate(certificate: x509.Certificate) -> bool:
 def _extension(certificate: x509.Certificate, kind: Any) -> Any:
     try:
         return certificate.extensions.get_extension_for_class(kind).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
         return None
 
 

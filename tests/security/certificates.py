@@ -42,10 +42,16 @@ def _builder(subject: str, issuer: str, key: ec.EllipticCurvePrivateKey) -> x509
     )
 
 
+def signed_by_itself(subject: str, curve: ec.EllipticCurve) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """A certificate that nobody vouches for, with a key on this curve."""
+    key = ec.generate_private_key(curve)
+    return _builder(subject, subject, key).sign(key, hashes.SHA256()), key
+
+
 def self_signed(subject: str) -> tuple[x509.Certificate, ECKey]:
     """A certificate that nobody vouches for, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    return _builder(subject, subject, key).sign(key, hashes.SHA256()), jwk(key)
+    certificate, key = signed_by_itself(subject, ec.SECP256R1())
+    return certificate, jwk(key)
 
 
 class Authority:

@@ -8,11 +8,12 @@ from urllib.parse import quote
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from security import client_certificates
 from security.clock import SECOND
-from tests.security.certificates import AT, Authority, self_signed
+from tests.security.certificates import AT, Authority, self_signed, signed_by_itself
 
 NOW = int(AT.timestamp()) * SECOND
 
@@ -38,6 +39,22 @@ def test_both_forms_are_one_certificate() -> None:
 )
 def test_what_is_none(value: str) -> None:
     assert client_certificates.read(value) is None
+
+
+@pytest.mark.parametrize("curve", [ec.SECP224R1(), ec.BrainpoolP256R1()], ids=lambda curve: curve.name)
+def test_a_key_on_a_curve_without_a_name_is_nobodys(curve: ec.EllipticCurve) -> None:
+    given = found(signed_by_itself("it", curve)[0])
+    assert given.key_thumbprint is None
+    assert not client_certificates.is_trusted(given, [Authority("One").certificate], NOW)
+
+
+def test_a_version_that_there_is_not() -> None:
+    der = (
+        self_signed("it")[0]
+        .public_bytes(Encoding.DER)
+        .replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020107"))
+    )
+    assert client_certificates.read(f":{b64encode(der).decode()}:") is None
 
 
 def test_a_chain_leads_to_an_authority() -> None:
