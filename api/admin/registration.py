@@ -27,7 +27,7 @@ from domain import client
 from domain.client import Registration
 from domain.decision import Forbidden, InvalidClient, InvalidRequest, Refusal
 from domain.event import ANONYMOUS, Actor, Recorded
-from domain.grants import GRANTS
+from domain.grants import GRANTS, client_credentials
 from domain.keys import client_keys
 from domain.registering import registration_token
 from domain.rules import registration as rules
@@ -76,6 +76,7 @@ SelfRegistration = msgspec.defstruct(
 """The members that the administration takes too, with their limits, each of which may be left out."""
 
 _PUBLIC = "none"
+SELF = client_credentials.GRANT_TYPE
 _DEFAULTS = NewClient(client_name="")
 
 
@@ -144,6 +145,14 @@ async def _known(services: Services, said: Any) -> frozenset[str]:
     names = tuple(dict.fromkeys(scope.split()))[: rules.SCOPES_MAXIMUM]
     known: frozenset[str] = await services.ledger.look(present.existing_scopes, names)
     return known - ADMINISTRATIVE_SCOPES - {ACCOUNT}
+
+
+def _require_vouched(how: SelfRegistered | None, asked: Asked, before: tuple[str, ...] = ()) -> None:
+    """Raises `invalid_client_metadata` for a client that anybody may have registered, and that wants to get tokens for
+    itself which nobody let it have `before`."""
+    if how == "open" and SELF not in before and SELF in asked.attributes.grant_types:  # type: ignore[operator]
+        field = errors.FieldError("grant_types", f"{SELF} needs an initial access token")
+        raise InvalidClientMetadata("The request is not valid.", errors=[field])
 
 
 # Who asks ---------------------------------------------------------------------------------------------------------
@@ -268,9 +277,7 @@ async def register_itself(request: Request[Any, Any, Any], data: JSONBody[dict[s
     permit = await _permit(services, request, client_id)
     said = _read(data)
     asked = _asked(services.settings, said, client_id, await _known(services, said))
-    if permit.how == "open" and "client_credentials" in asked.attributes.grant_types:  # type: ignore[operator]
-        field = errors.FieldError("grant_types", "client_credentials needs an initial access token")
-        raise InvalidClientMetadata("The request is not valid.", errors=[field])
+    _require_vouched(permit.how, asked)
     made, secret = commands.new_registration(asked.attributes, services.format, keys=asked.keys)
     token = registering.make_registration_token(services.format)
     registration: Registration = msgspec.structs.replace(made, self_registered=permit.how, token=token.known)
@@ -317,6 +324,10 @@ async def change_itself(
     _require_own(services, state, said)
     asked = _asked(services.settings, said, client_id, await _known(services, said))
     _require_secret(state, asked)
+    _require_vouched(state.self_registered, asked, state.grant_types)
+    admission = services.throttle.begin(*limits.registration_change(client_id))
+    if admission.retry_after is not None:
+        raise errors.Throttled(admission.retry_after, "Too many changes of this registration. Wait.")
     command = registering.change_itself(
         client_id,
         asked.attributes,

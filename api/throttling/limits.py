@@ -21,6 +21,9 @@ FORGET = 900 * SECOND
 UNDER_WAY = 1 << 24
 """What an attempt under way adds to a number: so many failures are told apart from it."""
 
+CHANGES_AT_ONCE = 20
+"""Changes of its own registration that a client may make one after the other; then one a minute."""
+
 SECTIONS = {
     "sign_in_pair": 4096,
     "sign_in_address": 2048,
@@ -232,6 +235,11 @@ def registration(address: str | None, settings: Settings) -> Limits:
     own = max(1, most // 10)
     alone, together = Bucket(own, 3600 * SECOND // own), Bucket(most, 3600 * SECOND // most)
     return Limit("registrations", group(address), alone), Limit("registrations", "everybody", together)
+
+
+def registration_change(client_id: str) -> Limits:
+    """The limit of a client that changes its own registration: each change is a fact for ever."""
+    return (Limit("registrations", f"change {client_id}", Bucket(CHANGES_AT_ONCE, MINUTE)),)
 
 
 def rules(settings: Settings) -> dict[str, Rule]:

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from api.throttling import limits
+from domain import client
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import set_scene
 from tests.scenarios.assertions import Signer, made_key, public
@@ -335,6 +336,30 @@ async def test_it_cannot_become_more_than_it_may(world: World) -> None:
     ):
         refused(await world.client.put(uri, json=mine | changes, headers=headers))
     refused(await world.client.put(uri, json=mine | {"redirect_uris": []}, headers=headers), "invalid_redirect_uri")
+
+
+async def test_it_gets_nothing_for_itself_that_nobody_vouched_for(world: World) -> None:
+    made = await register(world)
+    uri, headers = made["registration_client_uri"], bearer(made["registration_access_token"])
+    both = ["authorization_code", "client_credentials"]
+    body = {"client_id": made["client_id"], "redirect_uris": [CALLBACK], "grant_types": both}
+    refused(await world.client.put(uri, json=body, headers=headers))
+    # What an administrator gave it stays.
+    await world.execute(world.changing(made["client_id"], client.Attributes(grant_types=tuple(both))))
+    assert ok(await world.client.put(uri, json=body, headers=headers))["grant_types"] == both
+
+
+async def test_its_changes_do_not_fill_the_log(world: World) -> None:
+    made = await register(world)
+    uri, headers = made["registration_client_uri"], bearer(made["registration_access_token"])
+    body = {"client_id": made["client_id"], "redirect_uris": [CALLBACK]}
+    for number in range(limits.CHANGES_AT_ONCE):
+        ok(await world.client.put(uri, json=body | {"client_name": f"Prints {number}"}, headers=headers))
+    answer = await world.client.put(uri, json=body, headers=headers)
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
+    ok(await world.client.get(uri, headers=headers))
+    world.clock.advance(60)
+    ok(await world.client.put(uri, json=body, headers=headers))
 
 
 async def test_a_client_with_keys_gets_no_secret_later(world: World) -> None:
