@@ -4,7 +4,7 @@ Nobody is led anywhere but to an address that the application registered exactly
 application came along. Who is to be signed out in this browser is asked wherever that id_token leaves it in doubt.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -186,7 +186,7 @@ async def logout(request: Request[Any, Any, Any]) -> Response[bytes]:
     asked = await _read(services, scope["query_string"])
     used = await _who(request, asked)
     if used is None:
-        return _signed_out(asked, PLATFORM if asked.asking is None else asked.asking.realm)
+        return _nobody_signed_in(asked)
     # HEAD is safe (RFC 9110 §9.2.1) and signs nobody out.
     if request_context(scope).head or not _is_meant(services, asked, used):
         return await _question(services, asked, used)
@@ -229,7 +229,7 @@ async def logout_confirmed(request: Request[Any, Any, Any], data: JSONBody[Confi
     asked = await _read(services, scope["query_string"])
     used = await _who(request, asked)
     if used is None:
-        return _signed_out(asked, PLATFORM if asked.asking is None else asked.asking.realm)
+        return _nobody_signed_in(asked)
     if not is_genuine(data.csrf, used.form_secret, *_purpose(asked)):
         return await _question(services, asked, used, status=403)
     return await _sign_out(request, asked, used)
@@ -257,6 +257,17 @@ async def _sign_out(request: Request[Any, Any, Any], asked: LogoutRequest, used:
     answer = _signed_out(asked, used.realm)
     answer.cookies.append(cookie)
     return answer
+
+
+def _nobody_signed_in(asked: LogoutRequest) -> Response[bytes]:
+    """The answer where nobody is signed in: on, but for a client that anybody may have registered. With an id_token of
+    its maker's own it would have everybody sent where it likes, without a click of theirs (RFC 9700 §4.11.2).
+    """
+    if asked.asking is None:
+        return _signed_out(asked, PLATFORM)
+    if asked.asking.self_registered not in (None, "token"):
+        asked = replace(asked, target=None)
+    return _signed_out(asked, asked.asking.realm)
 
 
 def _signed_out(asked: LogoutRequest, realm: str) -> Response[bytes]:

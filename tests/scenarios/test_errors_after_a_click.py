@@ -12,6 +12,7 @@ import pytest
 from domain.rules import client_metadata
 from tests.scenarios.asking import APPROVE, CONSENT, Scene, set_scene
 from tests.scenarios.browser import Page
+from tests.scenarios.openid import set_openid
 from tests.scenarios.world import Client, World
 
 URI = "https://shop.example/callback?kept=a%20b"
@@ -107,6 +108,24 @@ async def test_clients_of_administrators_are_told_at_once(scene: Scene) -> None:
     shop = await scene.world.register_client("Known", scope=("openid",))
     page = await scene.world.browser().open(scene.address(shop, scope="openid", prompt="none"))
     assert page.parameters["error"] == "login_required"
+
+
+async def test_a_sign_out_of_nobody_leads_nowhere(world: World) -> None:
+    scene = await set_openid(world, post_logout_redirect_uris=("https://shop.example/out",))
+    body = {"redirect_uris": [URI], "post_logout_redirect_uris": ["https://new.example/out"], "scope": "openid"}
+    made = (await world.client.post("/oauth/register", json=body)).json()
+    new = Client(made["client_id"], made["client_secret"], URI)
+    browser = await scene.signed_in()
+    for client, led in ((scene.shop, True), (new, False)):
+        answer = await scene.redeem(await scene.approved(browser, scene.openid(client)), client)
+        back = "https://new.example/out" if client is new else "https://shop.example/out"
+        leading = urlencode({"id_token_hint": answer["id_token"], "post_logout_redirect_uri": back})
+        page = await world.browser().open(f"/oauth/logout?{leading}")
+        assert (page.answer.headers.get("location") == back) is led
+        assert (page.status, back in page.text) == (303 if led else 200, False)
+    # Whom the id_token is about is led back: they allowed it something, and it signs them out.
+    leading = urlencode({"id_token_hint": answer["id_token"], "post_logout_redirect_uri": back})
+    assert (await browser.open(f"/oauth/logout?{leading}")).location == back
 
 
 def test_every_other_way_to_register_has_its_rule() -> None:
