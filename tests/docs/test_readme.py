@@ -52,8 +52,11 @@ def tour() -> list[Block]:
 
 
 def commands(heading: str) -> str:
-    """A section's commands, after those of the tour that they rest on."""
-    (own,) = [text for language, text in fenced(section(heading).partition("\n### ")[0]) if language == "bash"]
+    """The commands of a section, or of a part of it (`section/part`), after those of the tour that they rest on."""
+    heading, _, below = heading.partition("/")
+    text = section(heading)
+    part = text.partition(f"\n### {below}\n")[2] if below else text
+    (own,) = [text for language, text in fenced(part.partition("\n### ")[0]) if language == "bash"]
     signed_in = next(block.commands for block in tour() if "ADMIN=" in block.commands)
     return "\n".join((tour()[0].commands, signed_in, f"echo '{BREAK}'", own))
 
@@ -65,8 +68,9 @@ def pattern(printed: str) -> re.Pattern[str]:
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A demo that is being served, and a directory that looks like a checkout after `make run`."""
+def environment(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """A demo that is being served, with what else a test wants of its settings, and a directory that looks like a checkout
+    after `make run`."""
     command = tmp_path / ".venv" / "bin" / "grantlog"
     command.parent.mkdir(parents=True)
     fork_server.script(command)
@@ -74,6 +78,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
         "GRANTLOG_DATA_DIR": str(tmp_path / "data"),
         "GRANTLOG_PORT": str(free_port()),
         "GRANTLOG_DEMO_PORT": str(free_port()),
+        **getattr(request, "param", {}),
     }
     with running("demo", environment=environment, directory=tmp_path):
         yield environment
@@ -109,6 +114,15 @@ def test_a_dashboard_is_made_by_the_request_that_stands_there(environment: dict[
     assert made["slug"] == "shop"
     assert made["state"] == "enabled"
     assert made["login_url"].endswith("/dashboards/shop/login")
+
+
+@pytest.mark.parametrize("environment", [{"GRANTLOG_REGISTRATION": "token"}], indirect=True)
+def test_a_client_registers_itself_as_it_stands_there(environment: dict[str, str], tmp_path: Path) -> None:
+    assert "`GRANTLOG_REGISTRATION=token make run`" in CONNECTING
+    _, answer = run(commands("Connecting a third party/A client that registers itself"), environment, tmp_path)
+    registered = json.loads(answer)
+    assert registered["client_name"] == "Photo Prints"
+    assert registered["registration_access_token"].startswith("glog_ra_")
 
 
 async def test_the_third_partys_program_gets_access(environment: dict[str, str], tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from domain.client import Registration
 from domain.event import SECOND
 from domain.rules import client_assertion, public_key
 from domain.rules.client_metadata import ClientKeys
+from eventstore import used_ids
 from security.tokens import new_id
 from tests.scenarios.world import World
 
@@ -67,7 +68,7 @@ class Signer:
 
     def claims(self, **changes: Any) -> dict[str, Any]:
         """What an assertion says; None leaves a claim out."""
-        now = self.world.clock.now() // SECOND
+        now = self.now()
         self.made += 1
         usual: dict[str, Any] = {
             "iss": self.client_id,
@@ -78,6 +79,10 @@ class Signer:
             "exp": now + 60,
         }
         return {name: value for name, value in (usual | changes).items() if value is not None}
+
+    def now(self) -> int:
+        """The server's time, as assertions tell theirs."""
+        return self.world.clock.now() // SECOND
 
     def header(self, **changes: Any) -> dict[str, Any]:
         """The header of an assertion; None leaves a parameter out."""
@@ -122,3 +127,14 @@ async def register_signer(
     registration = Registration(attributes=attributes, keys=held)
     await world.execute(clients.register(client_id, registration, issuer=world.settings.issuer, by=operator))
     return Signer(world, client_id, algorithm, keys[0])
+
+
+def refused(answer: httpx.Response) -> None:
+    """Fails unless the client was not authenticated."""
+    assert answer.status_code == 401, answer.text
+    assert answer.json()["error"] == "invalid_client"
+
+
+def remembered(connection: Any) -> int:
+    """How many identifiers the database keeps, so that none counts again."""
+    return len(connection.execute(used_ids.TABLE.select()).all())

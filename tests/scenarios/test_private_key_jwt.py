@@ -1,30 +1,30 @@
 """Clients that authenticate by what they sign (`private_key_jwt`): registered, believed once, and refused."""
 
-import asyncio
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from joserfc.jwk import ECKey, OctKey, OKPKey
 
-from domain.event import SECOND
 from domain.rules import client_assertion, public_key
-from eventstore import used_ids
-from security.keyring import Keyring
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import set_scene
-from tests.scenarios.assertions import ALGORITHMS, Signer, encoded, made_key, public, register_signer, signed
-from tests.scenarios.world import World, open_world
+from tests.scenarios.assertions import (
+    ALGORITHMS,
+    Signer,
+    encoded,
+    made_key,
+    public,
+    refused,
+    register_signer,
+    remembered,
+    signed,
+)
+from tests.scenarios.world import World
 
 pytestmark = pytest.mark.anyio
-
-
-def refused(answer: httpx.Response) -> None:
-    assert answer.status_code == 401, answer.text
-    assert answer.json()["error"] == "invalid_client"
 
 
 # Registration.
@@ -153,16 +153,12 @@ GOOD: dict[str, Callable[[Signer], str]] = {
     "another typ": lambda it: signed(it.header(typ="client-authentication+jwt"), it.claims(), it.key),
     "a thumbprint in the header": lambda it: signed(it.header(**{"x5t#S256": "x" * 43}), it.claims(), it.key),
     "what nobody knows": lambda it: signed(it.header(colour="red"), it.claims(colour="red"), it.key),
-    "a clock 8 seconds ahead": lambda it: it.assertion(iat=_now(it) + 8, nbf=_now(it) + 8),
+    "a clock 8 seconds ahead": lambda it: it.assertion(iat=it.now() + 8, nbf=it.now() + 8),
     "without iat": lambda it: it.assertion(iat=None),
-    "an hour": lambda it: it.assertion(exp=_now(it) + 3_600),
-    "just over": lambda it: it.assertion(exp=_now(it) - 5),
-    "fractions": lambda it: it.assertion(exp=_now(it) + 60.5),
+    "an hour": lambda it: it.assertion(exp=it.now() + 3_600),
+    "just over": lambda it: it.assertion(exp=it.now() - 5),
+    "fractions": lambda it: it.assertion(exp=it.now() + 60.5),
 }
-
-
-def _now(signer: Signer) -> int:
-    return signer.world.clock.now() // SECOND
 
 
 @pytest.mark.parametrize("good", GOOD.values(), ids=GOOD)
@@ -221,7 +217,7 @@ def _altered(it: Signer) -> str:
 
 def _other_body(it: Signer) -> str:
     head, _, signature = it.assertion().split(".")
-    return f"{head}.{encoded(json.dumps(it.claims(exp=_now(it) + 600)).encode())}.{signature}"
+    return f"{head}.{encoded(json.dumps(it.claims(exp=it.now() + 600)).encode())}.{signature}"
 
 
 BAD: dict[str, Callable[[Signer], str]] = {
@@ -301,19 +297,19 @@ BAD: dict[str, Callable[[Signer], str]] = {
     "an audience in a list in a list": lambda it: it.assertion(aud=[[it.world.settings.issuer]]),
     "an audience that is an object": lambda it: it.assertion(aud={}),
     "no end": lambda it: it.assertion(exp=None),
-    "an end that is text": lambda it: it.assertion(exp=str(_now(it) + 60)),
+    "an end that is text": lambda it: it.assertion(exp=str(it.now() + 60)),
     "an end that is true": lambda it: it.assertion(exp=True),
     "an end that is no number": lambda it: it.assertion(exp=float("nan")),
     "an infinite end": lambda it: it.assertion(exp=float("inf")),
     "a negative end": lambda it: it.assertion(exp=-1),
     "an end that is null": lambda it: signed(it.header(), it.claims() | {"exp": None}, it.key),
-    "over": lambda it: it.assertion(exp=_now(it) - 300),
-    "over by a little more": lambda it: it.assertion(exp=_now(it) - client_assertion.SKEW),
-    "too long": lambda it: it.assertion(exp=_now(it) + 86_400),
+    "over": lambda it: it.assertion(exp=it.now() - 300),
+    "over by a little more": lambda it: it.assertion(exp=it.now() - client_assertion.SKEW),
+    "too long": lambda it: it.assertion(exp=it.now() + 86_400),
     "for ever": lambda it: it.assertion(exp=10**15),
-    "not yet": lambda it: it.assertion(nbf=_now(it) + 61),
+    "not yet": lambda it: it.assertion(nbf=it.now() + 61),
     "a beginning that is text": lambda it: it.assertion(nbf="now"),
-    "made in the future": lambda it: it.assertion(iat=_now(it) + 61),
+    "made in the future": lambda it: it.assertion(iat=it.now() + 61),
     "made at a time that is none": lambda it: it.assertion(iat={}),
     "no jti": lambda it: it.assertion(jti=None),
     "an empty jti": lambda it: it.assertion(jti=""),
@@ -335,7 +331,7 @@ async def test_bad_assertions_are_refused(world: World) -> None:
         answer = await signer.ask(bad(signer), client_id=signer.client_id)
         got[name] = (answer.status_code, answer.json().get("error"))
     assert {name: found for name, found in got.items() if found != (401, "invalid_client")} == {}
-    assert await world.services.ledger.read(_remembered) == 0, "what was refused is not remembered"
+    assert await world.services.ledger.read(remembered) == 0, "what was refused is not remembered"
     ok(await signer.ask())
 
 
@@ -348,10 +344,6 @@ async def test_no_assertion_is_repeated_anywhere(world: World, caplog: pytest.Lo
     told = str(await world.events()) + caplog.text + answer.text
     for part in (*good.split("."), *bad.split("."), "my-identifier"):
         assert part not in told
-
-
-def _remembered(connection: Any) -> int:
-    return len(connection.execute(used_ids.TABLE.select()).all())
 
 
 @pytest.mark.parametrize(
@@ -451,65 +443,3 @@ async def test_a_disabled_client_is_refused(world: World, admin: httpx.AsyncClie
     signer = await register_signer(world)
     ok(await admin.post(f"/admin/clients/{signer.client_id}/disable"))
     refused(await signer.ask())
-
-
-# Once.
-
-
-async def test_an_assertion_is_used_once(world: World) -> None:
-    signer, other = await register_signer(world), await register_signer(world)
-    first = signer.assertion(jti="the same")
-    ok(await signer.ask(first))
-    refused(await signer.ask(first))
-    refused(await signer.ask(signer.assertion(jti="the same", exp=_now(signer) + 90)))
-    ok(await other.ask(other.assertion(jti="the same")))
-
-
-async def test_it_is_remembered_for_as_long_as_it_is_good(world: World) -> None:
-    signer = await register_signer(world)
-    first = signer.assertion(exp=_now(signer) + 600)
-    ok(await signer.ask(first))
-    world.clock.advance(600 + client_assertion.SKEW - 1)
-    prune = used_ids.prune
-    assert await world.services.ledger.maintain(prune, world.clock.now(), 100) == 0
-    refused(await signer.ask(first))
-    world.clock.advance(3)
-    assert await world.services.ledger.maintain(prune, world.clock.now(), 100) == 1
-    refused(await signer.ask(first))
-    assert await world.services.ledger.read(_remembered) == 0
-
-
-async def test_two_servers_take_it_once(database_url: str, tmp_path: Path, keyring: Keyring) -> None:
-    async with (
-        open_world(database_url, tmp_path / "one", keyring) as one,
-        open_world(database_url, tmp_path / "other", keyring, one.clock) as other,
-    ):
-        signer = await register_signer(one)
-        there = Signer(other, signer.client_id)
-        for number in range(5):
-            assertion = signer.assertion(jti=f"for both {number}")
-            answers = await asyncio.gather(*(each.ask(assertion) for each in (signer, there, signer, there)))
-            assert sorted(each.status_code for each in answers) == [200, 401, 401, 401]
-
-
-class TestFull:
-    """A client that lets its assertions live for long gets no further than its own bound."""
-
-    @pytest.fixture
-    def settings_given(self) -> dict[str, Any]:
-        return {"client_ids_kept": 10}
-
-    async def test_it_waits_and_nobody_else_does(self, world: World) -> None:
-        signer, other = await register_signer(world), await register_signer(world)
-        first = signer.assertion()
-        ok(await signer.ask(first))
-        for _ in range(9):
-            ok(await signer.ask(signer.assertion(exp=_now(signer) + 600)))
-        answer = await signer.ask()
-        assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
-        refused(await signer.ask(first))
-        ok(await other.ask())
-        # What is over makes room, before anybody has swept.
-        world.clock.advance(60 + client_assertion.SKEW + 2)
-        ok(await signer.ask())
-        assert (await signer.ask()).status_code == 429
