@@ -69,8 +69,8 @@ def pattern(printed: str) -> re.Pattern[str]:
 
 @pytest.fixture
 def environment(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """A demo that is being served, with what else a test wants of its settings, and a directory that looks like a checkout
-    after `make run`."""
+    """A demo that is being served, with what else a test wants of its settings, in a directory that looks like a
+    checkout after `make run`."""
     command = tmp_path / ".venv" / "bin" / "grantlog"
     command.parent.mkdir(parents=True)
     fork_server.script(command)
