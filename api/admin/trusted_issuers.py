@@ -115,7 +115,7 @@ async def read_trusted_issuer(name: Name, ledger: Injected[Ledger]) -> TrustedIs
 
 @put(
     ONE,
-    **commanding("clients:write", example=TERMS, answer=EXAMPLE),
+    **commanding("clients:write", recent=True, example=TERMS, answer=EXAMPLE),
     tags=TAGS,
     summary="Trust an issuer",
     responses={201: ResponseSpec(TrustedIssuerBody, description="The issuer is trusted from now on.")},
@@ -127,7 +127,8 @@ async def put_trusted_issuer(
     once: Injected[Once],
     ledger: Injected[Ledger],
 ) -> Response[TrustedIssuerBody]:
-    """Its assertions are grants for clients with the grant of JWT bearer (RFC 7523 §2.1), under these terms alone."""
+    """Its assertions are grants for clients with the grant of JWT bearer (RFC 7523 §2.1), under these terms alone.
+    Whose keys they are has tokens of people who did not sign in, whatever factors they have."""
     if data.name not in (msgspec.UNSET, name):
         raise InvalidRequest.field("name", "must be the name in the address")
     try:
@@ -150,7 +151,7 @@ async def put_trusted_issuer(
     return await once.carry_out(commands.put(name, terms, issuer=settings.issuer), reply=reply)
 
 
-@delete(ONE, **commanding("clients:write"), tags=TAGS, summary="Trust an issuer no longer")
+@delete(ONE, **commanding("clients:write", recent=True), tags=TAGS, summary="Trust an issuer no longer")
 async def delete_trusted_issuer(name: Name, once: Injected[Once]) -> Response[None]:
     """Its assertions are no grants any more. Tokens that were given live out their time."""
     return await once.carry_out(commands.remove(name), reply=lambda view, _: Reply(None, 204))
