@@ -60,6 +60,9 @@ async def _post(services: Services, scope: Scope, receive: Receive) -> RawRespon
     octets = asked.query.text.encode()
     if proof is not None:
         octets = _bound(octets, asked.dpop_jkt, proof.jkt)
+    if len(octets) > QUERY_MAXIMUM:
+        # As it is kept, it could not be opened.
+        raise InvalidRequest(f"The request is longer than {QUERY_MAXIMUM} bytes.")
     if "request" in given:
         await request_object.use_up(services, caller.client, given["request"])
     if proof is not None:

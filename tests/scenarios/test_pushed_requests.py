@@ -134,6 +134,17 @@ async def test_proof_of_opening_cannot_be_made_up(scene: Scene) -> None:
         assert await is_over(scene.world.browser(), f"{address}&opened={proof}")
 
 
+@pytest.mark.parametrize("more", [{"xrequest": "x" * 20_000}, {"login_hint": "ü" * 1_300 + '"' * 1_300}])
+async def test_request_that_could_not_be_opened_is_not_kept(scene: Scene, more: dict[str, str]) -> None:
+    before = await scene.world.head()
+    asked = scene.address(scene.shop).partition("?")[2] + "".join(f"&{name}={text}" for name, text in more.items())
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    answer = await scene.world.client.post(PAR, content=asked.encode(), headers=headers, auth=scene.shop.auth)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    assert "longer than 8192 bytes" in answer.json()["error_description"]
+    assert await scene.world.types_after(before) == []
+
+
 async def test_reference_belongs_to_its_client(scene: Scene) -> None:
     other = await scene.world.register_client("Other")
     address = await pushed(scene)
