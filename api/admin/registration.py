@@ -27,7 +27,7 @@ from domain import client
 from domain.client import Registration
 from domain.decision import Forbidden, InvalidClient, InvalidRequest, Refusal
 from domain.event import ANONYMOUS, Actor, Recorded
-from domain.grants import GRANTS, client_credentials
+from domain.grants import GRANTS, client_credentials, jwt_bearer
 from domain.keys import client_keys
 from domain.registering import registration_token
 from domain.rules import registration as rules
@@ -76,7 +76,8 @@ SelfRegistration = msgspec.defstruct(
 """The members that the administration takes too, with their limits, each of which may be left out."""
 
 _PUBLIC = "none"
-SELF = client_credentials.GRANT_TYPE
+UNASKED = (client_credentials.GRANT_TYPE, jwt_bearer.GRANT_TYPE)
+"""Grants of which no person is asked."""
 _DEFAULTS = NewClient(client_name="")
 
 
@@ -148,11 +149,12 @@ async def _known(services: Services, said: Any) -> frozenset[str]:
 
 
 def _require_vouched(how: SelfRegistered | None, asked: Asked, before: tuple[str, ...] = ()) -> None:
-    """Raises `invalid_client_metadata` for a client that anybody may have registered, and that wants to get tokens for
-    itself which nobody let it have `before`."""
-    if how == "open" and SELF not in before and SELF in asked.attributes.grant_types:  # type: ignore[operator]
-        field = errors.FieldError("grant_types", f"{SELF} needs an initial access token")
-        raise InvalidClientMetadata("The request is not valid.", errors=[field])
+    """Raises `invalid_client_metadata` for a client that anybody may have registered, and that wants to get tokens
+    without a person being asked, if nobody let it do so `before`."""
+    for name in UNASKED:
+        if how == "open" and name not in before and name in asked.attributes.grant_types:  # type: ignore[operator]
+            field = errors.FieldError("grant_types", f"{name} needs an initial access token")
+            raise InvalidClientMetadata("The request is not valid.", errors=[field])
 
 
 # Who asks ---------------------------------------------------------------------------------------------------------

@@ -338,10 +338,12 @@ async def test_it_cannot_become_more_than_it_may(world: World) -> None:
     refused(await world.client.put(uri, json=mine | {"redirect_uris": []}, headers=headers), "invalid_redirect_uri")
 
 
-async def test_it_gets_nothing_for_itself_that_nobody_vouched_for(world: World) -> None:
+@pytest.mark.parametrize("grant", ["client_credentials", "urn:ietf:params:oauth:grant-type:jwt-bearer"])
+async def test_it_gets_nothing_without_asking_that_nobody_vouched_for(world: World, grant: str) -> None:
+    refused(await world.client.post(PATH, json=ASKED | {"grant_types": [grant]}))
     made = await register(world)
     uri, headers = made["registration_client_uri"], bearer(made["registration_access_token"])
-    both = ["authorization_code", "client_credentials"]
+    both = ["authorization_code", grant]
     body = {"client_id": made["client_id"], "redirect_uris": [CALLBACK], "grant_types": both}
     refused(await world.client.put(uri, json=body, headers=headers))
     # What an administrator gave it stays.
