@@ -134,7 +134,7 @@ async def test_proof_of_opening_cannot_be_made_up(scene: Scene) -> None:
         assert await is_over(scene.world.browser(), f"{address}&opened={proof}")
 
 
-@pytest.mark.parametrize("more", [{"xrequest": "x" * 20_000}, {"login_hint": "ü" * 1_300 + '"' * 1_300}])
+@pytest.mark.parametrize("more", [{"xrequest": "x" * 20_000}, {"login_hint": '"' * 3_000}])
 async def test_request_that_could_not_be_opened_is_not_kept(scene: Scene, more: dict[str, str]) -> None:
     before = await scene.world.head()
     asked = scene.address(scene.shop).partition("?")[2] + "".join(f"&{name}={text}" for name, text in more.items())
