@@ -50,7 +50,7 @@ from api.audit.queries.history import SecretVersionRef
 from api.config.settings import Settings
 from api.http import parameters
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
-from api.oauth.bearer import needing
+from api.oauth.bearer import Bearer, needing, require_recent
 from api.oauth.sector_identifier import sector_document
 from api.services import Injected, services_of
 from commands import clients as commands
@@ -279,12 +279,17 @@ async def change_client(
     data: JSONBody[ClientChanges],
     ledger: Injected[Ledger],
     settings: Injected[Settings],
+    who: Injected[Bearer],
     by: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[ClientBody]:
     """A merge patch (RFC 7396). A change of realm ends every token so far. A dashboard keeps to a dashboard's rules. A
-    `sector_identifier_uri` is fetched where it or the redirect URIs change."""
-    changes, sector = attributes(data), None
+    `sector_identifier_uri` is fetched where it or the redirect URIs change. What a client authenticates with is changed
+    after a recent sign-in."""
+    changes, keys, sector = attributes(data), keys_of(data), None
+    if keys != client.UNCHANGED:
+        # Who puts a key of their own there is the client from then on, as with a new secret.
+        await require_recent(services_of(request), who)
     if data.sector_identifier_uri is not UNSET or data.redirect_uris is not UNSET:
         if (found := await once.first_answer()) is not None:
             return found
@@ -294,7 +299,7 @@ async def change_client(
         client_id,
         changes,
         owner=data.owner,
-        keys=keys_of(data),
+        keys=keys,
         privacy=ledger.privacy,
         issuer=settings.issuer,
         by=by,

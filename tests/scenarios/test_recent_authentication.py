@@ -63,6 +63,20 @@ async def test_an_old_sign_in_will_not_do(
     assert await world.head() == head
 
 
+@pytest.mark.parametrize(
+    "changes", [{"jwks_uri": "https://else.example/keys"}, {"tls_client_auth_san_dns": "a.example"}]
+)
+async def test_what_a_client_authenticates_with_wants_a_recent_one(
+    world: World, dashboard: Dashboard, ada: Person, changes: dict[str, str]
+) -> None:
+    shop = await world.register_client()
+    token = ok(await dashboard.login(ada))["access_token"]
+    world.clock.advance(world.settings.recent_authentication + 1)
+    bearer, path = {"authorization": f"Bearer {token}"}, f"/admin/clients/{shop.client_id}"
+    is_refused(await world.client.patch(path, json=changes, headers=bearer), world)
+    ok(await world.client.patch(path, json={"client_name": "Renamed"}, headers=bearer))
+
+
 async def test_another_sign_in_steps_up(world: World, dashboard: Dashboard, ada: Person) -> None:
     shop = await world.register_client()
     path = f"/admin/clients/{shop.client_id}/disable"
