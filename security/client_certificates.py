@@ -89,7 +89,7 @@ def is_trusted(found: ClientCertificate, trusted: Sequence[x509.Certificate], no
     builder = builder.extension_policies(ca_policy=ExtensionPolicy.webpki_defaults_ca(), ee_policy=anything)
     try:
         builder.build_client_verifier().verify(found.certificate, [])
-    except (VerificationError, ValueError, UnsupportedAlgorithm):
+    except (VerificationError, ValueError, UnsupportedAlgorithm, x509.UnsupportedGeneralNameType):
         return False
     return _may_authenticate(found.certificate)
 

@@ -7,7 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 from joserfc.jwk import ECKey
 
 AT = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -81,13 +81,16 @@ class Authority:
         )
 
     def issue(
-        self, subject: str, *, names: Any = (), usage: Any = ExtendedKeyUsageOID.CLIENT_AUTH
+        self, subject: str, *, names: Any = (), usage: Any = ExtendedKeyUsageOID.CLIENT_AUTH, raw_names: bytes = b""
     ) -> tuple[x509.Certificate, ECKey]:
-        """A client's certificate, with these alternative names, and its key."""
+        """A client's certificate, with these alternative names, read or as octets, and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(subject, self._name, key)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        if raw_names:
+            octets = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, raw_names)
+            builder = builder.add_extension(octets, critical=False)
         if usage is not None:
             builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         return builder.sign(self._key, hashes.SHA256()), jwk(key)

@@ -48,6 +48,14 @@ def test_a_key_on_a_curve_without_a_name_is_nobodys(curve: ec.EllipticCurve) -> 
     assert not client_certificates.is_trusted(given, [Authority("One").certificate], NOW)
 
 
+@pytest.mark.parametrize("raw_names", ["3004a3023000", "3004a5023000"], ids=["x400Address", "ediPartyName"])
+def test_names_of_a_kind_that_nobody_reads(raw_names: str) -> None:
+    authority = Authority("One")
+    mine = found(authority.issue("it", raw_names=bytes.fromhex(raw_names))[0])
+    assert not client_certificates.is_trusted(mine, [authority.certificate], NOW)
+    assert not client_certificates.is_named(mine, "tls_client_auth_san_dns", "it.example")
+
+
 def test_a_version_that_there_is_not() -> None:
     der = (
         self_signed("it")[0]
