@@ -13,7 +13,7 @@ from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
 from api.http.errors import InvalidRequest, Missing, oauth_error
-from api.http.request_context import Scope
+from api.http.request_context import Scope, request_context
 from api.http.templates import (
     DeviceConsentPage,
     DeviceDonePage,
@@ -42,7 +42,7 @@ from api.pages.browser_session import (
 )
 from api.services import Services, services_of
 from api.throttling.admission import admit
-from api.throttling.limits import Limit, PerMinute
+from api.throttling.limits import Limit, PerMinute, group
 from commands import devices
 from domain import client, role
 from domain.decision import AccessDenied, InvalidScope, Refusal
@@ -66,6 +66,9 @@ OVER = "This device waits no longer. Begin again on the device."
 
 WRONG_CODES = Limit("public_address", "wrong user codes", PerMinute(10))
 """From everybody together: nobody knows from how many addresses somebody guesses."""
+
+WRONG_CODES_ALONE = PerMinute(5)
+"""From one address, which so slows itself and nobody else."""
 
 Typed = Annotated[str, Meta(description="What the device shows.", extra_json_schema={"maxLength": LONGEST_TYPED})]
 UserCode = Annotated[
@@ -109,14 +112,20 @@ async def device_posted(request: Request[Any, Any, Any], data: JSONBody[UserCode
     secret = form_secret(services, scope)
     if secret is None or not is_genuine(data.csrf, secret, PURPOSE):
         return _code_page(services, scope, data.user_code, STALE, 403)
-    wait = services.throttle.retry_after(WRONG_CODES)
+    guesses = _guesses(scope)
+    wait = services.throttle.retry_after(*guesses)
     if wait is not None:
         return _code_page(services, scope, data.user_code, WAIT.format(seconds=wait), 429, {"retry-after": str(wait)})
     code = user_codes.typed(data.user_code)
     if code is None or await _request(services, code) is None:
-        services.throttle.failed(WRONG_CODES)
+        services.throttle.failed(*guesses)
         return _code_page(services, scope, data.user_code, WRONG, 400)
     return see_other(f"{PATH}/confirm?{_query(services, code)}")
+
+
+def _guesses(scope: Scope) -> tuple[Limit, ...]:
+    own = f"wrong user codes {group(request_context(scope).address)}"
+    return Limit("public_address", own, WRONG_CODES_ALONE), WRONG_CODES
 
 
 def _code_page(

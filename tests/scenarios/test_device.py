@@ -220,6 +220,13 @@ async def test_wrong_codes_slow_everybodys_typing_but_no_page(world: World, scen
     assert (await typed(ready, device.user_code)).status == 200
 
 
+async def test_wrong_codes_of_one_address_slow_nobody_else(world: World, scene: Scene, television: Client) -> None:
+    device, guesser = await begin(world, television), world.browser("198.51.100.1")
+    answers = [(await typed(guesser, "BBBB-BBBB")).status for _ in range(12)]
+    assert answers == [400] * 5 + [429] * 7
+    assert (await typed(world.browser("203.0.113.9"), device.user_code)).status == 200
+
+
 async def test_room_for_devices_ends_for_the_anonymous_alone(
     world: World, television: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
