@@ -96,7 +96,9 @@ OWNERS: Mapping[str, Any] = {
 }
 """By table, whose events make a row."""
 
-CATEGORIES = frozenset(("client", "account", "consent", "session", "scope", "role", "grant", "incident"))
+CATEGORIES = frozenset(
+    ("client", "account", "consent", "session", "scope", "role", "grant", "incident", "initial_access_token")
+)
 """The categories of these streams."""
 
 
