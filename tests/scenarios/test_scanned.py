@@ -35,7 +35,12 @@ async def leave(url: str, directory: Path, keyring: Keyring, log: io.StringIO) -
     """Plays every flow; what is left of it, part by part."""
     keys = directory / "github-keys.json"
     keys.write_bytes(published())
-    given = {"github_keys_file": keys, "gitlab_token": GITLAB_TOKEN, "dead_secret_incidents": True}
+    given = {
+        "github_keys_file": keys,
+        "gitlab_token": GITLAB_TOKEN,
+        "dead_secret_incidents": True,
+        "registration": "open",
+    }
     left = {}
     async with open_world(
         url, directory, keyring, ManualClock(), throttle=False, log_requests=True, log_level="debug", **given
