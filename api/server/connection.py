@@ -47,8 +47,7 @@ TAKEN_WITHIN = 60.0
 LINGER = 2.0
 """Seconds for which a refused client's bytes are read on: closing at once may take its answer away (RFC 9112 §9.6)."""
 
-LINGER_BYTES = 4 * 1024 * 1024
-"""So many of them at most: more than a proxy lets through by our samples, which else tells of a broken gateway."""
+LINGER_BYTES = 1024 * 1024
 
 TARGET_LONGEST = 32_768
 FIELDS_LONGEST = 32_768

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -60,6 +61,15 @@ class Running:
                 self.process.wait(0.05)
                 break
         raise AssertionError(f"the server did not become ready: {self.printed}")
+
+    def wait_until_all_are_ready(self) -> None:
+        """Returns when each of its workers is."""
+        for _ in range(PATIENCE * 20):
+            seen = self.look("/health/ready").json()["workers"]
+            if {each["state"] for each in seen} == {"ready"}:
+                break
+            time.sleep(0.05)
+        assert sorted(each["pid"] for each in seen) == sorted(self.workers)
 
     def get(self, path: str) -> httpx.Response:
         return plain_http.get(f"http://127.0.0.1:{self.port}{path}")

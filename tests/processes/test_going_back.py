@@ -52,6 +52,8 @@ def test_no_worker_answers_or_writes_from_what_it_remembers(
     older = databases.copy(database_url)
     try:
         with running("serve", environment=environment, directory=tmp_path) as server:
+            # One that is late would have seen nothing that it could miss.
+            server.wait_until_all_are_ready()
             caller = Caller(server, client)
             later = [caller.token() for _ in range(10)]
             assert caller.post("/oauth/revoke", token=earlier).status_code == 200

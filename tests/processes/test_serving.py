@@ -61,15 +61,6 @@ def until_gone(pid: int) -> None:
     raise AssertionError(f"process {pid} lives on")
 
 
-def until_both_are_ready(server: Running) -> None:
-    for _ in range(PATIENCE * 20):
-        seen = server.look("/health/ready").json()["workers"]
-        if [each["state"] for each in seen] == ["ready", "ready"]:
-            break
-        time.sleep(0.05)
-    assert sorted(each["pid"] for each in seen) == sorted(server.workers)
-
-
 def test_killed_workers_are_replaced_and_requests_answered(server: Running) -> None:
     killed = 0
     while killed < 12:
@@ -78,20 +69,20 @@ def test_killed_workers_are_replaced_and_requests_answered(server: Running) -> N
             killed += 1
         # With all of them gone, the kernel keeps the connection until one is back.
         assert server.get("/health/live").status_code == 200
-    until_both_are_ready(server)
+    server.wait_until_all_are_ready()
     assert server.printed.count('"worker died"') == killed
     assert server.stop() == 0
 
 
 def test_other_worker_takes_all_connections_while_one_is_away(server: Running) -> None:
-    until_both_are_ready(server)
+    server.wait_until_all_are_ready()
     os.kill(server.workers[0], signal.SIGKILL)
     for _ in range(50):
         assert server.get("/health/live").status_code == 200
 
 
 def test_workers_have_about_as_many_connections_each(server: Running) -> None:
-    until_both_are_ready(server)
+    server.wait_until_all_are_ready()
     with ExitStack() as opened:
         connections = [opened.enter_context(connect(server)) for _ in range(20)]
         for connection in connections:
