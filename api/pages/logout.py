@@ -263,11 +263,12 @@ def _nobody_signed_in(asked: LogoutRequest) -> Response[bytes]:
     """The answer where nobody is signed in: on, but for a client that anybody may have registered. With an id_token of
     its maker's own it would have everybody sent where it likes, without a click of theirs (RFC 9700 §4.11.2).
     """
-    if asked.asking is None:
+    asking = asked.asking
+    if asking is None:
         return _signed_out(asked, PLATFORM)
-    if asked.asking.self_registered not in (None, "token"):
+    if asking.self_registered not in (None, "token"):
         asked = replace(asked, target=None)
-    return _signed_out(asked, asked.asking.realm)
+    return _signed_out(asked, asking.realm)
 
 
 def _signed_out(asked: LogoutRequest, realm: str) -> Response[bytes]:
