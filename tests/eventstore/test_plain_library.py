@@ -1,6 +1,7 @@
 """A log that the real ledger wrote, read with nothing but the `eventsourcing` library's own API."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from functools import partial, reduce
 from itertools import islice
@@ -114,16 +115,32 @@ async def test_what_somebody_altered_is_not_given_out(database_url: str, log: Ap
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-async def test_subscription_hears_what_the_ledger_appends(running: Ledger, log: Application[str]) -> None:
+async def test_subscription_hears_what_the_ledger_appends(
+    database_url: str, running: Ledger, log: Application[str]
+) -> None:
     def read(count: int) -> list[tuple[str, int]]:
         heard: Any = islice(subscription, count)
         return [(each.type, tracking.notification_id) for each, tracking in heard]
 
     with ApplicationSubscription(log, gt=3) as subscription:
         assert await asyncio.to_thread(read, 2) == [("client.secret_issued", 4), ("client.disabled", 5)]
+        await asyncio.to_thread(until_it_listens, database_url)
         await running.execute(enable("one"), origin=HERE)
         assert await asyncio.to_thread(read, 1) == [("client.enabled", 6)]
         subscription.stop()
+
+
+def until_it_listens(database_url: str) -> None:
+    """The library's thread does so a moment after the subscription begins, and hears nothing of what came before."""
+    engine = create_engine(database_url, isolation_level="AUTOCOMMIT")
+    listening = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+    with engine.connect() as connection:
+        for _ in range(1_200):
+            if connection.scalar(text(listening)):
+                break
+            time.sleep(0.05)
+        assert connection.scalar(text(listening))
+    engine.dispose()
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
