@@ -1,5 +1,6 @@
 """idpyoidc, on which SATOSA and other identity federations are built; it checks every message against a schema."""
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -29,7 +30,9 @@ def configuration(stage: Stage) -> dict[str, Any]:
     }
 
 
-async def test_signing_in(stage: Stage) -> None:
+async def test_signing_in(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It leaves keys of its own where it runs.
+    monkeypatch.chdir(tmp_path)
     handler = rp_handler.RPHandler("http://127.0.0.1:9400", {stage.issuer: configuration(stage)})
     address = handler.begin(stage.issuer)
     response = dict(parse_qsl(urlsplit(await stage.approve(address)).query))

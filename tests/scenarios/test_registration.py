@@ -41,9 +41,6 @@ def refused(answer: httpx.Response, error: str = "invalid_client_metadata", stat
     return body
 
 
-# Registering.
-
-
 async def test_what_is_answered_is_what_was_registered(world: World) -> None:
     before = await world.head()
     answer = await world.client.post(PATH, json=ASKED)
