@@ -47,7 +47,8 @@ TAKEN_WITHIN = 60.0
 LINGER = 2.0
 """Seconds for which a refused client's bytes are read on: closing at once may take its answer away (RFC 9112 §9.6)."""
 
-LINGER_BYTES = 1024 * 1024
+LINGER_BYTES = 4 * 1024 * 1024
+"""So many at most: more than proxies let through by our samples, which tell of a broken gateway if cut off."""
 
 TARGET_LONGEST = 32_768
 FIELDS_LONGEST = 32_768
