@@ -122,7 +122,7 @@ def _digest(raw: str) -> str:
 async def password_grant(
     services: Services, scope: Scope, caller: Caller, username: str | None, secret: str | None, request: TokenRequest
 ) -> Tokens:
-    """Tokens for the person whose password it is (RFC 6749 §4.3, docs/decisions/0002). Raises the refusal's error, and
+    """Tokens for the person whose password it is (RFC 6749 §4.3, decision 0002). Raises the refusal's error, and
     `FactorMissing` for a person who has a second factor.
     """
     if caller.client.type != "dashboard":

@@ -37,7 +37,7 @@ OIDF_SUITE_JAR=… CONFORMANCE_KIT=… make conformance
 | failed | a requirement was not met |
 
 *Dynamic OP*, implicit and hybrid flows are refused by design
-([0021](decisions/0021-openid-connect-by-the-code-flow-alone.md)).
+([0021](decisions/protocol/0021-openid-connect-by-the-code-flow-alone.md)).
 """
 
 

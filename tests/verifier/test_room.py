@@ -1,4 +1,4 @@
-"""The verifier stands alone: what checks the server shares no code with it (docs/decisions/0007)."""
+"""The verifier stands alone: what checks the server shares no code with it (docs/decisions/house/0007)."""
 
 import ast
 from pathlib import Path
