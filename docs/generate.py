@@ -136,7 +136,7 @@ GITHUB = """
 
 GitHub takes the expressions by hand. Under *custom patterns*, a repository, an organisation or an enterprise enters the
 `pattern` of each kind as its secret format. Whoever runs Grantlog for the public [joins the secret scanning partner
-programme](leaks.md#be-told-before-anybody-else) instead: write to GitHub with the types and expressions below and the
+programme](reported-leaks.md) instead: write to GitHub with the types and expressions below and the
 address `<issuer>/leaks/github`, to which GitHub then reports what it finds in public. Point `GRANTLOG_GITHUB_KEYS_URL`
 at `https://api.github.com/meta/public_keys/secret_scanning`, or keep a copy of that answer and name it in
 `GRANTLOG_GITHUB_KEYS_FILE`; without either nothing is taken. `GRANTLOG_LEAKS_CONTAIN` says which kinds are ended at

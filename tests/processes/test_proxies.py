@@ -1,4 +1,4 @@
-"""The samples of `docs/operations.md` for nginx and Caddy, as they stand there, before a server that is real.
+"""The samples of `docs/proxies.md` for nginx and Caddy, as they stand there, before a server that is real.
 
 Only what is another machine's is put in: ports, and a certificate that is made here.
 """
@@ -27,7 +27,7 @@ from tests.started import PATIENCE, end, free_port, start
 
 is_id = re.compile(r"[0-9A-Za-z]{22}").fullmatch
 
-PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "proxies.md").read_text(encoding="utf-8")
 NAME = "login.example.com"
 ONE, OTHER = "127.0.0.2", "127.0.0.3"
 BURST = 5
