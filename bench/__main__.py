@@ -5,7 +5,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import machine, measuring, pages, report, wrk
+from bench import measuring
+from bench.load import wrk
+from bench.reports import machine, pages, report
 
 
 def main() -> int:

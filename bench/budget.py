@@ -16,8 +16,10 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from bench import databases, machine, preparation, processes, server, upkeep, wrk
+from bench import databases, preparation, processes, server, upkeep
 from bench.databases import POSTGRESQL, SQLITE
+from bench.load import wrk
+from bench.reports import machine
 from bench.server import THIS, Checkout, Server
 from bench.subject import CLIENT_CREDENTIALS, EXCHANGE, INTROSPECTION, REFRESH, Subject
 

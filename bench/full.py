@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
-from bench import databases, machine, oha, pages, wrk
-from bench.findings import Found
+from bench import databases
+from bench.load import oha, wrk
 from bench.parts import (
     alone,
     behind,
@@ -25,6 +25,8 @@ from bench.parts import (
     visibility,
     workers,
 )
+from bench.reports import machine, pages
+from bench.reports.findings import Found
 from bench.stage import FULL, QUICK, FullPlan, Stage
 
 PARTS: tuple[ModuleType, ...] = (

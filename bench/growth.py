@@ -17,8 +17,8 @@ from sqlalchemy import Connection, Engine, select, update
 
 from api.config.settings import Settings
 from api.environment import load
-from bench import bulk, parties
-from bench.lives import Happening, Lives
+from bench.made import bulk, parties
+from bench.made.lives import Happening, Lives
 from cli.command_services import open_keys
 from domain.event import SECOND, Actor, Moment, Recorded
 from domain.keys import log_key

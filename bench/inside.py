@@ -21,8 +21,9 @@ from typing import Any
 
 import uvloop
 
-from bench import databases, machine, pages, preparation
-from bench.findings import Detail, Found
+from bench import databases, preparation
+from bench.reports import machine, pages
+from bench.reports.findings import Detail, Found
 from bench.subject import Subject
 from security.tokens import Kind, mint
 

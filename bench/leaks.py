@@ -20,10 +20,11 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from bench import databases, machine, server
+from bench import databases, server
 from bench.databases import Database
-from bench.leaked_log import SCOPE, Leaked, Say, write
+from bench.made.leaked_log import SCOPE, Leaked, Say, write
 from bench.preparation import Administration
+from bench.reports import machine
 
 AGAIN = 9
 """Questions after the first one, of which the median is told."""

@@ -5,7 +5,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import databases, preparation, server, upkeep, wrk
+from bench import databases, preparation, server, upkeep
+from bench.load import wrk
 from bench.server import Server
 from bench.subject import CLIENT_CREDENTIALS, EXCHANGE, INTROSPECTION, REFRESH, UNKNOWN, Subject
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 
-from bench import asking, wrk
+from bench.load import asking, wrk
 from bench.server import THIS, Checkout, Server
 from security.tokens import Kind, mint
 

@@ -15,8 +15,9 @@ from statistics import median
 from eventsourcing_sqlalchemy.recorders import SQLAlchemyApplicationRecorder
 from sqlalchemy import Engine
 
-from bench import databases, machine
-from bench.made_log import make
+from bench import databases
+from bench.made.made_log import make
+from bench.reports import machine
 from eventstore.application import LogDatastore
 from eventstore.database.engines import migrating, reading
 from eventstore.mapper import authenticate

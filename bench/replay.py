@@ -14,9 +14,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import databases, machine, made_log, replayed
+from bench import databases, replayed
+from bench.made import made_log
 from bench.refreshing import refresh
 from bench.replayed import Log
+from bench.reports import machine
 from eventstore.database.schema import upgrade
 from security.clock import SystemClock
 from security.keyring import Keyring, new_master_key, parse_keyring

@@ -8,8 +8,9 @@ from statistics import median
 from types import TracebackType
 from typing import Self
 
-from bench import databases, measuring, preparation, server, upkeep, wrk
+from bench import databases, measuring, preparation, server, upkeep
 from bench.databases import Database
+from bench.load import wrk
 from bench.server import Server
 from bench.subject import Subject
 

@@ -10,8 +10,9 @@ from urllib.parse import urlencode
 
 import httpx
 
-from bench import asking, preparation, server, wrk
+from bench import preparation, server
 from bench.databases import Database
+from bench.load import asking, wrk
 from bench.preparation import Prepared
 from bench.server import THIS, Checkout, Server
 

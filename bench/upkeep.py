@@ -4,7 +4,8 @@ import time
 
 from sqlalchemy import Connection, select
 
-from bench import asking, preparation
+from bench import preparation
+from bench.load import asking
 from bench.server import Server
 from bench.subject import INTROSPECTION, REVOKED, Subject
 from domain.event import SECOND

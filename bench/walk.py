@@ -23,7 +23,7 @@ import uvloop
 
 from bench import databases, preparation
 from bench.inside import Asking, running, unheard
-from bench.pages import markers, write
+from bench.reports.pages import markers, write
 from bench.subject import Subject
 
 ROOT = Path(__file__).parents[1]

@@ -12,9 +12,10 @@ from statistics import median
 import psycopg
 from sqlalchemy.engine import make_url
 
-from bench import asking, upkeep
+from bench import upkeep
 from bench.databases import Database
-from bench.findings import Finding, Found, at_most
+from bench.load import asking
+from bench.reports.findings import Finding, Found, at_most
 from bench.server import Server
 from bench.stage import Stage
 from bench.subject import CLIENT_CREDENTIALS, INTROSPECTION, Subject

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 from bench import measuring, upkeep
-from bench.findings import Finding, Found, at_least, of_rounds
 from bench.parts import history, rates, starting
+from bench.reports.findings import Finding, Found, at_least, of_rounds
 from bench.server import BIN, ROOT
 from bench.stage import Stage
 from bench.subject import WORKS, Subject

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection, text
 
 from bench import preparation, upkeep
-from bench.findings import Detail, Finding, Found
+from bench.reports.findings import Detail, Finding, Found
 from bench.stage import Stage
 from eventstore.database.engines import reading
 

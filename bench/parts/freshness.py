@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from bench import asking, lanes, preparation
-from bench.asking import Answer
-from bench.findings import Finding, Found, at_most
-from bench.lanes import Lane
+from bench import preparation
+from bench.load import asking, lanes
+from bench.load.asking import Answer
+from bench.load.lanes import Lane
+from bench.reports.findings import Finding, Found, at_most
 from bench.server import Server
 from bench.stage import Stage
 from bench.subject import Subject

@@ -7,9 +7,10 @@ from contextlib import closing
 
 from sqlalchemy import select
 
-from bench import asking, preparation, upkeep
-from bench.asking import Connection
-from bench.findings import Finding, Found, at_most, share
+from bench import preparation, upkeep
+from bench.load import asking
+from bench.load.asking import Connection
+from bench.reports.findings import Finding, Found, at_most, share
 from bench.server import Server
 from bench.stage import Stage
 from bench.subject import Subject

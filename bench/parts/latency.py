@@ -1,7 +1,8 @@
 """Latency at half of the peak rate, requests being sent when they are due."""
 
-from bench import oha, upkeep
-from bench.findings import Bound, Finding, Found, at_most
+from bench import upkeep
+from bench.load import oha
+from bench.reports.findings import Bound, Finding, Found, at_most
 from bench.stage import Stage
 from bench.subject import CLIENT_CREDENTIALS, INTROSPECTION
 

@@ -3,8 +3,9 @@
 import json
 import time
 
-from bench import asking, preparation, processes, upkeep
-from bench.findings import Finding, Found, at_most
+from bench import preparation, processes, upkeep
+from bench.load import asking
+from bench.reports.findings import Finding, Found, at_most
 from bench.server import Server
 from bench.stage import Stage
 from security.passwords import Argon2Parameters, Hasher

@@ -1,8 +1,9 @@
 """Four times the peak rate offered: what is shed, what is accepted, and whether memory stays bounded."""
 
-from bench import oha, processes
-from bench.findings import Finding, Found, at_least, at_most
+from bench import processes
+from bench.load import oha
 from bench.parts.rates import MEMORY
+from bench.reports.findings import Finding, Found, at_least, at_most
 from bench.stage import Stage
 from bench.subject import CLIENT_CREDENTIALS
 

@@ -1,7 +1,7 @@
 """Requests per second of every work, as ratios to a constant answer, with one worker."""
 
 from bench import measuring
-from bench.findings import Bound, Finding, Found, at_least, at_most, of_rounds
+from bench.reports.findings import Bound, Finding, Found, at_least, at_most, of_rounds
 from bench.stage import Stage
 from bench.subject import CLIENT_CREDENTIALS, EXCHANGE, INTROSPECTION, REFRESH, REVOKED, UNKNOWN, WORKS
 

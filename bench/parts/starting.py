@@ -9,7 +9,7 @@ from statistics import median
 
 import httpx
 
-from bench.findings import Finding, Found, at_most
+from bench.reports.findings import Finding, Found, at_most
 from bench.server import BIN, ROOT
 from bench.stage import Stage
 from bench.subject import Subject

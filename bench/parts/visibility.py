@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from hashlib import sha256
 
-from bench import asking, lanes, preparation, processes, upkeep
-from bench.findings import Finding, Found, at_most, share
+from bench import preparation, processes, upkeep
+from bench.load import asking, lanes
+from bench.reports.findings import Finding, Found, at_most, share
 from bench.server import Server
 from bench.stage import Stage
 from bench.subject import CLIENT_CREDENTIALS, Subject

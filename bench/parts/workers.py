@@ -4,8 +4,9 @@ import os
 from dataclasses import replace
 from statistics import median
 
-from bench import upkeep, wrk
-from bench.findings import Finding, Found, at_least
+from bench import upkeep
+from bench.load import wrk
+from bench.reports.findings import Finding, Found, at_least
 from bench.stage import Stage
 from bench.subject import CLIENT_CREDENTIALS, INTROSPECTION
 

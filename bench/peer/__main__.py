@@ -15,10 +15,12 @@ from statistics import median
 
 import httpx
 
-from bench import databases, machine, pages, preparation, server, wrk
+from bench import databases, preparation, server
 from bench.databases import Cluster
-from bench.findings import Detail
+from bench.load import wrk
 from bench.preparation import Prepared
+from bench.reports import machine, pages
+from bench.reports.findings import Detail
 from bench.server import Server
 from bench.subject import CLIENT_CREDENTIALS, GRANTS_A_RUN, INTROSPECTION, REFRESH, Subject, WrongAnswer
 

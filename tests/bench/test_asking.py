@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from bench import asking
-from bench.asking import Answer
+from bench.load import asking
+from bench.load.asking import Answer
 
 
 @asynccontextmanager

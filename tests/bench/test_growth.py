@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import select
 
 from api.environment import load
-from bench import growth, parties
+from bench import growth
+from bench.made import parties
 from domain import grant
 from eventstore import search
 from eventstore.database.engines import reading

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from bench.leaked_log import Leaked, write
+from bench.made.leaked_log import Leaked, write
 from eventstore.affected import Counting, IssuedCounts, issued
 from eventstore.ledger import Ledger
 from projections.blast_radius import Alive, RadiusQuestion

@@ -1,6 +1,6 @@
 """What is read out of a load generator's account."""
 
-from bench import oha
+from bench.load import oha
 
 
 def test_refusals_losses_and_what_was_never_sent_are_told_apart() -> None:

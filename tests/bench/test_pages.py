@@ -3,10 +3,10 @@
 from datetime import date
 from pathlib import Path
 
-from bench import pages
-from bench.findings import Bound, Detail, Finding, Found, at_least, at_most, of_rounds
 from bench.full import PARTS
 from bench.parts import rates
+from bench.reports import pages
+from bench.reports.findings import Bound, Detail, Finding, Found, at_least, at_most, of_rounds
 from bench.stage import FULL
 
 

@@ -20,7 +20,7 @@ from domain.decision import Forbidden, InvalidClient, InvalidRequest, NotFound, 
 from domain.event import Sealed
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from tests.domain.history import NOW, given, loosely
-from tests.domain.test_client_registration import STREAM, registered
+from tests.domain.rules.test_client_registration import STREAM, registered
 
 client = loosely(client_page)
 

@@ -19,7 +19,7 @@ from domain.client_secret import (
 from domain.decision import Conflict, Forbidden, InvalidClient, InvalidRequest, NotFound
 from domain.event import SECOND
 from tests.domain.history import NOW, given, loosely
-from tests.domain.test_client_registration import STREAM, registered
+from tests.domain.rules.test_client_registration import STREAM, registered
 
 client, client_secret = loosely(client_page), loosely(secret_page)
 

@@ -15,7 +15,7 @@ from domain.decision import NotFound
 from domain.grants import validity as validity_page
 from domain.server import IssuanceResumed, IssuanceSuspended
 from tests.domain.history import NOW, given, loosely, record
-from tests.domain.test_client_registration import STREAM, registered
+from tests.domain.rules.test_client_registration import STREAM, registered
 
 account, client, cut_off = loosely(account_page), loosely(client_page), loosely(cut_off_page)
 client_secret, server, session = loosely(secret_page), loosely(server_page), loosely(session_page)

@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-SCRIPTS = Path(__file__).parent / "load"
+SCRIPTS = Path(__file__).parent
 THREADS = 2
 
 UNIT = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}

@@ -6,13 +6,13 @@ from pathlib import Path
 from types import ModuleType
 
 from bench.databases import KINDS
-from bench.findings import Detail, Finding, Found
+from bench.reports.findings import Detail, Finding, Found
 from bench.stage import FullPlan
 
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 """For those who run a server."""
 
-DEVELOPERS = Path(__file__).parent / "README.md"
+DEVELOPERS = Path(__file__).parents[1] / "README.md"
 """For those who change it."""
 
 

@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from bench.wrk import Load, Missing
+from bench.load.wrk import Load, Missing
 
 UNDER_WAY = "aborted due to deadline"
 """What oha calls a request whose answer had not come when the time was over."""

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bench.parties import Parties, Party
+from bench.made.parties import Parties, Party
 from domain import usage
 from domain.event import SECOND, Actor, Event, Moment
 from domain.grant import CodeIssued, CodeRedeemed, TokenRevoked, TokensIssued, TokensRefreshed

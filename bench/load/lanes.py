@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from bench import asking, processes
-from bench.asking import Connection
+from bench import processes
+from bench.load import asking
+from bench.load.asking import Connection
 from bench.server import Server
 
 ATTEMPTS = 400

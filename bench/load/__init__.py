@@ -1,0 +1,1 @@
+"""What sends requests, and how they look."""

@@ -1,0 +1,1 @@
+"""Logs of any length, made faster than a server would write them."""
