@@ -25,9 +25,7 @@ from api.http.templates import (
 from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
 from api.pages.browser_session import (
     BrowserSession,
-    FormTarget,
     FormToken,
-    SignInForm,
     end_session,
     find_session,
     form_token,
@@ -35,9 +33,8 @@ from api.pages.browser_session import (
     is_recent,
     login_name,
     require_own_page,
-    sign_in,
-    sign_in_page,
 )
+from api.pages.sign_in import FormTarget, SignInForm, sign_in, sign_in_page
 from api.services import Injected, Services, services_of
 from api.throttling.admission import admit
 from commands.grants import withdraw_consent

@@ -13,7 +13,7 @@ from api.http import errors
 from api.http.bodies import FORM, encoding
 from api.http.errors import HTTPError, InvalidRequest, oauth_error
 from api.http.request_context import Scope, request_context
-from api.http.templates import ConsentPage, ScopeInWords, destination, page_answer, see_other
+from api.http.templates import see_other
 from api.pages import authorization_response
 from api.pages.authorization_request import (
     NOT_REGISTERED,
@@ -27,20 +27,16 @@ from api.pages.authorization_request import (
 )
 from api.pages.browser_session import (
     BrowserSession,
-    FormTarget,
     FormToken,
-    SignInForm,
     end_session,
     find_session,
     forget_proof,
-    form_token,
-    is_genuine,
     is_proved,
     login_name,
     require_own_page,
-    sign_in,
-    sign_in_page,
 )
+from api.pages.consent_page import PATH, consent_page, is_answer_to, one_by_one
+from api.pages.sign_in import FormTarget, SignInForm, sign_in, sign_in_page
 from api.services import Services, services_of
 from api.throttling.admission import admit
 from commands import grants, pushed_requests
@@ -50,7 +46,7 @@ from domain import scope as scope_rule
 from domain.decision import AccessDenied, InvalidClient, InvalidScope, Refusal
 from domain.requests.pushed_request import PersonsAnswer
 from domain.rules import pairwise
-from domain.rules.built_in_scope import OFFLINE_ACCESS, OPENID
+from domain.rules.built_in_scope import OFFLINE_ACCESS
 from domain.rules.standard_claims import beyond
 from domain.session import TWO_FACTORS
 from eventstore import present
@@ -58,8 +54,6 @@ from eventstore.execution import Step
 from security.tokens import Kind
 
 # What a person's approval comes to: the scope that they are asked for, the code that is issued (RFC 6749 §4.1.2).
-
-PATH = "/oauth/authorize"
 
 
 async def grantable(
@@ -199,11 +193,6 @@ def _not_as_wanted(services: Services, asked: AuthorizationRequest, used: Browse
     return _unmet(asked, used)
 
 
-def _one_by_one(asked: AuthorizationRequest, granted: tuple[str, ...]) -> tuple[str, ...]:
-    """The claims that the person is asked for besides the scope, which is what userinfo will tell of them."""
-    return beyond(asked.authentication.claims, granted, within=asked.client.scope) if OPENID in granted else ()
-
-
 def _agreed(asked: AuthorizationRequest) -> str | None:
     """The claims of the request that the person was asked for, by scope or one by one, as JSON. No others are kept: a
     client that is registered for more later must not be told what nobody was asked for.
@@ -220,48 +209,10 @@ def _may_pass(scope: Scope, asked: AuthorizationRequest, granted: tuple[str, ...
         and not asked.asks_each_time
         and not asked.authentication.asks
         and OFFLINE_ACCESS not in granted
-        and not _one_by_one(asked, granted)
+        and not one_by_one(asked, granted)
         # HEAD is safe (RFC 9110 §9.2.1) and gets no code: it is answered as if the person had still to be asked.
         and not request_context(scope).head
     )
-
-
-# The consent page (RFC 6749 §4.1.1): what the application asks for, shown and bound to the form that answers it.
-
-
-async def consent_page(
-    services: Services,
-    asked: AuthorizationRequest,
-    used: BrowserSession,
-    granted: tuple[str, ...],
-    before: consent.State,
-    *,
-    status: int = 200,
-) -> Response[bytes]:
-    """The question. `granted` is what an approval gives, `before` what the person has allowed already."""
-    words = await services.ledger.look(present.scope_descriptions, granted)
-    page = ConsentPage(
-        action=f"{PATH}/consent?{asked.query.text}",
-        sign_out_action=f"{PATH}/sign-out?{asked.query.text}",
-        csrf=form_token(used.form_secret, *_purpose(asked, granted)),
-        application=asked.client.client_name,
-        scopes=tuple(ScopeInWords(name, words.get(name, name), name in before.scope) for name in granted),
-        destination=destination(asked.redirect_uri),
-        username=await login_name(services, used.account),
-        claims=_one_by_one(asked, granted),
-    )
-    return page_answer(page, status=status, form_action=(asked.redirect_uri,), cookies=used.cookies)
-
-
-def is_answer_to(token: str, asked: AuthorizationRequest, used: BrowserSession, granted: tuple[str, ...]) -> bool:
-    """Whether the form was posted from a page of this session that showed this client, target and scope."""
-    return is_genuine(token, used.form_secret, *_purpose(asked, granted))
-
-
-def _purpose(asked: AuthorizationRequest, granted: tuple[str, ...]) -> tuple[str, ...]:
-    # What a person saw is what they approve: if their roles grew since, the page's token fits no longer.
-    claims = _one_by_one(asked, granted)
-    return "consent", asked.client.client_id, asked.redirect_uri, " ".join(granted), " ".join(claims)
 
 
 # The answer to the consent page: approve, deny, or "not you?" (RFC 6749 §4.1.1, §4.1.2.1).

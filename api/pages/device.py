@@ -26,9 +26,7 @@ from api.pages.account import FORM, PAGE
 from api.pages.authorize import Decision
 from api.pages.browser_session import (
     BrowserSession,
-    FormTarget,
     FormToken,
-    SignInForm,
     end_session,
     find_session,
     form_secret,
@@ -37,9 +35,8 @@ from api.pages.browser_session import (
     login_name,
     new_form_secret,
     require_own_page,
-    sign_in,
-    sign_in_page,
 )
+from api.pages.sign_in import FormTarget, SignInForm, sign_in, sign_in_page
 from api.services import Services, services_of
 from api.throttling.admission import admit
 from api.throttling.limits import Limit, PerMinute, group

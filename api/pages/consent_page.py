@@ -1,0 +1,54 @@
+"""The consent page (RFC 6749 §4.1.1): what the application asks for, shown and bound to the form that answers it."""
+
+from litestar import Response
+
+from api.http.templates import ConsentPage, ScopeInWords, destination, page_answer
+from api.pages.authorization_request import AuthorizationRequest
+from api.pages.browser_session import BrowserSession, form_token, is_genuine, login_name
+from api.services import Services
+from domain import consent
+from domain.rules.built_in_scope import OPENID
+from domain.rules.standard_claims import beyond
+from eventstore import present
+
+PATH = "/oauth/authorize"
+
+
+def one_by_one(asked: AuthorizationRequest, granted: tuple[str, ...]) -> tuple[str, ...]:
+    """The claims that the person is asked for besides the scope, which is what userinfo will tell of them."""
+    return beyond(asked.authentication.claims, granted, within=asked.client.scope) if OPENID in granted else ()
+
+
+async def consent_page(
+    services: Services,
+    asked: AuthorizationRequest,
+    used: BrowserSession,
+    granted: tuple[str, ...],
+    before: consent.State,
+    *,
+    status: int = 200,
+) -> Response[bytes]:
+    """The question. `granted` is what an approval gives, `before` what the person has allowed already."""
+    words = await services.ledger.look(present.scope_descriptions, granted)
+    page = ConsentPage(
+        action=f"{PATH}/consent?{asked.query.text}",
+        sign_out_action=f"{PATH}/sign-out?{asked.query.text}",
+        csrf=form_token(used.form_secret, *_purpose(asked, granted)),
+        application=asked.client.client_name,
+        scopes=tuple(ScopeInWords(name, words.get(name, name), name in before.scope) for name in granted),
+        destination=destination(asked.redirect_uri),
+        username=await login_name(services, used.account),
+        claims=one_by_one(asked, granted),
+    )
+    return page_answer(page, status=status, form_action=(asked.redirect_uri,), cookies=used.cookies)
+
+
+def is_answer_to(token: str, asked: AuthorizationRequest, used: BrowserSession, granted: tuple[str, ...]) -> bool:
+    """Whether the form was posted from a page of this session that showed this client, target and scope."""
+    return is_genuine(token, used.form_secret, *_purpose(asked, granted))
+
+
+def _purpose(asked: AuthorizationRequest, granted: tuple[str, ...]) -> tuple[str, ...]:
+    # What a person saw is what they approve: if their roles grew since, the page's token fits no longer.
+    claims = one_by_one(asked, granted)
+    return "consent", asked.client.client_id, asked.redirect_uri, " ".join(granted), " ".join(claims)

@@ -1,0 +1,229 @@
+"""The sign-in form, which the authorization endpoint, the account pages and devices share: shown, posted, shown again,
+and after the password the form for a second factor."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+from litestar import Response
+from litestar.datastructures import Cookie
+from msgspec import Meta
+
+from api.http.load_shedding import away
+from api.http.request_context import Scope
+from api.http.templates import SecondFactorPage, SignInPage, page_answer, see_other
+from api.oauth import second_factor
+from api.oauth.person_authentication import LONGEST_NAME, Verified, WrongCredentials, verify
+from api.pages.browser_session import (
+    BegunSession,
+    FormToken,
+    forget_form_secret,
+    form_secret,
+    form_token,
+    is_genuine,
+    new_form_secret,
+    proved,
+    require_own_page,
+    start_session,
+)
+from api.services import Services, origin
+from api.throttling.admission import Wait
+from domain import account
+from domain.decision import FactorRefused
+from security.passwords import MAX_BYTES
+
+PURPOSE = "sign-in"
+
+STALE = "This page was no longer current, so what you typed was not looked at. Try again."
+MISSING = "Type your name and your password."
+MISSING_CODE = "Type the code."
+WRONG = "User name or password is wrong."
+WAIT = "Too many attempts. Wait {time} before the next one."
+
+
+# What is longer is nobody's, and answered as such.
+Username = Annotated[
+    str, Meta(description="A username or an e-mail address.", extra_json_schema={"maxLength": LONGEST_NAME})
+]
+Password = Annotated[str, Meta(description="The person's password.", extra_json_schema={"maxLength": MAX_BYTES})]
+
+
+HalfSignedIn = Annotated[
+    str,
+    Meta(
+        description="Out of the page that asks for a second factor: that the password was right.",
+        extra_json_schema={"maxLength": second_factor.LONGEST},
+    ),
+]
+FactorCode = Annotated[
+    str,
+    Meta(
+        description="What the generator shows, or a recovery code.",
+        extra_json_schema={"maxLength": second_factor.LONGEST_CODE},
+    ),
+]
+
+
+class SignInForm(msgspec.Struct, frozen=True):
+    """What the form posts. Other fields, which a password manager may add, are passed over."""
+
+    username: Username = ""
+    password: Password = ""
+    csrf: FormToken = ""
+    auth_session: HalfSignedIn = ""
+    code: FactorCode = ""
+
+    def __repr__(self) -> str:
+        return "SignInForm()"
+
+
+@dataclass(frozen=True, slots=True)
+class FormTarget:
+    """Where a form stands. `action` is its own address, `form_action` where a sign-in may lead beyond this server, and
+    `faulty` says that the application's request will be refused whoever signs in."""
+
+    action: str
+    realm: str
+    application: str | None = None
+    form_action: Sequence[str] = ()
+    faulty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SignInFailure:
+    """Why the form is shown again."""
+
+    status: int
+    error: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AskedFactor:
+    """The password was right, and a factor has to be shown beside it."""
+
+    auth_session: str
+    failure: SignInFailure | None = None
+
+
+def sign_in_page(
+    services: Services, scope: Scope, place: FormTarget, failure: SignInFailure | None = None, username: str = ""
+) -> Response[bytes]:
+    """The form. What was typed as a name is shown again, a password never."""
+    secret, cookies = form_secret(services, scope), list[Cookie]()
+    if secret is None:
+        secret, cookie = new_form_secret(services)
+        cookies.append(cookie)
+    page = SignInPage(
+        action=place.action,
+        csrf=form_token(secret, PURPOSE, ""),
+        realm=place.realm,
+        application=place.application,
+        username=username[:LONGEST_NAME],
+        error=None if failure is None else failure.error,
+        faulty=place.faulty,
+    )
+    return page_answer(
+        page,
+        status=200 if failure is None else failure.status,
+        form_action=place.form_action,
+        cookies=cookies,
+        headers=None if failure is None else dict(failure.headers),
+    )
+
+
+async def sign_in(
+    services: Services, scope: Scope, place: FormTarget, form: SignInForm, onward: str, *, again: str | None = None
+) -> Response[bytes]:
+    """Signs the person in and sends them `onward`, a path on this server; or shows the form again and says why. `again`
+    is the request for which they are to sign in even if they are: that they did is told there, unless it is empty."""
+    require_own_page(services, scope)
+    entered = await _enter(services, scope, place.realm, form, again=again is not None)
+    if isinstance(entered, AskedFactor):
+        return _factor_page(services, scope, place, entered)
+    if isinstance(entered, SignInFailure):
+        return sign_in_page(services, scope, place, entered, form.username)
+    told = () if not again else (proved(services, entered.secret, again),)
+    return see_other(onward, [*entered.cookies, *told, forget_form_secret(services)])
+
+
+async def _enter(
+    services: Services, scope: Scope, realm: str, form: SignInForm, *, again: bool
+) -> BegunSession | SignInFailure | AskedFactor:
+    secret = form_secret(services, scope)
+    if secret is None or not is_genuine(form.csrf, secret, PURPOSE, form.auth_session):
+        return SignInFailure(403, STALE)
+    if form.auth_session:
+        return await _enter_factor(services, scope, realm, secret, form, again=again)
+    if not form.username.strip() or not form.password:
+        return SignInFailure(400, MISSING)
+    try:
+        with away(scope):
+            verified = await verify(services, realm, form.username, form.password, origin(scope))
+    except WrongCredentials:
+        return _wrong(realm)
+    except Wait as wait:
+        return _wait(wait)
+    if verified.account.factors.asked:
+        return AskedFactor(second_factor.begin(services, verified, place=realm, browser=secret))
+    begun = await start_session(services, scope, realm, verified, again=again)
+    if isinstance(begun, BegunSession):
+        return begun
+    if begun.reason is FactorRefused.MISSING:
+        return AskedFactor(second_factor.begin(services, verified, place=realm, browser=secret))
+    return _wrong(realm)
+
+
+async def _enter_factor(
+    services: Services, scope: Scope, realm: str, secret: str, form: SignInForm, *, again: bool
+) -> BegunSession | SignInFailure | AskedFactor:
+    under_way = second_factor.resume(services, form.auth_session, place=realm, browser=secret)
+    if under_way is None:
+        return SignInFailure(403, second_factor.LATE)
+    typed = form.code[: second_factor.LONGEST_CODE]
+    if not typed.strip():
+        return AskedFactor(form.auth_session, SignInFailure(400, MISSING_CODE))
+    try:
+        shown = await second_factor.look_at(services, under_way, second_factor.kind_of(typed), typed)
+        refused = await second_factor.refusal(services, under_way.account_id, shown, origin(scope))
+    except Wait as wait:
+        return AskedFactor(form.auth_session, _wait(wait, second_factor.SPENT))
+    if refused is None:
+        person: account.State = await services.ledger.state(account.stream(under_way.account_id))
+        verified = Verified(person, under_way.password)
+        begun = await start_session(services, scope, realm, verified, shown, again=again)
+        if isinstance(begun, BegunSession):
+            return begun
+        refused = begun
+    if refused.reason is FactorRefused.WRONG:
+        return AskedFactor(form.auth_session, _wrong(realm, second_factor.WRONG))
+    return _wrong(realm, second_factor.OVER if refused.reason is FactorRefused.SESSION_OVER else second_factor.LATE)
+
+
+def _factor_page(services: Services, scope: Scope, place: FormTarget, asked: AskedFactor) -> Response[bytes]:
+    secret = form_secret(services, scope) or ""
+    page = SecondFactorPage(
+        action=place.action,
+        csrf=form_token(secret, PURPOSE, asked.auth_session),
+        auth_session=asked.auth_session,
+        application=place.application,
+        error=None if asked.failure is None else asked.failure.error,
+    )
+    return page_answer(
+        page,
+        status=200 if asked.failure is None else asked.failure.status,
+        form_action=place.form_action,
+        headers=None if asked.failure is None else dict(asked.failure.headers),
+    )
+
+
+def _wait(wait: Wait, words: str | None = None) -> SignInFailure:
+    time = f"{wait.seconds} second{'s' if wait.seconds > 1 else ''}"
+    return SignInFailure(429, words or WAIT.format(time=time), (("retry-after", str(wait.seconds)),))
+
+
+def _wrong(realm: str, words: str = WRONG) -> SignInFailure:
+    """401, so that whoever watches the access log sees guessing for what it is; browsers show the page all the same.
+    Its challenge (RFC 9110 §11.6.1) has no registered scheme: no browser opens a window for it."""
+    return SignInFailure(401, words, (("www-authenticate", f'Form realm="{realm}"'),))
