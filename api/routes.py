@@ -6,7 +6,7 @@ from api import admin, audit, leaks
 from api.admin import registration
 from api.audit import publishing
 from api.dashboards.router import dashboards
-from api.http.templates import static
+from api.http.static_files import static
 from api.monitoring import live, metrics, ready
 from api.oauth import metadata
 from api.oauth.authorization_challenge import authorization_challenge

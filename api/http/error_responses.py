@@ -26,9 +26,10 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from api.http import errors
 from api.http.errors import FieldError, HTTPError, TemporarilyUnavailable
 from api.http.log_lines import trace
-from api.http.request_context import Scope, header, request_context
+from api.http.request_context import Scope, header, language, request_context
 from api.http.responses import JSON, RawResponse, raw_response
 from api.http.templates import ErrorPage, render, security_headers
+from api.languages import Language, Words
 from eventstore.database.engines import away
 from eventstore.unavailable import (
     DatabaseAway,
@@ -101,7 +102,7 @@ def error_response(scope: Scope, error: Exception) -> RawResponse:
         case "oauth":
             return as_oauth(told)
         case "page":
-            return as_page(told, request_id)
+            return as_page(told, request_id, language(scope))
         case words:
             return as_problem(told, request_id, with_code=words == "dashboard")
 
@@ -161,10 +162,11 @@ def as_problem(error: HTTPError, request_id: str | None, *, with_code: bool = Fa
     )
 
 
-def as_page(error: HTTPError, request_id: str) -> RawResponse:
+def as_page(error: HTTPError, request_id: str, spoken: Language) -> RawResponse:
     """A page for people, with the id of the request that they can tell whoever looks after the server."""
-    page = ErrorPage(title=error.title, explanation=error.detail or error.title, request_id=request_id)
-    return raw_response(error.status, render(page), "text/html; charset=utf-8", {**security_headers(), **error.headers})
+    page = ErrorPage(title=error.title, explanation=error.words or error.title, request_id=request_id)
+    headers = {**security_headers(), "content-language": spoken.code, **error.headers}
+    return raw_response(error.status, render(page, spoken), "text/html; charset=utf-8", headers)
 
 
 def _handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -202,16 +204,18 @@ def _postponed(error: Exception) -> HTTPError:
     """What the log or its database is in no state for."""
     match error:
         case InDoubt():
-            words = "Nothing is issued at present, to anybody: the server's log has to be looked at."
+            words = Words("Nothing is issued at present, to anybody: the server's log has to be looked at.")
             return TemporarilyUnavailable(words, retry_after=FORGED_FOR, reason="log_diverged")
         case WentBack():
-            words = "The log is not the one that this server knew. It answers again when its operator has restarted it."
+            words = Words(
+                "The log is not the one that this server knew. It answers again when its operator has restarted it."
+            )
             return TemporarilyUnavailable(words, retry_after=10, reason="log_went_back")
         case Forged():
-            words = "The log is forged. Nothing is written."
+            words = Words("The log is forged. Nothing is written.")
             return TemporarilyUnavailable(words, retry_after=FORGED_FOR, reason="log_forged")
         case StorageFull():
-            words = "storage_full: there is no room to store anything. What is stored is answered for."
+            words = Words("storage_full: there is no room to store anything. What is stored is answered for.")
             return TemporarilyUnavailable(words, retry_after=10, reason="storage_full")
         case WrongClock():
             return TemporarilyUnavailable("This server's clock is off. Try again.", retry_after=2)

@@ -12,6 +12,7 @@ from typing import Self
 
 import msgspec
 
+from api.languages import Words
 from domain import decision as reasons
 from domain.decision import Reason, Refusal
 from security import foreign_tokens
@@ -26,7 +27,8 @@ class FieldError(msgspec.Struct, frozen=True):
 
 class HTTPError(Exception):
     """A refusal on its way to the caller. `code` is OAuth's word (RFC 6749 §5.2), `detail` and `errors` are public
-    words, `default` is said where nobody says more, and `reason` is a closed word for programs."""
+    words, `default` is said where nobody says more, and `reason` is a closed word for programs. Pages tell `words`, in
+    the reader's language if they are `Words` or a catalogue has them."""
 
     status: int = 400
     code: str = "invalid_request"
@@ -44,7 +46,9 @@ class HTTPError(Exception):
         reason: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self.detail = detail or self.default
+        self.words = detail or self.default
+        # For programs, in English and nothing but a text.
+        self.detail = None if self.words is None else str(self.words)
         self.errors = tuple(errors)
         self.reason = reason
         self.headers = dict(headers or {})
@@ -348,7 +352,7 @@ class TooLarge(HTTPError):
     status = 413
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"The request body is larger than {limit} bytes.")
+        super().__init__(Words("The request body is larger than %(limit)s bytes.", limit=limit))
 
 
 class TargetTooLong(HTTPError):
@@ -357,7 +361,7 @@ class TargetTooLong(HTTPError):
     status = 414
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"The target of the request is longer than {limit} bytes.")
+        super().__init__(Words("The target of the request is longer than %(limit)s bytes.", limit=limit))
 
 
 class WrongMediaType(HTTPError):
@@ -367,7 +371,7 @@ class WrongMediaType(HTTPError):
 
     def __init__(self, accepted: Iterable[str]) -> None:
         names = ", ".join(accepted)
-        super().__init__(f"The request body must be {names}.", headers={"accept": names})
+        super().__init__(Words("The request body must be %(names)s.", names=names), headers={"accept": names})
 
 
 class Unprocessable(HTTPError):

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from api.http.errors import HTTPError, InvalidRequest
+from api.languages import Language, Words, choose
 from security.clock import HOUR, Moment, SteadyClock, Timer
 
 # A dict whose members depend on its type; the framework and the server each have types of their own for it.
@@ -80,6 +81,25 @@ def header_values(scope: Scope, name: bytes) -> list[str]:
     if len(given) == len(scope["headers"]):
         return [value.decode("latin-1")]
     return [each.decode("latin-1") for field, each in scope["headers"] if field == name]
+
+
+LANGUAGE = "grantlog.language"
+"""Where the scope holds the languages that a request asks for elsewhere than in its query."""
+
+UI_LOCALES = re.compile(rb"(?:^|&)ui_locales=([^&]{1,1024})")
+
+
+def speak(scope: Scope, ui_locales: str) -> None:
+    """Has the answer written in the first of these languages that there is."""
+    scope[LANGUAGE] = ui_locales
+
+
+def language(scope: Scope) -> Language:
+    """In which language to answer, where the answer is for people."""
+    wanted: str = scope.get(LANGUAGE, "")
+    if not wanted and (match := UI_LOCALES.search(scope.get("query_string", b""))):
+        wanted = unquote_to_bytes(match[1].replace(b"+", b" ")).decode("ascii", "replace")
+    return choose(wanted, ",".join(header_values(scope, b"accept-language")))
 
 
 FOR_OPERATORS = "grantlog.for_operators"
@@ -229,13 +249,13 @@ def _head_fault(scope: Scope) -> str | None:
         return fault
     host = given.get(b"host")
     if host is not None and not _is_host(host):
-        return "The Host header is not valid."
+        return Words("The Host header is not valid.")
     length = given.get(b"content-length")
     if length is not None and (not length.isdigit() or len(length) > 15):
-        return "The Content-Length header is not valid."
+        return Words("The Content-Length header is not valid.")
     kind = given.get(b"content-type")
     if kind is not None and not kind.isascii():
-        return "The Content-Type header is not valid."
+        return Words("The Content-Type header is not valid.")
     return None
 
 
@@ -252,11 +272,11 @@ def _doubled(scope: Scope) -> str | None:
     for name, value in scope["headers"]:
         if name in seen:
             if name in SINGLE:
-                return "Host or Origin stands there twice."
+                return Words("Host or Origin stands there twice.")
             if name == b"content-length" and seen[name] != value:
-                return "The Content-Length header is not valid."
+                return Words("The Content-Length header is not valid.")
         if name == b"content-type" and not value.isascii():
-            return "The Content-Type header is not valid."
+            return Words("The Content-Type header is not valid.")
         seen[name] = value
     return None
 
@@ -264,13 +284,13 @@ def _doubled(scope: Scope) -> str | None:
 def _path_fault(scope: Scope) -> str | None:
     path: str = scope["path"]
     if path.isascii():
-        return None if path.isprintable() else "The path holds a control character."
+        return None if path.isprintable() else Words("The path holds a control character.")
     raw: bytes = scope.get("raw_path") or path.encode("utf-8", "surrogatepass")
     try:
         text = unquote_to_bytes(raw).decode("utf-8")
     except UnicodeDecodeError:
-        return "The path is not UTF-8."
-    return None if text.isprintable() else "The path holds a control character."
+        return Words("The path is not UTF-8.")
+    return None if text.isprintable() else Words("The path holds a control character.")
 
 
 def _query_fault(query: bytes) -> str | None:
@@ -278,12 +298,12 @@ def _query_fault(query: bytes) -> str | None:
         return None
     octets = unquote_to_bytes(query) if b"%" in query else query
     if CONTROL.search(octets):
-        return "The query holds a control character."
+        return Words("The query holds a control character.")
     if not octets.isascii():
         try:
             octets.decode("utf-8")
         except UnicodeDecodeError:
-            return "The query is not UTF-8."
+            return Words("The query is not UTF-8.")
     if b"access_token" in query.lower() and TOKEN_IN_QUERY.search(query):
-        return "An access token must not stand in the query: it would be kept in histories and logs."
+        return Words("An access token must not stand in the query: it would be kept in histories and logs.")
     return None

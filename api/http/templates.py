@@ -4,28 +4,27 @@ Nothing here knows requests or routes beyond the links that stand in the templat
 engine, and a value that a template asks for but its struct does not have is an error, never an empty string.
 """
 
-import hashlib
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 import jinja2
 import msgspec
-from litestar import Request, Response, get
+from litestar import Litestar, Request, Response
 from litestar.datastructures import Cookie
-from litestar.params import PathParameter, QueryParameter
+from litestar.response.base import ASGIResponse
 from markupsafe import Markup, escape
 
-from api.http.errors import Missing
-from api.http.request_context import header_values
-from domain.event import SECOND, Moment
+from api.http.request_context import language
+from api.http.static_files import static_url
+from api.languages import ENGLISH, LANGUAGES, Language, Words
+from domain.event import Moment
 from security.clock import format_rfc3339
 
-ROOM = Path(__file__).parents[1]
+ROOM = Path(__file__).parents[1] / "templates"
 CODE = re.compile(r"`([^`]+)`")
 
 
@@ -34,6 +33,22 @@ class HtmlPage(msgspec.Struct, frozen=True, kw_only=True):
 
     template: ClassVar[str]
     script: ClassVar[bool] = False
+
+
+class PageAnswer(Response[bytes]):
+    """A page on its way: written when it is known for whose request, in their language."""
+
+    def __init__(self, page: HtmlPage, status: int, headers: Mapping[str, str], cookies: Sequence[Cookie]) -> None:
+        # The framework adds the charset to text by itself.
+        super().__init__(b"", status_code=status, media_type="text/html", headers=dict(headers), cookies=list(cookies))
+        self.page = page
+
+    def to_asgi_response(self, app: Litestar | None, request: Request[Any, Any, Any], **given: Any) -> ASGIResponse:
+        """The page, rendered."""
+        spoken = language(request.scope)
+        self.content = render(self.page, spoken)
+        self.headers["content-language"] = spoken.code
+        return super().to_asgi_response(app, request, **given)
 
 
 class DashboardLink(msgspec.Struct, frozen=True):
@@ -278,41 +293,48 @@ class ReferencePage(HtmlPage, frozen=True, kw_only=True):
     groups: tuple[Group, ...]
 
 
-DASHBOARD_NEEDS_SCRIPT = "You are not signed in, and what you typed was not looked at: this page needs JavaScript."
+DASHBOARD_NEEDS_SCRIPT = Words(
+    "You are not signed in, and what you typed was not looked at: this page needs JavaScript."
+)
 
 
-class StaticFile(NamedTuple):
-    """A file as it is served. `etag` is the strong entity tag with its quotes (RFC 9110 §8.8.3)."""
-
-    body: bytes
-    media_type: str
-    etag: str
+def language_of(context: jinja2.runtime.Context) -> Language:
+    spoken: Language = context["language"]
+    return spoken
 
 
-STATIC_MEDIA_TYPES = {
-    "grantlog.css": "text/css; charset=utf-8",
-    "grantlog.svg": "image/svg+xml",
-    "dashboard.js": "text/javascript; charset=utf-8",
-    "form_post.js": "text/javascript; charset=utf-8",
-}
+@jinja2.pass_context
+def readable(context: jinja2.runtime.Context, moment: Moment) -> str:
+    """A moment for people, as their language writes it."""
+    return language_of(context).moment(moment)
 
 
-def load_static(name: str, media_type: str) -> StaticFile:
-    body = (ROOM / "static" / name).read_bytes()
-    return StaticFile(body, media_type, f'"{hashlib.sha256(body).hexdigest()[:20]}"')
+@jinja2.pass_context
+def told(context: jinja2.runtime.Context, text: str) -> str:
+    """The text in the page's language, if a catalogue has it: for words that are not the template's own."""
+    return language_of(context).say(text)
 
 
-STATIC = {name: load_static(name, media_type) for name, media_type in STATIC_MEDIA_TYPES.items()}
+@jinja2.pass_context
+def untold(context: jinja2.runtime.Context, text: str) -> bool:
+    """Whether the text stays English, so that the page says so (WCAG 2.2, 3.1.2)."""
+    return language_of(context).lacks(text)
 
 
-def static_url(name: str) -> str:
-    """The address of a static file. Its query is the content's hash, so a changed file is never taken from a cache."""
-    return f"/static/{name}?v={STATIC[name].etag.strip(chr(34))}"
+@jinja2.pass_context
+def in_its_language(context: jinja2.runtime.Context, value: object) -> object:
+    """What is printed: `Words` in the page's language, anything else as it is."""
+    return told(context, value) if isinstance(value, Words) else value
 
 
-def readable(moment: Moment) -> str:
-    """A moment for people: `5 March 2026, 14:02 UTC`."""
-    return f"{datetime.fromtimestamp(moment // SECOND, UTC):%-d %B %Y, %H:%M} UTC"
+@jinja2.pass_context
+def gettext(context: jinja2.runtime.Context, text: str) -> str:
+    return language_of(context).gettext(text)
+
+
+@jinja2.pass_context
+def ngettext(context: jinja2.runtime.Context, one: str, many: str, count: int) -> str:
+    return language_of(context).ngettext(one, many, count)
 
 
 def with_code(text: str) -> Markup:
@@ -322,14 +344,19 @@ def with_code(text: str) -> Markup:
 
 def compile_templates() -> dict[str, jinja2.Template]:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(ROOM / "templates"),
+        loader=jinja2.FileSystemLoader(ROOM),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=in_its_language,
+        extensions=["jinja2.ext.i18n"],
     )
-    environment.filters |= {"rfc3339": format_rfc3339, "readable": readable, "with_code": with_code}
+    environment.filters |= {"rfc3339": format_rfc3339, "readable": readable, "with_code": with_code, "told": told}
+    environment.tests["untold"] = untold
+    # Its methods come with the extension, which types do not know of.
+    vars(environment)["install_gettext_callables"](gettext, ngettext, newstyle=True)
     environment.globals["static_url"] = static_url
     return {name: environment.get_template(name) for name in environment.list_templates()}
 
@@ -337,10 +364,10 @@ def compile_templates() -> dict[str, jinja2.Template]:
 TEMPLATES = compile_templates()
 
 
-def render(page: HtmlPage) -> bytes:
+def render(page: HtmlPage, spoken: Language = LANGUAGES[ENGLISH]) -> bytes:  # noqa: B008 - it is never changed
     """The page as UTF-8 HTML. Raises jinja2.UndefinedError when template and struct disagree."""
     values: dict[str, Any] = {name: getattr(page, name) for name in page.__struct_fields__}
-    return TEMPLATES[page.template].render(values).encode()
+    return TEMPLATES[page.template].render(values, language=spoken).encode()
 
 
 # Pages and redirects as answers: a page with its own headers, a redirect as 303, each with the cookies it sets.
@@ -355,14 +382,7 @@ def page_answer(
     headers: Mapping[str, str] | None = None,
 ) -> Response[bytes]:
     """The page as HTML. `form_action` are redirect URIs to which its forms may lead (see `security_headers`)."""
-    return Response(
-        render(page),
-        status_code=status,
-        # The framework adds the charset to text by itself.
-        media_type="text/html",
-        headers={**security_headers(form_action, script=page.script), **(headers or {})},
-        cookies=list(cookies),
-    )
+    return PageAnswer(page, status, {**security_headers(form_action, script=page.script), **(headers or {})}, cookies)
 
 
 def see_other(location: str, cookies: Sequence[Cookie] = ()) -> Response[bytes]:
@@ -375,35 +395,6 @@ def see_other(location: str, cookies: Sequence[Cookie] = ()) -> Response[bytes]:
         cookies=list(cookies),
         media_type="text/html",
     )
-
-
-# The files that pages use: one style sheet, an icon, the dashboards' script.
-
-IMMUTABLE = "public, max-age=31536000, immutable"
-REVALIDATED = "no-cache"
-
-
-LONGEST = 128
-
-Name = Annotated[str, PathParameter(max_length=LONGEST, description="The file's name.")]
-Version = Annotated[str, QueryParameter(name="v", max_length=LONGEST, description="The hash of its content.")]
-
-
-@get("/static/{name:str}", tags=["Pages"], summary="A file that pages use")
-async def static(request: Request[Any, Any, Any], name: Name, v: Version = "") -> Response[bytes]:
-    """304 for who has it already (RFC 9110 §13.1.2). With its hash in `v` it may be kept for good (RFC 8246)."""
-    found = STATIC.get(name)
-    if found is None:
-        raise Missing("There is no such file.")
-    cache = IMMUTABLE if v == found.etag.strip('"') else REVALIDATED
-    headers = {"etag": found.etag, "cache-control": cache}
-    given = ",".join(header_values(request.scope, b"if-none-match"))
-    # Weak comparison, as If-None-Match wants it (RFC 9110 §13.1.2).
-    known = {tag.strip().removeprefix("W/") for tag in given.split(",")}
-    if found.etag in known or given.strip() == "*":
-        return Response(b"", status_code=304, headers=headers)
-    media_type, _, _ = found.media_type.partition(";")
-    return Response(found.body, headers=headers, media_type=media_type)
 
 
 HOST = re.compile(r"[a-z0-9.-]+")
@@ -453,12 +444,12 @@ def destination(redirect_uri: str) -> str:
     8252 §7)."""
     parts = urlsplit(redirect_uri)
     if parts.scheme not in ("http", "https"):
-        return f"an app on this device ({parts.scheme})"
+        return Words("an app on this device (%(scheme)s)", scheme=parts.scheme)
     host = ascii_host(parts.hostname or "")
     shown = f"[{host}]" if ":" in host else host
     if parts.port:
         shown += f":{parts.port}"
-    return f"this device ({shown})" if is_loopback(host) else shown
+    return Words("this device (%(address)s)", address=shown) if is_loopback(host) else shown
 
 
 def is_loopback(host: str) -> bool:

@@ -6,6 +6,7 @@ from litestar import Response, get, route
 
 from api.config.settings import Settings
 from api.http.cors import CLIENT_HEADERS, EVERYBODY, PREFLIGHT_AGE
+from api.languages import LANGUAGES
 from api.oauth import authorization_challenge, device_authorization, tls_client_auth
 from api.oauth.bearer import RESOURCE_METADATA
 from api.services import Injected, services_of
@@ -87,7 +88,7 @@ def document(issuer: str, scope_names: list[str], *, requires_pushing: bool = Fa
         "dpop_signing_alg_values_supported": list(foreign_tokens.ALGORITHMS),
         "code_challenge_methods_supported": list(pkce.METHODS),
         "authorization_response_iss_parameter_supported": True,
-        "ui_locales_supported": ["en"],
+        "ui_locales_supported": list(LANGUAGES),
         "service_documentation": f"{issuer}/schema",
     }
 

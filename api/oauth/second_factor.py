@@ -9,6 +9,7 @@ from hashlib import sha256
 
 import msgspec
 
+from api.languages import Words
 from api.oauth.person_authentication import Verified
 from api.services import Services
 from api.throttling.admission import Wait
@@ -33,10 +34,10 @@ LONGEST_CODE = 64
 OFFERED: tuple[SecondFactor, ...] = ("totp", "recovery_code")
 """What may be shown."""
 
-WRONG = "That code is wrong, or was used before. Wait for the next one and try again."
-OVER = "Too many wrong codes. Sign in again."
-LATE = "That took too long. Sign in again."
-SPENT = "Too many wrong codes for this account within an hour. Wait, or use a recovery code."
+WRONG = Words("That code is wrong, or was used before. Wait for the next one and try again.")
+OVER = Words("Too many wrong codes. Sign in again.")
+LATE = Words("That took too long. Sign in again.")
+SPENT = Words("Too many wrong codes for this account within an hour. Wait, or use a recovery code.")
 
 
 class AuthSession(msgspec.Struct, frozen=True, array_like=True):

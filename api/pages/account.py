@@ -22,6 +22,7 @@ from api.http.templates import (
     page_answer,
     see_other,
 )
+from api.languages import Words
 from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
 from api.pages.browser_session import (
     BrowserSession,
@@ -211,7 +212,7 @@ WITHDRAW = "/account/grants/withdraw"
 APPLICATIONS = 200
 """Applications on the page."""
 
-NOTICES = {"withdrawn": "Withdrawn. That application may not act for you any more."}
+NOTICES = {"withdrawn": Words("Withdrawn. That application may not act for you any more.")}
 
 Done = Annotated[str | None, QueryParameter(name="done", max_length=32, description="What was just done: `withdrawn`.")]
 ClientId = Annotated[

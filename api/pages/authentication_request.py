@@ -9,6 +9,7 @@ import msgspec
 
 from api.http import bodies, errors
 from api.http.errors import HTTPError
+from api.languages import Words
 from api.oauth.id_token_hint import read_hint
 from api.oauth.person_authentication import LONGEST_NAME
 from domain import session
@@ -112,16 +113,16 @@ def read(
 def _faults(given: Mapping[str, str], asked: AuthenticationRequest, target: str) -> Iterator[HTTPError]:
     prompt = [each for each in given.get("prompt", "").split(" ") if each]
     if not frozenset(prompt) <= frozenset(PROMPTS):
-        yield errors.InvalidRequest("prompt is of " + ", ".join(PROMPTS) + ".")
+        yield errors.InvalidRequest(Words("prompt is of %(values)s.", values=", ".join(PROMPTS)))
     if asked.silent and len(prompt) > 1:
         yield errors.InvalidRequest("prompt is none together with others.")
     if "max_age" in given and asked.max_age is None:
         yield errors.InvalidRequest("max_age is no number of seconds.")
     if len(asked.nonce or "") > NONCE_MAXIMUM:
-        yield errors.InvalidRequest(f"nonce has more than {NONCE_MAXIMUM} characters.")
+        yield errors.InvalidRequest(Words("nonce has more than %(maximum)s characters.", maximum=NONCE_MAXIMUM))
     mode = given.get("response_mode", "query")
     if mode not in RESPONSE_MODES:
-        yield errors.InvalidRequest("response_mode is of " + ", ".join(RESPONSE_MODES) + ".")
+        yield errors.InvalidRequest(Words("response_mode is of %(values)s.", values=", ".join(RESPONSE_MODES)))
     elif not _can_post(target, mode):
         yield errors.InvalidRequest("response_mode form_post is for web addresses.")
 

@@ -20,7 +20,8 @@ from litestar.openapi.spec.enums import OpenAPIType
 from api.http import errors
 from api.http.bodies import form_pairs
 from api.http.errors import HTTPError
-from api.http.request_context import Scope
+from api.http.request_context import Scope, speak
+from api.languages import Words
 from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
 from api.pages import authentication_request, request_object
 from api.pages.authentication_request import AuthenticationRequest
@@ -53,10 +54,12 @@ REFERENCE = "urn:ietf:params:oauth:request_uri:"
 OPENED = "opened"
 """The parameter by which the forms of a request that was opened in time go on with it."""
 
-OVER = "This request is over: it has expired, or it was answered already. Go back to the application and start again."
-UNKNOWN = "The application that sent you here is not known to this server."
-SWITCHED_OFF = "The application that sent you here has been switched off."
-NOT_REGISTERED = "The application that sent you here wants you back at an address that it has not registered."
+OVER = Words(
+    "This request is over: it has expired, or it was answered already. Go back to the application and start again."
+)
+UNKNOWN = Words("The application that sent you here is not known to this server.")
+SWITCHED_OFF = Words("The application that sent you here has been switched off.")
+NOT_REGISTERED = Words("The application that sent you here wants you back at an address that it has not registered.")
 
 
 class AnyName(frozenset[str]):
@@ -121,7 +124,7 @@ class AuthorizationRequest:
 def read_query(octets: bytes, longest: int = QUERY_MAXIMUM) -> Query:
     """The parameters of a query; raises TooLong, and Invalid for what is not form-encoded."""
     if len(octets) > longest:
-        raise TooLong(f"The request is longer than {longest} bytes.")
+        raise TooLong(Words("The request is longer than %(longest)s bytes.", longest=longest))
     values: dict[str, str] = {}
     doubled: set[str] = set()
     resource: list[str] = []
@@ -181,6 +184,9 @@ async def examine(
     """The request that these parameters of a known client make; raises Unanswerable likewise, and what is wrong with a
     request object that is pushed. What is `kept` was looked at when it was pushed, and its signature then."""
     query, broken = (query, None) if kept else await _signed(services, scope, asking, query)
+    if "ui_locales" in query.values:
+        # It may have stood in the object, or in what was pushed.
+        speak(scope, query.values["ui_locales"])
     if broken is not None and pushed:
         # Whoever pushes is told at once. Where the answer would go may stand in the object alone.
         raise broken
@@ -220,7 +226,9 @@ async def _signed(
         return query, errors.InvalidRequest("A request comes in one way alone.")
     found = await request_object.opened(services, scope, asking, query.values["request"])
     if isinstance(found, bytes) and len(found) > QUERY_MAXIMUM:
-        found = errors.InvalidRequestObject(f"The request object holds more than {QUERY_MAXIMUM} bytes.")
+        found = errors.InvalidRequestObject(
+            Words("The request object holds more than %(maximum)s bytes.", maximum=QUERY_MAXIMUM)
+        )
     return (query, found) if isinstance(found, HTTPError) else (read_query(found), None)
 
 

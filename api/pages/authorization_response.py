@@ -58,7 +58,7 @@ async def with_error_on_click(
     """The same as a page: what comes of it goes to the application when the person wants that (RFC 9700 §4.11.2)."""
     told = await _told(services, request, parameters(error))
     shown: dict[str, Any] = {
-        "explanation": error.detail or error.title,
+        "explanation": error.words or error.title,
         "application": request.client.client_name,
         "destination": destination(request.redirect_uri),
     }

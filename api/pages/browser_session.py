@@ -15,6 +15,7 @@ from msgspec import Meta
 from api.http.errors import AccessDenied
 from api.http.request_context import Scope, header_values
 from api.http.responses import clear_cookie, read_cookie, set_cookie
+from api.languages import Words
 from api.oauth.person_authentication import Verified
 from api.services import Services, origin
 from commands import factors, people
@@ -251,6 +252,12 @@ def forget_form_secret(services: Services) -> Cookie:
     return clear_cookie(COOKIE, services.settings.issuer)
 
 
+ELSEWHERE = Words("This form was sent from another site, so nothing was done. Open the page itself and try again.")
+AT_ADDRESS = Words(
+    "This form was sent from another site, so nothing was done. Open the page at %(address)s and try again."
+)
+
+
 def require_own_page(services: Services, scope: Scope) -> None:
     """Raises 403 when the browser says that the form was posted from elsewhere. `Sec-Fetch-Site` (Fetch Metadata §2.3)
     is the browser's own verdict; without it, `Origin` must be ours."""
@@ -263,5 +270,6 @@ def require_own_page(services: Services, scope: Scope) -> None:
     if not own:
         given = header_values(scope, b"origin")
         named = by_issuers_name(given[0], services.settings.issuer) if given else None
-        again = "Open the page itself and try again." if named is None else f"Open the page at {named} and try again."
-        raise AccessDenied(f"This form was sent from another site, so nothing was done. {again}")
+        if named is None:
+            raise AccessDenied(ELSEWHERE)
+        raise AccessDenied(Words(AT_ADDRESS, address=named))

@@ -22,6 +22,7 @@ from api.http.templates import (
     page_answer,
     see_other,
 )
+from api.languages import Words
 from api.pages.account import FORM, PAGE
 from api.pages.authorize import Decision
 from api.pages.browser_session import (
@@ -56,10 +57,9 @@ PATH = "/device"
 PURPOSE = "device"
 LONGEST_TYPED = 64
 
-WRONG = "No device shows this code, or its time is over. Look at the device and type it again."
-STALE = "This page was no longer current, so the code was not looked at. Try again."
-WAIT = "Many wrong codes have been typed lately. Wait {seconds} seconds, then try again."
-OVER = "This device waits no longer. Begin again on the device."
+WRONG = Words("No device shows this code, or its time is over. Look at the device and type it again.")
+STALE = Words("This page was no longer current, so the code was not looked at. Try again.")
+OVER = Words("This device waits no longer. Begin again on the device.")
 
 WRONG_CODES = Limit("public_address", "wrong user codes", PerMinute(10))
 """From everybody together: nobody knows from how many addresses somebody guesses."""
@@ -112,7 +112,10 @@ async def device_posted(request: Request[Any, Any, Any], data: JSONBody[UserCode
     guesses = _guesses(scope)
     wait = services.throttle.retry_after(*guesses)
     if wait is not None:
-        return _code_page(services, scope, data.user_code, WAIT.format(seconds=wait), 429, {"retry-after": str(wait)})
+        words = Words(
+            "Many wrong codes have been typed lately. Wait %(seconds)s seconds, then try again.", seconds=wait
+        )
+        return _code_page(services, scope, data.user_code, words, 429, {"retry-after": str(wait)})
     code = user_codes.typed(data.user_code)
     if code is None or await _request(services, code) is None:
         services.throttle.failed(*guesses)

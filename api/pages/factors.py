@@ -14,6 +14,7 @@ from msgspec import Meta
 from api.http.errors import api_error
 from api.http.request_context import Scope
 from api.http.templates import HtmlPage, page_answer, see_other
+from api.languages import Words
 from api.oauth.second_factor import LONGEST_CODE
 from api.pages.account import (
     FACTORS,
@@ -52,8 +53,8 @@ REMOVE = f"{FACTORS}/remove"
 ENROLMENT_LASTS = 600
 LONGEST_ENROLMENT = 512
 
-WRONG = "That is not what the generator shows at present. Look at it and type the code again."
-LATE = "That took too long, so here is a new secret."
+WRONG = Words("That is not what the generator shows at present. Look at it and type the code again.")
+LATE = Words("That took too long, so here is a new secret.")
 
 
 class FactorsPage(HtmlPage, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from litestar.params import JSONBody
 from api.http.bodies import FORM, encoding
 from api.http.request_context import request_context
 from api.http.templates import SignedOutPage, SignOutPage, page_answer, see_other
+from api.languages import Words
 from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
 from api.oauth.id_token_hint import IdTokenHint, read_hint
 from api.pages.account import PLATFORM, signed_in
@@ -51,8 +52,10 @@ from domain.rules import pairwise, redirect_uri
 PATH = "/oauth/logout"
 CONFIRM = f"{PATH}/confirm"
 
-NOT_OURS = "The application that sent you here showed an id_token that is none of this server for it."
-NOT_REGISTERED = "The application that sent you here wants you to go on to an address that it has not registered."
+NOT_OURS = Words("The application that sent you here showed an id_token that is none of this server for it.")
+NOT_REGISTERED = Words(
+    "The application that sent you here wants you to go on to an address that it has not registered."
+)
 
 PARAMETERS = {
     "id_token_hint": ("An id_token of the application, which may have expired.", of_text(QUERY_MAXIMUM)),

@@ -8,6 +8,7 @@ import msgspec
 from api.http import errors
 from api.http.errors import HTTPError
 from api.http.request_context import Scope
+from api.languages import Words
 from api.oauth.client_key_sets import signer
 from api.services import Services
 from domain import client
@@ -45,7 +46,7 @@ async def opened(services: Services, scope: Scope, asking: client.State, text: s
         now=services.ledger.clock.now(),
     )
     if fault is not None:
-        return errors.InvalidRequestObject(f"The request object does not count: see its {fault}.")
+        return errors.InvalidRequestObject(Words("The request object does not count: see its %(fault)s.", fault=fault))
     return _encoded(token.claims, asking.client_id)
 
 

@@ -13,6 +13,7 @@ from msgspec import Meta
 from api.http.load_shedding import away
 from api.http.request_context import Scope
 from api.http.templates import SecondFactorPage, SignInPage, page_answer, see_other
+from api.languages import Words
 from api.oauth import second_factor
 from api.oauth.person_authentication import LONGEST_NAME, Verified, WrongCredentials, verify
 from api.pages.browser_session import (
@@ -35,11 +36,11 @@ from security.passwords import MAX_BYTES
 
 PURPOSE = "sign-in"
 
-STALE = "This page was no longer current, so what you typed was not looked at. Try again."
-MISSING = "Type your name and your password."
-MISSING_CODE = "Type the code."
-WRONG = "User name or password is wrong."
-WAIT = "Too many attempts. Wait {time} before the next one."
+STALE = Words("This page was no longer current, so what you typed was not looked at. Try again.")
+MISSING = Words("Type your name and your password.")
+MISSING_CODE = Words("Type the code.")
+WRONG = Words("User name or password is wrong.")
+WAIT_A_SECOND = Words("Too many attempts. Wait 1 second before the next one.")
 
 
 # What is longer is nobody's, and answered as such.
@@ -219,8 +220,10 @@ def _factor_page(services: Services, scope: Scope, place: FormTarget, asked: Ask
 
 
 def _wait(wait: Wait, words: str | None = None) -> SignInFailure:
-    time = f"{wait.seconds} second{'s' if wait.seconds > 1 else ''}"
-    return SignInFailure(429, words or WAIT.format(time=time), (("retry-after", str(wait.seconds)),))
+    if words is None:
+        several = Words("Too many attempts. Wait %(seconds)s seconds before the next one.", seconds=wait.seconds)
+        words = several if wait.seconds > 1 else WAIT_A_SECOND
+    return SignInFailure(429, words, (("retry-after", str(wait.seconds)),))
 
 
 def _wrong(realm: str, words: str = WRONG) -> SignInFailure:

@@ -11,6 +11,9 @@
 
   const say = (id, text) => { element(id).textContent = text; };
 
+  // What is said stands in the page, in its language.
+  const text = (name) => document.querySelector(`#texts [data-text="${name}"]`).textContent;
+
   // One call at a time over all tabs: each answer replaces the cookie that the next call sends.
   const alone = (work) => (navigator.locks ? navigator.locks.request(`grantlog ${refresh}`, work) : work());
 
@@ -27,10 +30,10 @@
 
   const explain = ({ status, seconds, answer }) => {
     if (status === 429) {
-      return seconds > 0 ? `Too many attempts. Please wait ${seconds} s and try again.` : "Too many attempts. Please wait a moment and try again.";
+      return seconds > 0 ? text("wait-seconds").replace("{seconds}", seconds) : text("wait");
     }
-    if (status === 401) return "User name or password is wrong.";
-    return answer.detail || answer.title || "The server could not do that just now. Please try again.";
+    if (status === 401) return text("wrong");
+    return answer.detail || answer.title || text("failed");
   };
 
   const showSignedOut = () => {
@@ -50,7 +53,7 @@
     }));
     const expires = new Date(Date.now() + answer.expires_in * 1000);
     say("token-type", answer.token_type);
-    say("expires", `${expires.toLocaleTimeString()} (${answer.expires_in} s)`);
+    say("expires", `${expires.toLocaleTimeString(document.documentElement.lang)} (${answer.expires_in} s)`);
     element("expires").dateTime = expires.toISOString();
     element("signed-out").hidden = true;
     element("signed-in").hidden = false;
@@ -67,7 +70,7 @@
     try {
       await action();
     } catch {
-      say("error", "The server did not answer. Please try again.");
+      say("error", text("silent"));
     } finally {
       busy = false;
       for (const button of document.querySelectorAll("button")) button.disabled = false;
@@ -91,14 +94,14 @@
     if (response.ok) {
       askFactor(null);
       showSignedIn(response.answer);
-      say("status", "You are signed in.");
+      say("status", text("signed-in"));
       element("heading").focus();
     } else if (response.answer.auth_session) {
       askFactor(response.answer.auth_session);
       say("error", explain(response));
     } else if (response.status === 401) {
       askFactor(null);
-      say("error", "That took too long, or too many codes were wrong. Sign in again.");
+      say("error", text("late"));
     } else {
       say("error", explain(response));
     }
@@ -118,7 +121,7 @@
       return;
     }
     showSignedIn(response.answer);
-    say("status", "You are signed in.");
+    say("status", text("signed-in"));
     element("heading").focus();
   };
 
@@ -126,10 +129,10 @@
     const response = await call(refresh, "POST");
     if (response.ok) {
       showSignedIn(response.answer);
-      say("status", "Your access was refreshed.");
+      say("status", text("refreshed"));
     } else if (response.status === 401) {
       showSignedOut();
-      say("error", "Your sign-in has ended. Please sign in again.");
+      say("error", text("ended"));
     } else {
       say("error", explain(response));
     }
@@ -139,7 +142,7 @@
     const response = await call(logout, "DELETE", { bearer: accessToken });
     if (response.ok || response.status === 401) {
       showSignedOut();
-      say("status", "You are signed out.");
+      say("status", text("signed-out"));
       element("heading").focus();
     } else {
       say("error", explain(response));

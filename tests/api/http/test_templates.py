@@ -8,7 +8,9 @@ import msgspec
 import pytest
 
 from api.http import templates
-from api.http.templates import STATIC, destination, render, security_headers
+from api.http.static_files import STATIC
+from api.http.templates import destination, render, security_headers
+from api.languages import LANGUAGES
 from api.pages import factors
 
 SINCE = 1_772_700_000_123_456
@@ -186,6 +188,12 @@ def test_pages_say_their_language_title_and_width(document: Document) -> None:
     assert document.all("html") == [{"lang": "en"}]
     assert len(document.all("title")) == len(document.all("h1")) == len(document.all("main")) == 1
     assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in document.all("meta")
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_page_is_written_in_every_language(name: str) -> None:
+    for code, spoken in LANGUAGES.items():
+        assert Document(render(SAMPLES[name], spoken)).all("html") == [{"lang": code}]
 
 
 def test_nothing_inline_and_nothing_foreign(document: Document) -> None:
