@@ -13,7 +13,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 PAGES = {
     "cli.serve": ("serve", "demo"),
     "cli.client": ("bootstrap", "client", "dashboard"),
-    "cli.person": ("person", "scope", "role"),
+    "cli.person": ("person", "scope", "role", "realm"),
     "cli.leaks": ("leaks",),
     "cli.log": ("log",),
     "cli.audit": ("audit",),

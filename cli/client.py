@@ -30,7 +30,6 @@ from projections import secrets
 from security.tokens import new_id
 
 DAY = 86_400
-REALMS = click.Choice(["platform", "administration"])
 VERSIONS = (
     *("version", "id", "state", "created_at", "not_before", "expires_at", "last_used_at", "use_count"),
     "safe_to_retire_reason",
@@ -59,7 +58,7 @@ def client() -> None:
 @click.option("--no-pkce", is_flag=True, help="Let a confidential client of old do without PKCE.")
 @click.option("--access-token-lifetime", type=int, metavar="SECONDS")
 @click.option("--refresh-token-lifetime", type=int, metavar="SECONDS")
-@click.option("--realm", type=REALMS, default="platform", show_default=True)
+@click.option("--realm", default="platform", show_default=True)
 @click.option("--allowed-origin", "allowed_origins", multiple=True, metavar="ORIGIN", help="For browsers; repeatable.")
 @click.option("--tokens-per-minute", type=int, metavar="NUMBER", help="That it may obtain for itself.")
 @click.option("--resource", "resources", multiple=True, metavar="URI", help="What its tokens may be for; repeatable.")
@@ -384,7 +383,7 @@ def dashboard() -> None:
 @dashboard.command("set")
 @click.argument("slug")
 @click.option("--name", "client_name", help="Name that people see.")
-@click.option("--realm", type=REALMS)
+@click.option("--realm")
 @click.option(
     "--allowed-origin",
     "allowed_origins",

@@ -1,18 +1,19 @@
-"""`grantlog person|role|scope …`: people, and what they may have."""
+"""`grantlog person|role|scope|realm …`: people, what they may have, and what is asked of them."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import rich_click as click
 from msgspec import UNSET, to_builtins
 from msgspec.structs import asdict
 
 from api.admin import schemas
-from cli.client import REALMS
 from cli.command_services import CommandServices, run
 from cli.terminal import Failure, as_json, print_list, print_one, read_line
-from commands import people, permissions
+from commands import people, permissions, realm_policies
 from commands.permissions import operator
+from domain.factors import realm_policy
+from domain.factors.realm_policy import Demand, RealmPolicy
 from domain.rules import standard_claims
 from eventstore import present
 from projections import accounts, roles, scopes
@@ -39,7 +40,7 @@ def person() -> None:
 
 
 @person.command()
-@click.option("--realm", type=REALMS, default="platform", show_default=True)
+@click.option("--realm", default="platform", show_default=True)
 @click.option("--username", help="Name to sign in with.")
 @click.option("--email", help="Address to sign in with.")
 @click.option("--name", help="Name to be called by.")
@@ -80,7 +81,7 @@ def add(
 
 @person.command()
 @click.argument("who")
-@click.option("--realm", type=REALMS, default="platform", show_default=True, help="Where the name is looked up.")
+@click.option("--realm", default="platform", show_default=True, help="Where the name is looked up.")
 @click.option("--username", help="Name to sign in with.")
 @click.option("--email", help="Address to sign in with.")
 @click.option("--name", help="Name to be called by.")
@@ -113,7 +114,7 @@ def change(
 
 
 @person.command("list")
-@click.option("--realm", type=REALMS, help="Of one realm alone.")
+@click.option("--realm", help="Of one realm alone.")
 @as_json
 def list_(realm: str | None, as_json: bool) -> None:
     """List people in the order of their registration."""
@@ -127,7 +128,7 @@ def list_(realm: str | None, as_json: bool) -> None:
 
 @person.command("set-password")
 @click.argument("who")
-@click.option("--realm", type=REALMS, default="platform", show_default=True, help="Where the name is looked up.")
+@click.option("--realm", default="platform", show_default=True, help="Where the name is looked up.")
 @password_option
 @as_json
 def set_password(who: str, realm: str, password_stdin: bool, as_json: bool) -> None:
@@ -232,7 +233,7 @@ def list_roles(as_json: bool) -> None:
 
 
 @role.command("put")
-@click.argument("realm", type=REALMS)
+@click.argument("realm")
 @click.argument("name")
 @click.option("--scope", default="", metavar="NAMES", help="What the role allows: scope names, separated by blanks.")
 @click.option("--default/--no-default", default=False, help="Whether people made without roles get this one.")
@@ -247,7 +248,7 @@ def put_role(realm: str, name: str, scope: str, default: bool, as_json: bool) ->
 
 
 @role.command("retire")
-@click.argument("realm", type=REALMS)
+@click.argument("realm")
 @click.argument("name")
 def retire_role(realm: str, name: str) -> None:
     """End a role that nobody has."""
@@ -291,3 +292,45 @@ def put_scope(name: str, description: str, as_json: bool) -> None:
 def retire_scope(name: str) -> None:
     """End a scope that no client and no role names any more."""
     run(lambda services: services.execute(permissions.retire_scope(name)))
+
+
+# `grantlog realm …`.
+
+
+@click.group()
+def realm() -> None:
+    """Make realms, and say what they ask of their people."""
+
+
+@realm.command("list")
+@as_json
+def list_realms(as_json: bool) -> None:
+    """List realms with what each asks beside a password."""
+
+    async def work(services: CommandServices) -> list[Mapping[str, Any]]:
+        state: realm_policy.State = await services.ledger.state(realm_policy.STREAM)
+        return [_realm(name, state.of(name)) for name in state.realms]
+
+    print_list(run(work), ("name", "second_factor", "required_for"), as_json)
+
+
+@realm.command("put")
+@click.argument("name")
+@click.option(
+    "--second-factor",
+    type=click.Choice(get_args(Demand)),
+    default="optional",
+    show_default=True,
+    help="Asked of nobody, of who has one, of everybody, or of who would get certain scopes too.",
+)
+@click.option("--required-for", default="", metavar="NAMES", help="Those scopes, separated by blanks.")
+@as_json
+def put_realm(name: str, second_factor: Demand, required_for: str, as_json: bool) -> None:
+    """Make a realm, or change what it asks of its people."""
+    policy = RealmPolicy(second_factor=second_factor, required_for=tuple(required_for.split()))
+    run(lambda services: services.execute(realm_policies.put(name, policy, by=operator)))
+    print_one(_realm(name, policy), as_json)
+
+
+def _realm(name: str, policy: RealmPolicy) -> dict[str, Any]:
+    return {"name": name, "second_factor": policy.second_factor, "required_for": policy.required_for}

@@ -133,6 +133,7 @@ def _circumstances(
         known_scopes=view.look(present.existing_scopes, asked[: rules.SCOPES_MAXIMUM]),
         grant_types=GRANTS,
         issuer=issuer,
+        realms=view.look(present.realms),
         slug_taken=slug_taken,
         sector=sector,
     )

@@ -117,4 +117,5 @@ def _parties(view: View, deciding: DeviceDecision) -> Parties:
         asked=request.asked,
         issuer=deciding.issuer,
         with_consent=True,
+        signs_in=True,
     )

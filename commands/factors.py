@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 
 from commands.people import UNKNOWN, acting_as, session_is_live, totp_vault_name
 from commands.permissions import CallerScope
-from domain import account
+from domain import account, session
 from domain.decision import AccessDenied, NotFound, Outcome, Refusal
 from domain.event import Recorded, Sealed
 from domain.factors import second_factor
-from domain.factors.second_factor import Factors, ShownFactor
+from domain.factors.second_factor import AMR, Factors, SecondFactor, ShownFactor
 from eventstore.command import Command
 from eventstore.database import Connection
 from eventstore.personal_data import PersonalData
@@ -52,6 +52,19 @@ def enrol_totp(
             factors, now=view.now, factor_id=factor_id, step=step, recovery_codes=recovery_codes
         ),
     )
+
+
+def prove_session(session_id: str, amr: Sequence[str], factor: SecondFactor) -> Command[session.State]:
+    """A person who is signed in by the methods `amr` showed a factor as well, which another command of the same
+    transaction tells of."""
+
+    def decide(state: session.State, view: View) -> Outcome | Refusal:
+        if not session_is_live(view, session_id):
+            return Refusal(AccessDenied.ACCOUNT)
+        methods = tuple(dict.fromkeys((*amr, *AMR[factor])))
+        return session.step_up(state, now=view.now, amr=methods)
+
+    return Command(session.stream(session_id), decide)
 
 
 def lay_ready_totp(

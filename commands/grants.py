@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from commands.people import session_is_live
+from commands.people import policy_of, session_is_live
 from domain import account, client, consent, grant, role, scope, server, session
 from domain.decision import AccessDenied, Outcome, Reason, Refusal, Unavailable
 from domain.event import Moment
 from domain.exchange import Exchanged
+from domain.factors import realm_policy
 from domain.grants import authorization_code, device_code
 from domain.grants.grant_type import Credential, GrantType, Lifetimes, Minted, Parties, Subject, TokenRequest, admitted
 from domain.grants.validity import TokenKind
@@ -57,8 +58,10 @@ def parties(
     subject: Subject | None = None,
     actor: Subject | None = None,
     asserted: Trusted | None = None,
+    signs_in: bool = False,
 ) -> Parties:
-    """Client, person, roles and scopes as they are now, for a decision about a grant."""
+    """Client, person, roles and scopes as they are now, for a decision about a grant; with `signs_in` what the person's
+    realm asks of a sign-in too."""
     asking: client.State = view.state(client.stream(client_id))
     names = {*asking.scope, *(asked or ())[:ASKED_AT_MOST]}
     person: account.State | None = None
@@ -84,6 +87,7 @@ def parties(
         signing_keys=view.state(signing_key.STREAM),
         jkt=jkt,
         x5t=x5t,
+        policy=policy_of(view, person.realm) if signs_in and person is not None else realm_policy.OPTIONAL,
     )
 
 
@@ -147,6 +151,7 @@ def issue_code(approval: Approval, code: str, *, at: Moment, issuer: str, lifeti
                 asked=approval.asked,
                 issuer=issuer,
                 with_consent=True,
+                signs_in=True,
             ),
             session_id=approval.session_id,
             uri=approval.uri,
@@ -194,6 +199,7 @@ def challenge_code(
                 asked=request.scope,
                 issuer=issuer,
                 jkt=jkt,
+                signs_in=True,
             ),
             request=request,
             code=code,
@@ -288,6 +294,7 @@ def issue_tokens(
                 subject=subject,
                 actor=_actor(view, request),
                 asserted=_asserted(view, request),
+                signs_in=grant_type.first_party,
             ),
             minted=minted,
             lifetimes=lifetimes,

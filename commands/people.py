@@ -12,6 +12,8 @@ from msgspec import UNSET, UnsetType
 from commands.permissions import CallerScope
 from domain import account, session
 from domain.decision import AccessDenied, FactorRefused, NotFound, Outcome, Refusal
+from domain.factors import realm_policy
+from domain.factors.realm_policy import RealmPolicy
 from domain.rules import people as rules
 from domain.rules import standard_claims
 from domain.rules.registration import REALMS
@@ -79,6 +81,7 @@ def register(
             email_taken=taken.email,
             claims=person.claims,
             time_zones=zones,
+            realms=view.look(present.realms),
         )
 
     return Command(account.stream(account_id), decide)
@@ -314,7 +317,7 @@ def start_session(
         person: account.State = view.state(account.stream(account_id))
         if account.failure(person, realm=realm, verified=verified) is not None:
             return Refusal(AccessDenied.ACCOUNT)
-        return _without_factor(person, amr) or session.start(
+        return _without_factor(view, person, amr) or session.start(
             state, now=view.now, account_id=account_id, realm=realm, sha256=sha256, lifetime=lifetime, amr=amr
         )
 
@@ -330,14 +333,22 @@ def step_up(session_id: str, verified: str, amr: tuple[str, ...]) -> Command[ses
             return Refusal(AccessDenied.ACCOUNT)
         if not session.is_live(state, person, view.now):
             return Refusal(AccessDenied.ACCOUNT)
-        return _without_factor(person, amr) or session.step_up(state, now=view.now, amr=amr)
+        return _without_factor(view, person, amr) or session.step_up(state, now=view.now, amr=amr)
 
     return Command(session.stream(session_id), decide)
 
 
-def _without_factor(person: account.State, amr: tuple[str, ...]) -> Refusal | None:
-    """Refuses a sign-in by the password alone of a person who has a second factor."""
-    return Refusal(FactorRefused.MISSING) if person.factors.asked and "mfa" not in amr else None
+def _without_factor(view: View, person: account.State, amr: tuple[str, ...]) -> Refusal | None:
+    """Refuses a sign-in by the password alone of a person who is asked for a second factor."""
+    if "mfa" in amr or not policy_of(view, person.realm).asks(person.factors):
+        return None
+    return Refusal(FactorRefused.MISSING)
+
+
+def policy_of(view: View, realm: str) -> RealmPolicy:
+    """What a realm asks of its people's sign-ins."""
+    policies: realm_policy.State = view.state(realm_policy.STREAM)
+    return policies.of(realm)
 
 
 def end_session(session_id: str, reason: session.SessionEndReason) -> Command[session.State]:

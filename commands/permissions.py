@@ -54,6 +54,7 @@ def put_role(
             caller_scope=by(view),
             known_scopes=view.look(present.existing_scopes, scopes_allowed),
             leaves_no_administrator=view.look(present.is_last_administrators_role, realm, name),
+            realms=view.look(present.realms),
         ),
     )
 

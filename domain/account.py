@@ -265,6 +265,7 @@ def register(
     email_taken: bool,
     claims: Mapping[KeptClaim, ClaimValue] = {},
     time_zones: Collection[str] = (),
+    realms: Collection[str] = registration.REALMS,
 ) -> Outcome:
     """Makes a person known. `roles` are given or the realm's defaults; `role_scopes` tells those of them that exist.
 
@@ -273,7 +274,7 @@ def register(
     if state.exists:
         return refuse(Conflict.EXISTS)
     refused = (
-        registration.realm(realm)
+        registration.realm(realm, realms)
         or people.login_names(username, email)
         or people.names_taken(username=username_taken, email=email_taken)
         or people.profile(username=username, email=email, name=name)

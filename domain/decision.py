@@ -193,6 +193,7 @@ class FactorRefused(Reason):
     TOO_MANY = "too_many"
     SESSION_OVER = "session_over"
     NOT_ENROLLED = "not_enrolled"
+    ENROLMENT = "enrolment"
 
 
 class Forbidden(Reason):

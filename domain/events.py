@@ -21,6 +21,7 @@ from domain import (
     usage,
 )
 from domain.event import Event
+from domain.factors import realm_policy
 from domain.keys import log_key, mac_key, signing_key, trusted_issuer
 from domain.registering import initial_access_token
 from domain.requests import pushed_request
@@ -37,6 +38,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "role": role,
     "usage": usage,
     "realm": realm,
+    "realm_policy": realm_policy,
     "audit": audit,
     "server": server,
     "log": log,

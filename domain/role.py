@@ -1,6 +1,7 @@
 """A role: what its people may have, in one realm. Stream `role:<realm>:<name>`."""
 
 import re
+from collections.abc import Collection
 
 import msgspec
 from msgspec.structs import replace
@@ -81,9 +82,11 @@ def put(
     caller_scope: frozenset[str],
     known_scopes: frozenset[str],
     leaves_no_administrator: bool = False,
+    realms: Collection[str] = registration.REALMS,
 ) -> Outcome:
     """Defines the role, or changes it. `leaves_no_administrator`: nobody has `people:write` but by this role."""
-    refused = _refusal(state, realm, name, scopes, default, caller_scope, known_scopes)
+    refused = registration.realm(realm, realms)
+    refused = refused or _refusal(state, realm, name, scopes, default, caller_scope, known_scopes)
     if refused:
         return refused
     if not state.exists:
@@ -123,8 +126,6 @@ def _refusal(
     caller_scope: frozenset[str],
     known_scopes: frozenset[str],
 ) -> Outcome | None:
-    if refused := registration.realm(realm):
-        return refused
     if not _NAME.fullmatch(name):
         return malformed(
             "name", f"must have 1 to {NAME_MAXIMUM} lower-case letters, digits, dots, hyphens and underscores"

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 from domain import account, client, consent, incident, role, scope, session
 from domain.event import Moment
+from domain.factors import realm_policy
 from domain.rules import administrative_scope
 from domain.rules.built_in_scope import BUILT_IN, DESCRIPTIONS
 from eventstore.personal_data import PersonalData
@@ -203,6 +204,15 @@ def has_role_with_scope(folds: Folds, scope: str) -> bool:
         scope in folds.state(role.stream(realm, name)).scopes
         for realm, name in roles.may_name_scope(folds.connection, scope)
     )
+
+
+# Realms.
+
+
+def realms(folds: Folds) -> tuple[str, ...]:
+    """Every realm there is."""
+    policies: realm_policy.State = folds.state(realm_policy.STREAM)
+    return policies.realms
 
 
 # Scopes.

@@ -10,6 +10,7 @@ from api.admin import (
     initial_access_tokens,
     people,
     permissions,
+    realms,
     signing_keys,
     trusted_issuers,
 )
@@ -21,6 +22,7 @@ ROUTES: list[Any] = [
     *dashboards.ROUTES,
     *people.ROUTES,
     *permissions.ROUTES,
+    *realms.ROUTES,
     *grants.ROUTES,
     *signing_keys.ROUTES,
     *trusted_issuers.ROUTES,

@@ -26,6 +26,7 @@ from api.http.load_shedding import away
 from api.http.parameters import DEFAULT, After, Limit, Page
 from api.oauth.bearer import Bearer, needing
 from api.oauth.person_authentication import WrongCredentials, verify
+from api.oauth.realm_policies import policies
 from api.services import Injected, services_of
 from api.throttling.admission import Wait
 from commands import factors
@@ -33,7 +34,6 @@ from commands import people as commands
 from commands.permissions import CallerScope
 from domain import account
 from domain.event import Recorded
-from domain.rules import registration
 from domain.rules.standard_claims import ClaimValue, KeptClaim
 from eventstore.database import Connection
 from eventstore.execution import Origin
@@ -104,17 +104,16 @@ async def list_people(
     email: Annotated[str | None, QueryParameter(max_length=256, description="Exactly this e-mail address.")] = None,
     realm: Annotated[
         str | None,
-        QueryParameter(
-            max_length=32, description="Of this realm only.", schema_extra={"enum": list(registration.REALMS)}
-        ),
+        QueryParameter(max_length=32, description="Of this realm only."),
     ] = None,
     limit: Limit = DEFAULT,
     after: After = None,
 ) -> Page[PersonBody]:
     """In the order of their registration, without erased people. Names are compared as they are at sign-in."""
     position = decode_position(after)
-    if realm is not None and realm not in registration.REALMS:
-        raise InvalidRequest.field("realm", "must be one of " + ", ".join(registration.REALMS))
+    known = (await policies(ledger)).realms
+    if realm is not None and realm not in known:
+        raise InvalidRequest.field("realm", "must be one of " + ", ".join(known))
     if username is None and email is None:
 
         def query(connection: Connection) -> Page[PersonBody]:
@@ -123,7 +122,7 @@ async def list_people(
 
         return await ledger.read(query)
     names = {"username": username, "email": email}
-    realms = registration.REALMS if realm is None else (realm,)
+    realms = known if realm is None else (realm,)
     return await ledger.look(person_finding, ledger.privacy, realms, **names, after=position, limit=limit)
 
 

@@ -15,6 +15,7 @@ from api.http.errors import Missing
 from api.http.parameters import Page, decode_cursor, encode_cursor
 from commands.people import UNKNOWN
 from domain import client, scope
+from domain.factors import realm_policy
 from domain.rules import (
     audience,
     client_metadata,
@@ -43,9 +44,8 @@ S = TypeVar("S", bound=msgspec.Struct)
 Realm = Annotated[
     str,
     Meta(
-        max_length=32,
-        description="The population that it is for: `administration` or `platform`.",
-        extra_json_schema={"enum": list(registration.REALMS)},
+        max_length=realm_policy.NAME_MAXIMUM,
+        description="The population that it is for: `administration`, `platform` or another that was made.",
     ),
 ]
 ScopeText = Annotated[

@@ -84,6 +84,7 @@ _TOLD: Mapping[ClassRow, str] = {
     ),
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", LOW): (
         "client.secret_revoked client.registration_token_revoked client.rotation_unscheduled role.changed "
+        "realm_policy.changed "
         "initial_access_token.revoked incident.secrets_added incident.evidence_added incident.closed grants.settled"
     ),
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", MEDIUM): "server.issuer_accepted",

@@ -110,6 +110,8 @@ def error_response(scope: Scope, error: Exception) -> RawResponse:
 def as_oauth(error: HTTPError) -> RawResponse:
     """RFC 6749 §5.2, never to be stored. Members at fault stand in the description."""
     body = dict(parameters(error))
+    if error.enrol_url is not None:
+        body["enrol_url"] = error.enrol_url
     headers = {**error.headers, "cache-control": "no-store", "pragma": "no-cache"}
     return raw_response(error.status, msgspec.json.encode(body), JSON, headers)
 
@@ -128,8 +130,8 @@ def description(text: str) -> str:
 
 
 class ProblemBody(msgspec.Struct, frozen=True, kw_only=True):
-    """RFC 9457 problem details; `error` is OAuth's word, on `/dashboards/*` only, `retry_after` in seconds, with
-    429."""
+    """RFC 9457 problem details; `error` is OAuth's word, on `/dashboards/*` only, `enrol_url` is where people get the
+    second factor that they lack, `retry_after` in seconds, with 429."""
 
     type: str
     title: str
@@ -138,6 +140,7 @@ class ProblemBody(msgspec.Struct, frozen=True, kw_only=True):
     errors: Sequence[FieldError] | msgspec.UnsetType = msgspec.UNSET
     reason: str | msgspec.UnsetType = msgspec.UNSET
     error: str | msgspec.UnsetType = msgspec.UNSET
+    enrol_url: str | msgspec.UnsetType = msgspec.UNSET
     request_id: str | None
     retry_after: int | msgspec.UnsetType = msgspec.UNSET
 
@@ -153,6 +156,7 @@ def as_problem(error: HTTPError, request_id: str | None, *, with_code: bool = Fa
         errors=error.errors or msgspec.UNSET,
         reason=msgspec.UNSET if error.reason is None else error.reason,
         error=error.code if with_code else msgspec.UNSET,
+        enrol_url=error.enrol_url or msgspec.UNSET,
         request_id=request_id,
         # A script of another origin need not read it from a header.
         retry_after=error.retry_after if isinstance(error, errors.Throttled) else msgspec.UNSET,

@@ -35,6 +35,8 @@ class HTTPError(Exception):
     default: str | None = None
     cause: str | None = None
     """Why a client was refused, for whoever looks after it alone: no answer to the request tells it."""
+    enrol_url: str | None = None
+    """Where people get the second factor that they lack for this."""
     challenge: str | None = None
     """`WWW-Authenticate`, which RFC 9110 §11.6.1 wants in every 401."""
 

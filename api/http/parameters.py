@@ -9,6 +9,7 @@ from litestar.params import PathParameter, QueryParameter
 
 from api.http.errors import InvalidRequest
 from domain import role, scope
+from domain.factors import realm_policy
 from domain.rules import registration
 
 # Lists in pages: `{"items": […], "next": cursor or null}`, with `?limit=` and `?after=`. A cursor is the key of the
@@ -93,7 +94,11 @@ IncidentId = Annotated[str, PathParameter(max_length=LONGEST_ID, description="Th
 Slug = Annotated[
     str, PathParameter(max_length=registration.SLUG_MAXIMUM, description="The dashboard's name in addresses.")
 ]
-Realm = Annotated[str, PathParameter(description="The role's realm.", schema_extra={"enum": list(registration.REALMS)})]
+Realm = Annotated[
+    str,
+    # What is longer is no realm, which is 400 or 404.
+    PathParameter(description="The role's realm.", schema_extra={"max_length": realm_policy.NAME_MAXIMUM}),
+]
 RoleName = Annotated[str, PathParameter(max_length=role.NAME_MAXIMUM, description="The role's name.")]
 ScopeName = Annotated[
     str,

@@ -9,11 +9,11 @@ from msgspec import Meta
 
 from api.http.errors import InvalidRequest, Missing, Unprocessable, api_error
 from api.oauth.bearer import Bearer, lost, needing
+from api.oauth.realm_policies import policies
 from api.services import Injected, Services, services_of
 from commands.incidents import Since, end_account_tokens
 from domain import account
 from domain.rules import people
-from domain.rules.registration import REALMS
 from eventstore.present import person_by_login
 
 PATH = "/oauth/global-token-revocation"
@@ -91,7 +91,8 @@ async def _known(services: Services, account_id: str) -> str:
 
 async def _by_email(services: Services, email: str) -> str:
     ledger = services.ledger
-    found = [await ledger.look(person_by_login, ledger.privacy, "email", realm, email) for realm in REALMS]
+    realms = (await policies(ledger)).realms
+    found = [await ledger.look(person_by_login, ledger.privacy, "email", realm, email) for realm in realms]
     named = [each.account_id for each in found if each is not None]
     if len(named) > 1:
         raise Unprocessable(SEVERAL)

@@ -14,6 +14,7 @@ from api.http.responses import RawResponse
 from api.oauth import dpop
 from api.oauth.client_authentication import endpoint, for_client
 from api.oauth.person_authentication import Verified, WrongCredentials, verify
+from api.oauth.realm_policies import EnrolmentRequired
 from api.oauth.token import FIELDS
 from api.services import Services, origin
 from api.throttling.admission import Wait
@@ -70,6 +71,8 @@ async def _challenge(services: Services, scope: Scope, parameters: Parameters, c
     match executed.refusal.reason:
         case InvalidGrant():
             raise errors.InvalidGrant(WRONG)
+        case FactorRefused.ENROLMENT as reason:
+            raise EnrolmentRequired(client.realm).because(reason)
         case AccessDenied() | FactorRefused():
             # A second factor is asked for by our own pages.
             raise errors.RedirectToWeb()

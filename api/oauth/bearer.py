@@ -10,6 +10,7 @@ from api.http.cors import CLIENT
 from api.http.errors import InsufficientScope, InsufficientUserAuthentication, InvalidDpopProof, InvalidToken
 from api.http.request_context import Scope, header_values
 from api.oauth import dpop
+from api.oauth.realm_policies import policy_of
 from api.services import Services, origin, services_of
 from commands.permissions import CallerScope
 from domain import account, session
@@ -180,8 +181,9 @@ async def require_recent(services: Services, who: Bearer) -> None:
         return
     max_age, at = services.settings.recent_authentication, who.known.authenticated_at
     person: account.State = await services.ledger.state(account.stream(who.account_id))
-    wanted = session.TWO_FACTORS if person.factors.asked else session.ACR
-    lacking = person.factors.asked and who.known.terms.acr != wanted
+    asked = (await policy_of(services, person.realm)).asks(person.factors)
+    wanted = session.TWO_FACTORS if asked else session.ACR
+    lacking = asked and who.known.terms.acr != wanted
     if at is None or lacking or services.ledger.clock.now() - at > max_age * SECOND:
         raise InsufficientUserAuthentication(max_age, wanted)
 

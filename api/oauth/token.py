@@ -21,6 +21,7 @@ from api.oauth import bearer_assertion, dpop
 from api.oauth.client_authentication import endpoint, for_client
 from api.oauth.id_tokens import sign_id_token
 from api.oauth.person_authentication import Verified, WrongCredentials, note_failure, verify
+from api.oauth.realm_policies import EnrolmentRequired, policy_of
 from api.services import Services, origin
 from api.throttling.admission import Wait
 from api.throttling.limits import Limit, PerMinute
@@ -28,7 +29,7 @@ from api.throttling.throttle import Admission
 from commands import factors, grants
 from commands.counted import token_limit
 from domain import scope as scopes
-from domain.decision import InvalidGrant, InvalidScope, Refusal
+from domain.decision import FactorRefused, InvalidGrant, InvalidScope, Refusal
 from domain.event import Actor
 from domain.factors.second_factor import AMR, ShownFactor
 from domain.grants import GRANTS, password
@@ -136,7 +137,7 @@ async def password_grant(
         raise errors.InvalidGrant("User name or password is wrong.") from None
     except Wait as wait:
         raise errors.Throttled(retry_after=wait.seconds) from None
-    if verified.account.factors.asked:
+    if (await policy_of(services, caller.client.realm)).asks(verified.account.factors):
         raise FactorMissing(verified)
     return await tokens_for_person(services, scope, caller, verified, None, request)
 
@@ -255,6 +256,8 @@ async def issue(
     try:
         executed = await services.ledger.execute(*before, command, origin=by)
         if executed.refusal is not None:
+            if executed.refusal.reason is FactorRefused.ENROLMENT:
+                raise EnrolmentRequired(client.realm).because(FactorRefused.ENROLMENT)
             if client.type == "public":
                 raise errors.oauth_error(executed.refusal)
             raise _told(executed.refusal, request, grant.credential, client.scope)

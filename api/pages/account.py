@@ -24,6 +24,8 @@ from api.http.templates import (
 )
 from api.languages import Words
 from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
+from api.oauth.realm_policies import policies
+from api.pages import enrolment
 from api.pages.browser_session import (
     BrowserSession,
     FormToken,
@@ -35,13 +37,14 @@ from api.pages.browser_session import (
     login_name,
     require_own_page,
 )
+from api.pages.enrolment import FACTORS, Onward
 from api.pages.sign_in import FormTarget, SignInForm, sign_in, sign_in_page
 from api.services import Injected, Services, services_of
 from api.throttling.admission import admit
 from commands.grants import withdraw_consent
 from domain import client, grant, session
+from domain.factors.realm_policy import NAME_MAXIMUM
 from domain.rules import standard_claims
-from domain.rules.registration import REALMS
 from eventstore import present
 from eventstore.ledger import Ledger
 from projections import grants
@@ -54,7 +57,6 @@ FORM: dict[str, Any] = {**PAGE, "opt": {"bodies": ("form",)}}
 ACCOUNT = "/account"
 SIGN_IN = "/account/sign-in"
 SIGN_OUT = "/account/sign-out"
-FACTORS = "/account/factors"
 DESTINATIONS = {"account": ACCOUNT, "grants": "/account/grants", "factors": FACTORS}
 """Where a sign-in may lead, by the word that the address holds: never an address of somebody else's choosing."""
 
@@ -62,7 +64,7 @@ PLATFORM = "platform"
 PURPOSE = "account"
 
 _OF_REALM = QueryParameter(
-    name="realm", description="Whose session: the population it is of.", schema_extra={"enum": list(REALMS)}
+    name="realm", description="Whose session: the population it is of.", schema_extra={"max_length": NAME_MAXIMUM}
 )
 Realm = Annotated[str, _OF_REALM]
 AnyRealm = Annotated[str | None, _OF_REALM]
@@ -92,23 +94,24 @@ def require_genuine(services: Services, scope: Scope, used: BrowserSession, toke
 async def signed_in(services: Services, scope: Scope, realm: str | None) -> BrowserSession | None:
     """Who is signed in: to the realm that is named, else to any, platform first."""
     if realm is not None:
-        return await find_session(services, scope, known_realm(realm))
-    for each in sorted(REALMS, key=PLATFORM.__ne__):
+        return await find_session(services, scope, await known_realm(services, realm))
+    for each in sorted((await policies(services.ledger)).realms, key=PLATFORM.__ne__):
         if (found := await find_session(services, scope, each)) is not None:
             return found
     return None
 
 
-def known_realm(realm: str) -> str:
+async def known_realm(services: Services, realm: str) -> str:
     """The realm; raises 400 for one that there is not."""
-    if realm not in REALMS:
-        raise InvalidRequest.field("realm", "is none of " + ", ".join(REALMS))
+    if realm not in (await policies(services.ledger)).realms:
+        raise InvalidRequest.field("realm", "is none that there is")
     return realm
 
 
-def sign_in_first(realm: str | None, destination: str) -> Response[bytes]:
+async def sign_in_first(services: Services, realm: str | None, destination: str, onward: str = "") -> Response[bytes]:
     """To the sign-in, and from there back."""
-    return see_other(f"{SIGN_IN}?realm={known_realm(realm or PLATFORM)}&to={destination}")
+    realm = await known_realm(services, realm or PLATFORM)
+    return see_other(f"{enrolment.address(realm, onward, SIGN_IN)}&to={destination}")
 
 
 def sign_out_action(used: BrowserSession) -> str:
@@ -122,7 +125,7 @@ async def account(request: Request[Any, Any, Any], realm: AnyRealm = None) -> Re
     services = services_of(request)
     used = await signed_in(services, request.scope, realm)
     if used is None:
-        return sign_in_first(realm, "account")
+        return await sign_in_first(services, realm, "account")
     page = SignedInPage(
         username=await login_name(services, used.account),
         realm=used.realm,
@@ -135,12 +138,12 @@ async def account(request: Request[Any, Any, Any], realm: AnyRealm = None) -> Re
 
 @get(SIGN_IN, **PAGE, summary="The sign-in page")
 async def account_sign_in(
-    request: Request[Any, Any, Any], realm: Realm = PLATFORM, to: Destination = "account"
+    request: Request[Any, Any, Any], realm: Realm = PLATFORM, to: Destination = "account", onward: Onward = ""
 ) -> Response[bytes]:
     """The form; whoever is signed in already goes on, but for what wants a sign-in of a moment ago."""
     services = services_of(request)
     admit(services.throttle, request.scope)
-    place, onward = _place(realm, to)
+    place, onward = await _place(services, realm, to, onward)
     used = await find_session(services, request.scope, realm)
     if used is not None and not _is_to_sign_in(services, used, to):
         return see_other(onward)
@@ -154,11 +157,12 @@ async def account_sign_in_posted(
     data: JSONBody[SignInForm],
     realm: Realm = PLATFORM,
     to: Destination = "account",
+    onward: Onward = "",
 ) -> Response[bytes]:
     """Signs in and goes on; or shows the form again."""
     services = services_of(request)
     admit(services.throttle, request.scope)
-    place, onward = _place(realm, to)
+    place, onward = await _place(services, realm, to, onward)
     return await sign_in(services, request.scope, place, data, onward, again="" if to == "factors" else None)
 
 
@@ -166,7 +170,7 @@ def _is_to_sign_in(services: Services, used: BrowserSession, to: str) -> bool:
     """Whether this sign-in will not do for changing a second factor: it is too old, or was made without."""
     if to != "factors":
         return False
-    return not is_recent(services, used) or (used.account.factors.asked and used.acr != session.TWO_FACTORS)
+    return not is_recent(services, used) or (used.asked_factor and used.acr != session.TWO_FACTORS)
 
 
 @get(SIGN_OUT, **PAGE, summary="The question before a sign-out")
@@ -175,7 +179,7 @@ async def account_sign_out(request: Request[Any, Any, Any], realm: AnyRealm = No
     services = services_of(request)
     used = await signed_in(services, request.scope, realm)
     if used is None:
-        return sign_in_first(realm, "account")
+        return await sign_in_first(services, realm, "account")
     page = SignOutPage(
         action=sign_out_action(used),
         csrf=account_token(used),
@@ -191,7 +195,7 @@ async def account_sign_out_posted(
 ) -> Response[bytes]:
     """Ends the session and takes its cookie back. What applications were allowed stays."""
     services, scope = services_of(request), request.scope
-    used = await find_session(services, scope, known_realm(realm))
+    used = await find_session(services, scope, await known_realm(services, realm))
     page = SignedOutPage(continue_url=f"{SIGN_IN}?realm={realm}")
     if used is None:
         return page_answer(page)
@@ -199,10 +203,11 @@ async def account_sign_out_posted(
     return page_answer(page, cookies=[await end_session(services, scope, used)])
 
 
-def _place(realm: str, to: str) -> tuple[FormTarget, str]:
+async def _place(services: Services, realm: str, to: str, onward: str) -> tuple[FormTarget, str]:
     if to not in DESTINATIONS:
         raise InvalidRequest.field("to", "is none of " + ", ".join(DESTINATIONS))
-    return FormTarget(f"{SIGN_IN}?realm={known_realm(realm)}&to={to}", realm), f"{DESTINATIONS[to]}?realm={realm}"
+    action = enrolment.address(await known_realm(services, realm), onward, SIGN_IN)
+    return FormTarget(f"{action}&to={to}", realm), enrolment.address(realm, onward, DESTINATIONS[to])
 
 
 # What a person has allowed, and how they take it back: a withdrawal is a cut-off for every token that rests on it.
@@ -228,7 +233,7 @@ async def account_grants(request: Request[Any, Any, Any], realm: AnyRealm = None
     services = services_of(request)
     used = await signed_in(services, request.scope, realm)
     if used is None:
-        return sign_in_first(realm, "grants")
+        return await sign_in_first(services, realm, "grants")
     page = AccountGrantsPage(
         username=await login_name(services, used.account),
         realm=used.realm,
@@ -251,7 +256,7 @@ async def account_grants_withdraw(
     services, scope = services_of(request), request.scope
     used = await signed_in(services, scope, realm)
     if used is None:
-        return sign_in_first(realm, "grants")
+        return await sign_in_first(services, realm, "grants")
     require_genuine(services, scope, used, data.csrf)
     if not CLIENT_ID.fullmatch(client_id):
         raise Missing("You have allowed no such application anything.")

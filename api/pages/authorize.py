@@ -14,7 +14,8 @@ from api.http.bodies import FORM, encoding
 from api.http.errors import HTTPError, InvalidRequest, oauth_error
 from api.http.request_context import Scope, request_context
 from api.http.templates import see_other
-from api.pages import authorization_response
+from api.oauth.realm_policies import policy_of
+from api.pages import authorization_response, enrolment
 from api.pages.authorization_request import (
     NOT_REGISTERED,
     OPT,
@@ -43,7 +44,7 @@ from commands import grants, pushed_requests
 from commands.grants import ASKED_AT_MOST
 from domain import consent, role
 from domain import scope as scope_rule
-from domain.decision import AccessDenied, InvalidClient, InvalidScope, Refusal
+from domain.decision import AccessDenied, FactorRefused, InvalidClient, InvalidScope, Refusal
 from domain.requests.pushed_request import PersonsAnswer
 from domain.rules import pairwise
 from domain.rules.built_in_scope import OFFLINE_ACCESS
@@ -134,8 +135,9 @@ async def refused(
     match refusal.reason:
         case InvalidClient():
             raise Unanswerable(SWITCHED_OFF)
-        case AccessDenied():
-            # The sign-in or the consent has ended meanwhile: the same request now asks for what is missing.
+        case AccessDenied() | FactorRefused():
+            # The sign-in or the consent has ended meanwhile, or the realm asks for more than it did: the same request
+            # now asks for what is missing.
             return see_other(f"{PATH}?{asked.query.text}")
     if refusal.field == "redirect_uri":
         raise Unanswerable(NOT_REGISTERED)
@@ -168,7 +170,7 @@ def _is_to_sign_in(services: Services, scope: Scope, asked: AuthorizationRequest
 def _may_step_up(asked: AuthorizationRequest, used: BrowserSession) -> bool:
     """Whether the client wants a better sign-in than this one, and the person can do better (RFC 9470 §5)."""
     wanted = asked.authentication
-    return used.account.factors.asked and TWO_FACTORS in wanted.acrs and not wanted.is_met(used.acr)
+    return used.asked_factor and TWO_FACTORS in wanted.acrs and not wanted.is_met(used.acr)
 
 
 def _unmet(asked: AuthorizationRequest, used: BrowserSession) -> HTTPError | None:
@@ -294,6 +296,8 @@ async def _seen(request: Request[Any, Any, Any], token: str) -> SeenRequest | Re
     granted = await grantable(services, asked, used)
     if isinstance(granted, InvalidScope):
         return await error_answer(services, scope, asked, used, errors.InvalidScope())
+    if used.lacking(granted) is not None:
+        return see_other(_again(asked))
     if not is_answer_to(token, asked, used, granted):
         before = await consented(services, asked, used)
         return await consent_page(services, asked, used, granted, before, status=403)
@@ -381,6 +385,9 @@ async def authorize_sign_in(request: Request[Any, Any, Any], data: JSONBody[Sign
     admit(services.throttle, scope)
     asked = await read_request(services, scope, scope["query_string"])
     again = asked.query.text if asked.authentication.again else None
+    if again is None and (await policy_of(services, asked.client.realm)).demands(asked.asked or asked.client.scope):
+        # Who is signed in without a factor shows it now.
+        again = ""
     return await sign_in(services, scope, _place(asked), data, _again(asked), again=again)
 
 
@@ -394,10 +401,21 @@ async def _answer(
     granted = await grantable(services, asked, used)
     if isinstance(granted, InvalidScope):
         return await _told(services, scope, asked, used, errors.InvalidScope())
+    if (lacking := used.lacking(granted)) is not None:
+        return await _to_factor(services, scope, asked, used, lacking)
     before = await consented(services, asked, used)
     if _may_pass(scope, asked, granted, before):
         return await approve(services, scope, asked, used, None)
     return await consent_page(services, asked, used, granted, before)
+
+
+async def _to_factor(
+    services: Services, scope: Scope, asked: AuthorizationRequest, used: BrowserSession, lacking: FactorRefused
+) -> Response[bytes]:
+    """Nobody gets this scope by the password alone: to the sign-in with a factor, or first to its enrolment."""
+    if lacking is FactorRefused.ENROLMENT:
+        return enrolment.lead(used, _again(asked))
+    return sign_in_page(services, scope, _place(asked), username=await login_name(services, used.account))
 
 
 async def _told(
@@ -429,6 +447,10 @@ async def _answer_silently(
     granted = await grantable(services, asked, used)
     if isinstance(granted, InvalidScope):
         return await _told(services, scope, asked, used, errors.InvalidScope())
+    if (lacking := used.lacking(granted)) is not None:
+        to_enrol = lacking is FactorRefused.ENROLMENT
+        error = errors.InteractionRequired() if to_enrol else errors.LoginRequired()
+        return await _told(services, scope, asked, used, error)
     if request_context(scope).head:
         return await _told(services, scope, asked, used, errors.InteractionRequired())
     if not _may_pass(scope, asked, granted, await consented(services, asked, used)):

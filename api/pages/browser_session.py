@@ -6,6 +6,7 @@ cookie itself: telling the idle from the busy costs no write, and whoever finds 
 
 import hmac
 from base64 import urlsafe_b64encode
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,11 +18,13 @@ from api.http.request_context import Scope, header_values
 from api.http.responses import clear_cookie, read_cookie, set_cookie
 from api.languages import Words
 from api.oauth.person_authentication import Verified
+from api.oauth.realm_policies import policy_of
 from api.services import Services, origin
 from commands import factors, people
 from domain import account, session
-from domain.decision import Refusal
+from domain.decision import FactorRefused, Refusal
 from domain.event import SECOND, Actor, Moment
+from domain.factors.realm_policy import RealmPolicy
 from domain.factors.second_factor import AMR, ShownFactor
 from domain.rules.origin import by_issuers_name, of_issuer
 from eventstore.execution import Origin
@@ -41,13 +44,27 @@ class BrowserSession:
     account: account.State
     started_at: Moment
     proved_at: Moment
-    acr: str
+    amr: tuple[str, ...]
+    policy: RealmPolicy
     secret: Secret
     cookies: tuple[Cookie, ...] = ()
 
     @property
     def realm(self) -> str:
         return self.account.realm
+
+    @property
+    def acr(self) -> str:
+        return session.acr_of(self.amr)
+
+    @property
+    def asked_factor(self) -> bool:
+        """Whether the person is asked for a second factor when they sign in."""
+        return self.policy.asks(self.account.factors)
+
+    def lacking(self, scope: Collection[str]) -> FactorRefused | None:
+        """What this sign-in lacks for a scope: a factor to be shown, or first to be enrolled."""
+        return self.policy.lacking(self.account.factors, self.amr, scope)
 
     @property
     def form_secret(self) -> str:
@@ -87,7 +104,8 @@ async def find_session(services: Services, scope: Scope, realm: str) -> BrowserS
         person,
         state.started_at,
         state.proved_at,
-        session.acr_of(state.amr),
+        state.amr,
+        await policy_of(services, realm),
         secret,
         (_cookie(services, realm, secret, now),) if due else (),
     )

@@ -23,6 +23,7 @@ from api.http.templates import (
     see_other,
 )
 from api.languages import Words
+from api.pages import enrolment
 from api.pages.account import FORM, PAGE
 from api.pages.authorize import Decision
 from api.pages.browser_session import (
@@ -43,7 +44,7 @@ from api.throttling.admission import admit
 from api.throttling.limits import Limit, PerMinute, group
 from commands import devices
 from domain import client, role
-from domain.decision import AccessDenied, InvalidScope, Refusal
+from domain.decision import AccessDenied, FactorRefused, InvalidScope, Refusal
 from domain.event import Recorded
 from domain.grants import device_code
 from domain.grants.device_code import DeviceRequest
@@ -202,6 +203,11 @@ async def device_confirm(request: Request[Any, Any, Any], user_code: UserCode, p
     used = await find_session(services, scope, typed.client.realm)
     if used is None:
         return sign_in_page(services, scope, typed.place)
+    lacking = used.lacking(await _granted(services, typed, used))
+    if lacking is FactorRefused.ENROLMENT:
+        return enrolment.lead(used, f"{PATH}/confirm?{typed.query}")
+    if lacking is not None:
+        return sign_in_page(services, scope, typed.place, username=await login_name(services, used.account))
     return await _question(services, typed, used)
 
 
@@ -274,8 +280,9 @@ async def _decide(
 
 def _refused(typed: TypedCode, refusal: Refusal) -> Response[bytes]:
     """What changed between the look and the lock."""
-    if isinstance(refusal.reason, AccessDenied):
-        # The sign-in or the consent has ended meanwhile: the same page asks for what is missing.
+    if isinstance(refusal.reason, AccessDenied | FactorRefused):
+        # The sign-in or the consent has ended meanwhile, or the realm asks for more than it did: the same page asks
+        # for what is missing.
         return see_other(f"{PATH}/confirm?{typed.query}")
     error = oauth_error(refusal)
     raise error if error.status >= 500 else Missing(OVER)

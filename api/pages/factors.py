@@ -16,8 +16,8 @@ from api.http.request_context import Scope
 from api.http.templates import HtmlPage, page_answer, see_other
 from api.languages import Words
 from api.oauth.second_factor import LONGEST_CODE
+from api.pages import enrolment
 from api.pages.account import (
-    FACTORS,
     FORM,
     PAGE,
     AccountForm,
@@ -28,6 +28,7 @@ from api.pages.account import (
     signed_in,
 )
 from api.pages.browser_session import BrowserSession, FormToken, is_recent, login_name
+from api.pages.enrolment import FACTORS, Onward
 from api.services import Services, services_of
 from api.throttling.admission import admit
 from commands import factors
@@ -58,12 +59,17 @@ LATE = Words("That took too long, so here is a new secret.")
 
 
 class FactorsPage(HtmlPage, frozen=True, kw_only=True):
-    """A person's second factor; `since` is None where there is none, `left` counts their recovery codes."""
+    """A person's second factor; `since` is None where there is none, `left` counts their recovery codes. `needed` says
+    that they cannot go on without, at `continue_url` if that is known, and `switched_off` that nobody is asked for it.
+    """
 
     template: ClassVar[str] = "factors.html"
     username: str
     since: Moment | None
     left: int
+    needed: bool
+    switched_off: bool
+    continue_url: str | None
     enrol_url: str
     renew_action: str
     remove_action: str
@@ -106,18 +112,23 @@ class TotpForm(msgspec.Struct, frozen=True):
 
 
 @get(FACTORS, **PAGE, summary="A person's second factor")
-async def account_factors(request: Request[Any, Any, Any], realm: AnyRealm = None) -> Response[bytes]:
+async def account_factors(
+    request: Request[Any, Any, Any], realm: AnyRealm = None, onward: Onward = ""
+) -> Response[bytes]:
     """What there is, and what can be done; without a session, the sign-in."""
     services = services_of(request)
     used = await signed_in(services, request.scope, realm)
     if used is None:
-        return sign_in_first(realm, "factors")
+        return await sign_in_first(services, realm, "factors", onward)
     enrolled = used.account.factors
     page = FactorsPage(
         username=await login_name(services, used.account),
-        since=enrolled.enrolled_at if enrolled.asked else None,
+        since=enrolled.enrolled_at if enrolled.enrolled else None,
         left=len(enrolled.recovery_codes),
-        enrol_url=f"{TOTP}?realm={used.realm}",
+        needed=enrolment.back(onward) is not None or used.policy.demands(()),
+        switched_off=used.policy.second_factor == "off",
+        enrol_url=enrolment.address(used.realm, onward, TOTP),
+        continue_url=enrolment.back(onward),
         renew_action=f"{RECOVERY}?realm={used.realm}",
         remove_action=f"{REMOVE}?realm={used.realm}",
         csrf=account_token(used),
@@ -125,53 +136,59 @@ async def account_factors(request: Request[Any, Any, Any], realm: AnyRealm = Non
     return page_answer(page, cookies=used.cookies)
 
 
-async def _changing(services: Services, scope: Scope, realm: str | None) -> BrowserSession | Response[bytes]:
+async def _changing(
+    services: Services, scope: Scope, realm: str | None, onward: str = ""
+) -> BrowserSession | Response[bytes]:
     """Whose sign-in is good enough to change a second factor; or the way to one."""
     admit(services.throttle, scope)
     used = await signed_in(services, scope, realm)
     if used is None:
-        return sign_in_first(realm, "factors")
-    shown = not used.account.factors.asked or used.acr == session.TWO_FACTORS
-    return used if shown and is_recent(services, used) else sign_in_first(used.realm, "factors")
+        return await sign_in_first(services, realm, "factors", onward)
+    shown = not used.asked_factor or used.acr == session.TWO_FACTORS
+    if shown and is_recent(services, used):
+        return used
+    return await sign_in_first(services, used.realm, "factors", onward)
 
 
 @get(TOTP, **PAGE, summary="A new generator of codes")
-async def account_totp(request: Request[Any, Any, Any], realm: AnyRealm = None) -> Response[bytes]:
+async def account_totp(request: Request[Any, Any, Any], realm: AnyRealm = None, onward: Onward = "") -> Response[bytes]:
     """A secret for a generator, and the form by which it is shown to work. Nothing is kept before that."""
     services = services_of(request)
-    used = await _changing(services, request.scope, realm)
+    used = await _changing(services, request.scope, realm, onward)
     if isinstance(used, Response):
         return used
-    if used.account.factors.asked:
-        return see_other(f"{FACTORS}?realm={used.realm}", used.cookies)
-    return await _totp_page(services, used, new_totp_secret())
+    if used.account.factors.enrolled:
+        return see_other(enrolment.address(used.realm, onward), used.cookies)
+    return await _totp_page(services, used, new_totp_secret(), onward)
 
 
 @post(TOTP, **FORM, status_code=200, summary="Enrols a generator of codes")
 async def account_totp_posted(
-    request: Request[Any, Any, Any], data: JSONBody[TotpForm], realm: AnyRealm = None
+    request: Request[Any, Any, Any], data: JSONBody[TotpForm], realm: AnyRealm = None, onward: Onward = ""
 ) -> Response[bytes]:
     """Has the person asked for codes from now on, and shows recovery codes, once; or shows the form again."""
     services, scope = services_of(request), request.scope
-    used = await _changing(services, scope, realm)
+    used = await _changing(services, scope, realm, onward)
     if isinstance(used, Response):
         return used
     require_genuine(services, scope, used, data.csrf)
     secret = _opened(services, used, data.enrolment)
     if secret is None:
-        return await _totp_page(services, used, new_totp_secret(), LATE, 400)
+        return await _totp_page(services, used, new_totp_secret(), onward, LATE, 400)
     step = matching_step(secret, data.code, services.ledger.clock.now())
     if step is None:
-        return await _totp_page(services, used, secret, WRONG, 400)
+        return await _totp_page(services, used, secret, onward, WRONG, 400)
     account_id, factor_id, codes = used.account.account_id, new_id(), _draw()
     enrolled = factors.enrol_totp(
         account_id, used.session_id, factor_id, step=step, recovery_codes=_digests(services, account_id, codes)
     )
     keep = factors.keep_totp_secret(services.ledger.privacy, account_id, factor_id, secret)
-    executed = await services.ledger.execute(enrolled, origin=used.origin(scope), then=keep)
+    # Who has just shown it need not do so again for what they came from.
+    proved = factors.prove_session(used.session_id, used.amr, "totp")
+    executed = await services.ledger.execute(enrolled, proved, origin=used.origin(scope), then=keep)
     if executed.refusal is not None:
         return _refused(used, executed.refusal)
-    return _codes_page(used, codes)
+    return _codes_page(used, codes, onward)
 
 
 @post(RECOVERY, **FORM, status_code=200, summary="Replaces a person's recovery codes")
@@ -229,17 +246,18 @@ def _digests(services: Services, account_id: str, codes: list[str]) -> list[str]
     return [recovery_digest(services.keyring, account_id, code) for code in codes]
 
 
-def _codes_page(used: BrowserSession, codes: list[str]) -> Response[bytes]:
-    page = RecoveryCodesPage(codes=tuple(codes), continue_url=f"{FACTORS}?realm={used.realm}")
+def _codes_page(used: BrowserSession, codes: list[str], onward: str = "") -> Response[bytes]:
+    continue_url = enrolment.back(onward) or f"{FACTORS}?realm={used.realm}"
+    page = RecoveryCodesPage(codes=tuple(codes), continue_url=continue_url)
     return page_answer(page, cookies=used.cookies)
 
 
 async def _totp_page(
-    services: Services, used: BrowserSession, secret: str, error: str | None = None, status: int = 200
+    services: Services, used: BrowserSession, secret: str, onward: str, error: str | None = None, status: int = 200
 ) -> Response[bytes]:
     name = await login_name(services, used.account)
     page = TotpPage(
-        action=f"{TOTP}?realm={used.realm}",
+        action=enrolment.address(used.realm, onward, TOTP),
         csrf=account_token(used),
         enrolment=_sealed(services, used, secret),
         secret=" ".join(secret[place : place + 4] for place in range(0, len(secret), 4)),

@@ -16,6 +16,8 @@ from api.http.templates import SecondFactorPage, SignInPage, page_answer, see_ot
 from api.languages import Words
 from api.oauth import second_factor
 from api.oauth.person_authentication import LONGEST_NAME, Verified, WrongCredentials, verify
+from api.oauth.realm_policies import policy_of
+from api.pages import enrolment
 from api.pages.browser_session import (
     BegunSession,
     FormToken,
@@ -145,6 +147,9 @@ async def sign_in(
         return _factor_page(services, scope, place, entered)
     if isinstance(entered, SignInFailure):
         return sign_in_page(services, scope, place, entered, form.username)
+    if not form.auth_session and (await policy_of(services, place.realm)).demands(()):
+        # Who had a factor would have been asked for it.
+        onward = enrolment.address(place.realm, onward)
     told = () if not again else (proved(services, entered.secret, again),)
     return see_other(onward, [*entered.cookies, *told, forget_form_secret(services)])
 
@@ -166,7 +171,7 @@ async def _enter(
         return _wrong(realm)
     except Wait as wait:
         return _wait(wait)
-    if verified.account.factors.asked:
+    if (await policy_of(services, realm)).asks(verified.account.factors):
         return AskedFactor(second_factor.begin(services, verified, place=realm, browser=secret))
     begun = await start_session(services, scope, realm, verified, again=again)
     if isinstance(begun, BegunSession):

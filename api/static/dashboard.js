@@ -32,6 +32,7 @@
     if (status === 429) {
       return seconds > 0 ? text("wait-seconds").replace("{seconds}", seconds) : text("wait");
     }
+    if (answer.enrol_url) return `${answer.detail} ${new URL(answer.enrol_url, location.href)}`;
     if (status === 401) return text("wrong");
     return answer.detail || answer.title || text("failed");
   };

@@ -124,8 +124,8 @@ class Factors(msgspec.Struct, frozen=True):
     failures: tuple[FailedAttempt, ...] = ()
 
     @property
-    def asked(self) -> bool:
-        """Whether the person is asked for a second factor."""
+    def enrolled(self) -> bool:
+        """Whether the person has a second factor."""
         return self.totp is not None
 
 
@@ -147,7 +147,7 @@ def enrol_totp(
     factors: Factors, *, now: Moment, factor_id: str, step: int | None, recovery_codes: Sequence[str]
 ) -> Outcome:
     """Has the person asked for codes of a generator from now on; `step` is that of the code which they showed."""
-    if factors.asked:
+    if factors.enrolled:
         return refuse(Conflict.EXISTS, detail="there is a generator of codes already")
     if step is None:
         return malformed("code", "is not what the generator shows at present")
@@ -159,7 +159,7 @@ def enrol_totp(
 
 def renew_recovery_codes(factors: Factors, *, now: Moment, recovery_codes: Sequence[str]) -> Outcome:
     """Gives the person recovery codes in place of those that they had."""
-    if not factors.asked:
+    if not factors.enrolled:
         return refuse(NotFound.UNKNOWN, detail="there is no second factor to recover")
     if len(recovery_codes) != RECOVERY_CODES:
         return malformed("codes", f"must be {RECOVERY_CODES}")
@@ -168,7 +168,7 @@ def renew_recovery_codes(factors: Factors, *, now: Moment, recovery_codes: Seque
 
 def verify(factors: Factors, *, now: Moment, shown: ShownFactor) -> Outcome:
     """Uses a second factor up; a wrong or used one is a fact, of which there are few within an hour."""
-    if not factors.asked:
+    if not factors.enrolled:
         return refuse(FactorRefused.NOT_ENROLLED)
     recent = [each for each in factors.failures if now - each.at < HOUR]
     if sum(each.auth_session == shown.auth_session for each in recent) >= FAILURES_A_SESSION:
@@ -212,7 +212,7 @@ def remove(factors: Factors, *, now: Moment, factor_id: str) -> Outcome:
 
 def reset(factors: Factors, *, now: Moment) -> Outcome:
     """Takes every factor away. A repeat changes nothing."""
-    return accept(FactorsReset()) if factors.asked else accept()
+    return accept(FactorsReset()) if factors.enrolled else accept()
 
 
 def evolve(factors: Factors, recorded: Recorded) -> Factors:

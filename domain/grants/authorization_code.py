@@ -82,6 +82,9 @@ def issue_code(
         return refuse(granted, field="scope")
     if parties.consent is None or not consent.covers(parties.consent, granted, target):
         return refuse(AccessDenied.CONSENT)
+    amr = () if authentication is None else authentication.amr
+    if lacking := parties.policy.lacking(person.factors, amr, granted):
+        return refuse(lacking)
     return accept(
         CodeIssued(
             client_id=parties.client.client_id,
@@ -131,7 +134,7 @@ def challenge_code(
     person = _approving(parties)
     if isinstance(person, Reason) or person.password_cutoff != request.password_cutoff:
         return refuse(InvalidGrant.CREDENTIALS)
-    if person.factors.asked and "mfa" not in authentication.amr:
+    if parties.policy.asks(person.factors) and "mfa" not in authentication.amr:
         return refuse(FactorRefused.MISSING)
     method = None if request.challenge is None else "S256"
     refused = pkce.requested(request.challenge, method, required=security_profile.needs_pkce(asking))
@@ -143,6 +146,8 @@ def challenge_code(
         return refuse(granted, field="scope")
     if OFFLINE_ACCESS in granted:
         return refuse(AccessDenied.CONSENT)
+    if lacking := parties.policy.lacking(person.factors, authentication.amr, granted):
+        return refuse(lacking)
     return accept(
         CodeIssued(
             client_id=asking.client_id,

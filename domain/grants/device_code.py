@@ -160,6 +160,8 @@ def approve(
         return refuse(granted, field="scope")
     if parties.consent is None or not consent.covers(parties.consent, granted, None):
         return refuse(AccessDenied.CONSENT)
+    if lacking := parties.policy.lacking(person.factors, authentication.amr, granted):
+        return refuse(lacking)
     if refused := audience.requested(request.resource, client=parties.client, issuer=parties.issuer):
         return Outcome((), refused)
     return accept(

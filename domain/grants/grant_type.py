@@ -25,6 +25,7 @@ from domain.decision import (
 )
 from domain.event import Event, Moment
 from domain.exchange import Through
+from domain.factors.realm_policy import OPTIONAL, RealmPolicy
 from domain.grant import CONSENTED, REFUSALS_RECORDED, Code, CodeRefused, RefreshRefused, TokensIssued
 from domain.grant import State as Grant
 from domain.grants import validity
@@ -91,7 +92,8 @@ class Parties(msgspec.Struct, frozen=True):
     signs with. `subject` is the presented token of another grant, if any, and `actor` that of whoever acts.
     `jkt` is the thumbprint of the key whose DPoP proof came along, `x5t` that of
     the certificate, for a client whose tokens are bound to it.
-    `asserted` is what the issuer is trusted with whose assertion the request presents, if any.
+    `asserted` is what the issuer is trusted with whose assertion the request presents, if any. `policy` is what the
+    person's realm asks of a sign-in; where none has just taken place, it is not looked up.
     """
 
     client: Client
@@ -108,6 +110,7 @@ class Parties(msgspec.Struct, frozen=True):
     signing_keys: signing_key.State = signing_key.INITIAL
     jkt: str | None = None
     x5t: str | None = None
+    policy: RealmPolicy = OPTIONAL
 
 
 class Minted(msgspec.Struct, frozen=True):

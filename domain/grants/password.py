@@ -27,9 +27,9 @@ def issue(
         return refuse(InvalidGrant.CREDENTIALS)
     if account.realm != client.realm or account.password_cutoff != request.password_cutoff:
         return refuse(InvalidGrant.CREDENTIALS)
-    if account.factors.asked and "mfa" not in request.amr:
+    if parties.policy.asks(account.factors) and "mfa" not in request.amr:
         return refuse(FactorRefused.MISSING)
-    return begin(
+    begun = begin(
         request,
         grant_type=GRANT_TYPE,
         parties=parties,
@@ -38,6 +38,10 @@ def issue(
         minted=minted,
         lifetimes=lifetimes,
     )
+    if begun.refusal is None:
+        lacking = parties.policy.lacking(account.factors, request.amr, begun.result.scope)
+        return begun if lacking is None else refuse(lacking)
+    return begun
 
 
 GRANT = GrantType(

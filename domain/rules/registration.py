@@ -4,7 +4,7 @@ Every limit here is also what keeps an event below 65,535 bytes: a change states
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -61,22 +61,23 @@ class Registrable(msgspec.Struct, frozen=True, kw_only=True):
 class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     """What a client is judged by beside its own attributes, as things stand under the lock.
 
-    `caller_scope` is what the caller's token holds, `known_scopes` are those of the asked that are defined, and
-    `grant_types` is the registry. `sector` is the document at its `sector_identifier_uri`, None where it
-    was not fetched.
+    `caller_scope` is what the caller's token holds, `known_scopes` are those of the asked that are defined,
+    `grant_types` is the registry, and `realms` are all that there are. `sector` is the document at its
+    `sector_identifier_uri`, None where it was not fetched.
     """
 
     caller_scope: frozenset[str]
     known_scopes: frozenset[str]
     grant_types: Mapping[str, Registrable]
     issuer: str
+    realms: tuple[str, ...] = REALMS
     slug_taken: bool = False
     sector: SectorDocument | None = None
 
 
-def realm(name: str) -> Outcome | None:
-    """Refuses a realm that there is not."""
-    return None if name in REALMS else malformed("realm", "must be one of " + ", ".join(REALMS))
+def realm(name: str, realms: Collection[str]) -> Outcome | None:
+    """Refuses a realm that is none of those that there are."""
+    return None if name in realms else malformed("realm", "must be one of " + ", ".join(realms))
 
 
 def scope_names(scopes: Sequence[str], *, known: frozenset[str], field: str) -> Outcome | None:
@@ -101,7 +102,7 @@ def refusal(client: ClientMetadata, *, before: ClientMetadata, circumstances: Ci
     else:
         special = _grants(client, circumstances.grant_types) or _redirect_uris(client, circumstances.grant_types)
     special = (
-        _plain(client)
+        _plain(client, circumstances.realms)
         or _first_party(client)
         or special
         or public_key.registered(client)
@@ -130,11 +131,11 @@ def _account(given: Sequence[str], client: ClientMetadata) -> Outcome | None:
     return refuse(Forbidden.THIRD_PARTY, detail="the scope account is for dashboards alone", field="scope")
 
 
-def _plain(client: ClientMetadata) -> Outcome | None:
+def _plain(client: ClientMetadata, realms: Collection[str]) -> Outcome | None:
     problem = people.text_problem(client.client_name, CLIENT_NAME_MAXIMUM)
     if problem:
         return malformed("client_name", problem)
-    return realm(client.realm) or _lifetimes(client) or _origins(client.allowed_origins)
+    return realm(client.realm, realms) or _lifetimes(client) or _origins(client.allowed_origins)
 
 
 def _first_party(client: ClientMetadata) -> Outcome | None:

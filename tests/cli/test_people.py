@@ -135,3 +135,17 @@ def test_last_administrators_role_keeps_its_admin_scope(cli: CommandLine) -> Non
     )  # fmt: skip
     said = cli.refused("role", "put", "administration", "administrator", "--scope", "clients:read")
     assert "nobody would be left" in said
+
+
+def test_realms_are_made_and_ask_for_factors(cli: CommandLine) -> None:
+    made = cli.json("realm", "put", "partners", "--second-factor", "required")
+    assert made == {"name": "partners", "second_factor": "required", "required_for": []}
+    (event,) = cli.newest()
+    assert (event["type"], event["stream"]) == ("realm_policy.changed", "realm_policy:all")
+    cli.run("realm", "put", "platform", "--second-factor", "required_for", "--required-for", "catalog:read")
+    listed = cli.json("realm", "list")
+    assert [each["name"] for each in listed] == ["administration", "platform", "partners"]
+    assert listed[1]["required_for"] == ["catalog:read"]
+    eve = cli.json(*EVE, "--realm", "partners", stdin=f"{PASSWORD}\n")
+    assert eve["realm"] == "partners"
+    assert "realm" in cli.refused(*EVE, "--realm", "nowhere", stdin=f"{PASSWORD}\n")

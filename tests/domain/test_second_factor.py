@@ -120,7 +120,7 @@ def test_renewed_recovery_codes_replace_the_former() -> None:
 @pytest.mark.parametrize("end", [FactorRemoved(factor_id="f1"), FactorsReset(), AccountErased()])
 def test_nothing_is_asked_after_an_end(end) -> None:
     state = factors(*ENROLLED, end)
-    assert not state.asked
+    assert not state.enrolled
     assert state.recovery_codes == ()
     assert second_factor.verify(state, now=NOW, shown=shown(101)).refusal.reason is FactorRefused.NOT_ENROLLED
 

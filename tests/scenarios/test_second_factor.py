@@ -26,8 +26,9 @@ async def test_enrolment_shows_recovery_codes_once(scene: Scene) -> None:
     browser = scene.world.browser()
     generator = await enrol(scene.world, scene.person, browser)
     assert len(set(generator.recovery_codes)) == 10
-    enrolled, issued = (await scene.world.events())[-2:]
+    enrolled, issued, proved = (await scene.world.events())[-3:]
     assert (enrolled.type, issued.type) == ("account.totp_enrolled", "account.recovery_codes_issued")
+    assert (proved.type, proved.event.amr) == ("session.stepped_up", ("pwd", "otp", "mfa"))
     assert enrolled.actor.id == scene.person.account_id
     page = await browser.open(FACTORS)
     assert "Recovery codes left" in page.text
@@ -160,8 +161,8 @@ async def test_half_a_sign_in_is_of_one_browser_and_five_minutes(scene: Scene) -
 
 
 async def test_a_factor_is_taken_away_by_who_showed_it(scene: Scene) -> None:
-    browser = scene.world.browser()
-    generator = await enrol(scene.world, scene.person, browser)
+    browser = await scene.signed_in()
+    generator = await enrol(scene.world, scene.person)
     page = await browser.press(await browser.open(FACTORS), f"{FACTORS}/remove")
     # The session began with the password alone.
     page = await browser.press(page, SIGN_IN, **scene.person.typed)
@@ -197,7 +198,7 @@ async def test_erasure_takes_the_factor_with_it(scene: Scene) -> None:
     ledger = scene.world.services.ledger
     assert await ledger.read(lambda connection: ledger.vault.secrets_like(connection, "totp:")) == {}
     state = await ledger.state(f"account:{scene.person.account_id}")
-    assert not state.factors.asked
+    assert not state.factors.enrolled
 
 
 async def test_a_device_is_approved_with_the_factor_too(scene: Scene) -> None:

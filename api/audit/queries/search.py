@@ -10,7 +10,6 @@ from api.http.errors import InvalidRequest, TemporarilyUnavailable
 from api.http.parameters import Page, decode_cursor, encode_cursor
 from api.http.request_context import normalise
 from domain.event import Moment
-from domain.rules import registration
 from eventstore import present, search, time_travel
 from eventstore.database import Connection
 from eventstore.mapper import UPCASTS
@@ -51,7 +50,7 @@ class Filters(NamedTuple):
     def people(self, folds: Folds, privacy: PersonalData) -> tuple[str, ...]:
         """The ids of those who have these login names now, one in each realm at most; none where nobody has."""
         found = []
-        for realm in registration.REALMS:
+        for realm in present.realms(folds):
             matches = {
                 None if person is None else person.account_id
                 for field, text in self.login.items()
