@@ -22,6 +22,7 @@ from api.http.error_responses import EXCEPTION_HANDLERS
 from api.http.fetched_documents import FetchedDocuments
 from api.http.middleware import Middleware
 from api.http.outgoing_requests import OutgoingRequests
+from api.http.own_tokens import recognise
 from api.http.private_keys import PrivateKeys
 from api.http.refusals import ClientRefusals
 from api.http.request_context import Proxies
@@ -168,6 +169,7 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app
             await services.transparency.start(Origin(SYSTEM))
             await signing_keys.ensure(services.ledger, Origin(SYSTEM))
             await services.private_keys.load()
+            await recognise(services.format, services.ledger)
             await services.subjects.load(services.ledger, Origin(SYSTEM))
         except BaseException:
             await close_services(services)

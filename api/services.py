@@ -92,6 +92,7 @@ def lifetimes(settings: Settings) -> Lifetimes:
         refresh_absolute=settings.refresh_token_absolute_lifetime,
         grace=settings.refresh_grace,
         dashboard_grace=settings.dashboard_refresh_grace,
+        jwt=settings.jwt_access_token_lifetime,
     )
 
 

@@ -15,6 +15,7 @@ import rich_click as click
 from api.audit.queries.auditor import Auditor
 from api.config.settings import Settings, log_origin
 from api.environment import SettingsError, load
+from api.http.own_tokens import recognise
 from cli.terminal import USAGE, Bar, Failure, refused, unavailable
 from commands import servers
 from commands.log_keys import settle_mac_key
@@ -281,6 +282,7 @@ async def opened(settings: Settings, keyring: Keyring) -> AsyncIterator[CommandS
         await ledger.read(prove_key, ledger.vault, keyring)
         await install(ledger, keyring, format, settings.issuer, services.origin)
         await settle_mac_key(ledger, services.origin)
+        await recognise(format, ledger)
         yield await _as_served(services)
     except Outdated as error:
         raise unavailable(str(error)) from None

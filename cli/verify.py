@@ -22,6 +22,7 @@ from eventstore.database import Connection
 from eventstore.transparency import published, signing_keys
 from eventstore.transparency.note import parse_checkpoint
 from eventstore.transparency.published import Diverged, read_authentic_leaves
+from security import jose
 from security.private_files import make_private
 from security.tokens import Format, digest
 from security.vault import Vault
@@ -114,7 +115,7 @@ def _print(shown: dict[str, Any]) -> None:
 # `grantlog audit verify`: the whole log against its signed checkpoint, by code that shares nothing with the server.
 
 SQLITE = b"SQLite format 3\x00"
-LONGEST_TOKEN = 1024
+LONGEST_TOKEN = jose.LONGEST_TOKEN
 
 
 @click.command()

@@ -11,7 +11,17 @@ from domain.event import Moment
 from domain.exchange import Exchanged
 from domain.factors import realm_policy
 from domain.grants import authorization_code, device_code
-from domain.grants.grant_type import Credential, GrantType, Lifetimes, Minted, Parties, Subject, TokenRequest, admitted
+from domain.grants.grant_type import (
+    Credential,
+    GrantType,
+    IssuedTokens,
+    Lifetimes,
+    Minted,
+    Parties,
+    Subject,
+    TokenRequest,
+    admitted,
+)
 from domain.grants.validity import TokenKind
 from domain.keys import signing_key, trusted_issuer
 from domain.keys.trusted_issuer import Trusted
@@ -276,7 +286,7 @@ def issue_tokens(
             subject = found if isinstance(found, Subject) else None
         if person is not None:
             admit_person(person)
-        return suspended(view) or grant_type.issue(
+        decided = suspended(view) or grant_type.issue(
             state,
             now=view.now,
             request=request,
@@ -299,9 +309,19 @@ def issue_tokens(
             minted=minted,
             lifetimes=lifetimes,
         )
+        return decided if isinstance(decided, Refusal) else _unless_unsigned(decided, minted)
 
     # Only what starts a grant, or presents nothing that was ever issued, is about the grant of this id.
     return Command(f"grant:{ordered_id(at)}", decide, starts=not joins, presented=presented if joins else None)
+
+
+def _unless_unsigned(decided: Outcome, minted: Minted) -> Outcome:
+    """Nothing is recorded yet where the access token does not say what it is to say: it has to be signed first, and
+    then everything is decided anew."""
+    given = decided.result
+    if decided.refusal is None and isinstance(given, IssuedTokens) and not given.is_signed_by(minted):
+        return Outcome((), None, given)
+    return decided
 
 
 def _presented(view: View, credential: Credential, digest: bytes) -> OfGrant | Subject | None:

@@ -8,8 +8,9 @@ import msgspec
 from domain import account, client, client_secret, ended_grants, grant, incident, session
 from domain.decision import Conflict, Outcome, Refusal, accept
 from domain.event import Moment
-from domain.incident import Leaked, Numbers
+from domain.incident import Leaked
 from eventstore import present
+from eventstore.affected import Ended
 from eventstore.command import Command, Sweep
 from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
@@ -92,21 +93,28 @@ def add_secrets(incident_id: str, secrets: Sequence[Leaked], *, elsewhere: Elsew
 
 def contained(
     incident_id: str,
-    numbers: Callable[[], Numbers],
+    ended: Callable[[], Ended],
     *,
     since: Moment | None = None,
     rotated: bool = False,
     client_disabled: bool = False,
     elsewhere: Elsewhere | None = None,
 ) -> Command[incident.State]:
-    """Says what was ended; `numbers` are asked once the commands before it have counted them under the lock."""
-    return Command(
-        incident.stream(incident_id),
-        lambda state, view: incident.contain(
-            state, now=view.now, numbers=numbers(), since_at=since, rotated=rotated, client_disabled=client_disabled
-        ),
-        elsewhere=elsewhere,
-    )
+    """Says what was ended, which is asked once the commands before it have counted it under the lock."""
+
+    def decide(state: incident.State, view: View) -> Outcome:
+        found = ended()
+        return incident.contain(
+            state,
+            now=view.now,
+            numbers=found.numbers,
+            since_at=since,
+            rotated=rotated,
+            client_disabled=client_disabled,
+            offline_until=found.offline_until,
+        )
+
+    return Command(incident.stream(incident_id), decide, elsewhere=elsewhere)
 
 
 def close(incident_id: str, note: str | None, privacy: PersonalData) -> Command[incident.State]:
@@ -206,13 +214,13 @@ def settle(incident_id: str) -> Command[ended_grants.State]:
     )
 
 
-def contained_at_last(incident_id: str, numbers: Numbers) -> Command[incident.State]:
+def contained_at_last(incident_id: str, ended: Ended) -> Command[incident.State]:
     """Records a containment whose process was lost before it could say what it had ended."""
 
     def decide(state: incident.State, view: View) -> Outcome:
         if state.status in ("contained", "closed"):
             return accept()
-        return incident.contain(state, now=view.now, numbers=numbers)
+        return incident.contain(state, now=view.now, numbers=ended.numbers, offline_until=ended.offline_until)
 
     return Command(incident.stream(incident_id), decide)
 

@@ -80,6 +80,7 @@ class ClientRegistered(Event, frozen=True, kw_only=True):
     require_signed_request_object: bool = False
     request_object_signing_alg: SigningAlgorithm | None = None
     authorization_signed_response_alg: SigningAlgorithm | None = None
+    access_token_format: client_metadata.AccessTokenFormat = "opaque"  # noqa: S105 - a format
 
 
 class ClientUpdated(Event, frozen=True, kw_only=True):

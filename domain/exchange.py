@@ -46,3 +46,4 @@ class Exchanged(Event, frozen=True, kw_only=True):
     lifetime: int
     dpop_jkt: str | None = None
     x5t_s256: str | None = None
+    signing_key: str | None = None

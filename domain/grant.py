@@ -52,7 +52,8 @@ class TokensIssued(Event, frozen=True, kw_only=True):
     access token is for (RFC 8707 §2); empty where that is this server alone. It is bound to the key with the thumbprint
     `dpop_jkt` (RFC 9449 §6), and so is the refresh token of a public client;
     or to the certificate with the thumbprint `x5t_s256` (RFC 8705 §3). `amr` tells how the person signed in at a
-    dashboard where that took more than their password (RFC 8176 §2).
+    dashboard where that took more than their password (RFC 8176 §2). `signing_key` is the id of the key that signed the
+    access token, if it is a JWT (RFC 9068), so that an offline validator believes it until it expires.
     """
 
     type = "grant.tokens_issued"
@@ -73,6 +74,7 @@ class TokensIssued(Event, frozen=True, kw_only=True):
     x5t_s256: str | None = None
     asserted_by: str | None = None
     amr: tuple[str, ...] = ()
+    signing_key: str | None = None
 
 
 class TokensRefreshed(Event, frozen=True, kw_only=True):
@@ -96,6 +98,7 @@ class TokensRefreshed(Event, frozen=True, kw_only=True):
     grace_ends_at: Moment | None = None
     dpop_jkt: str | None = None
     x5t_s256: str | None = None
+    signing_key: str | None = None
 
 
 class AccessTokenIssued(Event, frozen=True, kw_only=True):
@@ -116,6 +119,7 @@ class AccessTokenIssued(Event, frozen=True, kw_only=True):
     presented: str
     dpop_jkt: str | None = None
     x5t_s256: str | None = None
+    signing_key: str | None = None
 
 
 class SuccessorReplaced(Event, frozen=True, kw_only=True):

@@ -102,7 +102,10 @@ class SecretsAdded(Event, frozen=True, kw_only=True):
 
 
 class IncidentContained(Event, frozen=True, kw_only=True):
-    """What had leaked was ended, with what had come of it: all, or since a moment."""
+    """What had leaked was ended, with what had come of it: all, or since a moment.
+
+    Whoever validates JWTs among it offline takes them until `offline_until`, null where there are none.
+    """
 
     type = "incident.contained"
     in_doubt = True
@@ -111,6 +114,7 @@ class IncidentContained(Event, frozen=True, kw_only=True):
     since_at: Moment | None = None
     rotated: bool = False
     client_disabled: bool = False
+    offline_until: Moment | None = None
 
 
 class IncidentClosed(Event, frozen=True, kw_only=True):
@@ -235,12 +239,19 @@ def contain(
     since_at: Moment | None = None,
     rotated: bool = False,
     client_disabled: bool = False,
+    offline_until: Moment | None = None,
 ) -> Outcome:
     """Records a containment, with what it ended. It may come more than once."""
     if refused := _over(state):
         return refused
     return accept(
-        IncidentContained(numbers=numbers, since_at=since_at, rotated=rotated, client_disabled=client_disabled)
+        IncidentContained(
+            numbers=numbers,
+            since_at=since_at,
+            rotated=rotated,
+            client_disabled=client_disabled,
+            offline_until=offline_until,
+        )
     )
 
 

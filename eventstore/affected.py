@@ -15,9 +15,18 @@ from eventstore import search
 from eventstore.ledger import Ledger
 from eventstore.recorder import portions, store
 from eventstore.stored import events
-from eventstore.time_travel import AT_ONCE, Descendant, FoldOf, descendants, folded, grants_of_people, states_at
+from eventstore.time_travel import (
+    AT_ONCE,
+    Descendant,
+    FoldOf,
+    descendants,
+    folded,
+    grants_of_people,
+    offline_until,
+    states_at,
+)
 from eventstore.view import View
-from projections import blast_radius, event_index
+from projections import blast_radius, event_index, tokens
 from projections.blast_radius import Alive, RadiusQuestion
 from projections.event_index import NameKind
 from projections.grants import TABLE as GRANTS
@@ -338,15 +347,36 @@ def living_sessions(connection: Connection, positions: Collection[int], now: Mom
 # Afterwards -------------------------------------------------------------------------------------------------------
 
 
-def numbers_at(connection: Connection, began: Sequence[int], position: int, now: Moment) -> Numbers:
+class Ended(NamedTuple):
+    """What a containment ends, and until when JWTs among it are good for whoever validates offline; None for none."""
+
+    numbers: Numbers = Numbers()
+    offline_until: Moment | None = None
+
+
+def ended_at(connection: Connection, began: Sequence[int], position: int, now: Moment) -> Ended:
     """What of grants that began there was alive at a position of the log, by the log."""
-    state, grants, tokens, people = states_at(connection, position), 0, 0, set[str | None]()
+    state, grants, count, people = states_at(connection, position), 0, 0, set[str | None]()
+    offline: list[Moment] = []
     for portion in portions(began, AT_ONCE):
         alive = [each for each in _descendants_of(connection, state, portion, position, now) if each.alive]
         grants += len({each.grant_id for each in alive})
-        tokens += len(alive)
+        count += len(alive)
         people.update(each.account_id for each in alive)
-    return Numbers(0, grants, tokens, len(people - {None}))
+        offline += filter(None, [offline_until(alive)])
+    return Ended(Numbers(0, grants, count, len(people - {None})), max(offline, default=None))
+
+
+NEWEST = 50
+"""Tokens of a client that are looked at: its later ones expire later."""
+
+
+def offline_of(connection: Connection, client_id: str, now: Moment) -> Moment | None:
+    """Until when the newest tokens of a client are good for whoever validates offline; None where nobody does."""
+    newest = tokens.newest_access_tokens(connection, client_id, now, NEWEST)
+    told = search.recorded_forms(connection, sorted(newest))
+    signed = [newest[each.position] for each in told if getattr(each.event, "signing_key", None) is not None]
+    return max(signed, default=None)
 
 
 def worth_telling(connection: Connection, began: Sequence[int], position: int, now: Moment) -> list[str]:

@@ -6,6 +6,7 @@ A row says at which position a token or code was issued; the event there says ev
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, func, select
 
 from domain import account, client, consent, ended_grants, grant, role, session, succession
@@ -22,6 +23,7 @@ from domain.grant import (
     TokensRefreshed,
 )
 from domain.grants import validity
+from domain.keys import signing_key
 from domain.registering.initial_access_token import InitialAccessTokenIssued
 from domain.registering.registration_token import RegistrationTokenIssued
 from domain.succession import Succession
@@ -67,6 +69,11 @@ class IssuanceRecord(NamedTuple):
         """The client secret version that authenticated the request, or the very one that this is."""
         found: str | None = getattr(self.by.event, "secret_id", None)
         return found
+
+    @property
+    def signing_key(self) -> str | None:
+        """The id of the key that signed it, if it is a JWT access token."""
+        return getattr(self.by.event, "signing_key", None) if self.kind == "access" else None
 
     @property
     def revoked_with(self) -> frozenset[str | None]:
@@ -298,6 +305,10 @@ class Deciding:
     def standing(self, token: validity.TokenStanding, issued: IssuanceRecord) -> validity.Standing:
         """How a code or token of the grant stands."""
         of_client = self._of(issued.client_id or self._grant.client_id, issued.depends_on)
+        key_id = issued.signing_key
+        if key_id is not None:
+            keys: signing_key.State = self._state(signing_key.STREAM)
+            token = replace(token, key_revoked_at=signing_key.revoked_at(keys, key_id))
         through = tuple([self._of(each.client_id, each.secret_id) for each in issued.through])
         return validity.Standing(token, self._grant.grant_id, of_client, self._person, self._grant.ended_at, through)
 

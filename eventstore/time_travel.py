@@ -15,6 +15,7 @@ from domain.event import Moment, Recorded
 from domain.grant import CodeRedeemed, TokenRevoked
 from domain.grants import validity
 from domain.grants.validity import TokenReason
+from domain.keys.signing_key import SigningKeyRevoked
 from domain.registering import initial_access_token, registration_token
 from domain.registering.registration_token import RegistrationTokenIssued
 from domain.succession import Succession
@@ -99,6 +100,8 @@ def _token(connection: Connection, issued: IssuanceRecord, position: int, now: M
 
     token, own_end = _own(issued, of_grant)
     standing = Deciding(of_grant.state, state).standing(token, issued)
+    if own_end is None and standing.token.key_revoked_at is not None:
+        own_end = next((each for part in parties for each in _revocations(part, issued.signing_key)), None)
     reason = validity.reason(standing, now)
     cause = validity.cause(standing, now)
     if cause == "active":
@@ -114,6 +117,13 @@ def _own(issued: IssuanceRecord, of_grant: Folded) -> tuple[validity.TokenStandi
         return token, _rotation(issued, of_grant.history) if token.rotated else None
     end = next((each.position for each in of_grant.history if _ends(each, issued)), None)
     return as_token(issued, refreshing, ended=end is not None), end
+
+
+def _revocations(part: Folded, key_id: str | None) -> Iterator[int]:
+    """Where the key was revoked that signed it."""
+    for each in part.history:
+        if isinstance(each.event, SigningKeyRevoked) and each.event.key_id == key_id:
+            yield each.position
 
 
 def _rotation(issued: IssuanceRecord, told: Iterable[Recorded]) -> int | None:
@@ -311,7 +321,7 @@ AT_ONCE = 1_000
 
 class Descendant(NamedTuple):
     """A code or token of a grant, whose client `owner` is. `alive` says whether it is good for anything at the moment
-    that was asked about."""
+    that was asked about; `signed`, whether it is a JWT, which whoever validates offline takes until it expires."""
 
     sha256: str
     kind: validity.TokenKind
@@ -324,6 +334,7 @@ class Descendant(NamedTuple):
     expires_at: Moment
     alive: bool
     owner: str
+    signed: bool = False
 
 
 def states_at(connection: Connection, position: int) -> FoldOf:
@@ -373,7 +384,13 @@ def _descendants(told: Sequence[Recorded], state: FoldOf, now: Moment) -> Iterat
             # That it is there proves that it was issued, also to a clock that lags behind another node's.
             validity.cause(deciding.standing(token, each), max(now, token.issued_at)) == "active",
             folded.client_id,
+            each.signing_key is not None,
         )
+
+
+def offline_until(found: Iterable[Descendant]) -> Moment | None:
+    """Until when those that are alive are good for whoever validates offline; None where nobody does."""
+    return max((each.expires_at for each in found if each.alive and each.signed), default=None)
 
 
 def grants_of_people(

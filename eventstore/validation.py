@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from domain import account, client, consent, grant, role
 from domain.event import Moment
 from domain.grants import validity
+from domain.keys import signing_key
 from domain.rules import built_in_scope, pairwise, standard_claims
 from domain.rules.client_metadata import SigningAlgorithm
 from domain.scope import still_allowed
@@ -42,7 +43,7 @@ class TokenTerms(msgspec.Struct, gc=False):
     person the client knows, None for the account's id. `act` names who acts for whom it is about (RFC 8693 §4.1), the
     present one first.
     `jkt` is the thumbprint of the key to which an access token is bound (RFC 9449 §6), `x5t`
-    that of the certificate (RFC 8705 §3).
+    that of the certificate (RFC 8705 §3). `signing_key` is the id of the key that signed it, if it is a JWT (RFC 9068).
     `said` and `told` are room for what introspection and userinfo say of all of them.
     """
 
@@ -62,6 +63,7 @@ class TokenTerms(msgspec.Struct, gc=False):
     act: tuple[str, ...] = ()
     jkt: str | None = None
     x5t: str | None = None
+    signing_key: str | None = None
     said: bytes = b""
     told: bytes = b""
 
@@ -175,6 +177,8 @@ class Validation:
         secret_id = None if issued.secret_id is None else intern(issued.secret_id)
         streams = [intern(client.stream(client_id))]
         streams += [intern(client.stream(each.client_id)) for each in judged.through]
+        if issued.signing_key is not None:
+            streams.append(signing_key.STREAM)
         authentication = judged.authentication
         username, told_position, claims = None, 0, tuple[str, ...]()
         if person is not None and person.exists:
@@ -201,6 +205,7 @@ class Validation:
             judged.act,
             None if jkt is None else intern(jkt),
             None if x5t is None else intern(x5t),
+            None if issued.signing_key is None else intern(issued.signing_key),
         )
         return Known(
             bytes.fromhex(issued.sha256),

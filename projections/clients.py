@@ -60,6 +60,7 @@ TABLE = sa.Table(
     sa.Column("require_signed_request_object", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("request_object_signing_alg", sa.Text),
     sa.Column("authorization_signed_response_alg", sa.Text),
+    sa.Column("access_token_format", sa.Text, nullable=False, server_default="opaque"),
     sa.Column("owner", sa.Text),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("cutoff", sa.BigInteger, nullable=False),
@@ -138,6 +139,7 @@ class ClientRow(msgspec.Struct, frozen=True):
     require_signed_request_object: bool
     request_object_signing_alg: client_metadata.SigningAlgorithm | None
     authorization_signed_response_alg: client_metadata.SigningAlgorithm | None
+    access_token_format: client_metadata.AccessTokenFormat
     owner: str | None
     state: ClientState
     created_at: Moment

@@ -145,6 +145,20 @@ def grants_of(connection: sa.Connection, digests: Sequence[bytes]) -> list[tuple
     return [(bytes(digest), grant_id) for digest, grant_id in _GRANT_OF.all(connection, digests)]
 
 
+_NEWEST = (
+    sa.select(TABLE.c.position, TABLE.c.expires_at)
+    .where(TABLE.c.client_id == sa.bindparam("b_client_id"), TABLE.c.expires_at > sa.bindparam("b_now"))
+    .where(TABLE.c.kind == "access")
+    .order_by(TABLE.c.position.desc())
+)
+
+
+def newest_access_tokens(connection: sa.Connection, client_id: str, now: Moment, limit: int) -> dict[int, Moment]:
+    """Where the newest access tokens of a client were issued that have not expired, and when they will."""
+    rows = connection.execute(_NEWEST.limit(limit), {"b_client_id": client_id, "b_now": now})
+    return {row.position: row.expires_at for row in rows}
+
+
 _DUE = sa.select(TABLE.c.digest, TABLE.c.position).where(TABLE.c.prune_at < sa.bindparam("before"))
 _PRUNE = sa.delete(TABLE).where(TABLE.c.digest == sa.bindparam("b_digest"))
 

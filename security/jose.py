@@ -53,6 +53,16 @@ _signing = ThreadPoolExecutor(1, "signing")
 """One thread for each process: a signature keeps other threads waiting, so several at once would gain nothing."""
 
 
+def may_be_signed(token: str) -> bool:
+    """Whether a text has the form of a signed token, which nothing else of ours has."""
+    return len(token) <= LONGEST_TOKEN and COMPACT.fullmatch(token) is not None
+
+
+def read_claims(token: str) -> dict[str, Any]:
+    """What one of our own tokens says, which was verified or found by its digest."""
+    return read_object(urlsafe_b64decode(token.split(".")[1].encode()))
+
+
 class BadToken(Exception):
     """A token that was not signed by the key that it names, or is no token at all."""
 

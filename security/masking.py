@@ -19,6 +19,9 @@ ENCODED_AT_MOST = 4
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _RUN = re.compile(r"[0-9A-Za-z+/_-]{16,}={0,2}")
 _STANDARD = str.maketrans("-_", "+/")
+_JWT_HEAD = "eyJ"
+_JWT = re.compile(r"eyJ[0-9A-Za-z_-]{8,}(?:\.[0-9A-Za-z_-]*)*")
+"""What is signed (RFC 7515 §7.1), whole or cut off: an access token may be (RFC 9068), or an assertion."""
 
 
 class Masker:
@@ -38,6 +41,8 @@ class Masker:
             value = self._without_percent_encoded(value)
         if any(head in value for head in self.heads):
             value = self.pattern.sub(r"\1_***", value)
+        if _JWT_HEAD in value:
+            value = _JWT.sub("jwt_***", value)
         if any(head in value for head in self._encoded_heads):
             value = _RUN.sub(self._without_encoded, value)
         return value

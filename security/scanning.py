@@ -40,6 +40,14 @@ _LONG_RUN = b"1" * 56
 """The shortest secret is 42 characters long, which base64 makes 56 of."""
 
 
+_JWT_HEAD = b"eyJhbGciOi"
+"""How every header begins that this server signs: with its algorithm."""
+_JWT = re.compile(
+    rb"(?<![0-9A-Za-z_-])" + _JWT_HEAD + rb"[0-9A-Za-z_-]{8,400}\.[0-9A-Za-z_-]{16,16000}\.[0-9A-Za-z_-]{40,700}"
+)
+_AROUND_WRAPPED = b" \t\r>|"
+
+
 class DamagedSecret(NamedTuple):
     """What has our form and a wrong checksum, and at which character of the text it begins: mistyped, cut, invented."""
 
@@ -60,12 +68,14 @@ def extract(text: str, format_: Format) -> Extract:
     octets = text.encode("utf-8", "surrogatepass")
     found: dict[str, Secret] = {}
     damaged: list[DamagedSecret] = []
+    signed = dict.fromkeys(_signed(_unwrapped(octets)))
     for prefix in format_.prefixes:
         # What follows is looked ahead at: one secret may begin with the last letters of what looks like another.
         # In octets the search knows by its literal beginning where it need not look.
         pattern = re.compile(rf"{prefix}_(?=((?:{_KINDS})_{_BODY}))".encode())
         wrong: set[bytes] = set()
         for undone in _undone(octets):
+            signed.update(dict.fromkeys(_signed(undone)))
             for each in dict.fromkeys(pattern.findall(undone)):
                 if each in wrong:
                     continue
@@ -77,8 +87,21 @@ def extract(text: str, format_: Format) -> Extract:
                 if len(found) > MOST:
                     return Extract(tuple(found.values()), (), len(text))
         damaged += _damaged(text, prefix, wrong)
+    for token in (each.decode() for each in islice(signed, MOST)):
+        if format_.signed(token):
+            found.setdefault(token, Secret(token, Kind.ACCESS_TOKEN))
     damaged.sort(key=lambda each: each.at)
     return Extract(tuple(found.values()), tuple(damaged[:MOST]), len(text))
+
+
+def _signed(octets: bytes) -> Iterable[bytes]:
+    """What has the form of an access token that this server signed; whether it did, the signature says."""
+    return _JWT.findall(octets) if _JWT_HEAD in octets else ()
+
+
+def _unwrapped(octets: bytes) -> bytes:
+    """Lines run together, without the blanks and quotation marks around them: a hyphen is part of such a token."""
+    return b"".join(map(bytes.strip, octets.split(b"\n"), repeat(_AROUND_WRAPPED)))
 
 
 def extract_all(texts: Iterable[str], format_: Format) -> Extract:

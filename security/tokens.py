@@ -216,10 +216,11 @@ def has_checksum(raw: str) -> bool:
 class Format:
     """The format under one prefix, which an installation may choose: 2 to 16 of `a-z0-9`, a letter first.
 
-    Secrets with a `former` prefix are still read, so that changing it ends nothing and hides no leak.
+    Secrets with a `former` prefix are still read, so that changing it ends nothing and hides no leak. `signed` says
+    whether a text is an access token that this server signed (RFC 9068), which has our form in no other way.
     """
 
-    __slots__ = ("_former", "_heads", "_start", "prefix", "prefixes")
+    __slots__ = ("_former", "_heads", "_start", "prefix", "prefixes", "signed")
 
     def __init__(self, prefix: str = DEFAULT_PREFIX, former: Iterable[str] = ()) -> None:
         if _PREFIX.fullmatch(prefix) is None:
@@ -229,6 +230,7 @@ class Format:
         self._heads = {f"{prefix}_{kind.value}_": kind for kind in Kind}
         self._former = tuple(Format(each) for each in dict.fromkeys(former) if each != prefix)
         self.prefixes = (prefix, *(each.prefix for each in self._former))
+        self.signed: Callable[[str], bool] = lambda token: False
 
     def mint(self, kind: Kind) -> Secret:
         """A new secret of that kind, from the system's generator."""
@@ -250,6 +252,8 @@ class Format:
         return kind
 
     def _of_former(self, raw: str) -> Kind | None:
+        if raw.count(".") == 2 and self.signed(raw):
+            return Kind.ACCESS_TOKEN
         return next((kind for each in self._former if (kind := each.parse(raw)) is not None), None)
 
     def read(self, raw: str) -> Secret | None:

@@ -37,6 +37,7 @@ from api.admin.schemas import (
     listed,
 )
 from api.admin.security_members import (
+    AccessTokenFormat,
     BoundByCertificate,
     BoundByDpop,
     Profile,
@@ -153,6 +154,7 @@ class ClientChanges(DashboardChanges, forbid_unknown_fields=True, kw_only=True):
     require_signed_request_object: SignsRequests | UnsetType = UNSET
     request_object_signing_alg: RequestAlgorithm | None | UnsetType = UNSET
     authorization_signed_response_alg: ResponseAlgorithm | None | UnsetType = UNSET
+    access_token_format: AccessTokenFormat | UnsetType = UNSET
     token_endpoint_auth_signing_alg: AuthSigningAlgorithm | None | UnsetType = UNSET
     token_exchange: ExchangeRules | UnsetType = UNSET
     first_party: FirstParty | UnsetType = UNSET

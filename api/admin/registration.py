@@ -56,6 +56,7 @@ OWN = (
     *("tls_client_auth_san_ip", "tls_client_auth_san_email", "tls_client_certificate_bound_access_tokens"),
     *("dpop_bound_access_tokens", "require_pushed_authorization_requests", "require_signed_request_object"),
     *("request_object_signing_alg", "authorization_signed_response_alg", "authorization_details_types"),
+    "access_token_format",
 )
 """What a client may say of itself, by the names of RFC 7591 §2 and of those that add to it, as far as it is served.
 Everything else is what administrators say, and passed over here (RFC 7591 §2)."""

@@ -260,6 +260,7 @@ class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
     require_signed_request_object: bool
     request_object_signing_alg: client_metadata.SigningAlgorithm | None
     authorization_signed_response_alg: client_metadata.SigningAlgorithm | None
+    access_token_format: client_metadata.AccessTokenFormat
     owner: str | None
     slug: str | None
     self_registered: Annotated[

@@ -23,6 +23,14 @@ ResponseAlgorithm = Annotated[
     Meta(description="By which answers are signed that it wants as `jwt` (JARM §3); null for the usual one."),
 ]
 
+AccessTokenFormat = Annotated[
+    client_metadata.AccessTokenFormat,
+    Meta(
+        description="What its access tokens are: `opaque`, or `jwt` (RFC 9068), which resource servers verify by"
+        " themselves and which are good there until they expire. With an administrative scope they are opaque."
+    ),
+]
+
 
 class SecurityGiven(msgspec.Struct, kw_only=True):
     """As a new client comes with them."""
@@ -34,6 +42,7 @@ class SecurityGiven(msgspec.Struct, kw_only=True):
     require_signed_request_object: SignsRequests = False
     request_object_signing_alg: RequestAlgorithm | None = None
     authorization_signed_response_alg: ResponseAlgorithm | None = None
+    access_token_format: AccessTokenFormat = "opaque"  # noqa: S105 - a format
 
 
 SECURITY_EXAMPLE: dict[str, Any] = {
@@ -44,4 +53,5 @@ SECURITY_EXAMPLE: dict[str, Any] = {
     "require_signed_request_object": False,
     "request_object_signing_alg": None,
     "authorization_signed_response_alg": None,
+    "access_token_format": "opaque",
 }

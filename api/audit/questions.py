@@ -296,6 +296,7 @@ TOKEN_STATE_EXAMPLE = {
     "decided_by": [4711],
     "at": "2026-01-31T14:02:07.000000Z",
     "as_of_position": 4725,
+    "offline_until": None,
 }
 
 

@@ -76,6 +76,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Lifetime of an authorization code (RFC 6749 §4.1.2)."""
     access_token_lifetime: Annotated[int, within(10, 86400)] = 600
     """Lifetime of an access token, unless its client has its own."""
+    jwt_access_token_lifetime: Annotated[int, within(10, 86400)] = 300
+    """No JWT access token lives longer: whoever validates offline takes it until it expires, whatever was ended."""
     refresh_token_idle_lifetime: Seconds = 30 * 86400
     """A refresh token that nobody uses for this long is dead."""
     refresh_token_absolute_lifetime: Seconds = 90 * 86400

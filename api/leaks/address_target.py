@@ -15,9 +15,8 @@ from domain import ended_grants, session
 from domain.decision import Outcome
 from domain.ended_grants import Together
 from domain.event import SECOND, Moment, Recorded, Sealed
-from domain.incident import Numbers
 from eventstore import affected, search
-from eventstore.affected import OF_USES, numbers_at, worth_telling
+from eventstore.affected import OF_USES, Ended, ended_at, worth_telling
 from eventstore.database import Connection
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
@@ -60,20 +59,20 @@ class AddressTarget:
                 return
             await index.follow()
 
-    async def tried(self, ledger: Ledger) -> Numbers:
+    async def tried(self, ledger: Ledger) -> Ended:
         """What an end of them would end now. Holds no lock."""
         head, now = ledger.changes.position, ledger.clock.now()
         await ledger.read(self._beyond, ledger.privacy, head, now)
-        return await self.numbers(ledger, head, now)
+        return await self.ended(ledger, head, now)
 
     def end(self, state: ended_grants.State, view: View, privacy: PersonalData, incident_id: str) -> Outcome:
         """Ends them, under the lock, with what was used from there until now."""
         self._beyond(view.connection, privacy, view.head, view.now)
         return ended_grants.end_together(state, now=view.now, incident_id=incident_id, began=self._began)
 
-    async def numbers(self, ledger: Ledger, position: int, now: Moment) -> Numbers:
+    async def ended(self, ledger: Ledger, position: int, now: Moment) -> Ended:
         """What of them was alive at a position, by the log."""
-        return await ledger.read_long(affected.numbers_at, sorted(self._began), position, now)
+        return await ledger.read_long(affected.ended_at, sorted(self._began), position, now)
 
     # -- finding -------------------------------------------------------------------------------------------------------
     def _indexed(self, connection: Connection, privacy: PersonalData, now: Moment) -> None:
@@ -211,6 +210,6 @@ async def _settle(ledger: Ledger, incident_id: str, parts: Sequence[Together]) -
         for first in range(0, len(streams), AT_ONCE):
             await ledger.execute(*map(incidents.tell_end, streams[first : first + AT_ONCE]), origin=origin)
             await asyncio.sleep(0)
-    numbers = await ledger.read_long(numbers_at, began, position, at)
-    contained = incidents.contained_at_last(incident_id, numbers)
+    found = await ledger.read_long(ended_at, began, position, at)
+    contained = incidents.contained_at_last(incident_id, found)
     await ledger.execute(contained, incidents.settle(incident_id), origin=origin)

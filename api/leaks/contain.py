@@ -61,6 +61,12 @@ class Containing(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     ) = None
 
 
+OfflineUntil = Annotated[
+    Time | None,
+    Meta(description="Until when JWTs among them are good for whoever validates offline; null where there are none."),
+]
+
+
 class ContainedOfOne(msgspec.Struct, frozen=True, kw_only=True):
     """What was ended of one client or person, or would be. `client_secret` is there after a rotation; null where only
     the server holds it."""
@@ -70,6 +76,7 @@ class ContainedOfOne(msgspec.Struct, frozen=True, kw_only=True):
     account_id: str | None
     secrets: Annotated[tuple[Leaked, ...], Meta(description="Those of the text that are of this client or person.")]
     contained: Numbers
+    offline_until: OfflineUntil
     client_secret: str | None | UnsetType = UNSET
 
 
@@ -79,6 +86,7 @@ class Contained(msgspec.Struct, frozen=True, kw_only=True):
     incident_id: Annotated[str | None, Meta(description="Null for a dry run about what is no incident yet.")]
     dry_run: bool
     contained: Numbers
+    offline_until: OfflineUntil
     client_secret: str | None | UnsetType = UNSET
     items: tuple[ContainedOfOne, ...]
 
@@ -87,6 +95,7 @@ EXAMPLE = {
     "incident_id": "7nXq2VbT0cLhR5dKw9PzEs",
     "dry_run": False,
     "contained": {"secrets_ended": 1, "grants_ended": 311, "tokens_ended": 631, "people_affected": 298},
+    "offline_until": None,
     "client_secret": "glog_cs_…",
     "items": [
         {
@@ -97,6 +106,7 @@ EXAMPLE = {
                 {"sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "kind": "client_secret"}
             ],
             "contained": {"secrets_ended": 1, "grants_ended": 311, "tokens_ended": 631, "people_affected": 298},
+            "offline_until": None,
             "client_secret": "glog_cs_…",
         }
     ],
@@ -170,6 +180,7 @@ def _contained(view: View, found: Sequence[Containment], *, dry_run: bool) -> Co
             account_id=each.target.account_id,
             secrets=each.target.leaked,
             contained=each.numbers,
+            offline_until=time_or_null(each.ended.offline_until),
             client_secret=UNSET if dry_run or each.wanted.secret is None else each.hand_over(view),
         )
         for each in found
@@ -178,6 +189,7 @@ def _contained(view: View, found: Sequence[Containment], *, dry_run: bool) -> Co
         incident_id=items[0].incident_id,
         dry_run=dry_run,
         contained=items[0].contained,
+        offline_until=items[0].offline_until,
         client_secret=items[0].client_secret,
         items=items,
     )

@@ -16,12 +16,12 @@ from domain.decision import Conflict, Refusal
 from domain.event import SECOND, Moment, Recorded
 from domain.incident import Numbers
 from eventstore import search
-from eventstore.affected import Counting, counted
+from eventstore.affected import Counting, Ended, counted, offline_of
 from eventstore.database import Connection
 from eventstore.execution import Single, Step
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
-from eventstore.time_travel import AT_ONCE
+from eventstore.time_travel import AT_ONCE, offline_until
 from eventstore.view import View
 from security.masking import masking
 from security.tokens import Format, Kind, Secret, new_id
@@ -77,10 +77,15 @@ class Containment:
         self._source: incident.Source = source
         self._evidence = evidence
         self.secret_id = new_id()
-        self.numbers = Numbers()
+        self.ended = Ended()
         self._first = 0
         of = target.counted(wanted.since)
         self._counting = None if of is None else Counting(of)
+
+    @property
+    def numbers(self) -> Numbers:
+        """What it ends."""
+        return self.ended.numbers
 
     @property
     def known_id(self) -> str | None:
@@ -97,7 +102,7 @@ class Containment:
     async def count(self) -> None:
         """Counts for a dry run what takes long, so that nobody waits for the lock meanwhile."""
         if self.target.gathered is not None:
-            self.numbers = await self.target.gathered.tried(self._ledger)
+            self.ended = await self.target.gathered.tried(self._ledger)
 
     async def end_at_once(self, execute: Execute) -> None:
         """Ends what was used from an address before it is counted. What that was is left for `commands` to tell."""
@@ -108,7 +113,7 @@ class Containment:
             lambda state, view: gathered.end(state, view, self._ledger.privacy, self.incident_id)
         )
         recorded = await execute(*self._opening(), end)
-        self.numbers = await gathered.numbers(self._ledger, recorded[0].position - 1, recorded[0].time)
+        self.ended = await gathered.ended(self._ledger, recorded[0].position - 1, recorded[0].time)
 
     def tried(self, view: View) -> Numbers | Refusal:
         """What a dry run tells, after `count`; or what the run would be refused for."""
@@ -125,18 +130,21 @@ class Containment:
         if self.target.gathered is not None:
             return self.numbers
         floor = 0 if since is None else since // SECOND * SECOND
-        found = counted(concerned(view, self.target), lambda each: each.issued_at >= floor)
+        each_one = [each for each in concerned(view, self.target) if each.issued_at >= floor]
+        offline, found = [offline_until(each_one)], counted(each_one)
         if self._counting is not None:
             found = found.plus(self._counting.look(view))
+            offline.append(view.query(offline_of, self.target.client_id or "", view.now))
         self._first = 0 if since is None else view.query(first_since, since, view.head)
-        self.numbers = numbers(found, secrets_ended(view, self.target))
+        until = max(filter(None, offline), default=None)
+        self.ended = Ended(numbers(found, secrets_ended(view, self.target)), until)
         return self.numbers
 
     def commands(self) -> tuple[Single, *tuple[Step, ...]]:
         """In the order of their facts: reported, identified, what ends, contained; of an address the last alone."""
         result = incidents.contained(
             self._own_id,
-            lambda: self.numbers,
+            lambda: self.ended,
             since=self.wanted.since,
             rotated=self.wanted.secret is not None,
             client_disabled=self.wanted.disable_client,

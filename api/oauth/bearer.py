@@ -19,9 +19,10 @@ from domain.event import SECOND, Actor
 from eventstore.execution import Origin
 from eventstore.validation import Known
 from eventstore.view import View
+from security import jose
 from security.tokens import digest
 
-LONGEST_TOKEN = 1024
+LONGEST_TOKEN = jose.LONGEST_TOKEN
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,14 @@ from api.http.request_context import Receive, Scope, fields, request_context
 from api.http.responses import JSON, Fields, RawResponse, fields_of, raw_response
 from api.oauth.bearer import actor_of, judge
 from api.oauth.client_authentication import TWO_WAYS, authenticate, authorization, endpoint
+from api.oauth.jwt_access_tokens import actors, confirmation
 from api.services import Services, origin
 from domain import client
 from domain.event import SECOND, Actor
 from domain.keys import signing_key
 from domain.rules import security_profile
 from eventstore.validation import Known, TokenTerms
+from security import jose
 from security.masking import masking
 from security.tokens import digest, has_checksum
 
@@ -32,7 +34,7 @@ MEDIA_TYPE = f"application/{TYP}"
 
 NO_STORE = {"cache-control": "no-store"}
 INACTIVE = raw_response(200, b'{"active":false}', JSON, NO_STORE)
-LONGEST_TOKEN = 1024
+LONGEST_TOKEN = jose.LONGEST_TOKEN
 
 _encode = msgspec.json.Encoder().encode
 
@@ -59,7 +61,7 @@ async def _answer(services: Services, scope: Scope, parameters: dict[str, str], 
     # To authenticate the caller the log was asked for its head, after this request had come.
     known = services.ledger.validation.remembered(sha256)
     if known is None:
-        if not has_checksum(raw):
+        if not has_checksum(raw) and not jose.may_be_signed(raw):
             return INACTIVE
         known = await services.ledger.validation.look_up(sha256)
     reason = "unknown" if known is None else known.reason(services.ledger.clock.now())
@@ -88,7 +90,7 @@ async def _answer(services: Services, scope: Scope, parameters: dict[str, str], 
         said = _said(terms, services, terms.sector)
     else:
         said = terms.said = terms.said or _said(terms, services, None)
-    body = said + _own(known)
+    body = said + _own(known, raw)
     return RawResponse(200, _fields(len(body)), body)
 
 
@@ -186,17 +188,8 @@ def _common(terms: TokenTerms, issuer: str) -> dict[str, Any]:
         found["token_use"] = "refresh"  # noqa: S105 - the word of the contract
     else:
         found["token_type"] = "Bearer" if terms.jkt is None else "DPoP"
-    bound = {"jkt": terms.jkt, "x5t#S256": terms.x5t}
-    if terms.jkt is not None or terms.x5t is not None:
-        found["cnf"] = {name: value for name, value in bound.items() if value is not None}
-    return found
-
-
-def actors(act: tuple[str, ...]) -> dict[str, Any]:
-    """`act` (RFC 8693 §4.1): who acts at present, and within whoever acted before."""
-    found: dict[str, Any] = {}
-    for each in reversed(act):
-        found = {"sub": each, "act": found} if found else {"sub": each}
+    if bound := confirmation(terms.jkt, terms.x5t):
+        found["cnf"] = bound
     return found
 
 
@@ -207,12 +200,13 @@ def _audience(terms: TokenTerms, issuer: str) -> str | tuple[str, ...]:
     return terms.audience[0] if len(terms.audience) == 1 else terms.audience
 
 
-def _own(known: Known) -> bytes:
-    """What it says of one token. `jti` is the first half of the token's digest: unique and no secret.
+def _own(known: Known, raw: str) -> bytes:
+    """What it says of one token. `jti` is a JWT's own, else the first half of the token's digest: unique and no secret.
 
     Ids need no escape in JSON. To make it each time takes a microsecond; keeping it took a sixth of a token's memory.
     """
-    expires, issued, jti = known.expires_at // SECOND, known.issued_at // SECOND, known.digest[:16].hex()
+    expires, issued = known.expires_at // SECOND, known.issued_at // SECOND
+    jti = jose.read_claims(raw)["jti"] if known.terms.signing_key else known.digest[:16].hex()
     at = known.authenticated_at
     sign_in = "" if at is None else f'"auth_time":{at // SECOND},'
     return f'{sign_in}"exp":{expires},"iat":{issued},"jti":"{jti}","grant_id":"{known.grant_id}"}}'.encode()

@@ -8,9 +8,10 @@ from api.oauth.client_authentication import authenticate, endpoint
 from api.services import Services, origin
 from commands import grants
 from eventstore import issued
+from security import jose
 from security.tokens import digest
 
-LONGEST_TOKEN = 1024
+LONGEST_TOKEN = jose.LONGEST_TOKEN
 DONE = raw_response(200, b"{}", JSON, {"cache-control": "no-store"})
 
 

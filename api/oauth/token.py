@@ -3,7 +3,7 @@ type decides under the ledger's lock, and what was issued is told after the comm
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from api.http.responses import JSON, RawResponse, raw_headers
 from api.oauth import bearer_assertion, dpop
 from api.oauth.client_authentication import endpoint, for_client
 from api.oauth.id_tokens import sign_id_token
+from api.oauth.jwt_access_tokens import sign_access_token
 from api.oauth.person_authentication import Verified, WrongCredentials, note_failure, verify
 from api.oauth.realm_policies import EnrolmentRequired, policy_of
 from api.services import Services, origin
@@ -35,13 +36,17 @@ from domain.factors.second_factor import AMR, ShownFactor
 from domain.grants import GRANTS, password
 from domain.grants.grant_type import Credential, GrantType, IssuedTokens, Minted, TokenRequest
 from domain.rules import pkce
-from eventstore.execution import Origin, Step
+from eventstore.execution import Executed, Origin, Step
+from security import jose
 from security.tokens import Kind, Secret, digest
 
 FIELDS = raw_headers({"cache-control": "no-store", "pragma": "no-cache", "content-type": JSON}.items())
 """Of every token answer (RFC 6749 §5.1)."""
 
-LONGEST_CREDENTIAL = 1024
+LONGEST_CREDENTIAL = jose.LONGEST_TOKEN
+
+SIGNED_AT_MOST = 5
+"""So often what an access token is to say may change while it is signed. After that the request has to wait."""
 
 PROVED = "grantlog.proved_key"
 """Where the ASGI scope holds the thumbprint of the key whose proof came along (RFC 9449)."""
@@ -229,7 +234,6 @@ async def issue(
     Raises the OAuth error of a refusal, whose events are committed all the same.
     """
     client, goes_on = caller.client, grant.credential is not None and not grant.credential.of_another
-    access = services.format.mint(Kind.ACCESS_TOKEN)
     refresh = services.format.mint(Kind.REFRESH_TOKEN) if goes_on or "refresh_token" in client.grant_types else None
     signed_in = account_id is not None and grant.assertion is None
     actor = _person(account_id, caller) if signed_in and account_id is not None else caller.actor
@@ -237,10 +241,10 @@ async def issue(
     counted = Counted(services, caller)
     if not goes_on and account_id is None:
         await counted.for_itself(by)
-    command = grants.issue_tokens(
+    command = partial(
+        grants.issue_tokens,
         grant,
         request,
-        Minted(access.hex, None if refresh is None else refresh.hex),
         client_id=client.client_id,
         secret_id=caller.secret_id,
         key_id=caller.key_id,
@@ -254,7 +258,9 @@ async def issue(
         vault=services.ledger.vault,
     )
     try:
-        executed = await services.ledger.execute(*before, command, origin=by)
+        access, executed = await _signed(
+            services, scope, refresh, lambda minted: services.ledger.execute(*before, command(minted), origin=by)
+        )
         if executed.refusal is not None:
             if executed.refusal.reason is FactorRefused.ENROLMENT:
                 raise EnrolmentRequired(client.realm).because(FactorRefused.ENROLMENT)
@@ -269,6 +275,30 @@ async def issue(
     if issued.id_token is not None:
         id_token = await sign_id_token(services, scope, issued.id_token, access, executed.recorded[-1].time)
     return Tokens(issued, access, refresh if issued.refresh else None, id_token)
+
+
+async def _signed(
+    services: Services,
+    scope: Scope,
+    refresh: Secret | None,
+    execute: Callable[[Minted], Awaitable[Executed[None]]],
+) -> tuple[Secret, Executed[None]]:
+    """The access token that was issued, and what was recorded with it; or the refusal. What it is to say, if anything,
+    is known after the decision alone. Raises 503 where that changes again and again."""
+    second = None if refresh is None else refresh.hex
+    access, says = services.format.mint(Kind.ACCESS_TOKEN), None
+    for _ in range(SIGNED_AT_MOST):
+        minted = Minted(access.hex, second, says)
+        executed = await execute(minted)
+        issued: IssuedTokens | None = executed.outcomes[-1].result
+        if executed.refusal is not None or issued is None or issued.is_signed_by(minted):
+            return access, executed
+        says = issued.says
+        if says is None:
+            access = services.format.mint(Kind.ACCESS_TOKEN)
+        else:
+            access = await sign_access_token(services, scope, says)
+    raise errors.TemporarilyUnavailable
 
 
 def _person(account_id: str, caller: Caller) -> Actor:

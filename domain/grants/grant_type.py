@@ -28,14 +28,16 @@ from domain.exchange import Through
 from domain.factors.realm_policy import OPTIONAL, RealmPolicy
 from domain.grant import CONSENTED, REFUSALS_RECORDED, Code, CodeRefused, RefreshRefused, TokensIssued
 from domain.grant import State as Grant
-from domain.grants import validity
+from domain.grants import jwt_access_token, validity
 from domain.grants.id_token import IdToken
+from domain.grants.jwt_access_token import JwtAccessToken
 from domain.keys import signing_key
 from domain.keys.trusted_issuer import Trusted
 from domain.role import State as Role
 from domain.rules import audience as audience_rule
 from domain.rules import security_profile
 from domain.rules.registration import Registrable
+from domain.session import Authentication
 from domain.succession import Refresh
 
 DAY = 86_400
@@ -114,10 +116,14 @@ class Parties(msgspec.Struct, frozen=True):
 
 
 class Minted(msgspec.Struct, frozen=True):
-    """Hex digests of new tokens. The refresh token is used only if the client may have one."""
+    """Hex digests of new tokens. The refresh token is used only if the client may have one.
+
+    `says` is what the access token was signed to say, None for one that says nothing.
+    """
 
     access: str
     refresh: str | None = None
+    says: JwtAccessToken | None = None
 
 
 class Lifetimes(msgspec.Struct, frozen=True):
@@ -129,14 +135,16 @@ class Lifetimes(msgspec.Struct, frozen=True):
     refresh_absolute: int = 90 * DAY
     grace: int = 0
     dashboard_grace: int = 10
+    jwt: int = 300
 
     def of_code(self, owner: Client) -> int:
         """How long a code for this client lives."""
         return min(self.code, security_profile.CODE_LIFETIME) if security_profile.held(owner) else self.code
 
-    def of_access(self, owner: Client) -> int:
-        """How long an access token of this client lives."""
-        return self.access if owner.access_token_lifetime is None else owner.access_token_lifetime
+    def of_access(self, owner: Client, scope: tuple[str, ...]) -> int:
+        """How long an access token of this client with this scope lives."""
+        lifetime = self.access if owner.access_token_lifetime is None else owner.access_token_lifetime
+        return min(lifetime, self.jwt) if jwt_access_token.signed(owner, scope) else lifetime
 
     def of_refresh(self, owner: Client) -> int:
         """How long a refresh token of this client lives unused."""
@@ -154,7 +162,7 @@ class Lifetimes(msgspec.Struct, frozen=True):
 class IssuedTokens(msgspec.Struct, frozen=True):
     """The outcome's result, for the token answer (RFC 6749 §5.1); `refresh` says whether the minted one was given, and
     `id_token` what the id_token is to say that comes with it. `jkt` tells to which key the access token is bound,
-    and `stays` that the presented refresh token is the one to be answered again."""
+    `stays` that the presented refresh token is the one to be answered again, and `says` what the access token says."""
 
     scope: tuple[str, ...]
     expires_in: int
@@ -163,6 +171,11 @@ class IssuedTokens(msgspec.Struct, frozen=True):
     issued_token_type: str | None = None
     jkt: str | None = None
     stays: bool = False
+    says: JwtAccessToken | None = None
+
+    def is_signed_by(self, minted: Minted) -> bool:
+        """Whether the minted access token says what it is to say. Otherwise nothing was issued yet."""
+        return self.says == minted.says
 
 
 class Credential(msgspec.Struct, frozen=True):
@@ -296,13 +309,17 @@ def first_tokens(
     id_token: IdToken | None = None,
     asserted_by: str | None = None,
     amr: tuple[str, ...] = (),
+    authentication: Authentication | None = None,
 ) -> Outcome:
     """Accepts, with `grant.tokens_issued` as the last event; whoever has the grant `refresh_token` gets one."""
     if refused := unbound(parties):
         return refused
     client, account = parties.client, parties.account
     refresh = minted.refresh if refreshable and "refresh_token" in client.grant_types else None
-    lifetime = lifetimes.of_access(client)
+    lifetime = lifetimes.of_access(client, scope)
+    says = said(parties, scope, audience, lifetime, authentication=authentication)
+    if isinstance(says, Refusal):
+        return Outcome((), says)
     event = TokensIssued(
         grant_type=grant_type,
         client_id=client.client_id,
@@ -321,9 +338,34 @@ def first_tokens(
         x5t_s256=parties.x5t,
         asserted_by=asserted_by,
         amr=amr,
+        signing_key=None if says is None else says.key_id,
     )
-    given = IssuedTokens(scope, lifetime, refresh is not None, id_token, jkt=parties.jkt)
+    given = IssuedTokens(scope, lifetime, refresh is not None, id_token, jkt=parties.jkt, says=says)
     return Outcome((*preceding, event), None, given)
+
+
+def said(
+    parties: Parties,
+    scope: tuple[str, ...],
+    audience: tuple[str, ...],
+    lifetime: int,
+    *,
+    authentication: Authentication | None = None,
+    act: tuple[str, ...] = (),
+) -> JwtAccessToken | Refusal | None:
+    """What an access token says that is issued now; None for one that is only a name."""
+    return jwt_access_token.due(
+        parties.client,
+        account=parties.account,
+        scope=scope,
+        audience=audience,
+        lifetime=lifetime,
+        keys=parties.signing_keys,
+        authentication=authentication,
+        act=act,
+        jkt=parties.jkt,
+        x5t=parties.x5t,
+    )
 
 
 # The presented code or refresh token: what has made it dead, and how a refusal of it is recorded.

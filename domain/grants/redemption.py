@@ -69,6 +69,7 @@ def redeem(
         refreshable=not built_in_scope.forgoes_refreshing(state.scope),
         code=code.sha256,
         id_token=id_token,
+        authentication=state.authentication,
     )
 
 

@@ -1,5 +1,7 @@
 """The refresh token grant: each refresh token is used once and followed by another (RFC 6749 §6, RFC 9700 §4.14.2)."""
 
+from msgspec.structs import replace
+
 from domain import grant, scope, succession
 from domain.client_secret import SecretVersion
 from domain.decision import InvalidGrant, Outcome, Reason, Refusal, accept, refuse
@@ -17,6 +19,7 @@ from domain.grants.grant_type import (
     dead,
     first_only,
     refuse_refresh,
+    said,
     unbound,
 )
 from domain.grants.id_token import IdToken, due
@@ -121,8 +124,13 @@ def _refreshed(
     if refused := unbound(parties):
         return refused
     client = parties.client
+    lifetime = lifetimes.of_access(client, granted)
+    says = said(parties, granted, target, lifetime, authentication=state.authentication)
+    if isinstance(says, Refusal):
+        return Outcome((), says)
+    given = IssuedTokens(granted, lifetime, True, id_token, jkt=parties.jkt, says=says)
     if security_profile.keeps_refresh_token(client):
-        return _kept(state, token, granted, target, id_token, parties=parties, minted=minted, lifetimes=lifetimes)
+        return _kept(state, token, target, parties, minted, replace(given, stays=True))
     replaced: tuple[Event, ...] = ()
     grace = lifetimes.of_grace(client)
     grace_ends_at = now + grace * SECOND if grace else None
@@ -141,41 +149,33 @@ def _refreshed(
         secret_id=None if secret is None else secret.secret_id,
         secret_version=None if secret is None else secret.version,
         access_token=minted.access,
-        lifetime=lifetimes.of_access(client),
+        lifetime=lifetime,
         refresh_token=minted.refresh,
         refresh_lifetime=idle if state.ends_at is None else min(idle, (state.ends_at - now) // SECOND),
         grace_ends_at=grace_ends_at,
         dpop_jkt=parties.jkt,
         x5t_s256=parties.x5t,
+        signing_key=None if says is None else says.key_id,
     )
-    given = IssuedTokens(granted, event.lifetime, True, id_token, jkt=parties.jkt)
     return accept(*replaced, event, result=given)
 
 
 def _kept(
-    state: grant.State,
-    token: Refresh,
-    granted: tuple[str, ...],
-    target: tuple[str, ...],
-    id_token: IdToken | None,
-    *,
-    parties: Parties,
-    minted: Minted,
-    lifetimes: Lifetimes,
+    state: grant.State, token: Refresh, target: tuple[str, ...], parties: Parties, minted: Minted, given: IssuedTokens
 ) -> Outcome:
     """A new access token alone (FAPI 2.0 §5.3.2.1): the refresh token stays good until it expires."""
     event = AccessTokenIssued(
         client_id=state.client_id,
         account_id=state.account_id,
-        scope=" ".join(granted),
+        scope=" ".join(given.scope),
         audience=target,
         access_token=minted.access,
-        lifetime=lifetimes.of_access(parties.client),
+        lifetime=given.expires_in,
         presented=token.sha256,
         dpop_jkt=parties.jkt,
         x5t_s256=parties.x5t,
+        signing_key=None if given.says is None else given.says.key_id,
     )
-    given = IssuedTokens(granted, event.lifetime, True, id_token, jkt=parties.jkt, stays=True)
     return accept(event, result=given)
 
 

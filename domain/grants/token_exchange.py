@@ -15,6 +15,7 @@ from domain.grants.grant_type import (
     Subject,
     TokenRequest,
     admitted,
+    said,
     unbound,
 )
 from domain.rules import exchange_policy
@@ -49,18 +50,20 @@ def issue(
     rule = exchange_policy.chosen(parties.client, subject.client_id, named)
     if isinstance(rule, Refusal):
         return Outcome((), rule)
-    held = subject.scope
-    if subject.account_id is not None:
-        held = scope.still_allowed(held, roles=parties.roles, dashboard=False)
-    granted = exchange_policy.scope_of(rule, request.scope, held)
+    granted = exchange_policy.scope_of(rule, request.scope, _held(subject, parties))
     if isinstance(granted, Reason):
         return refuse(granted, field="scope")
     left = (subject.standing.token.expires_at - now) // SECOND
+    audience = () if rule.resource == parties.issuer else (rule.resource,)
+    lifetime = max(1, min(lifetimes.of_access(parties.client, granted), left))
+    says = said(parties, granted, audience, lifetime, authentication=state.authentication, act=act)
+    if isinstance(says, Refusal):
+        return Outcome((), says)
     exchanged = Exchanged(
         client_id=parties.client.client_id,
         account_id=subject.account_id,
         scope=" ".join(granted),
-        audience=() if rule.resource == parties.issuer else (rule.resource,),
+        audience=audience,
         act=act,
         through=(
             *subject.through,
@@ -70,12 +73,22 @@ def issue(
         secret_version=None if secret is None else secret.version,
         subject_token=request.presented or "",
         access_token=minted.access,
-        lifetime=max(1, min(lifetimes.of_access(parties.client), left)),
+        lifetime=lifetime,
         dpop_jkt=parties.jkt,
         x5t_s256=parties.x5t,
+        signing_key=None if says is None else says.key_id,
     )
-    issued = IssuedTokens(granted, exchanged.lifetime, False, issued_token_type=ACCESS_TOKEN, jkt=parties.jkt)
+    issued = IssuedTokens(
+        granted, exchanged.lifetime, False, issued_token_type=ACCESS_TOKEN, jkt=parties.jkt, says=says
+    )
     return accept(exchanged, result=issued)
+
+
+def _held(subject: Subject, parties: Parties) -> tuple[str, ...]:
+    """What the presented token still allows."""
+    if subject.account_id is None:
+        return subject.scope
+    return scope.still_allowed(subject.scope, roles=parties.roles, dashboard=False)
 
 
 def _may_be_presented(subject: Subject, parties: Parties, now: Moment) -> bool:

@@ -38,7 +38,8 @@ _ENDS_OF_THE_GRANT = frozenset[Cause](("password_changed", "consent_withdrawn", 
 
 
 class TokenStanding(msgspec.Struct, frozen=True):
-    """A token or code: `ended` by itself, or `rotated` and good until `grace_ends_at` (RFC 9700 §4.14.2)."""
+    """A token or code: `ended` by itself, or `rotated` and good until `grace_ends_at` (RFC 9700 §4.14.2). The key that
+    signed it may have been revoked, at `key_revoked_at`."""
 
     kind: TokenKind
     position: int
@@ -47,6 +48,7 @@ class TokenStanding(msgspec.Struct, frozen=True):
     ended: bool = False
     rotated: bool = False
     grace_ends_at: Moment | None = None
+    key_revoked_at: Moment | None = None
 
 
 class ClientStanding(msgspec.Struct, frozen=True):
@@ -99,6 +101,8 @@ def cause(standing: Standing, now: Moment) -> Cause:
         return "redeemed" if token.kind == "code" else "revoked"
     if token.rotated and (token.grace_ends_at is None or now >= token.grace_ends_at):
         return "rotated"
+    if token.key_revoked_at is not None and token.key_revoked_at < token.expires_at:
+        return "revoked"
     # A grant that ended after the token had expired changed nothing for it.
     if ended_at is not None and ended_at < token.expires_at:
         return "grant_ended"

@@ -109,6 +109,13 @@ class State(msgspec.Struct, frozen=True):
 
 INITIAL = State()
 
+
+def revoked_at(state: State, key_id: str) -> Moment | None:
+    """When the key was revoked; None for one that was not."""
+    key = state.keys.get(key_id)
+    return key.ended_at if key is not None and key.standing == "revoked" else None
+
+
 # Verbs ------------------------------------------------------------------------------------------------------------
 
 

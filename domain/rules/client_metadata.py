@@ -18,6 +18,9 @@ AuthMethod = Literal[
 ]
 """How a client authenticates (RFC 7591 §2, OpenID Connect Core §9, RFC 8705 §2)."""
 
+AccessTokenFormat = Literal["opaque", "jwt"]
+"""What a client's access tokens are to whoever gets them: a name alone, or signed claims (RFC 9068)."""
+
 SecurityProfile = Literal["fapi2"]
 """What a client is held to beyond what all are (FAPI 2.0 Security Profile)."""
 
@@ -143,6 +146,7 @@ class ClientMetadata(msgspec.Struct, frozen=True):
     require_signed_request_object: bool = False
     request_object_signing_alg: SigningAlgorithm | None = None
     authorization_signed_response_alg: SigningAlgorithm | None = None
+    access_token_format: AccessTokenFormat = "opaque"  # noqa: S105 - a format
     type: Type = "confidential"
     slug: str | None = None
     self_registered: SelfRegistered | None = None
@@ -181,3 +185,4 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     require_signed_request_object: bool | UnsetType = UNSET
     request_object_signing_alg: SigningAlgorithm | None | UnsetType = UNSET
     authorization_signed_response_alg: SigningAlgorithm | None | UnsetType = UNSET
+    access_token_format: AccessTokenFormat | UnsetType = UNSET

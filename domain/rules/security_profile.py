@@ -51,6 +51,12 @@ def response_algorithm(client: ClientMetadata) -> SigningAlgorithm:
     return client.authorization_signed_response_alg or (ALGORITHMS[0] if held(client) else "RS256")
 
 
+def access_token_algorithm(client: ClientMetadata) -> SigningAlgorithm:
+    """By which its access tokens are signed that are JWTs (RFC 9068 §2.1): as its id_tokens are."""
+    named = client.id_token_signed_response_alg
+    return named if takes(client, named) else ALGORITHMS[0]
+
+
 def introspection_algorithm(client: ClientMetadata) -> SigningAlgorithm:
     """By which it is told of tokens, where it wants that signed (RFC 9701 §6)."""
     return ALGORITHMS[0] if held(client) else "RS256"

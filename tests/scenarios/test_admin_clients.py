@@ -41,6 +41,7 @@ MEMBERS = {
     "backchannel_logout_session_required",
     "subject_type",
     "sector_identifier_uri",
+    "access_token_format",
     "dpop_bound_access_tokens",
     "tls_client_certificate_bound_access_tokens",
     "profile",

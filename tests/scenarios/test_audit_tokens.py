@@ -198,6 +198,7 @@ async def test_what_was_never_issued_is_unknown(scene: Scene) -> None:
         "decided_by": [],
         "at": "",
         "as_of_position": 0,
+        "offline_until": None,
     }
     problem(await asking.post("/audit/token-history", json={"token": "a password, perhaps"}), 404)
     digest = sha256(b"a password, perhaps").hexdigest()

@@ -78,6 +78,7 @@ DECIDES_NOTHING: dict[str, frozenset[str]] = {
             *("subject_type", "sector_identifier_uri"),
             *("token_exchange", "keys", "token_endpoint_auth_signing_alg", "self_registered"),
             "first_party",
+            "access_token_format",
             "dpop_bound_access_tokens",
             "tls_client_certificate_bound_access_tokens",
             "profile",

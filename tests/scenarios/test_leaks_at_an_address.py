@@ -341,7 +341,7 @@ async def test_containment_killed_before_its_count_is_counted_later(
         raise DatabaseAway
 
     with monkeypatch.context() as patched:
-        patched.setattr(AddressTarget, "numbers", killed)
+        patched.setattr(AddressTarget, "ended", killed)
         problem(await admin.post("/leaks/contain", json=HERE), 503)
     assert [await active(world, server, raw) for raw in raws] == [False] * 3
     (incident,) = ok(await admin.get("/leaks/incidents"))["items"]

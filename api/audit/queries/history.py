@@ -22,13 +22,13 @@ from eventstore.database import Connection
 from eventstore.issued import IssuanceRecord
 from eventstore.time_travel import Judgement
 from projections import clients
-from security import scanning
+from security import jose, scanning
 from security.clock import format_rfc3339
 from security.tokens import digest
 
 # The secret that a question is about: as it was found, as its digest, or by an id. The raw text goes no further.
 
-LONGEST = 1_024
+LONGEST = jose.LONGEST_TOKEN
 LONGEST_TEXT = scanning.LONGEST
 
 RawSecret = Annotated[
@@ -68,7 +68,8 @@ def presented(asking: Auditor, raw: str | None, sha256: str | None, *, or_else: 
         raise InvalidRequest.field("token", f"give either the secret itself or its sha256{or_else}")
     if raw is not None:
         found = digest(raw).hex()
-        ours = asking.sources.format.parse(raw) is not None
+        # What is signed is no password that somebody pasted by mistake.
+        ours = asking.sources.format.parse(raw) is not None or jose.may_be_signed(raw)
         return PresentedSecret(found, {"sha256": found if ours else None, "token": None if ours else "unknown"})
     if sha256 is None or _HEX.fullmatch(sha256) is None:
         raise InvalidRequest.field("sha256", "must be 64 lower-case hexadecimal digits")
@@ -298,7 +299,8 @@ def _expires_at(connection: Connection, found: IssuanceRecord, head: int) -> Mom
 
 class TokenState(msgspec.Struct, frozen=True):
     """`decided_by` are the positions of the events that decide it; `as_of_position` is how far the log was read. A
-    version of a client's secret that does not work yet is `not_yet_issued`."""
+    version of a client's secret that does not work yet is `not_yet_issued`. Whoever validates a JWT offline takes it
+    until `offline_until`, null for what is no JWT or expired by then."""
 
     active: bool
     reason: TokenReason
@@ -306,6 +308,7 @@ class TokenState(msgspec.Struct, frozen=True):
     decided_by: list[int]
     at: str
     as_of_position: int
+    offline_until: str | None
 
 
 async def token_state(
@@ -314,21 +317,23 @@ async def token_state(
     """Judges a token by the log as it stood, and records that somebody asked."""
     about = presented(asking, token, sha256)
     where = await point(asking, at, position)
-    kind, judgement = await asking.sources.ledger.read(_judge, bytes.fromhex(about.sha256), where)
+    found, judgement = await asking.sources.ledger.read(_judge, bytes.fromhex(about.sha256), where)
     asked = about.asked | {"at": at, "position": None if position is None else str(position)}
-    await asking.record("token_state", asked, int(kind is not None), unsealed=False)
+    await asking.record("token_state", asked, int(found is not None), unsealed=False)
+    offline_until = None if found is None or found.signing_key is None else found.expires_at
     return TokenState(
         judgement.reason == "active",
         judgement.reason,
-        kind,
+        None if found is None else found.kind,
         list(judgement.decided_by),
         format_rfc3339(where.at),
         where.position,
+        None if offline_until is None or offline_until <= where.at else format_rfc3339(offline_until),
     )
 
 
-def _judge(connection: Connection, digest: bytes, where: Point) -> tuple[SecretKind | None, Judgement]:
+def _judge(connection: Connection, digest: bytes, where: Point) -> tuple[IssuanceRecord | None, Judgement]:
     found = issued.find(connection, digest)
     if found is None:
         return None, Judgement("unknown", ())
-    return found.kind, time_travel.judge(connection, found, where.position, where.at)
+    return found, time_travel.judge(connection, found, where.position, where.at)
