@@ -11,7 +11,7 @@ from litestar import Litestar, Request
 from litestar.di import Provide
 
 from api.admin.idempotency import Once
-from api.audit.questions import auditor
+from api.audit.filters import auditor
 from api.background import Background
 from api.config.settings import Settings, log_origin
 from api.http.bodies import StrictRequest, check_handlers, check_query, name_parameters

@@ -12,7 +12,7 @@ import rich_click as click
 from api.audit.queries.auditor import closed
 from api.audit.queries.export import ExportFormat, prepared
 from api.audit.queries.history import StateShown, TokenState, state_of, token_history, token_state
-from api.audit.queries.search import page, read_filters
+from api.audit.queries.search import Filters, Order, page, read_filters
 from api.http.errors import Missing
 from api.http.parameters import LARGEST
 from api.leaks.resolve import nothing_in
@@ -39,15 +39,20 @@ sealed: Callable[[Any], Any] = click.option("--sealed", is_flag=True, help="Leav
 names: Callable[[Any], Any] = click.option("--names", is_flag=True, help="Say what clients and people are called now.")
 
 _FILTERS: tuple[Callable[[Any], Any], ...] = (
-    click.option("--type", "types", multiple=True, metavar="TYPE", help="Such as grant.ended or grant.*; repeatable."),
-    click.option("--client", "client_id", metavar="ID", help="What names this client, or what it caused."),
-    click.option("--account", "account_id", metavar="ID", help="What names this person, or what they caused."),
-    click.option("--grant", "grant_id", metavar="ID", help="What names this grant, or was caused with it."),
-    click.option("--secret-id", metavar="ID", help="What names this secret version, or was caused with it."),
+    click.option("--type", multiple=True, metavar="TYPE", help="Such as grant.ended or grant.*; repeatable."),
+    click.option("--not-type", multiple=True, metavar="TYPE", help="Leave out this type or kind; repeatable."),
+    click.option("--client", "client_id", multiple=True, metavar="ID", help="What names this client, or it caused."),
+    click.option("--account", "account_id", multiple=True, metavar="ID", help="What names this person, or is theirs."),
+    click.option("--by", "by_account_id", multiple=True, metavar="ID", help="What this person caused."),
+    click.option("--about", "about_account_id", multiple=True, metavar="ID", help="What concerns this person."),
+    click.option("--by-client", "by_client_id", multiple=True, metavar="ID", help="What this client caused."),
+    click.option("--grant", "grant_id", multiple=True, metavar="ID", help="What names this grant, or came by it."),
+    click.option("--secret-id", multiple=True, metavar="ID", help="What names this secret version, or came by it."),
+    click.option("--incident", "incident_id", multiple=True, metavar="ID", help="What names this incident."),
     click.option("--username", metavar="NAME", help="Of the person with exactly this username now."),
     click.option("--email", metavar="ADDRESS", help="Of the person with exactly this e-mail address now."),
-    click.option("--ip", metavar="ADDRESS", help="The network address of the caller."),
-    click.option("--request-id", metavar="ID", help="The X-Request-Id."),
+    click.option("--ip", multiple=True, metavar="ADDRESS", help="The network address of the caller."),
+    click.option("--request-id", multiple=True, metavar="ID", help="The X-Request-Id."),
     click.option("--since", metavar="TIME", help="At this RFC 3339 time or later."),
     click.option("--until", metavar="TIME", help="Before this RFC 3339 time."),
     click.option("--from", "first", type=POSITION, metavar="N", help="At this position or later."),
@@ -135,7 +140,7 @@ def events(limit: int, sealed: bool, as_json: bool, **given: Any) -> None:
     """Search the log: the events that match every option."""
 
     async def work(services: CommandServices) -> bool:
-        asking, wanted = services.auditor(personal=not sealed), read_filters(**_asked(given))
+        asking, wanted = services.auditor(personal=not sealed), _filters(given)
         left, after = limit, None
         while True:
             # As many at a time as a page of the API has.
@@ -172,7 +177,7 @@ def export(form: ExportFormat, proof: bool, output: Path | None, sealed: bool, *
 
     def into(sink: BinaryIO, progress: Callable[[int, int], None]) -> None:
         async def work(services: CommandServices) -> None:
-            filters = read_filters(**_asked(given))
+            filters = _filters(given)
             wanted = await prepared(services.auditor(personal=not sealed), filters, form, proof=proof, steps=None)
             try:
                 async with aclosing(await wanted.open()) as parts:
@@ -207,12 +212,12 @@ def _first_secret(text: str, format: tokens.Format) -> str:
     return found[0].reveal()
 
 
-def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
+def _filters(given: Mapping[str, Any]) -> Filters:
     """The filters under the names of the API."""
-    asked = dict(given)
-    asked["types"] = asked["types"] or None
-    asked["order"] = "desc" if asked.pop("descending") else "asc"
-    return asked
+    repeated = {name: value for name, value in given.items() if isinstance(value, tuple)}
+    chosen = read_filters(repeated, username=given["username"], email=given["email"])
+    order: Order = "desc" if given["descending"] else "asc"
+    return chosen.between(given["since"], given["until"], given["first"], order, names=given["names"])
 
 
 # `grantlog audit hold …`: months whose addresses and user agents are kept beyond their retention.

@@ -50,9 +50,14 @@ def close_export(stream: str, reading_id: str, count: int, *, complete: bool) ->
     return _noted(stream, audit.ExportClosed(reading_id=reading_id, count=count, completion=completion))
 
 
-def open_stream(stream: str, reading_id: str, first: int, *, unsealed: bool) -> Command[audit.State]:
-    """Somebody follows the log from position `first` on."""
-    return _noted(stream, audit.StreamOpened(reading_id=reading_id, first=first, unsealed=unsealed))
+def open_stream(
+    stream: str, reading_id: str, first: int, parameters: Mapping[str, str], *, address: str | None, unsealed: bool
+) -> Command[audit.State]:
+    """Somebody follows the log from position `first` on, or what filters leave of it."""
+    opened = audit.StreamOpened(
+        reading_id=reading_id, first=first, parameters=dict(parameters), address=address, unsealed=unsealed
+    )
+    return _noted(stream, opened)
 
 
 def close_stream(stream: str, reading_id: str, last: int, count: int) -> Command[audit.State]:

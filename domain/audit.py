@@ -23,6 +23,10 @@ Question = Literal[
     "leak_containment",
     "leak_containment_dry_run",
     "incidents",
+    "find",
+    "counts",
+    "overview",
+    "diff",
 ]
 Completion = Literal["complete", "broken_off"]
 
@@ -77,13 +81,17 @@ class ExportClosed(Event, frozen=True, kw_only=True):
 
 
 class StreamOpened(Event, frozen=True, kw_only=True):
-    """Somebody began to follow the log from `first` on."""
+    """Somebody began to follow the log from `first` on; what `parameters` leave of it."""
 
     type = "audit.stream_opened"
     in_doubt = True
+    personal = ("address",)
+    of_origin = personal
 
     reading_id: str
     first: int
+    parameters: dict[str, str] = {}
+    address: str | None = None
     unsealed: bool = False
 
 

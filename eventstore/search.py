@@ -5,7 +5,7 @@ asked for. Nothing here looks at an event; the texts of the events that were fou
 """
 
 from bisect import bisect_left
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select
@@ -24,6 +24,9 @@ LONGEST_STRETCH = 1_024
 READS_AT_ONCE = 64
 """Stretches that one call reads before it says how far it came: nobody else waits long for it."""
 
+LOOKED_AT = 256
+"""Events that one call looks at where the index does not tell which are wanted."""
+
 SearchName = tuple[NameKind, bytes]
 
 
@@ -34,6 +37,8 @@ class Criteria(NamedTuple):
     low: int
     high: int
     descending: bool = False
+    passing: Callable[[Connection, Sequence[int]], list[int]] | None = None
+    """What the index cannot tell: those of some positions whose events are wanted, in the same order."""
 
 
 class SearchResult(NamedTuple):
@@ -104,6 +109,17 @@ class _AnyOf:
 
 def search(connection: Connection, criteria: Criteria, limit: int, start: int | None = None) -> SearchResult:
     """At most `limit` positions from `start` on; to be called again from `resume` while that is not None."""
+    if criteria.passing is None:
+        return _named(connection, criteria, limit, start)
+    # Few of those that the index names may pass, and each look is a read.
+    found = _named(connection, criteria, max(limit, LOOKED_AT), start)
+    passed = criteria.passing(connection, found.positions)
+    if len(passed) > limit:
+        return SearchResult(passed[:limit], passed[limit])
+    return SearchResult(passed, found.resume)
+
+
+def _named(connection: Connection, criteria: Criteria, limit: int, start: int | None) -> SearchResult:
     begin = (criteria.high if criteria.descending else criteria.low) if start is None else start
     if begin > criteria.high or begin < criteria.low:
         return SearchResult([], None)

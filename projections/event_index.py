@@ -1,9 +1,9 @@
 """The search index of the log: what an event names → its position. It follows the log instead of being written with it.
 
-A client, person, grant, secret version, request, address or type has its positions here in order, so that a filter
-reads those that match it, and several filters are merged without looking at an event. Events that are followed together
-share a row for what they name in common: most of them are one client's. Addresses stand here as blind indexes only;
-those of a person's own acts leave when the person is erased.
+A client, person, grant, secret version, incident, request, address or type has its positions here in order, so that a
+filter reads those that match it, and several filters are merged without looking at an event. Events that are followed
+together share a row for what they name in common: most of them are one client's. Addresses stand here as blind indexes
+only; those of a person's own acts leave when the person is erased.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -39,12 +39,13 @@ class NameKind(IntEnum):
     ADDRESS = 6
     TYPE = 7
     PERSON_ACTING = 8
+    INCIDENT = 9
 
 
 ADDRESS_KEY_BYTES = 16
 
 # As plain numbers: to hash and to compare a member of an enumeration takes longer than all the rest.
-_CLIENT, _ACCOUNT, _GRANT, _SECRET, _REQUEST, _ADDRESS, _TYPE, _PERSON_ACTING = map(int, NameKind)
+_CLIENT, _ACCOUNT, _GRANT, _SECRET, _REQUEST, _ADDRESS, _TYPE, _PERSON_ACTING, _INCIDENT = map(int, NameKind)
 
 _NAMED: Mapping[str, int] = {
     "client_id": _CLIENT,
@@ -52,6 +53,7 @@ _NAMED: Mapping[str, int] = {
     "grant_id": _GRANT,
     "except_grant": _GRANT,
     "secret_id": _SECRET,
+    "incident_id": _INCIDENT,
 }
 """Members of events and credentials that name something."""
 
@@ -61,6 +63,7 @@ _STREAMS: Mapping[str, tuple[int, ...]] = {
     "grant": (_GRANT,),
     "consent": (_ACCOUNT, _CLIENT),
     "usage": (_SECRET,),
+    "incident": (_INCIDENT,),
 }
 
 

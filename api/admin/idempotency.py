@@ -14,7 +14,7 @@ from litestar import Request, Response
 from litestar.openapi.spec import Operation, Parameter, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 
-from api.audit.questions import PERSONAL
+from api.audit.filters import PERSONAL
 from api.http.errors import (
     Clash,
     HTTPError,

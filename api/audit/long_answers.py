@@ -6,16 +6,17 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from litestar import Request, Response, get
-from litestar.di import NamedDependency, Provide
+from litestar.di import NamedDependency
 from litestar.params import PathParameter, QueryParameter
 from litestar.response import Stream
 from litestar.response.streaming import ASGIStreamingResponse
 
+from api.audit.filters import CHOSEN, FILTERED, READ, REPEATABLE, From, WithNames
 from api.audit.queries import auditor
 from api.audit.queries.auditor import Auditor
+from api.audit.queries.event_test import EventTest
 from api.audit.queries.export import CSV, JSON_LINES, ExportFormat, Part, prepared
-from api.audit.queries.search import Filters, position, show
-from api.audit.questions import READ, Email, From, Username, WithNames, filters
+from api.audit.queries.search import Filters, people_of, position, show
 from api.audit.rendering import ShownEvent
 from api.http.errors import InvalidRequest, Missing, TemporarilyUnavailable
 from api.http.request_context import header, request_context
@@ -24,11 +25,11 @@ from api.services import Injected, services_of
 from eventstore import search
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
+from eventstore.personal_data import Unsealing
 from eventstore.projecting.catch_up import EventIndexing
 from eventstore.transparency import published
 from eventstore.transparency.published import Diverged, read_authentic_leaves
-from projections import event_index
-from projections.event_index import IndexName, NameKind
+from projections.event_index import IndexName
 from security.clock import SECOND
 
 # Answers that take a while. Whatever becomes of the reader, the code that makes them comes to its end.
@@ -92,8 +93,8 @@ WithProof = Annotated[
 
 @get(
     "/audit/export",
-    **needing(READ, repeatable=("type",), media_types=(JSON_LINES, CSV)),
-    dependencies={"given": Provide(filters, sync_to_thread=False)},
+    **needing(READ, repeatable=REPEATABLE, media_types=(JSON_LINES, CSV)),
+    dependencies=FILTERED,
     tags=["Audit"],
     summary="Export the log",
 )
@@ -183,41 +184,50 @@ _encode = msgspec.json.Encoder().encode
 
 
 class StreamFollower(NamedTuple):
-    """Whoever follows."""
+    """Whoever follows, and what an event has to name for them, one of each; `test` tells what names do not."""
 
     asking: Auditor
     digest: bytes
     reading_id: str
-    names: bool = False
-    whose: frozenset[IndexName] | None = None
+    names: bool
+    wanted: tuple[frozenset[IndexName], ...]
+    test: EventTest
 
 
-@get("/audit/stream", **needing(READ), tags=["Audit"], summary="Follow the log", media_type="text/event-stream")
+@get(
+    "/audit/stream",
+    **needing(READ, repeatable=REPEATABLE),
+    dependencies=CHOSEN,
+    tags=["Audit"],
+    summary="Follow the log",
+    media_type="text/event-stream",
+)
 async def stream(
     request: Request[Any, Any, Any],
     asking: Injected[Auditor],
     who: Injected[Bearer],
+    chosen: NamedDependency[Filters],
     first: From = None,
     named: WithNames = "0",
-    username: Username = None,
-    email: Email = None,
 ) -> LongAnswer:
     """Every event from a position on, none left out, also the one that tells of this reading. Without a position, those
-    that come after that one; `Last-Event-ID` goes before `from`. Of a person who is named, the events that name them.
+    that come after that one; `Last-Event-ID` goes before `from`. With filters, the events that match each of them.
     """
-    whose = await _people(request, asking, username, email)
+    ledger = asking.sources.ledger
     if len(auditor.FOLLOWING) >= STREAMS_AT_MOST:
         raise TemporarilyUnavailable("Too many streams are open.", retry_after=30)
     last = _last_seen(request)
     if last is None and first is not None:
         last = position("from", first) - 1
-    await asking.sources.ledger.settled()
-    head = asking.sources.ledger.changes.position
+    whose, asked = await people_of(asking, chosen)
+    await ledger.settled()
+    head = ledger.changes.position
     begin = head if last is None else last
     if request_context(request.scope).head:
         return _answer(nothing())
-    reading_id, own = await auditor.open_stream(asking, begin + 1)
-    reader = StreamFollower(asking, who.known.digest, reading_id, named == "1", whose)
+    reading_id, own = await auditor.open_stream(asking, begin + 1, asked, address=chosen.address)
+    wanted = tuple(frozenset((int(kind), key) for kind, key in each) for each in chosen.names(ledger.privacy, whose))
+    reader = StreamFollower(asking, who.known.digest, reading_id, named == "1", wanted, chosen.test)
     return _answer(_messages(reader, own if last is None else begin))
 
 
@@ -283,28 +293,25 @@ async def _may_go_on(reader: StreamFollower) -> bool:
     return known is not None and known.reason(ledger.clock.now()) == "active" and READ in known.terms.scope
 
 
-async def _people(
-    request: Request[Any, Any, Any], asking: Auditor, username: str | None, email: str | None
-) -> frozenset[IndexName] | None:
-    """What an event has to name, one of them; None where nobody was named."""
-    given = filters(request, username=username, email=email)
-    if not given.login:
-        return None
-    found = await asking.sources.ledger.look(given.people, asking.sources.ledger.privacy)
-    return frozenset((int(NameKind.ACCOUNT), account_id.encode()) for account_id in found)
-
-
 def _pull(connection: Connection, reader: StreamFollower, last: int, upto: int) -> list[ShownEvent]:
     positions: Sequence[int] = range(last + 1, upto + 1)
-    if reader.whose is not None:
-        recorded = search.recorded_forms(connection, positions)
-        owners = EventIndexing().owners(connection, recorded)
-        positions = [
-            each.position
-            for each in recorded
-            if any(row[:2] in reader.whose for row in event_index.rows(each, None, owners.get(each.stream)))
-        ]
+    if reader.wanted or reader.test:
+        positions = _matching(connection, reader, positions)
     return show(connection, reader.asking, positions, names=reader.names)
+
+
+def _matching(connection: Connection, reader: StreamFollower, positions: Sequence[int]) -> list[int]:
+    """Computed from each event, since the index may not have come so far."""
+    indexing, unsealing = EventIndexing(), Unsealing(reader.asking.sources.ledger.privacy)
+    recorded = search.recorded_forms(connection, positions)
+    owners = indexing.owners(connection, recorded)
+    found = []
+    for each in recorded:
+        belongs = owners.get(each.stream)
+        named = {row[:2] for row in indexing.named(connection, each, belongs, unsealing)}
+        if not any(one.isdisjoint(named) for one in reader.wanted) and reader.test.passes(each, belongs):
+            found.append(each.position)
+    return found
 
 
 def message(event: ShownEvent) -> bytes:

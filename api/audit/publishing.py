@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from litestar import Response, get
 from litestar.params import PathParameter
 
+from api.audit.filters import READ
 from api.audit.queries.auditor import Auditor
-from api.audit.questions import READ
 from api.http.errors import HTTPError, Missing, TemporarilyUnavailable
 from api.oauth.bearer import bearer_token, dpop_token, judge, needing
 from api.services import Injected, services_of

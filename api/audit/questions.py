@@ -1,142 +1,23 @@
 """Questions about the log: which events there are, and what a token, a secret or an aggregate was."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, get, post
-from litestar.di import NamedDependency, Provide
-from litestar.openapi.spec import Schema
-from litestar.openapi.spec.enums import OpenAPIType
+from litestar import get, post
+from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter, QueryParameter
 from msgspec import Meta
 
+from api.audit.filters import FILTERED, READ, REPEATABLE, WithNames
 from api.audit.queries import history as answering
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.history import RawSecret, Sha256, StateShown, TokenHistory, TokenState, state_of
-from api.audit.queries.search import LONGEST_ID, TYPES_AT_MOST, Filters, Order, page, read_filters, show
+from api.audit.queries.search import Filters, page, show
 from api.audit.rendering import ShownEvent, unsealed
-from api.http.errors import InsufficientScope, Missing
+from api.http.errors import Missing
 from api.http.parameters import DEFAULT, After, Limit, Page
-from api.oauth.bearer import caller, needing
-from api.services import Injected, services_of
-
-# Whom a request to `/audit` comes from, and what they may see.
-
-READ = "audit:read"
-PERSONAL = "audit:personal"
-
-
-def auditor(request: Request[Any, Any, Any]) -> Auditor:
-    """Whom the route's guard let in."""
-    who = caller(request)
-    return Auditor(services_of(request), who.origin, PERSONAL in who.scope)
-
-
-# The filters of the search and of the export as a request gives them.
-
-TypeFilter = Annotated[
-    list[str] | None,
-    QueryParameter(
-        name="type",
-        description="A type such as `grant.ended`, or `grant.*` for all of a kind. May be repeated.",
-        # Checked below, where it can be said what is wrong. The framework tells of a null, which no query can hold.
-        schema_extra={
-            "one_of": None,
-            "type": OpenAPIType.ARRAY,
-            "items": Schema(type=OpenAPIType.STRING, max_length=LONGEST_ID),
-            "max_items": TYPES_AT_MOST,
-        },
-    ),
-]
-Address = Annotated[
-    str | None,
-    QueryParameter(name="ip", max_length=64, description="The network address of the caller. Needs `audit:personal`."),
-]
-RequestId = Annotated[
-    str | None, QueryParameter(name="request_id", max_length=LONGEST_ID, description="The `X-Request-Id`.")
-]
-Since = Annotated[
-    str | None, QueryParameter(name="since", max_length=64, description="RFC 3339; events at this time or later.")
-]
-Until = Annotated[
-    str | None, QueryParameter(name="until", max_length=64, description="RFC 3339; events before this time.")
-]
-From = Annotated[int | None, QueryParameter(name="from", description="Events at this position, 1 or more, or later.")]
-WithNames = Annotated[
-    Literal["0", "1"],
-    QueryParameter(
-        name="names",
-        description="`1`: each event has `names`, what its clients and (with `audit:personal`) people are called now.",
-    ),
-]
-Ordered = Annotated[Order, QueryParameter(name="order", description="Oldest or newest first.")]
-
-
-def _id(name: str, of_what: str) -> Any:
-    return QueryParameter(name=name, max_length=LONGEST_ID, description=f"Events that name this {of_what}.")
-
-
-ClientId = Annotated[str | None, _id("client_id", "client, or that it caused")]
-AccountId = Annotated[str | None, _id("account_id", "person, or that they caused")]
-Username = Annotated[
-    str | None,
-    QueryParameter(
-        name="username",
-        max_length=256,
-        description="The same by the person's exact username, as it is now, in any realm. Needs `audit:personal`.",
-    ),
-]
-Email = Annotated[
-    str | None,
-    QueryParameter(
-        name="email",
-        max_length=256,
-        description="The same by the person's exact e-mail address, as it is now. Needs `audit:personal`.",
-    ),
-]
-GrantId = Annotated[str | None, _id("grant_id", "grant, or that were caused with it")]
-SecretId = Annotated[str | None, _id("secret_id", "client secret version, or that were caused with it")]
-
-
-def filters(
-    request: Request[Any, Any, Any],
-    types: TypeFilter = None,
-    client_id: ClientId = None,
-    account_id: AccountId = None,
-    grant_id: GrantId = None,
-    secret_id: SecretId = None,
-    username: Username = None,
-    email: Email = None,
-    ip: Address = None,
-    request_id: RequestId = None,
-    since: Since = None,
-    until: Until = None,
-    first: From = None,
-    order: Ordered = "asc",
-    named: WithNames = "0",
-) -> Filters:
-    """Reads the filters of a request. Raises Invalid or InsufficientScope with the parameter at fault."""
-    # Whoever may not see a value could find it by guessing: they learn nothing of whether it is one.
-    for field, value in (("ip", ip), ("username", username), ("email", email)):
-        if value is not None and PERSONAL not in caller(request).scope:
-            raise InsufficientScope(PERSONAL, field=field)
-    return read_filters(
-        types=types,
-        client_id=client_id,
-        account_id=account_id,
-        grant_id=grant_id,
-        secret_id=secret_id,
-        username=username,
-        email=email,
-        ip=ip,
-        request_id=request_id,
-        since=since,
-        until=until,
-        first=first,
-        order=order,
-        names=named == "1",
-    )
-
+from api.oauth.bearer import needing
+from api.services import Injected
 
 # Searching the log (`GET /audit/events`) and looking at one event of it.
 
@@ -160,8 +41,8 @@ EVENT_EXAMPLE = {
 
 @get(
     "/audit/events",
-    **needing(READ, repeatable=("type",), answer={"items": [EVENT_EXAMPLE], "next": None}),
-    dependencies={"given": Provide(filters, sync_to_thread=False)},
+    **needing(READ, repeatable=REPEATABLE, answer={"items": [EVENT_EXAMPLE], "next": None}),
+    dependencies=FILTERED,
     tags=["Audit"],
     summary="Search the log",
 )

@@ -2,7 +2,7 @@
 
 import asyncio
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from time import perf_counter
@@ -176,12 +176,19 @@ class EventIndexing:
         owners = self.owners(connection, recorded)
         rows: list[IndexRow] = []
         for each in recorded:
-            names = event_index.rows(each, unsealing.address(connection, each), owners.get(each.stream))
+            names = [*self.named(connection, each, owners.get(each.stream), unsealing)]
             if (person := unsealing.person(each)) is not None:
                 names.append(event_index.forgotten_with(person, each.position))
-            told = unsealing.told(connection, each)
-            rows += names if told is None else {*names, *event_index.told(each, told)}
+            rows += names
         return _Indexed(rows, [each.stream.partition(":")[2] for each in recorded if type(each.event) is AccountErased])
+
+    def named(
+        self, connection: Connection, recorded: Recorded, belongs: Owners | None, unsealing: Unsealing
+    ) -> Collection[IndexRow]:
+        """What one event names. `belongs` says whose its stream is, where the event itself does not."""
+        names = event_index.rows(recorded, unsealing.address(connection, recorded), belongs)
+        told = unsealing.told(connection, recorded)
+        return names if told is None else {*names, *event_index.told(recorded, told)}
 
     def keep(self, connection: Connection, prepared: Sequence[_Indexed]) -> None:
         """Writes the rows. Erasures come last: they take away addresses of this very stretch too."""

@@ -107,10 +107,12 @@ async def open_export(asking: Auditor, parameters: dict[str, str], *, address: s
     return reading_id
 
 
-async def open_stream(asking: Auditor, first: int) -> tuple[str, int]:
+async def open_stream(
+    asking: Auditor, first: int, asked: dict[str, str | None], *, address: str | None
+) -> tuple[str, int]:
     """Records that somebody follows the log from position `first` on; an id, and the position of that event."""
-    reading_id = new_id()
-    opened = commands.open_stream(asking.stream, reading_id, first, unsealed=asking.personal)
+    reading_id, words = new_id(), asking.words(asked)
+    opened = commands.open_stream(asking.stream, reading_id, first, words, address=address, unsealed=asking.personal)
     executed = await asking.sources.ledger.execute(opened, origin=asking.origin)
     return reading_id, executed.recorded[0].position
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from api.audit.queries.auditor import Auditor
+from api.audit.queries.event_test import EventTest
 from api.audit.rendering import BY_TAG, Rendering, ShownEvent, unsealed
 from api.http.errors import InvalidRequest, TemporarilyUnavailable
 from api.http.parameters import Page, decode_cursor, encode_cursor
@@ -20,7 +21,9 @@ from projections.event_index import NameKind
 from security.clock import parse_rfc3339
 
 LONGEST_ID = 128
-TYPES_AT_MOST = 32
+EACH_AT_MOST = 32
+"""Values that one filter may have."""
+
 POSITION_MAXIMUM = 2**53 - 1
 
 _PATTERN = re.compile(r"[a-z_]+(?:\.[a-z_]+|\.\*)")
@@ -28,24 +31,65 @@ _ID = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
 
 Order = Literal["asc", "desc"]
 
+_KINDS: Mapping[str, NameKind] = {
+    "client_id": NameKind.CLIENT,
+    "account_id": NameKind.ACCOUNT,
+    "grant_id": NameKind.GRANT,
+    "secret_id": NameKind.SECRET,
+    "incident_id": NameKind.INCIDENT,
+    "request_id": NameKind.REQUEST,
+    "by_account_id": NameKind.ACCOUNT,
+    "about_account_id": NameKind.ACCOUNT,
+    "by_client_id": NameKind.CLIENT,
+}
+"""Filters by an id, and what the index calls that; events that are found this way have to pass `EventTest` too."""
+
 
 class Filters(NamedTuple):
-    """What is asked for. `asked` is the same as text, for the record; the address is kept apart from it."""
+    """What is asked for: events that have one value of each filter. `asked` is the same as text, for the record; the
+    addresses are kept apart from it."""
 
     types: tuple[str, ...]
-    names: tuple[tuple[NameKind, str], ...]
-    address: str | None
-    since: Moment | None
-    until: Moment | None
-    first: int
-    order: Order
-    asked: dict[str, str | None]
+    ids: Mapping[str, tuple[str, ...]]
+    addresses: tuple[str, ...]
+    test: EventTest
     login: Mapping[present.Login, str]
-    with_names: bool
+    asked: dict[str, str | None]
+    since: Moment | None = None
+    until: Moment | None = None
+    first: int = 1
+    order: Order = "asc"
+    with_names: bool = False
+
+    def between(
+        self, since: str | None, until: str | None, first: int | None, order: Order = "asc", *, names: bool = False
+    ) -> "Filters":
+        """The same between two moments, from a position on, and in an order. Raises Invalid with the parameter at
+        fault."""
+        asked = {
+            "since": since,
+            "until": until,
+            "from": None if first is None else str(first),
+            "order": order,
+            "names": "1" if names else None,
+        }
+        return self._replace(
+            since=moment("since", since),
+            until=moment("until", until),
+            first=1 if first is None else position("from", first),
+            order=order,
+            with_names=names,
+            asked=self.asked | asked,
+        )
 
     @property
     def needs_index(self) -> bool:
-        return bool(self.types or self.names or self.login or self.address is not None)
+        return bool(self.types or self.ids or self.login or self.addresses)
+
+    @property
+    def address(self) -> str | None:
+        """The addresses as they are recorded, sealed."""
+        return ",".join(self.addresses) or None
 
     def people(self, folds: Folds, privacy: PersonalData) -> tuple[str, ...]:
         """The ids of those who have these login names now, one in each realm at most; none where nobody has."""
@@ -59,81 +103,55 @@ class Filters(NamedTuple):
             found += [each for each in matches if each is not None and len(matches) == 1]
         return tuple(found)
 
-    def criteria(
-        self, connection: Connection, privacy: PersonalData, head: int, whose: tuple[str, ...] | None = None
-    ) -> Criteria:
-        """The same for the log up to `head`. `whose` are the people with its login names, if it has any."""
-        named: list[tuple[SearchName, ...]] = [((kind, value.encode()),) for kind, value in self.names]
+    def names(self, privacy: PersonalData, whose: tuple[str, ...] | None = None) -> tuple[tuple[SearchName, ...], ...]:
+        """What the index has to name, one of each. `whose` are the people with its login names, if it has any."""
+        named = [tuple((_KINDS[name], each.encode()) for each in values) for name, values in self.ids.items()]
         if self.types:
             named.append(tuple((NameKind.TYPE, tag.encode()) for tag in self.types))
         if whose is not None:
             named.append(tuple((NameKind.ACCOUNT, each.encode()) for each in whose))
-        if self.address is not None:
-            named.append(((NameKind.ADDRESS, address_key(privacy, self.address)),))
+        if self.addresses:
+            named.append(tuple((NameKind.ADDRESS, address_key(privacy, each)) for each in self.addresses))
+        return tuple(named)
+
+    def criteria(
+        self, connection: Connection, privacy: PersonalData, head: int, whose: tuple[str, ...] | None = None
+    ) -> Criteria:
+        """The same for the log up to `head`."""
         low, high = self.first, head
         if self.since is not None:
             low = max(low, search.first_at(connection, self.since, head))
         if self.until is not None:
             high = min(high, search.first_at(connection, self.until, head) - 1)
-        return Criteria(tuple(named), low, high, self.order == "desc")
+        passing = self.test.passing if self.test else None
+        return Criteria(self.names(privacy, whose), low, high, self.order == "desc", passing)
 
 
 def read_filters(
-    *,
-    types: Sequence[str] | None = None,
-    client_id: str | None = None,
-    account_id: str | None = None,
-    grant_id: str | None = None,
-    secret_id: str | None = None,
-    username: str | None = None,
-    email: str | None = None,
-    ip: str | None = None,
-    request_id: str | None = None,
-    since: str | None = None,
-    until: str | None = None,
-    first: int | None = None,
-    order: Order = "asc",
-    names: bool = False,
+    given: Mapping[str, Sequence[str] | None] | None = None, *, username: str | None = None, email: str | None = None
 ) -> Filters:
-    """The filters that these words stand for. Raises Invalid with the parameter at fault."""
-    given = {
-        "client_id": client_id,
-        "account_id": account_id,
-        "grant_id": grant_id,
-        "secret_id": secret_id,
-        "request_id": request_id,
-    }
+    """The filters that these words stand for, by the names of the API. Raises Invalid with the parameter at fault."""
+    values = {name: tuple(dict.fromkeys(each)) for name, each in (given or {}).items() if each}
+    for name, each in values.items():
+        if len(each) > EACH_AT_MOST:
+            raise InvalidRequest.field(name, f"may be repeated {EACH_AT_MOST} times")
+    ids = {name: tuple(_checked(name, each) for each in values[name]) for name in _KINDS if name in values}
+    addresses = tuple(dict.fromkeys(map(_address, values.get("ip", ()))))
     logins: dict[present.Login, str | None] = {"username": username, "email": email}
-    asked: dict[str, str | None] = {
-        "type": None if types is None else ",".join(types),
-        **given,
-        "since": since,
-        "until": until,
-        "from": None if first is None else str(first),
-        "order": order,
-        "names": "1" if names else None,
-    }
+    asked: dict[str, str | None] = {name: ",".join(each) for name, each in values.items() if name != "ip"}
     return Filters(
-        _types(types),
-        tuple((_KINDS[name], _checked(name, value)) for name, value in given.items() if value is not None),
-        None if ip is None else _address(ip),
-        moment("since", since),
-        moment("until", until),
-        1 if first is None else position("from", first),
-        order,
-        asked,
+        _types("type", values.get("type", ())),
+        ids,
+        addresses,
+        EventTest(
+            frozenset(_types("not_type", values.get("not_type", ()))),
+            frozenset(ids.get("by_account_id", ())),
+            frozenset(ids.get("about_account_id", ())),
+            frozenset(ids.get("by_client_id", ())),
+        ),
         {field: text for field, text in logins.items() if text is not None},
-        names,
+        asked,
     )
-
-
-_KINDS = {
-    "client_id": NameKind.CLIENT,
-    "account_id": NameKind.ACCOUNT,
-    "grant_id": NameKind.GRANT,
-    "secret_id": NameKind.SECRET,
-    "request_id": NameKind.REQUEST,
-}
 
 
 def moment(field: str, text: str | None) -> Moment | None:
@@ -167,16 +185,12 @@ def _checked(name: str, value: str) -> str:
     return value
 
 
-def _types(patterns: Sequence[str] | None) -> tuple[str, ...]:
+def _types(name: str, patterns: Sequence[str]) -> tuple[str, ...]:
     """The types that the patterns stand for; one that matches none is kept, and finds nothing."""
-    if patterns is None:
-        return ()
-    if len(patterns) > TYPES_AT_MOST:
-        raise InvalidRequest.field("type", f"may be repeated {TYPES_AT_MOST} times")
     found: dict[str, None] = {}
     for pattern in patterns:
         if len(pattern) > LONGEST_ID or _PATTERN.fullmatch(pattern) is None:
-            raise InvalidRequest.field("type", "must be a type such as grant.ended, or a pattern such as grant.*")
+            raise InvalidRequest.field(name, "must be a type such as grant.ended, or a pattern such as grant.*")
         prefix = pattern.removesuffix("*")
         matching = [tag for tag in (*BY_TAG, *UPCASTS) if tag.startswith(prefix)] if prefix != pattern else [pattern]
         found |= dict.fromkeys(matching or [pattern])
@@ -252,12 +266,18 @@ async def up_to_date(asking: Auditor, given: Filters, steps: int | None) -> int:
 
 async def wanted(asking: Auditor, given: Filters, head: int) -> tuple[Criteria, dict[str, str | None]]:
     """What is looked for in the log up to `head`, and how the record tells it: people by their ids, not their names."""
-    ledger, whose = asking.sources.ledger, None
-    asked = dict(given.asked)
-    if given.login:
-        whose = await ledger.look(given.people, ledger.privacy)
-        asked |= {"named_by": " ".join(given.login), "account_id": " ".join(whose) or asked["account_id"]}
+    ledger = asking.sources.ledger
+    whose, asked = await people_of(asking, given)
     return await ledger.read(given.criteria, ledger.privacy, head, whose), asked
+
+
+async def people_of(asking: Auditor, given: Filters) -> tuple[tuple[str, ...] | None, dict[str, str | None]]:
+    """The ids of those who are named by login name, None where nobody is; and what is recorded of the question."""
+    if not given.login:
+        return None, dict(given.asked)
+    whose = await asking.sources.ledger.look(given.people, asking.sources.ledger.privacy)
+    told = {"named_by": " ".join(given.login), "account_id": " ".join(whose) or given.asked.get("account_id")}
+    return whose, given.asked | told
 
 
 async def find(
