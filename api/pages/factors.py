@@ -7,8 +7,10 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Annotated, Any, ClassVar
 
 import msgspec
+import segno
 from litestar import Request, Response, get, post
 from litestar.params import JSONBody
+from markupsafe import Markup
 from msgspec import Meta
 
 from api.http.errors import api_error
@@ -85,6 +87,7 @@ class TotpPage(HtmlPage, frozen=True, kw_only=True):
     enrolment: str
     secret: str
     otpauth_uri: str
+    qr_code: Markup
     error: str | None = None
 
 
@@ -255,16 +258,23 @@ def _codes_page(used: BrowserSession, codes: list[str], onward: str = "") -> Res
 async def _totp_page(
     services: Services, used: BrowserSession, secret: str, onward: str, error: str | None = None, status: int = 200
 ) -> Response[bytes]:
-    name = await login_name(services, used.account)
+    uri = otpauth_uri(secret, await login_name(services, used.account), services.settings.issuer)
     page = TotpPage(
         action=enrolment.address(used.realm, onward, TOTP),
         csrf=account_token(used),
         enrolment=_sealed(services, used, secret),
         secret=" ".join(secret[place : place + 4] for place in range(0, len(secret), 4)),
-        otpauth_uri=otpauth_uri(secret, name, services.settings.issuer),
+        otpauth_uri=uri,
+        qr_code=_qr_code(uri),
         error=error,
     )
     return page_answer(page, status=status, cookies=used.cookies)
+
+
+def _qr_code(uri: str) -> Markup:
+    """A picture within the page, since no other address may learn the secret. It is dark on light in any style."""
+    drawn = segno.make_qr(uri, error="m").svg_inline(light="#fff", omitsize=True, svgclass=None, lineclass=None)
+    return Markup(drawn)  # noqa: S704 - paths alone
 
 
 # The secret of a generator that nobody has shown to work: in the page alone, sealed for the session of the page.

@@ -2,7 +2,9 @@
 
 import asyncio
 import re
+from html import unescape
 
+import segno
 from sqlalchemy import select
 
 from api.oauth import second_factor as page_of
@@ -48,6 +50,20 @@ async def test_nothing_of_a_factor_stands_in_the_log_or_vault(scene: Scene) -> N
     for code in generator.recovery_codes:
         assert code not in whole
         assert code.replace("-", "") not in whole
+
+
+async def test_the_secret_is_shown_as_a_qr_code_too(scene: Scene) -> None:
+    browser = scene.world.browser()
+    await sign_in(scene.world, scene.person, browser, "factors")
+    page = await browser.open(TOTP)
+    (drawn,) = re.findall(r"<svg[^>]*>.*?</svg>", page.text, re.DOTALL)
+    (uri,) = re.findall(r'href="(otpauth:[^"]*)"', page.text)
+    wanted = segno.make_qr(unescape(uri), error="m").svg_inline(
+        light="#fff", omitsize=True, svgclass=None, lineclass=None
+    )
+    assert drawn == wanted
+    # The page's policy lets in no style of its own, so the picture has none.
+    assert "style" not in drawn
 
 
 async def test_wrong_code_enrols_nothing_and_keeps_the_secret(scene: Scene) -> None:

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import jinja2
 import msgspec
 import pytest
+from markupsafe import Markup
 
 from api.http import templates
 from api.http.static_files import STATIC
@@ -65,6 +66,7 @@ SAMPLES: dict[str, templates.HtmlPage] = {
         enrolment="sealed",
         secret="GEZD GNBV",
         otpauth_uri="otpauth://totp/x",
+        qr_code=Markup("<svg></svg>"),
         error="Wrong.",
     ),
     "recovery_codes": factors.RecoveryCodesPage(codes=("abcd-efgh-jkmn-pqrs",), continue_url="/account/factors"),
