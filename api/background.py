@@ -8,6 +8,7 @@ import structlog
 
 from api.audit.queries import auditor
 from api.leaks import address_target, revoke
+from api.letters.postman import Postman
 from api.notifications.backchannel_logout import LogoutNotifier
 from api.notifications.delivering import Notifier
 from api.services import SYSTEM, Services
@@ -18,7 +19,7 @@ from domain.event import Moment, Recorded
 from eventstore import origin_months, used_ids
 from eventstore.database import Connection
 from eventstore.execution import Origin
-from eventstore.pending import device_requests, pushed_requests
+from eventstore.pending import device_requests, mailed_links, pushed_requests
 from eventstore.projecting.check_rounds import Difference, ProjectionRounds
 from eventstore.projecting.rebuild import differing, note
 from eventstore.unavailable import DatabaseAway, Forged, InDoubt, LedgerOverloaded
@@ -136,6 +137,9 @@ RECORD_EVERY = 0.5
 LOGOUTS_EVERY = 0.5
 """Seconds. A client is told within a second that a session has ended."""
 
+LETTERS_EVERY = 0.5
+"""Seconds. So soon is mail to a person handed on."""
+
 WIPE_EVERY = 1.0
 """Seconds. What was destroyed in the vault is readable in SQLite's files that long, or as long as readers are busy."""
 
@@ -151,7 +155,7 @@ class Background:
         """Begins the tasks."""
         services, ledger = self._services, self._services.ledger
         notifier, checking = Notifier(ledger, services.settings), Checking(services)
-        logouts = LogoutNotifier(services)
+        logouts, postman = LogoutNotifier(services), Postman(services)
         works: list[tuple[float, Callable[[], Awaitable[object]]]] = [
             (RECORD_EVERY, self._record),
             (RECORD_EVERY, services.token_uses.record),
@@ -170,6 +174,8 @@ class Background:
             (0.5, notifier.distribute),
             (LOGOUTS_EVERY, logouts.distribute),
             (LOGOUTS_EVERY, logouts.deliver),
+            (LETTERS_EVERY, postman.deliver),
+            (10.0, postman.measure),
             *((0.5, partial(notifier.deliver, name)) for name in notifier.names),
         ]
         self._tasks = [asyncio.create_task(_every(seconds, work)) for seconds, work in works]
@@ -211,6 +217,7 @@ class Background:
             used_ids.prune,
             device_requests.prune,
             pushed_requests.prune,
+            mailed_links.prune,
             session_grants.prune,
             sessions.prune,
             _answers(services.ledger.vault),

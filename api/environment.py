@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, get_origin
+from urllib.parse import urlsplit
 
 import msgspec
 from dotenv import dotenv_values
 
-from api.config.settings import FIELDS, PREFIX, TYPES, Settings, plain, variable
+from api.config.settings import FIELDS, PREFIX, TYPES, Settings, is_mailbox, plain, variable
 from domain.rules import origin as issuers
 from domain.rules.origin import is_loopback
 from eventstore import database
@@ -113,6 +114,11 @@ def fallbacks(settings: Settings) -> dict[str, Any]:
     derived["migration_database_url"] = understood(settings.migration_database_url or database_url)
     if settings.home is None:
         derived["home"] = settings.environment == "demo"
+    if settings.mail is None:
+        derived["mail"] = "smtp" if settings.smtp_host else "file" if settings.environment == "demo" else "off"
+    if not settings.smtp_from:
+        host = urlsplit(derived.get("issuer", settings.issuer)).hostname or "localhost"
+        derived["smtp_from"] = f"no-reply@{'localhost' if is_loopback(host) else host}"
     if settings.environment == "demo" and not settings.master_key and settings.master_key_file is None:
         derived["master_key_file"] = settings.data_dir / "master.key"
     return derived
@@ -134,6 +140,7 @@ def cross_check(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from _master_key(settings)
     yield from _witnesses(settings)
     yield from _notifications(settings)
+    yield from _mail(settings)
     if settings.refresh_token_idle_lifetime > settings.refresh_token_absolute_lifetime:
         yield "refresh_token_idle_lifetime", "must not be longer than GRANTLOG_REFRESH_TOKEN_ABSOLUTE_LIFETIME"
     if settings.session_idle_lifetime > settings.session_absolute_lifetime:
@@ -181,6 +188,17 @@ def _notifications(settings: Settings) -> Iterator[tuple[str, str]]:
         from api.notifications.channels import faults
 
         yield from faults(settings)
+
+
+def _mail(settings: Settings) -> Iterator[tuple[str, str]]:
+    if settings.mail == "smtp" and not settings.smtp_host:
+        yield "smtp_host", "is missing: GRANTLOG_MAIL is `smtp`"
+    if settings.mail != "off" and not is_mailbox(settings.smtp_from):
+        yield "smtp_from", "must be an e-mail address"
+    if bool(settings.smtp_username) != bool(settings.smtp_password):
+        yield "smtp_password", "must be set together with GRANTLOG_SMTP_USERNAME"
+    if settings.smtp_username and settings.smtp_tls == "none":
+        yield "smtp_tls", "must not be `none` with a password, which would be sent in clear"
 
 
 def _is_network(text: str) -> bool:

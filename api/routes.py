@@ -15,7 +15,7 @@ from api.oauth.introspection import introspect
 from api.oauth.revocation import revoke
 from api.oauth.token import token
 from api.oauth.userinfo import userinfo
-from api.pages import device, factors
+from api.pages import device, factors, recover
 from api.pages.account import (
     account,
     account_grants,
@@ -46,6 +46,7 @@ PAGES: list[Any] = [
     account_grants,
     account_grants_withdraw,
     *factors.ROUTES,
+    *recover.ROUTES,
     *device.ROUTES,
     logout,
     logout_posted,

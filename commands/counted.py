@@ -7,6 +7,7 @@ import msgspec
 
 from domain import account, client, client_secret, realm, server, usage
 from domain.decision import InvalidClient
+from domain.people import mailed
 from domain.rules.client_metadata import ClientFailure
 from eventstore.command import Command
 
@@ -76,6 +77,26 @@ def failed_sign_ins(name: str, count: int, seconds: int) -> Command[realm.State]
     """Sign-ins to the realm `name` failed that are counted together, whoever they were about."""
     refused = realm.SignInsRefused(count=count, window_seconds=seconds)
     return Command(realm.stream(name), lambda state, view: realm.note(state, now=view.now, refused=refused))
+
+
+def recovery(account_id: str, count: int, seconds: int) -> Command[account.State]:
+    """Somebody asked for a link to a new password for a known person."""
+    return Command(
+        account.stream(account_id),
+        lambda state, view: mailed.note_recovery_requested(now=view.now, count=count, window_seconds=seconds),
+    )
+
+
+def unknown_recovery(name: str, count: int, seconds: int) -> Command[realm.State]:
+    """The same in the realm `name` under a name that nobody has."""
+    asked = realm.UnknownRecoveryRequested(count=count, window_seconds=seconds)
+    return Command(realm.stream(name), lambda state, view: realm.note(state, now=view.now, refused=asked))
+
+
+def recoveries(name: str, count: int, seconds: int) -> Command[realm.State]:
+    """The same of requests in the realm `name` that are counted together, whoever they were about."""
+    asked = realm.RecoveriesRequested(count=count, window_seconds=seconds)
+    return Command(realm.stream(name), lambda state, view: realm.note(state, now=view.now, refused=asked))
 
 
 class UsedToken(msgspec.Struct, frozen=True):

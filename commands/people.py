@@ -21,6 +21,7 @@ from domain.rules.standard_claims import ClaimValue, KeptClaim
 from eventstore import present
 from eventstore.command import Command
 from eventstore.ledger import Ledger
+from eventstore.pending import letters
 from eventstore.personal_data import PersonalData
 from eventstore.view import View
 from projections import clients
@@ -209,13 +210,14 @@ def enable(account_id: str, *, by: CallerScope) -> Command[account.State]:
 
 def erase(account_id: str, *, vault: Vault) -> Command[account.State]:
     """Destroys the key to the person's names and ends every token; the facts stay. What the vault has of their second
-    factor, which nobody could open any more, goes too."""
+    factor, which nobody could open any more, goes too, and so does mail that waits for them."""
 
     def decide(state: account.State, view: View) -> Outcome:
         last = view.look(present.is_last_administrator, account_id)
         outcome = account.erase(state, now=view.now, leaves_no_administrator=last)
         if outcome.events:
             vault.delete_secret(view.connection, totp_vault_name(account_id))
+            letters.remove_of(view.connection, account_id)
         return outcome
 
     return _to_known(account_id, decide)

@@ -17,6 +17,7 @@ from domain.decision import Conflict, NotFound, Outcome, accept, counted, malfor
 from domain.event import Event, Moment, Recorded, Sealed, sealed
 from domain.factors import second_factor
 from domain.factors.second_factor import Factors
+from domain.people import mailed
 from domain.rules import people, registration, standard_claims
 from domain.rules.standard_claims import KEPT, ClaimTexts, ClaimValue, KeptClaim, text_of
 
@@ -119,8 +120,9 @@ def failure(state: State, *, realm: str, verified: str | None) -> AccountFailure
 
 
 def own_password(state: State, verified: str | None) -> Outcome | None:
-    """Refuses a person's own change when it is not their present password that was right, by the event of its hash."""
-    if state.password_hash is not None and state.password_hash.event_id == verified:
+    """Refuses a person's own change when it is not their present password that was right, by the event of its hash;
+    None of who has none."""
+    if verified == (None if state.password_hash is None else state.password_hash.event_id):
         return None
     return malformed("current_password", NOT_CURRENT)
 
@@ -214,6 +216,7 @@ EVENTS: tuple[type[Event], ...] = (
     AccountErased,
     AccountTokensEnded,
     *second_factor.EVENTS,
+    *mailed.EVENTS,
 )
 
 
@@ -471,7 +474,13 @@ def evolve(state: State, recorded: Recorded) -> State:
         case SignInFailed() | AccountTokensEnded():
             return replace(state, windows=cut_off.added(state.windows, recorded))
         case _:
-            return replace(state, factors=second_factor.evolve(state.factors, recorded))
+            return _beside(state, recorded)
+
+
+def _beside(state: State, recorded: Recorded) -> State:
+    if isinstance(recorded.event, mailed.EVENTS):
+        return state
+    return replace(state, factors=second_factor.evolve(state.factors, recorded))
 
 
 def _names(state: State, recorded: Recorded) -> dict[str, Sealed | None]:

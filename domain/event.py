@@ -44,7 +44,8 @@ class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `credential` names the means: `{"grant_id": …}` for a bearer token, `{"secret_id": …}` for a client secret,
     `{"key_id": …}` for a client's key by its thumbprint,
-    `{"session_id": …}` for a browser session, `{"user": …}` for the command line's system user.
+    `{"session_id": …}` for a browser session, `{"link_sha256": …}` for a link that was mailed, `{"user": …}` for the
+    command line's system user.
     """
 
     kind: Literal["person", "client", "system", "anonymous"]

@@ -1,4 +1,4 @@
-"""A realm: a separate population with names of its own. Stream `realm:<realm>`, which tells of strangers' sign-ins."""
+"""A realm: a separate population with names of its own. Stream `realm:<realm>`, which tells of strangers."""
 
 import msgspec
 from msgspec.structs import replace
@@ -32,21 +32,45 @@ class SignInsRefused(Event, frozen=True, kw_only=True):
     window_seconds: int = 0
 
 
-EVENTS: tuple[type[Event], ...] = (UnknownUserRefused, SignInsRefused)
+class UnknownRecoveryRequested(Event, frozen=True, kw_only=True):
+    """Somebody asked for a link to a new password under a name that nobody has. The name is not recorded."""
+
+    type = "realm.unknown_recovery_requested"
+    in_doubt = True
+
+    count: int = 1
+    window_seconds: int = 0
+
+
+class RecoveriesRequested(Event, frozen=True, kw_only=True):
+    """Links to new passwords were asked for under more names, or from more addresses, than are told apart."""
+
+    type = "realm.recoveries_requested"
+    in_doubt = True
+
+    count: int = 1
+    window_seconds: int = 0
+
+
+StrangersAct = UnknownUserRefused | SignInsRefused | UnknownRecoveryRequested | RecoveriesRequested
+
+EVENTS: tuple[type[Event], ...] = (UnknownUserRefused, SignInsRefused, UnknownRecoveryRequested, RecoveriesRequested)
 
 
 class State(msgspec.Struct, frozen=True):
-    """How many sign-ins failed so."""
+    """How many sign-ins failed so, and how many links were asked for."""
 
     unknown_users_refused: int = 0
     sign_ins_refused: int = 0
+    unknown_recoveries_requested: int = 0
+    recoveries_requested: int = 0
 
 
 INITIAL = State()
 
 
-def note(state: State, *, now: Moment, refused: UnknownUserRefused | SignInsRefused) -> Outcome:
-    """Records failures: the first at once (window 0), later ones as a count."""
+def note(state: State, *, now: Moment, refused: StrangersAct) -> Outcome:
+    """Records what strangers did: the first at once (window 0), later ones as a count."""
     return counted(refused)
 
 
@@ -57,5 +81,9 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, unknown_users_refused=state.unknown_users_refused + count)
         case SignInsRefused(count=count):
             return replace(state, sign_ins_refused=state.sign_ins_refused + count)
+        case UnknownRecoveryRequested(count=count):
+            return replace(state, unknown_recoveries_requested=state.unknown_recoveries_requested + count)
+        case RecoveriesRequested(count=count):
+            return replace(state, recoveries_requested=state.recoveries_requested + count)
         case _:
             raise AssertionError(f"{recorded.type} is no event of a realm")

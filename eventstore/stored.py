@@ -160,6 +160,34 @@ pushed_requests = Table(
 )
 """Authorization requests that clients pushed (RFC 9126), by the digests of their references. Sealed, since what stands
 there is asked of people. `anonymous` are those of clients that proved nothing: of these there are only so many."""
+mailed_links = Table(
+    "mailed_links",
+    metadata,
+    Column("link", LargeBinary(32), primary_key=True),
+    Column("subject", LargeBinary(32), nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("made_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index(None, "subject", "purpose"),
+    Index(None, "purpose", "made_at"),
+    Index(None, "expires_at"),
+)
+"""Links that were mailed to people, by the digests of the secrets in them, see `eventstore.pending.mailed_links`.
+`subject` is the keyed digest of whom they are about, known here or not."""
+letters = Table(
+    "letters",
+    metadata,
+    Column("letter_id", Text, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("made_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index(None, "due_at"),
+    Index(None, "account_id"),
+)
+"""Mail to people that has not been handed on, see `eventstore.pending.letters`. Sealed, since links stand in it."""
 
 
 # The log's tree, see `eventstore.transparency`.

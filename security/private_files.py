@@ -6,7 +6,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_IMODE
 
-OURS = ("grantlog.db*", "throttle-*", "master.key*", "demo.json*", "demo.lock", "checkpoint*", "metrics", "metrics/*")
+OURS = (
+    "grantlog.db*",
+    "throttle-*",
+    "master.key*",
+    "demo.json*",
+    "demo.lock",
+    "checkpoint*",
+    "metrics",
+    "metrics/*",
+    "mail",
+    "mail/*",
+)
 """What the server itself puts into its data directory."""
 
 

@@ -145,6 +145,7 @@ class Kind(StrEnum):
     DEVICE_CODE = "dc", "device code"
     INITIAL_ACCESS_TOKEN = "ia", "initial access token"
     REGISTRATION_ACCESS_TOKEN = "ra", "registration access token"
+    PASSWORD_RESET = "pr", "link to a new password"
 
 
 class Secret:

@@ -39,6 +39,10 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(ACCOUNT_CHANGE, 1, "Create"): "account.registered",
     ClassRow(ACCOUNT_CHANGE, 2, "Enable"): "account.enabled",
     ClassRow(ACCOUNT_CHANGE, 3, "Password Change"): "account.password_changed",
+    ClassRow(ACCOUNT_CHANGE, 4, "Password Reset"): "account.recovered",
+    ClassRow(ACCOUNT_CHANGE, OTHER, "Recovery Request", LOW): (
+        "account.recovery_requested realm.unknown_recovery_requested realm.recoveries_requested"
+    ),
     ClassRow(ACCOUNT_CHANGE, 5, "Disable", LOW): "account.disabled",
     ClassRow(ACCOUNT_CHANGE, 6, "Delete", LOW): "account.erased",
     ClassRow(ACCOUNT_CHANGE, 10, "MFA Factor Enable"): "account.totp_enrolled",

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from collections.abc import Mapping
 from functools import cache
 from itertools import pairwise
@@ -179,6 +180,25 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mail_types: tuple[str, ...] = ("*",)
     """Types of events that are told by e-mail, separated by commas; `incident.*` is several."""
 
+    mail: Annotated[
+        Literal["off", "file", "smtp"] | None,
+        unset("`smtp` with GRANTLOG_SMTP_HOST, else `file` in the demo and `off` in production"),
+    ] = None
+    """How mail to people is sent, such as links to a new password: not at all, into files in the data directory, or by
+    the mail server of `GRANTLOG_SMTP_…`."""
+    smtp_host: Annotated[str, NONE] = ""
+    """Mail server that takes mail to people."""
+    smtp_port: Annotated[int, within(1, 65535)] = 587
+    """Its port."""
+    smtp_tls: Literal["starttls", "tls", "none"] = "starttls"
+    """`starttls` insists on it, `tls` begins with it, `none` is for a relay on the same machine."""
+    smtp_username: Annotated[str, unset("none: it asks for none")] = ""
+    """User name there."""
+    smtp_password: Annotated[str, NONE, SECRET] = ""
+    """Password there."""
+    smtp_from: Annotated[str, Meta(max_length=254), unset("`no-reply@` and the issuer's host")] = ""
+    """Sender of mail to people."""
+
     github_keys_url: Annotated[
         str,
         Meta(pattern="^(https?://[!-~]{1,2000})?$"),
@@ -296,6 +316,14 @@ PREFIX = "GRANTLOG_"
 def variable(field: str) -> str:
     """The environment variable of a field."""
     return PREFIX + field.upper()
+
+
+MAILBOX = re.compile(r"[!-?A-~]+@[!-?A-~]+", re.ASCII)
+
+
+def is_mailbox(text: str) -> bool:
+    """Whether it can stand as an address in a letter's head and on the way to a mail server."""
+    return MAILBOX.fullmatch(text) is not None
 
 
 def plain(hint: Any) -> Any:

@@ -72,7 +72,7 @@ class HomePage(HtmlPage, frozen=True, kw_only=True):
 class SignInPage(HtmlPage, frozen=True, kw_only=True):
     """The sign-in form (RFC 6749 §4.1.1). `application` is the name of the client that asks, None where people sign in
     for themselves; `username` is what was typed before. `faulty` says that the application asks for what it cannot
-    have, so that nobody types a password in the hope of it."""
+    have, so that nobody types a password in the hope of it. `recover_url` leads to a new password."""
 
     template: ClassVar[str] = "sign_in.html"
     action: str
@@ -82,6 +82,7 @@ class SignInPage(HtmlPage, frozen=True, kw_only=True):
     username: str = ""
     error: str | None = None
     faulty: bool = False
+    recover_url: str | None = None
 
 
 class SecondFactorPage(HtmlPage, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ KINDS = {
     Kind.DEVICE_CODE: "code",
     Kind.INITIAL_ACCESS_TOKEN: "initial_access_token",
     Kind.REGISTRATION_ACCESS_TOKEN: "registration_access_token",
+    Kind.PASSWORD_RESET: "password_reset",
 }
 """The kinds of secrets as the API names them."""
 

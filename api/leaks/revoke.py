@@ -25,7 +25,7 @@ from eventstore.database import Connection
 from eventstore.execution import Origin
 from eventstore.issued import IssuanceRecord
 from eventstore.ledger import Ledger
-from eventstore.pending import device_requests
+from eventstore.pending import device_requests, mailed_links
 from eventstore.reported import ReportedSecret
 from eventstore.unavailable import DatabaseAway, LedgerOverloaded
 from security.scanning import LONGEST, MOST, extract_all
@@ -144,8 +144,10 @@ async def _accepted(ledger: Ledger, report: ReportedSecret, came: Origin) -> Non
 
 def _keep(connection: Connection, vault: Vault, report: ReportedSecret, now: Moment) -> None:
     eventstore_reported.keep(connection, vault, report, now)
-    # Nobody has anything for the code of a device that waits, so there is nothing to end but the waiting.
+    # Nobody has anything for the code of a device that waits, or for a link that was mailed, so there is nothing to end
+    # but the waiting.
     device_requests.forget(connection, report.digests)
+    mailed_links.forget(connection, report.digests)
 
 
 async def _take(ledger: Ledger, report: ReportedSecret, came: Origin, kept: "asyncio.Future[None]") -> None:

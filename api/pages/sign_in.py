@@ -37,6 +37,8 @@ from domain.decision import FactorRefused
 from security.passwords import MAX_BYTES
 
 PURPOSE = "sign-in"
+RECOVER = "/account/recover"
+"""Where somebody goes who has forgotten their password."""
 
 STALE = Words("This page was no longer current, so what you typed was not looked at. Try again.")
 MISSING = Words("Type your name and your password.")
@@ -126,6 +128,7 @@ def sign_in_page(
         username=username[:LONGEST_NAME],
         error=None if failure is None else failure.error,
         faulty=place.faulty,
+        recover_url=None if services.settings.mail == "off" else f"{RECOVER}?realm={place.realm}",
     )
     return page_answer(
         page,

@@ -206,6 +206,11 @@ class Metrics:
             "grantlog_projections_round_seconds",
             "How long the last comparison of everything with the log took, or the first one is under way.",
         )
+        self._letters = gauge("grantlog_letters_waiting", "Mail to people that no mail server has taken yet.")
+        self._oldest = gauge("grantlog_letters_oldest_seconds", "How long the oldest of it has waited.")
+        self._given_up = Counter(
+            "grantlog_letters_given_up", "Mail to people that is not tried any more.", registry=self.registry
+        )
         self._took: dict[tuple[str | None, str, int], Spread] = {}
         self._sizes = Spread(COMMANDS)
         self._written: dict[Any, Any] = {}
@@ -239,6 +244,15 @@ class Metrics:
         """What the comparison of projections with the log has found, and how long a round of it takes."""
         self._differing.set(differing)
         self._round.set(round_seconds)
+
+    def letters(self, waiting: int, oldest_seconds: float) -> None:
+        """How much mail to people waits, and for how long."""
+        self._letters.set(waiting)
+        self._oldest.set(oldest_seconds)
+
+    def letter_given_up(self) -> None:
+        """Counts mail that nobody will get."""
+        self._given_up.inc()
 
     def write(self, passwords_waiting: int) -> None:
         """Hands on what was counted since the last call."""

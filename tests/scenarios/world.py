@@ -65,6 +65,9 @@ background.RECORD_EVERY = 3_600.0
 background.LOGOUTS_EVERY = 3_600.0
 """Likewise, clients are told of ended sessions when a scenario says so."""
 
+background.LETTERS_EVERY = 3_600.0
+"""And so is mail to people handed on."""
+
 CHEAP = {"argon2_memory": 1_024, "argon2_time": 2}
 """Less than any installation may ask for. What a password check costs is none of a scenario's business."""
 

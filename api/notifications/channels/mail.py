@@ -1,15 +1,15 @@
 """The mailbox of the settings: one letter for each event, handed to the mail server."""
 
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
+from typing import NamedTuple
 
 import aiosmtplib
 import msgspec
 
-from api.config.settings import Settings
+from api.config.settings import Settings, is_mailbox
 from api.notifications.message import Failed, NotificationMessage, SendNotification, Wrong, chosen
 from domain.event import Moment
 from projections.outbox import Destination
@@ -19,7 +19,20 @@ NAME = "mail"
 """Of the mailbox among the destinations."""
 
 TIMEOUT_S = 20.0
-_MAILBOX = re.compile(r"[!-?A-~]+@[!-?A-~]+", re.ASCII)
+PERMANENT = 500
+
+
+class MailServer(NamedTuple):
+    """Where letters are handed over, and how: `tls` is `tls`, `starttls` or `none`."""
+
+    host: str
+    port: int
+    tls: str
+    username: str = ""
+    password: str = ""
+
+    def __repr__(self) -> str:
+        return f"MailServer({self.host})"
 
 
 def destinations(settings: Settings) -> list[Destination]:
@@ -40,9 +53,9 @@ def faults(settings: Settings) -> Iterator[tuple[str, str]]:
         chosen(settings.mail_types)
     except Wrong as error:
         yield "mail_types", str(error)
-    if not _MAILBOX.fullmatch(settings.mail_from):
+    if not is_mailbox(settings.mail_from):
         yield "mail_from", "must be an e-mail address, since GRANTLOG_MAIL_HOST is set"
-    if not settings.mail_to or not all(_MAILBOX.fullmatch(each) for each in settings.mail_to):
+    if not settings.mail_to or not all(map(is_mailbox, settings.mail_to)):
         yield "mail_to", "must be e-mail addresses separated by commas, since GRANTLOG_MAIL_HOST is set"
     if bool(settings.mail_username) != bool(settings.mail_password):
         yield "mail_password", "must be set together with GRANTLOG_MAIL_USERNAME"
@@ -53,27 +66,40 @@ def faults(settings: Settings) -> Iterator[tuple[str, str]]:
 def to_mailbox(settings: Settings, clock: Clock) -> SendNotification:
     """Hands letters to the mail server of the settings (RFC 5321), which then is the one who keeps trying."""
 
+    server = MailServer(
+        settings.mail_host, settings.mail_port, settings.mail_tls, settings.mail_username, settings.mail_password
+    )
+
     async def send(message: NotificationMessage) -> Failed | None:
         mail = letter(message, settings.issuer, settings.mail_from, settings.mail_to, clock.now())
-        try:
-            refused, _ = await aiosmtplib.send(
-                mail,
-                hostname=settings.mail_host,
-                port=settings.mail_port,
-                username=settings.mail_username or None,
-                password=settings.mail_password or None,
-                use_tls=settings.mail_tls == "tls",
-                start_tls=settings.mail_tls == "starttls",
-                timeout=TIMEOUT_S,
-            )
-        except aiosmtplib.SMTPResponseException as error:
-            return Failed(f"mail server says {error.code}")
-        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-            return Failed(f"mail: {type(error).__name__}")
-        # Some have it: another attempt would send it to them again.
-        return Failed("the mail server refused a recipient", final=True) if refused else None
+        return await hand_over(mail, server)
 
     return send
+
+
+async def hand_over(mail: EmailMessage, server: MailServer) -> Failed | None:
+    """Gives a letter to a mail server; None when it has taken it."""
+    try:
+        refused, _ = await aiosmtplib.send(
+            mail,
+            hostname=server.host,
+            port=server.port,
+            username=server.username or None,
+            password=server.password or None,
+            use_tls=server.tls == "tls",
+            start_tls=server.tls == "starttls",
+            timeout=TIMEOUT_S,
+        )
+    except aiosmtplib.SMTPRecipientsRefused as error:
+        # Of one recipient this says whether there is any use in another attempt (RFC 5321 §4.2.1).
+        final = all(each.code >= PERMANENT for each in error.recipients)
+        return Failed(f"mail server says {max(each.code for each in error.recipients)}", final=final)
+    except aiosmtplib.SMTPResponseException as error:
+        return Failed(f"mail server says {error.code}")
+    except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+        return Failed(f"mail: {type(error).__name__}")
+    # Some have it: another attempt would send it to them again.
+    return Failed("the mail server refused a recipient", final=True) if refused else None
 
 
 def letter(

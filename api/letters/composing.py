@@ -1,0 +1,88 @@
+"""A letter as a mail program shows it: plain text, and the same as HTML that loads nothing from anywhere."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.utils import format_datetime
+from typing import ClassVar, NamedTuple
+from urllib.parse import urlsplit
+
+from api.http.templates import HtmlPage, render
+from api.languages import Language, Words
+from api.letters.words import GREETING, GREETING_BY_NAME, LETTERS, WHY
+from domain.event import Moment
+from eventstore.pending.letters import LetterKind
+from security.clock import SECOND
+
+
+class Envelope(NamedTuple):
+    """From whom, to whom, and by which id mail programs tell repeats."""
+
+    issuer: str
+    sender: str
+    recipient: str
+    letter_id: str
+
+
+class LetterPage(HtmlPage, frozen=True, kw_only=True):
+    """A letter as HTML. `link` leads to this server."""
+
+    template: ClassVar[str] = "letter.html"
+    subject: str
+    greeting: str
+    paragraphs: tuple[str, ...]
+    link: str | None
+    button: str | None
+    closing: tuple[str, ...]
+    why: str
+
+
+def compose(
+    kind: LetterKind,
+    spoken: Language,
+    envelope: Envelope,
+    now: Moment,
+    *,
+    name: str | None,
+    link: str | None,
+    told: Mapping[str, str],
+) -> EmailMessage:
+    """The letter. `told` is what its text speaks of; `link` is a URL of this server."""
+    page = _page(kind, spoken, name, link, {**told, "issuer": envelope.issuer})
+    mail = EmailMessage()
+    mail["From"] = envelope.sender
+    mail["To"] = envelope.recipient
+    mail["Subject"] = page.subject
+    mail["Date"] = format_datetime(datetime.fromtimestamp(now // SECOND, UTC))
+    mail["Message-ID"] = f"<{envelope.letter_id}@{envelope.sender.rpartition('@')[2]}>"
+    mail["List-Id"] = f"<account.{urlsplit(envelope.issuer).hostname or 'localhost'}>"
+    mail["Auto-Submitted"] = "auto-generated"
+    mail.set_content(_text(page))
+    mail.add_alternative(render(page, spoken).decode(), subtype="html")
+    mail["Content-Language"] = spoken.code
+    return mail
+
+
+def _page(
+    kind: LetterKind, spoken: Language, name: str | None, link: str | None, given: Mapping[str, str]
+) -> LetterPage:
+    def said(text: Words) -> str:
+        return spoken.gettext(text.template) % given
+
+    letter = LETTERS[kind]
+    return LetterPage(
+        subject=said(letter.subject),
+        greeting=spoken.say(GREETING if name is None else Words(GREETING_BY_NAME.template, name=name)),
+        paragraphs=tuple(map(said, letter.paragraphs)),
+        link=link,
+        button=None if link is None or letter.button is None else said(letter.button),
+        closing=tuple(map(said, letter.closing)),
+        why=said(WHY),
+    )
+
+
+def _text(page: LetterPage) -> str:
+    parts = [page.greeting, *page.paragraphs]
+    if page.link is not None:
+        parts.append(f"{page.button}:\n{page.link}")
+    return "\n\n".join([*parts, *page.closing, f"-- \n{page.why}"]) + "\n"

@@ -1,0 +1,68 @@
+"""What is done about a forgotten password: a link is mailed, and followed to a new one."""
+
+import hmac
+from collections.abc import Callable
+
+from commands import people
+from domain import account
+from domain.decision import Outcome, Refusal, Unavailable
+from domain.event import SECOND, Moment
+from domain.people import mailed
+from domain.people.mailed import RECOVERY_LASTS, PasswordStanding
+from eventstore.command import Command
+from eventstore.database import Connection
+from eventstore.execution import Step
+from eventstore.pending import letters, mailed_links
+from eventstore.pending.letters import Letter
+from eventstore.pending.mailed_links import MailedLink
+from eventstore.view import View
+from security.keyring import Keyring
+from security.tokens import Secret, new_id
+from security.vault import Vault
+
+
+def subject_digest(keyring: Keyring, realm: str, name: str) -> bytes:
+    """Under which the links are counted that somebody asked for: a person by their id, and who is none by the name."""
+    return hmac.digest(keyring.derive("mailed links of"), f"{realm}\0{name}".encode("utf-8", "surrogatepass"), "sha256")
+
+
+def standing(state: account.State) -> PasswordStanding:
+    """What a link to a new password depends on."""
+    kept = state.password_hash
+    return PasswordStanding(account.alive(state) and state.enabled, None if kept is None else kept.event_id)
+
+
+def ask_for_link(
+    connection: Connection, vault: Vault, subject: bytes, person: account.State | None, secret: Secret, now: Moment
+) -> Refusal | None:
+    """Keeps a link and the letter with it, to whom it may concern; the same for a `person` who is none, to whom nothing
+    is sent. After too many nothing is kept. A refusal where there is no room."""
+    if mailed_links.is_full(connection, "recovery", now):
+        return Refusal(Unavailable.FULL)
+    found = None if person is None else standing(person)
+    known = person is not None and found is not None and found.usable and person.email is not None
+    account_id = person.account_id if known and person is not None else ""
+    expires_at = now + RECOVERY_LASTS * SECOND
+    link = MailedLink("recovery", account_id, expires_at, None if found is None else found.password)
+    if mailed_links.put(connection, vault, secret.sha256, subject, link, now):
+        letter = Letter("recovery", account_id, expires_at, secret.reveal())
+        letters.put(connection, vault, new_id(), letter, now)
+    return None
+
+
+def recover(link: MailedLink, password_hash: str) -> list[Step]:
+    """Sets the password that a person chose by the link that was mailed to them, and ends every session and grant."""
+
+    def decide(state: account.State, view: View) -> Outcome | Refusal:
+        return mailed.recover(standing(state), now=view.now, against=link.against)
+
+    stream = account.stream(link.account_id)
+    return [
+        Command(stream, decide),
+        people.set_password(link.account_id, password_hash, by=None, verified=link.against),
+    ]
+
+
+def use_up(digest: bytes) -> Callable[[View, object], None]:
+    """Ends the link in the transaction that it led to."""
+    return lambda view, _: mailed_links.forget(view.connection, [digest])

@@ -1,0 +1,104 @@
+"""Links that are mailed to people, each under the digest of the secret in it, for as long as they are good.
+
+A row is no fact: what a person does with a link is. It is sealed for that very digest, so whoever writes to the table
+makes no link of their own, and an old row put back does nothing once the link was used: see `domain.people.mailed`.
+A request about somebody who is not known here leaves a row as well, with a link that nobody was sent.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+import structlog
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+
+from domain.event import Moment
+from domain.people.mailed import LINKS_AN_HOUR
+from eventstore.stored import mailed_links as table
+from security.clock import MINUTE
+from security.keyring import MasterKeyError, WrapBroken
+from security.vault import Vault
+
+log = structlog.get_logger(__name__)
+
+LinkPurpose = Literal["recovery", "invitation"]
+
+HOUR = 60 * MINUTE
+ROOM = 10_000
+"""Links within an hour that somebody asked for who proved nothing."""
+
+
+class MailedLink(msgspec.Struct, frozen=True, array_like=True):
+    """What a link is for. `account_id` is empty where nobody was meant; `against` is the event that must still tell of
+    what the link changes, such as the one with the present password's hash, None where there was none."""
+
+    purpose: LinkPurpose
+    account_id: str
+    expires_at: Moment
+    against: str | None = None
+
+
+_decode = msgspec.msgpack.Decoder(MailedLink).decode
+_OF = (table.c.subject == bindparam("b_subject"), table.c.purpose == bindparam("b_purpose"))
+_RECENT = select(func.count()).select_from(table).where(*_OF, table.c.made_at > bindparam("b_since"))
+_ALL = (
+    select(func.count())
+    .select_from(table)
+    .where(table.c.purpose == bindparam("b_purpose"), table.c.made_at > bindparam("b_since"))
+)
+_SUPERSEDE = update(table).where(*_OF, table.c.expires_at > bindparam("b_now")).values(expires_at=bindparam("b_now"))
+_DUE = (
+    select(table.c.link)
+    .where(table.c.expires_at <= bindparam("b_now"), table.c.made_at <= bindparam("b_since"))
+    .limit(bindparam("b_limit"))
+)
+
+
+def is_full(connection: Connection, purpose: LinkPurpose, now: Moment) -> bool:
+    """Whether there is no room for one more link for which anybody may ask."""
+    return (connection.scalar(_ALL, {"b_purpose": purpose, "b_since": now - HOUR}) or 0) >= ROOM
+
+
+def put(connection: Connection, vault: Vault, digest: bytes, subject: bytes, link: MailedLink, now: Moment) -> bool:
+    """Keeps a link in place of any before of that subject and purpose; False, and keeps none, after too many."""
+    of = {"b_subject": subject, "b_purpose": link.purpose}
+    if (connection.scalar(_RECENT, of | {"b_since": now - HOUR}) or 0) >= LINKS_AN_HOUR:
+        return False
+    connection.execute(_SUPERSEDE, of | {"b_now": now})
+    row = {
+        "link": digest,
+        "subject": subject,
+        "purpose": link.purpose,
+        "made_at": now,
+        "expires_at": link.expires_at,
+        "sealed": vault.seal_row(table.name, digest.hex(), msgspec.msgpack.encode(link)),
+    }
+    connection.execute(insert(table), row)
+    return True
+
+
+def find(connection: Connection, vault: Vault, digest: bytes, purpose: LinkPurpose, now: Moment) -> MailedLink | None:
+    """The link with this digest, as long as it is good; None for one that was altered, too."""
+    row = connection.execute(select(table).where(table.c.link == digest)).first()
+    if row is None or row.expires_at <= now:
+        return None
+    try:
+        link = _decode(vault.open_row(table.name, digest.hex(), bytes(row.sealed)))
+    except (WrapBroken, MasterKeyError, msgspec.DecodeError):
+        log.error("a mailed link cannot be read")
+        return None
+    is_that = link.purpose == purpose and link.account_id != "" and now < link.expires_at
+    return link if is_that else None
+
+
+def forget(connection: Connection, digests: Sequence[bytes]) -> None:
+    """Ends links: they were used, or are in other hands."""
+    connection.execute(update(table).where(table.c.link.in_(digests)).values(expires_at=0))
+
+
+def prune(connection: Connection, before: Moment, limit: int) -> int:
+    """Removes at most so many that are over and count no longer; how many."""
+    due = list(connection.scalars(_DUE, {"b_now": before, "b_since": before - HOUR, "b_limit": limit}))
+    if due:
+        connection.execute(delete(table).where(table.c.link.in_(due)))
+    return len(due)
