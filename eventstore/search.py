@@ -8,12 +8,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import BigInteger, BindParameter, Connection, bindparam, select
 
 from domain.event import Moment, Recorded
 from eventstore.mapper import decoder
 from eventstore.recorder import EventRow, LogRecorder, rows_of
 from eventstore.stored import ROW, events, head
+from eventstore.stored import place as event_place
 from projections import event_index
 from projections.event_index import NameKind
 from projections.prepared import Prepared
@@ -89,11 +90,37 @@ class _Positions:
         self._budget.spend()
         criteria, descending = self._criteria, self._criteria.descending
         low, high = (criteria.low, -place) if descending else (place, criteria.high)
-        found = event_index.positions(
-            self._connection, self._kind, self._key, low, high, self._stretch, descending=descending
-        )
+        found = _positions(self._connection, self._kind, self._key, low, high, self._stretch, descending=descending)
         self._complete = len(found) < self._stretch
         self._read = [-position for position in found] if descending else found
+
+
+def _bound(name: str) -> BindParameter[int]:
+    return bindparam(name, type_=BigInteger)
+
+
+_OF_STREAM = (
+    select(events.c.id)
+    .where(events.c.originator_id == bindparam("stream"), event_place >= _bound("low"), event_place <= _bound("high"))
+    .limit(_bound("limit"))
+)
+_IN_STREAM = {
+    False: Prepared(_OF_STREAM.order_by(events.c.originator_version)),
+    True: Prepared(_OF_STREAM.order_by(events.c.originator_version.desc())),
+}
+
+
+def _positions(
+    connection: Connection, kind: NameKind, key: bytes, low: int, high: int, limit: int, *, descending: bool
+) -> list[int]:
+    """What the index has of a name, and of a grant what stands in its own stream, of which the index says nothing."""
+    found = event_index.positions(connection, kind, key, low, high, limit, descending=descending)
+    # No stream has such a name, and PostgreSQL does not know the character.
+    if kind is not NameKind.GRANT or b"\0" in key:
+        return found
+    asked = {"stream": f"grant:{key.decode()}", "low": low, "high": high, "limit": limit}
+    own = [position for (position,) in _IN_STREAM[descending].all(connection, asked)]
+    return sorted({*found, *own}, reverse=descending)[:limit]
 
 
 class _AnyOf:

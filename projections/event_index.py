@@ -2,8 +2,9 @@
 
 A client, person, grant, secret version, incident, request, address or type has its positions here in order, so that a
 filter reads those that match it, and several filters are merged without looking at an event. Events that are followed
-together share a row for what they name in common: most of them are one client's. Addresses stand here as blind indexes
-only; those of a person's own acts leave when the person is erased.
+together share a row for what they name in common: most of them are one client's. What stands in a grant's own stream
+is found there, by the log's own index, and has no row here: most grants are one event. Addresses stand here as blind
+indexes only; those of a person's own acts leave when the person is erased.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -60,7 +61,6 @@ _NAMED: Mapping[str, int] = {
 _STREAMS: Mapping[str, tuple[int, ...]] = {
     "client": (_CLIENT,),
     "account": (_ACCOUNT,),
-    "grant": (_GRANT,),
     "consent": (_ACCOUNT, _CLIENT),
     "usage": (_SECRET,),
     "incident": (_INCIDENT,),
@@ -171,7 +171,7 @@ def _common(naming: _Naming, named: tuple[Any, ...], belongs: Owners | None, act
 
 # The table -----------------------------------------------------------------------------------------------------------
 
-VERSION = 1
+VERSION = 2
 NAME = "event_index"
 
 TABLE = sa.Table(

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, create_engine, delete, select, text
+from sqlalchemy import Connection, Engine, create_engine, delete, insert, select, text
 
 from eventstore import search
 from eventstore.search import Criteria, SearchName
+from eventstore.stored import events
 from eventstore.stored import metadata as log_metadata
 from projections import event_index
 from projections.event_index import NameKind
@@ -128,6 +129,33 @@ def test_events_followed_together_share_a_row_per_name(engine: Engine) -> None:
         assert list(rows.scalars()) == [256, 300, 1_000]
         all_of_them = event_index.positions(connection, NameKind.TYPE, b"common", 1, 2_000, 2_000, descending=False)
         assert all_of_them == [*range(1, 301), 1_000]
+        connection.rollback()
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("stretch", [1, 2, 32])
+def test_a_grant_is_found_in_its_stream_and_elsewhere(engine: Engine, stretch: int, descending: bool) -> None:
+    own, elsewhere = (2, 3, 5, 11, 12, 40), (1, 5, 13, 41)
+    with pytest.MonkeyPatch.context() as patch, engine.connect() as connection:
+        patch.setattr(search, "FIRST_STRETCH", stretch)
+        patch.setattr(search, "LONGEST_STRETCH", stretch)
+        for stream, positions in (("grant:a", own), ("grant:b", (4, 6)), ("client:a", (7,))):
+            rows = [
+                {"id": at, "originator_id": stream, "originator_version": version, "topic": "x", "state": "{}"}
+                for version, at in enumerate(positions, 1)
+            ]
+            connection.execute(insert(events), rows)
+        event_index.add(connection, ((NameKind.GRANT, b"a", n) for n in elsewhere))
+        event_index.add(connection, ((NameKind.TYPE, b"t", n) for n in (3, 13, 40)))
+        grant, type_ = ((NameKind.GRANT, b"a"),), ((NameKind.TYPE, b"t"),)
+        every = sorted({*own, *elsewhere}, reverse=descending)
+        assert everything(connection, Criteria((grant,), 1, HEAD, descending), 3) == every
+        within = [each for each in every if 3 <= each <= 40]
+        assert everything(connection, Criteria((grant,), 3, 40, descending), 1) == within
+        both = sorted({3, 13, 40}, reverse=descending)
+        assert everything(connection, Criteria((grant, type_), 1, HEAD, descending), 2) == both
+        nobody = ((NameKind.GRANT, b"a\0"),)
+        assert everything(connection, Criteria((nobody,), 1, HEAD, descending), 3) == []
         connection.rollback()
 
 
