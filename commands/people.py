@@ -14,6 +14,7 @@ from domain import account, session
 from domain.decision import AccessDenied, FactorRefused, NotFound, Outcome, Refusal
 from domain.factors import realm_policy
 from domain.factors.realm_policy import RealmPolicy
+from domain.people.passwords import ForeignHash
 from domain.rules import people as rules
 from domain.rules import standard_claims
 from domain.rules.registration import REALMS
@@ -33,7 +34,10 @@ PERSONAL: tuple[account.Personal, ...] = ("username", "email", "name")
 
 
 class PersonRegistration(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody to be made known. Without `roles` they get their realm's default ones, without a hash no password."""
+    """Somebody to be made known. Without `roles` they get their realm's default ones, without a hash no password.
+
+    `foreign_hash` is there where another system made the hash.
+    """
 
     realm: str
     username: str | None
@@ -42,6 +46,7 @@ class PersonRegistration(msgspec.Struct, frozen=True, kw_only=True):
     password_hash: str | None = None
     roles: tuple[str, ...] | None = None
     claims: Mapping[KeptClaim, ClaimValue] = {}
+    foreign_hash: ForeignHash | None = None
 
     def __repr__(self) -> str:
         return "NewPerson"
@@ -83,6 +88,7 @@ def register(
             claims=person.claims,
             time_zones=zones,
             realms=view.look(present.realms),
+            foreign_hash=person.foreign_hash,
         )
 
     return Command(account.stream(account_id), decide)

@@ -18,50 +18,15 @@ from domain.event import Event, Moment, Recorded, Sealed, sealed
 from domain.factors import second_factor
 from domain.factors.second_factor import Factors
 from domain.people import mailed
+from domain.people.passwords import NOT_CURRENT, ForeignHash, hash_problem
+from domain.people.passwords import AccountFailure as AccountFailure
+from domain.people.passwords import PasswordChanged as PasswordChanged
+from domain.people.passwords import PasswordRehashed as PasswordRehashed
+from domain.people.passwords import SignInFailed as SignInFailed
 from domain.rules import people, registration, standard_claims
 from domain.rules.standard_claims import KEPT, ClaimTexts, ClaimValue, KeptClaim, text_of
 
-# How a person proves who they are: the password's facts and the failures to give it.
-
-AccountFailure = Literal["wrong_password", "no_password", "disabled", "wrong_realm", "invalid_scope"]
-"""Why a sign-in failed; `invalid_scope` with the right password, of a person who would have got a token for nothing."""
-
-HASH_MAXIMUM = 512
-
-NOT_CURRENT = "is not the present password"
-
-
-class PasswordChanged(Event, frozen=True, kw_only=True):
-    """A new password. Every token so far is dead, save those of the grant that changed it."""
-
-    type = "account.password_changed"
-    in_doubt = True
-    personal = ("password_hash",)
-    hidden = ("password_hash",)
-
-    password_hash: str
-    except_grant: str | None = None
-
-
-class PasswordRehashed(Event, frozen=True, kw_only=True):
-    """The same password under stronger parameters; nothing is cut off."""
-
-    type = "account.password_rehashed"
-    personal = ("password_hash",)
-    hidden = ("password_hash",)
-
-    password_hash: str
-
-
-class SignInFailed(Event, frozen=True, kw_only=True):
-    """Sign-ins failed, `count` times within `window_seconds` from one address."""
-
-    type = "account.sign_in_failed"
-    in_doubt = True
-
-    reason: AccountFailure
-    count: int = 1
-    window_seconds: int = 0
+# How a person proves who they are.
 
 
 def change_password(
@@ -127,13 +92,6 @@ def own_password(state: State, verified: str | None) -> Outcome | None:
     return malformed("current_password", NOT_CURRENT)
 
 
-def hash_problem(password_hash: str | None) -> Outcome | None:
-    """Refuses a hash that is empty or too long to be recorded; None is no password."""
-    if password_hash is None or 0 < len(password_hash) <= HASH_MAXIMUM:
-        return None
-    return malformed("password", "cannot be kept")
-
-
 Personal = Literal["username", "email", "name", KeptClaim]
 
 
@@ -146,7 +104,10 @@ def stream(account_id: str) -> str:
 
 
 class AccountRegistered(ClaimTexts, frozen=True, kw_only=True):
-    """A person came to be known in a realm. `address` is JSON; what is verified or not is `true` or `false`."""
+    """A person came to be known in a realm. `address` is JSON; what is verified or not is `true` or `false`.
+
+    `foreign_hash` is there where another system made the password's hash.
+    """
 
     type = "account.registered"
     personal = ("username", "email", "name", *KEPT, "password_hash")
@@ -158,6 +119,7 @@ class AccountRegistered(ClaimTexts, frozen=True, kw_only=True):
     name: str | None = None
     password_hash: str | None = None
     roles: tuple[str, ...] = ()
+    foreign_hash: ForeignHash | None = None
 
 
 class ProfileChanged(ClaimTexts, frozen=True, kw_only=True):
@@ -241,6 +203,7 @@ class State(msgspec.Struct, frozen=True):
     email: Sealed | None = None
     name: Sealed | None = None
     password_hash: Sealed | None = None
+    foreign_hash: ForeignHash | None = None
     claims: Mapping[str, Sealed] = {}
     updated_at: Moment = 0
     told_position: int = 0
@@ -269,6 +232,7 @@ def register(
     claims: Mapping[KeptClaim, ClaimValue] = {},
     time_zones: Collection[str] = (),
     realms: Collection[str] = registration.REALMS,
+    foreign_hash: ForeignHash | None = None,
 ) -> Outcome:
     """Makes a person known. `roles` are given or the realm's defaults; `role_scopes` tells those of them that exist.
 
@@ -283,7 +247,7 @@ def register(
         or people.profile(username=username, email=email, name=name)
         or standard_claims.malformed_claim(claims, time_zones)
         or people.roles(roles, before=(), role_scopes=role_scopes, caller_scope=caller_scope)
-        or hash_problem(password_hash)
+        or hash_problem(password_hash, foreign_hash)
     )
     return refused or accept(
         AccountRegistered(
@@ -293,6 +257,7 @@ def register(
             name=name,
             password_hash=password_hash,
             roles=roles,
+            foreign_hash=foreign_hash,
             **{field: text_of(value) for field, value in claims.items()},
         )
     )
@@ -440,6 +405,7 @@ def evolve(state: State, recorded: Recorded) -> State:
                 email=sealed(recorded, "email"),
                 name=sealed(recorded, "name"),
                 password_hash=sealed(recorded, "password_hash"),
+                foreign_hash=event.foreign_hash,
                 claims=_claims(state, recorded),
                 updated_at=recorded.time,
                 told_position=recorded.position,
@@ -451,11 +417,12 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(
                 state,
                 password_hash=sealed(recorded, "password_hash"),
+                foreign_hash=None,
                 password_cutoff=recorded.position,
                 password_except=event.except_grant,
             )
         case PasswordRehashed():
-            return replace(state, password_hash=sealed(recorded, "password_hash"))
+            return replace(state, password_hash=sealed(recorded, "password_hash"), foreign_hash=None)
         case RolesChanged():
             return replace(state, roles=event.new)
         case AccountDisabled():

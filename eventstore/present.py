@@ -18,7 +18,7 @@ from domain.rules import administrative_scope
 from domain.rules.built_in_scope import BUILT_IN, DESCRIPTIONS
 from eventstore.personal_data import PersonalData
 from eventstore.view import Folds
-from projections import accounts, clients, consents, incidents, roles, scopes, sessions
+from projections import accounts, clients, consents, foreign_hashes, incidents, roles, scopes, sessions
 
 # Clients, by a dashboard's slug, by an origin or by a scope.
 
@@ -94,6 +94,15 @@ class NearestPerson(NamedTuple):
 def nearest_person(folds: Folds, privacy: PersonalData, field: Login, realm: str, name: str) -> NearestPerson:
     """The same with whoever stands in for them where there is nobody: then there is as much to be done."""
     return _named(folds, privacy, field, realm, name, accounts.id_nearest)
+
+
+def dearest_hash(folds: Folds, realm: str) -> str | None:
+    """What a password check costs with the dearest hash that another system made of anybody's in the realm."""
+    account_id = foreign_hashes.id_of_dearest(folds.connection, realm)
+    if account_id is None:
+        return None
+    state: account.State = folds.state(account.stream(account_id))
+    return None if state.foreign_hash is None else state.foreign_hash.costs
 
 
 def _named(

@@ -3,26 +3,32 @@
 import asyncio
 import os
 import re
-from base64 import b64encode
-from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import StrEnum
+from hashlib import pbkdf2_hmac
 from threading import Condition, Lock
-from typing import Any, Generic, NamedTuple, TypeVar
+from time import perf_counter, thread_time
+from typing import Any, NamedTuple, TypeVar
 from unicodedata import normalize
 
 import msgspec
 from argon2 import PasswordHasher, Type, extract_parameters
-from argon2.exceptions import VerifyMismatchError
+
+from security import password_hashes
+from security.fair_queue import NOBODY, Asker, FairQueue
 
 T = TypeVar("T")
-Item = TypeVar("Item", bound=Hashable)
 
 MIN_CHARACTERS = 8
 MAX_CHARACTERS = 128
 MAX_BYTES = 1024
 """More than any password that may be set takes, however its letters are put together when it is typed."""
+
+LONGEST_LOOK = 30.0
+"""Seconds of work, beyond which nothing is made up for."""
+
+KINDS_REMEMBERED = 64
 
 _SALT_BYTES = 16
 _HASH_BYTES = 32
@@ -86,123 +92,6 @@ def _octets(password: str) -> bytes | Unacceptable:
     return Unacceptable.TOO_LONG if size > MAX_BYTES else normalize("NFKC", password).encode()
 
 
-# Whose turn it is: round by round one of each address, and within an address one of each person. A storm of callers
-# waits behind itself: whoever comes from elsewhere waits for no more than those who came from as many other addresses,
-# whatever the length of their queues. It decides nothing by time or chance, and knows no thread.
-
-
-class Asker(NamedTuple):
-    """For whom something is done: the address that asks, and the person it is about. Texts that mean nothing here."""
-
-    address: str = ""
-    person: str = ""
-
-
-class FairQueue(Generic[Item]):
-    """At most `running` at a time, at most `share` of them for one address; at most `room` wait. Not thread-safe."""
-
-    def __init__(self, *, running: int, share: int, room: int) -> None:
-        self._running = running
-        self._share = share
-        self._room = room
-        self._queues: OrderedDict[str, OrderedDict[str, deque[Item]]] = OrderedDict()
-        """By address and person, in the order of their turns."""
-        self._askers: dict[Item, Asker] = {}
-        self._waiting_at: Counter[str] = Counter()
-        self._waiting_for: Counter[str] = Counter()
-        self._running_at: Counter[str] = Counter()
-
-    @property
-    def waiting(self) -> int:
-        """How many have no turn yet."""
-        return len(self._askers)
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing waits or runs."""
-        return not self._askers and not self._running_at
-
-    def put(self, asker: Asker, item: Item) -> Item | None:
-        """One more that waits. Who has to go for it is returned: the newest of the longest queue, or this one itself.
-
-        Nobody goes for one who waits in as long a queue. The longest is that of an address, and among addresses with
-        one each that of a person.
-        """
-        self._enter(asker, item)
-        if len(self._askers) <= self._room + self._free():
-            return None
-        leaving = self._newest_of_the_longest(asker, item)
-        self.remove(leaving)
-        return leaving
-
-    def take(self) -> tuple[Asker, Item] | None:
-        """The next one; it runs until `done`. None where nobody may have a turn now."""
-        if not self._free():
-            return None
-        for address, people in self._queues.items():
-            if self._running_at[address] < self._share:
-                person, queue = next(iter(people.items()))
-                item = queue[0]
-                # Both go to the end of their round.
-                self._queues.move_to_end(address)
-                people.move_to_end(person)
-                self.remove(item)
-                self._running_at[address] += 1
-                return Asker(address, person), item
-        return None
-
-    def done(self, asker: Asker) -> None:
-        """One that ran does not run any more."""
-        _less(self._running_at, asker.address)
-
-    def remove(self, item: Item) -> None:
-        """It waits no longer; nothing if it does not wait."""
-        asker = self._askers.pop(item, None)
-        if asker is None:
-            return
-        people = self._queues[asker.address]
-        people[asker.person].remove(item)
-        if not people[asker.person]:
-            del people[asker.person]
-        if not people:
-            del self._queues[asker.address]
-        _less(self._waiting_at, asker.address)
-        _less(self._waiting_for, asker.person)
-
-    def _free(self) -> int:
-        return self._running - self._running_at.total()
-
-    def _enter(self, asker: Asker, item: Item) -> None:
-        self._queues.setdefault(asker.address, OrderedDict()).setdefault(asker.person, deque()).append(item)
-        self._askers[item] = asker
-        self._waiting_at[asker.address] += 1
-        self._waiting_for[asker.person] += 1
-
-    def _newest_of_the_longest(self, asker: Asker, item: Item) -> Item:
-        address, most = self._waiting_at.most_common(1)[0]
-        if most > 1:
-            if most == self._waiting_at[asker.address]:
-                address = asker.address
-            people = self._queues[address]
-            longest = max(map(len, people.values()))
-            # Of as long ones the one whose turn comes last.
-            return next(queue[-1] for queue in reversed(people.values()) if len(queue) == longest)
-        person, most = self._waiting_for.most_common(1)[0]
-        if most == self._waiting_for[asker.person]:
-            return item
-        return next(other for other in reversed(self._askers) if self._askers[other].person == person)
-
-
-def _less(counter: Counter[str], key: str) -> None:
-    counter[key] -= 1
-    if not counter[key]:
-        del counter[key]
-
-
-NOBODY = Asker()
-"""For whom the server itself asks."""
-
-
 class _Job(NamedTuple):
     """Work that waits for a thread."""
 
@@ -236,36 +125,59 @@ class Hasher:
         self._queue: FairQueue[_Job] = FairQueue(running=workers, share=max(1, workers // 2), room=waiting)
         self._changing = Condition()
         self._closed = False
-        self._nobody = _hash_of_nothing(self._parameters)
+        costs = self._parameters
+        self._seconds: dict[str, float] = {}
+        """How long a look takes here, by costs."""
+        self._costs = f"$argon2id$v=19$m={costs.memory},t={costs.passes},p={costs.lanes}"
 
     async def hash(self, password: str, asker: Asker = NOBODY) -> str:
         """The encoded hash, salt and parameters included. Raises Overloaded; ValueError for an `unacceptable` text."""
+        if problem := unacceptable(password):
+            raise ValueError(f"this text cannot become a password: {problem}")
+        return await self.rehash(password, asker)
+
+    async def rehash(self, password: str, asker: Asker = NOBODY) -> str:
+        """The same of a password that was verified, which other rules may have let be set. Raises Overloaded."""
         octets = _octets(password)
-        if isinstance(octets, Unacceptable) or unacceptable(password):
-            raise ValueError(f"this text cannot become a password: {unacceptable(password)}")
+        if isinstance(octets, Unacceptable):
+            raise ValueError(f"this text cannot have been a password: {octets}")
         return await self._run(asker, lambda: self._argon2.hash(octets))
 
     async def verify(
-        self, encoded: str | None, password: str, asker: Asker = NOBODY, *, like: str | None = None
+        self,
+        encoded: str | None,
+        password: str,
+        asker: Asker = NOBODY,
+        *,
+        like: str | None = None,
+        dearest: str | None = None,
     ) -> Verification:
         """Whether this is the password. Without a hash (unknown user) the answer is no, and costs as much time as if
-        `like` were theirs; without that, as a new hash.
+        `like` were theirs; without that, as a new hash. A no costs as much as hashes with the costs `dearest` in any
+        case, so that its time does not tell whose hash is of which kind.
 
         A text that could never be a password costs the same too. May raise Overloaded; raises argon2's InvalidHashError
         when the stored hash is none.
         """
         octets = _octets(password)
         if encoded is None or isinstance(octets, Unacceptable):
-            tried = b"" if isinstance(octets, Unacceptable) else octets
+            typed = [b"" if isinstance(octets, Unacceptable) else octets]
             stored = encoded or like
-            against = self._nobody if stored is None else _nobodys(stored)
-            await self._run(asker, lambda: self._matches(against, tried))
+            against = password_hashes.of_nobody(self._costs if stored is None else password_hashes.read(stored).costs)
+        else:
+            typed, against = [octets], encoded
+        # Other systems do not normalise what is typed.
+        if typed[0] and (raw := password.encode()) != octets:
+            typed.append(raw)
+        matched = await self._run(asker, lambda: self._look(against, typed, dearest))
+        if encoded is None or matched is None:
             return Verification(False, False)
-        matches = await self._run(asker, lambda: self._matches(encoded, octets))
-        return Verification(matches, matches and self.needs_rehash(encoded))
+        return Verification(True, matched != octets or self.needs_rehash(encoded))
 
     def needs_rehash(self, encoded: str) -> bool:
-        """Whether a hash is weaker in any respect than a new one would be. A stronger one is left as it is."""
+        """Whether a hash is weaker in any respect than a new one would be, or no argon2id. A stronger one is left."""
+        if not encoded.startswith("$argon2"):
+            return True
         had = extract_parameters(encoded)
         return (
             had.type is not Type.ID
@@ -282,11 +194,38 @@ class Hasher:
             self._changing.wait_for(lambda: self._queue.is_idle)
         self._pool.shutdown(wait=True)
 
+    def _look(self, encoded: str, typed: list[bytes], dearest: str | None) -> bytes | None:
+        """Which of the texts is the password, in a thread; None, which costs as much as the dearest, for none."""
+        kept = password_hashes.read(encoded)
+        # What others do for a thread is not on its own clock.
+        clock = perf_counter if kept.has_lanes else thread_time
+        begun = clock()
+        found = next((octets for octets in typed if self._matches(encoded, octets)), None)
+        spent = clock() - begun
+        if found is None and dearest is not None:
+            if kept.costs == dearest:
+                self._learn(dearest, spent / len(typed))
+            else:
+                self._make_up(dearest, spent, len(typed))
+        return found
+
+    def _make_up(self, dearest: str, spent: float, times: int) -> None:
+        """Works as long as the dearest kind would have, so many times, after what has been spent."""
+        if dearest not in self._seconds:
+            # Once a process, which takes longer than ever after.
+            self._look(password_hashes.of_nobody(dearest), [b""], dearest)
+        until = thread_time() + min(self._seconds[dearest] * times, LONGEST_LOOK) - spent
+        while thread_time() < until:
+            pbkdf2_hmac("sha256", b"", b"", 200)
+
+    def _learn(self, costs: str, seconds: float) -> None:
+        """Remembers how long it takes here, as it was of late."""
+        if len(self._seconds) > KINDS_REMEMBERED:
+            self._seconds.clear()
+        self._seconds[costs] = (3 * self._seconds.get(costs, seconds) + seconds) / 4
+
     def _matches(self, encoded: str, octets: bytes) -> bool:
-        try:
-            return self._argon2.verify(encoded, octets)
-        except VerifyMismatchError:
-            return False
+        return password_hashes.read(encoded).matches(octets)
 
     @property
     def waiting(self) -> int:
@@ -328,27 +267,6 @@ class Hasher:
         with self._changing:
             self._queue.remove(job)
             self._changing.notify_all()
-
-
-def _hash_of_nothing(parameters: Argon2Parameters) -> str:
-    """A well-formed hash of no known password, to verify against when there is no user.
-
-    It is put together from random bytes instead of being computed, so it costs nothing at start and no first unknown
-    user waits for it; verifying against it takes exactly as long as against a real one.
-    """
-    costs = f"m={parameters.memory},t={parameters.passes},p={parameters.lanes}"
-    return f"$argon2id$v=19${costs}${_random(_SALT_BYTES)}${_random(_HASH_BYTES)}"
-
-
-def _nobodys(stored: str) -> str:
-    """A hash of no known password that costs exactly what this one costs. Raises argon2's InvalidHashError."""
-    had = extract_parameters(stored)
-    costs = stored.rpartition("$")[0].rpartition("$")[0]
-    return f"{costs}${_random(had.salt_len)}${_random(had.hash_len)}"
-
-
-def _random(size: int) -> str:
-    return b64encode(os.urandom(size)).rstrip(b"=").decode()
 
 
 # How hard a password is to guess, by zxcvbn: whether it may be set, and if not, what makes it easy.

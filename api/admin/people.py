@@ -34,6 +34,7 @@ from commands import people as commands
 from commands.permissions import CallerScope
 from domain import account
 from domain.event import Recorded
+from domain.people.passwords import NOT_CURRENT
 from domain.rules.standard_claims import ClaimValue, KeptClaim
 from eventstore.database import Connection
 from eventstore.execution import Origin
@@ -288,7 +289,7 @@ async def _verify_own(
     try:
         verified = await verify(services_of(request), realm, name, password, origin)
     except WrongCredentials:
-        raise InvalidRequest.field("current_password", account.NOT_CURRENT) from None
+        raise InvalidRequest.field("current_password", NOT_CURRENT) from None
     except Wait as wait:
         raise Throttled(wait.seconds) from None
     return verified.password

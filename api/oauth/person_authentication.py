@@ -21,8 +21,9 @@ from domain.rules import people
 from eventstore import present
 from eventstore.execution import Origin
 from eventstore.unavailable import DatabaseAway, LedgerOverloaded
+from security.fair_queue import Asker
 from security.mac import normalise
-from security.passwords import Asker, HasherOverloaded
+from security.passwords import HasherOverloaded
 
 LONGEST_NAME = people.EMAIL_MAXIMUM
 
@@ -57,7 +58,9 @@ async def verify(services: Services, realm_name: str, name: str, password: str, 
         kept = None if state is None else state.password_hash
         like = None if neighbour is None else neighbour.password_hash
         encoded = await services.ledger.unseal(kept or like)
-        result = await services.hasher.verify(encoded if kept else None, password, asker, like=encoded)
+        dearest = await services.ledger.look(present.dearest_hash, realm_name)
+        stored = encoded if kept else None
+        result = await services.hasher.verify(stored, password, asker, like=encoded, dearest=dearest)
     except (DatabaseAway, LedgerOverloaded, HasherOverloaded):
         # Nobody has judged the password, so it was not a wrong one.
         attempt.take_back()
@@ -121,12 +124,12 @@ async def note_failure(services: Services, account_id: str, reason: account.Acco
 async def _rehash(
     services: Services, state: account.State, kept: Sealed, password: str, origin: Origin, asker: Asker
 ) -> str | None:
-    """Keeps the same password under the stronger parameters now in force; the event with its present hash.
+    """Keeps the same password as argon2id with the parameters now in force; the event with its present hash.
 
     None when the password has been changed meanwhile: the one that was verified is none any more, and whoever compares
     it under the lock must see that.
     """
-    encoded = await services.hasher.hash(password, asker)
+    encoded = await services.hasher.rehash(password, asker)
     executed = await services.ledger.execute(rehash_password(state.account_id, encoded, kept.event_id), origin=origin)
     if executed.recorded:
         return executed.recorded[0].id

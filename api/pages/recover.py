@@ -46,8 +46,9 @@ from eventstore.execution import Origin
 from eventstore.pending import mailed_links
 from eventstore.pending.mailed_links import MailedLink
 from security.clock import MINUTE
+from security.fair_queue import Asker
 from security.mac import normalise
-from security.passwords import MAX_CHARACTERS, Asker
+from security.passwords import MAX_CHARACTERS
 from security.tokens import Kind, Secret
 
 NEW_PASSWORD = LINKS["recovery"]

@@ -1,1 +1,1 @@
-"""What is mailed to people, and what they do with it; the facts stand in the account's stream."""
+"""People's accounts, part by part: facts and rules that the page of the account puts together."""

@@ -9,8 +9,9 @@ import pytest
 
 from domain import account
 from eventstore.unavailable import DatabaseAway, LedgerOverloaded
+from security.fair_queue import Asker
 from security.keyring import Keyring
-from security.passwords import Argon2Parameters, Asker, Hasher, HasherOverloaded, Verification
+from security.passwords import Argon2Parameters, Hasher, HasherOverloaded, Verification
 from tests.any_command import any_command
 from tests.scenarios.asking import SIGN_IN, Scene, set_scene
 from tests.scenarios.world import open_world
@@ -119,7 +120,7 @@ async def test_password_changed_during_its_rehash_opens_nothing(scene: Scene, mo
         facts = {"password_hash": encoded, "role_scopes": {}, "caller_scope": frozenset()}
         await scene.world.execute(any_command(stream, account.change_password, facts))
 
-    weak, genuine = Hasher(Argon2Parameters(memory=64, passes=2, lanes=1)), Hasher.hash
+    weak, genuine = Hasher(Argon2Parameters(memory=64, passes=2, lanes=1)), Hasher.rehash
     await set_hash(await weak.hash(scene.person.password))
     another = await weak.hash("quite another password")
     weak.close()
@@ -131,7 +132,7 @@ async def test_password_changed_during_its_rehash_opens_nothing(scene: Scene, mo
     browser = scene.world.browser()
     page = await browser.open(scene.address())
     with monkeypatch.context() as racing:
-        racing.setattr(Hasher, "hash", meanwhile)
+        racing.setattr(Hasher, "rehash", meanwhile)
         page = await browser.press(page, SIGN_IN, **scene.person.typed)
     assert COOKIE not in browser.cookies
     assert await scene.world.events("session.started") == ()

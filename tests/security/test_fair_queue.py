@@ -6,7 +6,7 @@ from typing import TypeVar
 from hypothesis import given
 from hypothesis import strategies as st
 
-from security.passwords import Asker, FairQueue
+from security.fair_queue import Asker, FairQueue
 
 T = TypeVar("T")
 

@@ -7,9 +7,9 @@ import pytest
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError
 
+from security.fair_queue import Asker
 from security.passwords import (
     Argon2Parameters,
-    Asker,
     Hasher,
     HasherOverloaded,
     Unacceptable,
