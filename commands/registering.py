@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from commands.clients import update
+from commands.clients import register, update
 from domain import client
 from domain.decision import InvalidToken, Outcome, Refusal
 from domain.event import Recorded
@@ -88,6 +88,31 @@ def change_itself(
     every = KeyChanges(jwks=keys.jwks, jwks_uri=keys.jwks_uri, certificate=keys.certificate)
     changing = update(client_id, changes, keys=every, privacy=privacy, issuer=issuer, by=nobody, sector=sector)
     return changing.guarded(lambda view: _not_itself(view, client_id, token))
+
+
+def keep_described(
+    client_id: str,
+    metadata_uri: str,
+    described: client.Attributes,
+    keys: ClientKeys,
+    *,
+    privacy: PersonalData,
+    issuer: str,
+    sector: SectorDocument | None,
+) -> Command[client.State]:
+    """Registers a client as the metadata document at its address describes it, or changes what is registered to that.
+    One that was deleted stays so."""
+    registration = client.Registration(
+        attributes=described, keys=keys, self_registered="document", metadata_uri=metadata_uri
+    )
+    registering = register(client_id, registration, issuer=issuer, by=nobody, sector=sector)
+    every = KeyChanges(jwks=keys.jwks, jwks_uri=keys.jwks_uri, certificate=keys.certificate)
+    changing = update(client_id, described, keys=every, privacy=privacy, issuer=issuer, by=nobody, sector=sector)
+
+    def decide(state: client.State, view: View) -> Outcome | Refusal:
+        return (changing if state.exists else registering).decide(state, view)
+
+    return Command(client.stream(client_id), decide)
 
 
 def delete_itself(client_id: str, *, token: str) -> Command[client.State]:

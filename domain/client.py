@@ -40,7 +40,8 @@ class ClientRegistered(Event, frozen=True, kw_only=True):
     a minute, to the server's settings.
 
     It may ask for tokens that are for `resources` (RFC 8707 §2), and learn about all that are for what it `serves`.
-    `self_registered` tells how it registered itself (RFC 7591), null where somebody else did.
+    `self_registered` tells how it registered itself (RFC 7591), null where somebody else did; `metadata_uri` is where
+    its metadata document is, by which it calls itself, null for a client that goes by its id here.
     """
 
     type = "client.registered"
@@ -81,6 +82,7 @@ class ClientRegistered(Event, frozen=True, kw_only=True):
     request_object_signing_alg: SigningAlgorithm | None = None
     authorization_signed_response_alg: SigningAlgorithm | None = None
     access_token_format: client_metadata.AccessTokenFormat = "opaque"  # noqa: S105 - a format
+    metadata_uri: str | None = None
 
 
 class ClientUpdated(Event, frozen=True, kw_only=True):
@@ -165,6 +167,12 @@ class State(client_secret.SecretHolder, frozen=True):
     cutoff: int = 0
     windows: cut_off.Windows = ()
     registration_token: RegistrationToken | None = None
+
+    @property
+    def known_as(self) -> str:
+        """By which id it calls itself, and is called in what it gets: the address of its metadata document, if it has
+        one, else its id here."""
+        return self.metadata_uri or self.client_id
 
     @property
     def on_device(self) -> str | None:
@@ -295,7 +303,7 @@ def evolve(state: State, recorded: Recorded) -> State:
     event = recorded.event
     match event:
         case ClientRegistered():
-            names = (*Attributes.__struct_fields__, "slug", "self_registered")
+            names = (*Attributes.__struct_fields__, "slug", "self_registered", "metadata_uri")
             fields = {field: getattr(event, field) for field in names}
             return replace(
                 state,
@@ -349,6 +357,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     secret: client_secret.NewSecret | None = None
     self_registered: client_metadata.SelfRegistered | None = None
     token: RegistrationToken | None = None
+    metadata_uri: str | None = None
 
 
 def register(state: State, *, now: Moment, registration: Registration, circumstances: Circumstances) -> Outcome:
@@ -371,6 +380,7 @@ def register(state: State, *, now: Moment, registration: Registration, circumsta
         slug=slug,
         owner=owner,
         self_registered=registration.self_registered,
+        metadata_uri=registration.metadata_uri,
         **{field: getattr(candidate, field) for field in Attributes.__struct_fields__},
     )
     more: list[Event] = [] if candidate.keys == NO_KEYS else [client_keys.registered(candidate.keys)]

@@ -44,6 +44,7 @@ class TokenTerms(msgspec.Struct, gc=False):
     present one first.
     `jkt` is the thumbprint of the key to which an access token is bound (RFC 9449 §6), `x5t`
     that of the certificate (RFC 8705 §3). `signing_key` is the id of the key that signed it, if it is a JWT (RFC 9068).
+    `known_as` is by which id the client calls itself.
     `said` and `told` are room for what introspection and userinfo say of all of them.
     """
 
@@ -64,6 +65,7 @@ class TokenTerms(msgspec.Struct, gc=False):
     jkt: str | None = None
     x5t: str | None = None
     signing_key: str | None = None
+    known_as: str = ""
     said: bytes = b""
     told: bytes = b""
 
@@ -206,6 +208,7 @@ class Validation:
             None if jkt is None else intern(jkt),
             None if x5t is None else intern(x5t),
             None if issued.signing_key is None else intern(issued.signing_key),
+            intern(judged.client.known_as),
         )
         return Known(
             bytes.fromhex(issued.sha256),

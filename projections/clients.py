@@ -54,6 +54,7 @@ TABLE = sa.Table(
     sa.Column("subject_type", sa.Text, nullable=False, server_default="public"),
     sa.Column("sector_identifier_uri", sa.Text),
     sa.Column("self_registered", sa.Text),
+    sa.Column("metadata_uri", sa.Text),
     sa.Column("dpop_bound_access_tokens", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("tls_client_certificate_bound_access_tokens", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("profile", sa.Text),
@@ -133,6 +134,7 @@ class ClientRow(msgspec.Struct, frozen=True):
     subject_type: client_metadata.SubjectType
     sector_identifier_uri: str | None
     self_registered: client_metadata.SelfRegistered | None
+    metadata_uri: str | None
     dpop_bound_access_tokens: bool
     tls_client_certificate_bound_access_tokens: bool
     profile: client_metadata.SecurityProfile | None
@@ -208,6 +210,7 @@ def _registered(client_id: str, recorded: Recorded) -> dict[str, Any]:
         "state": "enabled",
         "keys": _keys_text(client_metadata.NO_KEYS),
         "self_registered": event.self_registered,
+        "metadata_uri": event.metadata_uri,
         "cutoff": 0,
         "windows": "",
         "created_at": recorded.time,

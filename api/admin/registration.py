@@ -82,7 +82,7 @@ UNASKED = (client_credentials.GRANT_TYPE, jwt_bearer.GRANT_TYPE)
 _DEFAULTS = NewClient(client_name="")
 
 
-class Asked(NamedTuple):
+class AskedRegistration(NamedTuple):
     """What a client asks for, put together: what is left out is as RFC 7591 §2 says, or as the server has it."""
 
     attributes: client.Attributes
@@ -92,7 +92,7 @@ class Asked(NamedTuple):
 # What is asked for ------------------------------------------------------------------------------------------------
 
 
-def _read(body: Mapping[str, Any]) -> Any:
+def read_metadata(body: Mapping[str, Any]) -> Any:
     """The members that are known. Raises `invalid_client_metadata` or `invalid_redirect_uri`."""
     given = {name: value for name, value in body.items() if value is not None}
     try:
@@ -108,11 +108,12 @@ def _of_member(error: HTTPError) -> HTTPError:
     return kind(error.detail, errors=error.errors, reason=error.reason)
 
 
-def _asked(settings: Settings, said: Any, client_id: str, known: frozenset[str]) -> Asked:
+def asked_for(settings: Settings, said: Any, name: str, known: frozenset[str]) -> AskedRegistration:
+    """What a client asks for by these members, put together; a client without a name is called `name`."""
     given = {each.name: getattr(said, each.name) for each in _FIELDS}
     named = {name: value for name, value in given.items() if value is not UNSET}
     public = named.get("token_endpoint_auth_method") == _PUBLIC
-    named.setdefault("client_name", client_id)
+    named.setdefault("client_name", name)
     # Whoever sends a challenge is held to it in any case (RFC 9700 §2.1.1).
     named.setdefault("require_pkce", public)
     named.setdefault("resources", list(settings.registration_resources))
@@ -126,7 +127,7 @@ def _asked(settings: Settings, said: Any, client_id: str, known: frozenset[str])
     _check_response_types(said.response_types, body.grant_types)
     every = attributes(body)
     own = {each.name: getattr(every, each.name) for each in _FIELDS if each.name in every.__struct_fields__}
-    return Asked(client.Attributes(**own), keys)
+    return AskedRegistration(client.Attributes(**own), keys)
 
 
 def _check_response_types(asked: list[str] | UnsetType, grant_types: list[str]) -> None:
@@ -141,7 +142,7 @@ def _response_types(grant_types: list[str] | tuple[str, ...]) -> list[str]:
     return sorted({each for name in grant_types if name in GRANTS for each in GRANTS[name].response_types})
 
 
-async def _known(services: Services, said: Any) -> frozenset[str]:
+async def known_scopes(services: Services, said: Any) -> frozenset[str]:
     """Those of the scopes asked for that a client may have that nobody vouches for."""
     scope = said.scope if isinstance(said.scope, str) else services.settings.registration_scope
     names = tuple(dict.fromkeys(scope.split()))[: rules.SCOPES_MAXIMUM]
@@ -149,7 +150,7 @@ async def _known(services: Services, said: Any) -> frozenset[str]:
     return known - ADMINISTRATIVE_SCOPES - {ACCOUNT}
 
 
-def _require_vouched(how: SelfRegistered | None, asked: Asked, before: tuple[str, ...] = ()) -> None:
+def require_vouched(how: SelfRegistered | None, asked: AskedRegistration, before: tuple[str, ...] = ()) -> None:
     """Raises `invalid_client_metadata` for a client that anybody may have registered, and that wants to get tokens
     without a person being asked, if nobody let it do so `before`."""
     for name in UNASKED:
@@ -278,9 +279,9 @@ async def register_itself(request: Request[Any, Any, Any], data: JSONBody[dict[s
     one, and the token by which it reads, changes and deletes its registration. No later answer shows the secret."""
     services, client_id = services_of(request), new_id()
     permit = await _permit(services, request, client_id)
-    said = _read(data)
-    asked = _asked(services.settings, said, client_id, await _known(services, said))
-    _require_vouched(permit.how, asked)
+    said = read_metadata(data)
+    asked = asked_for(services.settings, said, client_id, await known_scopes(services, said))
+    require_vouched(permit.how, asked)
     made, secret = commands.new_registration(asked.attributes, services.format, keys=asked.keys)
     token = registering.make_registration_token(services.format)
     registration: Registration = msgspec.structs.replace(made, self_registered=permit.how, token=token.known)
@@ -323,11 +324,11 @@ async def change_itself(
     services = services_of(request)
     _require_served(services.settings)
     state, token = await _itself(services, request, client_id)
-    said = _read(data)
+    said = read_metadata(data)
     _require_own(services, state, said)
-    asked = _asked(services.settings, said, client_id, await _known(services, said))
+    asked = asked_for(services.settings, said, client_id, await known_scopes(services, said))
     _require_secret(state, asked)
-    _require_vouched(state.self_registered, asked, state.grant_types)
+    require_vouched(state.self_registered, asked, state.grant_types)
     admission = services.throttle.begin(*limits.registration_change(client_id))
     if admission.retry_after is not None:
         raise errors.Throttled(admission.retry_after, "Too many changes of this registration. Wait.")
@@ -364,7 +365,7 @@ def _require_own(services: Services, state: client.State, said: Any) -> None:
         raise InvalidClientMetadata("The request is not valid.", errors=[wrong])
 
 
-def _require_secret(state: client.State, asked: Asked) -> None:
+def _require_secret(state: client.State, asked: AskedRegistration) -> None:
     """Raises `invalid_client_metadata` for a change that needs a secret, since this answer never shows one."""
     after = asked.attributes.token_endpoint_auth_method
     if after in SECRET_METHODS and not state.secrets and state.type == "confidential":

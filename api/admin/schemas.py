@@ -212,6 +212,7 @@ CLIENT_EXAMPLE: dict[str, Any] = {
     "owner": "prints@partner.example",
     "slug": None,
     "self_registered": None,
+    "metadata_uri": None,
     "type": "confidential",
     "state": "enabled",
     "created_at": "2026-01-31T12:00:00.000000Z",
@@ -265,8 +266,9 @@ class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
     slug: str | None
     self_registered: Annotated[
         client_metadata.SelfRegistered | None,
-        Meta(description="How it registered itself (RFC 7591): by an initial access token, or as anybody may."),
+        Meta(description="How it registered itself (RFC 7591): by an initial access token, a document, or openly."),
     ]
+    metadata_uri: Annotated[str | None, Meta(description="The document that describes it, by which it calls itself.")]
     type: client_metadata.Type
     state: Literal["enabled", "disabled"]
     created_at: Time

@@ -250,6 +250,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Clients that may register themselves within an hour where anybody may, on each node; those of one address may
     be a tenth of it."""
 
+    client_id_metadata_documents: bool = False
+    """Whether a client may call itself by the https address of a document that describes it, unknown before (Client ID
+    Metadata Documents, as agents do by MCP)."""
+
     throttle: bool = True
     """Whether attempts and public endpoints are throttled."""
     sign_in_free: Annotated[int, within(0, 100)] = 5

@@ -106,7 +106,8 @@ class ScopeInWords(msgspec.Struct, frozen=True):
 
 class ConsentPage(HtmlPage, frozen=True, kw_only=True):
     """The question that a person answers with `decision` = `approve` or `deny` (RFC 6749 §4.1.1, RFC 9700 §4.15).
-    `claims` are what is asked for one by one (OpenID Connect Core §5.5)."""
+    `claims` are what is asked for one by one (OpenID Connect Core §5.5), and `host` has the document that describes the
+    application, None where it is registered."""
 
     template: ClassVar[str] = "consent.html"
     action: str
@@ -117,6 +118,7 @@ class ConsentPage(HtmlPage, frozen=True, kw_only=True):
     destination: str
     username: str
     claims: tuple[str, ...] = ()
+    host: str | None = None
 
 
 class DevicePage(HtmlPage, frozen=True, kw_only=True):

@@ -138,7 +138,7 @@ class LogoutNotifier:
             raise TemporarilyUnavailable
         key = await services.private_keys.ready(key_id)
         sub = services.subjects.of(ended.account_id, pairwise.sector(told))
-        claims = logout_claims(notice, sub, services.settings.issuer, services.ledger.clock.now())
+        claims = logout_claims(notice, sub, told.known_as, services.settings.issuer, services.ledger.clock.now())
         return await key.sign(claims, TYPE)
 
     async def _post(self, uri: str, token: str) -> LogoutSetback | None:
@@ -153,13 +153,13 @@ class LogoutNotifier:
         return None if 200 <= answer.status < 300 else LogoutSetback("refused", answer.status)
 
 
-def logout_claims(notice: Notice, sub: str, issuer: str, now: Moment) -> Mapping[str, Any]:
+def logout_claims(notice: Notice, sub: str, audience: str, issuer: str, now: Moment) -> Mapping[str, Any]:
     """The members of a logout token (§2.4): both `sub` and `sid`, whatever the client demanded, and never a `nonce`."""
     issued_at = now // SECOND
     return {
         "iss": issuer,
         "sub": sub,
-        "aud": notice.client_id,
+        "aud": audience,
         "iat": issued_at,
         "exp": issued_at + LASTS,
         # A new one each time: a client that has taken the notice while its answer was lost takes it once more.

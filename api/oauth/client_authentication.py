@@ -4,7 +4,7 @@ what the client signed."""
 import re
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -20,7 +20,7 @@ from api.http.errors import InvalidClient as Refused
 from api.http.middleware import Direct
 from api.http.request_context import Receive, Scope, fields, header_values, request_context
 from api.http.responses import RawResponse, raw_response, send_response
-from api.oauth import private_key_jwt, tls_client_auth
+from api.oauth import client_names, private_key_jwt, tls_client_auth
 from api.services import SERVICES, Services, origin, services_of
 from api.throttling import limits
 from commands import counted
@@ -201,9 +201,16 @@ async def for_client(
 
 
 async def authenticate(
-    services: Services, scope: Any, parameters: Mapping[str, str], via: client_secret.SecretUse
+    services: Services,
+    scope: Any,
+    parameters: Mapping[str, str],
+    via: client_secret.SecretUse,
+    described: client.State | None = None,
 ) -> Caller:
-    """The authenticated client, or 401 `invalid_client`. Failures against a known client become its facts, grouped."""
+    """The authenticated client, or 401 `invalid_client`. Failures against a known client become its facts, grouped.
+
+    `described` is the client where it is not registered like that.
+    """
     arrived = fields(scope)
     found = _remembered(services, scope, arrived, parameters)
     if found is not None:
@@ -212,9 +219,10 @@ async def authenticate(
             scope[CLIENT] = state
             return found
     given = presented(scope, parameters)
+    given = replace(given, client_id=client_names.kept_under(services.settings, given.client_id))
     _admit(services, scope, given.client_id)
-    state = client.INITIAL
-    if CLIENT_ID.fullmatch(given.client_id):
+    state = described or client.INITIAL
+    if described is None and CLIENT_ID.fullmatch(given.client_id):
         state = await services.ledger.state(client.stream(given.client_id))
         scope[CLIENT] = state
     sha256 = None if given.secret is None or len(given.secret) > LONGEST_SECRET else digest(given.secret).hex()

@@ -104,7 +104,7 @@ async def _signed(services: Services, scope: Scope, client_id: str, body: bytes)
     key = await services.private_keys.signing(key_id)
     claims = {
         "iss": services.settings.issuer,
-        "aud": client_id,
+        "aud": asking.known_as,
         "iat": services.ledger.clock.now() // SECOND,
         "token_introspection": msgspec.json.decode(body),
     }
@@ -173,8 +173,8 @@ def _common(terms: TokenTerms, issuer: str) -> dict[str, Any]:
     found: dict[str, Any] = {
         "active": True,
         "scope": " ".join(terms.scope),
-        "client_id": terms.client_id,
-        "sub": terms.account_id or terms.client_id,
+        "client_id": terms.known_as,
+        "sub": terms.account_id or terms.known_as,
         "iss": issuer,
         "aud": _audience(terms, issuer),
     }

@@ -146,7 +146,11 @@ async def metadata(ledger: Injected[Ledger], settings: Injected[Settings]) -> Re
     requires_pushing = settings.require_pushed_authorization_requests
     told = document(settings.issuer, names, requires_pushing=requires_pushing)
     told = _with_certificates(told, settings)
-    more = {} if settings.registration == "off" else {"registration_endpoint": f"{settings.issuer}{REGISTRATION}"}
+    more: dict[str, Any] = (
+        {} if settings.registration == "off" else {"registration_endpoint": f"{settings.issuer}{REGISTRATION}"}
+    )
+    if settings.client_id_metadata_documents:
+        more["client_id_metadata_document_supported"] = True
     return Response(told | more, headers=headers)
 
 

@@ -65,7 +65,7 @@ async def authenticated(
     # Whoever is held to FAPI names the issuer, and nothing else (FAPI 2.0 Security Profile §5.3.2.1).
     single = security_profile.held(state)
     audiences = (settings.issuer,) if single else _audiences(settings, scope["path"])
-    claims, client_id = assertion.claims, state.client_id
+    claims, client_id = assertion.claims, state.known_as
     until = client_assertion.judge(claims, client_id=client_id, audiences=audiences, now=now, single=single)
     if isinstance(until, InvalidClient):
         return until

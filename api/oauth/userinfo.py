@@ -96,7 +96,7 @@ async def _signed(
     if key_id is None:
         raise TemporarilyUnavailable("There is no key to sign with at present.")
     key = await services.private_keys.ready(key_id)
-    claims = {"iss": services.settings.issuer, "aud": terms.client_id, **msgspec.json.decode(body)}
+    claims = {"iss": services.settings.issuer, "aud": terms.known_as, **msgspec.json.decode(body)}
     with away(scope):
         return (await key.sign(claims)).encode()
 

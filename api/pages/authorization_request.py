@@ -22,9 +22,12 @@ from api.http.bodies import form_pairs
 from api.http.errors import HTTPError
 from api.http.request_context import Scope, speak
 from api.languages import Words
+from api.oauth import client_names
 from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
 from api.pages import authentication_request, request_object
 from api.pages.authentication_request import AuthenticationRequest
+from api.pages.browser_session import find_session
+from api.pages.client_documents import REALM, DescribedClient, DocumentFault, described, host_of
 from api.services import Services
 from commands.grants import ASKED_AT_MOST
 from domain import client
@@ -77,6 +80,16 @@ class Unanswerable(HTTPError):
         return "This request cannot be answered"
 
 
+class SignInFirst(Exception):
+    """A request of an application that is looked at once the person has signed in. `query` is the request, to be sent
+    on as it is; `host` is where the application says that it is from."""
+
+    def __init__(self, query: str, host: str) -> None:
+        super().__init__()
+        self.query = query
+        self.host = host
+
+
 class TooLong(Unanswerable):
     """The same for a query beyond `QUERY_MAXIMUM` (RFC 9110 §15.5.15)."""
 
@@ -114,6 +127,8 @@ class AuthorizationRequest:
     dpop_jkt: str | None = None
     request_id: str | None = None
     """Of a pushed request, which an answer uses up."""
+    document: DescribedClient | None = None
+    """What describes the client, which an approval registers."""
 
     @property
     def asks_each_time(self) -> bool:
@@ -153,23 +168,25 @@ def _encoded_state(octets: bytes) -> str | None:
 async def read_request(services: Services, scope: Scope, octets: bytes) -> AuthorizationRequest:
     """The request that a query makes; raises Unanswerable where there is nobody to answer to."""
     query = read_query(octets)
-    asking = await _client(services, query)
+    client_id = _client_id(services, query)
     reference = query.values.get("request_uri", "")
     if not reference.startswith(REFERENCE) or "request_uri" in query.doubled:
+        asking, document = await _client(services, scope, query, query.text, client_id)
         asked = await examine(services, scope, asking, query)
-        return replace(asked, query=replace(asked.query, text=query.text))
+        return replace(asked, query=replace(asked.query, text=query.text), document=document)
     now, sha256 = services.ledger.clock.now(), digest(reference)
     kept = await services.ledger.look(pushed_requests.find, services.ledger.vault, sha256, now)
     proof = _opened(services, sha256)
     is_open = kept is not None and (now < kept.expires_at or same(proof, query.values.get(OPENED, "")))
-    if kept is None or not is_open or kept.client_id != asking.client_id:
+    if kept is None or not is_open or kept.client_id != client_id:
         raise Unanswerable(OVER)
     state: pushed_request.State = await services.ledger.state(pushed_request.stream(kept.request_id))
     if state.answer is not None:
         raise Unanswerable(OVER)
     text = query.text if OPENED in query.values else f"{query.text}&{OPENED}={proof}"
+    asking, document = await _client(services, scope, query, text, client_id)
     asked = await examine(services, scope, asking, replace(read_query(kept.query), text=text), pushed=True, kept=True)
-    return replace(asked, request_id=kept.request_id)
+    return replace(asked, request_id=kept.request_id, document=document)
 
 
 def _opened(services: Services, sha256: bytes) -> str:
@@ -238,7 +255,7 @@ async def _authentication(
     keys = signing_key.INITIAL
     if "id_token_hint" in query.values:
         keys = await services.ledger.state(signing_key.STREAM)
-    return authentication_request.read(query.values, target, asking.client_id, services.settings.issuer, keys)
+    return authentication_request.read(query.values, target, asking.known_as, services.settings.issuer, keys)
 
 
 def _not_pushed(services: Services, asking: client.State, pushed: bool) -> HTTPError | None:
@@ -258,20 +275,40 @@ def _target_fault(services: Services, asking: client.State, resource: tuple[str,
     return None if refused is None else errors.oauth_error(refused)
 
 
-async def _client(services: Services, query: Query) -> client.State:
+def _client_id(services: Services, query: Query) -> str:
     client_id = query.values.get("client_id")
     if "client_id" in query.doubled:
         raise Unanswerable("The application that sent you here named itself twice.")
     if client_id is None:
         raise Unanswerable("The application that sent you here did not say which one it is.")
-    if not CLIENT_ID.fullmatch(client_id):
+    kept_under = client_names.kept_under(services.settings, client_id)
+    if not CLIENT_ID.fullmatch(client_id) or kept_under == client_names.NOBODY:
         raise Unanswerable(UNKNOWN)
+    return kept_under
+
+
+async def _client(
+    services: Services, scope: Scope, query: Query, text: str, client_id: str
+) -> tuple[client.State, DescribedClient | None]:
+    """The client as it is registered, or as its document describes it at present. `text` is how to ask again."""
     found: client.State = await services.ledger.state(client.stream(client_id))
+    document = None
+    if (uri := query.values["client_id"]) != client_id and not found.deleted:
+        if await find_session(services, scope, REALM) is not None:
+            try:
+                document = await described(services, scope, uri)
+            except DocumentFault as fault:
+                raise Unanswerable(fault.words) from fault
+            found = document.state
+        elif not found.exists or redirect_uri.chosen(found.redirect_uris, query.values.get("redirect_uri")) is None:
+            if "none" in query.values.get("prompt", "").split(" "):
+                raise Unanswerable(UNKNOWN)
+            raise SignInFirst(text, host_of(uri))
     if not client.alive(found):
         raise Unanswerable(UNKNOWN)
     if not found.enabled:
         raise Unanswerable(SWITCHED_OFF)
-    return found
+    return found, document
 
 
 def _target(asking: client.State, query: Query) -> str:

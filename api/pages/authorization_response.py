@@ -88,7 +88,7 @@ async def _told(services: Services, request: AuthorizationRequest, said: list[tu
         raise TemporarilyUnavailable("There is no key to sign with at present.")
     key = await services.private_keys.signing(key_id)
     ends = services.ledger.clock.now() // SECOND + SIGNED_LASTS
-    claims: dict[str, Any] = {"iss": issuer, "aud": request.client.client_id, "exp": ends, **dict(said)}
+    claims: dict[str, Any] = {"iss": issuer, "aud": request.client.known_as, "exp": ends, **dict(said)}
     if clear is not None:
         claims["state"] = clear
     return _Told([("response", await key.sign(claims))], None, None)

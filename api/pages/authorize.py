@@ -23,6 +23,7 @@ from api.pages.authorization_request import (
     AuthorizationFormOperation,
     AuthorizationOperation,
     AuthorizationRequest,
+    SignInFirst,
     Unanswerable,
     read_request,
 )
@@ -36,6 +37,7 @@ from api.pages.browser_session import (
     login_name,
     require_own_page,
 )
+from api.pages.client_documents import REALM
 from api.pages.consent_page import PATH, consent_page, is_answer_to, one_by_one
 from api.pages.sign_in import FormTarget, SignInForm, sign_in, sign_in_page
 from api.services import Services, services_of
@@ -97,6 +99,7 @@ async def approve(
         claims=_agreed(asked),
         dpop_jkt=asked.dpop_jkt,
     )
+    described = [] if asked.document is None else [asked.document.keeping(services)]
     given = [] if shown is None else [grants.give_consent(approval, shown)]
     issued = grants.issue_code(
         approval,
@@ -107,7 +110,7 @@ async def approve(
     )
     answer: PersonsAnswer = "remembered" if shown is None else "approved"
     used_up = _using_up(asked, used, answer, issued.stream.partition(":")[2])
-    executed = await services.ledger.execute(*used_up, *given, issued, origin=used.origin(scope))
+    executed = await services.ledger.execute(*described, *used_up, *given, issued, origin=used.origin(scope))
     if executed.refusal is not None:
         return await refused(services, scope, asked, used, executed.refusal)
     cookies = (*used.cookies, *forget_proof(services, scope))
@@ -283,7 +286,10 @@ async def _seen(request: Request[Any, Any, Any], token: str) -> SeenRequest | Re
     services, scope = services_of(request), request.scope
     admit(services.throttle, scope)
     require_own_page(services, scope)
-    asked = await read_request(services, scope, scope["query_string"])
+    try:
+        asked = await read_request(services, scope, scope["query_string"])
+    except SignInFirst as first:
+        return see_other(f"{PATH}?{first.query}")
     used = await find_session(services, scope, asked.client.realm)
     if used is None:
         return see_other(_again(asked))
@@ -340,7 +346,10 @@ async def authorize(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Leads a person through sign-in and consent. An unknown client or redirect URI is answered by a page, 400."""
     services, scope = services_of(request), request.scope
     admit(services.throttle, scope)
-    asked = await read_request(services, scope, scope["query_string"])
+    try:
+        asked = await read_request(services, scope, scope["query_string"])
+    except SignInFirst as first:
+        return sign_in_page(services, scope, _before_looking(first))
     used = await find_session(services, scope, asked.client.realm)
     if asked.authentication.silent:
         return await _answer_silently(services, scope, asked, used)
@@ -367,7 +376,10 @@ async def authorize_posted(request: Request[Any, Any, Any]) -> Response[bytes]:
     admit(services.throttle, scope)
     encoding(scope, FORM)
     octets = b"&".join(each for each in (scope["query_string"], await request.body()) if each)
-    return see_other(_again(await read_request(services, scope, octets)))
+    try:
+        return see_other(_again(await read_request(services, scope, octets)))
+    except SignInFirst as first:
+        return see_other(f"{PATH}?{first.query}")
 
 
 @post(
@@ -383,7 +395,10 @@ async def authorize_sign_in(request: Request[Any, Any, Any], data: JSONBody[Sign
     """Leads back to the request, now with a session; or shows the form again."""
     services, scope = services_of(request), request.scope
     admit(services.throttle, scope)
-    asked = await read_request(services, scope, scope["query_string"])
+    try:
+        asked = await read_request(services, scope, scope["query_string"])
+    except SignInFirst as first:
+        return await sign_in(services, scope, _before_looking(first), data, f"{PATH}?{first.query}", again=first.query)
     again = asked.query.text if asked.authentication.again else None
     if again is None and (await policy_of(services, asked.client.realm)).demands(asked.asked or asked.client.scope):
         # Who is signed in without a factor shows it now.
@@ -456,6 +471,11 @@ async def _answer_silently(
     if not _may_pass(scope, asked, granted, await consented(services, asked, used)):
         return await _told(services, scope, asked, used, errors.ConsentRequired())
     return await approve(services, scope, asked, used, None)
+
+
+def _before_looking(first: SignInFirst) -> FormTarget:
+    # Nothing that the application says counts yet, and where the answer leads is asked of the person first.
+    return FormTarget(f"{PATH}/sign-in?{first.query}", REALM, first.host)
 
 
 def _place(asked: AuthorizationRequest) -> FormTarget:

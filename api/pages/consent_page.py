@@ -5,6 +5,7 @@ from litestar import Response
 from api.http.templates import ConsentPage, ScopeInWords, destination, page_answer
 from api.pages.authorization_request import AuthorizationRequest
 from api.pages.browser_session import BrowserSession, form_token, is_genuine, login_name
+from api.pages.client_documents import host_of
 from api.services import Services
 from domain import consent
 from domain.rules.built_in_scope import OPENID
@@ -39,6 +40,7 @@ async def consent_page(
         destination=destination(asked.redirect_uri),
         username=await login_name(services, used.account),
         claims=one_by_one(asked, granted),
+        host=None if asked.client.metadata_uri is None else host_of(asked.client.metadata_uri),
     )
     return page_answer(page, status=status, form_action=(asked.redirect_uri,), cookies=used.cookies)
 

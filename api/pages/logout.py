@@ -18,6 +18,7 @@ from api.http.bodies import FORM, encoding
 from api.http.request_context import request_context
 from api.http.templates import SignedOutPage, SignOutPage, page_answer, see_other
 from api.languages import Words
+from api.oauth import client_names
 from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
 from api.oauth.id_token_hint import IdTokenHint, read_hint
 from api.pages.account import PLATFORM, signed_in
@@ -149,7 +150,8 @@ async def _hint(services: Services, query: Query) -> IdTokenHint | None:
 async def _client(services: Services, client_id: str) -> client.State:
     if not CLIENT_ID.fullmatch(client_id):
         raise Unanswerable(UNKNOWN)
-    found: client.State = await services.ledger.state(client.stream(client_id))
+    kept_under = client_names.kept_under(services.settings, client_id)
+    found: client.State = await services.ledger.state(client.stream(kept_under))
     if not client.alive(found):
         raise Unanswerable(UNKNOWN)
     if not found.enabled:

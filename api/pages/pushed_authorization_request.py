@@ -9,8 +9,8 @@ from api.http.credential_cache import Caller
 from api.http.errors import InvalidDpopProof, InvalidRequest, TemporarilyUnavailable, Throttled, oauth_error
 from api.http.request_context import Receive, Scope
 from api.http.responses import JSON, RawResponse, raw_response
-from api.oauth import dpop
-from api.oauth.client_authentication import authenticate, endpoint
+from api.oauth import client_names, dpop
+from api.oauth.client_authentication import CLIENT_ID, authenticate, endpoint
 from api.pages import request_object
 from api.pages.authorization_request import (
     QUERY_MAXIMUM,
@@ -20,6 +20,7 @@ from api.pages.authorization_request import (
     examine,
     read_query,
 )
+from api.pages.client_documents import DescribedClient, DocumentFault, described
 from api.services import Services, origin
 from api.throttling.admission import admit
 from api.throttling.limits import Limit, PerMinute
@@ -50,8 +51,10 @@ async def _post(services: Services, scope: Scope, receive: Receive) -> RawRespon
     if body:
         encoding(scope, FORM)
         given = Parameters(read_form(body, repeatable=(RESOURCE,), omit_empty=True))
-    caller = await authenticate(services, scope, given, "token")
-    _admit(services, scope, caller)
+    document = await _described(services, scope, given)
+    caller = await authenticate(services, scope, given, "token", None if document is None else document.state)
+    if document is None:
+        _admit(services, scope, caller)
     if "request_uri" in given:
         raise InvalidRequest("What is pushed names no request_uri (RFC 9126 section 2.1).")
     proof = dpop.proof_of(services, scope)
@@ -70,7 +73,7 @@ async def _post(services: Services, scope: Scope, receive: Receive) -> RawRespon
     reference = REFERENCE + characters(RANDOM)
     now = services.ledger.clock.now()
     kept = PushedRequest(new_id(), caller.client.client_id, now + commands.LIFETIME * SECOND, octets)
-    await _keep(services, scope, caller, asked, digest(reference), kept)
+    await _keep(services, scope, caller, asked, digest(reference), kept, described=document is not None)
     said = _encode({"request_uri": reference, "expires_in": commands.LIFETIME})
     return raw_response(201, said, JSON, {"cache-control": "no-store"})
 
@@ -80,6 +83,19 @@ def _bound(octets: bytes, named: str | None, jkt: str) -> bytes:
     if named not in (None, jkt):
         raise InvalidDpopProof("The DPoP proof is not made with the key of dpop_jkt.")
     return octets if named is not None else octets + f"&dpop_jkt={jkt}".encode()
+
+
+async def _described(services: Services, scope: Scope, given: Parameters) -> DescribedClient | None:
+    """The client whose metadata document is at its id; None for any other. Raises 429 and 400."""
+    client_id = given.get("client_id", "")
+    kept_under = client_names.kept_under(services.settings, client_id)
+    if kept_under in (client_id, client_names.NOBODY) or not CLIENT_ID.fullmatch(client_id):
+        return None
+    admit(services.throttle, scope, "par")
+    try:
+        return await described(services, scope, client_id)
+    except DocumentFault as fault:
+        raise InvalidRequest(fault.words) from fault
 
 
 def _admit(services: Services, scope: Scope, caller: Caller) -> None:
@@ -122,9 +138,12 @@ async def _keep(
     asked: AuthorizationRequest,
     request_uri: bytes,
     kept: PushedRequest,
+    *,
+    described: bool,
 ) -> None:
-    """Keeps the request: a fact at once where the client proved who it is, else a row out of a bounded number."""
-    ledger, now, anonymous = services.ledger, services.ledger.clock.now(), caller.client.type == "public"
+    """Keeps the request: a fact at once where a registered client proved who it is, else a row out of a bounded
+    number."""
+    ledger, now, anonymous = services.ledger, services.ledger.clock.now(), described or caller.client.type == "public"
 
     def keep(connection: Connection) -> bool:
         return pushed_requests.keep(connection, ledger.vault, request_uri, kept, now=now, anonymous=anonymous)

@@ -41,13 +41,13 @@ async def opened(services: Services, scope: Scope, asking: client.State, text: s
         token.header.get("typ"),
         token.claims,
         client=asking,
-        client_id=asking.client_id,
+        client_id=asking.known_as,
         issuer=services.settings.issuer,
         now=services.ledger.clock.now(),
     )
     if fault is not None:
         return errors.InvalidRequestObject(Words("The request object does not count: see its %(fault)s.", fault=fault))
-    return _encoded(token.claims, asking.client_id)
+    return _encoded(token.claims, asking.known_as)
 
 
 async def use_up(services: Services, asking: client.State, text: str) -> None:

@@ -53,7 +53,7 @@ def due(
         key_id=key_id,
         account_id=account.account_id,
         sector=pairwise.sector(client),
-        client_id=client.client_id,
+        client_id=client.known_as,
         authentication=state.authentication,
         sid=None if state.session_id is None else session.sid(state.session_id, client.client_id),
         nonce=None if redeemed or state.code is None else state.code.nonce,

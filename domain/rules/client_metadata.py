@@ -28,8 +28,9 @@ SECRET_METHODS: tuple[AuthMethod, ...] = ("client_secret_basic", "client_secret_
 """A client with a secret may use either, whichever it was registered with; every other method is exact."""
 
 
-SelfRegistered = Literal["open", "token"]
-"""How a client registered itself (RFC 7591 §3): as anybody may, or by an initial access token."""
+SelfRegistered = Literal["open", "token", "document"]
+"""How a client registered itself (RFC 7591 §3): as anybody may, by an initial access token, or by the metadata document
+whose address is its id."""
 
 
 ClientFailure = Literal[
@@ -150,6 +151,7 @@ class ClientMetadata(msgspec.Struct, frozen=True):
     type: Type = "confidential"
     slug: str | None = None
     self_registered: SelfRegistered | None = None
+    metadata_uri: str | None = None
 
 
 class Attributes(msgspec.Struct, frozen=True, kw_only=True):

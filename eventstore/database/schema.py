@@ -42,6 +42,7 @@ def metadata() -> Sequence[MetaData]:
     import projections  # noqa: F401 - importing the package declares the tables of every projection
     from eventstore import used_ids  # noqa: F401 - declares its tables
     from eventstore.database import client_refusals  # noqa: F401 - likewise
+    from eventstore.pending import client_documents  # noqa: F401 - likewise
 
     return (stored.metadata, projections_schema.metadata, vault.metadata)
 

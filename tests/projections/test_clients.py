@@ -63,6 +63,7 @@ def test_registered_client_is_found_with_all_its_metadata(log: Log) -> None:
         subject_type="public",
         sector_identifier_uri=None,
         self_registered=None,
+        metadata_uri=None,
         dpop_bound_access_tokens=False,
         tls_client_certificate_bound_access_tokens=False,
         profile=None,

@@ -51,6 +51,7 @@ MEMBERS = {
     "owner",
     "slug",
     "self_registered",
+    "metadata_uri",
     "type",
     "state",
     "created_at",

@@ -77,7 +77,7 @@ DECIDES_NOTHING: dict[str, frozenset[str]] = {
             "require_pushed_authorization_requests",
             *("post_logout_redirect_uris", "backchannel_logout_uri", "backchannel_logout_session_required"),
             *("subject_type", "sector_identifier_uri"),
-            *("token_exchange", "keys", "token_endpoint_auth_signing_alg", "self_registered"),
+            *("token_exchange", "keys", "token_endpoint_auth_signing_alg", "self_registered", "metadata_uri"),
             "first_party",
             "access_token_format",
             "dpop_bound_access_tokens",
