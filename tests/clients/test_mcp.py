@@ -104,6 +104,8 @@ def tools(issuer: str) -> Iterator[Tools]:
 class Describing(BaseHTTPRequestHandler):
     """Answers with the document of an agent, wherever it is asked for."""
 
+    server: ThreadingHTTPServer
+
     def do_GET(self) -> None:
         written = json.dumps(
             {

@@ -117,13 +117,13 @@ async def reader(world: World) -> tuple[str, str]:
     return found.auth
 
 
-async def approved(scene: Scene, browser: Browser, **changes: str | None) -> Page:
-    page = await browser.press(await browser.open(asked_by(scene, **changes)), CONSENT, APPROVE)
+async def approved(scene: Scene, browser: Browser) -> Page:
+    page = await browser.press(await browser.open(asked_by(scene)), CONSENT, APPROVE)
     assert "code" in page.parameters, page.text
     return page
 
 
-async def test_a_changed_document_changes_the_client_at_the_next_approval(scene: Scene, publishing: Publishing) -> None:
+async def test_a_changed_document_counts_at_the_next_approval(scene: Scene, publishing: Publishing) -> None:
     world, browser = scene.world, await scene.signed_in()
     publishing.fields = {"cache-control": "max-age=120"}
     await approved(scene, browser)
@@ -201,9 +201,7 @@ async def test_a_failure_is_not_kept_and_its_host_rests(
     assert (await browser.open(asked_by(scene))).status == 200
 
 
-async def test_a_document_is_used_while_its_host_rests_but_not_when_it_is_gone(
-    scene: Scene, publishing: Publishing
-) -> None:
+async def test_a_document_is_used_while_its_host_rests(scene: Scene, publishing: Publishing) -> None:
     world, browser = scene.world, await scene.signed_in()
     await approved(scene, browser)
     world.clock.advance(601)
