@@ -64,7 +64,7 @@ def due(
         return Refusal(Unavailable.NO_KEY, "There is no key to sign with at present.")
     return JwtAccessToken(
         key_id=key_id,
-        client_id=client.client_id,
+        client_id=client.known_as,
         account_id=None if account is None else account.account_id,
         sector=pairwise.sector(client),
         audience=audience,
