@@ -1,14 +1,14 @@
 """Client ID metadata documents: where a client's is, and what was fetched lately. Clients from before have none.
 
 Revision ID: 1035
-Revises: 1060
+Revises: 1050
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "1035"
-down_revision = "1060"
+down_revision = "1050"
 branch_labels = None
 depends_on = None
 
