@@ -4,17 +4,20 @@ import hmac
 from collections.abc import Callable
 
 from commands import people
+from commands.people import PersonNames
+from commands.permissions import CallerScope
 from domain import account
-from domain.decision import Outcome, Refusal, Unavailable
+from domain.decision import Conflict, NotFound, Outcome, Refusal, Unavailable
 from domain.event import SECOND, Moment
 from domain.people import mailed
-from domain.people.mailed import RECOVERY_LASTS, PasswordStanding
+from domain.people.mailed import INVITATION_LASTS, RECOVERY_LASTS, PasswordStanding
 from eventstore.command import Command
 from eventstore.database import Connection
 from eventstore.execution import Step
 from eventstore.pending import letters, mailed_links
 from eventstore.pending.letters import Letter
 from eventstore.pending.mailed_links import MailedLink
+from eventstore.personal_data import PersonalData
 from eventstore.view import View
 from security.keyring import Keyring
 from security.tokens import Secret, new_id
@@ -48,6 +51,41 @@ def ask_for_link(
         letter = Letter("recovery", account_id, expires_at, secret.reveal())
         letters.put(connection, vault, new_id(), letter, now)
     return None
+
+
+def invite(account_id: str, subject: bytes, secret: Secret, *, vault: Vault, by: CallerScope) -> Command[account.State]:
+    """Mails a person a link by which they choose a password. Whoever could sign in as them by it must be allowed to do
+    all that they may."""
+
+    def decide(state: account.State, view: View) -> Outcome | Refusal:
+        if not account.alive(state):
+            return Refusal(NotFound.UNKNOWN, people.UNKNOWN)
+        refused = people.acting_as(state, view, by)
+        outcome = refused or mailed.invite(standing(state), now=view.now, reachable=state.email is not None)
+        if outcome.refusal is not None:
+            return outcome
+        expires_at = view.now + INVITATION_LASTS * SECOND
+        link = MailedLink("invitation", account_id, expires_at, standing(state).password)
+        if not mailed_links.put(view.connection, vault, secret.sha256, subject, link, view.now):
+            return Refusal(Conflict.TOO_MANY_LINKS)
+        letter = Letter("invitation", account_id, expires_at, secret.reveal())
+        letters.put(view.connection, vault, new_id(), letter, view.now)
+        return outcome
+
+    return Command(account.stream(account_id), decide)
+
+
+def accept_invitation(link: MailedLink, password_hash: str, *, privacy: PersonalData) -> list[Step]:
+    """Sets the password that an invited person chose. That the letter reached them verifies their address."""
+
+    def decide(state: account.State, view: View) -> Outcome | Refusal:
+        return mailed.accept_invitation(standing(state), now=view.now, against=link.against)
+
+    return [
+        Command(account.stream(link.account_id), decide),
+        people.set_password(link.account_id, password_hash, by=None, verified=link.against),
+        people.change_names(link.account_id, PersonNames(claims={"email_verified": True}), privacy=privacy, by=None),
+    ]
 
 
 def recover(link: MailedLink, password_hash: str) -> list[Step]:

@@ -220,6 +220,8 @@ class Conflict(Reason):
     NO_SECRET = "no_secret"
     ENDED = "ended"
     IN_USE = "in_use"
+    UNREACHABLE = "unreachable"
+    TOO_MANY_LINKS = "too_many_links"
 
 
 class Unavailable(Reason):
@@ -238,5 +240,7 @@ _WORDS = {
     "no_secret": "this client authenticates by its keys and has no secret",
     "ended": "has ended already",
     "in_use": "is in use",
+    "unreachable": "this person has no e-mail address",
+    "too_many_links": "three links were mailed to this person within an hour",
     "last_administrator": "nobody would be left who can make administrators",
 }

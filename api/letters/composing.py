@@ -48,7 +48,7 @@ def compose(
     told: Mapping[str, str],
 ) -> EmailMessage:
     """The letter. `told` is what its text speaks of; `link` is a URL of this server."""
-    page = _page(kind, spoken, name, link, {**told, "issuer": envelope.issuer})
+    page = _page(kind, spoken, name, link, {**told, **_here(envelope.issuer)})
     mail = EmailMessage()
     mail["From"] = envelope.sender
     mail["To"] = envelope.recipient
@@ -61,6 +61,10 @@ def compose(
     mail.add_alternative(render(page, spoken).decode(), subtype="html")
     mail["Content-Language"] = spoken.code
     return mail
+
+
+def _here(issuer: str) -> dict[str, str]:
+    return {"issuer": issuer, "host": urlsplit(issuer).netloc}
 
 
 def _page(

@@ -15,7 +15,7 @@ from api.notifications.message import Failed
 from api.services import Services
 from domain import account
 from domain.event import SECOND
-from domain.people.mailed import RECOVERY_LASTS
+from domain.people.mailed import INVITATION_LASTS, RECOVERY_LASTS
 from eventstore.pending import letters
 from eventstore.pending.letters import ClaimedLetter, Letter
 from eventstore.unavailable import DatabaseAway, LedgerOverloaded
@@ -102,7 +102,7 @@ class Postman:
         link = None
         if letter.link is not None:
             link = f"{settings.issuer}{LINKS[letter.kind]}?link={letter.link}"
-        told = {"minutes": str(RECOVERY_LASTS // 60), **letter.told}
+        told = {"minutes": str(RECOVERY_LASTS // 60), "days": str(INVITATION_LASTS // 86_400), **letter.told}
         name: Any = await ledger.unseal(person.name) or await ledger.unseal(person.username)
         return compose(
             letter.kind,

@@ -6,7 +6,10 @@ from typing import NamedTuple
 from api.languages import ENGLISH, LANGUAGES, Language, Words
 from eventstore.pending.letters import LetterKind
 
-LINKS: Mapping[LetterKind, str] = {"recovery": "/account/recover/password"}
+LINKS: Mapping[LetterKind, str] = {
+    "recovery": "/account/recover/password",
+    "invitation": "/account/invitation",
+}
 """Where the link of a letter leads on this server; the secret follows as `link`."""
 
 
@@ -33,6 +36,12 @@ LETTERS: Mapping[LetterKind, LetterText] = {
             Words("The link is good for %(minutes)s minutes and once, and takes the place of any before."),
             Words("If it was not you, do nothing: your password stays as it is."),
         ),
+    ),
+    "invitation": LetterText(
+        Words("Your account at %(host)s"),
+        (Words("There is an account for you at %(issuer)s. To use it, choose a password."),),
+        Words("Choose a password"),
+        (Words("The link is good for %(days)s days and once. If you know nothing of it, do nothing."),),
     ),
 }
 

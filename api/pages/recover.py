@@ -1,4 +1,4 @@
-"""A forgotten password: a link is asked for, mailed, and followed to a new password.
+"""A forgotten password: a link is asked for, mailed, and followed to a new password; and invitations alike.
 
 The answer, its time and the log's growth are the same for every name. A link does nothing by being opened, since mail
 programs open links, and signs nobody in: who has a second factor is asked for it at the sign-in that follows.
@@ -44,14 +44,14 @@ from domain.rules.people import canonical
 from eventstore import present
 from eventstore.execution import Origin
 from eventstore.pending import mailed_links
-from eventstore.pending.mailed_links import MailedLink
+from eventstore.pending.mailed_links import LinkPurpose, MailedLink
 from security.clock import MINUTE
 from security.fair_queue import Asker
 from security.mac import normalise
 from security.passwords import MAX_CHARACTERS
 from security.tokens import Kind, Secret
 
-NEW_PASSWORD = LINKS["recovery"]
+NEW_PASSWORD, INVITATION = LINKS["recovery"], LINKS["invitation"]
 PURPOSE = "recover"
 LONGEST_LINK = 128
 
@@ -101,14 +101,16 @@ class NewPasswordPage(HtmlPage, frozen=True, kw_only=True):
     link: str
     username: str
     minimum: int
+    invited: bool
     error: str | None = None
 
 
 class PasswordDonePage(HtmlPage, frozen=True, kw_only=True):
-    """After a new password."""
+    """After a new password; `invited` says that there was none before."""
 
     template: ClassVar[str] = "password_done.html"
     continue_url: str
+    invited: bool
 
 
 class RecoverForm(msgspec.Struct, frozen=True):
@@ -230,19 +232,38 @@ def _recover_page(
 @get(NEW_PASSWORD, **PAGE, summary="A link to a new password")
 async def new_password(request: Request[Any, Any, Any], link: LinkQuery = "") -> Response[bytes]:
     """The form for a new password. Nothing happens to the link or to the person."""
-    services = services_of(request)
-    admit(services.throttle, request.scope)
-    found = await _found(services, link)
-    return await _new_password_page(services, request.scope, *found)
+    return await _show(request, "recovery", link)
 
 
 @post(NEW_PASSWORD, **FORM, status_code=200, summary="Sets the new password")
 async def new_password_posted(request: Request[Any, Any, Any], data: JSONBody[NewPasswordForm]) -> Response[bytes]:
     """Sets it, ends every session and grant, and signs nobody in; or shows the form again and says why."""
+    return await _set(request, "recovery", data)
+
+
+@get(INVITATION, **PAGE, summary="An invitation")
+async def invitation(request: Request[Any, Any, Any], link: LinkQuery = "") -> Response[bytes]:
+    """The form for a password. Nothing happens to the link or to the person."""
+    return await _show(request, "invitation", link)
+
+
+@post(INVITATION, **FORM, status_code=200, summary="Accepts an invitation")
+async def invitation_posted(request: Request[Any, Any, Any], data: JSONBody[NewPasswordForm]) -> Response[bytes]:
+    """Sets the password that an invited person chose, and signs nobody in; or shows the form again and says why."""
+    return await _set(request, "invitation", data)
+
+
+async def _show(request: Request[Any, Any, Any], purpose: LinkPurpose, text: str) -> Response[bytes]:
+    services = services_of(request)
+    admit(services.throttle, request.scope)
+    return await _new_password_page(services, request.scope, *await _found(services, purpose, text))
+
+
+async def _set(request: Request[Any, Any, Any], purpose: LinkPurpose, data: NewPasswordForm) -> Response[bytes]:
     services, scope = services_of(request), request.scope
     admit(services.throttle, scope)
     require_own_page(services, scope)
-    secret, link = await _found(services, data.link)
+    secret, link = await _found(services, purpose, data.link)
     browser = form_secret(services, scope)
     if browser is None or not is_genuine(data.csrf, browser, PURPOSE, secret.hex):
         return await _new_password_page(services, scope, secret, link, STALE, 403)
@@ -253,24 +274,26 @@ async def new_password_posted(request: Request[Any, Any, Any], data: JSONBody[Ne
             return await _new_password_page(services, scope, secret, link, problem, 400)
         asker = Asker(group(request_context(scope).address), link.account_id)
         encoded = await services.hasher.hash(data.password, asker)
-    executed = await services.ledger.execute(
-        *recovery.recover(link, encoded),
-        origin=origin(scope, Actor("person", link.account_id, {"link_sha256": secret.hex})),
-        then=recovery.use_up(secret.sha256),
-    )
+    if purpose == "recovery":
+        steps = recovery.recover(link, encoded)
+    else:
+        steps = recovery.accept_invitation(link, encoded, privacy=services.ledger.privacy)
+    by = origin(scope, Actor("person", link.account_id, {"link_sha256": secret.hex}))
+    executed = await services.ledger.execute(*steps, origin=by, then=recovery.use_up(secret.sha256))
     if executed.refusal is not None:
         # Somebody was faster with the link, or the person may not sign in any more.
         raise Missing(OVER) if isinstance(executed.refusal.reason, NotFound) else oauth_error(executed.refusal)
-    return page_answer(PasswordDonePage(continue_url=f"{SIGN_IN}?realm={person.realm}"))
+    invited = purpose == "invitation"
+    return page_answer(PasswordDonePage(continue_url=f"{SIGN_IN}?realm={person.realm}", invited=invited))
 
 
-async def _found(services: Services, text: str) -> tuple[Secret, MailedLink]:
+async def _found(services: Services, purpose: LinkPurpose, text: str) -> tuple[Secret, MailedLink]:
     """The link with this secret; raises 404 for one that is good no longer."""
     secret = services.format.read(text[:LONGEST_LINK])
     if secret is None or secret.kind is not Kind.PASSWORD_RESET:
         raise Missing(OVER)
     ledger = services.ledger
-    link = await ledger.read(mailed_links.find, ledger.vault, secret.sha256, "recovery", ledger.clock.now())
+    link = await ledger.read(mailed_links.find, ledger.vault, secret.sha256, purpose, ledger.clock.now())
     if link is None:
         raise Missing(OVER)
     person: account.State = await ledger.state(account.stream(link.account_id))
@@ -308,14 +331,15 @@ async def _new_password_page(
         cookies.append(cookie)
     person: account.State = await services.ledger.state(account.stream(link.account_id))
     page = NewPasswordPage(
-        action=NEW_PASSWORD,
+        action=NEW_PASSWORD if link.purpose == "recovery" else INVITATION,
         csrf=form_token(browser, PURPOSE, secret.hex),
         link=secret.reveal(),
         username=await services.ledger.unseal(person.username) or await services.ledger.unseal(person.email) or "",
         minimum=services.settings.password_minimum,
+        invited=link.purpose == "invitation",
         error=error,
     )
     return page_answer(page, status=status, cookies=cookies)
 
 
-ROUTES: list[Any] = [recover, recover_posted, new_password, new_password_posted]
+ROUTES: list[Any] = [recover, recover_posted, new_password, new_password_posted, invitation, invitation_posted]

@@ -6,11 +6,14 @@ A link itself is no fact: it is kept for minutes under its digest, and whoever f
 
 import msgspec
 
-from domain.decision import NotFound, Outcome, accept, counted, refuse
+from domain.decision import Conflict, NotFound, Outcome, accept, counted, refuse
 from domain.event import Event, Moment
 
 RECOVERY_LASTS = 15 * 60
 """Seconds for which a link to a new password is good."""
+
+INVITATION_LASTS = 7 * 86_400
+"""Seconds for which an invitation is good."""
 
 LINKS_AN_HOUR = 3
 """Links of one purpose that are mailed to a person within an hour."""
@@ -33,7 +36,19 @@ class Recovered(Event, frozen=True, kw_only=True):
     in_doubt = True
 
 
-EVENTS: tuple[type[Event], ...] = (RecoveryRequested, Recovered)
+class Invited(Event, frozen=True, kw_only=True):
+    """The person was mailed a link by which they choose a password."""
+
+    type = "account.invited"
+
+
+class InvitationAccepted(Event, frozen=True, kw_only=True):
+    """The person followed their invitation; the password that they chose is told by the event after this one."""
+
+    type = "account.invitation_accepted"
+
+
+EVENTS: tuple[type[Event], ...] = (RecoveryRequested, Recovered, Invited, InvitationAccepted)
 
 
 class PasswordStanding(msgspec.Struct, frozen=True):
@@ -46,6 +61,22 @@ class PasswordStanding(msgspec.Struct, frozen=True):
 def note_recovery_requested(*, now: Moment, count: int = 1, window_seconds: int = 0) -> Outcome:
     """Records requests: the first at once (window 0), later ones as a count."""
     return counted(RecoveryRequested(count=count, window_seconds=window_seconds))
+
+
+def invite(standing: PasswordStanding, *, now: Moment, reachable: bool) -> Outcome:
+    """Has a person choose a password by a link. `reachable` says that they have an e-mail address."""
+    if not standing.usable:
+        return refuse(Conflict.ENDED, detail="this person may not sign in")
+    if not reachable:
+        return refuse(Conflict.UNREACHABLE)
+    return accept(Invited())
+
+
+def accept_invitation(standing: PasswordStanding, *, now: Moment, against: str | None) -> Outcome:
+    """Lets an invited person choose a password, if theirs is still that of event `against`."""
+    if not standing.usable or standing.password != against:
+        return refuse(NotFound.UNKNOWN, detail="this link is good no longer")
+    return accept(InvitationAccepted())
 
 
 def recover(standing: PasswordStanding, *, now: Moment, against: str | None) -> Outcome:

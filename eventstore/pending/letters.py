@@ -18,7 +18,7 @@ from security.vault import Vault
 
 log = structlog.get_logger(__name__)
 
-LetterKind = Literal["recovery"]
+LetterKind = Literal["recovery", "invitation"]
 
 
 class Letter(msgspec.Struct, frozen=True, array_like=True):
