@@ -31,7 +31,7 @@ LONGEST = 1024
 
 class Words(str):
     """A text for people, in English like any string; `Language.say` looks it up. What stands in it by the name of a
-    value, as `%(seconds)s`, is filled in after that."""
+    value, as `%(seconds)s`, is filled in after that, itself looked up if it is `Words`."""
 
     __slots__ = ("template", "values")
 
@@ -56,9 +56,15 @@ class Language:
     def say(self, text: str) -> str:
         """The text in this language; as it is, where no catalogue has it."""
         if isinstance(text, Words) and text.values:
-            return self.gettext(text.template) % text.values
+            values = {
+                name: self.say(value) if isinstance(value, Words) else value for name, value in text.values.items()
+            }
+            return self.gettext(text.template) % values
         # An empty text is the head of a catalogue.
         return self.gettext(str(text)) if text else ""
+
+    def _filled_in(self, value: object) -> object:
+        return self.say(value) if isinstance(value, Words) else value
 
     def lacks(self, text: str) -> bool:
         """Whether the text would be told in English because no catalogue has it."""

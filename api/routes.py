@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api import admin, audit, leaks
+from api import account, admin, audit, leaks
 from api.admin import registration
 from api.audit import publishing
 from api.dashboards.router import dashboards
@@ -15,9 +15,8 @@ from api.oauth.introspection import introspect
 from api.oauth.revocation import revoke
 from api.oauth.token import token
 from api.oauth.userinfo import userinfo
-from api.pages import device, factors, recover
+from api.pages import device, factors, own_account, recover
 from api.pages.account import (
-    account,
     account_grants,
     account_grants_withdraw,
     account_sign_in,
@@ -38,13 +37,13 @@ PAGES: list[Any] = [
     authorize_sign_in,
     authorize_consent,
     authorize_sign_out,
-    account,
     account_sign_in,
     account_sign_in_posted,
     account_sign_out,
     account_sign_out_posted,
     account_grants,
     account_grants_withdraw,
+    *own_account.ROUTES,
     *factors.ROUTES,
     *recover.ROUTES,
     *device.ROUTES,
@@ -71,5 +70,6 @@ ROUTES: list[Any] = [
     *audit.ROUTES,
     *publishing.ROUTES,
     *leaks.ROUTES,
+    *account.ROUTES,
     *PAGES,
 ]

@@ -261,7 +261,7 @@ _WORDS = {
     Unacceptable.NOT_TEXT: "must be text",
 }
 
-_WHY = {
+WHY = {
     Weakness.COMMON: "much of it is a password that many people have",
     Weakness.WORDS: "most of it is one common word",
     Weakness.NAMES: "most of it is one common name",
@@ -272,6 +272,8 @@ _WHY = {
     Weakness.DATE: "it has a date or a year",
     Weakness.SHORT: "there is too little to it",
 }
+"""What is wrong with a password that is soon guessed."""
+
 ADVICE = "Another uncommon word or two would make it a good one."
 
 PLATFORM = ("grantlog", *REALMS)
@@ -301,7 +303,7 @@ async def weakness_problem(
 
 def strength_problem(weakness: Weakness) -> str:
     """What is wrong with a password that is soon guessed, in words that say nothing of its characters."""
-    return f"is too easy to guess: {_WHY[weakness]}. {ADVICE}"
+    return f"is too easy to guess: {WHY[weakness]}. {ADVICE}"
 
 
 async def platform_words(ledger: Ledger, issuer: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Browser sessions that run, found by the digest of the browser's secret."""
 
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Column, Connection, LargeBinary, Table, Text, bindparam, delete, insert, select
 
@@ -56,6 +57,20 @@ def id_by_digest(connection: Connection, sha256: bytes) -> str | None:
     """Which session the row with this digest leads to; none to one that was ended or pruned."""
     found: str | None = connection.scalar(select(TABLE.c.session_id).where(TABLE.c.sha256 == sha256))
     return found
+
+
+class SessionRow(NamedTuple):
+    """A session that has not been ended by itself: whether it still runs is told by its state and its account's."""
+
+    session_id: str
+    position: int
+
+
+def of_account(connection: Connection, account_id: str, limit: int) -> list[SessionRow]:
+    """A person's newest sessions."""
+    query = select(TABLE.c.session_id, TABLE.c.position).where(TABLE.c.account_id == account_id)
+    found = connection.execute(query.order_by(TABLE.c.position.desc()).limit(limit))
+    return [SessionRow(*row) for row in found]
 
 
 def prune(connection: Connection, horizon: Moment, limit: int = 500) -> int:

@@ -17,6 +17,7 @@ import api.routes
 from api.http.errors import HTTPError
 from api.languages import CATALOGUES, ENGLISH, LANGUAGES
 from api.pages.authorization_request import Unanswerable
+from commands.people import ADVICE, WHY
 from domain.rules import built_in_scope, standard_claims
 
 ROOM = Path(api.routes.__file__).parent
@@ -59,6 +60,7 @@ def _elsewhere() -> Iterator[str]:
     yield from built_in_scope.DESCRIPTIONS.values()
     for names in (*standard_claims.OF_SCOPE.values(), standard_claims.KEPT):
         yield from (name.replace("_", " ") for name in names)
+    yield from (*WHY.values(), ADVICE)
     yield Unanswerable().title
     # As other releases of Python name these.
     yield from ("Content Too Large", "Request Entity Too Large", "URI Too Long", "Request-URI Too Long")

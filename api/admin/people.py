@@ -1,13 +1,13 @@
 """People: making them known, finding, changing, disabling and erasing them, and their passwords."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from litestar import Request, Response, delete, get, patch, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET
 
-from api.admin import person_claims, schemas
+from api.admin import passwords, person_claims, schemas
 from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import (
     PERSON_EXAMPLE,
@@ -21,23 +21,18 @@ from api.admin.schemas import (
     person_finding,
 )
 from api.http import parameters
-from api.http.errors import InvalidRequest, Missing, Throttled
+from api.http.errors import InvalidRequest, Missing
 from api.http.load_shedding import away
 from api.http.parameters import DEFAULT, After, Limit, Page
 from api.oauth.bearer import Bearer, needing
-from api.oauth.person_authentication import WrongCredentials, verify
 from api.oauth.realm_policies import policies
 from api.services import Injected, services_of
-from api.throttling.admission import Wait
 from commands import factors
 from commands import people as commands
 from commands.permissions import CallerScope
 from domain import account
 from domain.event import Recorded
-from domain.people.passwords import NOT_CURRENT
-from domain.rules.standard_claims import ClaimValue, KeptClaim
 from eventstore.database import Connection
-from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.view import View
 from projections import accounts
@@ -46,9 +41,6 @@ from security.tokens import new_id
 PATH = "/admin/people"
 ONE = "/admin/people/{account_id:str}"
 TAGS = ["People"]
-
-CALLED: tuple[KeptClaim, ...] = ("given_name", "family_name", "middle_name", "nickname", "preferred_username")
-"""Claims that make a poor password, as names do."""
 
 
 @post(
@@ -72,9 +64,11 @@ async def register_person(
     which they lack."""
     encoded, claims = None, person_claims.made(data)
     if data.password is not None:
-        _check_length(request, data.password)
+        services = services_of(request)
+        passwords.check_length(services, data.password)
+        names = (data.username, data.email, data.name, *passwords.called(claims))
         with away(request.scope):
-            encoded = await _hashed(request, data.password, (data.username, data.email, data.name, *_called(claims)))
+            encoded = await passwords.hashed(services, data.password, names)
     account_id = new_id()
     person = commands.PersonRegistration(
         realm=data.realm,
@@ -187,21 +181,20 @@ async def set_password(
     """Ends every grant of theirs, save the one with which people change their own, for which `current_password` is
     asked: wrong ones count as failed sign-ins. Whoever sets another's password can act as them, and so needs the
     administrative scopes that they may have."""
-    _check_length(request, data.password)
+    services = services_of(request)
+    passwords.check_length(services, data.password)
     if (first := await once.first_answer()) is not None:
         return first
     # Asked before the costly hash, and again under the lock.
     person: account.State = await ledger.state(account.stream(account_id))
     if not account.alive(person):
         raise Missing(commands.UNKNOWN)
-    names = [await ledger.unseal(sealed) for sealed in (person.username, person.email, person.name)]
     own = who.account_id == account_id
     with away(request.scope):
         verified = None
         if own:
-            verified = await _verify_own(request, person.realm, names, data.current_password, who.origin)
-        called = [await ledger.unseal(person.claims.get(name)) for name in CALLED]
-        encoded = await _hashed(request, data.password, [*names, *called])
+            verified = await passwords.verify_own(services, person, data.current_password, who.origin)
+        encoded = await passwords.hashed_for(services, person, data.password)
     command = commands.set_password(
         account_id, encoded, by=None if own else by, verified=verified, except_grant=who.grant_id if own else None
     )
@@ -252,47 +245,6 @@ async def enable_person(
     """Lets them sign in again; what was ended stays so. A repeat changes nothing. Whoever could not give the
     administrative scopes that their roles allow cannot enable them."""
     return await once.carry_out(commands.enable(account_id, by=by), reply=_now(ledger, account_id))
-
-
-def _check_length(request: Request[Any, Any, Any], password: str) -> None:
-    """Raises InvalidRequest, which never repeats the password."""
-    if problem := commands.password_problem(password, services_of(request).settings.password_minimum):
-        raise InvalidRequest.field("password", problem)
-
-
-def _called(claims: Mapping[KeptClaim, ClaimValue]) -> Iterator[str]:
-    """What somebody is called besides the names that they sign in with."""
-    return (value for name in CALLED if isinstance(value := claims.get(name), str))
-
-
-async def _hashed(request: Request[Any, Any, Any], password: str, names: Sequence[str | None]) -> str:
-    """Its hash. Raises InvalidRequest for what is soon guessed of the person with these `names`, and Overloaded."""
-    services = services_of(request)
-    problem = await commands.weakness_problem(
-        password, names, ledger=services.ledger, issuer=services.settings.issuer, strength=services.strength
-    )
-    if problem:
-        raise InvalidRequest.field("password", problem)
-    return await services.hasher.hash(password)
-
-
-async def _verify_own(
-    request: Request[Any, Any, Any], realm: str, names: Sequence[str | None], password: str | None, origin: Origin
-) -> str:
-    """The event with the hash against which a person's present password is right, to be compared again under the lock:
-    it is asked for when they change it, since a token that somebody found is not the person. `names` are theirs, login
-    names first. A wrong one is what a wrong sign-in under their name is, to the throttle and in the log. Raises
-    InvalidRequest without the right one, Throttled, and the hasher's Overloaded."""
-    if password is None:
-        raise InvalidRequest.field("current_password", "is needed to change one's own password")
-    name = next(filter(None, names), "")
-    try:
-        verified = await verify(services_of(request), realm, name, password, origin)
-    except WrongCredentials:
-        raise InvalidRequest.field("current_password", NOT_CURRENT) from None
-    except Wait as wait:
-        raise Throttled(wait.seconds) from None
-    return verified.password
 
 
 def _now(ledger: Ledger, account_id: str) -> Callable[[View, object], Reply[PersonBody]]:

@@ -192,9 +192,11 @@ async def check_query(request: Request[Any, Any, Any]) -> None:
 def name_parameters(app: Litestar) -> None:
     """Has every handler of the JSON API know its query parameters. OAuth's endpoints ignore others (RFC 6749 §3.1)."""
     for route in app.routes:
-        if isinstance(route, HTTPRoute) and route.path.startswith(STRICT):
+        if isinstance(route, HTTPRoute):
+            strict = route.path.startswith(STRICT)
             for handler, model in route.route_handler_map.values():
-                if handler.opt.get("answers") != "page":
+                answers = handler.opt.get("answers")
+                if answers == "problem" or (strict and answers != "page"):
                     handler.opt[PARAMETERS] = frozenset(each.field_alias for each in model.expected_query_params)
 
 

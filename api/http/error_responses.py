@@ -26,7 +26,7 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from api.http import errors
 from api.http.errors import FieldError, HTTPError, TemporarilyUnavailable
 from api.http.log_lines import trace
-from api.http.request_context import Scope, header, language, request_context
+from api.http.request_context import Scope, header, is_for_people, language, request_context
 from api.http.responses import JSON, RawResponse, raw_response
 from api.http.templates import ErrorPage, render, security_headers
 from api.languages import Language, Words
@@ -75,10 +75,10 @@ def vocabulary(scope: Scope) -> Vocabulary:
         return "problem" if _under(path, COMMANDS) else "oauth"
     if path.startswith("/dashboards/"):
         # The sign-in page lives among the JSON endpoints; a browser says what it wants to see.
-        return "page" if path.count("/") == 2 and _wants_page(scope) else "dashboard"
+        return "page" if path.count("/") == 2 and is_for_people(scope) else "dashboard"
     if _under(path, MACHINE):
         return "problem"
-    return "page" if _wants_page(scope) else "problem"
+    return "page" if is_for_people(scope) else "problem"
 
 
 def _wants_page(scope: Scope) -> bool:

@@ -90,6 +90,7 @@ SecretId = Annotated[str, PathParameter(max_length=LONGEST_ID, description="The 
 AccountId = Annotated[str, PathParameter(max_length=LONGEST_ID, description="The person's id.")]
 TokenId = Annotated[str, PathParameter(max_length=LONGEST_ID, description="The initial access token's id.")]
 GrantId = Annotated[str, PathParameter(max_length=LONGEST_ID, description="The grant's id.")]
+SessionId = Annotated[str, PathParameter(max_length=LONGEST_ID, description="The sign-in's id.")]
 IncidentId = Annotated[str, PathParameter(max_length=LONGEST_ID, description="The incident's id.")]
 Slug = Annotated[
     str, PathParameter(max_length=registration.SLUG_MAXIMUM, description="The dashboard's name in addresses.")

@@ -102,6 +102,11 @@ def language(scope: Scope) -> Language:
     return choose(wanted, ",".join(header_values(scope, b"accept-language")))
 
 
+def is_for_people(scope: Scope) -> bool:
+    """Whether a browser asks for something to show."""
+    return "text/html" in (header(scope, b"accept") or "")
+
+
 FOR_OPERATORS = "grantlog.for_operators"
 """Where a scope says that its request came in over the listener for operators."""
 

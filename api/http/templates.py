@@ -192,17 +192,6 @@ class ErrorPage(HtmlPage, frozen=True, kw_only=True):
     request_id: str
 
 
-class SignedInPage(HtmlPage, frozen=True, kw_only=True):
-    """This browser's session at the server."""
-
-    template: ClassVar[str] = "signed_in.html"
-    username: str
-    realm: str
-    since: Moment
-    sign_out_action: str
-    csrf: str
-
-
 class SignOutPage(HtmlPage, frozen=True, kw_only=True):
     """The question before a sign-out that was asked for by a link: a link alone must not end a session."""
 
@@ -218,30 +207,6 @@ class SignedOutPage(HtmlPage, frozen=True, kw_only=True):
 
     template: ClassVar[str] = "signed_out.html"
     continue_url: str
-
-
-class AllowedApplication(msgspec.Struct, frozen=True):
-    """An application that may act for the person, since when, and when it last did. `claims` are what it may know of
-    them besides what its scopes open (OpenID Connect Core §5.5)."""
-
-    application: str
-    scopes: tuple[ScopeInWords, ...]
-    claims: tuple[str, ...]
-    since: Moment
-    last_used: Moment | None
-    withdraw_action: str
-
-
-class AccountGrantsPage(HtmlPage, frozen=True, kw_only=True):
-    """What a person has allowed. `notice` tells what their last click did."""
-
-    template: ClassVar[str] = "account_grants.html"
-    username: str
-    realm: str
-    grants: tuple[AllowedApplication, ...]
-    sign_out_action: str
-    csrf: str
-    notice: str | None = None
 
 
 class DashboardPage(HtmlPage, frozen=True, kw_only=True):

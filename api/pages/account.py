@@ -11,12 +11,9 @@ from api.config.settings import Settings
 from api.http.errors import AccessDenied, InvalidRequest, Missing, api_error
 from api.http.request_context import Scope
 from api.http.templates import (
-    AccountGrantsPage,
-    AllowedApplication,
     DashboardLink,
     HomePage,
     ScopeInWords,
-    SignedInPage,
     SignedOutPage,
     SignOutPage,
     page_answer,
@@ -26,6 +23,7 @@ from api.languages import Words
 from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
 from api.oauth.realm_policies import policies
 from api.pages import enrolment
+from api.pages.account_pages import AccountGrantsPage, AllowedApplication
 from api.pages.browser_session import (
     BrowserSession,
     FormToken,
@@ -57,7 +55,13 @@ FORM: dict[str, Any] = {**PAGE, "opt": {"bodies": ("form",)}}
 ACCOUNT = "/account"
 SIGN_IN = "/account/sign-in"
 SIGN_OUT = "/account/sign-out"
-DESTINATIONS = {"account": ACCOUNT, "grants": "/account/grants", "factors": FACTORS}
+DESTINATIONS = {
+    "account": ACCOUNT,
+    "grants": "/account/grants",
+    "factors": FACTORS,
+    "password": "/account/password",
+    "places": "/account/places",
+}
 """Where a sign-in may lead, by the word that the address holds: never an address of somebody else's choosing."""
 
 PLATFORM = "platform"
@@ -114,26 +118,19 @@ async def sign_in_first(services: Services, realm: str | None, destination: str,
     return see_other(f"{enrolment.address(realm, onward, SIGN_IN)}&to={destination}")
 
 
+async def whose(services: Services, used: BrowserSession) -> dict[str, Any]:
+    """What every page of somebody who is signed in says of them."""
+    return {
+        "username": await login_name(services, used.account),
+        "realm": used.realm,
+        "sign_out_action": sign_out_action(used),
+        "csrf": account_token(used),
+    }
+
+
 def sign_out_action(used: BrowserSession) -> str:
     """Where the sign-out button of a session posts."""
     return f"{SIGN_OUT}?realm={used.realm}"
-
-
-@get(ACCOUNT, **PAGE, summary="This browser's session")
-async def account(request: Request[Any, Any, Any], realm: AnyRealm = None) -> Response[bytes]:
-    """Who is signed in here, and since when; without a session, the sign-in."""
-    services = services_of(request)
-    used = await signed_in(services, request.scope, realm)
-    if used is None:
-        return await sign_in_first(services, realm, "account")
-    page = SignedInPage(
-        username=await login_name(services, used.account),
-        realm=used.realm,
-        since=used.started_at,
-        sign_out_action=sign_out_action(used),
-        csrf=account_token(used),
-    )
-    return page_answer(page, cookies=used.cookies)
 
 
 @get(SIGN_IN, **PAGE, summary="The sign-in page")
@@ -235,11 +232,8 @@ async def account_grants(request: Request[Any, Any, Any], realm: AnyRealm = None
     if used is None:
         return await sign_in_first(services, realm, "grants")
     page = AccountGrantsPage(
-        username=await login_name(services, used.account),
-        realm=used.realm,
+        **await whose(services, used),
         grants=await _allowed(services, used),
-        sign_out_action=sign_out_action(used),
-        csrf=account_token(used),
         notice=None if done is None else NOTICES.get(done),
     )
     return page_answer(page, cookies=used.cookies)

@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import jinja2
 import msgspec
@@ -12,12 +13,17 @@ from api.http import templates
 from api.http.static_files import STATIC
 from api.http.templates import destination, render, security_headers
 from api.languages import LANGUAGES
-from api.pages import factors
+from api.pages import account_pages, factors
 
 SINCE = 1_772_700_000_123_456
 SCOPES = (
     templates.ScopeInWords("profile", "See your name"),
     templates.ScopeInWords("catalog:read", "Look at the catalog", allowed=True),
+)
+SOMEBODY: Any = {"username": "paul", "realm": "platform", "sign_out_action": "/sign-out", "csrf": "token-c"}
+PLACES = (
+    account_pages.ShownPlace(None, "192.0.2.7", "Firefox", SINCE, SINCE + 60_000_000, True, "/account/places/end?id=a"),
+    account_pages.ShownPlace("Client Dashboard", None, None, SINCE, SINCE, False, "/account/places/end?id=b"),
 )
 SAMPLES: dict[str, templates.HtmlPage] = {
     "home": templates.HomePage(
@@ -115,27 +121,24 @@ SAMPLES: dict[str, templates.HtmlPage] = {
         fields=(("code", "glog_ac_x"), ("state", '"><script>')),
     ),
     "error": templates.ErrorPage(title="Unknown application", explanation="Nothing was sent.", request_id="4f0OQ2b8"),
-    "signed_in": templates.SignedInPage(
-        username="paul", realm="platform", since=SINCE, sign_out_action="/sign-out", csrf="token-c"
+    "signed_in": account_pages.SignedInPage(
+        **SOMEBODY, notice="Done.", name="Paul", logins=("paul", "paul@example.test"), since=SINCE, places=PLACES
     ),
+    "places": account_pages.PlacesPage(**SOMEBODY, places=PLACES, end_others_action="/account/places/end-others"),
+    "own_password": account_pages.OwnPasswordPage(**SOMEBODY, action="/change", minimum=8, error="Wrong."),
     "sign_out": templates.SignOutPage(action="/sign-out", csrf="token-c", username="paul", realm="platform"),
     "signed_out": templates.SignedOutPage(continue_url="/account/grants"),
-    "account_grants": templates.AccountGrantsPage(
-        username="paul",
-        realm="platform",
-        sign_out_action="/sign-out",
-        csrf="token-c",
+    "account_grants": account_pages.AccountGrantsPage(
+        **SOMEBODY,
         notice="Withdrawn.",
         grants=(
-            templates.AllowedApplication(
+            account_pages.AllowedApplication(
                 "Paperboat", SCOPES, ("email",), SINCE, SINCE + 60_000_000, "/account/grants/a"
             ),
-            templates.AllowedApplication("Harbour", SCOPES[:1], (), SINCE, None, "/account/grants/b"),
+            account_pages.AllowedApplication("Harbour", SCOPES[:1], (), SINCE, None, "/account/grants/b"),
         ),
     ),
-    "account_grants_empty": templates.AccountGrantsPage(
-        username="paul", realm="platform", sign_out_action="/sign-out", csrf="token-c", grants=()
-    ),
+    "account_grants_empty": account_pages.AccountGrantsPage(**SOMEBODY, grants=()),
     "dashboard": templates.DashboardPage(slug="client", name="Client Dashboard", realm="platform", resume=True),
     "reference": templates.ReferencePage(
         version="1.2.3",
@@ -188,8 +191,9 @@ def document(request: pytest.FixtureRequest) -> Document:
 
 def test_every_page_struct_and_every_template_is_sampled() -> None:
     kinds = {type(page) for page in SAMPLES.values()}
-    assert kinds == set(templates.HtmlPage.__subclasses__())
-    assert {kind.template for kind in kinds} | {"sheet.html"} == set(templates.TEMPLATES)
+    signed_in = account_pages.AccountPage
+    assert kinds == {*templates.HtmlPage.__subclasses__(), *signed_in.__subclasses__()} - {signed_in}
+    assert {kind.template for kind in kinds} | {"sheet.html", "account.html"} == set(templates.TEMPLATES)
 
 
 def test_pages_say_their_language_title_and_width(document: Document) -> None:
@@ -224,7 +228,7 @@ def test_every_visible_input_has_a_label_and_ids_are_unique(document: Document) 
     assert len(ids) == len(set(ids))
     for _, attributes in document.tags:
         for name in ("aria-describedby", "aria-labelledby"):
-            assert attributes.get(name) in (None, *ids)
+            assert set((attributes.get(name) or "").split()) <= set(ids)
 
 
 def test_every_form_posts_and_carries_the_csrf_token(document: Document) -> None:

@@ -1,0 +1,149 @@
+"""Where a person is signed in: their browser sessions, and their sign-ins at dashboards."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from api.admin.schemas import Time
+from api.services import Services
+from commands.grants import end
+from commands.people import end_session
+from domain import account, client, session
+from domain.decision import NotFound
+from domain.event import Moment, Recorded, Sealed
+from domain.grant import State as GrantState
+from eventstore.database import Connection
+from eventstore.execution import Single
+from eventstore.personal_data import PersonalData
+from eventstore.search import recorded_forms
+from projections import grants, sessions
+from projections.grants import GrantRow
+from projections.sessions import SessionRow
+from security.clock import format_rfc3339
+
+AT_MOST = 200
+"""Sign-ins that are looked at, the newest first."""
+
+PASSWORD = "password"  # noqa: S105 - the grant type of dashboards
+
+PlaceKind = Literal["browser", "dashboard"]
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """A sign-in that still runs. `address` and `user_agent` are those of its beginning, None once nobody can read them
+    any more; `position` is where it began, `client_name` the dashboard's."""
+
+    id: str
+    kind: PlaceKind
+    position: int
+    client_id: str | None
+    client_name: str | None
+    address: str | None
+    user_agent: str | None
+    started_at: Moment
+    last_used_at: Moment
+
+
+class PlaceBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A sign-in that still runs: a browser's session at this server, or one at a dashboard, whose id is its grant's.
+    `current` marks the one that asks."""
+
+    id: Annotated[str, Meta(description="What it is ended by.")]
+    kind: PlaceKind
+    client_id: str | None
+    client_name: str | None
+    ip: Annotated[str | None, Meta(description="Where it began; null once addresses of that time have been forgotten.")]
+    user_agent: str | None
+    started_at: Time
+    last_used_at: Annotated[Time, Meta(description="When it last got something, or its person signed in to it again.")]
+    current: bool
+
+
+def body(place: Place, *, current: str | None = None, personal: bool = True) -> PlaceBody:
+    """How it is answered. Without `personal` nobody learns from where it came."""
+    return PlaceBody(
+        id=place.id,
+        kind=place.kind,
+        client_id=place.client_id,
+        client_name=place.client_name,
+        ip=place.address if personal else None,
+        user_agent=place.user_agent if personal else None,
+        started_at=format_rfc3339(place.started_at),
+        last_used_at=format_rfc3339(place.last_used_at),
+        current=place.id == current,
+    )
+
+
+async def places(services: Services, account_id: str) -> list[Place]:
+    """The sign-ins of a person that run, the last used first."""
+    ledger = services.ledger
+    now = ledger.clock.now()
+    person: account.State = await ledger.state(account.stream(account_id))
+    given = (await ledger.read(grants.page, now, account_id=account_id, limit=AT_MOST)).items
+    live = [each for each in given if each.state == "active"]
+    found = [
+        await _browser(services, row, state, live)
+        for row in await ledger.read(sessions.of_account, account_id, AT_MOST)
+        if session.is_live(state := await ledger.state(session.stream(row.session_id)), person, now)
+    ]
+    found += [await _dashboard(services, each) for each in live if each.grant_type == PASSWORD]
+    return sorted(found, key=lambda place: (place.last_used_at, place.position), reverse=True)
+
+
+async def _browser(services: Services, row: SessionRow, state: session.State, live: list[GrantRow]) -> Place:
+    address, agent = await _origin(services, row.position)
+    used = (each.started_at for each in live if each.session_id == row.session_id)
+    return Place(
+        id=row.session_id,
+        kind="browser",
+        position=row.position,
+        client_id=None,
+        client_name=None,
+        address=address,
+        user_agent=agent,
+        started_at=state.started_at,
+        last_used_at=max(state.proved_at, *used, state.started_at),
+    )
+
+
+async def _dashboard(services: Services, row: GrantRow) -> Place:
+    address, agent = await _origin(services, row.position)
+    state: client.State = await services.ledger.state(client.stream(row.client_id))
+    return Place(
+        id=row.grant_id,
+        kind="dashboard",
+        position=row.position,
+        client_id=row.client_id,
+        client_name=state.client_name,
+        address=address,
+        user_agent=agent,
+        started_at=row.started_at,
+        last_used_at=row.last_used_at,
+    )
+
+
+async def _origin(services: Services, position: int) -> tuple[str | None, str | None]:
+    return await services.ledger.read(_opened, services.ledger.privacy, position)
+
+
+def _opened(connection: Connection, privacy: PersonalData, position: int) -> tuple[str | None, str | None]:
+    for recorded in recorded_forms(connection, (position,)):
+        return _clear(connection, privacy, recorded, "ip"), _clear(connection, privacy, recorded, "user_agent")
+    return None, None
+
+
+def _clear(connection: Connection, privacy: PersonalData, recorded: Recorded, field: str) -> str | None:
+    text: str | None = getattr(recorded, field)
+    return None if text is None else privacy.open(connection, Sealed(recorded.id, field, text))
+
+
+async def ending(services: Services, account_id: str, place_id: str, *, by_administrator: bool) -> Single | NotFound:
+    """What ends a person's sign-in; `NotFound` where it is not one of theirs. One that is over may be ended again."""
+    state: session.State = await services.ledger.state(session.stream(place_id))
+    if state.exists and state.account_id == account_id:
+        return end_session(place_id, "administrator" if by_administrator else "signed_out")
+    granted: GrantState = await services.ledger.state(f"grant:{place_id}")
+    if granted.exists and granted.account_id == account_id and granted.grant_type == PASSWORD:
+        return end(place_id, "administrator" if by_administrator else "logout")
+    return NotFound.UNKNOWN

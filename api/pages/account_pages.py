@@ -1,0 +1,78 @@
+"""The pages of somebody who is signed in: one struct per page with exactly what its template needs."""
+
+from typing import ClassVar
+
+import msgspec
+
+from api.http.templates import HtmlPage, ScopeInWords
+from domain.event import Moment
+
+
+class AccountPage(HtmlPage, frozen=True, kw_only=True):
+    """A page of somebody who is signed in: it says who that is, leads to their other pages, and signs them out.
+    `notice` tells what their last click did."""
+
+    username: str
+    realm: str
+    sign_out_action: str
+    csrf: str
+    notice: str | None = None
+
+
+class ShownPlace(msgspec.Struct, frozen=True):
+    """Where somebody is signed in; `name` is the dashboard's, None for a browser at this server. `current` is the
+    browser that looks at the page."""
+
+    name: str | None
+    address: str | None
+    user_agent: str | None
+    since: Moment
+    last_used: Moment
+    current: bool
+    end_action: str
+
+
+class SignedInPage(AccountPage, frozen=True, kw_only=True):
+    """Who somebody is here, and their newest sign-ins. `logins` are the names that they sign in with."""
+
+    template: ClassVar[str] = "signed_in.html"
+    name: str | None
+    logins: tuple[str, ...]
+    since: Moment
+    places: tuple[ShownPlace, ...]
+
+
+class PlacesPage(AccountPage, frozen=True, kw_only=True):
+    """Where somebody is signed in, and the ends of it."""
+
+    template: ClassVar[str] = "places.html"
+    places: tuple[ShownPlace, ...]
+    end_others_action: str
+
+
+class OwnPasswordPage(AccountPage, frozen=True, kw_only=True):
+    """The form for another password. `minimum` counts characters."""
+
+    template: ClassVar[str] = "own_password.html"
+    action: str
+    minimum: int
+    error: str | None = None
+
+
+class AllowedApplication(msgspec.Struct, frozen=True):
+    """An application that may act for the person, since when, and when it last did. `claims` are what it may know of
+    them besides what its scopes open (OpenID Connect Core §5.5)."""
+
+    application: str
+    scopes: tuple[ScopeInWords, ...]
+    claims: tuple[str, ...]
+    since: Moment
+    last_used: Moment | None
+    withdraw_action: str
+
+
+class AccountGrantsPage(AccountPage, frozen=True, kw_only=True):
+    """What a person has allowed."""
+
+    template: ClassVar[str] = "account_grants.html"
+    grants: tuple[AllowedApplication, ...]

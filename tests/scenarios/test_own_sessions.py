@@ -1,0 +1,144 @@
+"""Where a person is signed in: told to dashboards by a token with the scope `account`, to administrators, and ended."""
+
+import httpx
+import pytest
+
+from tests.scenarios.administration import ok, problem
+from tests.scenarios.asking import Scene
+from tests.scenarios.dashboards import Dashboard, make_dashboard
+from tests.scenarios.world import World
+
+SESSIONS = "/account/sessions"
+HERE = "192.0.2.77"
+
+
+@pytest.fixture
+async def board(scene: Scene) -> Dashboard:
+    return await make_dashboard(scene.world, "board", realm="platform", scope=("orders", "account"))
+
+
+async def signed_in(scene: Scene, board: Dashboard) -> httpx.AsyncClient:
+    """A dashboard's page that acts for the person."""
+    caller = scene.world.caller(HERE)
+    token, _ = await board.sign_in(scene.person, by=caller)
+    caller.headers["authorization"] = f"Bearer {token}"
+    return caller
+
+
+async def test_person_sees_browsers_and_dashboards(scene: Scene, board: Dashboard) -> None:
+    await scene.signed_in()
+    caller = await signed_in(scene, board)
+    dashboard, browser = ok(await caller.get(SESSIONS), 200)["items"]
+    assert (dashboard["kind"], dashboard["ip"], dashboard["current"]) == ("dashboard", HERE, True)
+    assert dashboard["client_id"] == board.client_id
+    assert dashboard["user_agent"].startswith("python-httpx/")
+    assert (browser["kind"], browser["client_id"], browser["current"]) == ("browser", None, False)
+    assert dashboard["started_at"] == dashboard["last_used_at"] >= browser["started_at"]
+
+
+async def test_ended_sign_ins_are_dead_and_gone(scene: Scene, board: Dashboard) -> None:
+    browser, other, caller = await scene.signed_in(), await signed_in(scene, board), await signed_in(scene, board)
+    for each in ok(await caller.get(SESSIONS), 200)["items"]:
+        if not each["current"]:
+            ok(await caller.delete(f"{SESSIONS}/{each['id']}"), 204)
+            before = await scene.world.head()
+            ok(await caller.delete(f"{SESSIONS}/{each['id']}"), 204)
+            assert await scene.world.head() == before
+    assert [each["current"] for each in ok(await caller.get(SESSIONS), 200)["items"]] == [True]
+    problem(await other.get(SESSIONS), 401)
+    assert (await browser.open("/account")).form("/account/sign-in")
+    types = [each.type for each in await scene.world.events()]
+    assert types.count("session.ended") == types.count("grant.ended") == 1
+
+
+async def test_nobody_ends_what_is_not_theirs(scene: Scene, board: Dashboard) -> None:
+    other = await scene.world.register_person("petra")
+    token, _ = await board.sign_in(other)
+    theirs = scene.world.caller(headers={"authorization": f"Bearer {token}"})
+    (foreign,) = ok(await theirs.get(SESSIONS), 200)["items"]
+    caller = await signed_in(scene, board)
+    for session_id in (foreign["id"], "nothing", "x" * 128):
+        problem(await caller.delete(f"{SESSIONS}/{session_id}"), 404)
+    ok(await theirs.get(SESSIONS), 200)
+
+
+async def test_administrators_see_and_end_sign_ins(scene: Scene, board: Dashboard) -> None:
+    caller = await signed_in(scene, board)
+    of_person = f"/admin/people/{scene.person.account_id}/sessions"
+    admin = scene.world.caller()
+    for scopes, address in ((("grants:read", "audit:personal"), HERE), (("grants:read",), None)):
+        admin.headers["authorization"] = f"Bearer {await scene.world.token(*scopes)}"
+        (found,) = ok(await admin.get(of_person), 200)["items"]
+        assert (found["ip"], found["current"]) == (address, False)
+    problem(await admin.delete(f"{of_person}/{found['id']}"), 403)
+    admin.headers["authorization"] = f"Bearer {await scene.world.token('grants:read', 'grants:write')}"
+    problem(await admin.delete(f"{of_person}/nothing"), 404)
+    ok(await admin.delete(f"{of_person}/{found['id']}"), 204)
+    problem(await caller.get(SESSIONS), 401)
+    problem(await admin.get("/admin/people/nobody/sessions"), 404)
+    (ended,) = await scene.world.events("grant.ended")
+    assert ended.event.reason == "administrator"
+
+
+async def test_scope_account_opens_it_and_nothing_else_does(scene: Scene, board: Dashboard) -> None:
+    plain = await make_dashboard(scene.world, "plain", realm="platform", scope=("orders",))
+    token, _ = await plain.sign_in(scene.person)
+    caller = scene.world.caller(headers={"authorization": f"Bearer {token}"})
+    problem(await caller.get(SESSIONS), 403)
+    problem(await scene.world.caller().get(SESSIONS), 401)
+    answer = await scene.world.caller().get(SESSIONS, headers={"accept": "text/html"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/account/places")
+    problem(await (await signed_in(scene, board)).get(f"{SESSIONS}?wrong=1"), 400)
+
+
+async def test_own_password_by_the_scope_account(scene: Scene, board: Dashboard) -> None:
+    one, other, browser = await signed_in(scene, board), await signed_in(scene, board), await scene.signed_in()
+    new = "quite another password"
+    refused = problem(await one.post("/account/password", json={"current_password": "wrong", "password": new}), 400)
+    assert refused["errors"][0]["field"] == "current_password"
+    body = {"current_password": scene.person.password, "password": new}
+    ok(await one.post("/account/password", json=body), 204)
+    ok(await one.get(SESSIONS), 200)
+    problem(await other.get(SESSIONS), 401)
+    assert (await browser.open("/account")).form("/account/sign-in")
+    assert (await board.login(scene.person, password=new)).status_code == 200
+
+
+# The same as pages -----------------------------------------------------------------------------------------------
+
+
+async def test_page_of_sign_ins_ends_one_and_all_others(scene: Scene, board: Dashboard) -> None:
+    caller, other = await signed_in(scene, board), await scene.signed_in()
+    browser = await scene.signed_in()
+    page = await browser.open("/account/places")
+    assert "this browser" in page.text
+    assert HERE in page.text
+    (end, *_) = [form for form in page.forms if form.action.startswith("/account/places/end?")]
+    page = await browser.submit(end)
+    assert "Ended." in page.text
+    page = await browser.press(page, "/account/places/end-others")
+    assert [form for form in page.forms if "places" in form.action] == []
+    problem(await caller.get(SESSIONS), 401)
+    assert (await other.open("/account")).form("/account/sign-in")
+    assert (
+        await browser.client.post("/account/places/end-others?realm=platform", data={"csrf": "x"})
+    ).status_code == 403
+
+
+async def test_page_of_the_password_keeps_this_browser_signed_in(scene: Scene, world: World) -> None:
+    browser, other = await scene.signed_in(), await scene.signed_in()
+    page = await browser.open("/account/password")
+    new = "quite another password"
+    for typed, words in (
+        ({"current_password": "wrong", "password": new}, "not your present password"),
+        ({"current_password": scene.person.password, "password": "short"}, "at least"),
+        ({"current_password": scene.person.password, "password": "password123456"}, "too easy to guess"),
+    ):
+        page = await browser.press(page, "/account/password/change", **typed)
+        assert page.status == 400
+        assert words in page.text
+    page = await browser.press(page, "/account/password/change", current_password=scene.person.password, password=new)
+    assert page.status == 200
+    assert "Your password is changed" in page.text
+    assert (await other.open("/account")).form("/account/sign-in")
+    assert all(new not in str(each) for each in await world.events())
