@@ -231,6 +231,6 @@ async def test_introspection_is_for_client_origins_metadata_for_all(world: World
 
 
 async def test_what_is_no_bearer_endpoint_says_nothing_of_pages(world: World, administration: Dashboard) -> None:
-    for path in ("/adminx", "/health/live", "/account", "/"):
+    for path in ("/adminx", "/health/live", "/device", "/"):
         answer = await world.client.get(path, headers={"origin": PAGE})
         assert "access-control-allow-origin" not in answer.headers

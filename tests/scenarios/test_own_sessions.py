@@ -46,7 +46,7 @@ async def test_ended_sign_ins_are_dead_and_gone(scene: Scene, board: Dashboard) 
             assert await scene.world.head() == before
     assert [each["current"] for each in ok(await caller.get(SESSIONS), 200)["items"]] == [True]
     problem(await other.get(SESSIONS), 401)
-    assert (await browser.open("/account")).form("/account/sign-in")
+    assert (await browser.open("/account")).form("/account/sign-in").action
     types = [each.type for each in await scene.world.events()]
     assert types.count("session.ended") == types.count("grant.ended") == 1
 
@@ -100,7 +100,7 @@ async def test_own_password_by_the_scope_account(scene: Scene, board: Dashboard)
     ok(await one.post("/account/password", json=body), 204)
     ok(await one.get(SESSIONS), 200)
     problem(await other.get(SESSIONS), 401)
-    assert (await browser.open("/account")).form("/account/sign-in")
+    assert (await browser.open("/account")).form("/account/sign-in").action
     assert (await board.login(scene.person, password=new)).status_code == 200
 
 
@@ -119,7 +119,7 @@ async def test_page_of_sign_ins_ends_one_and_all_others(scene: Scene, board: Das
     page = await browser.press(page, "/account/places/end-others")
     assert [form for form in page.forms if "places" in form.action] == []
     problem(await caller.get(SESSIONS), 401)
-    assert (await other.open("/account")).form("/account/sign-in")
+    assert (await other.open("/account")).form("/account/sign-in").action
     assert (
         await browser.client.post("/account/places/end-others?realm=platform", data={"csrf": "x"})
     ).status_code == 403
@@ -140,5 +140,5 @@ async def test_page_of_the_password_keeps_this_browser_signed_in(scene: Scene, w
     page = await browser.press(page, "/account/password/change", current_password=scene.person.password, password=new)
     assert page.status == 200
     assert "Your password is changed" in page.text
-    assert (await other.open("/account")).form("/account/sign-in")
+    assert (await other.open("/account")).form("/account/sign-in").action
     assert all(new not in str(each) for each in await world.events())
