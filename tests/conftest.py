@@ -4,6 +4,7 @@ import faulthandler
 import gc
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -36,8 +37,25 @@ def _is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
+def _end_when_terminated() -> None:
+    """Has SIGTERM end the run as an interrupt does, so that nothing that it started outlives it."""
+    run = os.getpid()
+
+    def end(number: int, _: object) -> None:
+        if os.getpid() == run:
+            # Whoever sends it twice waits for the end all the same.
+            signal.signal(number, signal.SIG_IGN)
+            raise KeyboardInterrupt
+        # A process that a test forked.
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, end)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_said] = os.dup(2)
+    _end_when_terminated()
     # Or else each process, of hundreds, would compile our modules again.
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -8,7 +8,9 @@ right for one SQLite or PostgreSQL of a run is right for the next. Servers that 
 from typing import Any
 
 from sqlalchemy import Engine
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.sql.cache_key import CacheKey
 from sqlalchemy.util import LRUCache
 
 MANY = 8_192
@@ -20,6 +22,13 @@ def share_dialects() -> None:
     shared = _ByKind(MANY)
     Engine._compiled_cache = property(lambda _: shared, lambda *_: None)  # type: ignore[assignment]
     PGDialect_psycopg.initialize = _initialize  # type: ignore[method-assign]
+    for each in (postgresql.Insert, sqlite.Insert):
+        each._generate_cache_key = _itself  # type: ignore[method-assign, assignment]
+
+
+def _itself(statement: Any) -> CacheKey | None:
+    """The key of a statement that SQLAlchemy before 2.1 compiles each time: it is kept, so that no other becomes it."""
+    return CacheKey((statement,), [])
 
 
 class _ByKind(LRUCache[Any, Any]):

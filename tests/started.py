@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,3 +85,17 @@ def started(command: Sequence[str | Path], **given: Any) -> Iterator["subprocess
         limit.cancel()
         limit.join()
         end(process)
+
+
+def assert_ends(pid: int) -> None:
+    """A process that is dead may stay in the list until the first process of the machine has looked."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        if state in "ZX":
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"{pid} still runs")

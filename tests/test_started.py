@@ -4,14 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.started import PATIENCE, started
+from tests.started import PATIENCE, assert_ends, started
 
 SLEEPS = (
     "import subprocess, sys; child = subprocess.Popen(['sleep', '600']); print(child.pid, flush=True); child.wait()"
@@ -33,20 +32,6 @@ def test_a_process_heeds_the_interrupt_though_this_one_does_not() -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == -signal.SIGINT
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-
-
-def assert_ends(pid: int) -> None:
-    """A process that is dead may stay in the list until the first process of the machine has looked."""
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return
-        if state in "ZX":
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"{pid} still runs")
 
 
 def test_a_process_is_gone_with_its_children_when_a_test_fails() -> None:

@@ -122,7 +122,9 @@ class ThrottleFile:
             allocate(self._descriptor, self.size)
             if was == self.size and head[:64] == MAGIC + boot:
                 return
-            os.pwrite(self._descriptor, b"\0" * (self.size - HEAD_SIZE), HEAD_SIZE)
+            if was:
+                # What a new file has been given is zero.
+                os.pwrite(self._descriptor, b"\0" * (self.size - HEAD_SIZE), HEAD_SIZE)
             os.pwrite(self._descriptor, HEAD.pack(MAGIC, boot, secrets.token_bytes(32)), 0)
         finally:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)

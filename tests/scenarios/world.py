@@ -25,6 +25,7 @@ from api.http import private_keys
 from api.http.middleware import Middleware
 from api.services import Services
 from api.serving import ForOperators
+from api.throttling.limits import SECTIONS
 from commands import clients, people, permissions
 from commands.permissions import operator
 from domain import client
@@ -34,6 +35,7 @@ from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from domain.rules.built_in_scope import BUILT_IN
 from eventstore.database import threads
 from eventstore.execution import Executed, Origin, Step
+from eventstore.ledger import Ledger
 from eventstore.mapper import decoder
 from eventstore.stored import ROW
 from eventstore.stored import events as stored_events
@@ -67,6 +69,12 @@ background.LOGOUTS_EVERY = 3_600.0
 
 background.LETTERS_EVERY = 3_600.0
 """And so is mail to people handed on."""
+
+(Ledger.open.__kwdefaults__ or {})["read_threads"] = 1
+"""Each of them makes a connection of its own, and PostgreSQL a process, to answer what one answers as soon."""
+
+SECTIONS.update({name: places // 16 for name, places in SECTIONS.items()})
+"""A file for as many callers as any server may have would be made anew for those few of each scenario."""
 
 CHEAP = {"argon2_memory": 1_024, "argon2_time": 2}
 """Less than any installation may ask for. What a password check costs is none of a scenario's business."""
