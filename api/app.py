@@ -68,13 +68,13 @@ DEPENDENCIES = {
     # A query has a parameter of the name `format`.
     **{"token_format" if each.name == "format" else each.name: _part(each.name) for each in fields(Services)},
     "who": Provide(caller, sync_to_thread=False),
-    "by": Provide(caller_scope, sync_to_thread=False),
+    "may": Provide(caller_scope, sync_to_thread=False),
     "once": Provide(Once, sync_to_thread=False),
     "asking": Provide(auditor, sync_to_thread=False),
     "settle": Provide(settling, sync_to_thread=False),
 }
-"""What handlers take by name: `who` the route's guard let in, `by` what they may do under the lock, `once` to carry out
-commands of theirs, `asking` to read the log for them, `settle` to bring what is known of a secret up to now."""
+"""What handlers take by name: `who` the route's guard let in, `may` what they may do under the lock, `once` to carry
+out commands of theirs, `asking` to read the log for them, `settle` to bring what is known of a secret up to now."""
 
 
 async def open_services(

@@ -123,6 +123,12 @@ def _positions(
     return sorted({*found, *own}, reverse=descending)[:limit]
 
 
+def own_grant(stream: str) -> set[event_index.IndexName]:
+    """The grant whose stream it is, of which the index says nothing."""
+    category, _, grant_id = stream.partition(":")
+    return {(int(NameKind.GRANT), grant_id.encode())} if category == "grant" else set()
+
+
 class _AnyOf:
     """Places that are in at least one of several lists: the types that a pattern stands for."""
 
@@ -161,6 +167,40 @@ def _named(connection: Connection, criteria: Criteria, limit: int, start: int | 
     sign = -1 if criteria.descending else 1
     places, reached = _merge(lists, sign * begin, limit)
     return SearchResult([sign * place for place in places], None if reached is None else sign * reached)
+
+
+class Count(NamedTuple):
+    """How many events match, and whether that is exact: else so many were looked at, and the rest is like them."""
+
+    events: int
+    exact: bool
+
+
+def counted_by_index(connection: Connection, criteria: Criteria) -> int | None:
+    """How many events match, where the index knows without a list being read; None where it does not."""
+    if criteria.high < criteria.low:
+        return 0
+    if criteria.passing is not None or len(criteria.filters) > 1:
+        return None
+    if not criteria.filters:
+        return criteria.high - criteria.low + 1
+    (names,) = criteria.filters
+    # An event is of one type, and may name several clients.
+    if len(names) > 1 and any(kind != NameKind.TYPE for kind, _ in names):
+        return None
+    # Of a grant its own stream knows most.
+    if any(kind == NameKind.GRANT for kind, _ in names):
+        return None
+    return sum(event_index.count(connection, kind, key, criteria.low, criteria.high) for kind, key in names)
+
+
+def extrapolated(criteria: Criteria, found: int, resume: int | None) -> Count:
+    """What `found` events up to `resume` say of all of the stretch."""
+    if resume is None:
+        return Count(found, exact=True)
+    whole = criteria.high - criteria.low + 1
+    looked_at = criteria.high - resume if criteria.descending else resume - criteria.low
+    return Count(round(found * whole / max(1, looked_at)), exact=False)
 
 
 def _every(criteria: Criteria, begin: int, limit: int) -> SearchResult:
@@ -244,17 +284,28 @@ def rows_at(connection: Connection, positions: Sequence[int]) -> list[EventRow]:
     return [rows[position] for position in positions if position in rows]
 
 
-def first_at(connection: Connection, moment: Moment, head_position: int) -> int:
-    """The first position not before `moment`, one beyond the head if none is: time never runs against position."""
-    low, high = 1, head_position + 1
+def first_at(connection: Connection, moment: Moment, head_position: int, low: int = 1) -> int:
+    """The first position from `low` on that is not before `moment`, one beyond the head if none is: time never runs
+    against position.
+    """
+    low, high, step = low, head_position + 1, 1
+    # What is near is found in few looks: whoever asks for one moment after the other knows where the last one was.
+    while low > 1 and low + step < high and _is_before(connection, low + step, moment):
+        low, step = low + step + 1, step * 2
+    if low > 1:
+        high = min(high, low + step)
     while low < high:
         middle = (low + high) // 2
-        state = stored(connection, middle)
-        if state is not None and time_of(state) < moment:
+        if _is_before(connection, middle, moment):
             low = middle + 1
         else:
             high = middle
     return low
+
+
+def _is_before(connection: Connection, position: int, moment: Moment) -> bool:
+    state = stored(connection, position)
+    return state is not None and time_of(state) < moment
 
 
 _MARK = '"time":"'

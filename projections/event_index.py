@@ -409,6 +409,15 @@ ASCENDING = Prepared(_RANGE.order_by(TABLE.c.position))
 DESCENDING = Prepared(_RANGE.order_by(TABLE.c.position.desc()))
 """A stretch of the rows of one key. Each reads a range of the primary key and nothing else."""
 
+_WITHIN = Prepared(
+    sa.select(sa.func.count() + sa.func.coalesce(sa.func.sum(sa.func.length(TABLE.c.before)), 0)).where(
+        TABLE.c.kind == sa.bindparam("b_kind"),
+        TABLE.c.key == sa.bindparam("b_key"),
+        TABLE.c.position >= sa.bindparam("b_low"),
+        TABLE.c.position <= sa.bindparam("b_high"),
+    )
+)
+
 _IN_A_ROW = 64
 """Positions that a row is thought to have. Where rows have fewer, four times as many of them are read the next time."""
 
@@ -442,3 +451,29 @@ def positions(
             return found
         first, last = (first, rows[-1][0] - 1) if descending else (rows[-1][0] + 1, last)
         at_once *= 4
+
+
+def count(connection: sa.Connection, kind: NameKind, key: bytes, low: int, high: int) -> int:
+    """How many positions from `low` to `high`, both inclusive, name this; by rows, so that millions take no longer
+    than thousands."""
+    if high < low:
+        return 0
+    # Rows that end within a row's length of either edge may stand on both sides of it: they are looked into.
+    inner_low, inner_high = low + FARTHEST, high
+    if inner_low >= inner_high:
+        return len(positions(connection, kind, key, low, high, high - low + 1, descending=False))
+    asked = {"b_kind": int(kind), "b_key": key, "b_low": inner_low, "b_high": inner_high}
+    within = _WITHIN.first(connection, asked)
+    edges = [
+        *_rows_between(connection, kind, key, low, inner_low - 1),
+        *_rows_between(connection, kind, key, high + 1, high + FARTHEST),
+    ]
+    at_edges = sum(low <= each <= high for last, before in edges for each in expanded(last, before))
+    return (0 if within is None else int(within[0])) + at_edges
+
+
+def _rows_between(
+    connection: sa.Connection, kind: NameKind, key: bytes, low: int, high: int
+) -> list[tuple[int, bytes | None]]:
+    asked = {"b_kind": int(kind), "b_key": key, "b_low": low, "b_high": high, "b_limit": FARTHEST}
+    return [(row[0], row[1]) for row in ASCENDING.all(connection, asked)]

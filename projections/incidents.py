@@ -183,6 +183,17 @@ def page(
     return cut([_incident(row) for row in connection.execute(query)], limit, lambda found: found.position)
 
 
+def newest_open(connection: sa.Connection, limit: int) -> list[IncidentRow]:
+    """Incidents that are not closed, the newest first."""
+    query = sa.select(TABLE).where(TABLE.c.state != "closed").order_by(TABLE.c.position.desc()).limit(limit)
+    return [_incident(row) for row in connection.execute(query)]
+
+
+def count_open(connection: sa.Connection) -> int:
+    """How many incidents are not closed."""
+    return connection.scalar(sa.select(sa.func.count()).select_from(TABLE).where(TABLE.c.state != "closed")) or 0
+
+
 def ids(connection: sa.Connection) -> list[str]:
     """Every incident there ever was, the oldest first."""
     return list(connection.scalars(sa.select(TABLE.c.incident_id).order_by(TABLE.c.position)))

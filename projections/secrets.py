@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
 from domain import client_secret, grant, usage
 from domain.event import SECOND, Event, Moment, Recorded
+from projections.clients import TABLE as CLIENTS
 from projections.sightings import TABLE as SIGHTINGS
 from projections.tables import RowPage, Write, cut, metadata
 
@@ -155,6 +156,30 @@ def of_client(
     query = _query().where(TABLE.c.client_id == client_id, TABLE.c.version > (after or 0))
     rows = connection.execute(query.order_by(TABLE.c.version).limit(limit + 1))
     return cut([_secret(row, live, now) for row in rows], limit, lambda secret: secret.version)
+
+
+class Ending(NamedTuple):
+    """A version, and when it ends by itself."""
+
+    client_id: str
+    client_name: str
+    secret_id: str
+    version: int
+    expires_at: Moment
+
+
+_ENDING = (
+    sa.select(TABLE.c.client_id, CLIENTS.c.client_name, TABLE.c.secret_id, TABLE.c.version, TABLE.c.expires_at)
+    .join(CLIENTS, CLIENTS.c.client_id == TABLE.c.client_id)
+    .where(CLIENTS.c.state != "deleted", TABLE.c.revoked_at.is_(None))
+    .order_by(TABLE.c.expires_at)
+)
+
+
+def ending(connection: sa.Connection, after: Moment, until: Moment) -> list[Ending]:
+    """The versions that end between two moments, the first of them first."""
+    rows = connection.execute(_ENDING.where(TABLE.c.expires_at > after, TABLE.c.expires_at <= until))
+    return [Ending(*row) for row in rows]
 
 
 def by_id(connection: sa.Connection, secret_id: str, now: Moment) -> SecretRow | None:

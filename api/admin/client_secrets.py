@@ -156,7 +156,7 @@ async def rotate_secret(
     client_id: parameters.ClientId,
     ledger: Injected[Ledger],
     token_format: Injected[Format],
-    by: Injected[CallerScope],
+    may: Injected[CallerScope],
     once: Injected[Once],
     data: JSONBody[Rotation] = Rotation(),  # noqa: B008 - frozen.
 ) -> Response[Rotated]:
@@ -174,7 +174,7 @@ async def rotate_secret(
         return Reply(body, 201, f"/admin/clients/{client_id}/secrets/{new.secret_id}")
 
     command = commands.rotate_secret(
-        client_id, new, others_expire_in=data.others_expire_in, not_before_in=data.not_before_in, by=by
+        client_id, new, others_expire_in=data.others_expire_in, not_before_in=data.not_before_in, by=may
     )
     return await once.carry_out(command, reply=reply)
 

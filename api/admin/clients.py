@@ -207,7 +207,7 @@ async def register_client(
     ledger: Injected[Ledger],
     settings: Injected[Settings],
     token_format: Injected[Format],
-    by: Injected[CallerScope],
+    may: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[RegisteredClient]:
     """The answer shows the client's secret, and no later one does. A `sector_identifier_uri` is fetched first."""
@@ -237,7 +237,7 @@ async def register_client(
         )
         return Reply(body, 201, f"{PATH}/{client_id}")
 
-    command = commands.register(client_id, registration, issuer=settings.issuer, by=by, sector=sector)
+    command = commands.register(client_id, registration, issuer=settings.issuer, by=may, sector=sector)
     return await once.carry_out(command, reply=reply)
 
 
@@ -282,7 +282,7 @@ async def change_client(
     ledger: Injected[Ledger],
     settings: Injected[Settings],
     who: Injected[Bearer],
-    by: Injected[CallerScope],
+    may: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[ClientBody]:
     """A merge patch (RFC 7396). A change of realm ends every token so far. A dashboard keeps to a dashboard's rules. A
@@ -304,7 +304,7 @@ async def change_client(
         keys=keys,
         privacy=ledger.privacy,
         issuer=settings.issuer,
-        by=by,
+        by=may,
         sector=sector,
     )
     return await once.carry_out(command, reply=_now(ledger, client_id))
@@ -345,11 +345,11 @@ async def disable_client(
     summary="Enable a client",
 )
 async def enable_client(
-    client_id: parameters.ClientId, ledger: Injected[Ledger], by: Injected[CallerScope], once: Injected[Once]
+    client_id: parameters.ClientId, ledger: Injected[Ledger], may: Injected[CallerScope], once: Injected[Once]
 ) -> Response[ClientBody]:
     """Lets new tokens be issued; what was ended stays so. A repeat changes nothing. Whoever could not give the client's
     administrative scopes cannot enable it."""
-    return await once.carry_out(commands.enable(client_id, by=by), reply=_now(ledger, client_id))
+    return await once.carry_out(commands.enable(client_id, by=may), reply=_now(ledger, client_id))
 
 
 def _now(ledger: Ledger, client_id: str) -> Callable[[View, object], Reply[ClientBody]]:

@@ -99,7 +99,7 @@ async def put_dashboard(
     ledger: Injected[Ledger],
     settings: Injected[Settings],
     token_format: Injected[Format],
-    by: Injected[CallerScope],
+    may: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[DashboardBody]:
     """Origins must be same-site with the issuer, since the cookie is SameSite=Strict. Its secret is made here and stays
@@ -119,7 +119,7 @@ async def put_dashboard(
             return Reply(body, 201, f"{PATH}/{slug}")
         return Reply(body)
 
-    command = commands.put_dashboard(client_id, slug, attributes(data), secret=made, issuer=settings.issuer, by=by)
+    command = commands.put_dashboard(client_id, slug, attributes(data), secret=made, issuer=settings.issuer, by=may)
     return await once.carry_out(command, reply=reply)
 
 
@@ -134,14 +134,14 @@ async def patch_dashboard(
     data: JSONBody[DashboardChanges],
     ledger: Injected[Ledger],
     settings: Injected[Settings],
-    by: Injected[CallerScope],
+    may: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[DashboardBody]:
     """A merge patch (RFC 7396): `null` for a lifetime leaves it to the server's setting."""
     found = await ledger.look(present.dashboard_by_slug, slug)
     if found is None:
         raise Missing(UNKNOWN)
-    command = commands.update(found.client_id, attributes(data), privacy=ledger.privacy, issuer=settings.issuer, by=by)
+    command = commands.update(found.client_id, attributes(data), privacy=ledger.privacy, issuer=settings.issuer, by=may)
     return await once.carry_out(command, reply=lambda view, _: Reply(_read(view.connection, settings, slug)))
 
 

@@ -57,7 +57,7 @@ async def register_person(
     request: Request[Any, Any, Any],
     data: JSONBody[NewPerson],
     ledger: Injected[Ledger],
-    by: Injected[CallerScope],
+    may: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[PersonBody]:
     """Without `roles` they get their realm's default ones. Nobody can give a role that allows an administrative scope
@@ -84,7 +84,7 @@ async def register_person(
         body = schemas.read_person(view.connection, ledger.privacy, account_id)
         return Reply(body, 201, f"{PATH}/{account_id}", subject=account.stream(account_id))
 
-    return await once.carry_out(commands.register(account_id, person, privacy=ledger.privacy, by=by), reply=reply)
+    return await once.carry_out(commands.register(account_id, person, privacy=ledger.privacy, by=may), reply=reply)
 
 
 @get(
@@ -140,7 +140,7 @@ async def change_person(
     data: JSONBody[PersonChanges],
     ledger: Injected[Ledger],
     who: Injected[Bearer],
-    by: Injected[CallerScope],
+    may: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[PersonBody]:
     """A merge patch (RFC 7396), all of it or nothing. Nobody changes a person who may do more than they may give. The
@@ -149,8 +149,8 @@ async def change_person(
     names = commands.PersonNames(
         username=data.username, email=data.email, name=data.name, claims=person_claims.given(data)
     )
-    changing = commands.change_names(account_id, names, privacy=ledger.privacy, by=None if own else by)
-    roles = () if data.roles is UNSET else (commands.change_roles(account_id, tuple(data.roles), by=by),)
+    changing = commands.change_names(account_id, names, privacy=ledger.privacy, by=None if own else may)
+    roles = () if data.roles is UNSET else (commands.change_roles(account_id, tuple(data.roles), by=may),)
     return await once.carry_out(changing, *roles, reply=_now(ledger, account_id))
 
 
@@ -175,7 +175,7 @@ async def set_password(
     data: JSONBody[NewPassword],
     ledger: Injected[Ledger],
     who: Injected[Bearer],
-    by: Injected[CallerScope],
+    may: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[None]:
     """Ends every grant of theirs, save the one with which people change their own, for which `current_password` is
@@ -196,7 +196,7 @@ async def set_password(
             verified = await passwords.verify_own(services, person, data.current_password, who.origin)
         encoded = await passwords.hashed_for(services, person, data.password)
     command = commands.set_password(
-        account_id, encoded, by=None if own else by, verified=verified, except_grant=who.grant_id if own else None
+        account_id, encoded, by=None if own else may, verified=verified, except_grant=who.grant_id if own else None
     )
     return await once.carry_out(command, reply=lambda view, _: Reply(None, 204))
 
@@ -209,12 +209,12 @@ async def set_password(
     summary="Reset a person's second factor",
 )
 async def reset_factors(
-    account_id: parameters.AccountId, ledger: Injected[Ledger], by: Injected[CallerScope], once: Injected[Once]
+    account_id: parameters.AccountId, ledger: Injected[Ledger], may: Injected[CallerScope], once: Injected[Once]
 ) -> Response[PersonBody]:
     """Takes their second factor and recovery codes away: they sign in with the password alone until they enrol anew.
     Whoever could not give the administrative scopes that their roles allow cannot do that. A repeat changes nothing."""
     return await once.carry_out(
-        factors.reset(account_id, privacy=ledger.privacy, by=by), reply=_now(ledger, account_id)
+        factors.reset(account_id, privacy=ledger.privacy, by=may), reply=_now(ledger, account_id)
     )
 
 
@@ -240,11 +240,11 @@ async def disable_person(
     summary="Enable a person",
 )
 async def enable_person(
-    account_id: parameters.AccountId, ledger: Injected[Ledger], by: Injected[CallerScope], once: Injected[Once]
+    account_id: parameters.AccountId, ledger: Injected[Ledger], may: Injected[CallerScope], once: Injected[Once]
 ) -> Response[PersonBody]:
     """Lets them sign in again; what was ended stays so. A repeat changes nothing. Whoever could not give the
     administrative scopes that their roles allow cannot enable them."""
-    return await once.carry_out(commands.enable(account_id, by=by), reply=_now(ledger, account_id))
+    return await once.carry_out(commands.enable(account_id, by=may), reply=_now(ledger, account_id))
 
 
 def _now(ledger: Ledger, account_id: str) -> Callable[[View, object], Reply[PersonBody]]:

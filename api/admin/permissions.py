@@ -89,7 +89,7 @@ async def put_scope(
     request: Request[Any, Any, Any],
     name: parameters.ScopeName,
     data: JSONBody[ScopeDefinition],
-    by: Injected[CallerScope],
+    may: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[ScopeBody]:
     """The families of the administrative scopes are reserved."""
@@ -103,7 +103,7 @@ async def put_scope(
             return Reply(body, 201, f"{SCOPES}/{quote(named, safe=SAFE)}")
         return Reply(body)
 
-    return await once.carry_out(commands.put_scope(named, data.description, by=by), reply=reply)
+    return await once.carry_out(commands.put_scope(named, data.description, by=may), reply=reply)
 
 
 @delete(SCOPE, **commanding("clients:write"), tags=["Scopes"], summary="Retire a scope")
@@ -192,7 +192,7 @@ async def put_role(
     request: Request[Any, Any, Any],
     data: JSONBody[RoleDefinition],
     who: Injected[Bearer],
-    by: Injected[CallerScope],
+    may: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[RoleBody]:
     """Nobody changes a role that holds an administrative scope which they lack, or gives it one. Who can make
@@ -209,16 +209,16 @@ async def put_role(
             return Reply(body, 201, f"{ROLES}/{realm}/{name}")
         return Reply(body)
 
-    command = commands.put_role(realm, name, scopes_allowed=tuple(data.scopes), default=data.default, by=by)
+    command = commands.put_role(realm, name, scopes_allowed=tuple(data.scopes), default=data.default, by=may)
     return await once.carry_out(command, reply=reply)
 
 
 @delete(ROLE, **commanding("people:write"), tags=["Roles"], summary="Retire a role")
 async def retire_role(
-    realm: parameters.Realm, name: parameters.RoleName, by: Injected[CallerScope], once: Injected[Once]
+    realm: parameters.Realm, name: parameters.RoleName, may: Injected[CallerScope], once: Injected[Once]
 ) -> Response[None]:
     """Only one that nobody has."""
-    return await once.carry_out(commands.retire_role(realm, name, by=by), reply=lambda view, _: Reply(None, 204))
+    return await once.carry_out(commands.retire_role(realm, name, by=may), reply=lambda view, _: Reply(None, 204))
 
 
 def _read_role(connection: Connection, realm: str, name: str) -> RoleBody:

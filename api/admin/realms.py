@@ -97,7 +97,7 @@ async def read_realm(name: Name, ledger: Injected[Ledger]) -> RealmBody:
 async def put_realm(
     name: Name,
     data: JSONBody[RealmTerms],
-    by: Injected[CallerScope],
+    may: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[RealmBody]:
     """Sign-ins from then on are asked for it; tokens that were issued live on. The realm `administration` is changed by
@@ -111,7 +111,7 @@ async def put_realm(
         made = any(getattr(each.event, "old", policy) is None for each in recorded)
         return Reply(body, 201, f"{PATH}/{name}") if made else Reply(body)
 
-    return await once.carry_out(commands.put(name, policy, by=by), reply=reply)
+    return await once.carry_out(commands.put(name, policy, by=may), reply=reply)
 
 
 ROUTES: list[Any] = [list_realms, read_realm, put_realm]

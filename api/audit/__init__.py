@@ -2,6 +2,6 @@
 
 from typing import Any
 
-from api.audit import long_answers, questions
+from api.audit import figures, long_answers, questions
 
-ROUTES: list[Any] = [*questions.ROUTES, *long_answers.ROUTES]
+ROUTES: list[Any] = [*questions.ROUTES, *figures.ROUTES, *long_answers.ROUTES]

@@ -309,6 +309,7 @@ def _matching(connection: Connection, reader: StreamFollower, positions: Sequenc
     for each in recorded:
         belongs = owners.get(each.stream)
         named = {row[:2] for row in indexing.named(connection, each, belongs, unsealing)}
+        named |= search.own_grant(each.stream)
         if not any(one.isdisjoint(named) for one in reader.wanted) and reader.test.passes(each, belongs):
             found.append(each.position)
     return found

@@ -9,9 +9,12 @@ from litestar.params import JSONBody, PathParameter, QueryParameter
 from msgspec import Meta
 
 from api.audit.filters import FILTERED, READ, REPEATABLE, WithNames
+from api.audit.queries import differences, finding
 from api.audit.queries import history as answering
 from api.audit.queries.auditor import Auditor
-from api.audit.queries.history import RawSecret, Sha256, StateShown, TokenHistory, TokenState, state_of
+from api.audit.queries.differences import Diff
+from api.audit.queries.finding import FoundName
+from api.audit.queries.history import RawSecret, Sha256, StateShown, Text, TokenHistory, TokenState, state_of
 from api.audit.queries.search import Filters, page, show
 from api.audit.rendering import ShownEvent, unsealed
 from api.http.errors import Missing
@@ -197,4 +200,66 @@ async def token_state(asking: Injected[Auditor], data: JSONBody[TokenStateQuesti
     return await answering.token_state(asking, data.token, data.sha256, data.at, data.position)
 
 
-ROUTES: list[Any] = [events, event, state, token_history, token_state]
+# What a pasted text names (`POST /audit/find`).
+
+
+class FindQuestion(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Any text."""
+
+    text: Text
+
+
+class FoundNames(msgspec.Struct, frozen=True):
+    """Each name once."""
+
+    items: list[FoundName]
+
+
+FIND_EXAMPLE = {"items": [{"kind": "client", "id": "2Yt0kQm4VdLw8sRz1XbN6c", "label": "Photo Prints"}]}
+
+
+@post(
+    "/audit/find",
+    status_code=200,
+    **needing(READ, example={"text": "2Yt0kQm4VdLw8sRz1XbN6c"}, answer=FIND_EXAMPLE, lists=True),
+    tags=["Audit"],
+    summary="What a pasted text names",
+)
+async def find(asking: Injected[Auditor], data: JSONBody[FindQuestion]) -> FoundNames:
+    """Secrets, digests, ids, a position, the name of a client, and with `audit:personal` usernames and e-mail
+    addresses, which are found whole or not at all. Only digests of secrets are kept, and nothing of the text."""
+    return FoundNames(await finding.find(asking, data.text))
+
+
+# What changed between two moments (`GET /audit/diff/{stream}`).
+
+DiffFrom = Annotated[
+    str | None,
+    QueryParameter(name="from", max_length=64, description="RFC 3339, or a position; the beginning without it."),
+]
+DiffTo = Annotated[
+    str | None, QueryParameter(name="to", max_length=64, description="RFC 3339, or a position; now without it.")
+]
+
+DIFF_EXAMPLE = {
+    "stream": "scope:profile",
+    "from": 0,
+    "to": "2026-01-31T12:00:00.000000Z",
+    "changes": [{"path": "state.description", "before": "", "after": "See your name"}],
+    "sealed": [],
+    "erased": [],
+}
+
+
+@get(
+    "/audit/diff/{stream:path}",
+    **needing(READ, answer=DIFF_EXAMPLE),
+    tags=["Audit"],
+    summary="What changed of an aggregate between two moments",
+)
+async def diff(asking: Injected[Auditor], stream: Stream, since: DiffFrom = None, until: DiffTo = None) -> Diff:
+    """Each member of its state that is not what it was; 404 when the stream has no events at all."""
+    return await differences.diff(asking, stream.removeprefix("/"), since, until)
+
+
+ROUTES: list[Any] = [events, event, state, token_history, token_state, find, diff]

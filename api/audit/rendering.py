@@ -138,9 +138,10 @@ class NameLookup:
 
     def of(self, stream: str, kind: str, actor_id: str | None, data: Mapping[str, Any]) -> dict[str, str | None]:
         """By the stream of the client or person: `client:…`, `account:…`."""
-        return {found: self._name(found) for found in dict.fromkeys(_streams(stream, kind, actor_id, data))}
+        return {found: self.name(found) for found in dict.fromkeys(_streams(stream, kind, actor_id, data))}
 
-    def _name(self, stream: str) -> str | None:
+    def name(self, stream: str) -> str | None:
+        """What the client or person of this stream is called now; None for nobody, or whose name is not told."""
         if stream not in self._known:
             self._known[stream] = self._look_up(stream)
         return self._known[stream]

@@ -157,6 +157,21 @@ async def test_a_stream_leaves_out_what_does_not_match(world: World) -> None:
     assert ELSEWHERE not in str(opened)
 
 
+async def test_a_stream_of_a_grant_has_all_of_it(scene: Scene) -> None:
+    past = await lived(scene)
+    await past.refresh()
+    world = scene.world
+    (code,) = await world.events("grant.code_issued")
+    grant_id = code.stream.partition(":")[2]
+    asking = await administering(world)
+    expected = [each["position"] for each in await found(asking, grant_id=grant_id)]
+    assert len(expected) >= 3
+    token = await world.token("audit:read", "audit:personal")
+    async with EventSource(world, f"/audit/stream?from=1&grant_id={grant_id}", token) as source:
+        told = [await source.message() for _ in expected]
+    assert [None if each is None else each.id for each in told] == expected
+
+
 async def test_values_stay_sealed_when_they_are_not_wanted(scene: Scene) -> None:
     """The reading says so: nobody is recorded as having seen what they did not open."""
     await lived(scene)

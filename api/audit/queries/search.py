@@ -207,28 +207,30 @@ class Point(NamedTuple):
     at: Moment
 
 
-async def point(asking: Auditor, at: str | None, position: int | None) -> Point:
+async def point(asking: Auditor, at: str | None, position: int | None, *, field: str | None = None) -> Point:
     """The point that was asked for: a moment means everything up to it, that very microsecond included. A position
     alone means the moment of its event; both together, the log at that position with the clock at that moment; neither,
-    now."""
-    chosen, ledger = moment("at", at), asking.sources.ledger
+    now. `field` is what the request calls it."""
+    chosen, ledger = moment(field or "at", at), asking.sources.ledger
     if chosen is not None and position is None and (await ledger.head())[1] <= chosen:
         # Events get the time at which their transaction began. One that began before this moment and is not committed
         # yet would change the answer; it holds the log's lock, so that whoever has that next has nothing to fear.
         await ledger.maintain(_nothing)
     await ledger.settled()
-    return await ledger.read(_point, ledger.changes.position, chosen, position, asking.now)
+    return await ledger.read(_point, ledger.changes.position, chosen, position, asking.now, field or "position")
 
 
 def _nothing(_: Connection) -> None:
     """Upkeep that does nothing, in turn with the commands."""
 
 
-def _point(connection: Connection, head: int, at: Moment | None, position: int | None, now: Moment) -> Point:
+def _point(
+    connection: Connection, head: int, at: Moment | None, position: int | None, now: Moment, field: str
+) -> Point:
     if position is not None:
         state = search.stored(connection, position)
         if state is None or position > head:
-            raise InvalidRequest.field("position", "is beyond the newest event")
+            raise InvalidRequest.field(field, "is beyond the newest event")
         time = search.time_of(state)
         if at is not None and at < time:
             raise InvalidRequest.field("at", "is before the event at this position")
@@ -252,11 +254,11 @@ class FoundEvents(NamedTuple):
     resume: int | None
 
 
-async def up_to_date(asking: Auditor, given: Filters, steps: int | None) -> int:
+async def up_to_date(asking: Auditor, given: Filters | None, steps: int | None = STEPS_AT_MOST) -> int:
     """The log's head, once the index that the filters need has come to it: whoever asks sees all that was committed.
-    Raises Unavailable when that takes more than so many steps."""
+    Without filters the index is needed for something else. Raises Unavailable when it takes more than so many steps."""
     ledger = asking.sources.ledger
-    if given.needs_index and not await asking.sources.search_index.follow(steps=steps):
+    if (given is None or given.needs_index) and not await asking.sources.search_index.follow(steps=steps):
         raise TemporarilyUnavailable(
             "The search index is being built. Ask for positions, or try again later.", retry_after=30
         )
