@@ -8,6 +8,7 @@ import structlog
 
 from api.audit.queries import auditor
 from api.leaks import address_target, revoke
+from api.letters.noticing import NoticeWriter
 from api.letters.postman import Postman
 from api.notifications.backchannel_logout import LogoutNotifier
 from api.notifications.delivering import Notifier
@@ -156,6 +157,7 @@ class Background:
         services, ledger = self._services, self._services.ledger
         notifier, checking = Notifier(ledger, services.settings), Checking(services)
         logouts, postman = LogoutNotifier(services), Postman(services)
+        notices = NoticeWriter(services)
         works: list[tuple[float, Callable[[], Awaitable[object]]]] = [
             (RECORD_EVERY, self._record),
             (RECORD_EVERY, services.token_uses.record),
@@ -174,6 +176,7 @@ class Background:
             (0.5, notifier.distribute),
             (LOGOUTS_EVERY, logouts.distribute),
             (LOGOUTS_EVERY, logouts.deliver),
+            (LETTERS_EVERY, notices.distribute),
             (LETTERS_EVERY, postman.deliver),
             (10.0, postman.measure),
             *((0.5, partial(notifier.deliver, name)) for name in notifier.names),

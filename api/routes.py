@@ -15,7 +15,7 @@ from api.oauth.introspection import introspect
 from api.oauth.revocation import revoke
 from api.oauth.token import token
 from api.oauth.userinfo import userinfo
-from api.pages import device, factors, own_account, recover
+from api.pages import device, factors, notices, own_account, recover
 from api.pages.account import (
     account_grants,
     account_grants_withdraw,
@@ -46,6 +46,7 @@ PAGES: list[Any] = [
     *own_account.ROUTES,
     *factors.ROUTES,
     *recover.ROUTES,
+    *notices.ROUTES,
     *device.ROUTES,
     logout,
     logout_posted,

@@ -17,7 +17,7 @@ from domain.decision import Conflict, NotFound, Outcome, accept, counted, malfor
 from domain.event import Event, Moment, Recorded, Sealed, sealed
 from domain.factors import second_factor
 from domain.factors.second_factor import Factors
-from domain.people import mailed
+from domain.people import mailed, notices
 from domain.people.passwords import NOT_CURRENT, ForeignHash, hash_problem
 from domain.people.passwords import AccountFailure as AccountFailure
 from domain.people.passwords import PasswordChanged as PasswordChanged
@@ -179,6 +179,7 @@ EVENTS: tuple[type[Event], ...] = (
     AccountTokensEnded,
     *second_factor.EVENTS,
     *mailed.EVENTS,
+    *notices.EVENTS,
 )
 
 
@@ -208,6 +209,7 @@ class State(msgspec.Struct, frozen=True):
     updated_at: Moment = 0
     told_position: int = 0
     factors: Factors = Factors()
+    notices_off: tuple[notices.NoticeKind, ...] = ()
 
 
 INITIAL = State()
@@ -447,6 +449,8 @@ def evolve(state: State, recorded: Recorded) -> State:
 def _beside(state: State, recorded: Recorded) -> State:
     if isinstance(recorded.event, mailed.EVENTS):
         return state
+    if isinstance(recorded.event, notices.NoticesChanged):
+        return replace(state, notices_off=recorded.event.off)
     return replace(state, factors=second_factor.evolve(state.factors, recorded))
 
 

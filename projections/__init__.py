@@ -13,6 +13,7 @@ from projections import (
     incidents,
     logout_notices,
     outbox,
+    person_notices,
     roles,
     rotations,
     scopes,
@@ -44,5 +45,5 @@ PROJECTIONS: tuple[ModuleType, ...] = (
 FOLLOWING: tuple[ModuleType, ...] = (event_index, sightings)
 """Those that follow the log a moment later, each with `VERSION` and `NAME`, its row in the table `followers`."""
 
-ONCE: tuple[ModuleType, ...] = (outbox, logout_notices)
+ONCE: tuple[ModuleType, ...] = (outbox, logout_notices, person_notices)
 """What is written in that transaction too, and by no rebuild ever again: it tells somebody something."""

@@ -41,6 +41,7 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(ACCOUNT_CHANGE, 3, "Password Change"): "account.password_changed",
     ClassRow(ACCOUNT_CHANGE, 4, "Password Reset"): "account.recovered",
     ClassRow(ACCOUNT_CHANGE, OTHER, "Invitation"): "account.invited account.invitation_accepted",
+    ClassRow(ACCOUNT_CHANGE, OTHER, "Notice Preferences"): "account.notices_changed",
     ClassRow(ACCOUNT_CHANGE, OTHER, "Recovery Request", LOW): (
         "account.recovery_requested realm.unknown_recovery_requested realm.recoveries_requested"
     ),

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from api.http.templates import HtmlPage, render
 from api.languages import Language, Words
-from api.letters.words import GREETING, GREETING_BY_NAME, LETTERS, WHY
+from api.letters.words import GREETING, GREETING_BY_NAME, TEXTS, WHY
 from domain.event import Moment
 from eventstore.pending.letters import LetterKind
 from security.clock import SECOND
@@ -73,13 +73,13 @@ def _page(
     def said(text: Words) -> str:
         return spoken.gettext(text.template) % given
 
-    letter = LETTERS[kind]
+    letter = TEXTS[kind]
     return LetterPage(
         subject=said(letter.subject),
         greeting=spoken.say(GREETING if name is None else Words(GREETING_BY_NAME.template, name=name)),
         paragraphs=tuple(map(said, letter.paragraphs)),
-        link=link,
-        button=None if link is None or letter.button is None else said(letter.button),
+        link=None if letter.button is None else link,
+        button=None if letter.button is None else said(letter.button),
         closing=tuple(map(said, letter.closing)),
         why=said(WHY),
     )

@@ -7,17 +7,22 @@ from typing import Any
 
 import structlog
 
+from api.languages import Language
 from api.letters.composing import Envelope, compose
-from api.letters.words import LINKS, language_of
+from api.letters.words import LINKS, RECOVER, UNKNOWN, language_of
 from api.notifications.channels.mail import MailServer, hand_over
 from api.notifications.delivering import LEASE, delay
 from api.notifications.message import Failed
 from api.services import Services
+from commands.notices import came_from
 from domain import account
 from domain.event import SECOND
 from domain.people.mailed import INVITATION_LASTS, RECOVERY_LASTS
+from eventstore.database import Connection
 from eventstore.pending import letters
 from eventstore.pending.letters import ClaimedLetter, Letter
+from eventstore.personal_data import PersonalData
+from eventstore.search import recorded_at
 from eventstore.unavailable import DatabaseAway, LedgerOverloaded
 from security.private_files import put_private
 
@@ -25,6 +30,7 @@ FOLDER = "mail"
 """Of the data directory, where letters are put as files."""
 
 AT_ONCE = 8
+LONGEST_AGENT = 150
 log = structlog.get_logger("api")
 _random = SystemRandom()
 
@@ -99,17 +105,37 @@ class Postman:
         recipient = letter.to or await ledger.unseal(person.email)
         if recipient is None or not account.alive(person):
             return None
-        link = None
-        if letter.link is not None:
-            link = f"{settings.issuer}{LINKS[letter.kind]}?link={letter.link}"
-        told = {"minutes": str(RECOVERY_LASTS // 60), "days": str(INVITATION_LASTS // 86_400), **letter.told}
+        spoken = language_of(await ledger.unseal(person.claims.get("locale")))
+        told = {"minutes": str(RECOVERY_LASTS // 60), "days": str(INVITATION_LASTS // 86_400)}
+        if letter.position is not None:
+            told |= await ledger.read(_happened, ledger.privacy, letter.position, spoken)
         name: Any = await ledger.unseal(person.name) or await ledger.unseal(person.username)
         return compose(
             letter.kind,
-            language_of(await ledger.unseal(person.claims.get("locale"))),
+            spoken,
             Envelope(settings.issuer, settings.smtp_from, recipient, letter_id),
             ledger.clock.now(),
             name=name,
-            link=link,
-            told=told,
+            link=self._link(letter, person),
+            told={**told, **letter.told},
         )
+
+    def _link(self, letter: Letter, person: account.State) -> str:
+        issuer = self._here.settings.issuer
+        if letter.link is None or letter.kind not in LINKS:
+            return f"{issuer}{RECOVER}?realm={person.realm}"
+        return f"{issuer}{LINKS[letter.kind]}?link={letter.link}"
+
+
+def _happened(connection: Connection, privacy: PersonalData, position: int, spoken: Language) -> dict[str, str]:
+    """When, where from and with what it happened that a letter tells of."""
+    recorded = recorded_at(connection, position)
+    if recorded is None:
+        raise AssertionError("a letter tells of what the log holds")
+    unknown = spoken.say(UNKNOWN)
+    address, agent = came_from(connection, privacy, recorded)
+    return {
+        "at": spoken.moment(recorded.time),
+        "address": address or unknown,
+        "agent": (agent or unknown)[:LONGEST_AGENT],
+    }

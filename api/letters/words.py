@@ -6,6 +6,9 @@ from typing import NamedTuple
 from api.languages import ENGLISH, LANGUAGES, Language, Words
 from eventstore.pending.letters import LetterKind
 
+RECOVER = "/account/recover"
+"""Where somebody goes who has forgotten their password."""
+
 LINKS: Mapping[LetterKind, str] = {
     "recovery": "/account/recover/password",
     "invitation": "/account/invitation",
@@ -27,7 +30,7 @@ GREETING_BY_NAME = Words("Hello %(name)s,")
 WHY = Words("You get this letter because you have an account at %(issuer)s.")
 """What stands around every letter."""
 
-LETTERS: Mapping[LetterKind, LetterText] = {
+LETTERS: dict[LetterKind, LetterText] = {
     "recovery": LetterText(
         Words("A new password"),
         (Words("Somebody, probably you, asked for a new password for your account at %(issuer)s."),),
@@ -44,6 +47,76 @@ LETTERS: Mapping[LetterKind, LetterText] = {
         (Words("The link is good for %(days)s days and once. If you know nothing of it, do nothing."),),
     ),
 }
+
+NEW_PASSWORD = Words("Set a new password")
+NOT_YOU = Words("If it was not you, set a new password at once, and look at what is signed in to your account.")
+
+NOTICES: dict[LetterKind, LetterText] = {
+    "new_device": LetterText(
+        Words("A new sign-in to your account"),
+        (
+            Words("Somebody signed in to your account at %(issuer)s, from a network or device that is new for it."),
+            Words("Time: %(at)s. Address: %(address)s. Device: %(agent)s."),
+        ),
+        NEW_PASSWORD,
+        (Words("If it was you, there is nothing to do."), NOT_YOU),
+    ),
+    "password_changed": LetterText(
+        Words("Your password was changed"),
+        (
+            Words("The password of your account at %(issuer)s was changed."),
+            Words("Time: %(at)s. Address: %(address)s. Device: %(agent)s."),
+        ),
+        NEW_PASSWORD,
+        (Words("If it was you, there is nothing to do."), NOT_YOU),
+    ),
+    "factor_changed": LetterText(
+        Words("Your second factor was changed"),
+        (
+            Words("A second factor of your account at %(issuer)s was set up, replaced or taken away."),
+            Words("Time: %(at)s. Address: %(address)s. Device: %(agent)s."),
+        ),
+        NEW_PASSWORD,
+        (Words("If it was you, there is nothing to do."), NOT_YOU),
+    ),
+    "refresh_replayed": LetterText(
+        Words("An application of yours was signed out"),
+        (
+            Words(
+                "A token of an application that acts for you at %(issuer)s was used twice, as a thief would do. So "
+                "everything that this application was given has ended."
+            ),
+            Words("Time: %(at)s. Address: %(address)s. Device: %(agent)s."),
+        ),
+        None,
+        (Words("Sign in to the application again. Nobody has learnt your password by it."),),
+    ),
+    "contained": LetterText(
+        Words("Something of yours had leaked, and has ended"),
+        (
+            Words(
+                "A secret by which somebody could act for you at %(issuer)s got into other hands. Whatever it opened "
+                "has ended, so you may have to sign in again."
+            ),
+            Words("Time: %(at)s."),
+        ),
+        None,
+        (Words("If you are in doubt about your password, set a new one."),),
+    ),
+    "factor_failed": LetterText(
+        Words("Somebody knows your password"),
+        (
+            Words("Somebody gave the right password for your account at %(issuer)s, and not the second factor."),
+            Words("Time: %(at)s. Address: %(address)s. Device: %(agent)s."),
+        ),
+        NEW_PASSWORD,
+        (Words("If it was you, there is nothing to do."), NOT_YOU),
+    ),
+}
+"""What people are told of their accounts. The link of such a letter leads to the page for a new password."""
+
+TEXTS: Mapping[LetterKind, LetterText] = {**LETTERS, **NOTICES}
+UNKNOWN = Words("unknown")
 
 
 def language_of(locale: str | None) -> Language:

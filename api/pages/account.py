@@ -125,6 +125,7 @@ async def whose(services: Services, used: BrowserSession) -> dict[str, Any]:
         "realm": used.realm,
         "sign_out_action": sign_out_action(used),
         "csrf": account_token(used),
+        "mails": services.settings.mail != "off",
     }
 
 

@@ -10,12 +10,13 @@ from domain.event import Moment
 
 class AccountPage(HtmlPage, frozen=True, kw_only=True):
     """A page of somebody who is signed in: it says who that is, leads to their other pages, and signs them out.
-    `notice` tells what their last click did."""
+    `notice` tells what their last click did, `mails` whether they are written to."""
 
     username: str
     realm: str
     sign_out_action: str
     csrf: str
+    mails: bool
     notice: str | None = None
 
 

@@ -19,7 +19,7 @@ from api.http.load_shedding import away
 from api.http.request_context import Scope, request_context
 from api.http.templates import HtmlPage, page_answer
 from api.languages import Words
-from api.letters.words import LINKS
+from api.letters.words import LINKS, RECOVER
 from api.oauth.person_authentication import LONGEST_NAME, REFUSED_AFTER
 from api.pages.account import FORM, PAGE, PLATFORM, SIGN_IN, Realm, known_realm
 from api.pages.browser_session import (
@@ -30,7 +30,7 @@ from api.pages.browser_session import (
     new_form_secret,
     require_own_page,
 )
-from api.pages.sign_in import RECOVER, STALE, Password, Username
+from api.pages.sign_in import STALE, Password, Username
 from api.services import Services, origin, services_of
 from api.throttling.admission import admit
 from api.throttling.limits import Bucket, Limit, group

@@ -14,6 +14,7 @@ from api.http.load_shedding import away
 from api.http.request_context import Scope
 from api.http.templates import SecondFactorPage, SignInPage, page_answer, see_other
 from api.languages import Words
+from api.letters.words import RECOVER
 from api.oauth import second_factor
 from api.oauth.person_authentication import LONGEST_NAME, Verified, WrongCredentials, verify
 from api.oauth.realm_policies import policy_of
@@ -37,8 +38,6 @@ from domain.decision import FactorRefused
 from security.passwords import MAX_BYTES
 
 PURPOSE = "sign-in"
-RECOVER = "/account/recover"
-"""Where somebody goes who has forgotten their password."""
 
 STALE = Words("This page was no longer current, so what you typed was not looked at. Try again.")
 MISSING = Words("Type your name and your password.")

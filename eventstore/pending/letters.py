@@ -12,19 +12,20 @@ import structlog
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from domain.event import Moment
+from domain.people.notices import NoticeKind
 from eventstore.stored import letters as table
 from security.keyring import MasterKeyError, WrapBroken
 from security.vault import Vault
 
 log = structlog.get_logger(__name__)
 
-LetterKind = Literal["recovery", "invitation"]
+LetterKind = Literal["recovery", "invitation"] | NoticeKind
 
 
 class Letter(msgspec.Struct, frozen=True, array_like=True):
     """A letter to a person, by their address as the log has it, or `to` another. `link` is the secret in its link;
-    nobody needs it after `expires_at`. Without an `account_id` it is to nobody, and is only kept for the time that it
-    takes."""
+    nobody needs the letter after `expires_at`. `position` is that of the event which it tells of. Without an
+    `account_id` it is to nobody, and is only kept for the time that it takes."""
 
     kind: LetterKind
     account_id: str
@@ -32,6 +33,7 @@ class Letter(msgspec.Struct, frozen=True, array_like=True):
     link: str | None = None
     to: str | None = None
     told: Mapping[str, str] = {}
+    position: int | None = None
 
     def __repr__(self) -> str:
         return f"Letter({self.kind})"

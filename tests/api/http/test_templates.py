@@ -13,14 +13,21 @@ from api.http import templates
 from api.http.static_files import STATIC
 from api.http.templates import destination, render, security_headers
 from api.languages import LANGUAGES
-from api.pages import account_pages, factors
+from api.letters.composing import LetterPage
+from api.pages import account_pages, factors, notices, recover
 
 SINCE = 1_772_700_000_123_456
 SCOPES = (
     templates.ScopeInWords("profile", "See your name"),
     templates.ScopeInWords("catalog:read", "Look at the catalog", allowed=True),
 )
-SOMEBODY: Any = {"username": "paul", "realm": "platform", "sign_out_action": "/sign-out", "csrf": "token-c"}
+SOMEBODY: Any = {
+    "username": "paul",
+    "realm": "platform",
+    "sign_out_action": "/sign-out",
+    "csrf": "token-c",
+    "mails": True,
+}
 PLACES = (
     account_pages.ShownPlace(None, "192.0.2.7", "Firefox", SINCE, SINCE + 60_000_000, True, "/account/places/end?id=a"),
     account_pages.ShownPlace("Client Dashboard", None, None, SINCE, SINCE, False, "/account/places/end?id=b"),
@@ -126,6 +133,24 @@ SAMPLES: dict[str, templates.HtmlPage] = {
     ),
     "places": account_pages.PlacesPage(**SOMEBODY, places=PLACES, end_others_action="/account/places/end-others"),
     "own_password": account_pages.OwnPasswordPage(**SOMEBODY, action="/change", minimum=8, error="Wrong."),
+    "notices": notices.NoticesPage(
+        **SOMEBODY,
+        email="paul@example.test",
+        action="/account/notices",
+        choices=(
+            notices.NoticeChoice("contained", notices.MEANINGS["contained"], True),
+            notices.NoticeChoice("factor_failed", notices.MEANINGS["factor_failed"], False),
+        ),
+    ),
+    "recover": recover.RecoverPage(action="/recover", csrf="token-c", realm="platform", username="p", error="Wrong."),
+    "recovery_sent": recover.RecoverySentPage(minutes=15, in_files=True, continue_url="/account/sign-in"),
+    "new_password": recover.NewPasswordPage(
+        action="/set", csrf="token-c", link="glog_pr_x", username="paul", minimum=12, invited=False, error="Weak."
+    ),
+    "first_password": recover.NewPasswordPage(
+        action="/set", csrf="token-c", link="glog_pr_x", username="paul", minimum=12, invited=True
+    ),
+    "password_done": recover.PasswordDonePage(continue_url="/account/sign-in", invited=False),
     "sign_out": templates.SignOutPage(action="/sign-out", csrf="token-c", username="paul", realm="platform"),
     "signed_out": templates.SignedOutPage(continue_url="/account/grants"),
     "account_grants": account_pages.AccountGrantsPage(
@@ -192,8 +217,11 @@ def document(request: pytest.FixtureRequest) -> Document:
 def test_every_page_struct_and_every_template_is_sampled() -> None:
     kinds = {type(page) for page in SAMPLES.values()}
     signed_in = account_pages.AccountPage
-    assert kinds == {*templates.HtmlPage.__subclasses__(), *signed_in.__subclasses__()} - {signed_in}
-    assert {kind.template for kind in kinds} | {"sheet.html", "account.html"} == set(templates.TEMPLATES)
+    # A letter is no page: it is shown by mail programs.
+    assert kinds == {*templates.HtmlPage.__subclasses__(), *signed_in.__subclasses__()} - {signed_in, LetterPage}
+    assert {kind.template for kind in kinds} | {"sheet.html", "account.html", LetterPage.template} == set(
+        templates.TEMPLATES
+    )
 
 
 def test_pages_say_their_language_title_and_width(document: Document) -> None:

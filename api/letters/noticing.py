@@ -1,0 +1,28 @@
+"""Events that concern people, exchanged for letters to them by any number of processes."""
+
+from api.services import Services
+from commands import notices
+from projections import person_notices
+
+AT_ONCE = 50
+
+
+class NoticeWriter:
+    """Finds out who is to be told of what. One per process."""
+
+    def __init__(self, services: Services) -> None:
+        self._here = services
+
+    async def distribute(self) -> None:
+        """Looks at every event that waits; without mail nobody is told."""
+        ledger, mail = self._here.ledger, self._here.settings.mail
+        while positions := await ledger.read(person_notices.waiting, AT_ONCE):
+            # What may still turn out never to have been committed is not told of.
+            await ledger.settled()
+            told: set[notices.ConcernedPerson | None] = {None}
+            for position in positions:
+                found = None if mail == "off" else await ledger.look(notices.concerned, ledger.privacy, position)
+                # What was done at once, and what is repeated by machines, is one letter.
+                found = None if found in told else found
+                told.add(found)
+                await ledger.maintain(notices.write_letter, ledger.vault, position, found, ledger.clock.now())

@@ -1,0 +1,69 @@
+"""Events of which a person may have to be told by mail: one row for an event, written with it.
+
+No read model: a rebuild would tell everybody once more, so none ever touches these rows. Whoever takes a row looks in
+the log whether there is anybody to tell; a row that was added leads to an event, and that is told of at most once more.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import sqlalchemy as sa
+
+from domain.account import PasswordChanged
+from domain.cut_off import AccountTokensEnded
+from domain.event import Event, Recorded
+from domain.factors.second_factor import FactorFailed, FactorRemoved, FactorsReset, RecoveryCodesIssued, TotpEnrolled
+from domain.grant import GrantEnded, RefreshReplayed, TokensIssued
+from domain.session import SessionStarted
+from projections.tables import ROW_POSITION, Write, metadata
+
+TABLE = sa.Table(
+    "person_notices",
+    metadata,
+    sa.Column("position", ROW_POSITION, primary_key=True, autoincrement=False),
+)
+TABLES = (TABLE,)
+
+VERSION = 1
+FACTOR_CHANGES: tuple[type[Event], ...] = (TotpEnrolled, RecoveryCodesIssued, FactorRemoved, FactorsReset)
+HANDLES: tuple[type[Event], ...] = (
+    SessionStarted,
+    TokensIssued,
+    PasswordChanged,
+    *FACTOR_CHANGES,
+    FactorFailed,
+    RefreshReplayed,
+    GrantEnded,
+    AccountTokensEnded,
+)
+
+_ADD = sa.insert(TABLE)
+_FIRST = sa.select(TABLE.c.position).order_by(TABLE.c.position).limit(sa.bindparam("b_limit"))
+_GONE = sa.delete(TABLE).where(TABLE.c.position == sa.bindparam("b_position"))
+
+
+def is_told(event: Event) -> bool:
+    """Whether anybody may have to be told of it: of tokens where they came of a sign-in at a dashboard, and of the end
+    of a grant where a secret leaked."""
+    match event:
+        case TokensIssued():
+            return event.grant_type == "password"
+        case GrantEnded():
+            return event.reason == "secret_leak"
+        case _:
+            return True
+
+
+def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
+    """Somebody has to look whether a person is told of the event."""
+    if is_told(recorded.event):
+        yield Write(_ADD, {"position": recorded.position}, recorded.position)
+
+
+def waiting(connection: sa.Connection, limit: int) -> list[int]:
+    """Positions of events at which nobody has looked yet, the oldest first."""
+    return list(connection.scalars(_FIRST, {"b_limit": limit}))
+
+
+def take(connection: sa.Connection, position: int) -> bool:
+    """Has nobody look at it again; False where somebody was faster. Needs the ledger's turn."""
+    return connection.execute(_GONE, {"b_position": position}).rowcount > 0
