@@ -35,7 +35,7 @@ async def invite_person(
     settings: Injected[Settings],
     keyring: Injected[Keyring],
     token_format: Injected[Format],
-    by: Injected[CallerScope],
+    may: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[PersonBody]:
     """Mails them a link that is good for seven days, by which they choose a password; a newer one ends it. 409 without
@@ -48,7 +48,7 @@ async def invite_person(
         raise Missing(UNKNOWN)
     subject = recovery.subject_digest(keyring, person.realm, account_id)
     secret = token_format.mint(Kind.PASSWORD_RESET)
-    command = recovery.invite(account_id, subject, secret, vault=ledger.vault, by=by)
+    command = recovery.invite(account_id, subject, secret, vault=ledger.vault, by=may)
 
     def reply(view: Any, _: object) -> Reply[PersonBody]:
         body = schemas.read_person(view.connection, ledger.privacy, account_id)
