@@ -2,6 +2,7 @@
 
 import gc
 from importlib import import_module
+from keyword import iskeyword
 
 import rich_click as click
 
@@ -14,6 +15,7 @@ PAGES = {
     "cli.serve": ("serve", "demo"),
     "cli.client": ("bootstrap", "client", "dashboard"),
     "cli.person": ("person", "scope", "role", "realm"),
+    "cli.moving.importing": ("import",),
     "cli.leaks": ("leaks",),
     "cli.log": ("log",),
     "cli.audit": ("audit",),
@@ -35,7 +37,8 @@ class CommandPages(Failing):
             return None
         # There is nothing to collect in what is being loaded.
         gc.disable()
-        command: click.Command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command: click.Command = getattr(import_module(COMMANDS[cmd_name]), name)
         gc.enable()
         return command
 

@@ -24,6 +24,7 @@ from eventstore.command import Command
 from eventstore.ledger import Ledger
 from eventstore.pending import letters
 from eventstore.personal_data import PersonalData
+from eventstore.present import TakenLogins
 from eventstore.view import View
 from projections import clients
 from security.passwords import MAX_CHARACTERS, StrengthMeter, Unacceptable, Weakness, unacceptable
@@ -64,14 +65,21 @@ class PersonNames(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def register(
-    account_id: str, person: PersonRegistration, *, privacy: PersonalData, by: CallerScope
+    account_id: str,
+    person: PersonRegistration,
+    *,
+    privacy: PersonalData,
+    by: CallerScope,
+    taken: TakenLogins | None = None,
 ) -> Command[account.State]:
-    """Makes a person known."""
+    """Makes a person known. `taken` tells which of their names are, if that is known under the lock."""
     zones = time_zones() if "zoneinfo" in person.claims else frozenset[str]()
 
     def decide(state: account.State, view: View) -> Outcome:
         given = view.look(present.default_roles, person.realm) if person.roles is None else person.roles
-        taken = view.look(present.taken_logins, privacy, person.realm, username=person.username, email=person.email)
+        others = taken or view.look(
+            present.taken_logins, privacy, person.realm, username=person.username, email=person.email
+        )
         return account.register(
             state,
             now=view.now,
@@ -83,8 +91,8 @@ def register(
             roles=given,
             role_scopes=_role_scopes(view, person.realm, given),
             caller_scope=by(view),
-            username_taken=taken.username,
-            email_taken=taken.email,
+            username_taken=others.username,
+            email_taken=others.email,
             claims=person.claims,
             time_zones=zones,
             realms=view.look(present.realms),

@@ -23,6 +23,7 @@ from domain import (
 from domain.event import Event
 from domain.factors import realm_policy
 from domain.keys import log_key, mac_key, signing_key, trusted_issuer
+from domain.moving import transfer
 from domain.registering import initial_access_token
 from domain.requests import pushed_request
 
@@ -50,6 +51,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "hold": hold,
     "initial_access_token": initial_access_token,
     "origin": origin_month,
+    "transfer": transfer,
 }
 """Which page tells of a stream, by the part of its name before the first colon. Each has `INITIAL`, `EVENTS` and
 `evolve`, and `STATELESS` where no verb looks at the state.

@@ -137,6 +137,15 @@ def taken_logins(
     return TakenLogins(found("username", username), found("email", email))
 
 
+def ids_by_logins(
+    folds: Folds, privacy: PersonalData, realm: str, username: str | None, email: str | None
+) -> frozenset[str]:
+    """Who in the realm has one of these login names."""
+    given: tuple[tuple[Login, str | None], ...] = (("username", username), ("email", email))
+    found = (person_by_login(folds, privacy, field, realm, name) for field, name in given if name)
+    return frozenset(each.account_id for each in found if each is not None)
+
+
 def has_person_with_role(folds: Folds, realm: str, name: str) -> bool:
     """Whether anybody in the realm has this role, disabled people included."""
     return any(True for _ in _people_with_role(folds, realm, name))

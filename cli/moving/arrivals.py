@@ -1,0 +1,157 @@
+"""What comes in: each line's person or client is looked at, and brought in or rehearsed, many in one transaction."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from itertools import islice
+from typing import Literal, NamedTuple
+
+import msgspec
+import rich_click as click
+
+from cli.command_services import CommandServices
+from cli.terminal import Bar, Failure, print_json, refused, text
+from commands import moving
+from domain.decision import Outcome, Refusal
+from domain.moving.transfer import Imported, TransferSource
+from eventstore.execution import Single
+from security.tokens import new_id
+
+AT_ONCE = 64
+"""Lines that are brought in together, in one transaction: a busy machine has done that before patience is over."""
+
+Fate = Literal["new", "there", "refused"]
+What = Literal["person", "client"]
+
+
+class Unfit(Exception):
+    """What is wrong with a line, led by the field at fault."""
+
+
+class Arrival(NamedTuple):
+    """Somebody or something that a line tells of. `keys` are what tells it apart from the others of the file; `make`
+    gives the command that brings it in, and raises Unfit."""
+
+    line: int
+    what: What
+    name: str
+    keys: frozenset[str]
+    make: Callable[[], Awaitable[Single]]
+
+
+class BrokenLine(NamedTuple):
+    """A line that tells of nothing, and why."""
+
+    line: int
+    problem: str
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What becomes of a line."""
+
+    line: int
+    fate: Fate
+    what: What | None = None
+    name: str | None = None
+    problem: str | None = None
+
+    def __str__(self) -> str:
+        said = f"line {self.line}: {self.fate}"
+        return f"{said}: {text(self.name)}" if self.problem is None else f"{said}: {text(self.problem)}"
+
+
+class Arriving:
+    """One import, dry or not."""
+
+    def __init__(self, services: CommandServices, source: TransferSource, *, dry: bool, as_json: bool) -> None:
+        self._services = services
+        self._source = source
+        self._dry = dry
+        self._as_json = as_json
+        self._transfer_id = new_id()
+        self._origin = msgspec.structs.replace(services.origin, request_id=self._transfer_id)
+        self._seen: set[str] = set()
+        self._fates: Counter[Fate] = Counter()
+        self._new: Counter[What] = Counter()
+        self._told: list[Told] = []
+
+    async def bring(self, arrivals: Iterable[Arrival | BrokenLine], lines: int) -> None:
+        """Brings all of them in; raises Failure at the end when some were refused. What came in before it was broken
+        off is told of in the log too."""
+        arriving = iter(arrivals)
+        try:
+            with Bar("Importing") as bar:
+                while portion := list(islice(arriving, AT_ONCE)):
+                    for told in await asyncio.gather(*map(self._one, self._marked(portion))):
+                        self._tell(told)
+                    bar(min(portion[-1].line, lines), lines)
+        finally:
+            if self._new and not self._dry:
+                await asyncio.shield(self._record())
+        self._sum_up()
+
+    def _marked(self, portion: Iterable[Arrival | BrokenLine]) -> Iterator[tuple[Arrival | BrokenLine, bool]]:
+        """Each with whether an earlier line told of the same."""
+        for each in portion:
+            keys = each.keys if isinstance(each, Arrival) else frozenset[str]()
+            yield each, not self._seen.isdisjoint(keys)
+            self._seen |= keys
+
+    async def _one(self, marked: tuple[Arrival | BrokenLine, bool]) -> Told:
+        arrival, again = marked
+        if isinstance(arrival, BrokenLine):
+            return Told(arrival.line, "refused", problem=arrival.problem)
+        if again:
+            return Told(arrival.line, "there", arrival.what, arrival.name)
+        try:
+            command = await arrival.make()
+            fate = await self._rehearse(command) if self._dry else await self._execute(command)
+        except Unfit as unfit:
+            return Told(arrival.line, "refused", arrival.what, arrival.name, str(unfit))
+        return Told(arrival.line, fate, arrival.what, arrival.name)
+
+    async def _rehearse(self, command: Single) -> Fate:
+        executed = await self._services.ledger.execute(moving.rehearsed(command), origin=self._origin)
+        decided: Outcome | Refusal = executed.outcomes[0].result
+        refusal = decided if isinstance(decided, Refusal) else decided.refusal
+        if refusal is not None:
+            raise Unfit(str(refused(refusal)))
+        return "new" if isinstance(decided, Outcome) and decided.events else "there"
+
+    async def _execute(self, command: Single) -> Fate:
+        executed = await self._services.ledger.execute(command, origin=self._origin)
+        if executed.refusal is not None:
+            raise Unfit(str(refused(executed.refusal)))
+        return "new" if executed.recorded else "there"
+
+    def _tell(self, told: Told) -> None:
+        self._fates[told.fate] += 1
+        if told.fate == "new" and told.what is not None:
+            self._new[told.what] += 1
+        if not self._dry and told.fate != "refused":
+            return
+        if self._as_json:
+            self._told.append(told)
+        else:
+            click.echo(str(told))
+
+    async def _record(self) -> None:
+        transferred = Imported(
+            source=self._source,
+            people=self._new["person"],
+            clients=self._new["client"],
+            unchanged=self._fates["there"],
+            refused=self._fates["refused"],
+        )
+        await self._services.ledger.execute(moving.record(self._transfer_id, transferred), origin=self._origin)
+
+    def _sum_up(self) -> None:
+        new, there, refused = (self._fates[fate] for fate in ("new", "there", "refused"))
+        verb = "would be" if self._dry else "are"
+        if self._as_json:
+            lines = msgspec.to_builtins(self._told)
+            print_json({"dry_run": self._dry, "new": new, "there": there, "refused": refused, "lines": lines})
+        else:
+            click.echo(f"{new:,} {verb} new, {there:,} {verb} there already, {refused:,} {verb} refused.")
+        if refused:
+            raise Failure(f"{refused:,} of the lines {verb} refused")

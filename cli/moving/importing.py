@@ -1,0 +1,43 @@
+"""`grantlog import …`: people and clients of other systems."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from cli.command_services import CommandServices, run
+from cli.moving.arrivals import Arriving
+from cli.moving.people_file import PeopleFile
+from cli.moving.records import count_lines
+from cli.terminal import as_json
+
+existing_file = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+dry_run: Callable[[Any], Any] = click.option(
+    "--dry-run", is_flag=True, help="Change nothing, and tell of every line what would become of it."
+)
+
+
+@click.group("import")
+def import_() -> None:
+    """Bring in people and clients of other systems. Who is there already stays as they are."""
+
+
+@import_.command("people")
+@click.argument("file", type=existing_file)
+@click.option("--realm", default="platform", show_default=True, help="Where they sign in.")
+@click.option("--ignore", "ignored", multiple=True, metavar="NAME", help="A column to leave out. Repeatable.")
+@dry_run
+@as_json
+def import_people(file: Path, realm: str, ignored: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
+    """Bring in the people of FILE, CSV or JSON lines, with their passwords or the hashes of those."""
+
+    async def work(services: CommandServices) -> None:
+        arriving = Arriving(services, "people", dry=dry_run, as_json=as_json)
+        people = PeopleFile(services, file, realm, ignored)
+        try:
+            await arriving.bring(people.arrivals(), count_lines(file))
+        finally:
+            people.close()
+
+    run(work)
