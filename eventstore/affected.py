@@ -347,14 +347,14 @@ def living_sessions(connection: Connection, positions: Collection[int], now: Mom
 # Afterwards -------------------------------------------------------------------------------------------------------
 
 
-class Ended(NamedTuple):
+class WhatEnded(NamedTuple):
     """What a containment ends, and until when JWTs among it are good for whoever validates offline; None for none."""
 
     numbers: Numbers = Numbers()
     offline_until: Moment | None = None
 
 
-def ended_at(connection: Connection, began: Sequence[int], position: int, now: Moment) -> Ended:
+def ended_at(connection: Connection, began: Sequence[int], position: int, now: Moment) -> WhatEnded:
     """What of grants that began there was alive at a position of the log, by the log."""
     state, grants, count, people = states_at(connection, position), 0, 0, set[str | None]()
     offline: list[Moment] = []
@@ -364,7 +364,7 @@ def ended_at(connection: Connection, began: Sequence[int], position: int, now: M
         count += len(alive)
         people.update(each.account_id for each in alive)
         offline += filter(None, [offline_until(alive)])
-    return Ended(Numbers(0, grants, count, len(people - {None})), max(offline, default=None))
+    return WhatEnded(Numbers(0, grants, count, len(people - {None})), max(offline, default=None))
 
 
 NEWEST = 50

@@ -16,7 +16,7 @@ from domain.decision import Outcome
 from domain.ended_grants import Together
 from domain.event import SECOND, Moment, Recorded, Sealed
 from eventstore import affected, search
-from eventstore.affected import OF_USES, Ended, ended_at, worth_telling
+from eventstore.affected import OF_USES, WhatEnded, ended_at, worth_telling
 from eventstore.database import Connection
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
@@ -59,7 +59,7 @@ class AddressTarget:
                 return
             await index.follow()
 
-    async def tried(self, ledger: Ledger) -> Ended:
+    async def tried(self, ledger: Ledger) -> WhatEnded:
         """What an end of them would end now. Holds no lock."""
         head, now = ledger.changes.position, ledger.clock.now()
         await ledger.read(self._beyond, ledger.privacy, head, now)
@@ -70,7 +70,7 @@ class AddressTarget:
         self._beyond(view.connection, privacy, view.head, view.now)
         return ended_grants.end_together(state, now=view.now, incident_id=incident_id, began=self._began)
 
-    async def ended(self, ledger: Ledger, position: int, now: Moment) -> Ended:
+    async def ended(self, ledger: Ledger, position: int, now: Moment) -> WhatEnded:
         """What of them was alive at a position, by the log."""
         return await ledger.read_long(affected.ended_at, sorted(self._began), position, now)
 

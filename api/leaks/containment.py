@@ -16,7 +16,7 @@ from domain.decision import Conflict, Refusal
 from domain.event import SECOND, Moment, Recorded
 from domain.incident import Numbers
 from eventstore import search
-from eventstore.affected import Counting, Ended, counted, offline_of
+from eventstore.affected import Counting, WhatEnded, counted, offline_of
 from eventstore.database import Connection
 from eventstore.execution import Single, Step
 from eventstore.ledger import Ledger
@@ -77,7 +77,7 @@ class Containment:
         self._source: incident.Source = source
         self._evidence = evidence
         self.secret_id = new_id()
-        self.ended = Ended()
+        self.ended = WhatEnded()
         self._first = 0
         of = target.counted(wanted.since)
         self._counting = None if of is None else Counting(of)
@@ -137,7 +137,7 @@ class Containment:
             offline.append(view.query(offline_of, self.target.client_id or "", view.now))
         self._first = 0 if since is None else view.query(first_since, since, view.head)
         until = max(filter(None, offline), default=None)
-        self.ended = Ended(numbers(found, secrets_ended(view, self.target)), until)
+        self.ended = WhatEnded(numbers(found, secrets_ended(view, self.target)), until)
         return self.numbers
 
     def commands(self) -> tuple[Single, *tuple[Step, ...]]:
