@@ -10,7 +10,7 @@ from domain.decision import Conflict, Outcome, Refusal, accept
 from domain.event import Moment
 from domain.incident import Leaked
 from eventstore import present
-from eventstore.affected import Ended
+from eventstore.affected import WhatEnded
 from eventstore.command import Command, Sweep
 from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
@@ -93,7 +93,7 @@ def add_secrets(incident_id: str, secrets: Sequence[Leaked], *, elsewhere: Elsew
 
 def contained(
     incident_id: str,
-    ended: Callable[[], Ended],
+    ended: Callable[[], WhatEnded],
     *,
     since: Moment | None = None,
     rotated: bool = False,
@@ -214,7 +214,7 @@ def settle(incident_id: str) -> Command[ended_grants.State]:
     )
 
 
-def contained_at_last(incident_id: str, ended: Ended) -> Command[incident.State]:
+def contained_at_last(incident_id: str, ended: WhatEnded) -> Command[incident.State]:
     """Records a containment whose process was lost before it could say what it had ended."""
 
     def decide(state: incident.State, view: View) -> Outcome:
