@@ -116,7 +116,7 @@ def _may_see(networks: tuple[str, ...], arrived: RequestContext) -> bool:
     return arrived.address is not None and Proxies(networks).trusts(arrived.address)
 
 
-def _followed(connection: Connection) -> dict[str, int]:
+def followed(connection: Connection) -> dict[str, int]:
     """How far the read models that follow the log have come, and the tree over it."""
     return (
         dict.fromkeys((event_index.NAME, sightings.NAME), 0)
@@ -136,11 +136,11 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
         services.settings.metrics_networks, request_context(request.scope)
     ):
         raise Missing("Nothing has this address.")
-    position, followed = None, None
+    position, reached = None, None
     with suppress(DatabaseAway, TimeoutError):
         async with asyncio.timeout(ANSWERS_WITHIN):
-            followed = await services.ledger.read(_followed)
+            reached = await services.ledger.read(followed)
             position, _ = await services.ledger.head()
     services.metrics.write(services.hasher.waiting)
     services.transparency.measure(services.metrics)
-    return Response(services.metrics.text(running_version(), position, followed), media_type=TEXT)
+    return Response(services.metrics.text(running_version(), position, reached), media_type=TEXT)

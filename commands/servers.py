@@ -36,6 +36,7 @@ ADMINISTRATION_SCOPES = {
     "audit:personal": "See names and addresses in the log",
     "leaks:read": "Look into leaked secrets",
     "leaks:write": "End leaked secrets and what came of them",
+    "keys:read": "See the server's keys, settings and state",
     "keys:write": "Change the server's keys",
     "introspect": "Check any access token",
 }

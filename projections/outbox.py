@@ -294,3 +294,24 @@ def undelivered(connection: sa.Connection, *, dead_only: bool, limit: int) -> li
         Delivery(row.position, row.destination, row.type, row.attempts, row.due_at, bool(row.dead), row.outcome)
         for row in connection.execute(query)
     ]
+
+
+class Undelivered(NamedTuple):
+    """What one destination has not been told yet: deliveries that are tried again, and those that are not."""
+
+    destination: str
+    waiting: int
+    dead: int
+
+
+def standing(connection: sa.Connection) -> list[Undelivered]:
+    """Each destination that has not been told everything, by name."""
+    dead = sa.func.sum(DELIVERIES.c.dead)
+    query = sa.select(DELIVERIES.c.destination, sa.func.count(), dead).group_by(DELIVERIES.c.destination)
+    rows = connection.execute(query.order_by(DELIVERIES.c.destination))
+    return [Undelivered(name, count - int(gone), int(gone)) for name, count, gone in rows]
+
+
+def undistributed(connection: sa.Connection) -> int:
+    """How many events have not become deliveries yet."""
+    return connection.scalar(sa.select(sa.func.count()).select_from(TABLE)) or 0

@@ -13,6 +13,7 @@ from api.admin import (
     permissions,
     realms,
     signing_keys,
+    status,
     trusted_issuers,
 )
 
@@ -28,5 +29,6 @@ ROUTES: list[Any] = [
     *grants.ROUTES,
     *signing_keys.ROUTES,
     *trusted_issuers.ROUTES,
+    *status.ROUTES,
 ]
 """Every route; each names the scope that it needs in `opt["scope"]`."""

@@ -58,10 +58,10 @@ class KeyBody(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: Annotated[str | None, Meta(description="When it was retired or revoked.")]
 
 
-@get(PATH, **needing("keys:write", answer=ANSWER), tags=TAGS, summary="List the signing keys")
+@get(PATH, **needing("keys:read", answer=ANSWER), tags=TAGS, summary="List the signing keys")
 async def list_keys(ledger: Injected[Ledger]) -> Page[KeyBody]:
     """The newest first, those that have ended included."""
-    return _listed(await ledger.state(signing_key.STREAM))
+    return listed(await ledger.state(signing_key.STREAM))
 
 
 @post(
@@ -85,13 +85,14 @@ async def rotate_keys(
 
     def reply(view: View, recorded: tuple[Recorded, ...]) -> Reply[Page[KeyBody]]:
         keep(view, recorded)
-        return Reply(_listed(view.state(signing_key.STREAM)))
+        return Reply(listed(view.state(signing_key.STREAM)))
 
     command = commands.compromise(made) if data.compromised else commands.rotate(made, settings.signing_key_lead)
     return await once.carry_out(command, reply=reply)
 
 
-def _listed(state: signing_key.State) -> Page[KeyBody]:
+def listed(state: signing_key.State) -> Page[KeyBody]:
+    """Every key, the newest first."""
     return Page([_body(key_id, key) for key_id, key in reversed(state.keys.items())], None)
 
 

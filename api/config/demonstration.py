@@ -20,6 +20,7 @@ from domain.client import Registration
 from domain.code import DEVICE_CODE
 from domain.factors.second_factor import RECOVERY_CODES
 from domain.rules import origin as origins
+from domain.rules.administrative_scope import IMPLIED
 from domain.rules.built_in_scope import OFFLINE_ACCESS, OPENID
 from domain.rules.standard_claims import ClaimValue, KeptClaim
 from eventstore import present as dashboards
@@ -36,6 +37,9 @@ from security.tokens import Format, new_id
 FILE = "demo.json"
 DRAFT = "demo.json.draft"
 """The file until its people and clients are committed, so that a process that is killed then loses no secret."""
+
+SERVICE_SCOPE = tuple(scope for scope in ADMINISTRATION_SCOPES if scope not in IMPLIED)
+"""All that the demo's service may do; what another of its scopes implies need not stand there."""
 
 THIRD_PARTY_NAME = "Paperboat"
 # No letter or digit that is easily taken for another one: people type these.
@@ -197,7 +201,7 @@ async def _make(ledger: Ledger, settings: Settings, format: Format, hasher: Hash
             person_with_factor=petra,
             dashboards={},
             third_party=DemoThirdParty(new_id(), paperboat.reveal(), "", " ".join(MEMBER)),
-            service=Service(new_id(), service.reveal(), " ".join(ADMINISTRATION_SCOPES)),
+            service=Service(new_id(), service.reveal(), " ".join(SERVICE_SCOPE)),
         ),
         settings,
     )
@@ -209,9 +213,7 @@ async def _make(ledger: Ledger, settings: Settings, format: Format, hasher: Hash
         # Neither is given unless it is asked for, so without a scope it gets what `demo.json` says.
         scope=(*MEMBER, OPENID, OFFLINE_ACCESS),
     )
-    of_service = client.Attributes(
-        client_name="Demo service", grant_types=("client_credentials",), scope=tuple(ADMINISTRATION_SCOPES)
-    )
+    of_service = client.Attributes(client_name="Demo service", grant_types=("client_credentials",), scope=SERVICE_SCOPE)
     petra_id, factor_id = new_id(), new_id()
     commands = [
         await _register(new_id(), ledger, made.administrator, "Ada Byron", (ADMINISTRATOR.name,), hasher),

@@ -16,6 +16,7 @@ from commands.permissions import CallerScope
 from domain import account, session
 from domain.decision import Reason, Refusal
 from domain.event import SECOND, Actor
+from domain.rules.administrative_scope import IMPLIED
 from eventstore.execution import Origin
 from eventstore.validation import Known
 from eventstore.view import View
@@ -74,7 +75,7 @@ async def judge(services: Services, scope: Scope, needed: Sequence[str]) -> Know
     """The request's live access token; raises 401 `invalid_token` or 403 `insufficient_scope` (RFC 6750 §3.1)."""
     known = await judge_header(services, scope)
     for name in needed:
-        if name not in known.terms.scope:
+        if name not in known.terms.scope and IMPLIED.get(name) not in known.terms.scope:
             raise InsufficientScope(name)
     return known
 

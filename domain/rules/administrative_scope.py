@@ -1,6 +1,6 @@
 """Administrative scopes open the server's own API: nobody gives one that they lack, and no third party holds any."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from domain.decision import Forbidden, Outcome, refuse
 
@@ -18,11 +18,15 @@ ADMINISTRATIVE_SCOPES = frozenset(
         "audit:personal",
         "leaks:read",
         "leaks:write",
+        "keys:read",
         "keys:write",
         "introspect",
     }
 )
 """Every administrative scope there is. The system's own user acts with all of them."""
+
+IMPLIED: Mapping[str, str] = {"keys:read": "keys:write"}
+"""Scopes, and the one whose holders may do the same: who changes the server's keys sees which there are."""
 
 PEOPLE_WRITE = "people:write"
 """Whoever holds it can make administrators; the last one who does cannot be removed."""

@@ -16,7 +16,7 @@ SCOPE = {
     "client": {"profile", "catalog:read"},
     "administration": {
         *("profile", "clients:read", "clients:write", "people:read", "people:write", "grants:read", "grants:write"),
-        *("audit:read", "audit:personal", "leaks:read", "leaks:write", "keys:write", "introspect"),
+        *("audit:read", "audit:personal", "leaks:read", "leaks:write", "keys:read", "keys:write", "introspect"),
     },
 }
 WRONG = "User name or password is wrong."
