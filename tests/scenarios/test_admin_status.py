@@ -24,9 +24,9 @@ async def test_status_tells_what_is_behind_and_what_signs(world: World) -> None:
 
 
 async def test_what_is_to_be_told_stands_in_the_status(world: World) -> None:
-    admin = await administering(world)
+    asking, admin = await administering(world, "keys:read"), await administering(world)
     ok(await admin.post("/leaks/freeze"))
-    found = ok(await (await administering(world, "keys:read")).get("/admin/status"))
+    found = ok(await asking.get("/admin/status"))
     assert found["outbox"]["undistributed"] == 1
 
 
