@@ -13,6 +13,7 @@ from api.letters.postman import Postman
 from api.notifications.backchannel_logout import LogoutNotifier
 from api.notifications.delivering import Notifier
 from api.services import SYSTEM, Services
+from api.signals.signal_delivery import SignalNotifier
 from commands import clients, signing_keys
 from commands.audit import destroy_month
 from commands.servers import note_difference
@@ -156,7 +157,7 @@ class Background:
         """Begins the tasks."""
         services, ledger = self._services, self._services.ledger
         notifier, checking = Notifier(ledger, services.settings), Checking(services)
-        logouts, postman = LogoutNotifier(services), Postman(services)
+        logouts, signals, postman = LogoutNotifier(services), SignalNotifier(services), Postman(services)
         notices = NoticeWriter(services)
         works: list[tuple[float, Callable[[], Awaitable[object]]]] = [
             (RECORD_EVERY, self._record),
@@ -177,6 +178,8 @@ class Background:
             (LOGOUTS_EVERY, logouts.distribute),
             (LOGOUTS_EVERY, logouts.deliver),
             (LETTERS_EVERY, notices.distribute),
+            (LOGOUTS_EVERY, signals.distribute),
+            (LOGOUTS_EVERY, signals.deliver),
             (LETTERS_EVERY, postman.deliver),
             (10.0, postman.measure),
             *((0.5, partial(notifier.deliver, name)) for name in notifier.names),

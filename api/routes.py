@@ -28,6 +28,7 @@ from api.pages.account import (
 from api.pages.authorize import authorize, authorize_consent, authorize_posted, authorize_sign_in, authorize_sign_out
 from api.pages.logout import logout, logout_confirmed, logout_posted
 from api.pages.pushed_authorization_request import par
+from api.signals import event_streams
 
 PAGES: list[Any] = [
     home,
@@ -72,5 +73,6 @@ ROUTES: list[Any] = [
     *publishing.ROUTES,
     *leaks.ROUTES,
     *account.ROUTES,
+    *event_streams.ROUTES,
     *PAGES,
 ]

@@ -26,6 +26,7 @@ from domain.keys import log_key, mac_key, signing_key, trusted_issuer
 from domain.moving import transfer
 from domain.registering import initial_access_token
 from domain.requests import pushed_request
+from domain.signals import event_stream
 
 AGGREGATES: dict[str, ModuleType] = {
     "client": client,
@@ -35,6 +36,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "grants": ended_grants,
     "session": session,
     "pushed_request": pushed_request,
+    "event_stream": event_stream,
     "scope": scope,
     "role": role,
     "usage": usage,

@@ -21,6 +21,7 @@ from projections import (
     session_grants,
     sessions,
     sightings,
+    signals,
     tokens,
 )
 
@@ -45,5 +46,5 @@ PROJECTIONS: tuple[ModuleType, ...] = (
 FOLLOWING: tuple[ModuleType, ...] = (event_index, sightings)
 """Those that follow the log a moment later, each with `VERSION` and `NAME`, its row in the table `followers`."""
 
-ONCE: tuple[ModuleType, ...] = (outbox, logout_notices, person_notices)
+ONCE: tuple[ModuleType, ...] = (outbox, logout_notices, person_notices, signals)
 """What is written in that transaction too, and by no rebuild ever again: it tells somebody something."""

@@ -248,6 +248,24 @@ def page(
     return cut(found, limit, lambda grant: grant.position)
 
 
+_HELD = (
+    sa.select(TABLE.c.grant_id)
+    .where(
+        TABLE.c.account_id == sa.bindparam("b_account_id"),
+        TABLE.c.client_id == sa.bindparam("b_client_id"),
+        TABLE.c.expires_at > sa.bindparam("b_at"),
+    )
+    .order_by(TABLE.c.started_position.desc())
+    .limit(sa.bindparam("b_limit"))
+)
+
+
+def held(connection: sa.Connection, account_id: str, client_id: str, at: Moment, limit: int) -> list[str]:
+    """The newest grants that a client has of a person and that need not be over by themselves: a hint where to look."""
+    given = {"b_account_id": account_id, "b_client_id": client_id, "b_at": at, "b_limit": limit}
+    return list(connection.scalars(_HELD, given))
+
+
 _OF_SESSION = sa.select(TABLE.c.started_position).order_by(TABLE.c.started_position)
 
 

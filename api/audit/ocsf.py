@@ -77,7 +77,7 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(AUTHENTICATION, 5, "Service Ticket Renew", LOW, failure=True): "grant.refresh_refused",
     ClassRow(AUTHENTICATION, 5, "Service Ticket Renew", HIGH, failure=True): "grant.refresh_replayed",
     ClassRow(ENTITY_MANAGEMENT, 1, "Create"): (
-        "client.registered consent.given scope.defined initial_access_token.issued"
+        "client.registered consent.given scope.defined initial_access_token.issued event_stream.created"
     ),
     ClassRow(ENTITY_MANAGEMENT, 1, "Create", LOW): (
         "role.defined trusted_issuer.trusted mac_key.introduced signing_key.introduced log_key.introduced hold.placed "
@@ -86,7 +86,8 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(ENTITY_MANAGEMENT, 1, "Create", HIGH): "incident.reported",
     ClassRow(ENTITY_MANAGEMENT, 3, "Update"): (
         "client.updated client.keys_registered client.registration_token_issued client.secret_issued "
-        "client.secret_rotated client.rotation_scheduled consent.extended scope.changed initial_access_token.used"
+        "client.secret_rotated client.rotation_scheduled consent.extended scope.changed initial_access_token.used "
+        "event_stream.changed event_stream.status_changed"
     ),
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", LOW): (
         "client.secret_revoked client.registration_token_revoked client.rotation_unscheduled role.changed "
@@ -95,7 +96,7 @@ _TOLD: Mapping[ClassRow, str] = {
     ),
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", MEDIUM): "server.issuer_accepted transfer.imported",
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", HIGH): "log_key.succeeded incident.identified incident.contained",
-    ClassRow(ENTITY_MANAGEMENT, 4, "Delete"): "consent.withdrawn scope.retired",
+    ClassRow(ENTITY_MANAGEMENT, 4, "Delete"): "consent.withdrawn scope.retired event_stream.deleted",
     ClassRow(
         ENTITY_MANAGEMENT, 4, "Delete", LOW
     ): "client.deleted role.retired hold.released trusted_issuer.distrusted origin.month_destroyed",
@@ -113,7 +114,8 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(ENTITY_MANAGEMENT, OTHER, "Deny"): "consent.denied grant.device_denied",
     ClassRow(ENTITY_MANAGEMENT, OTHER, "Differ", HIGH, failure=True): "server.projection_differed",
     ClassRow(ENTITY_MANAGEMENT, OTHER, "Rotation Announcement", LOW): "client.rotation_announced",
-    ClassRow(API_ACTIVITY, 1, "Create"): "pushed_request.received",
+    ClassRow(API_ACTIVITY, 1, "Create"): "pushed_request.received event_stream.signal_delivered",
+    ClassRow(API_ACTIVITY, 1, "Create", MEDIUM, failure=True): "event_stream.signal_failed",
     ClassRow(API_ACTIVITY, 2, "Read"): (
         "usage.token_first_seen usage.token_seen usage.first_seen usage.seen audit.read audit.export_opened "
         "audit.export_closed audit.stream_opened audit.stream_closed"
