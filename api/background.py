@@ -14,7 +14,7 @@ from api.notifications.backchannel_logout import LogoutNotifier
 from api.notifications.delivering import Notifier
 from api.services import SYSTEM, Services
 from api.signals.signal_delivery import SignalNotifier
-from commands import clients, signing_keys
+from commands import clients, people, signing_keys
 from commands.audit import destroy_month
 from commands.servers import note_difference
 from domain.event import Moment, Recorded
@@ -170,6 +170,7 @@ class Background:
             (5.0, partial(revoke.resume, ledger)),
             (5.0, partial(address_target.resume_settling, ledger)),
             (60.0, partial(clients.rotate_due, ledger, services.format, Origin(SYSTEM))),
+            (60.0, partial(people.erase_due, ledger, Origin(SYSTEM))),
             (60.0, self._settle_keys),
             (10.0, checking.measure),
             (600.0, Retention(services).enforce),

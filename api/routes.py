@@ -15,7 +15,7 @@ from api.oauth.introspection import introspect
 from api.oauth.revocation import revoke
 from api.oauth.token import token
 from api.oauth.userinfo import userinfo
-from api.pages import device, factors, notices, own_account, recover
+from api.pages import device, factors, notices, own_account, own_data, recover
 from api.pages.account import (
     account_grants,
     account_grants_withdraw,
@@ -45,6 +45,7 @@ PAGES: list[Any] = [
     account_grants,
     account_grants_withdraw,
     *own_account.ROUTES,
+    *own_data.ROUTES,
     *factors.ROUTES,
     *recover.ROUTES,
     *notices.ROUTES,

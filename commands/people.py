@@ -14,6 +14,7 @@ from domain import account, session
 from domain.decision import AccessDenied, FactorRefused, NotFound, Outcome, Refusal
 from domain.factors import realm_policy
 from domain.factors.realm_policy import RealmPolicy
+from domain.people import own_data
 from domain.people.passwords import ForeignHash
 from domain.rules import people as rules
 from domain.rules import standard_claims
@@ -21,12 +22,13 @@ from domain.rules.registration import REALMS
 from domain.rules.standard_claims import ClaimValue, KeptClaim
 from eventstore import present
 from eventstore.command import Command
+from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.pending import letters
 from eventstore.personal_data import PersonalData
 from eventstore.present import TakenLogins
 from eventstore.view import View
-from projections import clients
+from projections import clients, erasures
 from security.passwords import MAX_CHARACTERS, StrengthMeter, Unacceptable, Weakness, unacceptable
 from security.vault import Vault
 
@@ -235,6 +237,40 @@ def erase(account_id: str, *, vault: Vault) -> Command[account.State]:
         return outcome
 
     return _to_known(account_id, decide)
+
+
+def export_data(account_id: str) -> Command[account.State]:
+    """Records that a person gets all that is stored about them."""
+    return _to_known(account_id, lambda state, view: own_data.export(now=view.now))
+
+
+def request_erasure(account_id: str, waiting: int) -> Command[account.State]:
+    """Has a person erased after `waiting` seconds, as they wish."""
+    return _to_known(
+        account_id,
+        lambda state, view: own_data.request_erasure(
+            state.own_data,
+            now=view.now,
+            waiting=waiting,
+            leaves_no_administrator=view.look(present.is_last_administrator, account_id),
+        ),
+    )
+
+
+def withdraw_erasure(account_id: str) -> Command[account.State]:
+    """Has a person stay who wanted to be erased."""
+    return _to_known(account_id, lambda state, view: own_data.withdraw_erasure(state.own_data, now=view.now))
+
+
+async def erase_due(ledger: Ledger, by: Origin) -> None:
+    """Erases everybody who wanted it and has waited long enough. Who became the last administrator meanwhile stays."""
+    for account_id in await ledger.read(erasures.due, ledger.clock.now()):
+
+        def waited(view: View, account_id: str = account_id) -> Refusal | None:
+            state: account.State = view.state(account.stream(account_id))
+            return None if own_data.is_due(state.own_data, view.now) else Refusal(NotFound.UNKNOWN, UNKNOWN)
+
+        await ledger.execute(erase(account_id, vault=ledger.vault).guarded(waited), origin=by)
 
 
 def totp_vault_name(account_id: str) -> str:

@@ -17,7 +17,8 @@ from domain.decision import Conflict, NotFound, Outcome, accept, counted, malfor
 from domain.event import Event, Moment, Recorded, Sealed, sealed
 from domain.factors import second_factor
 from domain.factors.second_factor import Factors
-from domain.people import mailed, notices
+from domain.people import mailed, notices, own_data
+from domain.people.own_data import OwnData
 from domain.people.passwords import NOT_CURRENT, ForeignHash, hash_problem
 from domain.people.passwords import AccountFailure as AccountFailure
 from domain.people.passwords import PasswordChanged as PasswordChanged
@@ -180,6 +181,7 @@ EVENTS: tuple[type[Event], ...] = (
     *second_factor.EVENTS,
     *mailed.EVENTS,
     *notices.EVENTS,
+    *own_data.EVENTS,
 )
 
 
@@ -210,6 +212,7 @@ class State(msgspec.Struct, frozen=True):
     told_position: int = 0
     factors: Factors = Factors()
     notices_off: tuple[notices.NoticeKind, ...] = ()
+    own_data: OwnData = OwnData()
 
 
 INITIAL = State()
@@ -451,6 +454,8 @@ def _beside(state: State, recorded: Recorded) -> State:
         return state
     if isinstance(recorded.event, notices.NoticesChanged):
         return replace(state, notices_off=recorded.event.off)
+    if isinstance(recorded.event, own_data.EVENTS):
+        return replace(state, own_data=own_data.evolve(state.own_data, recorded))
     return replace(state, factors=second_factor.evolve(state.factors, recorded))
 
 

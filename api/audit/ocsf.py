@@ -47,6 +47,8 @@ _TOLD: Mapping[ClassRow, str] = {
     ),
     ClassRow(ACCOUNT_CHANGE, 5, "Disable", LOW): "account.disabled",
     ClassRow(ACCOUNT_CHANGE, 6, "Delete", LOW): "account.erased",
+    ClassRow(ACCOUNT_CHANGE, OTHER, "Erasure Request", LOW): "account.erasure_requested account.erasure_withdrawn",
+    ClassRow(ACCOUNT_CHANGE, OTHER, "Data Export", LOW): "account.data_exported",
     ClassRow(ACCOUNT_CHANGE, 10, "MFA Factor Enable"): "account.totp_enrolled",
     ClassRow(ACCOUNT_CHANGE, 11, "MFA Factor Disable", LOW): "account.factor_removed",
     ClassRow(ACCOUNT_CHANGE, 11, "MFA Factor Disable", MEDIUM): "account.factors_reset",

@@ -103,6 +103,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The same window for dashboards, whose second tabs share a cookie."""
     recent_authentication: Seconds = 300
     """How long ago a person may have signed in for what is dangerous, such as ending a secret or erasing somebody."""
+    erasure_delay: Annotated[int, within(0, 7_776_000)] = 604_800
+    """How long people who want to be erased have to think it over. Administrators erase at once."""
     idempotency_lifetime: Seconds = 86400
     """How long an `Idempotency-Key` is remembered with its answer."""
     home: Annotated[bool | None, unset("only in the demo")] = None

@@ -61,8 +61,13 @@ DESTINATIONS = {
     "factors": FACTORS,
     "password": "/account/password",
     "places": "/account/places",
+    "history": "/account/history",
+    "data": "/account/data",
 }
 """Where a sign-in may lead, by the word that the address holds: never an address of somebody else's choosing."""
+
+ANEW = ("factors", "data")
+"""Where one signs in once more even if one has done so, unless that was a moment ago."""
 
 PLATFORM = "platform"
 PURPOSE = "account"
@@ -161,13 +166,15 @@ async def account_sign_in_posted(
     services = services_of(request)
     admit(services.throttle, request.scope)
     place, onward = await _place(services, realm, to, onward)
-    return await sign_in(services, request.scope, place, data, onward, again="" if to == "factors" else None)
+    return await sign_in(services, request.scope, place, data, onward, again="" if to in ANEW else None)
 
 
 def _is_to_sign_in(services: Services, used: BrowserSession, to: str) -> bool:
-    """Whether this sign-in will not do for changing a second factor: it is too old, or was made without."""
-    if to != "factors":
-        return False
+    return to in ANEW and is_stale(services, used)
+
+
+def is_stale(services: Services, used: BrowserSession) -> bool:
+    """Whether this sign-in will not do for what is grave: it is too old, or was made without the second factor."""
     return not is_recent(services, used) or (used.asked_factor and used.acr != session.TWO_FACTORS)
 
 

@@ -77,3 +77,33 @@ class AccountGrantsPage(AccountPage, frozen=True, kw_only=True):
 
     template: ClassVar[str] = "account_grants.html"
     grants: tuple[AllowedApplication, ...]
+
+
+class Happening(msgspec.Struct, frozen=True):
+    """Something that happened. `application` is whose doing or access it was."""
+
+    words: str
+    at: Moment
+    application: str | None
+    address: str | None
+    user_agent: str | None
+
+
+class HistoryPage(AccountPage, frozen=True, kw_only=True):
+    """What happened with somebody's account, the newest first; `older_url` leads to what was before."""
+
+    template: ClassVar[str] = "history.html"
+    happenings: tuple[Happening, ...]
+    older_url: str | None
+
+
+class DataPage(AccountPage, frozen=True, kw_only=True):
+    """All that is stored about somebody: given to them, or erased. `erasure_due` is None while they did not ask for
+    it; `waiting_days` is for how long they may think it over."""
+
+    template: ClassVar[str] = "data.html"
+    export_action: str
+    erase_action: str
+    keep_action: str
+    erasure_due: Moment | None
+    waiting_days: int

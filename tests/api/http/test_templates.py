@@ -132,6 +132,17 @@ SAMPLES: dict[str, templates.HtmlPage] = {
         **SOMEBODY, notice="Done.", name="Paul", logins=("paul", "paul@example.test"), since=SINCE, places=PLACES
     ),
     "places": account_pages.PlacesPage(**SOMEBODY, places=PLACES, end_others_action="/account/places/end-others"),
+    "history": account_pages.HistoryPage(
+        **SOMEBODY,
+        happenings=(account_pages.Happening("You signed in.", SINCE, "Paperboat", "192.0.2.7", "Firefox"),),
+        older_url="/account/history?after=x",
+    ),
+    "data": account_pages.DataPage(
+        **SOMEBODY, export_action="/e", erase_action="/r", keep_action="/k", erasure_due=None, waiting_days=7
+    ),
+    "data_erased_soon": account_pages.DataPage(
+        **SOMEBODY, export_action="/e", erase_action="/r", keep_action="/k", erasure_due=SINCE, waiting_days=7
+    ),
     "own_password": account_pages.OwnPasswordPage(**SOMEBODY, action="/change", minimum=8, error="Wrong."),
     "notices": notices.NoticesPage(
         **SOMEBODY,

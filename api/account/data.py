@@ -1,0 +1,115 @@
+"""All that is stored about a person: given to them, and erased as they wish."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, delete, get
+from litestar.response import Stream
+
+from api.account.activity import activity
+from api.account.own import asking, commanding_own, myself
+from api.account.places import body, places
+from api.admin import schemas
+from api.admin.idempotency import Once, Reply
+from api.oauth.bearer import caller
+from api.services import Injected, Services, services_of
+from commands import people
+from domain import account, client
+from eventstore import present
+from eventstore.execution import Origin
+from projections import grants
+from security.clock import format_rfc3339
+
+PATH = "/account/export"
+DATA = "/account/data"
+"""The page of the same."""
+
+AT_MOST = 1_000
+"""Consents and grants in an export; there is no limit to what happened."""
+
+AT_ONCE = 200
+DISPOSITION = {"content-disposition": 'attachment; filename="account.json"', "cache-control": "no-store"}
+EXAMPLE = {"exported_at": "2026-02-01T08:30:00.000000Z", "account": {}, "factors": {}, "consents": [], "grants": []}
+
+
+async def export(services: Services, account_id: str, by: Origin) -> AsyncIterator[bytes]:
+    """All of it as one JSON object, piece by piece. That it was given is recorded before the first."""
+    ledger = services.ledger
+    await ledger.execute(people.export_data(account_id), origin=by)
+    person: account.State = await ledger.state(account.stream(account_id))
+    now = ledger.clock.now()
+    given = await ledger.look(present.consents_of, account_id, limit=AT_MOST)
+    consents = [
+        {
+            "client_id": each.client_id,
+            "client_name": await _name(services, each.client_id),
+            "scope": " ".join(each.scope),
+            "given_at": format_rfc3339(each.given_at),
+        }
+        for each in given
+    ]
+    found = await ledger.read(grants.page, now, account_id=account_id, limit=AT_MOST)
+    granted = [
+        {
+            "grant_id": each.grant_id,
+            "grant_type": each.grant_type,
+            "client_id": each.client_id,
+            "scope": each.scope,
+            "state": each.state,
+            "started_at": format_rfc3339(each.started_at),
+            "last_used_at": format_rfc3339(each.last_used_at),
+        }
+        for each in found.items
+    ]
+    told: dict[str, Any] = {
+        "exported_at": format_rfc3339(now),
+        "account": await ledger.read(schemas.read_person, ledger.privacy, account_id),
+        "factors": {
+            "enrolled_at": schemas.time_or_null(person.factors.enrolled_at) if person.factors.enrolled else None,
+            "recovery_codes_left": len(person.factors.recovery_codes),
+        },
+        "erasure_due_at": schemas.time_or_null(person.own_data.erasure_due),
+        "consents": consents,
+        "grants": granted,
+        "sessions": [body(each) for each in await places(services, account_id)],
+    }
+    return _pieces(services, account_id, told)
+
+
+async def _pieces(services: Services, account_id: str, told: dict[str, Any]) -> AsyncIterator[bytes]:
+    yield msgspec.json.encode(told)[:-1] + b',"activity":['
+    start, joint = None, b""
+    while True:
+        found = await activity(services, account_id, AT_ONCE, start)
+        for each in found.items:
+            yield joint + msgspec.json.encode(each)
+            joint = b","
+        start = found.resume
+        if start is None:
+            break
+    yield b"]}"
+
+
+async def _name(services: Services, client_id: str) -> str | None:
+    state: client.State = await services.ledger.state(client.stream(client_id))
+    return state.client_name or None
+
+
+@get(PATH, **asking(page=DATA, recent=True, answer=EXAMPLE), media_type="application/json", summary="All about me")
+async def export_own_data(request: Request[Any, Any, Any]) -> Stream:
+    """All that is stored about me, as one JSON object: names and claims, consents, grants, sign-ins, what happened."""
+    pieces = await export(services_of(request), myself(request), caller(request).origin)
+    return Stream(pieces, media_type="application/json", headers=DISPOSITION)
+
+
+@delete("/account", **commanding_own(recent=True), summary="Erase my account")
+async def erase_own_account(request: Request[Any, Any, Any], once: Injected[Once]) -> Response[None]:
+    """After the waiting time of `GRANTLOG_ERASURE_DELAY`, within which it is withdrawn on the page of one's data. A
+    repeat changes nothing."""
+    waiting = services_of(request).settings.erasure_delay
+    requested = people.request_erasure(myself(request), waiting)
+    return await once.carry_out(requested, reply=lambda view, _: Reply(None, 204))
+
+
+ROUTES: list[Any] = [export_own_data, erase_own_account]
