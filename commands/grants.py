@@ -25,15 +25,20 @@ from domain.grants.grant_type import (
 from domain.grants.validity import TokenKind
 from domain.keys import signing_key, trusted_issuer
 from domain.keys.trusted_issuer import Trusted
+from domain.requests import authorization_detail_type
+from domain.rules.authorization_details import AuthorizationDetails, parsed
 from domain.rules.built_in_scope import BUILT_IN
 from eventstore.command import Command
 from eventstore.issued import judge
 from eventstore.pending import device_requests
+from eventstore.personal_data import PersonalData
 from eventstore.view import OfGrant, View
 from security.tokens import ordered_id
 from security.vault import Vault
 
 # Who stands behind a request, read again under the lock.
+
+DETAIL_TYPES = authorization_detail_type.STREAM
 
 ASKED_AT_MOST = 100
 """Scope names of one request that are looked up. A client can have no more, so one beyond them is not its own."""
@@ -65,6 +70,8 @@ def parties(
     jkt: str | None = None,
     x5t: str | None = None,
     with_consent: bool = False,
+    details: AuthorizationDetails | None = None,
+    with_details: bool = False,
     subject: Subject | None = None,
     actor: Subject | None = None,
     asserted: Trusted | None = None,
@@ -97,6 +104,8 @@ def parties(
         signing_keys=view.state(signing_key.STREAM),
         jkt=jkt,
         x5t=x5t,
+        details=details,
+        detail_types=view.state(DETAIL_TYPES) if with_details else authorization_detail_type.INITIAL,
         policy=policy_of(view, person.realm) if signs_in and person is not None else realm_policy.OPTIONAL,
     )
 
@@ -109,7 +118,7 @@ _SIGNED_OUT = Refusal(AccessDenied.ACCOUNT)
 class Approval(msgspec.Struct, frozen=True, kw_only=True):
     """Who approves what. `asked` is the scope of the request, None for none; `uri` its redirect URI, None likewise, and
     `redirect_uri` where the answer goes. `claims` are those that its client wants at userinfo, as JSON;
-    `dpop_jkt` names the key by which alone the code can be redeemed."""
+    `dpop_jkt` names the key by which alone the code can be redeemed; `details` are the authorization details."""
 
     account_id: str
     session_id: str
@@ -122,6 +131,7 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     nonce: str | None
     claims: str | None
     dpop_jkt: str | None = None
+    details: AuthorizationDetails | None = None
 
 
 def give_consent(approval: Approval, scope: tuple[str, ...]) -> Command[consent.State]:
@@ -161,6 +171,7 @@ def issue_code(approval: Approval, code: str, *, at: Moment, issuer: str, lifeti
                 asked=approval.asked,
                 issuer=issuer,
                 with_consent=True,
+                with_details=approval.details is not None,
                 signs_in=True,
             ),
             session_id=approval.session_id,
@@ -175,6 +186,7 @@ def issue_code(approval: Approval, code: str, *, at: Moment, issuer: str, lifeti
             nonce=approval.nonce,
             claims=approval.claims,
             dpop_jkt=approval.dpop_jkt,
+            details=approval.details,
         )
 
     return Command(f"grant:{ordered_id(at)}", decide)
@@ -258,6 +270,7 @@ def issue_tokens(
     lifetimes: Lifetimes,
     admit_person: Callable[[str], None],
     vault: Vault,
+    privacy: PersonalData,
 ) -> Command[grant.State]:
     """Issues tokens to a client that authenticated with this secret version or key, neither for a public one, and
     showed that it holds the key with the thumbprint `jkt`, or the
@@ -301,6 +314,8 @@ def issue_tokens(
                 asked=request.scope,
                 issuer=issuer,
                 with_consent=goes_on,
+                details=_details(view, state, privacy),
+                with_details=request.details is not None,
                 subject=subject,
                 actor=_actor(view, request),
                 asserted=_asserted(view, request),
@@ -330,6 +345,11 @@ def _presented(view: View, credential: Credential, digest: bytes) -> OfGrant | S
         found = view.grant_of(digest)
         return found if found is not None and found.kind == credential.kind else None
     return _subject(view, digest, credential.kind)
+
+
+def _details(view: View, state: grant.State, privacy: PersonalData) -> AuthorizationDetails | None:
+    """The authorization details of a grant, in clear; none any more once its person was erased."""
+    return None if state.details is None else parsed(privacy.open(view.connection, state.details))
 
 
 def _asserted(view: View, request: TokenRequest) -> Trusted | None:

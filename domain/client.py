@@ -83,6 +83,7 @@ class ClientRegistered(Event, frozen=True, kw_only=True):
     authorization_signed_response_alg: SigningAlgorithm | None = None
     access_token_format: client_metadata.AccessTokenFormat = "opaque"  # noqa: S105 - a format
     metadata_uri: str | None = None
+    authorization_details_types: tuple[str, ...] = ()
 
 
 class ClientUpdated(Event, frozen=True, kw_only=True):

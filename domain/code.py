@@ -22,10 +22,11 @@ class CodeIssued(Event, frozen=True, kw_only=True):
     for the id_token, and `claims` are those that the client wants at userinfo (OpenID Connect Core §3.1.2.1, §5.5).
     `session_ends_at` is when the session is over at the latest.
     `dpop_jkt` is the thumbprint of the key by which alone it can be redeemed (RFC 9449 §10).
+    `authorization_details` are those that the person approved (RFC 9396), as JSON.
     """
 
     type = "grant.code_issued"
-    personal = ("claims",)
+    personal = ("claims", "authorization_details")
     client_id: str
     account_id: str
     session_id: str | None = None
@@ -42,10 +43,20 @@ class CodeIssued(Event, frozen=True, kw_only=True):
     claims: str | None = None
     session_ends_at: Moment | None = None
     dpop_jkt: str | None = None
+    authorization_details: str | None = None
 
     def subject(self, stream: str) -> str:
         """What a client wants to know of a person may itself tell something of them."""
         return account.stream(self.account_id)
+
+
+class DetailsGiven(Event, frozen=True, kw_only=True):
+    """A client got authorization details for itself (RFC 9396 §6), as JSON, with the tokens of the event before."""
+
+    type = "grant.details_given"
+    personal = ("authorization_details",)
+    client_id: str
+    authorization_details: str
 
 
 class DeviceRequested(Event, frozen=True, kw_only=True):

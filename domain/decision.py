@@ -177,6 +177,16 @@ class InvalidTarget(Reason):
     MISSING = "missing"
 
 
+class InvalidAuthorizationDetails(Reason):
+    """RFC 9396 §5 `invalid_authorization_details`."""
+
+    MALFORMED = "malformed"
+    UNKNOWN_TYPE = "unknown_type"
+    OUTSIDE_CLIENT = "outside_client"
+    SCHEMA = "schema"
+    WIDENED = "widened"
+
+
 class AccessDenied(Reason):
     """RFC 6749 §4.1.2.1 `access_denied`."""
 

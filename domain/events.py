@@ -25,7 +25,7 @@ from domain.factors import realm_policy
 from domain.keys import log_key, mac_key, signing_key, trusted_issuer
 from domain.moving import transfer
 from domain.registering import initial_access_token
-from domain.requests import pushed_request
+from domain.requests import authorization_detail_type, pushed_request
 from domain.signals import event_stream
 
 AGGREGATES: dict[str, ModuleType] = {
@@ -49,6 +49,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "mac_key": mac_key,
     "signing_key": signing_key,
     "trusted_issuer": trusted_issuer,
+    "authorization_detail_type": authorization_detail_type,
     "incident": incident,
     "hold": hold,
     "initial_access_token": initial_access_token,

@@ -47,3 +47,4 @@ class Exchanged(Event, frozen=True, kw_only=True):
     dpop_jkt: str | None = None
     x5t_s256: str | None = None
     signing_key: str | None = None
+    details: tuple[int, ...] = ()

@@ -15,6 +15,7 @@ from domain.code import CodeIssued as CodeIssued
 from domain.code import CodeRedeemed as CodeRedeemed
 from domain.code import CodeRefused as CodeRefused
 from domain.code import CodeReplayed as CodeReplayed
+from domain.code import DetailsGiven as DetailsGiven
 from domain.code import DeviceApproved as DeviceApproved
 from domain.code import DeviceDenied as DeviceDenied
 from domain.code import DeviceRequested as DeviceRequested
@@ -53,7 +54,8 @@ class TokensIssued(Event, frozen=True, kw_only=True):
     `dpop_jkt` (RFC 9449 §6), and so is the refresh token of a public client;
     or to the certificate with the thumbprint `x5t_s256` (RFC 8705 §3). `amr` tells how the person signed in at a
     dashboard where that took more than their password (RFC 8176 §2). `signing_key` is the id of the key that signed the
-    access token, if it is a JWT (RFC 9068), so that an offline validator believes it until it expires.
+    access token, if it is a JWT (RFC 9068), so that an offline validator believes it until it expires. `details` are
+    the places of those authorization details of the grant that it is for (RFC 9396 §6.1), null for all of them.
     """
 
     type = "grant.tokens_issued"
@@ -75,6 +77,7 @@ class TokensIssued(Event, frozen=True, kw_only=True):
     asserted_by: str | None = None
     amr: tuple[str, ...] = ()
     signing_key: str | None = None
+    details: tuple[int, ...] | None = None
 
 
 class TokensRefreshed(Event, frozen=True, kw_only=True):
@@ -99,6 +102,7 @@ class TokensRefreshed(Event, frozen=True, kw_only=True):
     dpop_jkt: str | None = None
     x5t_s256: str | None = None
     signing_key: str | None = None
+    details: tuple[int, ...] | None = None
 
 
 class AccessTokenIssued(Event, frozen=True, kw_only=True):
@@ -120,6 +124,7 @@ class AccessTokenIssued(Event, frozen=True, kw_only=True):
     dpop_jkt: str | None = None
     x5t_s256: str | None = None
     signing_key: str | None = None
+    details: tuple[int, ...] | None = None
 
 
 class SuccessorReplaced(Event, frozen=True, kw_only=True):
@@ -183,8 +188,8 @@ class State(msgspec.Struct, frozen=True):
     or to the certificate with `x5t_s256`.
     `presented` is the refresh token that the next tokens are for, where it is not the newest. `authentication` is the
     sign-in behind it, `amr` how somebody signed in at a dashboard with more than a password, and `claims` what its
-    client wants to be told at userinfo, sealed. `ended_together` is where the log says that it ended with others,
-    until its own stream says so too.
+    client wants to be told at userinfo, sealed; `details` are its authorization details (RFC 9396), sealed.
+    `ended_together` is where the log says that it ended with others, until its own stream says so too.
     """
 
     exists: bool = False
@@ -196,6 +201,7 @@ class State(msgspec.Struct, frozen=True):
     authentication: Authentication | None = None
     amr: tuple[str, ...] = ()
     claims: Sealed | None = None
+    details: Sealed | None = None
     scope: tuple[str, ...] = ()
     resource: tuple[str, ...] = ()
     audience: tuple[str, ...] = ()
@@ -284,6 +290,7 @@ def goes_on(state: State) -> bool:
 
 EVENTS: tuple[type[Event], ...] = (
     CodeIssued,
+    DetailsGiven,
     DeviceRequested,
     DeviceApproved,
     DeviceDenied,
@@ -314,8 +321,9 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, client_id=event.client_id, ended_at=ended, ended_reason=ended and "person")
         case TokensRefreshed():
             return _refreshed(state, event, recorded)
-        case Exchanged() | AccessTokenIssued():
-            return state
+        case Exchanged() | AccessTokenIssued() | DetailsGiven():
+            given = isinstance(event, DetailsGiven)
+            return replace(state, details=sealed(recorded, "authorization_details")) if given else state
         case CodeRedeemed():
             code = state.code
             return state if code is None else replace(state, code=replace(code, redeemed=True))
@@ -342,6 +350,7 @@ def _issued(state: State, recorded: Recorded) -> State:
             "session_id": event.session_id,
             "authentication": event.authentication,
             "claims": sealed(recorded, "claims") if isinstance(event, CodeIssued) else None,
+            "details": sealed(recorded, "authorization_details") if isinstance(event, CodeIssued) else None,
             "resource": event.resource,
         }
     else:

@@ -234,7 +234,8 @@ class Judged(NamedTuple):
     """A token with all that decides about it, and its person, if it has one, with their `roles`; `claims` are those
     that the client asked for one by one (OpenID Connect Core §5.5), sealed, and `authentication` is the sign-in behind
     it, as far as that is known. `owner` is the client of the grant, which is another one where tokens were exchanged
-    (RFC 8693), and then `act` and `through` are as in `grant.exchanged`."""
+    (RFC 8693), and then `act` and `through` are as in `grant.exchanged`. `details` are the authorization details of the
+    grant (RFC 9396), sealed."""
 
     issued: IssuanceRecord
     grant_type: str
@@ -247,6 +248,7 @@ class Judged(NamedTuple):
     owner: str
     act: tuple[str, ...] = ()
     through: tuple[Through, ...] = ()
+    details: Sealed | None = None
 
 
 class _Found(NamedTuple):
@@ -347,6 +349,7 @@ def _judged(folds: Folds, found: _Found) -> Judged:
         state.client_id,
         getattr(found.issued.by.event, "act", ()),
         found.issued.through,
+        state.details,
     )
 
 

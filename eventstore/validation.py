@@ -13,7 +13,7 @@ from domain import account, client, consent, grant, role
 from domain.event import Moment
 from domain.grants import validity
 from domain.keys import signing_key
-from domain.rules import built_in_scope, pairwise, standard_claims
+from domain.rules import authorization_details, built_in_scope, pairwise, standard_claims
 from domain.rules.client_metadata import SigningAlgorithm
 from domain.scope import still_allowed
 from eventstore import issued
@@ -45,6 +45,7 @@ class TokenTerms(msgspec.Struct, gc=False):
     `jkt` is the thumbprint of the key to which an access token is bound (RFC 9449 §6), `x5t`
     that of the certificate (RFC 8705 §3). `signing_key` is the id of the key that signed it, if it is a JWT (RFC 9068).
     `known_as` is by which id the client calls itself.
+    `details` are its authorization details (RFC 9396), as JSON.
     `said` and `told` are room for what introspection and userinfo say of all of them.
     """
 
@@ -66,6 +67,7 @@ class TokenTerms(msgspec.Struct, gc=False):
     x5t: str | None = None
     signing_key: str | None = None
     known_as: str = ""
+    details: str | None = None
     said: bytes = b""
     told: bytes = b""
 
@@ -209,6 +211,7 @@ class Validation:
             None if x5t is None else intern(x5t),
             None if issued.signing_key is None else intern(issued.signing_key),
             intern(judged.client.known_as),
+            self._details(folds.connection, judged),
         )
         return Known(
             bytes.fromhex(issued.sha256),
@@ -221,6 +224,14 @@ class Validation:
             as_of,
             None if authentication is None else authentication.at,
         )
+
+    def _details(self, connection: Connection, judged: issued.Judged) -> str | None:
+        """The authorization details that an access token is for, as JSON; None for none, and of an erased person."""
+        if judged.details is None or judged.issued.kind != "access":
+            return None
+        found = authorization_details.parsed(self._privacy.open(connection, judged.details))
+        chosen = authorization_details.at(found, judged.issued.by.event.details)
+        return None if chosen is None else authorization_details.text_of(chosen)
 
     def _claims(self, connection: Connection, judged: issued.Judged, scope: tuple[str, ...]) -> tuple[str, ...]:
         """What the client asked for one by one, as far as it may (OpenID Connect Core §5.5), in one order."""

@@ -62,6 +62,7 @@ TABLE = sa.Table(
     sa.Column("request_object_signing_alg", sa.Text),
     sa.Column("authorization_signed_response_alg", sa.Text),
     sa.Column("access_token_format", sa.Text, nullable=False, server_default="opaque"),
+    sa.Column("authorization_details_types", sa.Text, nullable=False, server_default="[]"),
     sa.Column("owner", sa.Text),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("cutoff", sa.BigInteger, nullable=False),
@@ -82,7 +83,7 @@ HANDLES: tuple[type[Event], ...] = (
 
 _LISTS = (
     *("redirect_uris", "grant_types", "scope", "allowed_origins", "resources", "serves"),
-    "post_logout_redirect_uris",
+    *("post_logout_redirect_uris", "authorization_details_types"),
 )
 
 _INSERT = sa.insert(TABLE)
@@ -142,6 +143,7 @@ class ClientRow(msgspec.Struct, frozen=True):
     request_object_signing_alg: client_metadata.SigningAlgorithm | None
     authorization_signed_response_alg: client_metadata.SigningAlgorithm | None
     access_token_format: client_metadata.AccessTokenFormat
+    authorization_details_types: tuple[str, ...]
     owner: str | None
     state: ClientState
     created_at: Moment

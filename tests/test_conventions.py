@@ -33,6 +33,7 @@ ALIKE = {
     "AccessDenied",
     "AuthorizationPending",
     "ExpiredToken",
+    "InvalidAuthorizationDetails",
     "InvalidClient",
     "InvalidGrant",
     "InvalidRequest",

@@ -3,6 +3,7 @@
 from typing import Any
 
 from api.admin import (
+    authorization_detail_types,
     client_secrets,
     clients,
     dashboards,
@@ -30,5 +31,6 @@ ROUTES: list[Any] = [
     *signing_keys.ROUTES,
     *trusted_issuers.ROUTES,
     *status.ROUTES,
+    *authorization_detail_types.ROUTES,
 ]
 """Every route; each names the scope that it needs in `opt["scope"]`."""

@@ -40,6 +40,7 @@ from api.admin.security_members import (
     AccessTokenFormat,
     BoundByCertificate,
     BoundByDpop,
+    DetailTypes,
     Profile,
     PushesRequests,
     RequestAlgorithm,
@@ -155,6 +156,7 @@ class ClientChanges(DashboardChanges, forbid_unknown_fields=True, kw_only=True):
     request_object_signing_alg: RequestAlgorithm | None | UnsetType = UNSET
     authorization_signed_response_alg: ResponseAlgorithm | None | UnsetType = UNSET
     access_token_format: AccessTokenFormat | UnsetType = UNSET
+    authorization_details_types: DetailTypes | UnsetType = UNSET
     token_endpoint_auth_signing_alg: AuthSigningAlgorithm | None | UnsetType = UNSET
     token_exchange: ExchangeRules | UnsetType = UNSET
     first_party: FirstParty | UnsetType = UNSET

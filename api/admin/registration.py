@@ -14,7 +14,8 @@ from api.admin.key_members import keys_of
 from api.admin.schemas import ClientBody, attributes
 from api.config.settings import Settings
 from api.http import errors, parameters
-from api.http.errors import HTTPError, InvalidClientMetadata, InvalidRedirectUri, InvalidToken, Missing, invalid_member
+from api.http.errors import HTTPError, InvalidClientMetadata, InvalidRedirectUri, InvalidToken, Missing
+from api.http.invalid_members import invalid_member
 from api.http.request_context import header_values, request_context
 from api.oauth.bearer import authorize, bearer_token
 from api.oauth.client_authentication import LONGEST_ID, LONGEST_SECRET

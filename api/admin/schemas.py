@@ -262,6 +262,7 @@ class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
     request_object_signing_alg: client_metadata.SigningAlgorithm | None
     authorization_signed_response_alg: client_metadata.SigningAlgorithm | None
     access_token_format: client_metadata.AccessTokenFormat
+    authorization_details_types: tuple[str, ...]
     owner: str | None
     slug: str | None
     self_registered: Annotated[

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from domain.rules import client_metadata
+from domain.requests import authorization_detail_type
+from domain.rules import authorization_details, client_metadata
 
 PushesRequests = Annotated[bool, Meta(description="Whether it must push its authorization requests (RFC 9126 §6).")]
 BoundByDpop = Annotated[bool, Meta(description="Whether its tokens are bound to its key in any case (RFC 9449 §5.2).")]
@@ -31,6 +32,14 @@ AccessTokenFormat = Annotated[
     ),
 ]
 
+DetailTypes = Annotated[
+    list[Annotated[str, Meta(max_length=authorization_detail_type.TYPE_MAXIMUM)]],
+    Meta(
+        max_length=authorization_details.TYPES_MAXIMUM,
+        description="The types of authorization details that it may ask for (RFC 9396 §10).",
+    ),
+]
+
 
 class SecurityGiven(msgspec.Struct, kw_only=True):
     """As a new client comes with them."""
@@ -43,6 +52,7 @@ class SecurityGiven(msgspec.Struct, kw_only=True):
     request_object_signing_alg: RequestAlgorithm | None = None
     authorization_signed_response_alg: ResponseAlgorithm | None = None
     access_token_format: AccessTokenFormat = "opaque"  # noqa: S105 - a format
+    authorization_details_types: DetailTypes = []
 
 
 SECURITY_EXAMPLE: dict[str, Any] = {
@@ -54,4 +64,5 @@ SECURITY_EXAMPLE: dict[str, Any] = {
     "request_object_signing_alg": None,
     "authorization_signed_response_alg": None,
     "access_token_format": "opaque",
+    "authorization_details_types": [],
 }

@@ -67,7 +67,7 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(AUTHENTICATION, 2, "Logoff", MEDIUM): "client.tokens_ended account.tokens_ended",
     ClassRow(AUTHENTICATION, 2, "Logoff", HIGH): "grants.ended_together",
     ClassRow(AUTHENTICATION, 3, "Authentication Ticket"): (
-        "grant.code_issued grant.device_requested grant.device_approved pushed_request.decided"
+        "grant.code_issued grant.details_given grant.device_requested grant.device_approved pushed_request.decided"
     ),
     ClassRow(AUTHENTICATION, 4, "Service Ticket Request"): "grant.code_redeemed grant.tokens_issued grant.exchanged",
     ClassRow(AUTHENTICATION, 4, "Service Ticket Request", LOW, failure=True): "grant.code_refused",
@@ -82,7 +82,8 @@ _TOLD: Mapping[ClassRow, str] = {
         "client.registered consent.given scope.defined initial_access_token.issued event_stream.created"
     ),
     ClassRow(ENTITY_MANAGEMENT, 1, "Create", LOW): (
-        "role.defined trusted_issuer.trusted mac_key.introduced signing_key.introduced log_key.introduced hold.placed "
+        "role.defined trusted_issuer.trusted authorization_detail_type.defined "
+        "mac_key.introduced signing_key.introduced log_key.introduced hold.placed "
         "server.subject_key_introduced"
     ),
     ClassRow(ENTITY_MANAGEMENT, 1, "Create", HIGH): "incident.reported",
@@ -99,9 +100,10 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", MEDIUM): "server.issuer_accepted transfer.imported",
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", HIGH): "log_key.succeeded incident.identified incident.contained",
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete"): "consent.withdrawn scope.retired event_stream.deleted",
-    ClassRow(
-        ENTITY_MANAGEMENT, 4, "Delete", LOW
-    ): "client.deleted role.retired hold.released trusted_issuer.distrusted origin.month_destroyed",
+    ClassRow(ENTITY_MANAGEMENT, 4, "Delete", LOW): (
+        "client.deleted role.retired hold.released trusted_issuer.distrusted authorization_detail_type.removed "
+        "origin.month_destroyed"
+    ),
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete", MEDIUM): "log_key.revoked signing_key.revoked",
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete", HIGH): "log.forged_removed",
     ClassRow(ENTITY_MANAGEMENT, 8, "Enable"): "client.enabled",

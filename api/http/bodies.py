@@ -19,7 +19,8 @@ from litestar.enums import RequestEncodingType
 from litestar.routes import HTTPRoute
 from litestar.types import Empty
 
-from api.http.errors import WORD, InvalidRequest, TooLarge, WrongMediaType, invalid_member, name_to_tell
+from api.http.errors import InvalidRequest, TooLarge, WrongMediaType
+from api.http.invalid_members import WORD, invalid_member, name_to_tell
 from api.http.request_context import Receive, Scope, fields, header_values
 
 Encoding = Literal["json", "form"]

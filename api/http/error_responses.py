@@ -23,7 +23,7 @@ from litestar.exceptions import (
 )
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 
-from api.http import errors
+from api.http import errors, invalid_members
 from api.http.errors import FieldError, HTTPError, TemporarilyUnavailable
 from api.http.log_lines import trace
 from api.http.request_context import Scope, header, is_for_people, language, request_context
@@ -191,7 +191,7 @@ def to_http_error(error: Exception, scope: Scope) -> HTTPError:
     if isinstance(error, HTTPError):
         return error
     if isinstance(error, msgspec.ValidationError):
-        return errors.invalid_member(error)
+        return invalid_members.invalid_member(error)
     if (meant := error if isinstance(error, DatabaseAway | InDoubt) else away(error)) is not None:
         return _postponed(meant)
     if isinstance(error, LedgerOverloaded | HasherOverloaded):
@@ -265,7 +265,7 @@ def _from_validation(error: ValidationException, scope: Scope) -> HTTPError:
             key = str(entry.get("key", "body"))
             parameter = declared.get(key)
             name = getattr(getattr(parameter, "kwarg_definition", None), "name", None) or key
-            if name == "data" or not errors.NAME.fullmatch(name):
+            if name == "data" or not invalid_members.NAME.fullmatch(name):
                 name = "body"
             faults.append(FieldError(name, _fault(str(entry.get("message", "")), parameter)))
     if not faults and (match := MISSING_PARAMETER.search(error.detail)):
@@ -276,7 +276,7 @@ def _from_validation(error: ValidationException, scope: Scope) -> HTTPError:
 def _fault(message: str, parameter: Any) -> str:
     """The framework's words where they name what was expected; else the few values that there are to choose from."""
     if "`" in message:
-        return errors.without_value(message)
+        return invalid_members.without_value(message)
     if parameter is not None and parameter.is_literal:
         return f"must be one of {', '.join(str(value) for value in parameter.args)}"
     return "is missing or not valid"

@@ -5,7 +5,6 @@ Whoever refuses raises one of them, wherever that is. In which words it is told,
 as a page, depends on the place that was asked (`api.http.error_responses`).
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Self
@@ -231,6 +230,13 @@ class InvalidTarget(HTTPError):
     default = "This client may not have a token for that resource."
 
 
+class InvalidAuthorizationDetails(HTTPError):
+    """The authorization details are malformed, or none that this client may ask for (RFC 9396 §5)."""
+
+    code = "invalid_authorization_details"
+    default = "These authorization details may not be given to this client."
+
+
 class InvalidClientMetadata(HTTPError):
     """What a client registers is not valid, or not to be had here (RFC 7591 §3.2.2)."""
 
@@ -439,6 +445,7 @@ BY_REASON: dict[type[Reason], tuple[type[HTTPError], type[HTTPError]]] = {
     reasons.UnauthorizedClient: (UnauthorizedClient, AccessDenied),
     reasons.InvalidScope: (InvalidScope, InvalidRequest),
     reasons.InvalidTarget: (InvalidTarget, InvalidRequest),
+    reasons.InvalidAuthorizationDetails: (InvalidAuthorizationDetails, InvalidRequest),
     reasons.AccessDenied: (AccessDenied, AccessDenied),
     reasons.FactorRefused: (InsufficientAuthorization, InsufficientAuthorization),
     reasons.Forbidden: (UnauthorizedClient, AccessDenied),
@@ -466,35 +473,3 @@ def api_error(refusal: Refusal) -> HTTPError:
     detail = refusal.detail or "The request is refused."
     errors = (FieldError(refusal.field, refusal.words or detail),) if refusal.field is not None else ()
     return kind(detail, errors=errors, reason=refusal.reason.value)
-
-
-NAME = re.compile(r"[\w.\[\]-]{1,100}")
-WORD = re.compile(r"[a-z][a-z_]{0,39}[0-9]{0,3}")
-
-
-def name_to_tell(sent: str, otherwise: str = "body") -> str:
-    """A name that was sent, if it is a word as all of ours are: any other may be a secret, and is not repeated."""
-    return sent if WORD.fullmatch(sent) else otherwise
-
-
-def invalid_member(error: Exception, path: str | None = None) -> InvalidRequest:
-    """A msgspec error as a 400 that names the member: its path is turned from `$.a[0].b` to `a[0].b`."""
-    text, _, where = str(error).partition(" - at `")
-    field = path or where.removesuffix("`").removeprefix("key in ").removeprefix("$").lstrip(".")
-    parent = f"{field}." if field else ""
-    if match := re.search(r"Object (missing required|contains unknown) field `(.*)`$", text, re.DOTALL):
-        missing = match[1] == "missing required"
-        name = parent + match[2] if missing or WORD.fullmatch(match[2]) else ""
-        detail = "is missing" if missing else "is not known here"
-        return InvalidRequest.field(name if NAME.fullmatch(name) else field or "body", detail)
-    return InvalidRequest.field(field if NAME.fullmatch(field) else "body", without_value(text))
-
-
-def without_value(text: str) -> str:
-    """msgspec's words, without the value that two of its messages repeat."""
-    text = text.split(" - at `", 1)[0]
-    if text.startswith("Invalid enum value"):
-        return "is none of the allowed values"
-    if text.startswith("Invalid value"):
-        return "is not valid"
-    return text

@@ -8,7 +8,7 @@ import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import jinja2
@@ -104,6 +104,13 @@ class ScopeInWords(msgspec.Struct, frozen=True):
     allowed: bool = False
 
 
+class DetailInWords(NamedTuple):
+    """An authorization detail (RFC 9396): its type's sentence, and its members with their values."""
+
+    description: str
+    members: tuple[tuple[str, str], ...]
+
+
 class ConsentPage(HtmlPage, frozen=True, kw_only=True):
     """The question that a person answers with `decision` = `approve` or `deny` (RFC 6749 §4.1.1, RFC 9700 §4.15).
     `claims` are what is asked for one by one (OpenID Connect Core §5.5), and `host` has the document that describes the
@@ -119,6 +126,7 @@ class ConsentPage(HtmlPage, frozen=True, kw_only=True):
     username: str
     claims: tuple[str, ...] = ()
     host: str | None = None
+    details: tuple[DetailInWords, ...] = ()
 
 
 class DevicePage(HtmlPage, frozen=True, kw_only=True):

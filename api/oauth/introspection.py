@@ -182,6 +182,8 @@ def _common(terms: TokenTerms, issuer: str) -> dict[str, Any]:
         found["username"] = terms.username
     if terms.acr is not None:
         found["acr"] = terms.acr
+    if terms.details is not None:
+        found["authorization_details"] = msgspec.Raw(terms.details.encode())
     if terms.act:
         found["act"] = actors(terms.act)
     if terms.kind == "refresh":

@@ -44,6 +44,7 @@ def access_token_claims(says: JwtAccessToken, services: Services, now: Moment) -
         "amr": None if sign_in is None else sign_in.amr,
         "cnf": confirmation(says.jkt, says.x5t),
         "act": actors(says.act) or None,
+        "authorization_details": says.details,
     }
     return {name: value for name, value in claims.items() if value is not None}
 

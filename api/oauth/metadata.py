@@ -14,6 +14,7 @@ from api.throttling.admission import admit
 from domain import session
 from domain.grants import GRANTS, authorization_code, id_token
 from domain.keys import signing_key
+from domain.requests import authorization_detail_type
 from domain.rules import built_in_scope, pkce, security_profile, standard_claims
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from domain.rules.client_metadata import SubjectType
@@ -146,9 +147,12 @@ async def metadata(ledger: Injected[Ledger], settings: Injected[Settings]) -> Re
     requires_pushing = settings.require_pushed_authorization_requests
     told = document(settings.issuer, names, requires_pushing=requires_pushing)
     told = _with_certificates(told, settings)
-    more: dict[str, Any] = (
-        {} if settings.registration == "off" else {"registration_endpoint": f"{settings.issuer}{REGISTRATION}"}
-    )
+    more: dict[str, Any] = {}
+    if settings.registration != "off":
+        more["registration_endpoint"] = f"{settings.issuer}{REGISTRATION}"
+    types: authorization_detail_type.State = await ledger.state(authorization_detail_type.STREAM)
+    if types.types:
+        more["authorization_details_types_supported"] = sorted(types.types)
     if settings.client_id_metadata_documents:
         more["client_id_metadata_document_supported"] = True
     return Response(told | more, headers=headers)

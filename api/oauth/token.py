@@ -17,7 +17,7 @@ from api.http.credential_cache import Caller
 from api.http.load_shedding import away
 from api.http.request_context import Receive, Scope
 from api.http.responses import JSON, RawResponse, raw_headers
-from api.oauth import bearer_assertion, dpop
+from api.oauth import authorization_details, bearer_assertion, dpop
 from api.oauth.client_authentication import endpoint, for_client
 from api.oauth.id_tokens import sign_id_token
 from api.oauth.jwt_access_tokens import sign_access_token
@@ -117,6 +117,7 @@ def _request(grant: GrantType, parameters: Parameters) -> TokenRequest:
         actor=None if acting is None else _digest(acting),
         redirect_uri=parameters.get("redirect_uri"),
         challenge=challenge,
+        details=authorization_details.read(parameters.get("authorization_details")),
         own={name: parameters[name] for name in grant.parameters if name in parameters},
     )
 
@@ -256,6 +257,7 @@ async def issue(
         lifetimes=services.lifetimes,
         admit_person=counted.for_person,
         vault=services.ledger.vault,
+        privacy=services.ledger.privacy,
     )
     try:
         access, executed = await _signed(
@@ -311,7 +313,7 @@ def _person(account_id: str, caller: Caller) -> Actor:
 
 def token_answer(given: Tokens, *, refresh_too: bool) -> dict[str, Any]:
     """The members of a token answer (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3)."""
-    members = {
+    members: dict[str, Any] = {
         "access_token": given.access.reveal(),
         "token_type": "Bearer" if given.issued.jkt is None else "DPoP",
         "expires_in": given.issued.expires_in,
@@ -323,6 +325,8 @@ def token_answer(given: Tokens, *, refresh_too: bool) -> dict[str, Any]:
         members["issued_token_type"] = given.issued.issued_token_type
     if given.id_token is not None:
         members["id_token"] = given.id_token
+    if given.issued.details is not None:
+        members["authorization_details"] = given.issued.details
     return members
 
 

@@ -15,7 +15,7 @@ from api.oauth.person_authentication import LONGEST_NAME
 from api.oauth.token import LONGEST_CREDENTIAL
 from api.pages.authorization_request import PARAMETERS, QUERY_MAXIMUM
 from domain.grants import GRANTS
-from domain.rules import audience, client_assertion, pkce, redirect_uri
+from domain.rules import audience, authorization_details, client_assertion, pkce, redirect_uri
 from security import jose
 from security.jose import LONGEST_TOKEN as LONGEST_SIGNED
 from security.passwords import MAX_BYTES
@@ -90,6 +90,7 @@ TOKEN = Annotated[str, Meta(description="The token.", max_length=LONGEST_TOKEN)]
 HINT = text("`access_token` or `refresh_token`; a wrong one does no harm.", LONGEST_FREE)
 FIRST_PARTY = "For `password`, first-party dashboards only."
 RESOURCE = "What the access token is for (RFC 8707 §2.2): one of the client's `resources`, or the issuer."
+DETAILS = "As JSON: some of those that were approved, or what a client wants for itself (RFC 9396 §6)."
 VISIBLE = "A client sees its own tokens and those for what it `serves`; with the scope `introspect`, all."
 CHALLENGE = (
     "For clients with `first_party` alone. 403 `insufficient_authorization` or `redirect_to_web` say what is missing."
@@ -118,6 +119,7 @@ def token_parameters() -> type[Struct]:
     optional: dict[str, Any] = {
         "scope": text("Scope names with a space between.", LONGEST_FREE),
         "resource": text(RESOURCE, audience.MAXIMUM),
+        authorization_details.PARAMETER: text(DETAILS, authorization_details.MAXIMUM),
     }
     for grant in GRANTS.values():
         if grant.credential is not None:
@@ -140,7 +142,8 @@ def token_parameters() -> type[Struct]:
 
 class TokenAnswer(Struct, kw_only=True):
     """RFC 6749 §5.1. `expires_in` is in seconds; `scope` is always stated. `id_token` comes with the scope `openid`,
-    and `issued_token_type` in exchange for a token (RFC 8693 §2.2.1)."""
+    `issued_token_type` in exchange for a token (RFC 8693 §2.2.1), and `authorization_details` where there are any (RFC
+    9396 §7)."""
 
     access_token: str
     token_type: str
@@ -149,6 +152,7 @@ class TokenAnswer(Struct, kw_only=True):
     refresh_token: str | UnsetType = UNSET
     id_token: str | UnsetType = UNSET
     issued_token_type: str | UnsetType = UNSET
+    authorization_details: list[dict[str, Any]] | UnsetType = UNSET
 
 
 class DeviceAuthorizationAnswer(Struct, kw_only=True):
@@ -195,6 +199,7 @@ class IntrospectionAnswer(Struct, kw_only=True):
     jti: str | UnsetType = UNSET
     grant_id: str | UnsetType = UNSET
     cnf: Confirmation | UnsetType = UNSET
+    authorization_details: list[dict[str, Any]] | UnsetType = UNSET
 
 
 class PushedAnswer(Struct, kw_only=True):

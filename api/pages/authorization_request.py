@@ -22,7 +22,7 @@ from api.http.bodies import form_pairs
 from api.http.errors import HTTPError
 from api.http.request_context import Scope, speak
 from api.languages import Words
-from api.oauth import client_names
+from api.oauth import authorization_details, client_names
 from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
 from api.pages import authentication_request, request_object
 from api.pages.authentication_request import AuthenticationRequest
@@ -36,6 +36,7 @@ from domain.grants import GRANTS, authorization_code
 from domain.keys import signing_key
 from domain.requests import pushed_request
 from domain.rules import audience, dpop_proof, pkce, redirect_uri, security_profile
+from domain.rules.authorization_details import MAXIMUM, PARAMETER, AuthorizationDetails
 from eventstore.pending import pushed_requests
 from eventstore.present import existing_scopes
 from security.tokens import digest, same
@@ -125,6 +126,8 @@ class AuthorizationRequest:
     authentication: AuthenticationRequest
     error: HTTPError | None
     dpop_jkt: str | None = None
+    details: AuthorizationDetails | None = None
+    """The authorization details that are asked for (RFC 9396), of a request without a fault."""
     request_id: str | None = None
     """Of a pushed request, which an answer uses up."""
     document: DescribedClient | None = None
@@ -217,6 +220,7 @@ async def examine(
         or unreadable
         or await _scope_fault(services, asking, named)
         or _target_fault(services, asking, query.resource)
+        or await authorization_details.fault(services, asking, query.values.get(PARAMETER))
     )
     return AuthorizationRequest(
         query=query,
@@ -229,6 +233,7 @@ async def examine(
         authentication=authentication,
         error=fault,
         dpop_jkt=query.values.get("dpop_jkt"),
+        details=None if fault is not None else authorization_details.read(query.values.get(PARAMETER)),
     )
 
 
@@ -403,6 +408,10 @@ PARAMETERS = {
     "dpop_jkt": (
         "The thumbprint of the key by which alone the code can be redeemed (RFC 9449 §10).",
         of_text(dpop_proof.JKT_LENGTH),
+    ),
+    PARAMETER: (
+        "What is asked for beyond scopes (RFC 9396), as JSON: objects of types that the client was registered with.",
+        of_text(MAXIMUM),
     ),
     "ui_locales": ("Languages for the pages, with a space between.", of_text(QUERY_MAXIMUM)),
 }

@@ -98,6 +98,7 @@ async def approve(
         nonce=asked.authentication.nonce,
         claims=_agreed(asked),
         dpop_jkt=asked.dpop_jkt,
+        details=asked.details,
     )
     described = [] if asked.document is None else [asked.document.keeping(services)]
     given = [] if shown is None else [grants.give_consent(approval, shown)]
@@ -215,6 +216,7 @@ def _may_pass(scope: Scope, asked: AuthorizationRequest, granted: tuple[str, ...
         and not asked.authentication.asks
         and OFFLINE_ACCESS not in granted
         and not one_by_one(asked, granted)
+        and asked.details is None
         # HEAD is safe (RFC 9110 §9.2.1) and gets no code: it is answered as if the person had still to be asked.
         and not request_context(scope).head
     )

@@ -2,12 +2,14 @@
 
 from litestar import Response
 
-from api.http.templates import ConsentPage, ScopeInWords, destination, page_answer
+from api.http.templates import ConsentPage, DetailInWords, ScopeInWords, destination, page_answer
 from api.pages.authorization_request import AuthorizationRequest
 from api.pages.browser_session import BrowserSession, form_token, is_genuine, login_name
 from api.pages.client_documents import host_of
 from api.services import Services
 from domain import consent
+from domain.requests import authorization_detail_type
+from domain.rules.authorization_details import in_words, text_of
 from domain.rules.built_in_scope import OPENID
 from domain.rules.standard_claims import beyond
 from eventstore import present
@@ -41,8 +43,17 @@ async def consent_page(
         username=await login_name(services, used.account),
         claims=one_by_one(asked, granted),
         host=None if asked.client.metadata_uri is None else host_of(asked.client.metadata_uri),
+        details=await _in_words(services, asked),
     )
     return page_answer(page, status=status, form_action=(asked.redirect_uri,), cookies=used.cookies)
+
+
+async def _in_words(services: Services, asked: AuthorizationRequest) -> tuple[DetailInWords, ...]:
+    """The authorization details, each by its type's sentence and what it holds."""
+    if asked.details is None:
+        return ()
+    types: authorization_detail_type.State = await services.ledger.state(authorization_detail_type.STREAM)
+    return tuple(DetailInWords(types.sentence(each["type"]), in_words(each)) for each in asked.details)
 
 
 def is_answer_to(token: str, asked: AuthorizationRequest, used: BrowserSession, granted: tuple[str, ...]) -> bool:
@@ -53,4 +64,5 @@ def is_answer_to(token: str, asked: AuthorizationRequest, used: BrowserSession, 
 def _purpose(asked: AuthorizationRequest, granted: tuple[str, ...]) -> tuple[str, ...]:
     # What a person saw is what they approve: if their roles grew since, the page's token fits no longer.
     claims = one_by_one(asked, granted)
-    return "consent", asked.client.client_id, asked.redirect_uri, " ".join(granted), " ".join(claims)
+    details = () if asked.details is None else (text_of(asked.details),)
+    return "consent", asked.client.client_id, asked.redirect_uri, " ".join(granted), " ".join(claims), *details

@@ -28,6 +28,7 @@ from domain.grants.grant_type import (
 )
 from domain.grants.redemption import redeem
 from domain.rules import audience, pkce, redirect_uri, security_profile
+from domain.rules.authorization_details import AuthorizationDetails, text_of
 from domain.rules.built_in_scope import OFFLINE_ACCESS
 from domain.session import Authentication
 
@@ -54,6 +55,7 @@ def issue_code(
     nonce: str | None = None,
     claims: str | None = None,
     dpop_jkt: str | None = None,
+    details: AuthorizationDetails | None = None,
 ) -> Outcome:
     """Starts a grant with a code after the person approved (RFC 6749 §4.1.2).
 
@@ -69,7 +71,8 @@ def issue_code(
     target = _target(parties.client, uri, challenge)
     if isinstance(target, Refusal):
         return Outcome((), target)
-    if refused := audience.requested(resource, client=parties.client, issuer=parties.issuer):
+    refused = audience.requested(resource, client=parties.client, issuer=parties.issuer) or parties.refuses(details)
+    if refused is not None:
         return Outcome((), refused)
     granted = scope.granted(
         asked,
@@ -103,6 +106,7 @@ def issue_code(
             claims=claims,
             session_ends_at=session_ends_at,
             dpop_jkt=dpop_jkt,
+            authorization_details=None if details is None else text_of(details),
         )
     )
 

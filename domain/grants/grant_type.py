@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from domain import consent
 from domain import scope as scope_rule
@@ -14,6 +15,7 @@ from domain.client import barred, live_key, live_secret
 from domain.client_secret import SecretVersion
 from domain.consent import State as Consent
 from domain.decision import (
+    InvalidAuthorizationDetails,
     InvalidClient,
     InvalidGrant,
     InvalidRequest,
@@ -26,16 +28,18 @@ from domain.decision import (
 from domain.event import Event, Moment
 from domain.exchange import Through
 from domain.factors.realm_policy import OPTIONAL, RealmPolicy
-from domain.grant import CONSENTED, REFUSALS_RECORDED, Code, CodeRefused, RefreshRefused, TokensIssued
+from domain.grant import CONSENTED, REFUSALS_RECORDED, Code, CodeRefused, DetailsGiven, RefreshRefused, TokensIssued
 from domain.grant import State as Grant
 from domain.grants import jwt_access_token, validity
 from domain.grants.id_token import IdToken
 from domain.grants.jwt_access_token import JwtAccessToken
 from domain.keys import signing_key
 from domain.keys.trusted_issuer import Trusted
+from domain.requests import authorization_detail_type
 from domain.role import State as Role
 from domain.rules import audience as audience_rule
-from domain.rules import security_profile
+from domain.rules import authorization_details, security_profile
+from domain.rules.authorization_details import AuthorizationDetails, text_of
 from domain.rules.registration import Registrable
 from domain.session import Authentication
 from domain.succession import Refresh
@@ -51,8 +55,8 @@ class TokenRequest(msgspec.Struct, frozen=True):
     `scope` is None when it was omitted, `resource` empty (RFC 8707 §2.2). `presented` is the hex digest of the code or
     token, `actor` that of the token of whoever acts (RFC 8693 §2.1), `challenge` the presented PKCE verifier after
     `pkce.transform`; no secret comes this far. `password_cutoff` is the account's cut-off of that name when the
-    password was verified, `amr` how the person proved who they are where that took more than it. `own` holds those of
-    the grant type's own parameters that were sent.
+    password was verified, `amr` how the person proved who they are where that took more than it. `details` are the
+    authorization details (RFC 9396). `own` holds those of the grant type's own parameters that were sent.
     """
 
     scope: tuple[str, ...] | None = None
@@ -65,6 +69,7 @@ class TokenRequest(msgspec.Struct, frozen=True):
     challenge: str | None = None
     password_cutoff: int = 0
     amr: tuple[str, ...] = ()
+    details: AuthorizationDetails | None = None
     own: Mapping[str, str] = {}
 
 
@@ -94,6 +99,7 @@ class Parties(msgspec.Struct, frozen=True):
     signs with. `subject` is the presented token of another grant, if any, and `actor` that of whoever acts.
     `jkt` is the thumbprint of the key whose DPoP proof came along, `x5t` that of
     the certificate, for a client whose tokens are bound to it.
+    `details` are the authorization details of the grant, `detail_types` the types that there are.
     `asserted` is what the issuer is trusted with whose assertion the request presents, if any. `policy` is what the
     person's realm asks of a sign-in; where none has just taken place, it is not looked up.
     """
@@ -113,6 +119,14 @@ class Parties(msgspec.Struct, frozen=True):
     jkt: str | None = None
     x5t: str | None = None
     policy: RealmPolicy = OPTIONAL
+    details: AuthorizationDetails | None = None
+    detail_types: authorization_detail_type.State = authorization_detail_type.INITIAL
+
+    def refuses(self, details: AuthorizationDetails | None) -> Refusal | None:
+        """Refuses authorization details that this client may not ask for (RFC 9396 §5)."""
+        if details is None:
+            return None
+        return authorization_details.requested(details, client=self.client, schema_of=self.detail_types.schema_of)
 
 
 class Minted(msgspec.Struct, frozen=True):
@@ -162,7 +176,8 @@ class Lifetimes(msgspec.Struct, frozen=True):
 class IssuedTokens(msgspec.Struct, frozen=True):
     """The outcome's result, for the token answer (RFC 6749 §5.1); `refresh` says whether the minted one was given, and
     `id_token` what the id_token is to say that comes with it. `jkt` tells to which key the access token is bound,
-    `stays` that the presented refresh token is the one to be answered again, and `says` what the access token says."""
+    `stays` that the presented refresh token is the one to be answered again, and `says` what the access token says.
+    `details` are its authorization details (RFC 9396 §7)."""
 
     scope: tuple[str, ...]
     expires_in: int
@@ -172,6 +187,7 @@ class IssuedTokens(msgspec.Struct, frozen=True):
     jkt: str | None = None
     stays: bool = False
     says: JwtAccessToken | None = None
+    details: AuthorizationDetails | None = None
 
     def is_signed_by(self, minted: Minted) -> bool:
         """Whether the minted access token says what it is to say. Otherwise nothing was issued yet."""
@@ -275,9 +291,14 @@ def begin(
     target = audience_rule.chosen(request.resource, client=parties.client, issuer=parties.issuer)
     if isinstance(target, Refusal):
         return Outcome((), target)
-    return first_tokens(
+    details = request.details
+    if details is not None and parties.account is not None:
+        return refuse(InvalidAuthorizationDetails.WIDENED, detail="A person has to be asked for them.")
+    if refused := parties.refuses(details):
+        return Outcome((), refused)
+    outcome = first_tokens(
         grant_type=grant_type,
-        parties=parties,
+        parties=replace(parties, details=details),
         secret=secret,
         scope=granted,
         audience=target,
@@ -287,6 +308,10 @@ def begin(
         asserted_by=request.asserted_by,
         amr=request.amr,
     )
+    if details is None or outcome.refusal is not None:
+        return outcome
+    given = DetailsGiven(client_id=parties.client.client_id, authorization_details=text_of(details))
+    return replace(outcome, events=(*outcome.events, given))
 
 
 def unbound(parties: Parties) -> Outcome | None:
@@ -310,6 +335,7 @@ def first_tokens(
     asserted_by: str | None = None,
     amr: tuple[str, ...] = (),
     authentication: Authentication | None = None,
+    asked: AuthorizationDetails | None = None,
 ) -> Outcome:
     """Accepts, with `grant.tokens_issued` as the last event; whoever has the grant `refresh_token` gets one."""
     if refused := unbound(parties):
@@ -317,7 +343,11 @@ def first_tokens(
     client, account = parties.client, parties.account
     refresh = minted.refresh if refreshable and "refresh_token" in client.grant_types else None
     lifetime = lifetimes.of_access(client, scope)
-    says = said(parties, scope, audience, lifetime, authentication=authentication)
+    places = chosen_details(asked, parties)
+    if isinstance(places, Refusal):
+        return Outcome((), places)
+    details = authorization_details.at(parties.details, places)
+    says = said(parties, scope, audience, lifetime, authentication=authentication, details=details)
     if isinstance(says, Refusal):
         return Outcome((), says)
     event = TokensIssued(
@@ -339,9 +369,15 @@ def first_tokens(
         asserted_by=asserted_by,
         amr=amr,
         signing_key=None if says is None else says.key_id,
+        details=places,
     )
-    given = IssuedTokens(scope, lifetime, refresh is not None, id_token, jkt=parties.jkt, says=says)
+    given = IssuedTokens(scope, lifetime, refresh is not None, id_token, jkt=parties.jkt, says=says, details=details)
     return Outcome((*preceding, event), None, given)
+
+
+def chosen_details(asked: AuthorizationDetails | None, parties: Parties) -> tuple[int, ...] | Refusal | None:
+    """Which of the grant's authorization details a token is for (RFC 9396 §6.1): all, where the request names none."""
+    return None if asked is None else authorization_details.places(asked, parties.details)
 
 
 def said(
@@ -352,6 +388,7 @@ def said(
     *,
     authentication: Authentication | None = None,
     act: tuple[str, ...] = (),
+    details: AuthorizationDetails | None = None,
 ) -> JwtAccessToken | Refusal | None:
     """What an access token says that is issued now; None for one that is only a name."""
     return jwt_access_token.due(
@@ -365,6 +402,7 @@ def said(
         act=act,
         jkt=parties.jkt,
         x5t=parties.x5t,
+        details=details,
     )
 
 

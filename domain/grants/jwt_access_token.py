@@ -8,6 +8,7 @@ from domain.decision import Refusal, Unavailable
 from domain.keys import signing_key
 from domain.rules import pairwise, security_profile
 from domain.rules.administrative_scope import administrative
+from domain.rules.authorization_details import AuthorizationDetails
 from domain.rules.built_in_scope import ACCOUNT
 from domain.session import Authentication
 
@@ -19,7 +20,8 @@ class JwtAccessToken(msgspec.Struct, frozen=True, kw_only=True):
 
     `sector` is whose name for the person it tells, None for the account's id; `authentication` is the sign-in behind
     it, as far as that is known. `act` names who acts, the present one first (RFC 8693 §4.1). It is bound to the key
-    with the thumbprint `jkt`, or to the certificate with `x5t` (RFC 7800 §3.1).
+    with the thumbprint `jkt`, or to the certificate with `x5t` (RFC 7800 §3.1). `details` are its authorization
+    details (RFC 9396).
     """
 
     key_id: str
@@ -33,6 +35,7 @@ class JwtAccessToken(msgspec.Struct, frozen=True, kw_only=True):
     act: tuple[str, ...] = ()
     jkt: str | None = None
     x5t: str | None = None
+    details: AuthorizationDetails | None = None
 
 
 def signed(client: Client, scope: tuple[str, ...]) -> bool:
@@ -55,6 +58,7 @@ def due(
     act: tuple[str, ...] = (),
     jkt: str | None = None,
     x5t: str | None = None,
+    details: AuthorizationDetails | None = None,
 ) -> JwtAccessToken | Refusal | None:
     """What an access token says that is a JWT; None for one that is not, which says nothing."""
     if not signed(client, scope):
@@ -74,4 +78,5 @@ def due(
         act=act,
         jkt=jkt,
         x5t=x5t,
+        details=details,
     )

@@ -70,6 +70,7 @@ def redeem(
         code=code.sha256,
         id_token=id_token,
         authentication=state.authentication,
+        asked=request.details,
     )
 
 

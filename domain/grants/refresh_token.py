@@ -16,6 +16,7 @@ from domain.grants.grant_type import (
     Parties,
     TokenRequest,
     admitted,
+    chosen_details,
     dead,
     first_only,
     refuse_refresh,
@@ -23,7 +24,8 @@ from domain.grants.grant_type import (
     unbound,
 )
 from domain.grants.id_token import IdToken, due
-from domain.rules import audience, security_profile
+from domain.rules import audience, authorization_details, security_profile
+from domain.rules.authorization_details import AuthorizationDetails
 from domain.succession import Refresh
 
 
@@ -93,6 +95,7 @@ def issue(
         parties=parties,
         minted=minted,
         lifetimes=lifetimes,
+        asked=request.details,
     )
 
 
@@ -118,19 +121,23 @@ def _refreshed(
     parties: Parties,
     minted: Minted,
     lifetimes: Lifetimes,
+    asked: AuthorizationDetails | None,
 ) -> Outcome:
     if minted.refresh is None:
         raise ValueError("a refresh needs a minted refresh token")
     if refused := unbound(parties):
         return refused
     client = parties.client
-    lifetime = lifetimes.of_access(client, granted)
-    says = said(parties, granted, target, lifetime, authentication=state.authentication)
+    lifetime, places = lifetimes.of_access(client, granted), chosen_details(asked, parties)
+    if isinstance(places, Refusal):
+        return Outcome((), places)
+    details = authorization_details.at(parties.details, places)
+    says = said(parties, granted, target, lifetime, authentication=state.authentication, details=details)
     if isinstance(says, Refusal):
         return Outcome((), says)
-    given = IssuedTokens(granted, lifetime, True, id_token, jkt=parties.jkt, says=says)
+    given = IssuedTokens(granted, lifetime, True, id_token, jkt=parties.jkt, says=says, details=details)
     if security_profile.keeps_refresh_token(client):
-        return _kept(state, token, target, parties, minted, replace(given, stays=True))
+        return _kept(state, token, target, parties, minted, replace(given, stays=True), places)
     replaced: tuple[Event, ...] = ()
     grace = lifetimes.of_grace(client)
     grace_ends_at = now + grace * SECOND if grace else None
@@ -156,12 +163,19 @@ def _refreshed(
         dpop_jkt=parties.jkt,
         x5t_s256=parties.x5t,
         signing_key=None if says is None else says.key_id,
+        details=places,
     )
     return accept(*replaced, event, result=given)
 
 
 def _kept(
-    state: grant.State, token: Refresh, target: tuple[str, ...], parties: Parties, minted: Minted, given: IssuedTokens
+    state: grant.State,
+    token: Refresh,
+    target: tuple[str, ...],
+    parties: Parties,
+    minted: Minted,
+    given: IssuedTokens,
+    places: tuple[int, ...] | None,
 ) -> Outcome:
     """A new access token alone (FAPI 2.0 §5.3.2.1): the refresh token stays good until it expires."""
     event = AccessTokenIssued(
@@ -175,6 +189,7 @@ def _kept(
         dpop_jkt=parties.jkt,
         x5t_s256=parties.x5t,
         signing_key=None if given.says is None else given.says.key_id,
+        details=places,
     )
     return accept(event, result=given)
 

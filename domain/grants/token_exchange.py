@@ -15,10 +15,11 @@ from domain.grants.grant_type import (
     Subject,
     TokenRequest,
     admitted,
+    chosen_details,
     said,
     unbound,
 )
-from domain.rules import exchange_policy
+from domain.rules import authorization_details, exchange_policy
 
 GRANT_TYPE = exchange_policy.GRANT_TYPE
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type (§3)
@@ -34,15 +35,9 @@ def issue(
     if isinstance(secret, Reason):
         return refuse(secret)
     subject = parties.subject
-    if unreadable := _types(request):
-        return Outcome((), unreadable)
-    if subject is None or not _may_be_presented(subject, parties, now):
-        return refuse(InvalidRequest.SUBJECT_TOKEN, detail="The subject token is not valid, or is none of ours.")
-    if len(subject.through) >= EXCHANGES_MAXIMUM:
-        # A client with a rule for its own tokens would never come to an end.
-        return refuse(InvalidRequest.SUBJECT_TOKEN, detail=f"It came of {EXCHANGES_MAXIMUM} exchanges already.")
-    if refused := unbound(parties):
-        return refused
+    unfit = _unfit(request, subject, parties, now)
+    if unfit is not None or subject is None:
+        return unfit or Outcome((), _INVALID)
     act = _actors(request, parties, subject, now)
     if isinstance(act, Refusal):
         return Outcome((), act)
@@ -56,7 +51,12 @@ def issue(
     left = (subject.standing.token.expires_at - now) // SECOND
     audience = () if rule.resource == parties.issuer else (rule.resource,)
     lifetime = max(1, min(lifetimes.of_access(parties.client, granted), left))
-    says = said(parties, granted, audience, lifetime, authentication=state.authentication, act=act)
+    # Whoever exchanges for somebody else's resource asks for what is to go there.
+    places = chosen_details(request.details, parties) or ()
+    if isinstance(places, Refusal):
+        return Outcome((), places)
+    details = authorization_details.at(parties.details, places)
+    says = said(parties, granted, audience, lifetime, authentication=state.authentication, act=act, details=details)
     if isinstance(says, Refusal):
         return Outcome((), says)
     exchanged = Exchanged(
@@ -77,11 +77,27 @@ def issue(
         dpop_jkt=parties.jkt,
         x5t_s256=parties.x5t,
         signing_key=None if says is None else says.key_id,
+        details=places,
     )
     issued = IssuedTokens(
-        granted, exchanged.lifetime, False, issued_token_type=ACCESS_TOKEN, jkt=parties.jkt, says=says
+        granted, exchanged.lifetime, False, issued_token_type=ACCESS_TOKEN, jkt=parties.jkt, says=says, details=details
     )
     return accept(exchanged, result=issued)
+
+
+_INVALID = Refusal(InvalidRequest.SUBJECT_TOKEN, "The subject token is not valid, or is none of ours.")
+
+
+def _unfit(request: TokenRequest, subject: Subject | None, parties: Parties, now: Moment) -> Outcome | None:
+    """Why what was presented is not exchanged, whatever for."""
+    if unreadable := _types(request):
+        return Outcome((), unreadable)
+    if subject is None or not _may_be_presented(subject, parties, now):
+        return Outcome((), _INVALID)
+    if len(subject.through) >= EXCHANGES_MAXIMUM:
+        # A client with a rule for its own tokens would never come to an end.
+        return refuse(InvalidRequest.SUBJECT_TOKEN, detail=f"It came of {EXCHANGES_MAXIMUM} exchanges already.")
+    return unbound(parties)
 
 
 def _held(subject: Subject, parties: Parties) -> tuple[str, ...]:

@@ -148,6 +148,7 @@ class ClientMetadata(msgspec.Struct, frozen=True):
     request_object_signing_alg: SigningAlgorithm | None = None
     authorization_signed_response_alg: SigningAlgorithm | None = None
     access_token_format: AccessTokenFormat = "opaque"  # noqa: S105 - a format
+    authorization_details_types: tuple[str, ...] = ()
     type: Type = "confidential"
     slug: str | None = None
     self_registered: SelfRegistered | None = None
@@ -188,3 +189,4 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     request_object_signing_alg: SigningAlgorithm | None | UnsetType = UNSET
     authorization_signed_response_alg: SigningAlgorithm | None | UnsetType = UNSET
     access_token_format: AccessTokenFormat | UnsetType = UNSET
+    authorization_details_types: tuple[str, ...] | UnsetType = UNSET

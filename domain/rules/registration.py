@@ -12,6 +12,7 @@ from domain.decision import Forbidden, Outcome, malformed, refuse
 from domain.rules import (
     administrative_scope,
     audience,
+    authorization_details,
     built_in_scope,
     exchange_policy,
     logout,
@@ -109,6 +110,7 @@ def refusal(client: ClientMetadata, *, before: ClientMetadata, circumstances: Ci
         or security_profile.registered(client)
         or audience.registered(client, circumstances.issuer)
         or exchange_policy.registered(client)
+        or authorization_details.registered(client)
         or logout.registered(client, beside=sum(map(len, client.redirect_uris)), together=REDIRECT_URIS_TOGETHER)
         or pairwise.registered(client, before=before, sector=circumstances.sector)
     )

@@ -71,6 +71,7 @@ def test_registered_client_is_found_with_all_its_metadata(log: Log) -> None:
         request_object_signing_alg=None,
         authorization_signed_response_alg=None,
         access_token_format="opaque",
+        authorization_details_types=(),
         owner="event-1|owner|s1.ada@example.test",
         state="enabled",
         created_at=NOW,

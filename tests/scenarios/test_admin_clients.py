@@ -42,6 +42,7 @@ MEMBERS = {
     "subject_type",
     "sector_identifier_uri",
     "access_token_format",
+    "authorization_details_types",
     "dpop_bound_access_tokens",
     "tls_client_certificate_bound_access_tokens",
     "profile",

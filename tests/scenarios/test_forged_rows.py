@@ -80,6 +80,7 @@ DECIDES_NOTHING: dict[str, frozenset[str]] = {
             *("token_exchange", "keys", "token_endpoint_auth_signing_alg", "self_registered", "metadata_uri"),
             "first_party",
             "access_token_format",
+            "authorization_details_types",
             "dpop_bound_access_tokens",
             "tls_client_certificate_bound_access_tokens",
             "profile",

@@ -14,7 +14,8 @@ from sqlalchemy.exc import OperationalError
 
 from api.http import errors
 from api.http.error_responses import as_oauth, as_problem, error_response, parameters, to_http_error, vocabulary
-from api.http.errors import FieldError, HTTPError, api_error, invalid_member, oauth_error
+from api.http.errors import FieldError, HTTPError, api_error, oauth_error
+from api.http.invalid_members import invalid_member
 from api.http.request_context import KEY, RequestContext
 from domain import decision as reasons
 from domain.decision import Reason, Refusal
