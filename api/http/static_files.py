@@ -7,6 +7,7 @@ from typing import Annotated, Any, NamedTuple
 from litestar import Request, Response, get
 from litestar.params import PathParameter, QueryParameter
 
+from api.http.cors import EVERYBODY
 from api.http.errors import Missing
 from api.http.request_context import header_values
 
@@ -25,6 +26,7 @@ STATIC_MEDIA_TYPES = {
     "grantlog.css": "text/css; charset=utf-8",
     "grantlog.svg": "image/svg+xml",
     "dashboard.js": "text/javascript; charset=utf-8",
+    "grantlog.js": "text/javascript; charset=utf-8",
     "form_post.js": "text/javascript; charset=utf-8",
 }
 
@@ -41,6 +43,9 @@ def static_url(name: str) -> str:
     """The address of a static file. Its query is the content's hash, so a changed file is never taken from a cache."""
     return f"/static/{name}?v={STATIC[name].etag.strip(chr(34))}"
 
+
+FOR_DASHBOARDS = "grantlog.js"
+"""What pages of other origins load, which are same-site with this server as dashboards are."""
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATED = "no-cache"
@@ -60,6 +65,8 @@ async def static(request: Request[Any, Any, Any], name: Name, v: Version = "") -
         raise Missing("There is no such file.")
     cache = IMMUTABLE if v == found.etag.strip('"') else REVALIDATED
     headers = {"etag": found.etag, "cache-control": cache}
+    if name == FOR_DASHBOARDS:
+        headers |= {"cross-origin-resource-policy": "same-site", **EVERYBODY}
     given = ",".join(header_values(request.scope, b"if-none-match"))
     # Weak comparison, as If-None-Match wants it (RFC 9110 §13.1.2).
     known = {tag.strip().removeprefix("W/") for tag in given.split(",")}

@@ -478,3 +478,17 @@ def test_colours_have_the_contrast_that_wcag_aa_asks_for(scheme: int) -> None:
         assert contrast(palette[front], palette[back]) >= 4.5, (front, back)
     for front, back in [("edge", "field"), ("edge", "sheet"), ("key", "sheet"), ("key", "desk")]:
         assert contrast(palette[front], palette[back]) >= 3, (front, back)
+
+
+def test_library_keeps_tokens_out_of_storage() -> None:
+    script = (STATIC.get("grantlog.js") or pytest.fail("missing")).body.decode()
+    for storage in (
+        "localStorage",
+        "sessionStorage",
+        "indexedDB",
+        "document.cookie",
+        "innerHTML",
+        "console.",
+        "import ",
+    ):
+        assert storage not in script
