@@ -102,7 +102,7 @@ def install(
 def prepare(server: Server, environment: Mapping[str, str], checkout: Checkout = THIS) -> Prepared:
     """Clients and a person who has signed in and consented. Tokens are for `collect`, `revoke` and `invent`."""
     service, shop, administrator = install(environment, checkout)
-    authorize, cookie = _consented(server, shop[0])
+    authorize, cookie = consented(server, shop[0])
     return Prepared(basic(*service), basic(*shop), basic(*administrator), authorize, cookie)
 
 
@@ -183,7 +183,7 @@ def bearer(server: Server, authorization: str) -> str:
     return f"Bearer {given.json()['access_token']}"
 
 
-def _consented(server: Server, client_id: str) -> tuple[str, str]:
+def consented(server: Server, client_id: str, scope: str | None = None) -> tuple[str, str]:
     """Signs in and consents once; from then on each authorization request is answered with a code at once."""
     challenge = base64.urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
     asked = {
@@ -193,6 +193,8 @@ def _consented(server: Server, client_id: str) -> tuple[str, str]:
         "code_challenge": challenge,
         "code_challenge_method": "S256",
     }
+    if scope is not None:
+        asked["scope"] = scope
     address = f"/oauth/authorize?{urlencode(asked)}"
     with httpx.Client(base_url=server.url, timeout=60, headers={"origin": server.url}) as browser:
         page = browser.get("/account/sign-in?realm=platform")

@@ -40,7 +40,8 @@ def test_only_what_stands_between_the_markers_is_written_anew(tmp_path: Path) ->
 
 def test_documentation_has_a_place_for_everything_written() -> None:
     users = [pages.markers(command) for command in ("make bench", "make bench-peer")]
-    developers = [pages.MACHINE, pages.markers("python -m bench.inside"), *map(pages.of_part, PARTS)]
+    alone = [pages.markers(f"python -m bench.{name}") for name in ("inside", "openid")]
+    developers = [pages.MACHINE, *alone, *map(pages.of_part, PARTS)]
     for page, marked in ((pages.PAGE, users), (pages.DEVELOPERS, developers)):
         text = page.read_text()
         for begin, end in marked:
