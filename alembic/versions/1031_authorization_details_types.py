@@ -1,14 +1,14 @@
 """Which types of authorization details clients may ask for (RFC 9396).
 
 Revision ID: 1031
-Revises: 1046
+Revises: 1036
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "1031"
-down_revision = "1046"
+down_revision = "1036"
 branch_labels = None
 depends_on = None
 
