@@ -1,14 +1,14 @@
 """Which types of authorization details clients may ask for (RFC 9396).
 
 Revision ID: 1031
-Revises: 1036
+Revises: 1055
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "1031"
-down_revision = "1036"
+down_revision = "1055"
 branch_labels = None
 depends_on = None
 
