@@ -15,7 +15,7 @@ from api.oauth.introspection import introspect
 from api.oauth.revocation import revoke
 from api.oauth.token import token
 from api.oauth.userinfo import userinfo
-from api.pages import device, factors, notices, own_account, own_data, recover
+from api.pages import device, email_address, factors, notices, own_account, own_data, recover
 from api.pages.account import (
     account_grants,
     account_grants_withdraw,
@@ -49,6 +49,7 @@ PAGES: list[Any] = [
     *factors.ROUTES,
     *recover.ROUTES,
     *notices.ROUTES,
+    *email_address.ROUTES,
     *device.ROUTES,
     logout,
     logout_posted,

@@ -17,7 +17,8 @@ from domain.decision import Conflict, NotFound, Outcome, accept, counted, malfor
 from domain.event import Event, Moment, Recorded, Sealed, sealed
 from domain.factors import second_factor
 from domain.factors.second_factor import Factors
-from domain.people import mailed, notices, own_data
+from domain.people import email_address, mailed, notices, own_data
+from domain.people.email_address import EmailChange
 from domain.people.own_data import OwnData
 from domain.people.passwords import NOT_CURRENT, ForeignHash, hash_problem
 from domain.people.passwords import AccountFailure as AccountFailure
@@ -182,6 +183,7 @@ EVENTS: tuple[type[Event], ...] = (
     *mailed.EVENTS,
     *notices.EVENTS,
     *own_data.EVENTS,
+    *email_address.EVENTS,
 )
 
 
@@ -213,6 +215,7 @@ class State(msgspec.Struct, frozen=True):
     factors: Factors = Factors()
     notices_off: tuple[notices.NoticeKind, ...] = ()
     own_data: OwnData = OwnData()
+    email_change: EmailChange | None = None
 
 
 INITIAL = State()
@@ -417,7 +420,9 @@ def evolve(state: State, recorded: Recorded) -> State:
             )
         case ProfileChanged():
             told = {"updated_at": recorded.time, "told_position": recorded.position}
-            return replace(state, **_names(state, recorded), **told, claims=_claims(state, recorded))
+            changed = replace(state, **_names(state, recorded), **told, claims=_claims(state, recorded))
+            # Whatever was to become of the former address is over.
+            return changed if changed.email == state.email else replace(changed, email_change=None)
         case PasswordChanged():
             return replace(
                 state,
@@ -456,6 +461,8 @@ def _beside(state: State, recorded: Recorded) -> State:
         return replace(state, notices_off=recorded.event.off)
     if isinstance(recorded.event, own_data.EVENTS):
         return replace(state, own_data=own_data.evolve(state.own_data, recorded))
+    if isinstance(recorded.event, email_address.EVENTS):
+        return replace(state, email_change=email_address.evolve(state.email_change, recorded))
     return replace(state, factors=second_factor.evolve(state.factors, recorded))
 
 

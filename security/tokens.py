@@ -146,6 +146,7 @@ class Kind(StrEnum):
     INITIAL_ACCESS_TOKEN = "ia", "initial access token"
     REGISTRATION_ACCESS_TOKEN = "ra", "registration access token"
     PASSWORD_RESET = "pr", "link to a new password"
+    EMAIL_CONFIRMATION = "ev", "link to confirm an address"
 
 
 class Secret:

@@ -42,6 +42,10 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(ACCOUNT_CHANGE, 4, "Password Reset"): "account.recovered",
     ClassRow(ACCOUNT_CHANGE, OTHER, "Invitation"): "account.invited account.invitation_accepted",
     ClassRow(ACCOUNT_CHANGE, OTHER, "Notice Preferences"): "account.notices_changed",
+    ClassRow(ACCOUNT_CHANGE, OTHER, "Address Verification"): "account.verification_requested account.email_verified",
+    ClassRow(ACCOUNT_CHANGE, OTHER, "Address Change", LOW): (
+        "account.email_change_requested account.email_change_confirmed"
+    ),
     ClassRow(ACCOUNT_CHANGE, OTHER, "Recovery Request", LOW): (
         "account.recovery_requested realm.unknown_recovery_requested realm.recoveries_requested"
     ),

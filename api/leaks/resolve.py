@@ -31,6 +31,7 @@ KINDS = {
     Kind.INITIAL_ACCESS_TOKEN: "initial_access_token",
     Kind.REGISTRATION_ACCESS_TOKEN: "registration_access_token",
     Kind.PASSWORD_RESET: "password_reset",
+    Kind.EMAIL_CONFIRMATION: "email_confirmation",
 }
 """The kinds of secrets as the API names them."""
 

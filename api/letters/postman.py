@@ -17,6 +17,7 @@ from api.services import Services
 from commands.notices import came_from
 from domain import account
 from domain.event import SECOND
+from domain.people.email_address import CONFIRMATION_LASTS
 from domain.people.mailed import INVITATION_LASTS, RECOVERY_LASTS
 from eventstore.database import Connection
 from eventstore.pending import letters
@@ -106,7 +107,11 @@ class Postman:
         if recipient is None or not account.alive(person):
             return None
         spoken = language_of(await ledger.unseal(person.claims.get("locale")))
-        told = {"minutes": str(RECOVERY_LASTS // 60), "days": str(INVITATION_LASTS // 86_400)}
+        told = {
+            "minutes": str(RECOVERY_LASTS // 60),
+            "days": str(INVITATION_LASTS // 86_400),
+            "hours": str(CONFIRMATION_LASTS // 3_600),
+        }
         if letter.position is not None:
             told |= await ledger.read(_happened, ledger.privacy, letter.position, spoken)
         name: Any = await ledger.unseal(person.name) or await ledger.unseal(person.username)

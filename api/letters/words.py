@@ -9,9 +9,13 @@ from eventstore.pending.letters import LetterKind
 RECOVER = "/account/recover"
 """Where somebody goes who has forgotten their password."""
 
+CONFIRM = "/account/email/confirm"
 LINKS: Mapping[LetterKind, str] = {
     "recovery": "/account/recover/password",
     "invitation": "/account/invitation",
+    "verification": CONFIRM,
+    "email_present": CONFIRM,
+    "email_new": CONFIRM,
 }
 """Where the link of a letter leads on this server; the secret follows as `link`."""
 
@@ -45,6 +49,30 @@ LETTERS: dict[LetterKind, LetterText] = {
         (Words("There is an account for you at %(issuer)s. To use it, choose a password."),),
         Words("Choose a password"),
         (Words("The link is good for %(days)s days and once. If you know nothing of it, do nothing."),),
+    ),
+    "verification": LetterText(
+        Words("Is this your address?"),
+        (Words("Confirm that this e-mail address belongs to your account at %(issuer)s."),),
+        Words("Confirm the address"),
+        (Words("The link is good for %(hours)s hours. If you know nothing of it, do nothing."),),
+    ),
+    "email_present": LetterText(
+        Words("Your e-mail address is to be changed"),
+        (
+            Words("The address of your account at %(issuer)s is to be changed from this one to %(email)s."),
+            Words("That happens when it is confirmed by this letter and by the one to the new address."),
+        ),
+        Words("Confirm the change"),
+        (
+            Words("The link is good for %(hours)s hours."),
+            Words("If it was not you, do not follow it: set a new password, since somebody knows yours."),
+        ),
+    ),
+    "email_new": LetterText(
+        Words("Your new e-mail address"),
+        (Words("This is to be the address of an account at %(issuer)s."),),
+        Words("Confirm the change"),
+        (Words("The link is good for %(hours)s hours. If you know nothing of it, do nothing."),),
     ),
 }
 

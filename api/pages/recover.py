@@ -293,7 +293,7 @@ async def _found(services: Services, purpose: LinkPurpose, text: str) -> tuple[S
     if secret is None or secret.kind is not Kind.PASSWORD_RESET:
         raise Missing(OVER)
     ledger = services.ledger
-    link = await ledger.read(mailed_links.find, ledger.vault, secret.sha256, purpose, ledger.clock.now())
+    link = await ledger.read(mailed_links.find, ledger.vault, secret.sha256, (purpose,), ledger.clock.now())
     if link is None:
         raise Missing(OVER)
     person: account.State = await ledger.state(account.stream(link.account_id))

@@ -5,7 +5,7 @@ known then; the row holds, sealed, which letter it is and the link in it. An alt
 """
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -13,13 +13,14 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from domain.event import Moment
 from domain.people.notices import NoticeKind
+from eventstore.pending.mailed_links import LinkPurpose
 from eventstore.stored import letters as table
 from security.keyring import MasterKeyError, WrapBroken
 from security.vault import Vault
 
 log = structlog.get_logger(__name__)
 
-LetterKind = Literal["recovery", "invitation"] | NoticeKind
+LetterKind = LinkPurpose | NoticeKind
 
 
 class Letter(msgspec.Struct, frozen=True, array_like=True):

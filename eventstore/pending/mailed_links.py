@@ -5,7 +5,7 @@ makes no link of their own, and an old row put back does nothing once the link w
 A request about somebody who is not known here leaves a row as well, with a link that nobody was sent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import msgspec
@@ -21,7 +21,7 @@ from security.vault import Vault
 
 log = structlog.get_logger(__name__)
 
-LinkPurpose = Literal["recovery", "invitation"]
+LinkPurpose = Literal["recovery", "invitation", "verification", "email_present", "email_new"]
 
 HOUR = 60 * MINUTE
 ROOM = 10_000
@@ -77,8 +77,10 @@ def put(connection: Connection, vault: Vault, digest: bytes, subject: bytes, lin
     return True
 
 
-def find(connection: Connection, vault: Vault, digest: bytes, purpose: LinkPurpose, now: Moment) -> MailedLink | None:
-    """The link with this digest, as long as it is good; None for one that was altered, too."""
+def find(
+    connection: Connection, vault: Vault, digest: bytes, purposes: Collection[LinkPurpose], now: Moment
+) -> MailedLink | None:
+    """The link with this digest for one of these purposes, as long as it is good; None for an altered one, too."""
     row = connection.execute(select(table).where(table.c.link == digest)).first()
     if row is None or row.expires_at <= now:
         return None
@@ -87,7 +89,7 @@ def find(connection: Connection, vault: Vault, digest: bytes, purpose: LinkPurpo
     except (WrapBroken, MasterKeyError, msgspec.DecodeError):
         log.error("a mailed link cannot be read")
         return None
-    is_that = link.purpose == purpose and link.account_id != "" and now < link.expires_at
+    is_that = link.purpose in purposes and link.account_id != "" and now < link.expires_at
     return link if is_that else None
 
 

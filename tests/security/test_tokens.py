@@ -18,7 +18,7 @@ kinds = st.sampled_from(list(Kind))
 
 
 def test_kinds_are_two_letters_and_say_what_they_are():
-    assert [str(kind) for kind in Kind] == ["at", "rt", "ac", "cs", "ss", "dc", "ia", "ra", "pr"]
+    assert [str(kind) for kind in Kind] == ["at", "rt", "ac", "cs", "ss", "dc", "ia", "ra", "pr", "ev"]
     assert len({kind.description for kind in Kind}) == len(Kind)
     assert Kind("at") is Kind.ACCESS_TOKEN
     assert Kind.ACCESS_TOKEN.description == "access token"

@@ -14,7 +14,7 @@ from api.http.static_files import STATIC
 from api.http.templates import destination, render, security_headers
 from api.languages import LANGUAGES
 from api.letters.composing import LetterPage
-from api.pages import account_pages, factors, notices, recover
+from api.pages import account_pages, email_address, factors, notices, recover
 
 SINCE = 1_772_700_000_123_456
 SCOPES = (
@@ -153,6 +153,25 @@ SAMPLES: dict[str, templates.HtmlPage] = {
             notices.NoticeChoice("factor_failed", notices.MEANINGS["factor_failed"], False),
         ),
     ),
+    "email_address": email_address.EmailPage(
+        **SOMEBODY,
+        email="paul@example.test",
+        verified=False,
+        verify_action="/account/email/verify",
+        action="/account/email",
+        typed="p@example.test",
+        error="Wrong.",
+    ),
+    "no_email_address": email_address.EmailPage(
+        **SOMEBODY, email=None, verified=False, verify_action="/verify", action="/account/email"
+    ),
+    "confirm_address": email_address.ConfirmPage(
+        action="/confirm", csrf="token-c", link="glog_ev_x", email="paul@example.test", changes=False
+    ),
+    "confirm_change": email_address.ConfirmPage(
+        action="/confirm", csrf="token-c", link="glog_ev_x", email="paul@example.test", changes=True
+    ),
+    "address_confirmed": email_address.ConfirmedPage(waits=False, continue_url="/account/email"),
     "recover": recover.RecoverPage(action="/recover", csrf="token-c", realm="platform", username="p", error="Wrong."),
     "recovery_sent": recover.RecoverySentPage(minutes=15, in_files=True, continue_url="/account/sign-in"),
     "new_password": recover.NewPasswordPage(
