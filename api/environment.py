@@ -16,6 +16,7 @@ from domain.rules.origin import is_loopback
 from eventstore import database
 from eventstore.database.engines import understood
 from eventstore.transparency.keeper import configured_witnesses
+from security.passkeys import covers
 
 
 class SettingsError(ValueError):
@@ -133,6 +134,8 @@ def cross_check(settings: Settings) -> Iterator[tuple[str, str]]:
         )
     elif text := issuers.fault(settings.issuer):
         yield "issuer", text
+    elif settings.webauthn_rp_id and not covers(settings.webauthn_rp_id, urlsplit(settings.issuer).hostname or ""):
+        yield "webauthn_rp_id", "must be the host of GRANTLOG_ISSUER or a domain above it"
     for field in ("trusted_proxies", "metrics_networks"):
         if not all(_is_network(network) for network in getattr(settings, field)):
             yield field, "must be networks such as 10.0.0.0/8 or addresses, separated by commas"

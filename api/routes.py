@@ -8,14 +8,14 @@ from api.audit import publishing
 from api.dashboards.router import dashboards
 from api.http.static_files import static
 from api.monitoring import live, metrics, ready
-from api.oauth import metadata
+from api.oauth import metadata, related_origins
 from api.oauth.authorization_challenge import authorization_challenge
 from api.oauth.device_authorization import device_authorization
 from api.oauth.introspection import introspect
 from api.oauth.revocation import revoke
 from api.oauth.token import token
 from api.oauth.userinfo import userinfo
-from api.pages import device, email_address, factors, notices, own_account, own_data, recover
+from api.pages import device, email_address, factors, notices, own_account, own_data, passkey_enrolment, recover
 from api.pages.account import (
     account_grants,
     account_grants_withdraw,
@@ -50,6 +50,7 @@ PAGES: list[Any] = [
     *recover.ROUTES,
     *notices.ROUTES,
     *email_address.ROUTES,
+    *passkey_enrolment.ROUTES,
     *device.ROUTES,
     logout,
     logout_posted,
@@ -65,6 +66,7 @@ ROUTES: list[Any] = [
     authorization_challenge.route,
     par.route,
     *metadata.ROUTES,
+    *related_origins.ROUTES,
     *registration.ROUTES,
     live,
     ready,

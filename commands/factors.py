@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
-from commands.people import UNKNOWN, acting_as, session_is_live, totp_vault_name
+from commands.people import UNKNOWN, acting_as, policy_of, session_is_live, totp_vault_name
 from commands.permissions import CallerScope
 from domain import account, session
-from domain.decision import AccessDenied, NotFound, Outcome, Refusal
+from domain.decision import AccessDenied, FactorRefused, NotFound, Outcome, Refusal
 from domain.event import Recorded, Sealed
 from domain.factors import second_factor
-from domain.factors.second_factor import AMR, Factors, SecondFactor, ShownFactor
+from domain.factors.second_factor import AMR, Factors, PasskeyEnrolled, SecondFactor, ShownFactor
 from eventstore.command import Command
 from eventstore.database import Connection
 from eventstore.personal_data import PersonalData
@@ -54,6 +54,19 @@ def enrol_totp(
     )
 
 
+def enrol_passkey(
+    account_id: str, session_id: str, passkey: PasskeyEnrolled, *, recovery_codes: Sequence[str]
+) -> Command[account.State]:
+    """A person who is signed in showed a new passkey."""
+    return _by_themselves(
+        account_id,
+        session_id,
+        lambda factors, view: second_factor.enrol_passkey(
+            factors, now=view.now, passkey=passkey, recovery_codes=recovery_codes
+        ),
+    )
+
+
 def prove_session(session_id: str, amr: Sequence[str], factor: SecondFactor) -> Command[session.State]:
     """A person who is signed in by the methods `amr` showed a factor as well, which another command of the same
     transaction tells of."""
@@ -93,7 +106,7 @@ def remove(account_id: str, session_id: str, factor_id: str, *, privacy: Persona
 
     def decide(factors: Factors, view: View) -> Outcome:
         outcome = second_factor.remove(factors, now=view.now, factor_id=factor_id)
-        if outcome.events:
+        if outcome.events and factor_id == factors.totp:
             _forget_totp_secret(privacy, view, account_id)
         return outcome
 
@@ -106,6 +119,10 @@ def _by_themselves(
     def decide_signed_in(state: account.State, view: View) -> Outcome | Refusal:
         if not account.alive(state) or not session_is_live(view, session_id):
             return Refusal(AccessDenied.ACCOUNT)
+        signed_in: session.State = view.state(session.stream(session_id))
+        # What the page saw may have changed since: who has a factor by now has to have shown it.
+        if policy_of(view, state.realm).asks(state.factors) and "mfa" not in signed_in.amr:
+            return Refusal(FactorRefused.MISSING)
         return decide(state.factors, view)
 
     return Command(account.stream(account_id), decide_signed_in)

@@ -14,6 +14,7 @@ from domain import account, session
 from domain.decision import AccessDenied, FactorRefused, NotFound, Outcome, Refusal
 from domain.factors import realm_policy
 from domain.factors.realm_policy import RealmPolicy
+from domain.factors.second_factor import PASSKEY_ALONE
 from domain.people import own_data
 from domain.people.passwords import ForeignHash
 from domain.rules import people as rules
@@ -361,15 +362,22 @@ async def platform_words(ledger: Ledger, issuer: str) -> tuple[str, ...]:
 
 
 def start_session(
-    session_id: str, *, account_id: str, realm: str, verified: str, sha256: str, lifetime: int, amr: tuple[str, ...]
+    session_id: str,
+    *,
+    account_id: str,
+    realm: str,
+    verified: str | None,
+    sha256: str,
+    lifetime: int,
+    amr: tuple[str, ...],
 ) -> Command[session.State]:
     """Signs a person in for `lifetime` seconds, if they still may. `verified` is the event with the hash against which
-    their password was right, `sha256` the browser's secret. Where `amr` tells of a second factor, the command that uses
-    that up comes before this one."""
+    their password was right, None where a passkey took its place; `sha256` is the browser's secret. Where `amr` tells
+    of more than the password, the command that uses that up comes before this one."""
 
     def decide(state: session.State, view: View) -> Outcome | Refusal:
         person: account.State = view.state(account.stream(account_id))
-        if account.failure(person, realm=realm, verified=verified) is not None:
+        if _barred(person, realm, verified, amr):
             return Refusal(AccessDenied.ACCOUNT)
         return _without_factor(view, person, amr) or session.start(
             state, now=view.now, account_id=account_id, realm=realm, sha256=sha256, lifetime=lifetime, amr=amr
@@ -378,18 +386,25 @@ def start_session(
     return Command(session.stream(session_id), decide)
 
 
-def step_up(session_id: str, verified: str, amr: tuple[str, ...]) -> Command[session.State]:
+def step_up(session_id: str, verified: str | None, amr: tuple[str, ...]) -> Command[session.State]:
     """Records that the person of a session signed in again; `verified` and `amr` are as in `start_session`."""
 
     def decide(state: session.State, view: View) -> Outcome | Refusal:
         person: account.State = view.state(account.stream(state.account_id))
-        if account.failure(person, realm=state.realm, verified=verified) is not None:
+        if _barred(person, state.realm, verified, amr):
             return Refusal(AccessDenied.ACCOUNT)
         if not session.is_live(state, person, view.now):
             return Refusal(AccessDenied.ACCOUNT)
         return _without_factor(view, person, amr) or session.step_up(state, now=view.now, amr=amr)
 
     return Command(session.stream(session_id), decide)
+
+
+def _barred(person: account.State, realm: str, verified: str | None, amr: tuple[str, ...]) -> bool:
+    """Whether the person may not sign in, or by what they showed."""
+    if verified is None and amr == PASSKEY_ALONE:
+        return not account.alive(person) or not person.enabled or person.realm != realm
+    return account.failure(person, realm=realm, verified=verified) is not None
 
 
 def _without_factor(view: View, person: account.State, amr: tuple[str, ...]) -> Refusal | None:

@@ -33,7 +33,7 @@ COUNTS = sa.Table(
 )
 """How many rows each holder has: counting them would take longer with each."""
 
-IdKind = Literal["assertion", "proof", "request_object", "grant"]
+IdKind = Literal["assertion", "proof", "request_object", "grant", "challenge"]
 """What an identifier was of. The same one in another kind is another one."""
 
 Taken = Literal["fresh", "used", "full"]

@@ -62,4 +62,6 @@ async def verify_own(services: Services, person: account.State, password: str | 
         raise InvalidRequest.field("current_password", NOT_CURRENT) from None
     except Wait as wait:
         raise Throttled(wait.seconds) from None
+    if verified.password is None:
+        raise AssertionError("a password was verified")
     return verified.password

@@ -53,7 +53,7 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(ACCOUNT_CHANGE, 6, "Delete", LOW): "account.erased",
     ClassRow(ACCOUNT_CHANGE, OTHER, "Erasure Request", LOW): "account.erasure_requested account.erasure_withdrawn",
     ClassRow(ACCOUNT_CHANGE, OTHER, "Data Export", LOW): "account.data_exported",
-    ClassRow(ACCOUNT_CHANGE, 10, "MFA Factor Enable"): "account.totp_enrolled",
+    ClassRow(ACCOUNT_CHANGE, 10, "MFA Factor Enable"): "account.totp_enrolled account.passkey_enrolled",
     ClassRow(ACCOUNT_CHANGE, 11, "MFA Factor Disable", LOW): "account.factor_removed",
     ClassRow(ACCOUNT_CHANGE, 11, "MFA Factor Disable", MEDIUM): "account.factors_reset",
     ClassRow(ACCOUNT_CHANGE, OTHER, "Recovery Codes"): "account.recovery_codes_issued",
@@ -66,6 +66,7 @@ _TOLD: Mapping[ClassRow, str] = {
         "server.unknown_client_refused server.clients_refused"
     ),
     ClassRow(AUTHENTICATION, 1, "Logon", MEDIUM, failure=True): "client.secret_expired_used account.factor_failed",
+    ClassRow(AUTHENTICATION, 1, "Logon", HIGH, failure=True): "account.passkey_counter_reversed",
     ClassRow(AUTHENTICATION, 2, "Logoff"): "session.ended session.logout_delivered grant.token_revoked grant.ended",
     ClassRow(AUTHENTICATION, 2, "Logoff", MEDIUM, failure=True): "session.logout_failed",
     ClassRow(AUTHENTICATION, 2, "Logoff", MEDIUM): "client.tokens_ended account.tokens_ended",

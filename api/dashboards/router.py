@@ -20,6 +20,7 @@ from api.dashboards.gate import (
     entered,
     other_methods,
 )
+from api.dashboards.refresh_cookie import DELETE, cleared, cookie_of, holding, is_there, name_of, read
 from api.http import parameters, templates
 from api.http.credential_cache import TRIES, Caller, NoLiveSecret, caller
 from api.http.error_responses import PROBLEM
@@ -34,9 +35,9 @@ from api.http.errors import (
     Throttled,
 )
 from api.http.request_context import Scope, request_context
-from api.http.responses import cookie_name, read_cookie
+from api.http.responses import read_cookie
 from api.http.templates import page_answer
-from api.oauth import second_factor
+from api.oauth import passkeys, second_factor
 from api.oauth.bearer import bearer_token
 from api.oauth.person_authentication import Verified
 from api.oauth.token import FactorMissing, Tokens, issue, password_grant, tokens_for_person
@@ -45,61 +46,12 @@ from api.throttling.admission import Wait
 from commands.grants import end
 from domain import account, client
 from domain.decision import FactorRefused
-from domain.event import SECOND, Actor
-from domain.factors.second_factor import SecondFactor
+from domain.event import Actor
+from domain.factors.second_factor import SecondFactor, ShownFactor
 from domain.grants import refresh_token, validity
 from domain.grants.grant_type import TokenRequest
-from domain.rules.origin import is_secure
 from eventstore import issued
-from security.tokens import Format, Kind, Secret, new_id
-
-# The cookie that holds a dashboard's refresh token: out of reach of scripts, of other sites and of other hosts.
-
-DELETE = -1
-"""A `Max-Age` in the past takes a cookie back (RFC 6265 §5.2.2)."""
-
-
-def name_of(slug: str) -> str:
-    """The name without the prefix that it has over TLS."""
-    return f"grantlog-{slug}"
-
-
-def is_there(scope: Scope, slug: str, issuer_url: str) -> bool:
-    """Whether the browser sent the cookie at all, whatever it holds."""
-    return read_cookie(scope, name_of(slug), issuer_url) is not None
-
-
-def read(scope: Scope, slug: str, issuer_url: str, format: Format) -> Secret | None:
-    """The refresh token in the cookie; None without the cookie, and for what cannot be one."""
-    raw = read_cookie(scope, name_of(slug), issuer_url)
-    secret = None if raw is None else format.read(raw)
-    return secret if secret is not None and secret.kind is Kind.REFRESH_TOKEN else None
-
-
-async def holding(services: Services, slug: str, token: Secret) -> Cookie:
-    """The cookie with a refresh token that was just issued; the browser drops it when the token expires."""
-    found = await services.ledger.look(issued.find_token, token.sha256)
-    ends_at = None if found is None else found.expires_at
-    left = 0 if ends_at is None else max(0, (ends_at - services.ledger.clock.now()) // SECOND)
-    return _cookie(slug, token.reveal(), services.settings.issuer, left)
-
-
-def cleared(slug: str, issuer_url: str) -> Cookie:
-    """Takes the cookie back."""
-    return _cookie(slug, "", issuer_url, DELETE)
-
-
-def _cookie(slug: str, value: str, issuer_url: str, max_age: int) -> Cookie:
-    return Cookie(
-        key=cookie_name(name_of(slug), issuer_url),
-        value=value,
-        max_age=max_age,
-        path="/",
-        secure=is_secure(issuer_url),
-        httponly=True,
-        samesite="Strict",  # type: ignore[arg-type]  # spelled as the contract has it; browsers take either
-    )
-
+from security.tokens import Kind, Secret, new_id
 
 # What a dashboard is answered: tokens without the refresh token, which goes into the cookie, and refusals.
 
@@ -137,7 +89,7 @@ class NothingAllowed(InvalidScope):
 
 class FactorAsked(msgspec.Struct, frozen=True, kw_only=True):
     """Problem details (RFC 9457) that ask for one of the `factors`, beside `auth_session` and the cookie that comes
-    along (OAuth for First-Party Applications §5.2.2). `webauthn` would be the options of a passkey.
+    along (OAuth for First-Party Applications §5.2.2). `webauthn` are the options for a passkey, for who has one.
     """
 
     type: str
@@ -206,6 +158,14 @@ RecoveryCode = Annotated[
 ]
 
 
+SignedByPasskey = Annotated[
+    dict[str, Any],
+    msgspec.Meta(
+        min_length=1, max_length=16, description="What `navigator.credentials.get` answered to the options, as JSON."
+    ),
+]
+
+
 class PasswordCredentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a person types, and nothing beside it: name and password; or, where that was answered with `auth_session`,
     this and one second factor."""
@@ -215,6 +175,7 @@ class PasswordCredentials(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     auth_session: SealedSession | UnsetType = UNSET
     totp: TotpCode | UnsetType = UNSET
     recovery_code: RecoveryCode | UnsetType = UNSET
+    webauthn: SignedByPasskey | UnsetType = UNSET
 
     def __repr__(self) -> str:
         return "Credentials()"
@@ -253,15 +214,16 @@ async def login(
     except FactorMissing as missing:
         browser = new_id()
         auth_session = second_factor.begin(services, missing.verified, place=f"dashboard {slug}", browser=browser)
-        cookie = _cookie(_factor_cookie(slug), browser, services.settings.issuer, second_factor.LASTS)
-        return _asked(request, auth_session, missing, [cookie])
+        cookie = cookie_of(_factor_cookie(slug), browser, services.settings.issuer, second_factor.LASTS)
+        under_way = second_factor.resume(services, auth_session, place=f"dashboard {slug}", browser=browser)
+        return await _asked(request, slug, auth_session, under_way, missing, [cookie])
     except InvalidGrant:
         # Whether the password was wrong at first sight or the person was disabled a moment ago is nobody's business.
         raise SignInRefused() from None
 
 
 def _typed(data: PasswordCredentials) -> tuple[str, str]:
-    for field in ("totp", "recovery_code"):
+    for field in FACTORS:
         if getattr(data, field) is not UNSET:
             raise InvalidRequest.field("auth_session", "is missing")
     if data.username is UNSET:
@@ -279,9 +241,19 @@ def _factor_cookie(slug: str) -> str:
     return f"{slug}.factor"
 
 
-def _asked(
-    request: Request[Any, Any, Any], auth_session: str, error: InsufficientAuthorization, cookies: list[Cookie]
+async def _asked(
+    request: Request[Any, Any, Any],
+    slug: str,
+    auth_session: str,
+    under_way: second_factor.AuthSession | None,
+    error: InsufficientAuthorization,
+    cookies: list[Cookie],
 ) -> Response[FactorAsked]:
+    if under_way is None:
+        raise SignInEnded()
+    services = services_of(request)
+    person: account.State = await services.ledger.state(account.stream(under_way.account_id))
+    options = await second_factor.passkey_options(services, under_way, f"dashboard {slug}")
     body = FactorAsked(
         type="about:blank",
         title=error.title,
@@ -289,8 +261,8 @@ def _asked(
         detail=error.detail,
         error=error.code,
         auth_session=auth_session,
-        factors=second_factor.OFFERED,
-        webauthn=None,
+        factors=second_factor.offered(person, passkey=options is not None),
+        webauthn=options,
         request_id=request_context(request.scope).request_id,
     )
     headers = {"cache-control": "no-store", "pragma": "no-cache"}
@@ -303,7 +275,7 @@ async def _complete(
     """Signs in whose password was right and who shows a factor now, which is used up with it."""
     if not entered(request).guarded:
         raise Unguarded()
-    factor, typed = _factor(data)
+    factor = _factor(data)
     issuer = services.settings.issuer
     browser = read_cookie(request.scope, name_of(_factor_cookie(slug)), issuer)
     under_way = None
@@ -315,12 +287,12 @@ async def _complete(
     if account.failure(state, realm=entered(request).dashboard.realm, verified=under_way.password) is not None:
         raise SignInRefused()
     try:
-        shown = await second_factor.look_at(services, under_way, factor, typed)
+        shown = await _look_at(services, request, slug, under_way, factor, data)
         refused = await second_factor.refusal(services, under_way.account_id, shown, origin(request.scope))
     except Wait as wait:
         raise Throttled(wait.seconds, second_factor.SPENT) from None
     if refused is not None:
-        return _not_shown(request, auth_session, refused.reason.value)
+        return await _not_shown(request, slug, auth_session, under_way, refused.reason.value)
 
     async def grant(caller: Caller) -> Tokens:
         verified = Verified(state, under_way.password)
@@ -329,27 +301,53 @@ async def _complete(
     try:
         answer = await perform(services, request, grant)
     except InsufficientAuthorization as error:
-        return _not_shown(request, auth_session, error.cause)
+        return await _not_shown(request, slug, auth_session, under_way, error.cause)
     except InvalidGrant:
         raise SignInRefused() from None
-    answer.cookies.append(_cookie(_factor_cookie(slug), "", issuer, DELETE))
+    answer.cookies.append(cookie_of(_factor_cookie(slug), "", issuer, DELETE))
     return answer
 
 
-def _factor(data: PasswordCredentials) -> tuple[SecondFactor, str]:
+FACTORS: tuple[SecondFactor, ...] = ("totp", "recovery_code", "webauthn")
+
+
+async def _look_at(
+    services: Services,
+    request: Request[Any, Any, Any],
+    slug: str,
+    under_way: second_factor.AuthSession,
+    factor: SecondFactor,
+    data: PasswordCredentials,
+) -> ShownFactor:
+    sent: Any = getattr(data, factor)
+    if factor != "webauthn":
+        return await second_factor.look_at(services, under_way, factor, sent)
+    origins = (*entered(request).dashboard.allowed_origins, *passkeys.own_origins(services))
+    return await second_factor.look_at_passkey(services, under_way, sent, f"dashboard {slug}", origins)
+
+
+def _factor(data: PasswordCredentials) -> SecondFactor:
     """The one factor that was sent; raises 400 for none, for several, and for what belongs to the first step."""
     for field in ("username", "password"):
         if getattr(data, field) is not UNSET:
             raise InvalidRequest.field(field, "is not sent together with auth_session")
-    if (data.totp is UNSET) == (data.recovery_code is UNSET):
-        raise InvalidRequest.field("totp", "or recovery_code, one of them, is needed with auth_session")
-    return ("recovery_code", data.recovery_code) if data.totp is UNSET else ("totp", data.totp)  # type: ignore[return-value]
+    sent = [each for each in FACTORS if getattr(data, each) is not UNSET]
+    if len(sent) != 1:
+        raise InvalidRequest.field("totp", "or recovery_code or webauthn, one of them, is needed with auth_session")
+    return sent[0]
 
 
-def _not_shown(request: Request[Any, Any, Any], auth_session: str, reason: str | None) -> Response[FactorAsked]:
+async def _not_shown(
+    request: Request[Any, Any, Any],
+    slug: str,
+    auth_session: str,
+    under_way: second_factor.AuthSession,
+    reason: str | None,
+) -> Response[FactorAsked]:
     if reason != FactorRefused.WRONG.value:
         raise SignInEnded()
-    return _asked(request, auth_session, InsufficientAuthorization(second_factor.WRONG), [])
+    error = InsufficientAuthorization(second_factor.WRONG)
+    return await _asked(request, slug, auth_session, under_way, error, [])
 
 
 # A dashboard's refresh: the refresh token grant (RFC 6749 §6) with what the cookie holds.

@@ -27,6 +27,7 @@ STATIC_MEDIA_TYPES = {
     "grantlog.svg": "image/svg+xml",
     "dashboard.js": "text/javascript; charset=utf-8",
     "grantlog.js": "text/javascript; charset=utf-8",
+    "passkeys.js": "text/javascript; charset=utf-8",
     "form_post.js": "text/javascript; charset=utf-8",
 }
 

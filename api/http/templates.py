@@ -29,7 +29,8 @@ CODE = re.compile(r"`([^`]+)`")
 
 
 class HtmlPage(msgspec.Struct, frozen=True, kw_only=True):
-    """One page. `template` is its file; `script` says that it has a script file, which may call the server."""
+    """One page. `template` is its file; `script` says that it has a script file, which may call the server. So has a
+    page with `passkey_options`, which are for the browser, as JSON."""
 
     template: ClassVar[str]
     script: ClassVar[bool] = False
@@ -83,6 +84,7 @@ class SignInPage(HtmlPage, frozen=True, kw_only=True):
     error: str | None = None
     faulty: bool = False
     recover_url: str | None = None
+    passkey_options: str | None = None
 
 
 class SecondFactorPage(HtmlPage, frozen=True, kw_only=True):
@@ -94,6 +96,7 @@ class SecondFactorPage(HtmlPage, frozen=True, kw_only=True):
     auth_session: str
     application: str | None = None
     error: str | None = None
+    passkey_options: str | None = None
 
 
 class ScopeInWords(msgspec.Struct, frozen=True):
@@ -358,7 +361,8 @@ def page_answer(
     headers: Mapping[str, str] | None = None,
 ) -> Response[bytes]:
     """The page as HTML. `form_action` are redirect URIs to which its forms may lead (see `security_headers`)."""
-    return PageAnswer(page, status, {**security_headers(form_action, script=page.script), **(headers or {})}, cookies)
+    script = page.script or getattr(page, "passkey_options", None) is not None
+    return PageAnswer(page, status, {**security_headers(form_action, script=script), **(headers or {})}, cookies)
 
 
 def see_other(location: str, cookies: Sequence[Cookie] = ()) -> Response[bytes]:

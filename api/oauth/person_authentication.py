@@ -38,10 +38,11 @@ class WrongCredentials(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Who it is. `password` is the event with the hash that was verified, to be compared again under the lock."""
+    """Who it is. `password` is the event with the hash that was verified, to be compared again under the lock; None
+    where a passkey took its place."""
 
     account: account.State
-    password: str
+    password: str | None
 
 
 async def verify(services: Services, realm_name: str, name: str, password: str, origin: Origin) -> Verified:

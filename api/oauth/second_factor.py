@@ -5,11 +5,14 @@ in that very browser, at that very place, for five minutes.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from hashlib import sha256
+from typing import Any
 
 import msgspec
 
 from api.languages import Words
+from api.oauth import passkeys
 from api.oauth.person_authentication import Verified
 from api.services import Services
 from api.throttling.admission import Wait
@@ -22,6 +25,7 @@ from domain.factors import second_factor
 from domain.factors.second_factor import SecondFactor, ShownFactor
 from eventstore.execution import Origin
 from security.keyring import MasterKeyError, WrapBroken
+from security.passkeys import NotVerified
 from security.second_factors import RECOVERY_LENGTH, matching_step, recovery_digest
 from security.tokens import new_id
 
@@ -30,9 +34,6 @@ LASTS = 300
 
 LONGEST = 1024
 LONGEST_CODE = 64
-
-OFFERED: tuple[SecondFactor, ...] = ("totp", "recovery_code")
-"""What may be shown."""
 
 WRONG = Words("That code is wrong, or was used before. Wait for the next one and try again.")
 OVER = Words("Too many wrong codes. Sign in again.")
@@ -57,6 +58,8 @@ class AuthSession(msgspec.Struct, frozen=True, array_like=True):
 def begin(services: Services, verified: Verified, *, place: str, browser: str) -> str:
     """The sealed text for a person who has to show a factor at a `place`; it opens beside the `browser`'s secret."""
     until = services.ledger.clock.now() + LASTS * SECOND
+    if verified.password is None:
+        raise AssertionError("a factor is asked for beside a password")
     begun = AuthSession(new_id(), verified.account.account_id, verified.password, until)
     sealed = services.keyring.wrap(_purpose(place, browser), msgspec.msgpack.encode(begun))
     return urlsafe_b64encode(sealed).rstrip(b"=").decode()
@@ -98,6 +101,35 @@ async def look_at(services: Services, under_way: AuthSession, factor: SecondFact
         if secret is not None:
             step = matching_step(secret, typed, services.ledger.clock.now())
     return ShownFactor(factor=factor, auth_session=under_way.sha256, factor_id=factor_id, step=step)
+
+
+async def look_at_passkey(
+    services: Services, under_way: AuthSession, signed: str | dict[str, Any], place: str, origins: Sequence[str]
+) -> ShownFactor:
+    """The same for what a passkey signed, as a form or a body holds it."""
+    person: account.State = await services.ledger.state(account.stream(under_way.account_id))
+    try:
+        credential = passkeys.read(signed) if isinstance(signed, str) else signed
+    except NotVerified:
+        credential = {}
+    purpose, told = _challenged(under_way, place), under_way.sha256
+    return await passkeys.shown(services, person, credential, *purpose, auth_session=told, origins=origins)
+
+
+async def passkey_options(services: Services, under_way: AuthSession, place: str) -> dict[str, Any] | None:
+    """What the browser is asked for at a place, if the person has a passkey that is good here."""
+    person: account.State = await services.ledger.state(account.stream(under_way.account_id))
+    return await passkeys.options_beside(services, person, *_challenged(under_way, place))
+
+
+def _challenged(under_way: AuthSession, place: str) -> tuple[str, ...]:
+    return "factor", place, under_way.id
+
+
+def offered(person: account.State, *, passkey: bool) -> tuple[SecondFactor, ...]:
+    """What the person may show; `passkey` says whether one of theirs is good here."""
+    found: list[SecondFactor] = ["totp"] if person.factors.totp is not None else []
+    return (*found, *(("webauthn",) if passkey else ()), "recovery_code")
 
 
 async def refusal(services: Services, account_id: str, shown: ShownFactor, by: Origin) -> Refusal | None:

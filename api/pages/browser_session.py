@@ -25,7 +25,7 @@ from domain import account, session
 from domain.decision import FactorRefused, Refusal
 from domain.event import SECOND, Actor, Moment
 from domain.factors.realm_policy import RealmPolicy
-from domain.factors.second_factor import AMR, ShownFactor
+from domain.factors.second_factor import AMR, PASSKEY_ALONE, ShownFactor
 from domain.rules.origin import by_issuers_name, of_issuer
 from eventstore.execution import Origin
 from eventstore.present import session_by_digest
@@ -133,11 +133,12 @@ async def start_session(
     *,
     again: bool = False,
 ) -> BegunSession | Refusal:
-    """Signs the verified person in, with a new secret whatever the browser sent, and ends the session it had. Where
-    they were to sign in `again`, their own goes on: for the applications that know of it nothing ended. The factor that
-    they have `shown` is used up with it. A refusal when they may not sign in, as the log says under the lock."""
+    """Signs the verified person in, or whose passkey was `shown` alone, with a new secret whatever they sent, and
+    ends the session it had. Where they were to sign in `again`, their own goes on: for the applications that know of it
+    nothing ended. The factor that they have `shown` is used up with it. A refusal when they may not sign in, as the log
+    says under the lock."""
     before = await find_session(services, scope, realm)
-    amr = session.PASSWORD_ALONE if shown is None else AMR[shown.factor]
+    amr = session.PASSWORD_ALONE if shown is None else PASSKEY_ALONE if shown.alone else AMR[shown.factor]
     using_up = [] if shown is None else [factors.verify(verified.account.account_id, shown)]
     if again and before is not None and before.account.account_id == verified.account.account_id:
         stepped_up = people.step_up(before.session_id, verified.password, amr)

@@ -4,6 +4,7 @@ Whoever changes it has signed in a moment ago, and with the factor if there is o
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -17,6 +18,7 @@ from api.http.errors import api_error
 from api.http.request_context import Scope
 from api.http.templates import HtmlPage, page_answer, see_other
 from api.languages import Words
+from api.oauth.passkeys import rp_id, usable
 from api.oauth.second_factor import LONGEST_CODE
 from api.pages import enrolment
 from api.pages.account import (
@@ -35,9 +37,9 @@ from api.services import Services, services_of
 from api.throttling.admission import admit
 from commands import factors
 from domain import session
-from domain.decision import AccessDenied, Conflict, Refusal
-from domain.event import SECOND, Moment
-from domain.factors.second_factor import RECOVERY_CODES
+from domain.decision import AccessDenied, Conflict, FactorRefused, Refusal
+from domain.event import SECOND, Moment, Recorded
+from domain.factors.second_factor import RECOVERY_CODES, RecoveryCodesIssued
 from eventstore.execution import Step
 from security.keyring import MasterKeyError, WrapBroken
 from security.second_factors import (
@@ -50,6 +52,7 @@ from security.second_factors import (
 from security.tokens import new_id
 
 TOTP = f"{FACTORS}/totp"
+PASSKEYS = f"{FACTORS}/passkeys"
 RECOVERY = f"{FACTORS}/recovery-codes"
 REMOVE = f"{FACTORS}/remove"
 
@@ -60,14 +63,27 @@ WRONG = Words("That is not what the generator shows at present. Look at it and t
 LATE = Words("That took too long, so here is a new secret.")
 
 
+class ShownPasskey(msgspec.Struct, frozen=True):
+    """A passkey as people see theirs. `usable` is false where the server had another name when it was made."""
+
+    factor_id: str
+    name: str
+    since: Moment
+    usable: bool
+
+
 class FactorsPage(HtmlPage, frozen=True, kw_only=True):
-    """A person's second factor; `since` is None where there is none, `left` counts their recovery codes. `needed` says
-    that they cannot go on without, at `continue_url` if that is known, and `switched_off` that nobody is asked for it.
-    """
+    """A person's second factors, if any; `since` is None where there is no generator of codes, `left` counts recovery
+    codes. `needed` says that they cannot go on without, at `continue_url` if that is known, `switched_off` that nobody
+    is asked for it; `passkey_url` is None where browsers allow no passkeys."""
 
     template: ClassVar[str] = "factors.html"
     username: str
+    enrolled: bool
     since: Moment | None
+    generator: str
+    passkeys: tuple[ShownPasskey, ...]
+    passkey_url: str | None
     left: int
     needed: bool
     switched_off: bool
@@ -114,6 +130,13 @@ class TotpForm(msgspec.Struct, frozen=True):
         return "TotpForm()"
 
 
+class RemovalForm(msgspec.Struct, frozen=True):
+    """What the form posts that takes a factor away; without an id it is the generator."""
+
+    factor_id: Annotated[str, Meta(description="The factor's id.", extra_json_schema={"maxLength": LONGEST_CODE})] = ""
+    csrf: FormToken = ""
+
+
 @get(FACTORS, **PAGE, summary="A person's second factor")
 async def account_factors(
     request: Request[Any, Any, Any], realm: AnyRealm = None, onward: Onward = ""
@@ -126,7 +149,11 @@ async def account_factors(
     enrolled = used.account.factors
     page = FactorsPage(
         username=await login_name(services, used.account),
-        since=enrolled.enrolled_at if enrolled.enrolled else None,
+        enrolled=enrolled.enrolled,
+        since=None if enrolled.totp is None else enrolled.enrolled_at,
+        generator=enrolled.totp or "",
+        passkeys=await _shown_passkeys(services, used),
+        passkey_url=None if rp_id(services.settings) is None else enrolment.address(used.realm, onward, PASSKEYS),
         left=len(enrolled.recovery_codes),
         needed=enrolment.back(onward) is not None or used.policy.demands(()),
         switched_off=used.policy.second_factor == "off",
@@ -139,7 +166,17 @@ async def account_factors(
     return page_answer(page, cookies=used.cookies)
 
 
-async def _changing(
+async def _shown_passkeys(services: Services, used: BrowserSession) -> tuple[ShownPasskey, ...]:
+    here = usable(services, used.account)
+    return tuple(
+        [
+            ShownPasskey(each.factor_id, await services.ledger.unseal(each.name) or "", each.enrolled_at, each in here)
+            for each in used.account.factors.passkeys
+        ]
+    )
+
+
+async def changing(
     services: Services, scope: Scope, realm: str | None, onward: str = ""
 ) -> BrowserSession | Response[bytes]:
     """Whose sign-in is good enough to change a second factor; or the way to one."""
@@ -157,10 +194,10 @@ async def _changing(
 async def account_totp(request: Request[Any, Any, Any], realm: AnyRealm = None, onward: Onward = "") -> Response[bytes]:
     """A secret for a generator, and the form by which it is shown to work. Nothing is kept before that."""
     services = services_of(request)
-    used = await _changing(services, request.scope, realm, onward)
+    used = await changing(services, request.scope, realm, onward)
     if isinstance(used, Response):
         return used
-    if used.account.factors.enrolled:
+    if used.account.factors.totp is not None:
         return see_other(enrolment.address(used.realm, onward), used.cookies)
     return await _totp_page(services, used, new_totp_secret(), onward)
 
@@ -171,7 +208,7 @@ async def account_totp_posted(
 ) -> Response[bytes]:
     """Has the person asked for codes from now on, and shows recovery codes, once; or shows the form again."""
     services, scope = services_of(request), request.scope
-    used = await _changing(services, scope, realm, onward)
+    used = await changing(services, scope, realm, onward)
     if isinstance(used, Response):
         return used
     require_genuine(services, scope, used, data.csrf)
@@ -181,17 +218,17 @@ async def account_totp_posted(
     step = matching_step(secret, data.code, services.ledger.clock.now())
     if step is None:
         return await _totp_page(services, used, secret, onward, WRONG, 400)
-    account_id, factor_id, codes = used.account.account_id, new_id(), _draw()
+    account_id, factor_id, codes = used.account.account_id, new_id(), draw()
     enrolled = factors.enrol_totp(
-        account_id, used.session_id, factor_id, step=step, recovery_codes=_digests(services, account_id, codes)
+        account_id, used.session_id, factor_id, step=step, recovery_codes=digests(services, account_id, codes)
     )
     keep = factors.keep_totp_secret(services.ledger.privacy, account_id, factor_id, secret)
     # Who has just shown it need not do so again for what they came from.
     proved = factors.prove_session(used.session_id, used.amr, "totp")
     executed = await services.ledger.execute(enrolled, proved, origin=used.origin(scope), then=keep)
     if executed.refusal is not None:
-        return _refused(used, executed.refusal)
-    return _codes_page(used, codes, onward)
+        return refused_change(used, executed.refusal)
+    return after_enrolment(used, executed.recorded, codes, onward)
 
 
 @post(RECOVERY, **FORM, status_code=200, summary="Replaces a person's recovery codes")
@@ -200,13 +237,13 @@ async def account_recovery_codes(
 ) -> Response[bytes]:
     """Shows new ones, once; the former ones are worth nothing from then on."""
     services, scope = services_of(request), request.scope
-    used = await _changing(services, scope, realm)
+    used = await changing(services, scope, realm)
     if isinstance(used, Response):
         return used
     require_genuine(services, scope, used, data.csrf)
-    account_id, codes = used.account.account_id, _draw()
+    account_id, codes = used.account.account_id, draw()
     renewed = factors.renew_recovery_codes(
-        account_id, used.session_id, recovery_codes=_digests(services, account_id, codes)
+        account_id, used.session_id, recovery_codes=digests(services, account_id, codes)
     )
     refused = await _execute(services, scope, used, renewed)
     return _codes_page(used, codes) if refused is None else refused
@@ -214,39 +251,49 @@ async def account_recovery_codes(
 
 @post(REMOVE, **FORM, status_code=303, summary="Takes a person's second factor away")
 async def account_factor_removed(
-    request: Request[Any, Any, Any], data: JSONBody[AccountForm], realm: AnyRealm = None
+    request: Request[Any, Any, Any], data: JSONBody[RemovalForm], realm: AnyRealm = None
 ) -> Response[bytes]:
-    """From then on the password alone is asked for."""
+    """Without the last one the password alone is asked for."""
     services, scope = services_of(request), request.scope
-    used = await _changing(services, scope, realm)
+    used = await changing(services, scope, realm)
     if isinstance(used, Response):
         return used
     require_genuine(services, scope, used, data.csrf)
-    removed = factors.remove(
-        used.account.account_id, used.session_id, used.account.factors.totp or "", privacy=services.ledger.privacy
-    )
+    factor_id = data.factor_id or used.account.factors.totp or ""
+    removed = factors.remove(used.account.account_id, used.session_id, factor_id, privacy=services.ledger.privacy)
     refused = await _execute(services, scope, used, removed)
     return see_other(f"{FACTORS}?realm={used.realm}", used.cookies) if refused is None else refused
 
 
 async def _execute(services: Services, scope: Scope, used: BrowserSession, command: Step) -> Response[bytes] | None:
     executed = await services.ledger.execute(command, origin=used.origin(scope))
-    return None if executed.refusal is None else _refused(used, executed.refusal)
+    return None if executed.refusal is None else refused_change(used, executed.refusal)
 
 
-def _refused(used: BrowserSession, refusal: Refusal) -> Response[bytes]:
+def refused_change(used: BrowserSession, refusal: Refusal) -> Response[bytes]:
     """What changed between the look and the lock: the page tells what there is now."""
-    if isinstance(refusal.reason, AccessDenied | Conflict):
+    if isinstance(refusal.reason, AccessDenied | Conflict | FactorRefused):
         return see_other(f"{FACTORS}?realm={used.realm}")
     raise api_error(refusal)
 
 
-def _draw() -> list[str]:
+def draw() -> list[str]:
+    """New recovery codes."""
     return [draw_recovery_code() for _ in range(RECOVERY_CODES)]
 
 
-def _digests(services: Services, account_id: str, codes: list[str]) -> list[str]:
+def digests(services: Services, account_id: str, codes: list[str]) -> list[str]:
+    """By which a person's codes are known."""
     return [recovery_digest(services.keyring, account_id, code) for code in codes]
+
+
+def after_enrolment(
+    used: BrowserSession, recorded: Sequence[Recorded], codes: list[str], onward: str
+) -> Response[bytes]:
+    """The recovery codes, if they came with the new factor; else back."""
+    if any(isinstance(each.event, RecoveryCodesIssued) for each in recorded):
+        return _codes_page(used, codes, onward)
+    return see_other(enrolment.back(onward) or f"{FACTORS}?realm={used.realm}", used.cookies)
 
 
 def _codes_page(used: BrowserSession, codes: list[str], onward: str = "") -> Response[bytes]:

@@ -3,7 +3,7 @@ and after the password the form for a second factor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Response
@@ -15,8 +15,8 @@ from api.http.request_context import Scope
 from api.http.templates import SecondFactorPage, SignInPage, page_answer, see_other
 from api.languages import Words
 from api.letters.words import RECOVER
-from api.oauth import second_factor
-from api.oauth.person_authentication import LONGEST_NAME, Verified, WrongCredentials, verify
+from api.oauth import passkeys, second_factor
+from api.oauth.person_authentication import LONGEST_NAME, Verified, WrongCredentials, note_failure, verify
 from api.oauth.realm_policies import policy_of
 from api.pages import enrolment
 from api.pages.browser_session import (
@@ -35,6 +35,7 @@ from api.services import Services, origin
 from api.throttling.admission import Wait
 from domain import account
 from domain.decision import FactorRefused
+from security.passkeys import NotVerified
 from security.passwords import MAX_BYTES
 
 PURPOSE = "sign-in"
@@ -43,6 +44,7 @@ STALE = Words("This page was no longer current, so what you typed was not looked
 MISSING = Words("Type your name and your password.")
 MISSING_CODE = Words("Type the code.")
 WRONG = Words("User name or password is wrong.")
+NO_PASSKEY = Words("That passkey does not sign in here. Try again, or go on with your password.")
 WAIT_A_SECOND = Words("Too many attempts. Wait 1 second before the next one.")
 
 
@@ -69,6 +71,12 @@ FactorCode = Annotated[
 ]
 
 
+SignedByPasskey = Annotated[
+    str,
+    Meta(description="What a passkey signed, as JSON.", extra_json_schema={"maxLength": passkeys.LONGEST}),
+]
+
+
 class SignInForm(msgspec.Struct, frozen=True):
     """What the form posts. Other fields, which a password manager may add, are passed over."""
 
@@ -77,6 +85,7 @@ class SignInForm(msgspec.Struct, frozen=True):
     csrf: FormToken = ""
     auth_session: HalfSignedIn = ""
     code: FactorCode = ""
+    passkey: SignedByPasskey = ""
 
     def __repr__(self) -> str:
         return "SignInForm()"
@@ -128,6 +137,7 @@ def sign_in_page(
         error=None if failure is None else failure.error,
         faulty=place.faulty,
         recover_url=None if services.settings.mail == "off" else f"{RECOVER}?realm={place.realm}",
+        passkey_options=_told(passkeys.options(services, *_purpose(place.realm, secret))),
     )
     return page_answer(
         page,
@@ -146,10 +156,10 @@ async def sign_in(
     require_own_page(services, scope)
     entered = await _enter(services, scope, place.realm, form, again=again is not None)
     if isinstance(entered, AskedFactor):
-        return _factor_page(services, scope, place, entered)
+        return await _factor_page(services, scope, place, entered)
     if isinstance(entered, SignInFailure):
         return sign_in_page(services, scope, place, entered, form.username)
-    if not form.auth_session and (await policy_of(services, place.realm)).demands(()):
+    if not form.auth_session and not form.passkey and (await policy_of(services, place.realm)).demands(()):
         # Who had a factor would have been asked for it.
         onward = enrolment.address(place.realm, onward)
     told = () if not again else (proved(services, entered.secret, again),)
@@ -164,6 +174,8 @@ async def _enter(
         return SignInFailure(403, STALE)
     if form.auth_session:
         return await _enter_factor(services, scope, realm, secret, form, again=again)
+    if form.passkey:
+        return await _enter_passkey(services, scope, realm, secret, form, again=again)
     if not form.username.strip() or not form.password:
         return SignInFailure(400, MISSING)
     try:
@@ -190,10 +202,15 @@ async def _enter_factor(
     if under_way is None:
         return SignInFailure(403, second_factor.LATE)
     typed = form.code[: second_factor.LONGEST_CODE]
-    if not typed.strip():
+    if not typed.strip() and not form.passkey:
         return AskedFactor(form.auth_session, SignInFailure(400, MISSING_CODE))
     try:
-        shown = await second_factor.look_at(services, under_way, second_factor.kind_of(typed), typed)
+        if form.passkey:
+            shown = await second_factor.look_at_passkey(
+                services, under_way, form.passkey, realm, passkeys.own_origins(services)
+            )
+        else:
+            shown = await second_factor.look_at(services, under_way, second_factor.kind_of(typed), typed)
         refused = await second_factor.refusal(services, under_way.account_id, shown, origin(scope))
     except Wait as wait:
         return AskedFactor(form.auth_session, _wait(wait, second_factor.SPENT))
@@ -205,18 +222,55 @@ async def _enter_factor(
             return begun
         refused = begun
     if refused.reason is FactorRefused.WRONG:
-        return AskedFactor(form.auth_session, _wrong(realm, second_factor.WRONG))
+        words = NO_PASSKEY if form.passkey else second_factor.WRONG
+        return AskedFactor(form.auth_session, _wrong(realm, words))
     return _wrong(realm, second_factor.OVER if refused.reason is FactorRefused.SESSION_OVER else second_factor.LATE)
 
 
-def _factor_page(services: Services, scope: Scope, place: FormTarget, asked: AskedFactor) -> Response[bytes]:
+async def _enter_passkey(
+    services: Services, scope: Scope, realm: str, secret: str, form: SignInForm, *, again: bool
+) -> BegunSession | SignInFailure:
+    """Whose passkey it is says the passkey itself, once it has signed; a password is not asked for."""
+    try:
+        credential = passkeys.read(form.passkey)
+        person = await passkeys.whose(services, credential)
+    except NotVerified:
+        return _wrong(realm, NO_PASSKEY)
+    shown = await passkeys.shown(
+        services,
+        person,
+        credential,
+        *_purpose(realm, secret),
+        auth_session=passkeys.auth_session(),
+        origins=passkeys.own_origins(services),
+        alone=True,
+    )
+    if shown.factor_id is None:
+        await note_failure(services, person.account_id, "wrong_passkey", origin(scope))
+        return _wrong(realm, NO_PASSKEY)
+    begun = await start_session(services, scope, realm, Verified(person, None), shown, again=again)
+    return begun if isinstance(begun, BegunSession) else _wrong(realm, NO_PASSKEY)
+
+
+def _purpose(realm: str, secret: str) -> tuple[str, ...]:
+    return "sign-in", realm, secret
+
+
+def _told(options: dict[str, Any] | None) -> str | None:
+    return None if options is None else msgspec.json.encode(options).decode()
+
+
+async def _factor_page(services: Services, scope: Scope, place: FormTarget, asked: AskedFactor) -> Response[bytes]:
     secret = form_secret(services, scope) or ""
+    under_way = second_factor.resume(services, asked.auth_session, place=place.realm, browser=secret)
+    options = None if under_way is None else await second_factor.passkey_options(services, under_way, place.realm)
     page = SecondFactorPage(
         action=place.action,
         csrf=form_token(secret, PURPOSE, asked.auth_session),
         auth_session=asked.auth_session,
         application=place.application,
         error=None if asked.failure is None else asked.failure.error,
+        passkey_options=_told(options),
     )
     return page_answer(
         page,

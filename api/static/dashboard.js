@@ -7,6 +7,7 @@
   const { login, refresh, logout, resume } = element("dashboard").dataset;
   let accessToken = null;
   let authSession = null;
+  let passkeyOptions = null;
   let busy = false;
 
   const say = (id, text) => { element(id).textContent = text; };
@@ -84,13 +85,35 @@
     element("sign-in").hidden = session !== null;
     element("factor").hidden = session === null;
     element("code").value = "";
+    passkeyOptions = null;
+    element("use-passkey").hidden = true;
     if (session !== null) element("code").focus();
   };
 
   const showFactor = async () => {
     const code = element("code").value;
     const isRecoveryCode = code.replace(/[^0-9a-z]/gi, "").length >= 16;
-    const body = { auth_session: authSession, [isRecoveryCode ? "recovery_code" : "totp"]: code };
+    await complete({ [isRecoveryCode ? "recovery_code" : "totp"]: code });
+  };
+
+  const offerPasskey = (options) => {
+    passkeyOptions = window.passkeys ? options : null;
+    element("use-passkey").hidden = !passkeyOptions;
+  };
+
+  const showPasskey = async () => {
+    let signed;
+    try {
+      signed = await window.passkeys.ask(passkeyOptions);
+    } catch {
+      say("error", text("no-passkey"));
+      return;
+    }
+    await complete({ webauthn: signed });
+  };
+
+  const complete = async (factor) => {
+    const body = { auth_session: authSession, ...factor };
     const response = await call(login, "POST", { body });
     if (response.ok) {
       askFactor(null);
@@ -99,6 +122,7 @@
       element("heading").focus();
     } else if (response.answer.auth_session) {
       askFactor(response.answer.auth_session);
+      offerPasskey(response.answer.webauthn);
       say("error", explain(response));
     } else if (response.status === 401) {
       askFactor(null);
@@ -115,6 +139,7 @@
     const response = await call(login, "POST", { body });
     if (response.answer.auth_session) {
       askFactor(response.answer.auth_session);
+      offerPasskey(response.answer.webauthn);
       return;
     }
     if (!response.ok) {
@@ -152,6 +177,7 @@
 
   element("sign-in").addEventListener("submit", once(signIn));
   element("factor").addEventListener("submit", once(showFactor));
+  element("use-passkey").addEventListener("click", once(showPasskey));
   element("refresh").addEventListener("click", once(renew));
   element("sign-out").addEventListener("click", once(signOut));
   if (resume === "yes") once(renew)();

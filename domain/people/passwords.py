@@ -7,7 +7,7 @@ import msgspec
 from domain.decision import Outcome, malformed
 from domain.event import Event
 
-AccountFailure = Literal["wrong_password", "no_password", "disabled", "wrong_realm", "invalid_scope"]
+AccountFailure = Literal["wrong_password", "no_password", "disabled", "wrong_realm", "invalid_scope", "wrong_passkey"]
 """Why a sign-in failed; `invalid_scope` with the right password, of a person who would have got a token for nothing."""
 
 HASH_MAXIMUM = 512

@@ -105,11 +105,14 @@ def spellings(client_id: str, secret: str) -> list[bytes]:
 
 
 @contextlib.contextmanager
-def demonstration(directory: Path, database_url: str | None = None) -> Iterator[Demo]:
-    """A fresh demo, over a file of its own or over the given database, ready on both its ports."""
+def demonstration(directory: Path, database_url: str | None = None, host: str | None = None) -> Iterator[Demo]:
+    """A fresh demo, over a file of its own or over the given database, ready on both its ports; `host` is how browsers
+    are to name it."""
+    port = str(free_port())
     environment = {
+        **({"GRANTLOG_ISSUER": f"http://{host}:{port}"} if host else {}),
         "GRANTLOG_DATA_DIR": str(directory / "data"),
-        "GRANTLOG_PORT": str(free_port()),
+        "GRANTLOG_PORT": port,
         "GRANTLOG_DEMO_PORT": str(free_port()),
         # Pages in a loop are as fast as they can be.
         "GRANTLOG_PERSON_TOKENS_PER_MINUTE": "100000",
