@@ -20,6 +20,7 @@ from domain.rules.registration import Circumstances
 from eventstore import present
 from eventstore.command import Command
 from eventstore.execution import Origin
+from eventstore.issued import find
 from eventstore.ledger import Ledger
 from eventstore.personal_data import PersonalData
 from eventstore.view import View
@@ -223,6 +224,21 @@ def revoke_secret(client_id: str, secret_id: str, tokens: Literal["keep", "revok
     """Ends a version, on demand with every token that it authenticated."""
     return _to_known(
         client_id, lambda state, view: client_secret.revoke(state, now=view.now, secret_id=secret_id, tokens=tokens)
+    )
+
+
+def adopt_secret(client_id: str, new: NewSecret, *, verified: str) -> Command[client.State]:
+    """Makes a version of a secret that another system made and the client has shown; `verified` is the event with the
+    hash that was right."""
+    return _to_known(
+        client_id,
+        lambda state, view: client_secret.adopt(
+            state,
+            now=view.now,
+            new=new,
+            verified=verified,
+            known=view.query(find, bytes.fromhex(new.sha256)) is not None,
+        ),
     )
 
 

@@ -1,18 +1,24 @@
 """Moving people and clients in from other systems: who is there already stays as they are."""
 
+from typing import TypeVar
+
 from msgspec.structs import replace
 
-from commands import people
+from commands import clients, people
 from commands.people import PersonRegistration
 from commands.permissions import CallerScope
-from domain import account
+from domain import account, client
+from domain.client import Registration
 from domain.decision import Outcome, Refusal, accept, malformed
 from domain.moving import transfer
 from eventstore import present
 from eventstore.command import Command
+from eventstore.issued import find
 from eventstore.personal_data import PersonalData
 from eventstore.present import TakenLogins
 from eventstore.view import View
+
+S = TypeVar("S")
 
 
 def move_in(
@@ -35,10 +41,30 @@ def move_in(
     return Command(account.stream(account_id), decide, starts=True)
 
 
-def rehearsed(command: Command[account.State]) -> Command[account.State]:
+def move_client_in(
+    client_id: str, registration: Registration, *, enabled: bool = True, issuer: str, by: CallerScope
+) -> Command[client.State]:
+    """Registers a client under the id that it has, unless there is one of that id: then it is there."""
+    registering = clients.register(client_id, registration, issuer=issuer, by=by)
+
+    def decide(state: client.State, view: View) -> Outcome | Refusal:
+        if state.exists:
+            return accept()
+        secret = registration.secret
+        if secret is not None and view.query(find, bytes.fromhex(secret.sha256)) is not None:
+            return malformed("secret", "is another client's too")
+        outcome = registering.decide(state, view)
+        if enabled or not isinstance(outcome, Outcome) or outcome.refusal is not None:
+            return outcome
+        return replace(outcome, events=(*outcome.events, client.ClientDisabled()))
+
+    return Command(client.stream(client_id), decide)
+
+
+def rehearsed(command: Command[S]) -> Command[S]:
     """The same command, which records nothing; what would come of it is the `result` of its outcome."""
 
-    def decide(state: account.State, view: View) -> Outcome:
+    def decide(state: S, view: View) -> Outcome:
         return accept(result=command.decide(state, view))
 
     return replace(command, decide=decide)

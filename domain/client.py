@@ -18,7 +18,8 @@ from domain.decision import Conflict, InvalidClient, NotFound, Outcome, accept, 
 from domain.event import Event, Moment, Recorded, Sealed, sealed
 from domain.keys import client_keys
 from domain.keys.client_keys import KeyChanges
-from domain.registering import registration_token
+from domain.registering import foreign_secret, registration_token
+from domain.registering.foreign_secret import ForeignSecretImported
 from domain.registering.registration_token import RegistrationToken, RegistrationTokenIssued
 from domain.rules import administrative_scope, client_metadata, people
 from domain.rules import registration as rules
@@ -150,6 +151,7 @@ EVENTS: tuple[type[Event], ...] = (
     *client_secret.EVENTS,
     *client_keys.EVENTS,
     *registration_token.EVENTS,
+    *foreign_secret.EVENTS,
     AuthenticationFailed,
     ClientDisabled,
     ClientEnabled,
@@ -322,10 +324,10 @@ def evolve(state: State, recorded: Recorded) -> State:
         case client_secret.SecretIssued() | client_secret.SecretRotated() | client_secret.SecretRevoked():
             issued = state.secrets_issued if isinstance(event, client_secret.SecretRevoked) else event.version
             return replace(state, secrets=client_secret.fold(state.secrets, recorded), secrets_issued=issued)
-        case client_keys.KeysRegistered():
-            return replace(state, keys=client_keys.keys_of(event))
-        case RegistrationTokenIssued() | registration_token.RegistrationTokenRevoked():
-            return replace(state, registration_token=registration_token.fold(event))
+        case foreign_secret.ForeignSecretImported() | foreign_secret.ForeignSecretEnded():
+            return replace(state, foreign_secret=foreign_secret.fold(recorded))
+        case client_keys.KeysRegistered() | RegistrationTokenIssued() | registration_token.RegistrationTokenRevoked():
+            return _proven(state, event)
         case ClientDisabled() | ClientEnabled() | ClientDeleted():
             cutoff = state.cutoff if isinstance(event, ClientEnabled) else recorded.position
             deleted = state.deleted or isinstance(event, ClientDeleted)
@@ -342,14 +344,20 @@ def evolve(state: State, recorded: Recorded) -> State:
             raise AssertionError(f"{recorded.type} is no event of a client")
 
 
+def _proven(state: State, event: Event) -> State:
+    if isinstance(event, client_keys.KeysRegistered):
+        return replace(state, keys=client_keys.keys_of(event))
+    return replace(state, registration_token=registration_token.fold(event))
+
+
 # How a client comes to its attributes (RFC 7591 §2): registration and change.
 
 OWNER_MAXIMUM = 200
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client comes with, or with a slug a dashboard. Whoever authenticates by a secret needs the first one, and
-    whoever registers itself gets a token to manage that."""
+    """What a client comes with, or with a slug a dashboard. Whoever authenticates by a secret needs the first one, or
+    the hash of one that another system made, and whoever registers itself gets a token to manage that."""
 
     attributes: Attributes
     keys: ClientKeys = NO_KEYS
@@ -359,6 +367,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     self_registered: client_metadata.SelfRegistered | None = None
     token: RegistrationToken | None = None
     metadata_uri: str | None = None
+    foreign_secret: str | None = None
 
 
 def register(state: State, *, now: Moment, registration: Registration, circumstances: Circumstances) -> Outcome:
@@ -389,12 +398,11 @@ def register(state: State, *, now: Moment, registration: Registration, circumsta
         more.append(RegistrationTokenIssued(token_id=token.token_id, sha256=token.sha256))
     if not client_keys.has_secret(candidate):
         return accept(registered, *more)
+    if registration.foreign_secret is not None:
+        return accept(registered, ForeignSecretImported(secret_hash=registration.foreign_secret), *more)
     if secret is None:
         raise ValueError("a client that authenticates by a secret needs its first one")
-    issued = client_secret.SecretIssued(
-        secret_id=secret.secret_id, version=1, sha256=secret.sha256, lifetime=secret.lifetime
-    )
-    return accept(registered, issued, *more)
+    return accept(registered, client_secret.issued(secret, 1), *more)
 
 
 def _candidate(attributes: Attributes, slug: str | None) -> State:

@@ -12,7 +12,8 @@ import msgspec
 from msgspec.structs import replace
 
 from domain.decision import Conflict, InvalidClient, NotFound, Outcome, accept, counted, malformed, refuse
-from domain.event import SECOND, Event, Moment, Recorded
+from domain.event import SECOND, Event, Moment, Recorded, Sealed
+from domain.registering.foreign_secret import ForeignSecretEnded
 from domain.rules import administrative_scope
 from domain.rules.client_metadata import SECRET_METHODS, ClientMetadata
 
@@ -156,7 +157,10 @@ FORGOTTEN_AFTER: Moment = 2 * 366 * 86_400 * SECOND
 
 
 class SecretIssued(Event, frozen=True, kw_only=True):
-    """The first secret version, or another made beside it. `lifetime` in seconds; null never ends."""
+    """The first secret version, or another made beside it. `lifetime` in seconds; null never ends.
+
+    One that is `foreign` was made by another system: it has no prefix by which scanners know it.
+    """
 
     type = "client.secret_issued"
 
@@ -164,6 +168,7 @@ class SecretIssued(Event, frozen=True, kw_only=True):
     version: int
     sha256: str
     lifetime: int | None = None
+    foreign: bool = False
 
 
 class SecretRotated(Event, frozen=True, kw_only=True):
@@ -226,15 +231,18 @@ class NewSecret(msgspec.Struct, frozen=True):
     secret_id: str
     sha256: str
     lifetime: int | None = None
+    foreign: bool = False
 
 
 class SecretHolder(ClientMetadata, frozen=True):
-    """A client as far as its secrets go; `secrets_issued` counts the versions that it ever had."""
+    """A client as far as its secrets go; `secrets_issued` counts the versions that it ever had. `foreign_secret` is the
+    hash of one that it has not shown yet."""
 
     deleted: bool = False
     secrets: tuple[SecretVersion, ...] = ()
     secrets_issued: int = 0
     rotation: Policy | None = None
+    foreign_secret: Sealed | None = None
 
 
 # Verbs ------------------------------------------------------------------------------------------------------------
@@ -260,7 +268,7 @@ def rotate(
     # Whoever learns a service's secret can act with all its scopes: to show it is to hand them out.
     if not refused and "client_credentials" in state.grant_types:
         refused = administrative_scope.handing_out(state.scope, caller_scope=caller_scope, field="scope")
-    return refused or accept(
+    rotated = (
         SecretRotated(
             secret_id=new.secret_id,
             version=state.secrets_issued + 1,
@@ -268,7 +276,26 @@ def rotate(
             lifetime=lifetime,
             others_expire_in=others_expire_in,
             not_before_in=not_before_in or None,
-        )
+        ),
+    )
+    # What nobody has shown so far is not waited for.
+    unseen = state.foreign_secret is not None and others_expire_in is not None
+    return refused or accept(*rotated, *((ForeignSecretEnded(),) if unseen else ()))
+
+
+def adopt(state: SecretHolder, *, now: Moment, new: NewSecret, verified: str, known: bool) -> Outcome:
+    """Makes a version of the secret that the client has shown, right by the hash in event `verified`. One that is
+    `known` already, as anybody's, is none of this client's."""
+    hidden = state.foreign_secret
+    if state.deleted or known or hidden is None or hidden.event_id != verified:
+        return accept()
+    return accept(issued(new, state.secrets_issued + 1), ForeignSecretEnded())
+
+
+def issued(new: NewSecret, version: int) -> SecretIssued:
+    """The fact that a version was made."""
+    return SecretIssued(
+        secret_id=new.secret_id, version=version, sha256=new.sha256, lifetime=new.lifetime, foreign=new.foreign
     )
 
 
@@ -316,7 +343,8 @@ def revoke_all(state: SecretHolder, *, now: Moment) -> Outcome:
     if not state.exists:
         return refuse(NotFound.UNKNOWN)
     living = [version for version in state.secrets if ended(version, now) is None]
-    return accept(*(SecretRevoked(secret_id=version.secret_id, tokens="keep") for version in living))
+    unseen = () if state.foreign_secret is None else (ForeignSecretEnded(),)
+    return accept(*(SecretRevoked(secret_id=version.secret_id, tokens="keep") for version in living), *unseen)
 
 
 def contain(state: SecretHolder, *, now: Moment, secret_id: str, tokens: Literal["keep", "revoke"]) -> Outcome:

@@ -95,10 +95,11 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(ENTITY_MANAGEMENT, 3, "Update"): (
         "client.updated client.keys_registered client.registration_token_issued client.secret_issued "
         "client.secret_rotated client.rotation_scheduled consent.extended scope.changed initial_access_token.used "
-        "event_stream.changed event_stream.status_changed"
+        "event_stream.changed event_stream.status_changed client.foreign_secret_imported"
     ),
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", LOW): (
-        "client.secret_revoked client.registration_token_revoked client.rotation_unscheduled role.changed "
+        "client.secret_revoked client.foreign_secret_ended "
+        "client.registration_token_revoked client.rotation_unscheduled role.changed "
         "realm_policy.changed "
         "initial_access_token.revoked incident.secrets_added incident.evidence_added incident.closed grants.settled"
     ),

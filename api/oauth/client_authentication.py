@@ -20,7 +20,7 @@ from api.http.errors import InvalidClient as Refused
 from api.http.middleware import Direct
 from api.http.request_context import Receive, Scope, fields, header_values, request_context
 from api.http.responses import RawResponse, raw_response, send_response
-from api.oauth import client_names, private_key_jwt, tls_client_auth
+from api.oauth import client_names, foreign_secrets, private_key_jwt, tls_client_auth
 from api.services import SERVICES, Services, origin, services_of
 from api.throttling import limits
 from commands import counted
@@ -232,6 +232,8 @@ async def authenticate(
         reason = await tls_client_auth.authenticated(services, scope, state)
     else:
         reason = _judge(state, given, sha256, services.ledger.clock.now())
+    if reason is InvalidClient.WRONG_SECRET and sha256 is not None and state.foreign_secret is not None:
+        reason = await foreign_secrets.adopted(services, scope, state, given.secret or "") or reason
     if not isinstance(reason, InvalidClient):
         if given.method == "basic":
             services.credentials.keep(arrived[b"authorization"], reason)

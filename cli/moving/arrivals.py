@@ -20,7 +20,8 @@ from security.tokens import new_id
 AT_ONCE = 64
 """Lines that are brought in together, in one transaction: a busy machine has done that before patience is over."""
 
-Fate = Literal["new", "there", "refused"]
+Fate = Literal["new", "there", "left", "refused"]
+"""What is left has nothing that it could become here; nothing is wrong with it."""
 What = Literal["person", "client"]
 
 
@@ -37,13 +38,19 @@ class Arrival(NamedTuple):
     name: str
     keys: frozenset[str]
     make: Callable[[], Awaitable[Single]]
+    file: str | None = None
+    """Which of several."""
 
 
-class BrokenLine(NamedTuple):
-    """A line that tells of nothing, and why."""
+class Passed(NamedTuple):
+    """A line of which nothing comes, and why: it cannot be read, or it has nothing that it could become here."""
 
     line: int
     problem: str
+    fate: Fate = "refused"
+    what: What | None = None
+    name: str | None = None
+    file: str | None = None
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -54,10 +61,11 @@ class Told(msgspec.Struct, frozen=True):
     what: What | None = None
     name: str | None = None
     problem: str | None = None
+    file: str | None = None
 
     def __str__(self) -> str:
-        said = f"line {self.line}: {self.fate}"
-        return f"{said}: {text(self.name)}" if self.problem is None else f"{said}: {text(self.problem)}"
+        said = f"{'' if self.file is None else text(self.file) + ' '}line {self.line}: {self.fate}"
+        return said + "".join(f": {text(each)}" for each in (self.name, self.problem) if each is not None)
 
 
 class Arriving:
@@ -75,40 +83,41 @@ class Arriving:
         self._new: Counter[What] = Counter()
         self._told: list[Told] = []
 
-    async def bring(self, arrivals: Iterable[Arrival | BrokenLine], lines: int) -> None:
+    async def bring(self, arrivals: Iterable[Arrival | Passed], lines: int) -> None:
         """Brings all of them in; raises Failure at the end when some were refused. What came in before it was broken
         off is told of in the log too."""
-        arriving = iter(arrivals)
+        arriving, done = iter(arrivals), 0
         try:
             with Bar("Importing") as bar:
                 while portion := list(islice(arriving, AT_ONCE)):
                     for told in await asyncio.gather(*map(self._one, self._marked(portion))):
                         self._tell(told)
-                    bar(min(portion[-1].line, lines), lines)
+                    done += len(portion)
+                    bar(min(done, lines), lines)
         finally:
             if self._new and not self._dry:
                 await asyncio.shield(self._record())
         self._sum_up()
 
-    def _marked(self, portion: Iterable[Arrival | BrokenLine]) -> Iterator[tuple[Arrival | BrokenLine, bool]]:
+    def _marked(self, portion: Iterable[Arrival | Passed]) -> Iterator[tuple[Arrival | Passed, bool]]:
         """Each with whether an earlier line told of the same."""
         for each in portion:
             keys = each.keys if isinstance(each, Arrival) else frozenset[str]()
             yield each, not self._seen.isdisjoint(keys)
             self._seen |= keys
 
-    async def _one(self, marked: tuple[Arrival | BrokenLine, bool]) -> Told:
+    async def _one(self, marked: tuple[Arrival | Passed, bool]) -> Told:
         arrival, again = marked
-        if isinstance(arrival, BrokenLine):
-            return Told(arrival.line, "refused", problem=arrival.problem)
+        if isinstance(arrival, Passed):
+            return Told(arrival.line, arrival.fate, arrival.what, arrival.name, arrival.problem, arrival.file)
         if again:
-            return Told(arrival.line, "there", arrival.what, arrival.name)
+            return Told(arrival.line, "there", arrival.what, arrival.name, file=arrival.file)
         try:
             command = await arrival.make()
             fate = await self._rehearse(command) if self._dry else await self._execute(command)
         except Unfit as unfit:
-            return Told(arrival.line, "refused", arrival.what, arrival.name, str(unfit))
-        return Told(arrival.line, fate, arrival.what, arrival.name)
+            return Told(arrival.line, "refused", arrival.what, arrival.name, str(unfit), arrival.file)
+        return Told(arrival.line, fate, arrival.what, arrival.name, file=arrival.file)
 
     async def _rehearse(self, command: Single) -> Fate:
         executed = await self._services.ledger.execute(moving.rehearsed(command), origin=self._origin)
@@ -128,7 +137,7 @@ class Arriving:
         self._fates[told.fate] += 1
         if told.fate == "new" and told.what is not None:
             self._new[told.what] += 1
-        if not self._dry and told.fate != "refused":
+        if not self._dry and told.fate in ("new", "there"):
             return
         if self._as_json:
             self._told.append(told)
@@ -146,12 +155,14 @@ class Arriving:
         await self._services.ledger.execute(moving.record(self._transfer_id, transferred), origin=self._origin)
 
     def _sum_up(self) -> None:
-        new, there, refused = (self._fates[fate] for fate in ("new", "there", "refused"))
+        new, there, left, refused = (self._fates[fate] for fate in ("new", "there", "left", "refused"))
         verb = "would be" if self._dry else "are"
         if self._as_json:
             lines = msgspec.to_builtins(self._told)
-            print_json({"dry_run": self._dry, "new": new, "there": there, "refused": refused, "lines": lines})
+            counts = {"new": new, "there": there, "left": left, "refused": refused}
+            print_json({"dry_run": self._dry, **counts, "lines": lines})
         else:
-            click.echo(f"{new:,} {verb} new, {there:,} {verb} there already, {refused:,} {verb} refused.")
+            left_out = f"{left:,} {verb} left out, " if left else ""
+            click.echo(f"{new:,} {verb} new, {there:,} {verb} there already, {left_out}{refused:,} {verb} refused.")
         if refused:
             raise Failure(f"{refused:,} of the lines {verb} refused")

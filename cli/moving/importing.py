@@ -8,6 +8,7 @@ import rich_click as click
 
 from cli.command_services import CommandServices, run
 from cli.moving.arrivals import Arriving
+from cli.moving.passport import PassportDump
 from cli.moving.people_file import PeopleFile
 from cli.moving.records import count_lines
 from cli.terminal import as_json
@@ -39,5 +40,22 @@ def import_people(file: Path, realm: str, ignored: tuple[str, ...], dry_run: boo
             await arriving.bring(people.arrivals(), count_lines(file))
         finally:
             people.close()
+
+    run(work)
+
+
+@import_.command("passport")
+@click.argument("dump", type=click.Path(exists=True, path_type=Path))
+@click.option("--realm", default="platform", show_default=True, help="Where its people sign in.")
+@click.option("--scope", default="", metavar="NAMES", help="What its clients may ask for, separated by blanks.")
+@dry_run
+@as_json
+def import_passport(dump: Path, realm: str, scope: str, dry_run: bool, as_json: bool) -> None:
+    """Bring in people and clients of Laravel Passport from DUMP, a directory with users.csv and oauth_clients.csv."""
+
+    async def work(services: CommandServices) -> None:
+        passport = PassportDump(services, dump, realm, scope.split())
+        arriving = Arriving(services, "passport", dry=dry_run, as_json=as_json)
+        await arriving.bring(passport.arrivals(), sum(map(count_lines, passport.files)))
 
     run(work)

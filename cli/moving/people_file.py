@@ -8,7 +8,7 @@ from typing import Any
 from argon2.exceptions import InvalidHashError
 
 from cli.command_services import CommandServices
-from cli.moving.arrivals import Arrival, BrokenLine, Unfit
+from cli.moving.arrivals import Arrival, Passed, Unfit
 from cli.moving.records import Record, read_records
 from cli.person import read_claims
 from cli.terminal import USAGE, Failure
@@ -34,12 +34,12 @@ _MEASURED_AT_ONCE = 16
 """Passwords in clear that are measured and hashed together."""
 
 
-def hashed_elsewhere(encoded: str) -> ForeignHash:
+def hashed_elsewhere(encoded: str, field: str = "password_hash") -> ForeignHash:
     """What it takes to look at a password with this hash. Raises Unfit for one that cannot be kept."""
     try:
         kept = from_elsewhere(encoded)
     except (InvalidHashError, TooDear) as problem:
-        raise Unfit(f"password_hash: {problem}") from None
+        raise Unfit(f"{field}: {problem}") from None
     return ForeignHash(kept.costs, kept.work)
 
 
@@ -68,14 +68,14 @@ class PeopleFile:
         self._strength.close()
         self._hasher.close()
 
-    def arrivals(self) -> Iterator[Arrival | BrokenLine]:
+    def arrivals(self) -> Iterator[Arrival | Passed]:
         """Each line's person. Raises Failure for a column that nobody knows."""
         for record in read_records(self._path):
             yield self._arrival(record)
 
-    def _arrival(self, record: Record) -> Arrival | BrokenLine:
+    def _arrival(self, record: Record) -> Arrival | Passed:
         if record.problem is not None:
-            return BrokenLine(record.line, record.problem)
+            return Passed(record.line, record.problem)
         members = _flat(record.members, self._ignored)
         if unknown := [name for name in members if name not in COLUMNS]:
             names = ", ".join(sorted(unknown))

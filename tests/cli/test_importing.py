@@ -78,7 +78,7 @@ def test_dry_run_tells_of_every_line_and_changes_nothing(cli: CommandLine, peopl
     assert cli.events() == before
     lines = told.stdout.splitlines()
     assert lines[:3] == ["line 2: new: petra", "line 3: new: paul", "line 5: there: PETRA"]
-    assert lines[3].startswith(f"line 6: refused: {REFUSED[6]}")
+    assert lines[3].startswith(f"line 6: refused: no name: {REFUSED[6]}")
     assert lines[-1] == "2 would be new, 1 would be there already, 5 would be refused."
     assert told.stderr == "Error: 5 of the lines would be refused\n"
     answer = brought(cli, "people", str(people), "--dry-run", exits=1)
