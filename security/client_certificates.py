@@ -95,13 +95,23 @@ def is_trusted(found: ClientCertificate, trusted: Sequence[x509.Certificate], no
 
 
 def _may_authenticate(certificate: x509.Certificate) -> bool:
-    """Whether the certificate is for clients, or does not say for what (RFC 5280 §4.2.1.12), and is no authority's."""
+    """Whether the certificate is for clients, or does not say for what (RFC 5280 §4.2.1.12), and is no authority's. One
+    that says something which cannot be read may say anything."""
+    if not _readable(certificate):
+        return False
     usage = _extension(certificate, x509.ExtendedKeyUsage)
     basic = _extension(certificate, x509.BasicConstraints)
     if basic is not None and basic.ca:
         return False
     allowed = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
     return usage is None or any(each in allowed for each in usage)
+
+
+def _readable(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions is not None
+    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
+        return False
 
 
 def _extension(certificate: x509.Certificate, kind: Any) -> Any:

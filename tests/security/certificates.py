@@ -81,9 +81,15 @@ class Authority:
         )
 
     def issue(
-        self, subject: str, *, names: Any = (), usage: Any = ExtendedKeyUsageOID.CLIENT_AUTH, raw_names: bytes = b""
+        self,
+        subject: str,
+        *,
+        names: Any = (),
+        usage: Any = ExtendedKeyUsageOID.CLIENT_AUTH,
+        raw_names: bytes = b"",
+        raw_usage: bytes = b"",
     ) -> tuple[x509.Certificate, ECKey]:
-        """A client's certificate, with these alternative names, read or as octets, and its key."""
+        """A client's certificate, with these alternative names and this usage, read or as octets, and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(subject, self._name, key)
         if names:
@@ -91,6 +97,9 @@ class Authority:
         if raw_names:
             octets = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, raw_names)
             builder = builder.add_extension(octets, critical=False)
+        if raw_usage:
+            octets = x509.UnrecognizedExtension(ExtensionOID.EXTENDED_KEY_USAGE, raw_usage)
+            return builder.add_extension(octets, critical=False).sign(self._key, hashes.SHA256()), jwk(key)
         if usage is not None:
             builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         return builder.sign(self._key, hashes.SHA256()), jwk(key)

@@ -93,6 +93,13 @@ def test_only_a_client() -> None:
     assert not client_certificates.is_trusted(found(self_signed("it")[0]), [authority.certificate], NOW)
 
 
+@pytest.mark.parametrize("raw_usage", ["04", "3003060100", "0500"])
+def test_what_cannot_be_read_is_not_trusted(raw_usage: str) -> None:
+    authority = Authority("One")
+    mine = found(authority.issue("it", raw_usage=bytes.fromhex(raw_usage))[0])
+    assert not client_certificates.is_trusted(mine, [authority.certificate], NOW)
+
+
 NAMES: dict[str, tuple[Any, str, str]] = {
     "tls_client_auth_san_dns": (x509.DNSName("it.example"), "IT.example", "other.example"),
     "tls_client_auth_san_uri": (x509.UniformResourceIdentifier("urn:it"), "urn:it", "urn:IT"),
