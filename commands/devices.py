@@ -5,7 +5,7 @@ import msgspec
 from commands.grants import parties, suspended
 from commands.people import session_is_live
 from domain import client, consent, grant, session
-from domain.decision import AccessDenied, Outcome, Refusal, Unavailable
+from domain.decision import AccessDenied, ExpiredToken, Outcome, Refusal, Unavailable
 from domain.grants import device_code
 from domain.grants.device_code import DeviceRequest
 from domain.grants.grant_type import Parties
@@ -16,6 +16,7 @@ from security.vault import Vault
 
 _FULL = Refusal(Unavailable.FULL, "Too many devices wait for an answer.")
 _SIGNED_OUT = Refusal(AccessDenied.ACCOUNT)
+_FORGOTTEN = Refusal(ExpiredToken.UNANSWERED)
 
 
 def ask(
@@ -77,6 +78,9 @@ def approve(deciding: DeviceDecision) -> Command[grant.State]:
     def decide(state: grant.State, view: View) -> Outcome | Refusal:
         if not session_is_live(view, deciding.session_id):
             return _SIGNED_OUT
+        if not device_requests.waits(view.connection, deciding.request.code):
+            # Somebody reported the code between the look and the lock.
+            return _FORGOTTEN
         signed_in: session.State = view.state(session.stream(deciding.session_id))
         return suspended(view) or device_code.approve(
             state,

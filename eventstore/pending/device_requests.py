@@ -66,6 +66,12 @@ def is_taken(connection: Connection, user_code: bytes) -> bool:
     return connection.execute(found).first() is not None
 
 
+def waits(connection: Connection, code: str) -> bool:
+    """Whether the request with this device code is still there: it is forgotten when the code is in other hands."""
+    found = select(table.c.grant_id).where(table.c.device_code == bytes.fromhex(code))
+    return connection.execute(found).first() is not None
+
+
 def put(connection: Connection, vault: Vault, request: DeviceRequest, user_code: bytes, *, anonymous: bool) -> None:
     """Keeps a request. `user_code` is the digest of what a person has to type."""
     row = {

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from api.pages import device as pages
 from domain import grant
 from domain.grant import DEVICE_CODE
 from domain.grants import device_code
@@ -296,6 +297,23 @@ async def test_a_reported_code_that_waits_is_approved_by_nobody(world: World, sc
     assert await device.asked() == (400, "invalid_grant")
     assert (await typed(world.browser(), device.user_code)).status == 400
     assert await other.asked() == (400, "authorization_pending")
+
+
+async def test_a_code_reported_meanwhile_is_approved_by_nobody(
+    world: World, scene: Scene, television: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device, browser = await begin(world, television), await scene.signed_in()
+    page = await typed(browser, device.user_code)
+    decide = pages._decide
+
+    async def after_a_report(services: Any, scope: Any, code: Any, *given: Any) -> Any:
+        await world.services.ledger.maintain(device_requests.forget, [bytes.fromhex(code.request.code)])
+        return await decide(services, scope, code, *given)
+
+    monkeypatch.setattr(pages, "_decide", after_a_report)
+    answer = await browser.press(page, DECISION, APPROVE)
+    assert (answer.status, await world.events("grant.device_approved")) == (404, ())
+    assert await device.asked() == (400, "invalid_grant")
 
 
 async def test_who_has_a_second_factor_shows_it_for_a_device(world: World, scene: Scene, television: Client) -> None:
