@@ -9,6 +9,7 @@ from domain.rules.client_metadata import ClientMetadata
 from domain.rules.logout import web_problem
 
 URI_MAXIMUM = 512
+_DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 DOCUMENT_MAXIMUM = 65_536
 """Bytes of the list at a `sector_identifier_uri`."""
 
@@ -36,6 +37,10 @@ def registered(client: ClientMetadata, *, before: ClientMetadata, sector: Sector
     uri = client.sector_identifier_uri
     if client.type == "dashboard" and (client.subject_type != "public" or uri is not None):
         return malformed("subject_type", "a dashboard knows people by the names that all have")
+    if client.subject_type == "pairwise" and not _redirects_alone(client):
+        return malformed(
+            "subject_type", "pairwise is for clients with authorization_code and no grant whose answer goes elsewhere"
+        )
     if uri is None:
         hosts = _hosts(client)
         if client.subject_type == "pairwise" and (len(hosts) != 1 or "" in hosts):
@@ -52,6 +57,12 @@ def registered(client: ClientMetadata, *, before: ClientMetadata, sector: Sector
     if not sector.redirect_uris.issuperset(client.redirect_uris):
         return malformed("sector_identifier_uri", "must list every one of the redirect_uris (Registration §5)")
     return None
+
+
+def _redirects_alone(client: ClientMetadata) -> bool:
+    """Whether people's tokens go to the redirect URIs alone, which are what the sector is of. Whoever got them in
+    another way would learn the names of any sector, by naming its addresses."""
+    return "authorization_code" in client.grant_types and _DEVICE_CODE not in client.grant_types
 
 
 def uri_problem(uri: str) -> str | None:

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from api.http.outgoing_requests import FetchedResponse, NoAnswer
+from domain.grant import DEVICE_CODE
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import APPROVE, CONSENT
 from tests.scenarios.openid import OpenId, set_openid
@@ -162,6 +163,16 @@ async def test_a_document_that_does_not_list_them_is_400(
 async def test_a_document_that_is_not_there_is_400(world: World, admin: httpx.AsyncClient, sector: Sector) -> None:
     sector.says, sector.status = URIS, 404
     problem(await admin.post("/admin/clients", json=BODY), 400, field="sector_identifier_uri")
+
+
+@pytest.mark.parametrize("more", [["authorization_code", DEVICE_CODE], [DEVICE_CODE]])
+async def test_whose_tokens_go_elsewhere_joins_no_sector(
+    admin: httpx.AsyncClient, sector: Sector, more: list[str]
+) -> None:
+    sector.says = URIS
+    body = BODY | {"grant_types": more}
+    problem(await admin.post("/admin/clients", json=body), 400, field="subject_type")
+    ok(await admin.post("/admin/clients", json=body | {"subject_type": "public"}), 201)
 
 
 async def test_several_hosts_need_a_document(admin: httpx.AsyncClient) -> None:
