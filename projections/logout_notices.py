@@ -5,7 +5,7 @@ No read model: a rebuild would tell everybody once more, so none ever touches th
 notice has come, so its row has a MAC, and one that was altered is delivered as if it were new.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -66,6 +66,28 @@ _DUE = (
     .order_by(NOTICES.c.due_at)
     .limit(sa.bindparam("b_limit"))
 )
+_RANKED = (
+    sa.select(
+        NOTICES.c.session_id,
+        NOTICES.c.client_id,
+        NOTICES.c.attempts,
+        NOTICES.c.due_at,
+        sa.func.row_number()
+        .over(partition_by=NOTICES.c.client_id, order_by=(NOTICES.c.due_at, NOTICES.c.session_id))
+        .label("rank"),
+    )
+    .where(
+        NOTICES.c.due_at <= sa.bindparam("b_now"),
+        NOTICES.c.client_id.not_in(sa.bindparam("b_busy", expanding=True)),
+    )
+    .subquery()
+)
+_SHARED = (
+    sa.select(_RANKED.c.session_id, _RANKED.c.client_id, _RANKED.c.attempts)
+    .where(_RANKED.c.rank <= sa.bindparam("b_share"))
+    .order_by(_RANKED.c.due_at)
+    .limit(sa.bindparam("b_limit"))
+)
 _OF = (NOTICES.c.session_id == sa.bindparam("b_session_id"), NOTICES.c.client_id == sa.bindparam("b_client_id"))
 _SET = sa.update(NOTICES).where(*_OF).values({name: sa.bindparam(name) for name in ("attempts", "due_at", "mac")})
 # An attempt that took longer than its lease is no longer the newest, and what came of it decides nothing.
@@ -94,9 +116,20 @@ def is_due(connection: sa.Connection, now: Moment) -> bool:
     return connection.execute(_DUE, {"b_now": now, "b_limit": 1}).first() is not None
 
 
-def claim(connection: sa.Connection, macs: Macs, now: Moment, lease_until: Moment, limit: int) -> list[Notice]:
-    """Takes what is due. Nobody else gets it before the lease ends. Needs the ledger's turn."""
-    rows = connection.execute(_DUE, {"b_now": now, "b_limit": limit})
+def claim(
+    connection: sa.Connection,
+    macs: Macs,
+    now: Moment,
+    lease_until: Moment,
+    limit: int,
+    *,
+    share: int,
+    busy: Collection[str] = (),
+) -> list[Notice]:
+    """Takes what is due, at most `share` of one client and nothing of who is `busy`, so that a slow client keeps nobody
+    waiting. Nobody else gets it before the lease ends. Needs the ledger's turn."""
+    given = {"b_now": now, "b_limit": limit, "b_share": share, "b_busy": sorted(busy)}
+    rows = connection.execute(_SHARED, given)
     claimed = [Notice(row.session_id, row.client_id, row.attempts + 1) for row in rows]
     if claimed:
         connection.execute(_SET, [_changed(macs, each, lease_until) for each in claimed])

@@ -3,6 +3,7 @@ number of processes, one notice by one at a time, and again until it took it or 
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from random import SystemRandom
 from typing import Any, NamedTuple
@@ -38,6 +39,9 @@ of what it has."""
 
 AT_ONCE = 16
 """Notices that one process has under way at a time."""
+
+OF_ONE_CLIENT = 4
+"""How many of these may be one client's."""
 
 EVENTS_AT_ONCE = 50
 
@@ -82,12 +86,31 @@ class LogoutNotifier:
         self._mended_at = now
 
     async def deliver(self) -> None:
-        """Tries what is due, until nothing is."""
-        ledger = self._here.ledger
-        while await ledger.read(logout_notices.is_due, ledger.clock.now()):
-            now = ledger.clock.now()
-            claimed = await ledger.maintain(logout_notices.claim, self._macs, now, now + LEASE, AT_ONCE)
-            await asyncio.gather(*map(self._attempt, claimed))
+        """Tries what is due, until nothing is. Whoever is slow to answer keeps nobody else waiting."""
+        under_way: dict[asyncio.Task[None], str] = {}
+        try:
+            while True:
+                for each in await self._claimed(Counter(under_way.values())):
+                    under_way[asyncio.create_task(self._attempt(each))] = each.client_id
+                if not under_way:
+                    return
+                done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                for over in done:
+                    del under_way[over]
+                    over.result()
+        finally:
+            for left in under_way:
+                left.cancel()
+
+    async def _claimed(self, under_way: Counter[str]) -> list[Notice]:
+        """What is due, as far as there is room for it and for each client."""
+        ledger, room = self._here.ledger, AT_ONCE - under_way.total()
+        if room <= 0 or not await ledger.read(logout_notices.is_due, ledger.clock.now()):
+            return []
+        now, busy = ledger.clock.now(), tuple(under_way)
+        return await ledger.maintain(
+            logout_notices.claim, self._macs, now, now + LEASE, room, share=OF_ONE_CLIENT, busy=busy
+        )
 
     async def _attempt(self, notice: Notice) -> None:
         try:

@@ -1,5 +1,6 @@
 """Back-channel logout: every client of a session hears of its end, whatever ended it."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -8,18 +9,20 @@ from urllib.parse import parse_qs
 import pytest
 from joserfc import jws
 from joserfc.jwk import KeySet
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from api.http.outgoing_requests import FetchedResponse, NoAnswer, NotAllowed
-from api.notifications.backchannel_logout import ATTEMPTS, EVENT, LASTS, LogoutNotifier
+from api.notifications.backchannel_logout import AT_ONCE, ATTEMPTS, EVENT, LASTS, OF_ONE_CLIENT, LogoutNotifier
 from api.notifications.delivering import LONGEST_DELAY
 from domain import account, client, cut_off, ended_grants, session
 from domain.event import SECOND
 from projections import logout_notices
+from projections.logout_notices import Notice
 from tests.any_command import any_command
 from tests.scenarios.browser import Browser
 from tests.scenarios.openid import OpenId, set_openid
 from tests.scenarios.world import SYSTEM, World
+from tests.started import PATIENCE
 
 URI = "https://shop.example/logout"
 
@@ -220,6 +223,32 @@ async def test_it_is_given_up_after_so_many_attempts(openid: OpenId, listening: 
         "refused",
         400,
     )
+
+
+async def test_a_slow_client_keeps_nobody_waiting(
+    openid: OpenId, listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, now, answered = openid.world.services.ledger, openid.world.clock.now(), asyncio.Event()
+    macs = ledger.vault.row_macs(logout_notices.NOTICES.name)
+    found = [*(Notice(f"s{number}", "slow") for number in range(2 * AT_ONCE)), Notice("s", "quick")]
+
+    def put(connection: Connection) -> None:
+        connection.execute(logout_notices.TABLE.insert().values(position=1_000_000))
+        logout_notices.exchange(connection, macs, 1_000_000, found, now)
+
+    await ledger.maintain(put)
+    tried: list[str] = []
+
+    async def attempt(notice: Notice) -> None:
+        tried.append(notice.client_id)
+        if notice.client_id == "quick":
+            answered.set()
+        await asyncio.wait_for(answered.wait(), PATIENCE)
+
+    monkeypatch.setattr(listening.notifier, "_attempt", attempt)
+    await listening.notifier.deliver()
+    assert tried.count("slow") == 2 * AT_ONCE
+    assert "quick" in tried[: OF_ONE_CLIENT + 1]
 
 
 async def test_a_private_address_is_not_called(openid: OpenId, listening: Listening) -> None:
