@@ -49,7 +49,7 @@ async def _challenge(services: Services, scope: Scope, parameters: Parameters, c
     request = _request(parameters)
     proof = dpop.proof_of(services, scope)
     if proof is not None:
-        await dpop.use_up(services, proof, client.client_id)
+        await dpop.use_up(services, proof, client.client_id, stranger=scope if client.type == "public" else None)
     verified = await _person(services, scope, client.realm, parameters)
     code = services.format.mint(Kind.AUTHORIZATION_CODE)
     command = grants.challenge_code(

@@ -12,6 +12,7 @@ import msgspec
 from api.http.errors import InvalidDpopProof, Throttled, UseDpopNonce
 from api.http.request_context import Scope, header_values, request_context
 from api.services import Services
+from api.throttling.limits import group
 from domain import client
 from domain.event import SECOND
 from domain.rules import dpop_proof, public_key, security_profile
@@ -31,6 +32,9 @@ NONCE_EARLY = 30
 REMEMBERED = "Too many proofs of this client are still good."
 FULL_FOR = 60
 """Seconds after which a client may try again that has too many proofs."""
+
+SHARES, OF_A_SHARE = 64, 8
+"""In how many shares strangers' proofs are kept of each client, and which part of a client's room each of them has."""
 
 
 class VerifiedProof(NamedTuple):
@@ -96,26 +100,43 @@ def _until(services: Services, scope: Scope, proof: ReadToken, place: _Place) ->
     return until
 
 
-async def use_up(services: Services, proof: VerifiedProof, client_id: str, *, at_resource: bool = False) -> None:
+async def use_up(
+    services: Services,
+    proof: VerifiedProof,
+    client_id: str,
+    *,
+    at_resource: bool = False,
+    stranger: Scope | None = None,
+) -> None:
     """Takes the proof's `jti`, which counts once on all workers and nodes; raises `invalid_dpop_proof` for a second
-    time, and 429 for a client of which no more can be remembered."""
+    time, and 429 for a client of which no more can be remembered. `stranger` is a request that has shown nothing of the
+    client but its name: what it fills is a share by its address, and never the room of who has shown a code or token.
+    """
     stream = client.stream(client_id)
     holder: client.State = services.ledger.known(stream) or await services.ledger.state(stream)
     if not security_profile.takes(holder, proof.algorithm):
         raise InvalidDpopProof("This client may not sign with that algorithm.", at_resource=at_resource)
+    most, name = services.settings.client_ids_kept, client_id
+    if stranger is not None:
+        most, name = max(1, most // OF_A_SHARE), f"{client_id} {_share(services, stranger)}"
     identifier = used_ids.named("proof", f"{proof.jkt} {proof.jti}")
     taken = await services.ledger.maintain(
         used_ids.take,
-        client_id,
+        name,
         identifier,
         proof.until,
         now=services.ledger.clock.now(),
-        most=services.settings.client_ids_kept,
+        most=most,
     )
     if taken == "full":
         raise Throttled(FULL_FOR, REMEMBERED)
     if taken == "used":
         raise InvalidDpopProof("The DPoP proof was used before.", at_resource=at_resource)
+
+
+def _share(services: Services, scope: Scope) -> int:
+    address = group(request_context(scope).address)
+    return hmac.digest(services.keyring.derive("dpop share"), address.encode(), "sha256")[0] % SHARES
 
 
 # Nonces (§8, §9).

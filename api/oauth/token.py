@@ -84,7 +84,8 @@ async def _perform(
     request = _request(grant, parameters)
     proof = dpop.proof_of(services, scope)
     if proof is not None:
-        await dpop.use_up(services, proof, caller.client.client_id)
+        stranger = None if await _has_shown(services, caller, request.presented) else scope
+        await dpop.use_up(services, proof, caller.client.client_id, stranger=stranger)
         scope[PROVED] = proof.jkt
     if caller.client.tls_client_certificate_bound_access_tokens:
         certificate = services.certificates.of(scope)
@@ -98,6 +99,16 @@ async def _perform(
         return await password_grant(services, scope, caller, name, secret, request)
     given = await issue(services, scope, caller, grant, request)
     return given._replace(refresh=Secret(parameters["refresh_token"])) if given.issued.stays else given
+
+
+async def _has_shown(services: Services, caller: Caller, presented: str | None) -> bool:
+    """Whether a caller is no stranger: it authenticated, or presents a live code or token of its client."""
+    if caller.client.type != "public":
+        return True
+    known = None if presented is None else await services.ledger.validation.find(bytes.fromhex(presented))
+    if known is None or known.terms.client_id != caller.client.client_id:
+        return False
+    return known.reason(services.ledger.clock.now()) == "active"
 
 
 def _request(grant: GrantType, parameters: Parameters) -> TokenRequest:

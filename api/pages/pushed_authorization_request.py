@@ -69,7 +69,8 @@ async def _post(services: Services, scope: Scope, receive: Receive) -> RawRespon
     if "request" in given:
         await request_object.use_up(services, caller.client, given["request"])
     if proof is not None:
-        await dpop.use_up(services, proof, caller.client.client_id)
+        stranger = scope if caller.client.type == "public" else None
+        await dpop.use_up(services, proof, caller.client.client_id, stranger=stranger)
     reference = REFERENCE + characters(RANDOM)
     now = services.ledger.clock.now()
     kept = PushedRequest(new_id(), caller.client.client_id, now + commands.LIFETIME * SECOND, octets)
@@ -82,7 +83,11 @@ def _bound(octets: bytes, named: str | None, jkt: str) -> bytes:
     """The request with the key that was proved, which is the one that it may name (RFC 9449 §10.1)."""
     if named not in (None, jkt):
         raise InvalidDpopProof("The DPoP proof is not made with the key of dpop_jkt.")
-    return octets if named is not None else octets + f"&dpop_jkt={jkt}".encode()
+    if named is not None:
+        return octets
+    # A parameter without a value counts as not sent (RFC 6749 §3.1), and would stand there twice.
+    others = (part for part in octets.split(b"&") if dict(form_pairs(part)) != {"dpop_jkt": ""})
+    return b"&".join(others) + f"&dpop_jkt={jkt}".encode()
 
 
 async def _described(services: Services, scope: Scope, given: Parameters) -> DescribedClient | None:

@@ -127,6 +127,23 @@ async def test_full_table_is_this_clients_alone(database_url: str, tmp_path: Any
         assert (await issued(world, service, Holder(world))).status_code == 200
 
 
+async def test_strangers_take_no_room_from_who_has_a_code(database_url: str, tmp_path: Any, keyring: Any) -> None:
+    async with open_world(database_url, tmp_path, keyring, client_ids_kept=16) as world:
+        scene = await set_scene(world)
+        app, holder = await world.register_client("App", public=True), Holder(world)
+        page = await scene.approved(await scene.signed_in(), scene.address(app))
+        bogus = {"grant_type": "refresh_token", "refresh_token": "made up", "client_id": app.client_id}
+        stranger = world.caller("198.51.100.9")
+        told = [
+            (await stranger.post(TOKEN, data=bogus, headers={"dpop": holder.proof(TOKEN)})).status_code
+            for _ in range(4)
+        ]
+        assert told == [400, 400, 429, 429]
+        token = (await redeem(scene, page, holder, app)).json()["refresh_token"]
+        for _ in range(10):
+            token = (await refresh(scene, token, holder, app)).json()["refresh_token"]
+
+
 async def test_nonces_everywhere(database_url: str, tmp_path: Any, keyring: Any) -> None:
     async with open_world(database_url, tmp_path, keyring, dpop_nonces="everywhere") as world:
         service = await world.register_client("Service", grant_types=("client_credentials",), scope=("clients:read",))
@@ -221,6 +238,10 @@ async def test_proof_at_par_names_the_key(scene: Scene) -> None:
     assert (wrong.status_code, wrong.json()["error"]) == (400, "invalid_dpop_proof")
     reference = (await push(dpop_jkt=holder.jkt)).json()["request_uri"]
     assert (await push()).status_code == 201
+    # A parameter without a value is none, and does not stand there twice.
+    empty = (await push(dpop_jkt="")).json()["request_uri"]
+    opened = await browser.open(f"/oauth/authorize?client_id={scene.shop.client_id}&request_uri={empty}")
+    assert opened.status == 200
     page = await scene.approved(browser, f"/oauth/authorize?client_id={scene.shop.client_id}&request_uri={reference}")
     assert (await scene.world.events("grant.code_issued"))[-1].event.dpop_jkt == holder.jkt
     assert (await redeem(scene, page, Holder(scene.world))).status_code == 400
