@@ -288,11 +288,12 @@ async def change_client(
     once: Injected[Once],
 ) -> Response[ClientBody]:
     """A merge patch (RFC 7396). A change of realm ends every token so far. A dashboard keeps to a dashboard's rules. A
-    `sector_identifier_uri` is fetched where it or the redirect URIs change. What a client authenticates with is changed
-    after a recent sign-in."""
+    `sector_identifier_uri` is fetched where it or the redirect URIs change. What a client authenticates with, and where
+    its answers go, is changed after a recent sign-in."""
     changes, keys, sector = attributes(data), keys_of(data), None
-    if keys != client.UNCHANGED:
-        # Who puts a key of their own there is the client from then on, as with a new secret.
+    if keys != client.UNCHANGED or data.redirect_uris is not UNSET:
+        # Who puts a key of their own there is the client from then on, as with a new secret; and who has its answers
+        # sent to them gets people's codes.
         await require_recent(services_of(request), who)
     if data.sector_identifier_uri is not UNSET or data.redirect_uris is not UNSET:
         if (found := await once.first_answer()) is not None:

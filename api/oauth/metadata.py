@@ -16,7 +16,6 @@ from domain.grants import GRANTS, authorization_code, id_token
 from domain.keys import signing_key
 from domain.requests import authorization_detail_type
 from domain.rules import built_in_scope, pkce, security_profile, standard_claims
-from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from domain.rules.client_metadata import SubjectType
 from eventstore import present
 from eventstore.ledger import Ledger
@@ -108,11 +107,12 @@ def _with_certificates(told: dict[str, Any], settings: Settings) -> dict[str, An
 
 
 def resource_document(issuer: str) -> dict[str, Any]:
-    """The metadata of this server's own API as a protected resource (RFC 9728 §2)."""
+    """The metadata of this server's own API as a protected resource (RFC 9728 §2). Scopes that administer are not among
+    what it lists: who reads it asks for all of that, and no application of others ever gets one."""
     return {
         "resource": issuer,
         "authorization_servers": [issuer],
-        "scopes_supported": sorted(ADMINISTRATIVE_SCOPES | built_in_scope.BUILT_IN),
+        "scopes_supported": sorted(built_in_scope.BUILT_IN),
         "bearer_methods_supported": ["header"],
         "dpop_signing_alg_values_supported": list(foreign_tokens.ALGORITHMS),
         "resource_name": "Grantlog",

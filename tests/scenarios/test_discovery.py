@@ -8,6 +8,7 @@ import pytest
 
 from domain.grants import authorization_code
 from domain.grants.id_token import CLAIMS
+from domain.rules.built_in_scope import BUILT_IN
 from tests.scenarios.administration import ok
 from tests.scenarios.asking import SIGN_IN, error_of
 from tests.scenarios.endpoints import paths
@@ -65,7 +66,7 @@ async def test_a_refused_request_leads_to_whose_tokens_are_taken(world: World) -
     (address,) = [part[19:-1] for part in challenge.split(", ") if part.startswith("resource_metadata=")]
     resource = ok(await world.client.get(address))
     assert resource["authorization_servers"] == [resource["resource"]] == [world.settings.issuer]
-    assert set(resource["scopes_supported"]) >= {"clients:read", "openid"}
+    assert set(resource["scopes_supported"]) == BUILT_IN
     assert (await world.client.get("/oauth/userinfo")).headers["www-authenticate"] == challenge
 
 

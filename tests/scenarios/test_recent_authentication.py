@@ -1,5 +1,7 @@
 """What is dangerous wants a recent sign-in of a person (RFC 9470): a token that was refreshed for hours will not do."""
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -64,10 +66,15 @@ async def test_an_old_sign_in_will_not_do(
 
 
 @pytest.mark.parametrize(
-    "changes", [{"jwks_uri": "https://else.example/keys"}, {"tls_client_auth_san_dns": "a.example"}]
+    "changes",
+    [
+        {"jwks_uri": "https://else.example/keys"},
+        {"tls_client_auth_san_dns": "a.example"},
+        {"redirect_uris": ["https://else.example/callback"]},
+    ],
 )
 async def test_what_a_client_authenticates_with_wants_a_recent_one(
-    world: World, dashboard: Dashboard, ada: Person, changes: dict[str, str]
+    world: World, dashboard: Dashboard, ada: Person, changes: dict[str, Any]
 ) -> None:
     shop = await world.register_client()
     token = ok(await dashboard.login(ada))["access_token"]
