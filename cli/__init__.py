@@ -14,6 +14,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 PAGES = {
     "cli.serve": ("serve", "demo"),
     "cli.client": ("bootstrap", "client", "dashboard"),
+    "cli.registering": ("initial-access-token",),
     "cli.person": ("person", "scope", "role", "realm"),
     "cli.moving.importing": ("import",),
     "cli.leaks": ("leaks",),
@@ -37,7 +38,7 @@ class CommandPages(Failing):
             return None
         # There is nothing to collect in what is being loaded.
         gc.disable()
-        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name.replace("-", "_")
         command: click.Command = getattr(import_module(COMMANDS[cmd_name]), name)
         gc.enable()
         return command

@@ -11,7 +11,7 @@ from msgspec.structs import asdict
 
 from api.admin import schemas
 from api.admin.client_secrets import policy_of, secret_body
-from api.admin.key_members import KeySet
+from api.admin.key_members import CERTIFICATE_MEMBERS, KeySet
 from api.admin.schemas import secret_expiry
 from cli.command_services import CommandServices, run
 from cli.terminal import Failure, as_json, moment, output, print_list, print_one, secret_file
@@ -20,13 +20,14 @@ from commands.permissions import operator
 from commands.servers import ADMINISTRATION_SCOPES
 from domain.client import Attributes, State, stream
 from domain.rules import origin, public_key
-from domain.rules.client_metadata import NO_KEYS, AuthMethod, ClientKeys
+from domain.rules.client_metadata import NO_KEYS, AuthMethod, CertificateName, ClientKeys
 from eventstore.execution import Step
 from eventstore.present import dashboard_by_slug
 from eventstore.projecting.catch_up import CatchUpSubscription, Sightings
 from eventstore.view import View
 from projections import clients as client_rows
 from projections import secrets
+from security import client_certificates
 from security.tokens import new_id
 
 DAY = 86_400
@@ -54,6 +55,12 @@ def client() -> None:
     metavar="FILE",
     help="Its public keys, a JWK Set, for --auth-method private_key_jwt.",
 )
+@click.option("--jwks-uri", metavar="URI", help="Where its public keys are, in the place of --jwks.")
+@click.option(
+    "--certificate",
+    metavar="MEMBER=NAME",
+    help=f"The name in its certificate, for --auth-method tls_client_auth: {', '.join(CERTIFICATE_MEMBERS)}.",
+)
 @click.option("--public", is_flag=True, help="A client that cannot keep a secret: --auth-method none.")
 @click.option("--no-pkce", is_flag=True, help="Let a confidential client of old do without PKCE.")
 @click.option("--access-token-lifetime", type=int, metavar="SECONDS")
@@ -78,6 +85,8 @@ def register(
     scope: str,
     auth_method: str | None,
     jwks: BinaryIO | None,
+    jwks_uri: str | None,
+    certificate: str | None,
     public: bool,
     no_pkce: bool,
     owner: str | None,
@@ -95,6 +104,7 @@ def register(
         "require_pkce": not no_pkce,
     }
     keys = NO_KEYS if jwks is None else _keys(jwks.read())
+    keys = msgspec.structs.replace(keys, jwks_uri=jwks_uri, certificate=_certificate(certificate))
     work = partial(registered, attributes=named, keys=keys, owner=owner, lifetime=secret_lifetime)
     with secret_file(output) as hand_over:
         hand_over(run(work), as_json)
@@ -108,6 +118,19 @@ def _keys(text: bytes) -> ClientKeys:
         raise click.UsageError("--jwks is no JWK Set (RFC 7517 §5)") from None
     except public_key.NotTaken as problem:
         raise click.UsageError(f"--jwks {problem}") from None
+
+
+def _certificate(text: str | None) -> CertificateName | None:
+    """The name that a certificate has; raises the usage error that it is."""
+    if text is None:
+        return None
+    named, _, value = text.partition("=")
+    member = next((each for each in CERTIFICATE_MEMBERS if each == named), None)
+    if member is None:
+        raise click.UsageError("--certificate begins with one of " + ", ".join(CERTIFICATE_MEMBERS) + " and =")
+    if problem := client_certificates.name_problem(member, value):
+        raise click.UsageError(f"--certificate {problem}")
+    return CertificateName(member, value)
 
 
 async def registered(

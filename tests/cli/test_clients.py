@@ -206,3 +206,28 @@ def test_bootstrap_makes_one_service_with_every_admin_scope(cli: CommandLine) ->
     assert issued["data"]["sha256"] == digest(made["client_secret"])
     assert made["client_id"] in cli.refused("bootstrap")
     assert cli.json("bootstrap", "--again")["client_id"] != made["client_id"]
+
+
+def test_a_client_with_keys_elsewhere_or_a_certificate(cli: CommandLine) -> None:
+    keyed = cli.json(*SHOP, "--auth-method", "private_key_jwt", "--jwks-uri", "https://shop.example/jwks.json")
+    assert keyed["jwks_uri"] == "https://shop.example/jwks.json"
+    assert "client_secret" not in keyed
+    certificate = ("--certificate", "tls_client_auth_san_dns=shop.example")
+    named = cli.json(*SHOP, "--auth-method", "tls_client_auth", *certificate)
+    assert named["tls_client_auth_san_dns"] == "shop.example"
+    cli.run(*SHOP, "--auth-method", "tls_client_auth", "--certificate", "shop.example", exits=2)
+
+
+def test_initial_access_tokens_are_issued_listed_and_revoked(cli: CommandLine) -> None:
+    made = cli.json("initial-access-token", "issue", "--uses", "3")
+    assert made["initial_access_token"].startswith("glog_ia_")
+    assert made["initial_access_token"] not in json.dumps(cli.events())
+    endless = cli.json("initial-access-token", "issue", "--expires-in", "0", "--uses", "0")
+    assert (endless["expires_at"], endless["uses"]) == (None, None)
+    found = cli.json("initial-access-token", "list")
+    assert [(each["id"], each["state"], each["uses"]) for each in found] == [
+        (endless["id"], "active", None),
+        (made["id"], "active", 3),
+    ]
+    cli.run("initial-access-token", "revoke", made["id"])
+    assert [each["state"] for each in cli.json("initial-access-token", "list")] == ["active", "revoked"]

@@ -251,6 +251,23 @@ class TestByToken:
         refused(again, "invalid_token", 401)
         assert again.headers["www-authenticate"].startswith("Bearer")
 
+    async def test_they_are_listed_without_what_they_are(self, world: World) -> None:
+        made, admin = await self.issue(world, uses=2)
+        ok(await world.client.post(PATH, json=ASKED, headers=bearer(made["initial_access_token"])), 201)
+        others = [(await self.issue(world, expires_in=60, uses=None))[0] for _ in range(2)]
+        assert (await admin.delete(f"/admin/initial-access-tokens/{others[0]['id']}")).status_code == 204
+        first = ok(await admin.get("/admin/initial-access-tokens?limit=2"))
+        rest = ok(await admin.get(f"/admin/initial-access-tokens?limit=2&after={first['next']}"))
+        assert rest["next"] is None
+        shown = [(each["id"], each["state"], each["uses"]) for each in (*first["items"], *rest["items"])]
+        ended = (others[0]["id"], "revoked", None)
+        assert shown == [(others[1]["id"], "active", None), ended, (made["id"], "active", 1)]
+        world.clock.advance(61)
+        assert [each["state"] for each in ok(await admin.get("/admin/initial-access-tokens"))["items"]] == [
+            *("expired", "revoked", "active")
+        ]
+        assert made["initial_access_token"] not in str(first) + str(rest)
+
     async def test_it_may_register_services(self, world: World) -> None:
         await world.define_scopes("orders")
         made, _ = await self.issue(world)
