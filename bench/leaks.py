@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -31,7 +32,7 @@ AGAIN = 9
 
 ADDRESS = "198.51.100.77"
 
-ADMINISTRATOR = "leaks:read leaks:write audit:personal introspect"
+ADMINISTRATOR = "leaks:read leaks:write audit:read audit:personal introspect"
 
 
 class Measured(NamedTuple):
@@ -207,8 +208,15 @@ def _ended(caller: Caller, writing: Writing, secret: str, alive: str) -> Iterato
 def _ended_by_address(caller: Caller, writing: Writing, alive: str, grants: int) -> Iterator[Measured]:
     tried = caller.post("contain an address: the dry run", "/leaks/contain", address=ADDRESS, dry_run=True)
     yield tried._replace(told=tried.told["contained"])
-    done, waited = writing.longest(lambda: caller.post("contain an address", "/leaks/contain", address=ADDRESS))
+    began: list[float] = []
+
+    def contain() -> Measured:
+        began.append(time.time())
+        return caller.post("contain an address", "/leaks/contain", address=ADDRESS)
+
+    done, waited = writing.longest(contain)
     yield done._replace(told=done.told["contained"])
+    yield _obeyed(caller, began[0])
     yield waited
     if done.told["contained"] != tried.told["contained"] or done.told["contained"]["grants_ended"] < grants:
         raise WrongAnswer("what was ended is not what the dry run said")
@@ -218,6 +226,14 @@ def _ended_by_address(caller: Caller, writing: Writing, alive: str, grants: int)
     yield after._replace(told=after.told["contained"])
     if after.told["contained"]["grants_ended"]:
         raise WrongAnswer("something that was ended lives")
+
+
+def _obeyed(caller: Caller, began: float) -> Measured:
+    """How long after a moment the newest grants ended together: from then on none of them is good, counted or not."""
+    path = "/audit/events?type=grants.ended_together&order=desc&limit=1"
+    (newest,) = caller.timed("", "GET", path).told["items"]
+    at = datetime.fromisoformat(newest["time"]).timestamp()
+    return Measured("contain an address: until all of it is dead", (at - began) * 1000, 0, {})
 
 
 @contextmanager

@@ -1,10 +1,11 @@
 """What a containment affects, found and counted: what came of a client's secrets, and what was used from an address."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, bindparam, or_, select, text
+from sqlalchemy import Connection, bindparam, func, or_, select, text
 
 from domain import account, client, client_secret, consent, cut_off, ended_grants, exchange, grant, session
 from domain.event import SECOND, Moment, Recorded
@@ -26,7 +27,7 @@ from eventstore.time_travel import (
     states_at,
 )
 from eventstore.view import View
-from projections import blast_radius, event_index, tokens
+from projections import blast_radius, event_index, issued_with, tokens
 from projections.blast_radius import Alive, RadiusQuestion
 from projections.event_index import NameKind
 from projections.grants import TABLE as GRANTS
@@ -198,46 +199,81 @@ class IssuedCounts(NamedTuple):
 
 
 _EVERY = 2**62
-_ISSUING = "topic IN ('grant.tokens_issued', 'grant.tokens_refreshed')"
-_FROM = {
-    "sqlite": f"FROM json_each(:positions) CROSS JOIN stored_events ON stored_events.id = value WHERE {_ISSUING}",
-    "postgresql": f"FROM stored_events WHERE id = ANY(CAST(:positions AS bigint[])) AND {_ISSUING}",
-}
 _ACCOUNT = {
-    "sqlite": "json_extract(state, '$.data.account_id')",
-    "postgresql": "state::json -> 'data' ->> 'account_id'",
+    "sqlite": "json_extract(used.state, '$.data.account_id')",
+    "postgresql": "used.state::json -> 'data' ->> 'account_id'",
 }
-_HAS = {"sqlite": 'instr(state, \'"{}":"{}\') > 0', "postgresql": 'strpos(state, \'"{}":"{}\') > 0'}
-_FOR_ITSELF = ("grant_type", "client_credentials")
+_POSITIONS_GIVEN = {
+    "sqlite": "json_each(:positions) AS given CROSS JOIN stored_events AS used ON used.id = given.value",
+    "postgresql": (
+        "unnest(CAST(:positions AS bigint[])) AS given (value) JOIN stored_events AS used ON used.id = given.value"
+    ),
+}
+_JOIN = {"sqlite": "CROSS JOIN", "postgresql": "JOIN"}
+_BEGUN_BY = """
+SELECT begun.id FROM (SELECT DISTINCT used.originator_id FROM {given}) AS of_grant {join} stored_events AS begun
+ON begun.originator_id = of_grant.originator_id WHERE begun.topic = 'grant.tokens_issued'
+"""
+_PEOPLE = """
+SELECT id FROM (SELECT DISTINCT {account} AS id FROM {given}) AS known WHERE id > :after ORDER BY id LIMIT :limit
+"""
+_INDEX = event_index.TABLE
+_HOW_MANY = (
+    select(_INDEX.c.key, func.sum(1 + func.coalesce(func.length(_INDEX.c.before), 0)))
+    .where(
+        _INDEX.c.kind == int(NameKind.ISSUED_WITH),
+        _INDEX.c.key.in_(bindparam("b_keys", expanding=True, type_=_INDEX.c.key.type)),
+    )
+    .group_by(_INDEX.c.key)
+)
 
 
 def issued(connection: Connection, secret_id: str) -> IssuedCounts:
-    """All that a secret version ever authenticated, as far as the search index has come. The events themselves tell it,
-    since the rows of what is over are gone. A code is the version's that redeemed it.
+    """All that a secret version ever authenticated, as far as the search index has come, which has it by what it was:
+    the rows of what is over are gone. A code is the version's that redeemed it.
     """
+    keys = {secret_id.encode() + each: each for each in issued_with.EVERYTHING}
+    count = Counter({keys[bytes(key)]: int(n) for key, n in connection.execute(_HOW_MANY, {"b_keys": list(keys)})})
+    everything, refreshed = count.total(), count[issued_with.REFRESHED]
+    with_code, with_refresh_token = (
+        sum(count[each] for number, each in enumerate(issued_with.ON_BEHALF) if number & what)
+        for what in (issued_with.CODE, issued_with.REFRESH_TOKEN)
+    )
+    # A grant's first tokens are one event.
+    grants = everything - refreshed + _only_refreshed(connection, secret_id)
+    return IssuedCounts(grants, with_code, everything, with_refresh_token + refreshed)
+
+
+def _only_refreshed(connection: Connection, secret_id: str) -> int:
+    """How many grants the version refreshed whose first tokens another one authenticated, or none."""
+    refreshed = _named(connection, secret_id, (issued_with.REFRESHED,))
+    if not refreshed:
+        return 0
     dialect = connection.dialect.name
-    # What a client got for itself has neither, and to look through its whole text for them takes longest.
-    has = f"topic = '{grant.TokensIssued.type}' AND NOT {_HAS[dialect].format(*_FOR_ITSELF)} AND "
-    codes = has + _HAS[dialect].format("code", "")
-    refresh = f"topic = '{grant.TokensRefreshed.type}' OR {has}{_HAS[dialect].format('refresh_token', '')}"
-    columns = ("DISTINCT originator_id", f"CASE WHEN {codes} THEN 1 END", "*", f"CASE WHEN {refresh} THEN 1 END")
-    query = f"SELECT {', '.join(f'count({each})' for each in columns)} {_FROM[dialect]}"  # noqa: S608 - names of ours
-    return IssuedCounts(*connection.execute(text(query), {"positions": _named(connection, secret_id)}).one())
+    query = text(_BEGUN_BY.format(given=_POSITIONS_GIVEN[dialect], join=_JOIN[dialect]))
+    begun = set(connection.scalars(query, {"positions": _given(connection, refreshed)}))
+    return len(begun.difference(_named(connection, secret_id, (issued_with.FOR_ITSELF, *issued_with.ON_BEHALF))))
 
 
 def people(connection: Connection, secret_id: str, after: str | None, limit: int) -> list[str]:
     """At most `limit` ids of people on whose behalf a secret version ever authenticated, in the order of their ids."""
     dialect = connection.dialect.name
-    known = f"SELECT DISTINCT {_ACCOUNT[dialect]} AS id {_FROM[dialect]} AND {_HAS[dialect].format('account_id', '')}"
-    query = f"SELECT id FROM ({known}) AS known WHERE id > :after ORDER BY id LIMIT :limit"  # noqa: S608 - as above
-    given = {"positions": _named(connection, secret_id), "after": after or "", "limit": limit}
-    return list(connection.scalars(text(query), given))
+    query = text(_PEOPLE.format(account=_ACCOUNT[dialect], given=_POSITIONS_GIVEN[dialect]))
+    positions = _named(connection, secret_id, (issued_with.REFRESHED, *issued_with.ON_BEHALF))
+    given = {"positions": _given(connection, positions), "after": after or "", "limit": limit}
+    return list(connection.scalars(query, given))
 
 
-def _named(connection: Connection, secret_id: str) -> Any:
-    """The positions of the events that name a version."""
-    found = event_index.positions(connection, NameKind.SECRET, secret_id.encode(), 1, _EVERY, _EVERY, descending=False)
-    return found if connection.dialect.name == "postgresql" else json.dumps(found)
+def _named(connection: Connection, secret_id: str, what: Sequence[bytes]) -> list[int]:
+    """The positions of the events by which a version had this issued."""
+    found: list[int] = []
+    for kind, key in search.issued_names(secret_id, what):
+        found += event_index.positions(connection, kind, key, 1, _EVERY, _EVERY, descending=False)
+    return found
+
+
+def _given(connection: Connection, positions: Sequence[int]) -> Any:
+    return list(positions) if connection.dialect.name == "postgresql" else json.dumps(positions)
 
 
 # What was used from an address
@@ -253,18 +289,13 @@ USING = (*OF_GRANTS, *OF_USES)
 TOPICS = (*USING, "session.started")
 """What says from where a grant or a browser session is used."""
 
-_POSITIONS_GIVEN = {
-    "sqlite": "json_each(:positions) AS given CROSS JOIN stored_events AS used ON used.id = given.value",
-    "postgresql": (
-        "unnest(CAST(:positions AS bigint[])) AS given (value) JOIN stored_events AS used ON used.id = given.value"
-    ),
-}
-_JOIN = {"sqlite": "CROSS JOIN", "postgresql": "JOIN"}
 _SESSION = {
     "sqlite": "json_extract(used.state, '$.data.session_id')",
     "postgresql": "(used.state::json -> 'data' ->> 'session_id')",
 }
-_LISTED = ", ".join(f"'{topic}'" for topic in OF_GRANTS)
+_LISTED, _TELLING = (
+    ", ".join(f"'{topic}'" for topic in topics) for topics in (OF_GRANTS, (*OF_USES, "session.started"))
+)
 _BEGAN = """
 SELECT DISTINCT begun.id, begun.originator_id, grants.grant_id
 FROM {given} {join} stored_events AS begun
@@ -279,6 +310,7 @@ FROM {given} {join} stored_events AS begun
 ON begun.originator_id = 'session:' || {session} AND begun.originator_version = 1
 WHERE used.topic = 'grant.code_issued'
 """
+_TOLD = "SELECT used.id FROM {given} WHERE used.topic IN ({told}) ORDER BY used.id"
 _BEGINNINGS = select(events.c.id).where(
     events.c.originator_id.in_(bindparam("b_streams", expanding=True)), events.c.originator_version == 1
 )
@@ -286,29 +318,33 @@ _STREAMS = select(events.c.originator_id).where(events.c.id.in_(bindparam("b_pos
 
 
 class Used(NamedTuple):
-    """Where grants began that live by their rows, the ids of the others, and where browser sessions began."""
+    """Where grants began that live by their rows, the ids of the others, and where browser sessions began; and where
+    events are that are to be read one by one, since they tell of a use or a session."""
 
     began: list[int]
     doubted: list[str]
     sessions: list[int]
+    telling: list[int]
 
 
 def used_at(connection: Connection, positions: Sequence[int], now: Moment) -> Used:
-    """What the events at these positions are about, but for those that tell of a use: they are read one by one."""
+    """What the events at these positions are about."""
     dialect = connection.dialect.name
     parts = {
         "given": _POSITIONS_GIVEN[dialect],
         "join": _JOIN[dialect],
         "listed": _LISTED,
         "session": _SESSION[dialect],
+        "told": _TELLING,
     }
-    given: Any = list(positions) if dialect == "postgresql" else json.dumps(positions)
+    given = _given(connection, positions)
     found = connection.execute(text(_BEGAN.format(**parts)), {"positions": given, "now": now}).all()
     sessions = connection.scalars(text(_SIGNED_IN.format(**parts)), {"positions": given}).all()
     return Used(
         [began for began, _, living in found if living is not None],
         [stream.partition(":")[2] for _, stream, living in found if living is None],
         list(sessions),
+        list(connection.scalars(text(_TOLD.format(**parts)), {"positions": given})),
     )
 
 

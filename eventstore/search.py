@@ -5,7 +5,7 @@ asked for. Nothing here looks at an event; the texts of the events that were fou
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import BigInteger, BindParameter, Connection, bindparam, select
@@ -15,7 +15,7 @@ from eventstore.mapper import decoder
 from eventstore.recorder import EventRow, LogRecorder, rows_of
 from eventstore.stored import ROW, events, head
 from eventstore.stored import place as event_place
-from projections import event_index
+from projections import event_index, issued_with
 from projections.event_index import NameKind
 from projections.prepared import Prepared
 from security.clock import parse_rfc3339
@@ -115,12 +115,21 @@ def _positions(
 ) -> list[int]:
     """What the index has of a name, and of a grant what stands in its own stream, of which the index says nothing."""
     found = event_index.positions(connection, kind, key, low, high, limit, descending=descending)
+    if kind is NameKind.SECRET:
+        for each, name in issued_names(key.decode(errors="replace")):
+            found += event_index.positions(connection, each, name, low, high, limit, descending=descending)
+        return sorted(found, reverse=descending)[:limit]
     # No stream has such a name, and PostgreSQL does not know the character.
     if kind is not NameKind.GRANT or b"\0" in key:
         return found
     asked = {"stream": f"grant:{key.decode()}", "low": low, "high": high, "limit": limit}
     own = [position for (position,) in _IN_STREAM[descending].all(connection, asked)]
     return sorted({*found, *own}, reverse=descending)[:limit]
+
+
+def issued_names(secret_id: str, what: Iterable[bytes] = issued_with.EVERYTHING) -> tuple[SearchName, ...]:
+    """The names of the events by which a secret version had something issued, all of them or some."""
+    return tuple((NameKind.ISSUED_WITH, secret_id.encode() + each) for each in what)
 
 
 def own_grant(stream: str) -> set[event_index.IndexName]:
@@ -264,10 +273,9 @@ def evidence(connection: Connection, positions: Sequence[int]) -> list[str]:
     return [row[4].decode(errors="replace") for row in rows_at(connection, positions)]
 
 
-def recorded_forms(connection: Connection, positions: Sequence[int], types: Collection[str] = ()) -> list[Recorded]:
-    """The same as events; of these types alone, when any is named."""
-    recorded = decoder(connection).recorded
-    return [recorded(row) for row in rows_at(connection, positions) if not types or row[3] in types]
+def recorded_forms(connection: Connection, positions: Sequence[int]) -> list[Recorded]:
+    """The same as events."""
+    return list(map(decoder(connection).recorded, rows_at(connection, positions)))
 
 
 def rows_at(connection: Connection, positions: Sequence[int]) -> list[EventRow]:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from domain.event import Actor, Event, Recorded
+from projections import issued_with
 from projections.prepared import Prepared, with_cursor
 from projections.tables import metadata
 
@@ -41,12 +42,15 @@ class NameKind(IntEnum):
     TYPE = 7
     PERSON_ACTING = 8
     INCIDENT = 9
+    ISSUED_WITH = 10
 
 
 ADDRESS_KEY_BYTES = 16
 
 # As plain numbers: to hash and to compare a member of an enumeration takes longer than all the rest.
-_CLIENT, _ACCOUNT, _GRANT, _SECRET, _REQUEST, _ADDRESS, _TYPE, _PERSON_ACTING, _INCIDENT = map(int, NameKind)
+_CLIENT, _ACCOUNT, _GRANT, _SECRET, _REQUEST, _ADDRESS, _TYPE, _PERSON_ACTING, _INCIDENT, _ISSUED_WITH = map(
+    int, NameKind
+)
 
 _NAMED: Mapping[str, int] = {
     "client_id": _CLIENT,
@@ -90,10 +94,11 @@ def rows(recorded: Recorded, address: bytes | None, belongs: Owners | None) -> l
     naming = _NAMING.get(event.type) or _naming(event)
     named = tuple([getattr(event, member) for member, _ in naming.members])
     credential = None if actor.credential is None else tuple(actor.credential.items())
-    alike = (event.type, named, belongs, actor.kind, actor.id, credential)
+    issued = issued_with.what(event)
+    alike = (event.type, issued, named, belongs, actor.kind, actor.id, credential)
     common = _COMMON.get(alike)
     if common is None:
-        common = _remember(alike, _common(naming, named, belongs, actor))
+        common = _remember(alike, _common(naming, named, belongs, actor, issued))
     found = [(kind, name, position) for kind, name in common]
     own = {(_GRANT, value.encode()) for member in naming.grants if (value := getattr(event, member)) is not None}
     category, _, rest = recorded.stream.partition(":")
@@ -155,7 +160,9 @@ def _remember(alike: tuple[Any, ...], common: tuple[IndexName, ...]) -> tuple[In
     return common
 
 
-def _common(naming: _Naming, named: tuple[Any, ...], belongs: Owners | None, actor: Actor) -> tuple[IndexName, ...]:
+def _common(
+    naming: _Naming, named: tuple[Any, ...], belongs: Owners | None, actor: Actor, issued: bytes
+) -> tuple[IndexName, ...]:
     found = {(_TYPE, naming.tag)}
     pairs = [(kind, value) for (_, kind), value in zip(naming.members, named, strict=True)]
     if belongs is not None:
@@ -166,12 +173,14 @@ def _common(naming: _Naming, named: tuple[Any, ...], belongs: Owners | None, act
         pairs += [(_ACCOUNT, actor.id), (_PERSON_ACTING, actor.id)]
     pairs += [(_NAMED[member], value) for member, value in (actor.credential or {}).items() if member in _NAMED]
     found.update((kind, value.encode()) for kind, value in pairs if isinstance(value, str))
+    if issued:
+        return tuple((_ISSUED_WITH, key + issued) if kind == _SECRET else (kind, key) for kind, key in found)
     return tuple(found)
 
 
 # The table -----------------------------------------------------------------------------------------------------------
 
-VERSION = 2
+VERSION = 3
 NAME = "event_index"
 
 TABLE = sa.Table(

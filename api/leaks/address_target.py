@@ -92,7 +92,7 @@ class AddressTarget:
         used = affected.used_at(connection, positions, now)
         self._began.update(used.began)
         grants, sessions = set(used.doubted), set(used.sessions)
-        for use in search.recorded_forms(connection, positions, (*OF_USES, "session.started")):
+        for use in search.recorded_forms(connection, used.telling):
             if use.type == "session.started":
                 sessions.add(use.position)
             elif (grant_id := self._used(connection, privacy, use)) is not None:

@@ -282,14 +282,11 @@ async def tokens_of(
     return await asking.sources.ledger.read(_tokens_of_grant, found, asking, position, limit)
 
 
-_ISSUING = tuple((NameKind.TYPE, tag) for tag in (b"grant.tokens_issued", b"grant.tokens_refreshed"))
-
-
 def _tokens_of_secret(
     connection: Connection, found: IssuanceRecord, asking: Auditor, after: int, limit: int
 ) -> Page[Token]:
-    secret = ((NameKind.SECRET, (found.secret_id or "").encode()),)
-    criteria = Criteria((secret, _ISSUING), after + 1, asking.sources.ledger.changes.position)
+    names = search.issued_names(found.secret_id or "")
+    criteria = Criteria((names,), after + 1, asking.sources.ledger.changes.position)
     positions, more = _search(connection, criteria, limit)
     events = search.recorded_forms(connection, positions[:limit])
     items = [

@@ -4,14 +4,18 @@ import pytest
 
 from domain import account, client
 from domain.decision import Outcome, accept
-from domain.event import Actor, Moment
-from domain.grant import GrantEnded, TokensIssued
-from eventstore.affected import Counting
+from domain.event import Actor, Event, Moment
+from domain.grant import GrantEnded, TokensIssued, TokensRefreshed
+from eventstore.affected import Counting, IssuedCounts, people
+from eventstore.affected import issued as ever_issued
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
+from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
+from eventstore.search import Criteria, search
 from projections.blast_radius import Alive, RadiusQuestion
+from projections.event_index import NameKind
 from security.clock import ManualClock
-from security.tokens import digest
+from security.tokens import digest, new_id
 from tests.any_command import any_command
 from tests.eventstore.conftest import HERE, register
 
@@ -92,3 +96,71 @@ async def test_dead_new_and_living_old_token_is_no_recent_case(ledger: Ledger, c
     assert (await radius(ledger, since)).people == 1
     await ledger.execute(any_command("grant:late-0", ended), origin=HERE)
     assert ((await radius(ledger)).people, (await radius(ledger, since)).people) == (1, 0)
+
+
+def happens(state: object, *, now: Moment, event: Event) -> Outcome:
+    return accept(event)
+
+
+def first(
+    grant_type: str, secret_id: str, *, code: str | None = None, refresh_token: str | None = None
+) -> TokensIssued:
+    return TokensIssued(
+        grant_type=grant_type,
+        client_id="shop",
+        account_id=None if grant_type == "client_credentials" else "paul",
+        scope="catalog:read",
+        secret_id=secret_id,
+        access_token=digest(new_id()).hex(),
+        lifetime=HOUR,
+        refresh_lifetime=HOUR,
+        refresh_ends_in=HOUR,
+        code=code,
+        refresh_token=refresh_token,
+    )
+
+
+def refreshed(secret_id: str) -> TokensRefreshed:
+    access, refresh = digest(new_id()).hex(), digest(new_id()).hex()
+    return TokensRefreshed(
+        client_id="shop",
+        account_id="paul",
+        scope="catalog:read",
+        secret_id=secret_id,
+        access_token=access,
+        lifetime=HOUR,
+        refresh_token=refresh,
+        refresh_lifetime=HOUR,
+    )
+
+
+async def test_all_that_each_version_issued_is_counted_by_what_it_was(ledger: Ledger) -> None:
+    grants: tuple[list[TokensIssued | TokensRefreshed], ...] = (
+        [first("client_credentials", "old")],
+        [first("authorization_code", "old", code="c1" * 32)],
+        [
+            first("authorization_code", "old", code="c2" * 32, refresh_token="a1" * 32),
+            refreshed("old"),
+            refreshed("new"),
+        ],
+        [first("jwt-bearer", "old", refresh_token="a2" * 32), refreshed("new"), refreshed("new")],
+        [first("jwt-bearer", "new"), refreshed("new")],
+        [first("client_credentials", "new")],
+    )
+    for number, told in enumerate(grants):
+        for event in told:
+            command = any_command(f"grant:{number}", happens, {"event": event}, starts=event is told[0])
+            await ledger.execute(command, origin=Origin(Actor("client", "shop", {"secret_id": event.secret_id or ""})))
+    follower = CatchUpSubscription(ledger, EventIndexing())
+    while not await follower.follow():
+        pass
+    assert await ledger.read_long(ever_issued, "old") == IssuedCounts(4, 2, 5, 3)
+    assert await ledger.read_long(ever_issued, "new") == IssuedCounts(4, 0, 6, 4)
+    assert await ledger.read_long(ever_issued, "never") == IssuedCounts()
+    assert await ledger.read_long(people, "old", None, 9) == ["paul"]
+    head, _ = await ledger.head()
+    for version, count in (("old", 5), ("new", 6)):
+        by_version = Criteria((((NameKind.SECRET, version.encode()),),), 1, head)
+        found = await ledger.read(search, by_version, 20, None)
+        assert len(found.positions) == count
+        assert list(found.positions) == sorted(found.positions)
