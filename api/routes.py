@@ -15,7 +15,17 @@ from api.oauth.introspection import introspect
 from api.oauth.revocation import revoke
 from api.oauth.token import token
 from api.oauth.userinfo import userinfo
-from api.pages import device, email_address, factors, notices, own_account, own_data, passkey_enrolment, recover
+from api.pages import (
+    device,
+    email_address,
+    factors,
+    notices,
+    own_account,
+    own_data,
+    passkey_enrolment,
+    recover,
+    register,
+)
 from api.pages.account import (
     account_grants,
     account_grants_withdraw,
@@ -48,6 +58,7 @@ PAGES: list[Any] = [
     *own_data.ROUTES,
     *factors.ROUTES,
     *recover.ROUTES,
+    *register.ROUTES,
     *notices.ROUTES,
     *email_address.ROUTES,
     *passkey_enrolment.ROUTES,

@@ -13,7 +13,7 @@ from cli.terminal import Failure, as_json, print_list, print_one, read_line
 from commands import people, permissions, realm_policies
 from commands.permissions import operator
 from domain.factors import realm_policy
-from domain.factors.realm_policy import Demand, RealmPolicy
+from domain.factors.realm_policy import Demand, RealmPolicy, SelfRegistration
 from domain.rules import standard_claims
 from eventstore import present
 from projections import accounts, roles, scopes
@@ -311,7 +311,7 @@ def list_realms(as_json: bool) -> None:
         state: realm_policy.State = await services.ledger.state(realm_policy.STREAM)
         return [_realm(name, state.of(name)) for name in state.realms]
 
-    print_list(run(work), ("name", "second_factor", "required_for"), as_json)
+    print_list(run(work), ("name", "second_factor", "required_for", "registration"), as_json)
 
 
 @realm.command("put")
@@ -324,13 +324,30 @@ def list_realms(as_json: bool) -> None:
     help="Asked of nobody, of who has one, of everybody, or of who would get certain scopes too.",
 )
 @click.option("--required-for", default="", metavar="NAMES", help="Those scopes, separated by blanks.")
+@click.option(
+    "--registration",
+    type=click.Choice(get_args(SelfRegistration)),
+    help="Whether people may register themselves. Without it that stays as it is.",
+)
 @as_json
-def put_realm(name: str, second_factor: Demand, required_for: str, as_json: bool) -> None:
+def put_realm(
+    name: str, second_factor: Demand, required_for: str, registration: SelfRegistration | None, as_json: bool
+) -> None:
     """Make a realm, or change what it asks of its people."""
     policy = RealmPolicy(second_factor=second_factor, required_for=tuple(required_for.split()))
-    run(lambda services: services.execute(realm_policies.put(name, policy, by=operator)))
-    print_one(_realm(name, policy), as_json)
+
+    async def work(services: CommandServices) -> RealmPolicy:
+        await services.execute(realm_policies.put(name, policy, registration=registration, by=operator))
+        state: realm_policy.State = await services.ledger.state(realm_policy.STREAM)
+        return state.of(name)
+
+    print_one(_realm(name, run(work)), as_json)
 
 
 def _realm(name: str, policy: RealmPolicy) -> dict[str, Any]:
-    return {"name": name, "second_factor": policy.second_factor, "required_for": policy.required_for}
+    return {
+        "name": name,
+        "second_factor": policy.second_factor,
+        "required_for": policy.required_for,
+        "registration": policy.registration,
+    }

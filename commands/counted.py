@@ -99,6 +99,12 @@ def recoveries(name: str, count: int, seconds: int) -> Command[realm.State]:
     return Command(realm.stream(name), lambda state, view: realm.note(state, now=view.now, refused=asked))
 
 
+def registrations(name: str, count: int, seconds: int) -> Command[realm.State]:
+    """Links were asked for by which people register themselves in the realm `name`."""
+    asked = realm.RegistrationsRequested(count=count, window_seconds=seconds)
+    return Command(realm.stream(name), lambda state, view: realm.note(state, now=view.now, refused=asked))
+
+
 class UsedToken(msgspec.Struct, frozen=True):
     """What a token is and came of."""
 

@@ -52,9 +52,27 @@ class RecoveriesRequested(Event, frozen=True, kw_only=True):
     window_seconds: int = 0
 
 
-StrangersAct = UnknownUserRefused | SignInsRefused | UnknownRecoveryRequested | RecoveriesRequested
+class RegistrationsRequested(Event, frozen=True, kw_only=True):
+    """Somebody asked for a link by which people register themselves, known here or not. The address is not recorded."""
 
-EVENTS: tuple[type[Event], ...] = (UnknownUserRefused, SignInsRefused, UnknownRecoveryRequested, RecoveriesRequested)
+    type = "realm.registrations_requested"
+    in_doubt = True
+
+    count: int = 1
+    window_seconds: int = 0
+
+
+StrangersAct = (
+    UnknownUserRefused | SignInsRefused | UnknownRecoveryRequested | RecoveriesRequested | RegistrationsRequested
+)
+
+EVENTS: tuple[type[Event], ...] = (
+    UnknownUserRefused,
+    SignInsRefused,
+    UnknownRecoveryRequested,
+    RecoveriesRequested,
+    RegistrationsRequested,
+)
 
 
 class State(msgspec.Struct, frozen=True):
@@ -64,6 +82,7 @@ class State(msgspec.Struct, frozen=True):
     sign_ins_refused: int = 0
     unknown_recoveries_requested: int = 0
     recoveries_requested: int = 0
+    registrations_requested: int = 0
 
 
 INITIAL = State()
@@ -85,5 +104,7 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, unknown_recoveries_requested=state.unknown_recoveries_requested + count)
         case RecoveriesRequested(count=count):
             return replace(state, recoveries_requested=state.recoveries_requested + count)
+        case RegistrationsRequested(count=count):
+            return replace(state, registrations_requested=state.registrations_requested + count)
         case _:
             raise AssertionError(f"{recorded.type} is no event of a realm")

@@ -11,7 +11,14 @@ import sqlalchemy as sa
 from domain.account import PasswordChanged
 from domain.cut_off import AccountTokensEnded
 from domain.event import Event, Recorded
-from domain.factors.second_factor import FactorFailed, FactorRemoved, FactorsReset, RecoveryCodesIssued, TotpEnrolled
+from domain.factors.second_factor import (
+    FactorFailed,
+    FactorRemoved,
+    FactorsReset,
+    PasskeyEnrolled,
+    RecoveryCodesIssued,
+    TotpEnrolled,
+)
 from domain.grant import GrantEnded, RefreshReplayed, TokensIssued
 from domain.session import SessionStarted
 from projections.tables import ROW_POSITION, Write, metadata
@@ -24,7 +31,13 @@ TABLE = sa.Table(
 TABLES = (TABLE,)
 
 VERSION = 1
-FACTOR_CHANGES: tuple[type[Event], ...] = (TotpEnrolled, RecoveryCodesIssued, FactorRemoved, FactorsReset)
+FACTOR_CHANGES: tuple[type[Event], ...] = (
+    TotpEnrolled,
+    PasskeyEnrolled,
+    RecoveryCodesIssued,
+    FactorRemoved,
+    FactorsReset,
+)
 HANDLES: tuple[type[Event], ...] = (
     SessionStarted,
     TokensIssued,

@@ -11,7 +11,7 @@ from api.config.settings import Settings
 from api.http import parameters
 from api.http.errors import Missing
 from api.services import Injected
-from commands import recovery
+from commands.mailing import recovery
 from commands.people import UNKNOWN
 from commands.permissions import CallerScope
 from domain import account

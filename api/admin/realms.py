@@ -18,7 +18,7 @@ from commands import realm_policies as commands
 from commands.permissions import CallerScope
 from domain.event import Recorded
 from domain.factors import realm_policy
-from domain.factors.realm_policy import Demand, RealmPolicy
+from domain.factors.realm_policy import Demand, RealmPolicy, SelfRegistration
 from domain.scope import NAME_MAXIMUM as SCOPE_MAXIMUM
 from eventstore.ledger import Ledger
 from eventstore.view import View
@@ -27,7 +27,7 @@ PATH = "/admin/realms"
 ONE = PATH + "/{name:str}"
 TAGS = ["Realms"]
 TERMS: dict[str, Any] = {"second_factor": "required_for", "required_for": ["catalog:read"]}
-EXAMPLE = {"name": "platform", **TERMS}
+EXAMPLE = {"name": "platform", **TERMS, "registration": "off"}
 
 Name = Annotated[str, PathParameter(max_length=realm_policy.NAME_MAXIMUM, description="The realm's name.")]
 SecondFactorDemand = Annotated[
@@ -46,11 +46,21 @@ RequiredFor = Annotated[
 ]
 
 
+Registration = Annotated[
+    SelfRegistration,
+    Meta(
+        description="Whether people may register themselves: not at all, by invitation alone, or whoever reads the mail"
+        " of an address. Without it that stays as it is."
+    ),
+]
+
+
 class RealmTerms(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What a realm asks. `name`, if it is there, is the one in the address."""
 
     second_factor: SecondFactorDemand = "optional"
     required_for: RequiredFor = []
+    registration: Registration | UnsetType = UNSET
     name: Annotated[str, Meta(max_length=realm_policy.NAME_MAXIMUM)] | UnsetType = UNSET
 
 
@@ -60,13 +70,19 @@ class RealmBody(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     second_factor: Demand
     required_for: tuple[str, ...]
+    registration: SelfRegistration
 
 
 def _body(state: realm_policy.State, name: str) -> RealmBody:
     if name not in state.realms:
         raise Missing("There is no such realm.")
     policy = state.of(name)
-    return RealmBody(name=name, second_factor=policy.second_factor, required_for=policy.required_for)
+    return RealmBody(
+        name=name,
+        second_factor=policy.second_factor,
+        required_for=policy.required_for,
+        registration=policy.registration,
+    )
 
 
 @get(
@@ -111,7 +127,7 @@ async def put_realm(
         made = any(getattr(each.event, "old", policy) is None for each in recorded)
         return Reply(body, 201, f"{PATH}/{name}") if made else Reply(body)
 
-    return await once.carry_out(commands.put(name, policy, by=may), reply=reply)
+    return await once.carry_out(commands.put(name, policy, registration=data.registration or None, by=may), reply=reply)
 
 
 ROUTES: list[Any] = [list_realms, read_realm, put_realm]

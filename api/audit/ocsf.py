@@ -47,7 +47,8 @@ _TOLD: Mapping[ClassRow, str] = {
         "account.email_change_requested account.email_change_confirmed"
     ),
     ClassRow(ACCOUNT_CHANGE, OTHER, "Recovery Request", LOW): (
-        "account.recovery_requested realm.unknown_recovery_requested realm.recoveries_requested"
+        "account.recovery_requested realm.unknown_recovery_requested realm.recoveries_requested "
+        "realm.registrations_requested"
     ),
     ClassRow(ACCOUNT_CHANGE, 5, "Disable", LOW): "account.disabled",
     ClassRow(ACCOUNT_CHANGE, 6, "Delete", LOW): "account.erased",

@@ -73,7 +73,7 @@ class HomePage(HtmlPage, frozen=True, kw_only=True):
 class SignInPage(HtmlPage, frozen=True, kw_only=True):
     """The sign-in form (RFC 6749 §4.1.1). `application` is the name of the client that asks, None where people sign in
     for themselves; `username` is what was typed before. `faulty` says that the application asks for what it cannot
-    have, so that nobody types a password in the hope of it. `recover_url` leads to a new password."""
+    have, so that nobody types a password in the hope of it. `…_url` lead to a new password or account."""
 
     template: ClassVar[str] = "sign_in.html"
     action: str
@@ -85,6 +85,7 @@ class SignInPage(HtmlPage, frozen=True, kw_only=True):
     faulty: bool = False
     recover_url: str | None = None
     passkey_options: str | None = None
+    register_url: str | None = None
 
 
 class SecondFactorPage(HtmlPage, frozen=True, kw_only=True):

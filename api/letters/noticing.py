@@ -1,7 +1,7 @@
 """Events that concern people, exchanged for letters to them by any number of processes."""
 
 from api.services import Services
-from commands import notices
+from commands.mailing import notices
 from projections import person_notices
 
 AT_ONCE = 50

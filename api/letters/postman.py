@@ -14,7 +14,7 @@ from api.notifications.channels.mail import MailServer, hand_over
 from api.notifications.delivering import LEASE, delay
 from api.notifications.message import Failed
 from api.services import Services
-from commands.notices import came_from
+from commands.mailing.notices import came_from
 from domain import account
 from domain.event import SECOND
 from domain.people.email_address import CONFIRMATION_LASTS
@@ -104,9 +104,10 @@ class Postman:
         ledger, settings = self._here.ledger, self._here.settings
         person: account.State = await ledger.state(account.stream(letter.account_id))
         recipient = letter.to or await ledger.unseal(person.email)
-        if recipient is None or not account.alive(person):
+        # Whoever registers is nobody yet.
+        if recipient is None or not (account.alive(person) or letter.kind == "registration"):
             return None
-        spoken = language_of(await ledger.unseal(person.claims.get("locale")))
+        spoken = language_of(letter.told.get("locale") or await ledger.unseal(person.claims.get("locale")))
         told = {
             "minutes": str(RECOVERY_LASTS // 60),
             "days": str(INVITATION_LASTS // 86_400),

@@ -9,6 +9,9 @@ from eventstore.pending.letters import LetterKind
 RECOVER = "/account/recover"
 """Where somebody goes who has forgotten their password."""
 
+REGISTER = "/account/register"
+"""Where somebody goes who has no account, in a realm that is open."""
+
 CONFIRM = "/account/email/confirm"
 LINKS: Mapping[LetterKind, str] = {
     "recovery": "/account/recover/password",
@@ -16,6 +19,7 @@ LINKS: Mapping[LetterKind, str] = {
     "verification": CONFIRM,
     "email_present": CONFIRM,
     "email_new": CONFIRM,
+    "registration": f"{REGISTER}/confirm",
 }
 """Where the link of a letter leads on this server; the secret follows as `link`."""
 
@@ -49,6 +53,18 @@ LETTERS: dict[LetterKind, LetterText] = {
         (Words("There is an account for you at %(issuer)s. To use it, choose a password."),),
         Words("Choose a password"),
         (Words("The link is good for %(days)s days and once. If you know nothing of it, do nothing."),),
+    ),
+    "registration": LetterText(
+        Words("Register at %(host)s"),
+        (Words("Somebody, probably you, wants an account with this e-mail address at %(issuer)s."),),
+        Words("Make the account"),
+        (Words("The link is good for %(hours)s hours. If you know nothing of it, do nothing."),),
+    ),
+    "registered_already": LetterText(
+        Words("You have an account at %(host)s"),
+        (Words("Somebody, probably you, wanted to register at %(issuer)s with this address. It has an account."),),
+        Words("Set a new password"),
+        (Words("Sign in with the password that you have, or set a new one. Otherwise do nothing."),),
     ),
     "verification": LetterText(
         Words("Is this your address?"),

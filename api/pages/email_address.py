@@ -41,8 +41,8 @@ from api.pages.recover import LONGEST_LINK, OVER, LinkQuery, LinkText
 from api.pages.sign_in import Password
 from api.services import Services, origin, services_of
 from api.throttling.admission import admit
-from commands import email_addresses, recovery
-from commands.email_addresses import AT, Mailing
+from commands.mailing import email_addresses, recovery
+from commands.mailing.email_addresses import AT, Mailing
 from domain import account
 from domain.decision import AccessDenied, Conflict, NotFound
 from domain.event import Actor

@@ -14,7 +14,7 @@ from api.pages.account import FORM, PAGE, AnyRealm, require_genuine, sign_in_fir
 from api.pages.account_pages import AccountPage
 from api.pages.browser_session import FormToken
 from api.services import services_of
-from commands import notices
+from commands.mailing import notices
 from domain.decision import AccessDenied
 from domain.people.notices import SWITCHABLE, NoticeKind
 

@@ -35,7 +35,8 @@ from api.services import Services, origin, services_of
 from api.throttling.admission import admit
 from api.throttling.limits import Bucket, Limit, group
 from api.throttling.tallies import Make
-from commands import counted, people, recovery
+from commands import counted, people
+from commands.mailing import recovery
 from domain import account, realm
 from domain.decision import NotFound, Refusal
 from domain.event import Actor

@@ -14,7 +14,7 @@ from api.http.load_shedding import away
 from api.http.request_context import Scope
 from api.http.templates import SecondFactorPage, SignInPage, page_answer, see_other
 from api.languages import Words
-from api.letters.words import RECOVER
+from api.letters.words import RECOVER, REGISTER
 from api.oauth import passkeys, second_factor
 from api.oauth.person_authentication import LONGEST_NAME, Verified, WrongCredentials, note_failure, verify
 from api.oauth.realm_policies import policy_of
@@ -35,6 +35,7 @@ from api.services import Services, origin
 from api.throttling.admission import Wait
 from domain import account
 from domain.decision import FactorRefused
+from domain.factors import realm_policy
 from security.passkeys import NotVerified
 from security.passwords import MAX_BYTES
 
@@ -137,6 +138,7 @@ def sign_in_page(
         error=None if failure is None else failure.error,
         faulty=place.faulty,
         recover_url=None if services.settings.mail == "off" else f"{RECOVER}?realm={place.realm}",
+        register_url=_register_url(services, place.realm),
         passkey_options=_told(passkeys.options(services, *_purpose(place.realm, secret))),
     )
     return page_answer(
@@ -146,6 +148,13 @@ def sign_in_page(
         cookies=cookies,
         headers=None if failure is None else dict(failure.headers),
     )
+
+
+def _register_url(services: Services, realm: str) -> str | None:
+    """Where people register themselves, as far as this process knows that they may."""
+    policies: realm_policy.State | None = services.ledger.assumed(realm_policy.STREAM)
+    is_open = policies is not None and policies.of(realm).registration == "open"
+    return f"{REGISTER}?realm={realm}" if is_open and services.settings.mail != "off" else None
 
 
 async def sign_in(

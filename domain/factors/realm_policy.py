@@ -30,11 +30,17 @@ Demand = Literal["off", "optional", "required", "required_for"]
 """Nobody is asked; who has a factor is; everybody is; everybody is who would get one of some scopes."""
 
 
+SelfRegistration = Literal["off", "invitation", "open"]
+"""Whether people may register themselves: not at all, by invitation alone, or whoever reads the mail of an address."""
+
+
 class RealmPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Who is asked for a second factor; `required_for` names the scopes that nobody gets without."""
+    """Who is asked for a second factor; `required_for` names the scopes that nobody gets without. `registration` says
+    whether people may register themselves."""
 
     second_factor: Demand = "optional"
     required_for: tuple[str, ...] = ()
+    registration: SelfRegistration = "off"
 
     def asks(self, factors: Factors) -> bool:
         """Whether somebody with these factors is asked for one at every sign-in."""
@@ -54,7 +60,10 @@ class RealmPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class RealmPolicyChanged(Event, frozen=True, kw_only=True):
-    """People of a realm are asked for second factors in another way. With `old` null the realm came to be with it."""
+    """People of a realm are asked for second factors, or may register themselves, in another way.
+
+    With `old` null the realm came to be with it.
+    """
 
     type = "realm_policy.changed"
 
@@ -109,6 +118,8 @@ def put(
         )
         if refused is not None:
             return refused
+        if policy.registration == "open":
+            return malformed("registration", "must not be open in the realm of the administrators")
     if refused := _problem(policy, state.of(name), known_scopes):
         return refused
     old = state.policies.get(name, OPTIONAL if name in REALMS else None)

@@ -5,7 +5,7 @@ known then; the row holds, sealed, which letter it is and the link in it. An alt
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 import structlog
@@ -20,7 +20,7 @@ from security.vault import Vault
 
 log = structlog.get_logger(__name__)
 
-LetterKind = LinkPurpose | NoticeKind
+LetterKind = LinkPurpose | NoticeKind | Literal["registered_already"]
 
 
 class Letter(msgspec.Struct, frozen=True, array_like=True):

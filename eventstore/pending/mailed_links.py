@@ -5,7 +5,7 @@ makes no link of their own, and an old row put back does nothing once the link w
 A request about somebody who is not known here leaves a row as well, with a link that nobody was sent.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -21,7 +21,7 @@ from security.vault import Vault
 
 log = structlog.get_logger(__name__)
 
-LinkPurpose = Literal["recovery", "invitation", "verification", "email_present", "email_new"]
+LinkPurpose = Literal["recovery", "invitation", "verification", "email_present", "email_new", "registration"]
 
 HOUR = 60 * MINUTE
 ROOM = 10_000
@@ -30,12 +30,14 @@ ROOM = 10_000
 
 class MailedLink(msgspec.Struct, frozen=True, array_like=True):
     """What a link is for. `account_id` is empty where nobody was meant; `against` is the event that must still tell of
-    what the link changes, such as the one with the present password's hash, None where there was none."""
+    what the link changes, such as the one with the present password's hash, None where there was none. `told`
+    is what else it is about."""
 
     purpose: LinkPurpose
     account_id: str
     expires_at: Moment
     against: str | None = None
+    told: Mapping[str, str] = {}
 
 
 _decode = msgspec.msgpack.Decoder(MailedLink).decode

@@ -139,7 +139,12 @@ def test_last_administrators_role_keeps_its_admin_scope(cli: CommandLine) -> Non
 
 def test_realms_are_made_and_ask_for_factors(cli: CommandLine) -> None:
     made = cli.json("realm", "put", "partners", "--second-factor", "required")
-    assert made == {"name": "partners", "second_factor": "required", "required_for": []}
+    assert made == {
+        "name": "partners",
+        "second_factor": "required",
+        "required_for": [],
+        "registration": "off",
+    }
     (event,) = cli.newest()
     assert (event["type"], event["stream"]) == ("realm_policy.changed", "realm_policy:all")
     cli.run("realm", "put", "platform", "--second-factor", "required_for", "--required-for", "catalog:read")

@@ -38,7 +38,12 @@ async def enrolled(world: World, browser: Browser, page: Page) -> Page:
 async def test_policies_are_read_and_set(world: World) -> None:
     await world.define_scopes("orders")
     answer = await put(world, "platform", second_factor="required_for", required_for=["orders"])
-    told = {"name": "platform", "second_factor": "required_for", "required_for": ["orders"]}
+    told = {
+        "name": "platform",
+        "second_factor": "required_for",
+        "required_for": ["orders"],
+        "registration": "off",
+    }
     assert (answer.status_code, answer.json()) == (200, told)
     made = await put(world, "partners", second_factor="off")
     assert (made.status_code, made.headers["location"]) == (201, "/admin/realms/partners")

@@ -14,7 +14,7 @@ from api.http.static_files import STATIC
 from api.http.templates import destination, render, security_headers
 from api.languages import LANGUAGES
 from api.letters.composing import LetterPage
-from api.pages import account_pages, email_address, factors, notices, passkey_enrolment, recover
+from api.pages import account_pages, email_address, factors, notices, passkey_enrolment, recover, register
 
 SINCE = 1_772_700_000_123_456
 SCOPES = (
@@ -194,6 +194,11 @@ SAMPLES: dict[str, templates.HtmlPage] = {
         action="/confirm", csrf="token-c", link="glog_ev_x", email="paul@example.test", changes=True
     ),
     "address_confirmed": email_address.ConfirmedPage(waits=False, continue_url="/account/email"),
+    "register": register.RegisterPage(action="/r", csrf="token-c", realm="platform", email="p", error="Wrong."),
+    "registration_sent": register.RegistrationSentPage(in_files=True, continue_url="/account/sign-in"),
+    "new_account": register.NewAccountPage(
+        action="/r", csrf="token-c", link="glog_ev_x", email="p@example.test", username="p", minimum=12, error="Weak."
+    ),
     "recover": recover.RecoverPage(action="/recover", csrf="token-c", realm="platform", username="p", error="Wrong."),
     "recovery_sent": recover.RecoverySentPage(minutes=15, in_files=True, continue_url="/account/sign-in"),
     "new_password": recover.NewPasswordPage(
