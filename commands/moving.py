@@ -4,10 +4,10 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from commands import clients, people
+from commands import clients, people, permissions
 from commands.people import PersonRegistration
 from commands.permissions import CallerScope
-from domain import account, client
+from domain import account, client, role
 from domain.client import Registration
 from domain.decision import Outcome, Refusal, accept, malformed
 from domain.moving import transfer
@@ -59,6 +59,12 @@ def move_client_in(
         return replace(outcome, events=(*outcome.events, client.ClientDisabled()))
 
     return Command(client.stream(client_id), decide)
+
+
+def move_role_in(realm: str, name: str, *, by: CallerScope) -> Command[role.State]:
+    """Defines a role that allows nothing yet, unless there is one of that name: then it is there."""
+    putting = permissions.put_role(realm, name, scopes_allowed=(), default=False, by=by)
+    return replace(putting, decide=lambda state, view: accept() if state.exists else putting.decide(state, view))
 
 
 def rehearsed(command: Command[S]) -> Command[S]:

@@ -22,7 +22,7 @@ AT_ONCE = 64
 
 Fate = Literal["new", "there", "left", "refused"]
 """What is left has nothing that it could become here; nothing is wrong with it."""
-What = Literal["person", "client"]
+What = Literal["person", "client", "role"]
 
 
 class Unfit(Exception):
@@ -53,7 +53,7 @@ class Passed(NamedTuple):
     file: str | None = None
 
 
-class Told(msgspec.Struct, frozen=True):
+class LineFate(msgspec.Struct, frozen=True):
     """What becomes of a line."""
 
     line: int
@@ -64,11 +64,13 @@ class Told(msgspec.Struct, frozen=True):
     file: str | None = None
 
     def __str__(self) -> str:
-        said = f"{'' if self.file is None else text(self.file) + ' '}line {self.line}: {self.fate}"
+        # A list within a file has no lines, and no ending to its name.
+        where = "line" if self.file is None else f"{self.file} line" if "." in self.file else self.file
+        said = f"{text(where)} {self.line}: {self.fate}"
         return said + "".join(f": {text(each)}" for each in (self.name, self.problem) if each is not None)
 
 
-class Arriving:
+class RunningImport:
     """One import, dry or not."""
 
     def __init__(self, services: CommandServices, source: TransferSource, *, dry: bool, as_json: bool) -> None:
@@ -81,7 +83,7 @@ class Arriving:
         self._seen: set[str] = set()
         self._fates: Counter[Fate] = Counter()
         self._new: Counter[What] = Counter()
-        self._told: list[Told] = []
+        self._told: list[LineFate] = []
 
     async def bring(self, arrivals: Iterable[Arrival | Passed], lines: int) -> None:
         """Brings all of them in; raises Failure at the end when some were refused. What came in before it was broken
@@ -106,18 +108,18 @@ class Arriving:
             yield each, not self._seen.isdisjoint(keys)
             self._seen |= keys
 
-    async def _one(self, marked: tuple[Arrival | Passed, bool]) -> Told:
+    async def _one(self, marked: tuple[Arrival | Passed, bool]) -> LineFate:
         arrival, again = marked
         if isinstance(arrival, Passed):
-            return Told(arrival.line, arrival.fate, arrival.what, arrival.name, arrival.problem, arrival.file)
+            return LineFate(arrival.line, arrival.fate, arrival.what, arrival.name, arrival.problem, arrival.file)
         if again:
-            return Told(arrival.line, "there", arrival.what, arrival.name, file=arrival.file)
+            return LineFate(arrival.line, "there", arrival.what, arrival.name, file=arrival.file)
         try:
             command = await arrival.make()
             fate = await self._rehearse(command) if self._dry else await self._execute(command)
         except Unfit as unfit:
-            return Told(arrival.line, "refused", arrival.what, arrival.name, str(unfit), arrival.file)
-        return Told(arrival.line, fate, arrival.what, arrival.name, file=arrival.file)
+            return LineFate(arrival.line, "refused", arrival.what, arrival.name, str(unfit), arrival.file)
+        return LineFate(arrival.line, fate, arrival.what, arrival.name, file=arrival.file)
 
     async def _rehearse(self, command: Single) -> Fate:
         executed = await self._services.ledger.execute(moving.rehearsed(command), origin=self._origin)
@@ -133,7 +135,7 @@ class Arriving:
             raise Unfit(str(refused(executed.refusal)))
         return "new" if executed.recorded else "there"
 
-    def _tell(self, told: Told) -> None:
+    def _tell(self, told: LineFate) -> None:
         self._fates[told.fate] += 1
         if told.fate == "new" and told.what is not None:
             self._new[told.what] += 1
@@ -149,6 +151,7 @@ class Arriving:
             source=self._source,
             people=self._new["person"],
             clients=self._new["client"],
+            roles=self._new["role"],
             unchanged=self._fates["there"],
             refused=self._fates["refused"],
         )

@@ -1,5 +1,6 @@
-"""Secrets of clients that another system made, in clear or hashed."""
+"""Ids and secrets that clients had in another system. The secrets are in clear or hashed."""
 
+import re
 from typing import NamedTuple
 
 from cli.moving.arrivals import Unfit
@@ -7,6 +8,15 @@ from cli.moving.people_file import hashed_elsewhere
 from domain.client_secret import NewSecret
 from domain.registering.foreign_secret import LEAST
 from security.tokens import digest, new_id
+
+CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
+"""Numbers, UUIDs and names. What looks like a URL is the address of a client's document."""
+
+
+def require_id(client_id: str, field: str) -> None:
+    """Raises Unfit for an id that a client cannot have here."""
+    if not CLIENT_ID.fullmatch(client_id):
+        raise Unfit(f"{field}: is none that a client can have")
 
 
 class KeptSecret(NamedTuple):

@@ -7,7 +7,8 @@ from typing import Any
 import rich_click as click
 
 from cli.command_services import CommandServices, run
-from cli.moving.arrivals import Arriving
+from cli.moving.arrivals import RunningImport
+from cli.moving.keycloak import KeycloakRealm
 from cli.moving.passport import PassportDump
 from cli.moving.people_file import PeopleFile
 from cli.moving.records import count_lines
@@ -34,10 +35,10 @@ def import_people(file: Path, realm: str, ignored: tuple[str, ...], dry_run: boo
     """Bring in the people of FILE, CSV or JSON lines, with their passwords or the hashes of those."""
 
     async def work(services: CommandServices) -> None:
-        arriving = Arriving(services, "people", dry=dry_run, as_json=as_json)
+        importing = RunningImport(services, "people", dry=dry_run, as_json=as_json)
         people = PeopleFile(services, file, realm, ignored)
         try:
-            await arriving.bring(people.arrivals(), count_lines(file))
+            await importing.bring(people.arrivals(), count_lines(file))
         finally:
             people.close()
 
@@ -55,7 +56,24 @@ def import_passport(dump: Path, realm: str, scope: str, dry_run: bool, as_json: 
 
     async def work(services: CommandServices) -> None:
         passport = PassportDump(services, dump, realm, scope.split())
-        arriving = Arriving(services, "passport", dry=dry_run, as_json=as_json)
-        await arriving.bring(passport.arrivals(), sum(map(count_lines, passport.files)))
+        importing = RunningImport(services, "passport", dry=dry_run, as_json=as_json)
+        await importing.bring(passport.arrivals(), sum(map(count_lines, passport.files)))
+
+    run(work)
+
+
+@import_.command("keycloak")
+@click.argument("export", type=existing_file)
+@click.option("--realm", default="platform", show_default=True, help="Where its people sign in.")
+@click.option("--scope", default="", metavar="NAMES", help="What its clients may ask for too, separated by blanks.")
+@dry_run
+@as_json
+def import_keycloak(export: Path, realm: str, scope: str, dry_run: bool, as_json: bool) -> None:
+    """Bring in people, clients and roles of a realm of Keycloak from EXPORT, its JSON."""
+
+    async def work(services: CommandServices) -> None:
+        keycloak = KeycloakRealm(services, export, realm, scope.split(), dry=dry_run)
+        importing = RunningImport(services, "keycloak", dry=dry_run, as_json=as_json)
+        await importing.bring(keycloak.arrivals(), len(keycloak))
 
     run(work)

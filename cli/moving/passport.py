@@ -4,7 +4,6 @@ Until version 12 a client says by flags what it is for, since version 13 by its 
 (github.com/laravel/passport, database/migrations).
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from typing import Any
 import msgspec
 
 from cli.command_services import CommandServices
-from cli.moving.arrivals import Arrival, Passed, Unfit
-from cli.moving.client_secrets import KeptSecret, kept_secret
+from cli.moving.arrivals import Arrival, Passed
+from cli.moving.client_secrets import KeptSecret, kept_secret, require_id
 from cli.moving.people_file import hashed_elsewhere, named
 from cli.moving.records import Record, read_records
 from cli.terminal import USAGE, Failure
@@ -27,9 +26,6 @@ from security.tokens import new_id
 
 USERS, CLIENTS = "users", "oauth_clients"
 SUFFIXES = (".csv", ".jsonl", ".ndjson", ".json")
-
-CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
-"""Numbers, and UUIDs since."""
 
 CODE = ("authorization_code", "refresh_token")
 MACHINE = ("client_credentials",)
@@ -106,8 +102,7 @@ class PassportDump:
             return Passed(record.line, why, "left", "client", shown, file)
 
         async def make() -> Single:
-            if not CLIENT_ID.fullmatch(client_id):
-                raise Unfit("id: is none that a client can have")
+            require_id(client_id, "id")
             secret = _word(members.get("secret"))
             kept = KeptSecret() if secret is None else kept_secret(secret)
             asked = client.Attributes(

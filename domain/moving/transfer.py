@@ -22,7 +22,7 @@ def stream(transfer_id: str) -> str:
 
 
 class Imported(Event, frozen=True, kw_only=True):
-    """So many people and clients came to be known. Others were there already (`unchanged`), or were refused."""
+    """So many people, clients and roles came to be known. Others were there already (`unchanged`), or were refused."""
 
     type = "transfer.imported"
 
@@ -31,6 +31,7 @@ class Imported(Event, frozen=True, kw_only=True):
     clients: int = 0
     unchanged: int = 0
     refused: int = 0
+    roles: int = 0
 
 
 EVENTS: tuple[type[Event], ...] = (Imported,)
