@@ -18,7 +18,8 @@ from domain.rules import administrative_scope
 from domain.rules.built_in_scope import BUILT_IN, DESCRIPTIONS
 from eventstore.personal_data import PersonalData
 from eventstore.view import Folds
-from projections import accounts, clients, consents, foreign_hashes, incidents, roles, scopes, sessions
+from projections import accounts, clients, consents, incidents, roles, scopes, sessions
+from projections.people import foreign_hashes
 
 # Clients, by a dashboard's slug, by an origin or by a scope.
 

@@ -9,7 +9,6 @@ from projections import (
     digests,
     erasures,
     event_index,
-    foreign_hashes,
     grants,
     incidents,
     logout_notices,
@@ -25,6 +24,7 @@ from projections import (
     signals,
     tokens,
 )
+from projections.people import foreign_hashes
 
 PROJECTIONS: tuple[ModuleType, ...] = (
     clients,

@@ -6,7 +6,7 @@ import msgspec
 
 from api.http.credential_cache import Caller
 from api.http.errors import InvalidGrant, InvalidRequest, Throttled
-from api.oauth.private_key_jwt import FULL_FOR, REMEMBERED, TOKEN_ENDPOINT
+from api.oauth.client_methods.private_key_jwt import FULL_FOR, REMEMBERED, TOKEN_ENDPOINT
 from api.services import Services
 from domain import account
 from domain.keys import trusted_issuer

@@ -20,7 +20,8 @@ from api.http.errors import InvalidClient as Refused
 from api.http.middleware import Direct
 from api.http.request_context import Receive, Scope, fields, header_values, request_context
 from api.http.responses import RawResponse, raw_response, send_response
-from api.oauth import client_names, foreign_secrets, private_key_jwt, tls_client_auth
+from api.oauth import client_names
+from api.oauth.client_methods import foreign_secrets, private_key_jwt, tls_client_auth
 from api.services import SERVICES, Services, origin, services_of
 from api.throttling import limits
 from commands import counted

@@ -7,8 +7,9 @@ from litestar import Response, get, route
 from api.config.settings import Settings
 from api.http.cors import CLIENT_HEADERS, EVERYBODY, PREFLIGHT_AGE
 from api.languages import LANGUAGES
-from api.oauth import authorization_challenge, device_authorization, tls_client_auth
+from api.oauth import authorization_challenge, device_authorization
 from api.oauth.bearer import RESOURCE_METADATA
+from api.oauth.client_methods import tls_client_auth
 from api.services import Injected, services_of
 from api.throttling.admission import admit
 from domain import session

@@ -25,8 +25,6 @@ from security.tokens import new_id
 
 T = TypeVar("T")
 
-Attributes = dict[str, Any]
-
 OWN_CLIENTS = frozenset(
     ("account", "account-console", "admin-cli", "broker", "realm-management", "security-admin-console")
 )
@@ -81,7 +79,7 @@ class KeycloakClient(msgspec.Struct, frozen=True, rename="camel"):
     web_origins: tuple[str, ...] = ()
     default_client_scopes: tuple[str, ...] = ()
     optional_client_scopes: tuple[str, ...] = ()
-    attributes: Attributes = {}
+    attributes: dict[str, Any] = {}
 
 
 class KeycloakRole(msgspec.Struct, frozen=True):

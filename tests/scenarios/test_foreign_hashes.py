@@ -5,7 +5,7 @@ import pytest
 from commands import people
 from commands.permissions import operator
 from domain.people.passwords import ForeignHash
-from projections import foreign_hashes
+from projections.people import foreign_hashes
 from security.password_hashes import from_elsewhere, read
 from security.tokens import new_id
 from tests.scenarios.asking import SIGN_IN, Scene

@@ -1,0 +1,1 @@
+"""Read models about people beside their accounts."""
