@@ -37,6 +37,7 @@ from api.http.errors import (
 from api.http.request_context import Scope, request_context
 from api.http.responses import read_cookie
 from api.http.templates import page_answer
+from api.letters.words import RECOVER
 from api.oauth import passkeys, second_factor
 from api.oauth.bearer import bearer_token
 from api.oauth.person_authentication import Verified
@@ -455,11 +456,15 @@ async def without_script(request: Request[Any, Any, Any], slug: parameters.Slug)
 
 
 def _answer(request: Request[Any, Any, Any], slug: str, error: str = "") -> Response[bytes]:
-    dashboard = entered(request).dashboard
-    resume = not error and is_there(request.scope, slug, services_of(request).settings.issuer)
+    dashboard, settings = entered(request).dashboard, services_of(request).settings
     return page_answer(
         templates.DashboardPage(
-            slug=slug, name=dashboard.client_name, realm=dashboard.realm, resume=resume, error=error
+            slug=slug,
+            name=dashboard.client_name,
+            realm=dashboard.realm,
+            resume=not error and is_there(request.scope, slug, settings.issuer),
+            error=error,
+            recover_url=None if settings.mail == "off" else f"{RECOVER}?realm={dashboard.realm}",
         )
     )
 

@@ -14,6 +14,7 @@ from security.clock import SECOND
 from tests.any_command import any_command
 from tests.scenarios.asking import Scene
 from tests.scenarios.browser import Browser, Page
+from tests.scenarios.dashboards import make_dashboard
 from tests.scenarios.factors import SIGN_IN, enrol, sign_in
 from tests.scenarios.letters import ReceivedLetter, delivered
 from tests.scenarios.world import PASSWORD, Person, World
@@ -259,6 +260,12 @@ async def test_reported_link_is_ended(world: World, paul: Person) -> None:
     answer = await world.client.post("/credentials/revoke", json={"credentials": [f"I found {letter.link}"]})
     assert answer.json() == {"accepted": 1, "damaged": 0}
     assert (await world.browser().open(letter.link)).status == 404
+
+
+async def test_every_sign_in_page_leads_there(world: World) -> None:
+    await make_dashboard(world, "board", realm="administration", scope=("clients:read",))
+    for address, realm in (("/account/sign-in", "platform"), ("/dashboards/board", "administration")):
+        assert f'href="{RECOVER}?realm={realm}"' in (await world.browser().open(address)).text
 
 
 async def test_demo_says_where_mail_goes(world: World, paul: Person) -> None:

@@ -221,7 +221,13 @@ SAMPLES: dict[str, templates.HtmlPage] = {
         ),
     ),
     "account_grants_empty": account_pages.AccountGrantsPage(**SOMEBODY, grants=()),
-    "dashboard": templates.DashboardPage(slug="client", name="Client Dashboard", realm="platform", resume=True),
+    "dashboard": templates.DashboardPage(
+        slug="client",
+        name="Client Dashboard",
+        realm="platform",
+        resume=True,
+        recover_url="/account/recover?realm=platform",
+    ),
     "reference": templates.ReferencePage(
         version="1.2.3",
         groups=(
