@@ -152,11 +152,12 @@ class Background:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._tasks: list[asyncio.Task[None]] = []
+        self._notifier = Notifier(services.ledger, services.settings)
 
     def start(self) -> None:
         """Begins the tasks."""
         services, ledger = self._services, self._services.ledger
-        notifier, checking = Notifier(ledger, services.settings), Checking(services)
+        notifier, checking = self._notifier, Checking(services)
         logouts, signals, postman = LogoutNotifier(services), SignalNotifier(services), Postman(services)
         notices = NoticeWriter(services)
         works: list[tuple[float, Callable[[], Awaitable[object]]]] = [
@@ -176,6 +177,7 @@ class Background:
             (600.0, Retention(services).enforce),
             (WIPE_EVERY, ledger.wipe),
             (0.5, notifier.distribute),
+            (0.5, notifier.deliver_chosen),
             (LOGOUTS_EVERY, logouts.distribute),
             (LOGOUTS_EVERY, logouts.deliver),
             (LETTERS_EVERY, notices.distribute),
@@ -193,6 +195,7 @@ class Background:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._notifier.stop()
         await self._services.ledger.arrivals.close()
         await auditor.closed()
         await revoke.ended()

@@ -285,9 +285,19 @@ def failed(
     )
 
 
-def undelivered(connection: sa.Connection, *, dead_only: bool, limit: int) -> list[Delivery]:
-    """What has not been delivered, in the order of the log."""
+def drop(connection: sa.Connection, destination: str) -> None:
+    """Forgets what somebody has not been told yet."""
+    connection.execute(sa.delete(DELIVERIES).where(DELIVERIES.c.destination == destination))
+
+
+def undelivered(
+    connection: sa.Connection, *, dead_only: bool = False, destination: str | None = None, after: int = 0, limit: int
+) -> list[Delivery]:
+    """What has not been delivered, to one destination or to all, in the order of the log from behind `after` on."""
     query = sa.select(DELIVERIES).order_by(DELIVERIES.c.position, DELIVERIES.c.destination).limit(limit)
+    query = query.where(DELIVERIES.c.position > after)
+    if destination is not None:
+        query = query.where(DELIVERIES.c.destination == destination)
     if dead_only:
         query = query.where(DELIVERIES.c.dead == 1)
     return [

@@ -7,6 +7,7 @@ from api.admin import (
     client_secrets,
     clients,
     dashboards,
+    destinations,
     grants,
     initial_access_tokens,
     invitations,
@@ -32,5 +33,6 @@ ROUTES: list[Any] = [
     *trusted_issuers.ROUTES,
     *status.ROUTES,
     *authorization_detail_types.ROUTES,
+    *destinations.ROUTES,
 ]
 """Every route; each names the scope that it needs in `opt["scope"]`."""

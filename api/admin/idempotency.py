@@ -228,7 +228,7 @@ def _store(services: Services, view: View, key: _Key, given: Reply[Any]) -> None
 
 
 def _without_secrets(content: Any) -> Any:
-    for name in ("client_secret", "initial_access_token"):
+    for name in ("client_secret", "initial_access_token", "signing_key"):
         if isinstance(getattr(content, name, None), str):
             content = msgspec.structs.replace(content, **{name: None})
     if items := getattr(content, "items", ()):

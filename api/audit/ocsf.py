@@ -90,7 +90,7 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(ENTITY_MANAGEMENT, 1, "Create", LOW): (
         "role.defined trusted_issuer.trusted authorization_detail_type.defined "
         "mac_key.introduced signing_key.introduced log_key.introduced hold.placed "
-        "server.subject_key_introduced"
+        "destination.configured server.subject_key_introduced"
     ),
     ClassRow(ENTITY_MANAGEMENT, 1, "Create", HIGH): "incident.reported",
     ClassRow(ENTITY_MANAGEMENT, 3, "Update"): (
@@ -109,7 +109,7 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete"): "consent.withdrawn scope.retired event_stream.deleted",
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete", LOW): (
         "client.deleted role.retired hold.released trusted_issuer.distrusted authorization_detail_type.removed "
-        "origin.month_destroyed"
+        "destination.removed origin.month_destroyed"
     ),
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete", MEDIUM): "log_key.revoked signing_key.revoked",
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete", HIGH): "log.forged_removed",

@@ -1,15 +1,21 @@
 """The outbox emptied by any number of processes: a delivery is taken by one at a time, and tried until it is made."""
 
 import asyncio
+from collections.abc import Mapping
 from random import SystemRandom
 from typing import NamedTuple
 
 import structlog
 
 from api.config.settings import Settings
+from api.http.outgoing_requests import OutgoingRequests
 from api.notifications.channels import destinations, senders
-from api.notifications.message import Failed, compose
+from api.notifications.chosen import sender, subscribed
+from api.notifications.message import Failed, SendNotification, compose
+from commands.destinations import secrets_of
 from domain.event import SECOND, Moment
+from domain.notifying import destination
+from domain.notifying.destination import DestinationTerms
 from eventstore.ledger import Ledger
 from eventstore.unavailable import DatabaseAway
 from projections import outbox
@@ -46,19 +52,24 @@ def delay(attempts: int, chance: float) -> Moment:
 
 
 class Notifier:
-    """Distributes events among the destinations of the settings, and delivers to each of them on its own."""
+    """Distributes events among the destinations of the settings and of the administrators, and delivers to each of them
+    on its own.
+    """
 
     def __init__(self, ledger: Ledger, settings: Settings) -> None:
         self._ledger = ledger
         self._macs = ledger.vault.row_macs(outbox.DELIVERIES.name)
         self._mended_at: Moment | None = None
         self._attempts = settings.notification_attempts
+        self._settings = settings
+        self._outgoing = OutgoingRequests(allow_private=settings.allow_private_urls)
         self._destinations = destinations(settings)
         self._senders = senders(settings, ledger.clock)
+        self._delivering: dict[str, asyncio.Task[DeliveryCounts]] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The destinations, each of which waits for no other."""
+        """The destinations of the settings, each of which waits for no other."""
         return tuple(self._senders)
 
     async def distribute(self) -> None:
@@ -66,9 +77,8 @@ class Notifier:
         ledger = self._ledger
         await self._mend()
         while await ledger.read(outbox.is_waiting):
-            await ledger.maintain(
-                outbox.distribute, self._macs, self._destinations, ledger.clock.now(), DISTRIBUTED_AT_ONCE
-            )
+            told = [*self._destinations, *subscribed(await self._chosen())]
+            await ledger.maintain(outbox.distribute, self._macs, told, ledger.clock.now(), DISTRIBUTED_AT_ONCE)
 
     async def _mend(self) -> None:
         """Now and then has what was altered in the database delivered all the same."""
@@ -78,6 +88,35 @@ class Notifier:
         if mended := await self._ledger.maintain(outbox.mend, self._macs, now):
             log.error("deliveries were altered in the database, and begin anew", deliveries=mended)
         self._mended_at = now
+
+    async def _chosen(self) -> Mapping[str, DestinationTerms]:
+        state: destination.State = await self._ledger.state(destination.STREAM)
+        return state.destinations
+
+    async def deliver_chosen(self) -> None:
+        """Sees to it that what is due for those whom administrators named is tried. None of them waits for another: who
+        does not answer keeps nobody else from being told."""
+        names = await self._chosen()
+        for name in names:
+            task = self._delivering.get(name)
+            if task is None or task.done():
+                self._delivering[name] = asyncio.create_task(self._deliver_anew(name))
+        for name in [each for each in self._delivering if each not in names]:
+            self._delivering.pop(name).cancel()
+
+    async def _deliver_anew(self, name: str) -> DeliveryCounts:
+        try:
+            return await self.deliver(name)
+        except DatabaseAway:
+            # The next round tries again.
+            return DeliveryCounts(0, 0)
+
+    async def stop(self) -> None:
+        """Ends what is under way."""
+        tasks = list(self._delivering.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def deliver(self, name: str) -> DeliveryCounts:
         """Tries what is due for one destination, until nothing is."""
@@ -109,6 +148,13 @@ class Notifier:
         )
         return False
 
+    async def _sender(self, name: str) -> SendNotification:
+        """As it is told now: its address may be another than a moment ago."""
+        ledger = self._ledger
+        terms = (await self._chosen())[name]
+        secrets = await ledger.read(secrets_of, ledger.vault, name)
+        return sender(name, terms, secrets, self._settings, self._outgoing, ledger.clock)
+
     async def _send(self, name: str, position: int) -> Failed | None:
         try:
             message = await self._ledger.read(compose, self._ledger.privacy, position)
@@ -116,7 +162,8 @@ class Notifier:
                 return Failed("the log has no such event", final=True)
             if message.event.type not in outbox.TYPES:
                 return Failed("nobody is told of such an event", final=True)
-            return await self._senders[name](message)
+            send = self._senders.get(name) or await self._sender(name)
+            return await send(message)
         except DatabaseAway:
             raise
         except Exception as error:

@@ -36,7 +36,7 @@ def compose(connection: Connection, privacy: PersonalData, position: int) -> Not
     state = search.stored(connection, position)
     if state is None:
         return None
-    event = Rendering(privacy, connection, personal=False).event(state)
+    event = Rendering(privacy, connection, personal=False, names=True).event(state)
     return NotificationMessage(event.id, msgspec.json.encode(Payload(event.type, event.time, event)), event)
 
 

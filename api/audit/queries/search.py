@@ -131,10 +131,10 @@ def read_filters(
     given: Mapping[str, Sequence[str] | None] | None = None, *, username: str | None = None, email: str | None = None
 ) -> Filters:
     """The filters that these words stand for, by the names of the API. Raises Invalid with the parameter at fault."""
-    values = {name: tuple(dict.fromkeys(each)) for name, each in (given or {}).items() if each}
-    for name, each in values.items():
-        if len(each) > EACH_AT_MOST:
+    for name, every in (given or {}).items():
+        if every is not None and len(every) > EACH_AT_MOST:
             raise InvalidRequest.field(name, f"may be repeated {EACH_AT_MOST} times")
+    values = {name: tuple(dict.fromkeys(every)) for name, every in (given or {}).items() if every}
     ids = {name: tuple(_checked(name, each) for each in values[name]) for name in _KINDS if name in values}
     addresses = tuple(dict.fromkeys(map(_address, values.get("ip", ()))))
     logins: dict[present.Login, str | None] = {"username": username, "email": email}

@@ -63,15 +63,17 @@ def faults(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "mail_tls", "must not be `none` with a password, which would be sent in clear"
 
 
-def to_mailbox(settings: Settings, clock: Clock) -> SendNotification:
-    """Hands letters to the mail server of the settings (RFC 5321), which then is the one who keeps trying."""
+def to_mailbox(settings: Settings, clock: Clock, recipients: tuple[str, ...] = ()) -> SendNotification:
+    """Hands letters to the mail server of the settings (RFC 5321), which then is the one who keeps trying; for those of
+    the settings, unless it is for others."""
 
     server = MailServer(
         settings.mail_host, settings.mail_port, settings.mail_tls, settings.mail_username, settings.mail_password
     )
 
     async def send(message: NotificationMessage) -> Failed | None:
-        mail = letter(message, settings.issuer, settings.mail_from, settings.mail_to, clock.now())
+        to = recipients or settings.mail_to
+        mail = letter(message, settings.issuer, settings.mail_from, to, clock.now())
         return await hand_over(mail, server)
 
     return send

@@ -86,16 +86,22 @@ def webhooks(settings: Settings, environ: Mapping[str, str] = os.environ) -> lis
 
 
 def _subscription(asked: WebhookSetting, allow_private: bool, environ: Mapping[str, str]) -> Subscription:
+    host = host_of(asked.url, allow_private=allow_private)
+    return Subscription(asked.name or host, asked.url, chosen(asked.types), signing_keys(_secret(asked, environ)))
+
+
+def host_of(url: str, *, allow_private: bool) -> str:
+    """Whose address a URL is; raises `Wrong` for one that nobody can be told at."""
     try:
-        parts = urlsplit(asked.url)
+        parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        host = None
-    if not host or "@" in parts.netloc or parts.fragment or not asked.url.isascii():
+        host, parts = None, urlsplit("")
+    if not host or "@" in parts.netloc or parts.fragment or not url.isascii() or not url.isprintable() or " " in url:
         raise Wrong("holds a `url` that is none, or one with a user, a fragment or letters beyond ASCII")
     if parts.scheme != "https" and not (parts.scheme == "http" and allow_private):
         raise Wrong("holds a `url` that is not https (http needs GRANTLOG_ALLOW_PRIVATE_URLS=1)")
-    return Subscription(asked.name or host, asked.url, chosen(asked.types), _keys(_secret(asked, environ)))
+    return host
 
 
 def _secret(asked: WebhookSetting, environ: Mapping[str, str]) -> str:
@@ -111,7 +117,8 @@ def _secret(asked: WebhookSetting, environ: Mapping[str, str]) -> str:
         raise Wrong("names in `secret_file` a file that cannot be read") from None
 
 
-def _keys(text: str) -> tuple[Webhook, ...]:
+def signing_keys(text: str) -> tuple[Webhook, ...]:
+    """The keys that stand there with blanks between; raises `Wrong`."""
     keys = []
     for part in text.split():
         try:
@@ -139,14 +146,19 @@ def to_webhook(subscription: Subscription, outgoing: OutgoingRequests, clock: Cl
             "webhook-timestamp": str(moment),
             "webhook-signature": " ".join(key.sign(message.id, at, text) for key in subscription.keys),
         }
-        try:
-            answer = await outgoing.send("POST", subscription.url, headers=headers, content=message.body, largest=None)
-        except NotAllowed:
-            return Failed("the address is private (GRANTLOG_ALLOW_PRIVATE_URLS)")
-        except NoAnswer as error:
-            return Failed(str(error))
-        if 200 <= answer.status < 300:
-            return None
-        return Failed(f"status {answer.status}", final=answer.status == GONE)
+        return await post(outgoing, subscription.url, headers, message.body)
 
     return send
+
+
+async def post(outgoing: OutgoingRequests, url: str, headers: Mapping[str, str], body: bytes) -> Failed | None:
+    """Sends one request; None when it was taken."""
+    try:
+        answer = await outgoing.send("POST", url, headers=dict(headers), content=body, largest=None)
+    except NotAllowed:
+        return Failed("the address is private (GRANTLOG_ALLOW_PRIVATE_URLS)")
+    except NoAnswer as error:
+        return Failed(str(error))
+    if 200 <= answer.status < 300:
+        return None
+    return Failed(f"status {answer.status}", final=answer.status == GONE)

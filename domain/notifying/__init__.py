@@ -1,0 +1,1 @@
+"""Whom the server tells of what happens, by their choice and not by a setting."""
