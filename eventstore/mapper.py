@@ -18,7 +18,8 @@ Both raise `unavailable.Forged`, which names the position. A connection has a ma
 import os
 from base64 import b64decode, b64encode
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from hashlib import sha256
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
@@ -283,6 +284,16 @@ class EventTooLarge(Exception):
     """A stored form beyond `MAX_BYTES`: some field lacks its maximum length, which is a bug."""
 
 
+@cache
+def _decoders() -> Mapping[str, Any]:
+    """How each type of event is read. To find that out takes longer than many a command, and there are more types than
+    Python remembers."""
+    return {
+        event.type: msgspec.json.Decoder(_Leaf[event]).decode  # type: ignore[valid-type]
+        for event in EVENTS
+    }
+
+
 class LogMapper(Mapper[str]):
     """The library's mapper, from `Recorded` to the stored form and back. Where an event does not verify, its `reader`
     is asked for keys which began meanwhile.
@@ -293,10 +304,7 @@ class LogMapper(Mapper[str]):
         self._reader = reader
         self._encoder = msgspec.json.Encoder()
         self._retired = msgspec.json.Decoder(_Leaf[msgspec.Raw])
-        self._decoders: dict[str, Any] = {
-            event.type: msgspec.json.Decoder(_Leaf[event]).decode  # type: ignore[valid-type]
-            for event in EVENTS
-        }
+        self._decoders = _decoders()
         # Events of one batch share one time.
         self._time: tuple[Moment, str] = (0, format_rfc3339(0))
 
