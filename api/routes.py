@@ -5,10 +5,11 @@ from typing import Any
 from api import account, admin, audit, leaks
 from api.admin import registration
 from api.audit import publishing
+from api.dashboards import related_origins
 from api.dashboards.router import dashboards
 from api.http.static_files import static
 from api.monitoring import live, metrics, ready
-from api.oauth import metadata, related_origins
+from api.oauth import metadata
 from api.oauth.authorization_challenge import authorization_challenge
 from api.oauth.device_authorization import device_authorization
 from api.oauth.introspection import introspect

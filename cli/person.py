@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 from api.admin import schemas
 from cli.command_services import CommandServices, run
 from cli.terminal import Failure, as_json, print_list, print_one, read_line
-from commands import people, permissions, realm_policies
+from commands import factors, people, permissions, realm_policies
 from commands.permissions import operator
 from domain.factors import realm_policy
 from domain.factors.realm_policy import Demand, RealmPolicy, SelfRegistration
@@ -141,6 +141,21 @@ def set_password(who: str, realm: str, password_stdin: bool, as_json: bool) -> N
         encoded = await hashed(services, password, *(shown[field] for field in ("username", "email", "name")))
         await services.execute(people.set_password(account_id, encoded, by=operator))
         return shown
+
+    print_one(run(work), as_json)
+
+
+@person.command("reset-factors")
+@click.argument("who")
+@click.option("--realm", default="platform", show_default=True, help="Where the name is looked up.")
+@as_json
+def reset_factors(who: str, realm: str, as_json: bool) -> None:
+    """Take every second factor and recovery code of WHO away, an id, username or e-mail address."""
+
+    async def work(services: CommandServices) -> Mapping[str, Any]:
+        account_id = await find(services, who, realm)
+        await services.execute(factors.reset(account_id, privacy=services.ledger.privacy, by=operator))
+        return await members(services, account_id)
 
     print_one(run(work), as_json)
 

@@ -45,14 +45,18 @@ class Verified:
     password: str | None
 
 
-async def verify(services: Services, realm_name: str, name: str, password: str, origin: Origin) -> Verified:
+async def verify(
+    services: Services, realm_name: str, name: str, password: str, origin: Origin, device: str | None = None
+) -> Verified:
     """The person of this realm whose password it is. Raises `WrongCredentials`, `Wait`, and `HasherOverloaded`.
 
-    `name` is a username or an e-mail address; failures become facts, grouped by what was typed and by address.
+    `name` is a username or an e-mail address, `device` one that is known for it; failures become facts, grouped by what
+    was typed and by address.
     """
     # In the very form under which people are found, so that no spelling of a name counts anew.
     typed = Typed(realm_name, normalise(name[:LONGEST_NAME]), origin.ip)
-    attempt = await admitted(services.throttle, services.ledger, typed, partial(_find, services, realm_name, name))
+    find = partial(_find, services, realm_name, name)
+    attempt = await admitted(services.throttle, services.ledger, typed, find, device)
     asker = Asker(limits.group(origin.ip), f"{realm_name} {typed.name}")
     try:
         state, neighbour = await _find(services, realm_name, name)

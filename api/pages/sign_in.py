@@ -18,7 +18,7 @@ from api.letters.words import RECOVER, REGISTER
 from api.oauth import passkeys, second_factor
 from api.oauth.person_authentication import LONGEST_NAME, Verified, WrongCredentials, note_failure, verify
 from api.oauth.realm_policies import policy_of
-from api.pages import enrolment
+from api.pages import enrolment, known_devices
 from api.pages.browser_session import (
     BegunSession,
     FormToken,
@@ -164,15 +164,18 @@ async def sign_in(
     is the request for which they are to sign in even if they are: that they did is told there, unless it is empty."""
     require_own_page(services, scope)
     entered = await _enter(services, scope, place.realm, form, again=again is not None)
+    known: list[Cookie] = []
+    if form.username and not form.passkey and not form.auth_session and not isinstance(entered, SignInFailure):
+        known.append(known_devices.cookie(services, scope, place.realm, form.username))
     if isinstance(entered, AskedFactor):
-        return await _factor_page(services, scope, place, entered)
+        return await _factor_page(services, scope, place, entered, known)
     if isinstance(entered, SignInFailure):
         return sign_in_page(services, scope, place, entered, form.username)
     if not form.auth_session and not form.passkey and (await policy_of(services, place.realm)).demands(()):
         # Who had a factor would have been asked for it.
         onward = enrolment.address(place.realm, onward)
     told = () if not again else (proved(services, entered.secret, again),)
-    return see_other(onward, [*entered.cookies, *told, forget_form_secret(services)])
+    return see_other(onward, [*entered.cookies, *told, *known, forget_form_secret(services)])
 
 
 async def _enter(
@@ -189,7 +192,8 @@ async def _enter(
         return SignInFailure(400, MISSING)
     try:
         with away(scope):
-            verified = await verify(services, realm, form.username, form.password, origin(scope))
+            device = known_devices.known(services, scope, realm, form.username)
+            verified = await verify(services, realm, form.username, form.password, origin(scope), device)
     except WrongCredentials:
         return _wrong(realm)
     except Wait as wait:
@@ -269,7 +273,9 @@ def _told(options: dict[str, Any] | None) -> str | None:
     return None if options is None else msgspec.json.encode(options).decode()
 
 
-async def _factor_page(services: Services, scope: Scope, place: FormTarget, asked: AskedFactor) -> Response[bytes]:
+async def _factor_page(
+    services: Services, scope: Scope, place: FormTarget, asked: AskedFactor, cookies: Sequence[Cookie] = ()
+) -> Response[bytes]:
     secret = form_secret(services, scope) or ""
     under_way = second_factor.resume(services, asked.auth_session, place=place.realm, browser=secret)
     options = None if under_way is None else await second_factor.passkey_options(services, under_way, place.realm)
@@ -285,6 +291,7 @@ async def _factor_page(services: Services, scope: Scope, place: FormTarget, aske
         page,
         status=200 if asked.failure is None else asked.failure.status,
         form_action=place.form_action,
+        cookies=cookies,
         headers=None if asked.failure is None else dict(asked.failure.headers),
     )
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from api.http.errors import Throttled
 from api.http.request_context import Scope, request_context
-from api.throttling.limits import public, sign_in, sign_in_elsewhere
+from api.throttling.limits import Limits, public, sign_in, sign_in_elsewhere, sign_in_known
 from api.throttling.throttle import Admission, Throttle
 from domain import account
 from eventstore.database import Connection
@@ -68,8 +68,15 @@ Find = Callable[[], Awaitable[tuple[account.State | None, account.State | None]]
 """Whose name it is, and who stands in for them where it is nobody's."""
 
 
-async def admitted(throttle: Throttle, ledger: Ledger, typed: Typed, find: Find) -> Admission:
-    """Counts an attempt; raises `Wait`."""
+async def admitted(
+    throttle: Throttle, ledger: Ledger, typed: Typed, find: Find, device: str | None = None
+) -> Admission:
+    """Counts an attempt, on a `device` that is known for the name by what failed there alone; raises `Wait`."""
+    if device is not None:
+        known = await _wait(throttle, sign_in_known(typed.realm, typed.name, device))
+        if known.retry_after is not None:
+            raise Wait(known.retry_after)
+        return known
     wait = await _begin(throttle, typed)
     if (
         wait.retry_after is not None
@@ -94,10 +101,14 @@ async def forgive(throttle: Throttle, ledger: Ledger, typed: Typed, state: accou
 
 
 async def _begin(throttle: Throttle, typed: Typed) -> Admission:
-    """Waits for those under way where everything depends on them: whoever is right several times at once is let in."""
     limits = sign_in(*typed)
     if not throttle.is_at_home(*typed):
         limits += sign_in_elsewhere(typed.realm, typed.name)
+    return await _wait(throttle, limits)
+
+
+async def _wait(throttle: Throttle, limits: Limits) -> Admission:
+    """Waits for those under way where everything depends on them: whoever is right several times at once is let in."""
     attempt = throttle.begin(*limits)
     waiting = throttle.waiting
     if not attempt.depends or waiting[limits[0]] >= WAITING:

@@ -212,6 +212,11 @@ def sign_in(realm: str, name: str, address: str | None) -> Limits:
     return Limit("sign_in_pair", f"{where} {realm} {name}"), Limit("sign_in_address", where)
 
 
+def sign_in_known(realm: str, name: str, device: str) -> Limits:
+    """The limit of password attempts on a device that is known for the name: its own failures, and nobody else's."""
+    return (Limit("sign_in_pair", f"device {device} {realm} {name}"),)
+
+
 def sign_in_elsewhere(realm: str, name: str) -> Limits:
     """The limit of password attempts for a person from addresses that they never signed in from."""
     return (Limit("sign_in_person", f"{realm} {name}"),)

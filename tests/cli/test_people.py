@@ -154,3 +154,11 @@ def test_realms_are_made_and_ask_for_factors(cli: CommandLine) -> None:
     eve = cli.json(*EVE, "--realm", "partners", stdin=f"{PASSWORD}\n")
     assert eve["realm"] == "partners"
     assert "realm" in cli.refused(*EVE, "--realm", "nowhere", stdin=f"{PASSWORD}\n")
+
+
+def test_factors_are_reset(cli: CommandLine) -> None:
+    cli.json(*EVE, stdin=f"{PASSWORD}\n")
+    assert cli.json("person", "reset-factors", "eve")["username"] == "eve"
+    # She had none, so nothing happened.
+    assert cli.newest()[0]["type"] == "account.registered"
+    assert "no such person" in cli.refused("person", "reset-factors", "adam")

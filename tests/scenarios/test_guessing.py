@@ -47,6 +47,27 @@ async def test_many_wrong_ones_at_once_gain_nothing(scene: Scene) -> None:
     assert sorted([page.status for page in await asyncio.gather(*pressed)]) == [401] * 5 + [429] * 7
 
 
+async def test_a_known_device_is_not_slowed_by_guessers(scene: Scene) -> None:
+    device = scene.world.browser("203.0.113.77")
+    assert (await types(scene, device, **typed(scene))).status == 200
+    assert "grantlog-device" in device.cookies
+    device.client.cookies.delete("grantlog-session-platform")
+    moved = scene.world.browser("203.0.113.200")
+    moved.client.cookies.update({"grantlog-device": device.cookies["grantlog-device"]})
+    stranger = scene.world.browser("203.0.113.200")
+    await guess(scene, scene.person.username, 24)
+    assert (await types(scene, stranger, **typed(scene))).status == 429
+    # What it fails at itself counts, and its cookie is for that name alone.
+    found = [(await types(scene, moved, scene.person.username, "a wrong guess")).status for _ in range(7)]
+    assert found == [401] * 5 + [429] * 2
+    assert (await types(scene, device, **typed(scene))).status == 429
+    scene.world.clock.advance(900)
+    assert (await types(scene, moved, **typed(scene))).status == 200
+    other = await scene.world.register_person("eve")
+    await guess(scene, other.username, 24, "198.51.101")
+    assert (await types(scene, moved, other.username, other.password)).status == 429
+
+
 @pytest.mark.parametrize("named", ["username", "email"])
 async def test_a_success_clears_ones_own_failures_under_each_name(scene: Scene, named: str) -> None:
     browser, name = scene.world.browser(), getattr(scene.person, named)

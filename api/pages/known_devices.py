@@ -1,0 +1,56 @@
+"""Devices on which a name was typed with its right password before: guessing elsewhere does not slow them.
+
+A device holds a cookie, sealed for the name, with an id of its own. Its failures are counted under that id alone, so a
+cookie that somebody found is good for as many guesses as an address is.
+"""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from hashlib import sha256
+
+import msgspec
+from litestar.datastructures import Cookie
+
+from api.http.request_context import Scope
+from api.http.responses import read_cookie, set_cookie
+from api.services import Services
+from domain.event import SECOND, Moment
+from security.keyring import MasterKeyError, WrapBroken
+from security.mac import normalise
+from security.tokens import new_id
+
+NAME = "grantlog-device"
+LASTS = 180 * 86_400
+LONGEST = 512
+
+
+class _KnownDevice(msgspec.Struct, frozen=True, array_like=True):
+    id: str
+    until: Moment
+
+
+def known(services: Services, scope: Scope, realm: str, name: str) -> str | None:
+    """The id of the device that a request comes from, if that name was typed right on it before."""
+    value = read_cookie(scope, NAME, services.settings.issuer)
+    if value is None or not 0 < len(value) <= LONGEST or not value.isascii():
+        return None
+    try:
+        sealed = urlsafe_b64decode(value + "=" * (-len(value) % 4))
+        octets = services.keyring.unwrap(_purpose(realm, name), sealed)
+    except (ValueError, WrapBroken, MasterKeyError):
+        return None
+    found = msgspec.msgpack.decode(octets, type=_KnownDevice)
+    return found.id if services.ledger.clock.now() < found.until else None
+
+
+def cookie(services: Services, scope: Scope, realm: str, name: str) -> Cookie:
+    """Has the device known by the name that was typed right on it; of several names, the last."""
+    id = known(services, scope, realm, name) or new_id()
+    device = _KnownDevice(id, services.ledger.clock.now() + LASTS * SECOND)
+    sealed = services.keyring.wrap(_purpose(realm, name), msgspec.msgpack.encode(device))
+    made = set_cookie(NAME, urlsafe_b64encode(sealed).rstrip(b"=").decode(), services.settings.issuer)
+    made.max_age = LASTS
+    return made
+
+
+def _purpose(realm: str, name: str) -> str:
+    return f"known device\0{realm}\0{sha256(normalise(name).encode('utf-8', 'surrogatepass')).hexdigest()}"
