@@ -25,7 +25,7 @@ from api.http.errors import InvalidRequest, Missing
 from api.http.load_shedding import away
 from api.http.parameters import DEFAULT, After, Limit, Page
 from api.oauth.bearer import Bearer, needing
-from api.oauth.realm_policies import policies
+from api.oauth.person_authentication import policies
 from api.services import Injected, services_of
 from commands import factors
 from commands import people as commands

@@ -12,7 +12,7 @@ from api.admin.idempotency import Once, Reply, commanding
 from api.http.errors import InvalidRequest, Missing
 from api.http.parameters import Page
 from api.oauth.bearer import needing
-from api.oauth.realm_policies import policies
+from api.oauth.person_authentication import policies
 from api.services import Injected
 from commands import realm_policies as commands
 from commands.permissions import CallerScope

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from api.http.errors import InvalidRequest, Missing, Unprocessable, api_error
 from api.oauth.bearer import Bearer, lost, needing
-from api.oauth.realm_policies import policies
+from api.oauth.person_authentication import policies
 from api.services import Injected, Services, services_of
 from commands.incidents import Since, end_account_tokens
 from domain import account

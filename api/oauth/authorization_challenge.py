@@ -13,8 +13,7 @@ from api.http.request_context import Receive, Scope
 from api.http.responses import RawResponse
 from api.oauth import dpop
 from api.oauth.client_authentication import endpoint, for_client
-from api.oauth.person_authentication import Verified, WrongCredentials, verify
-from api.oauth.realm_policies import EnrolmentRequired
+from api.oauth.person_authentication import EnrolmentRequired, Verified, WrongCredentials, verify
 from api.oauth.token import FIELDS
 from api.services import Services, origin
 from api.throttling.admission import Wait

@@ -10,7 +10,7 @@ from api.http.cors import CLIENT
 from api.http.errors import InsufficientScope, InsufficientUserAuthentication, InvalidDpopProof, InvalidToken
 from api.http.request_context import Scope, header_values
 from api.oauth import dpop
-from api.oauth.realm_policies import policy_of
+from api.oauth.person_authentication import policy_of
 from api.services import Services, origin, services_of
 from commands.permissions import CallerScope
 from domain import account, session

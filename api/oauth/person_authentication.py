@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 
+from api.http.errors import HTTPError
 from api.services import Services
 from api.throttling import limits
 from api.throttling.admission import Typed, admitted, forgive
@@ -17,9 +18,12 @@ from commands import counted
 from commands.people import rehash_password
 from domain import account, realm
 from domain.event import Sealed
+from domain.factors import realm_policy
+from domain.factors.realm_policy import RealmPolicy
 from domain.rules import people
 from eventstore import present
 from eventstore.execution import Origin
+from eventstore.ledger import Ledger
 from eventstore.unavailable import DatabaseAway, LedgerOverloaded
 from security.fair_queue import Asker
 from security.mac import normalise
@@ -143,3 +147,29 @@ async def _rehash(
     if fresh.password_hash is None or fresh.password_cutoff != state.password_cutoff:
         return None
     return fresh.password_hash.event_id
+
+
+# Which realms there are, and what each asks of its people's sign-ins.
+
+
+async def policies(ledger: Ledger) -> realm_policy.State:
+    """Of every realm, as of everything acknowledged before."""
+    found: realm_policy.State = await ledger.state(realm_policy.STREAM)
+    return found
+
+
+async def policy_of(services: Services, realm: str) -> RealmPolicy:
+    """Of one realm."""
+    return (await policies(services.ledger)).of(realm)
+
+
+class EnrolmentRequired(HTTPError):
+    """Who may have this has no second factor yet, and first needs one. `enrol_url` is where people get it."""
+
+    status = 403
+    code = "enrolment_required"
+    default = "A second factor is needed for this. Set one up first."
+
+    def __init__(self, realm: str) -> None:
+        super().__init__()
+        self.enrol_url = "/account/factors" if realm == "platform" else f"/account/factors?realm={realm}"

@@ -21,8 +21,14 @@ from api.oauth import authorization_details, bearer_assertion, dpop
 from api.oauth.client_authentication import endpoint, for_client
 from api.oauth.id_tokens import sign_id_token
 from api.oauth.jwt_access_tokens import sign_access_token
-from api.oauth.person_authentication import Verified, WrongCredentials, note_failure, verify
-from api.oauth.realm_policies import EnrolmentRequired, policy_of
+from api.oauth.person_authentication import (
+    EnrolmentRequired,
+    Verified,
+    WrongCredentials,
+    note_failure,
+    policy_of,
+    verify,
+)
 from api.services import Services, origin
 from api.throttling.admission import Wait
 from api.throttling.limits import Limit, PerMinute

@@ -21,7 +21,7 @@ from api.http.templates import (
 )
 from api.languages import Words
 from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
-from api.oauth.realm_policies import policies
+from api.oauth.person_authentication import policies
 from api.pages import enrolment
 from api.pages.account_pages import AccountGrantsPage, AllowedApplication
 from api.pages.browser_session import (

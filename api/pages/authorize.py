@@ -14,7 +14,7 @@ from api.http.bodies import FORM, encoding
 from api.http.errors import HTTPError, InvalidRequest, oauth_error
 from api.http.request_context import Scope, request_context
 from api.http.templates import see_other
-from api.oauth.realm_policies import policy_of
+from api.oauth.person_authentication import policy_of
 from api.pages import authorization_response, enrolment
 from api.pages.authorization_request import (
     NOT_REGISTERED,

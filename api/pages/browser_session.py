@@ -17,8 +17,7 @@ from api.http.errors import AccessDenied
 from api.http.request_context import Scope, header_values
 from api.http.responses import clear_cookie, read_cookie, set_cookie
 from api.languages import Words
-from api.oauth.person_authentication import Verified
-from api.oauth.realm_policies import policy_of
+from api.oauth.person_authentication import Verified, policy_of
 from api.services import Services, origin
 from commands import factors, people
 from domain import account, session

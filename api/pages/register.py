@@ -18,8 +18,7 @@ from api.http.request_context import Scope, language, request_context
 from api.http.templates import HtmlPage, page_answer
 from api.languages import Words
 from api.letters.words import LINKS, REGISTER
-from api.oauth.person_authentication import LONGEST_NAME, REFUSED_AFTER
-from api.oauth.realm_policies import policy_of
+from api.oauth.person_authentication import LONGEST_NAME, REFUSED_AFTER, policy_of
 from api.pages.account import FORM, PAGE, PLATFORM, SIGN_IN, Realm, known_realm
 from api.pages.browser_session import (
     FormToken,

@@ -16,8 +16,7 @@ from api.http.templates import SecondFactorPage, SignInPage, page_answer, see_ot
 from api.languages import Words
 from api.letters.words import RECOVER, REGISTER
 from api.oauth import passkeys, second_factor
-from api.oauth.person_authentication import LONGEST_NAME, Verified, WrongCredentials, note_failure, verify
-from api.oauth.realm_policies import policy_of
+from api.oauth.person_authentication import LONGEST_NAME, Verified, WrongCredentials, note_failure, policy_of, verify
 from api.pages import enrolment, known_devices
 from api.pages.browser_session import (
     BegunSession,

@@ -44,8 +44,8 @@ class Page:
         self.forms = parser.found
 
     def form(self, path: str) -> Form:
-        """The form that posts to this path."""
-        (found,) = [form for form in self.forms if urlsplit(form.action).path == path]
+        """The form that posts to this path; that of a passkey is hidden without JavaScript."""
+        (found,) = [form for form in self.forms if urlsplit(form.action).path == path and "passkey" not in form.fields]
         return found
 
     @property

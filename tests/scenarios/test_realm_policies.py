@@ -141,7 +141,7 @@ async def test_where_it_is_off_nobody_is_asked(scene: Scene) -> None:
     await enrol(world, scene.person)
     await put(world, "platform", second_factor="off")
     browser = world.browser()
-    assert "You are signed in" in (await sign_in(world, scene.person, browser)).text
+    assert "Your account" in (await sign_in(world, scene.person, browser)).text
     assert "nobody here is asked" in (await browser.open(FACTORS)).text
 
 

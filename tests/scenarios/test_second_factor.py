@@ -202,7 +202,7 @@ async def test_an_administrator_resets_a_factor(scene: Scene) -> None:
         assert answer.status_code == 200, answer.text
     assert len(await scene.world.events("account.factors_reset")) == 1
     page = await sign_in(scene.world, scene.person, scene.world.browser())
-    assert "You are signed in" in page.text
+    assert "Your account" in page.text
 
 
 async def test_erasure_takes_the_factor_with_it(scene: Scene) -> None:

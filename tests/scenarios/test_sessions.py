@@ -37,7 +37,7 @@ async def test_cookies_of_an_https_server(sqlite_url: str, tmp_path: Path, keyri
     async with open_world(sqlite_url, tmp_path, keyring, issuer="https://login.example") as world:
         scene = await set_scene(world)
         browser = await scene.signed_in()
-        assert list(browser.cookies) == ["__Host-grantlog-session-platform"]
+        assert sorted(browser.cookies) == ["__Host-grantlog-device", "__Host-grantlog-session-platform"]
         page = await scene.world.browser().open(scene.address())
         (cookie,) = page.answer.headers.get_list("set-cookie")
         assert cookie.startswith("__Host-grantlog-form=")
