@@ -11,7 +11,14 @@ from domain.account import AccountDisabled, AccountErased, PasswordChanged
 from domain.cut_off import AccountTokensEnded
 from domain.decision import Outcome, Refusal
 from domain.event import Event, Moment, Recorded
-from domain.factors.second_factor import FactorRemoved, FactorsReset, TotpEnrolled
+from domain.factors.second_factor import (
+    FactorRemoved,
+    Factors,
+    FactorsReset,
+    PasskeyCounterReversed,
+    PasskeyEnrolled,
+    TotpEnrolled,
+)
 from domain.grants import validity
 from domain.rules import pairwise
 from domain.session import SessionEnded
@@ -34,7 +41,7 @@ GRANTS_AT_MOST = 10_000
 """Grants of one person that are looked at."""
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ToldSignal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a receiver is to be told: `said` are the event's own members. `sid` is the session as it knows it, None for
     all of them. Without an account it is about the stream itself."""
 
@@ -51,7 +58,7 @@ class Addressed(NamedTuple):
     """A security event and the client that is to hear of it."""
 
     client_id: str
-    told: Told
+    told: ToldSignal
 
 
 def addressed(connection: Connection, position: int) -> list[Addressed]:
@@ -61,16 +68,19 @@ def addressed(connection: Connection, position: int) -> list[Addressed]:
     if recorded is None or not isinstance(recorded.event, signals.HANDLES):
         return []
     before = states_at(connection, position - 1)
+    receivers = list(_receivers(connection, before))
+    if not receivers:
+        return []
     account_id, session_id = _whom(recorded, before)
     person: account.State = before(account.stream(account_id))
     found: list[Addressed] = []
-    for receiver, stream in _receivers(connection, before):
+    for receiver, stream in receivers:
         if not _concerns(connection, before, receiver, person, recorded, session_id):
             continue
         sid = None if session_id is None else session.sid(session_id, receiver.client_id)
-        for event, said in _kinds(recorded.event):
+        for event, said in _kinds(recorded.event, person.factors):
             if stream.terms is not None and event in stream.terms.events:
-                told = Told(
+                told = ToldSignal(
                     event=event,
                     stream_id=stream.stream_id,
                     at=recorded.time,
@@ -92,7 +102,7 @@ def _whom(recorded: Recorded, before: FoldOf) -> tuple[str, str | None]:
     return name, None
 
 
-def _kinds(event: Event) -> Iterator[tuple[SignalKind, dict[str, str]]]:
+def _kinds(event: Event, factors: Factors) -> Iterator[tuple[SignalKind, dict[str, str]]]:
     """What an event of ours is in the words of CAEP and RISC."""
     if isinstance(event, SessionEnded | AccountDisabled | AccountErased | PasswordChanged | AccountTokensEnded):
         yield "session_revoked", {}
@@ -103,10 +113,25 @@ def _kinds(event: Event) -> Iterator[tuple[SignalKind, dict[str, str]]]:
             yield "credential_change", {"credential_type": "password", "change_type": "update"}
         case TotpEnrolled():
             yield "credential_change", {"credential_type": "app", "change_type": "create"}
+        case PasskeyEnrolled():
+            yield "credential_change", {"credential_type": "passkey", "change_type": "create"}
         case FactorRemoved() | FactorsReset():
-            yield "credential_change", {"credential_type": "app", "change_type": "delete"}
+            for kind in _removed(event, factors):
+                yield "credential_change", {"credential_type": kind, "change_type": "delete"}
+        case PasskeyCounterReversed():
+            # There may be a copy of it.
+            yield "credential_compromise", {"credential_type": "passkey"}
         case AccountTokensEnded():
             yield "credential_compromise", {"credential_type": "token"}
+
+
+def _removed(event: FactorRemoved | FactorsReset, factors: Factors) -> Iterator[str]:
+    """Of which types the factors were that are gone."""
+    gone = None if isinstance(event, FactorsReset) else event.factor_id
+    if factors.totp is not None and gone in (None, factors.totp):
+        yield "app"
+    if factors.passkeys and (gone is None or factors.passkey(gone) is not None):
+        yield "passkey"
 
 
 def _receivers(connection: Connection, before: FoldOf) -> Iterator[tuple[client.State, event_stream.State]]:

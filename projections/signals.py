@@ -5,7 +5,7 @@ No read model: a rebuild would tell everybody once more, so none ever touches th
 sealed in its row, for its very id.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -13,7 +13,13 @@ import sqlalchemy as sa
 from domain.account import AccountDisabled, AccountErased, PasswordChanged
 from domain.cut_off import AccountTokensEnded
 from domain.event import Event, Moment, Recorded
-from domain.factors.second_factor import FactorRemoved, FactorsReset, TotpEnrolled
+from domain.factors.second_factor import (
+    FactorRemoved,
+    FactorsReset,
+    PasskeyCounterReversed,
+    PasskeyEnrolled,
+    TotpEnrolled,
+)
 from domain.session import SessionEnded
 from projections.tables import ROW_POSITION, Write, metadata
 
@@ -45,6 +51,8 @@ HANDLES: tuple[type[Event], ...] = (
     PasswordChanged,
     AccountTokensEnded,
     TotpEnrolled,
+    PasskeyEnrolled,
+    PasskeyCounterReversed,
     FactorRemoved,
     FactorsReset,
 )
@@ -79,6 +87,25 @@ _DUE = (
     sa.select(*_COLUMNS)
     .where(SIGNALS.c.due_at <= sa.bindparam("b_now"))
     .order_by(SIGNALS.c.due_at)
+    .limit(sa.bindparam("b_limit"))
+)
+_RANKED = (
+    sa.select(
+        *_COLUMNS,
+        sa.func.row_number()
+        .over(partition_by=SIGNALS.c.client_id, order_by=(SIGNALS.c.due_at, SIGNALS.c.position, SIGNALS.c.jti))
+        .label("rank"),
+    )
+    .where(
+        SIGNALS.c.due_at <= sa.bindparam("b_now"),
+        SIGNALS.c.client_id.not_in(sa.bindparam("b_busy", expanding=True)),
+    )
+    .subquery()
+)
+_SHARED = (
+    sa.select(*(_RANKED.c[name] for name in KeptSignal._fields))
+    .where(_RANKED.c.rank <= sa.bindparam("b_share"))
+    .order_by(_RANKED.c.due_at, _RANKED.c.position)
     .limit(sa.bindparam("b_limit"))
 )
 _OF_CLIENT = (
@@ -124,9 +151,19 @@ def is_due(connection: sa.Connection, now: Moment) -> bool:
     return connection.execute(_DUE, {"b_now": now, "b_limit": 1}).first() is not None
 
 
-def claim(connection: sa.Connection, now: Moment, lease_until: Moment, limit: int) -> list[KeptSignal]:
-    """Takes what is due. Nobody else gets it before the lease ends. Needs the ledger's turn."""
-    rows = [KeptSignal(*row) for row in connection.execute(_DUE, {"b_now": now, "b_limit": limit})]
+def claim(
+    connection: sa.Connection,
+    now: Moment,
+    lease_until: Moment,
+    limit: int,
+    *,
+    share: int,
+    busy: Collection[str] = (),
+) -> list[KeptSignal]:
+    """Takes what is due, at most `share` of one receiver and nothing of who is `busy`. Nobody else gets it before the
+    lease ends. Needs the ledger's turn."""
+    given = {"b_now": now, "b_limit": limit, "b_share": share, "b_busy": sorted(busy)}
+    rows = [KeptSignal(*row) for row in connection.execute(_SHARED, given)]
     claimed = [each._replace(attempts=each.attempts + 1, due_at=lease_until) for each in rows]
     for each in claimed:
         postpone(connection, each, lease_until)

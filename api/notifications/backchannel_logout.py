@@ -2,8 +2,6 @@
 number of processes, one notice by one at a time, and again until it took it or has had its chances.
 """
 
-import asyncio
-from collections import Counter
 from collections.abc import Mapping
 from random import SystemRandom
 from typing import Any, NamedTuple
@@ -14,6 +12,7 @@ import structlog
 from api.http.errors import TemporarilyUnavailable
 from api.http.outgoing_requests import NoAnswer, NotAllowed
 from api.notifications.delivering import LEASE, MEND_EVERY, delay
+from api.notifications.shares import OF_ONE, try_all
 from api.services import SYSTEM, Services
 from commands import sessions
 from domain import client, session
@@ -36,12 +35,6 @@ TYPE = "logout+jwt"
 ATTEMPTS = 8
 """With four times as long between them each time they take about eight hours. Then the client is left to the lifetimes
 of what it has."""
-
-AT_ONCE = 16
-"""Notices that one process has under way at a time."""
-
-OF_ONE_CLIENT = 4
-"""How many of these may be one client's."""
 
 EVENTS_AT_ONCE = 50
 
@@ -87,30 +80,13 @@ class LogoutNotifier:
 
     async def deliver(self) -> None:
         """Tries what is due, until nothing is. Whoever is slow to answer keeps nobody else waiting."""
-        under_way: dict[asyncio.Task[None], str] = {}
-        try:
-            while True:
-                for each in await self._claimed(Counter(under_way.values())):
-                    under_way[asyncio.create_task(self._attempt(each))] = each.client_id
-                if not under_way:
-                    return
-                done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-                for over in done:
-                    del under_way[over]
-                    over.result()
-        finally:
-            for left in under_way:
-                left.cancel()
+        await try_all(self._claimed, self._attempt, lambda notice: notice.client_id)
 
-    async def _claimed(self, under_way: Counter[str]) -> list[Notice]:
-        """What is due, as far as there is room for it and for each client."""
-        ledger, room = self._here.ledger, AT_ONCE - under_way.total()
-        if room <= 0 or not await ledger.read(logout_notices.is_due, ledger.clock.now()):
+    async def _claimed(self, room: int, busy: tuple[str, ...]) -> list[Notice]:
+        ledger, now = self._here.ledger, self._here.ledger.clock.now()
+        if not await ledger.read(logout_notices.is_due, now):
             return []
-        now, busy = ledger.clock.now(), tuple(under_way)
-        return await ledger.maintain(
-            logout_notices.claim, self._macs, now, now + LEASE, room, share=OF_ONE_CLIENT, busy=busy
-        )
+        return await ledger.maintain(logout_notices.claim, self._macs, now, now + LEASE, room, share=OF_ONE, busy=busy)
 
     async def _attempt(self, notice: Notice) -> None:
         try:

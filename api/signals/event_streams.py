@@ -19,7 +19,7 @@ from api.signals.security_event_tokens import opened, signed
 from api.signals.signal_delivery import authorization_name, kept, settle
 from api.throttling.limits import Bucket, Limit
 from commands import signals as commands
-from commands.signals import SCOPE, Told
+from commands.signals import SCOPE, ToldSignal
 from domain import client
 from domain.event import SECOND
 from domain.signals import event_stream
@@ -345,7 +345,7 @@ async def verify_stream(
         raise Throttled(admission.retry_after, "This stream was verified a moment ago.")
     ledger = services.ledger
     said = {} if data.state is None else {"state": data.state}
-    told = Told(event="verification", stream_id=stream.stream_id, at=ledger.clock.now(), said=said)
+    told = ToldSignal(event="verification", stream_id=stream.stream_id, at=ledger.clock.now(), said=said)
     position, _ = await ledger.head()
     if await ledger.read(signals.number, client_id) < signals.AT_MOST:
         await ledger.maintain(signals.add, [kept(services, stream, told, position)])
@@ -398,7 +398,7 @@ async def _acknowledge(services: Services, client_id: str, data: PollRequest, wh
             await _refused(services, signal, told, who)
 
 
-async def _refused(services: Services, signal: signals.KeptSignal, told: Told, who: Bearer) -> None:
+async def _refused(services: Services, signal: signals.KeptSignal, told: ToldSignal, who: Bearer) -> None:
     failed = commands.note_failed(signal.client_id, signal.jti, told.event, 1, "refused", final=True)
     await services.ledger.execute(
         failed, origin=who.origin, then=lambda view, _: signals.settled(view.connection, signal.jti)

@@ -6,7 +6,7 @@ import msgspec
 
 from api.http.errors import TemporarilyUnavailable
 from api.services import Services
-from commands.signals import Told
+from commands.signals import ToldSignal
 from domain import client
 from domain.event import SECOND
 from domain.keys import signing_key
@@ -20,21 +20,21 @@ TYPE = "secevent+jwt"
 EVENT_PURPOSE = SIGNALS.name
 
 
-def sealed(services: Services, client_id: str, jti: str, told: Told) -> bytes:
+def sealed(services: Services, client_id: str, jti: str, told: ToldSignal) -> bytes:
     """What is to be told, so that nobody reads who it is about, or changes whom it goes to."""
     return services.ledger.vault.seal_row(EVENT_PURPOSE, f"{client_id} {jti}", msgspec.msgpack.encode(told))
 
 
-def opened(services: Services, kept: KeptSignal) -> Told | None:
+def opened(services: Services, kept: KeptSignal) -> ToldSignal | None:
     """What was sealed; None for what was altered or moved."""
     try:
         octets = services.ledger.vault.open_row(EVENT_PURPOSE, f"{kept.client_id} {kept.jti}", kept.sealed)
     except (WrapBroken, MasterKeyError):
         return None
-    return msgspec.msgpack.decode(octets, type=Told)
+    return msgspec.msgpack.decode(octets, type=ToldSignal)
 
 
-async def signed(services: Services, receiver: client.State, jti: str, told: Told) -> str:
+async def signed(services: Services, receiver: client.State, jti: str, told: ToldSignal) -> str:
     """The token, signed as the receiver's id_tokens are. Raises 503 where there is no key to sign with."""
     keys: signing_key.State = await services.ledger.state(signing_key.STREAM)
     key_id = keys.active.get(receiver.id_token_signed_response_alg)
@@ -44,7 +44,7 @@ async def signed(services: Services, receiver: client.State, jti: str, told: Tol
     return await key.sign(_claims(services, receiver, jti, told), TYPE)
 
 
-def _claims(services: Services, receiver: client.State, jti: str, told: Told) -> dict[str, Any]:
+def _claims(services: Services, receiver: client.State, jti: str, told: ToldSignal) -> dict[str, Any]:
     """The members (RFC 8417 §2.2, SSF §4): no `sub` and no `exp`, so that it is taken for no other token."""
     at = told.at // SECOND
     said: dict[str, Any] = dict(told.said)
@@ -60,7 +60,7 @@ def _claims(services: Services, receiver: client.State, jti: str, told: Told) ->
     }
 
 
-def _subject(services: Services, receiver: client.State, told: Told) -> dict[str, Any]:
+def _subject(services: Services, receiver: client.State, told: ToldSignal) -> dict[str, Any]:
     """Whom it is about (RFC 9493, SSF §3): the stream, the person, or one session of theirs."""
     if told.account_id is None:
         return {"format": "opaque", "id": told.stream_id}

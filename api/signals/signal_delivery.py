@@ -2,7 +2,6 @@
 8935) by any number of processes, one event by one at a time, again until it was taken or has had its chances.
 """
 
-import asyncio
 from random import SystemRandom
 from typing import NamedTuple
 
@@ -11,10 +10,11 @@ import structlog
 from api.http.errors import TemporarilyUnavailable
 from api.http.outgoing_requests import NoAnswer, NotAllowed
 from api.notifications.delivering import LEASE, delay
+from api.notifications.shares import OF_ONE, try_all
 from api.services import SYSTEM, Services
 from api.signals.security_event_tokens import opened, sealed, signed
 from commands import signals as commands
-from commands.signals import Addressed, Told
+from commands.signals import Addressed, ToldSignal
 from domain import client
 from domain.event import SECOND, Moment
 from domain.signals import event_stream
@@ -28,7 +28,6 @@ from security.tokens import new_id
 ATTEMPTS = 8
 """As with notices of sign-outs: about eight hours."""
 
-AT_ONCE = 16
 EVENTS_AT_ONCE = 50
 
 FETCHED_WITHIN: Moment = 7 * 86_400 * SECOND
@@ -51,7 +50,7 @@ def authorization_name(client_id: str) -> str:
     return f"event_stream:{client_id}"
 
 
-def kept(services: Services, stream: event_stream.State, told: Told, position: int) -> KeptSignal:
+def kept(services: Services, stream: event_stream.State, told: ToldSignal, position: int) -> KeptSignal:
     """A security event for the receiver of this stream, as it waits."""
     now, jti = services.ledger.clock.now(), new_id()
     pushed = stream.terms is not None and stream.terms.method == "push"
@@ -92,7 +91,7 @@ class SignalNotifier:
     async def _overflowed(self, stream: event_stream.State, position: int) -> None:
         now = self._here.ledger.clock.now()
         said = {"status": "paused", "reason": "too many events are waiting"}
-        told = Told(event="stream_updated", stream_id=stream.stream_id, at=now, said=said)
+        told = ToldSignal(event="stream_updated", stream_id=stream.stream_id, at=now, said=said)
         last = kept(self._here, stream, told, position)
         command = commands.change_status(stream.client_id, stream.stream_id, "paused", overflowed=True)
         await self._here.ledger.execute(
@@ -100,12 +99,14 @@ class SignalNotifier:
         )
 
     async def deliver(self) -> None:
-        """Tries what is due, until nothing is."""
-        ledger = self._here.ledger
-        while await ledger.read(signals.is_due, ledger.clock.now()):
-            now = ledger.clock.now()
-            claimed = await ledger.maintain(signals.claim, now, now + LEASE, AT_ONCE)
-            await asyncio.gather(*map(self._attempt, claimed))
+        """Tries what is due, until nothing is. Whoever is slow to answer keeps nobody else waiting."""
+        await try_all(self._claimed, self._attempt, lambda signal: signal.client_id)
+
+    async def _claimed(self, room: int, busy: tuple[str, ...]) -> list[KeptSignal]:
+        ledger, now = self._here.ledger, self._here.ledger.clock.now()
+        if not await ledger.read(signals.is_due, now):
+            return []
+        return await ledger.maintain(signals.claim, now, now + LEASE, room, share=OF_ONE, busy=busy)
 
     async def _attempt(self, signal: KeptSignal) -> None:
         ledger = self._here.ledger
@@ -130,7 +131,7 @@ class SignalNotifier:
             failure = SignalSetback("no_answer")
         await self._note(signal, told, failure)
 
-    async def _note(self, signal: KeptSignal, told: Told, failure: SignalSetback | None) -> None:
+    async def _note(self, signal: KeptSignal, told: ToldSignal, failure: SignalSetback | None) -> None:
         ledger = self._here.ledger
         if failure is None:
             await settle(self._here, signal, told)
@@ -156,7 +157,9 @@ class SignalNotifier:
 
         await ledger.execute(failed, origin=Origin(SYSTEM), then=keep)
 
-    async def _tell(self, signal: KeptSignal, terms: event_stream.StreamTerms, told: Told) -> SignalSetback | None:
+    async def _tell(
+        self, signal: KeptSignal, terms: event_stream.StreamTerms, told: ToldSignal
+    ) -> SignalSetback | None:
         if terms.method == "poll" or terms.endpoint_url is None:
             return SignalSetback("not_fetched", final=True)
         services = self._here
@@ -180,7 +183,7 @@ class SignalNotifier:
         return None if 200 <= answer.status < 300 else SignalSetback("refused", answer.status)
 
 
-async def settle(services: Services, signal: KeptSignal, told: Told, *, by: Origin | None = None) -> None:
+async def settle(services: Services, signal: KeptSignal, told: ToldSignal, *, by: Origin | None = None) -> None:
     """Records that a receiver took an event, and keeps it no longer."""
     command = commands.note_delivered(signal.client_id, signal.jti, told.event, max(1, signal.attempts))
     await services.ledger.execute(

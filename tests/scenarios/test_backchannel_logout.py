@@ -12,8 +12,9 @@ from joserfc.jwk import KeySet
 from sqlalchemy import Connection, update
 
 from api.http.outgoing_requests import FetchedResponse, NoAnswer, NotAllowed
-from api.notifications.backchannel_logout import AT_ONCE, ATTEMPTS, EVENT, LASTS, OF_ONE_CLIENT, LogoutNotifier
+from api.notifications.backchannel_logout import ATTEMPTS, EVENT, LASTS, LogoutNotifier
 from api.notifications.delivering import LONGEST_DELAY
+from api.notifications.shares import AT_ONCE, OF_ONE
 from domain import account, client, cut_off, ended_grants, session
 from domain.event import SECOND
 from projections import logout_notices
@@ -248,7 +249,7 @@ async def test_a_slow_client_keeps_nobody_waiting(
     monkeypatch.setattr(listening.notifier, "_attempt", attempt)
     await listening.notifier.deliver()
     assert tried.count("slow") == 2 * AT_ONCE
-    assert "quick" in tried[: OF_ONE_CLIENT + 1]
+    assert "quick" in tried[: OF_ONE + 1]
 
 
 async def test_a_private_address_is_not_called(openid: OpenId, listening: Listening) -> None:

@@ -13,11 +13,21 @@ from joserfc.jwk import KeySet
 from api.http.outgoing_requests import FetchedResponse, NoAnswer, NotAllowed
 from api.signals.event_streams import ACKNOWLEDGED_MAXIMUM, POLL, STATUS, STREAMS, VERIFY
 from api.signals.signal_delivery import ATTEMPTS, FETCHED_WITHIN, SignalNotifier
+from commands import signals as commands
 from domain.event import SECOND
+from domain.factors.second_factor import (
+    FactorRemoved,
+    Factors,
+    FactorsReset,
+    Passkey,
+    PasskeyCounterReversed,
+    PasskeyEnrolled,
+)
 from domain.signals.event_stream import METHODS, SUPPORTED, URIS
 from projections import signals
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import APPROVE, CONSENT, set_scene
+from tests.scenarios.factors import enrol
 from tests.scenarios.openid import OpenId
 from tests.scenarios.world import Client, World
 
@@ -178,6 +188,48 @@ async def test_a_changed_password_and_what_was_contained(receiving: Receiving) -
     # What it had is over, so that the next one is none of its business.
     ok(await admin.post("/leaks/contain", json={"account_id": account_id}))
     assert await receiving.hear() == []
+
+
+async def test_factors_are_credentials(receiving: Receiving) -> None:
+    world, person = receiving.world, receiving.openid.person
+    await receiving.create(events_requested=[URIS["credential_change"]])
+    await allow(receiving)
+    await enrol(world, person)
+    admin = await administering(world)
+    ok(await admin.post(f"/admin/people/{person.account_id}/factors/reset"))
+    changes = [each["events"][URIS["credential_change"]] for each in await receiving.hear()]
+    told = [(each["credential_type"], each["change_type"]) for each in changes]
+    assert told == [
+        ("app", "create"),
+        ("app", "delete"),
+    ]
+
+
+def test_passkeys_are_credentials() -> None:
+    key = Passkey(
+        factor_id="k",
+        credential="c",
+        rp_id="r",
+        sign_count=0,
+        enrolled_at=0,
+        name=None,
+        credential_id=None,
+        public_key=None,
+    )
+    both = Factors(totp="t", passkeys=(key,))
+    enrolled = PasskeyEnrolled(factor_id="k", credential="c", rp_id="r", sign_count=0)
+    copied = PasskeyCounterReversed(factor_id="k", known=2, shown=1, auth_session="s")
+    told = [
+        [(kind, said["credential_type"], said.get("change_type")) for kind, said in commands._kinds(event, both)]
+        for event in (enrolled, copied, FactorRemoved(factor_id="k"), FactorRemoved(factor_id="t"), FactorsReset())
+    ]
+    assert told == [
+        [("credential_change", "passkey", "create")],
+        [("credential_compromise", "passkey", None)],
+        [("credential_change", "passkey", "delete")],
+        [("credential_change", "app", "delete")],
+        [("credential_change", "app", "delete"), ("credential_change", "passkey", "delete")],
+    ]
 
 
 async def test_containment_is_a_compromise(receiving: Receiving) -> None:
