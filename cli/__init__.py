@@ -17,6 +17,7 @@ PAGES = {
     "cli.registering": ("initial-access-token",),
     "cli.person": ("person", "scope", "role", "realm"),
     "cli.moving.importing": ("import",),
+    "cli.moving.exporting": ("export",),
     "cli.leaks": ("leaks",),
     "cli.log": ("log",),
     "cli.audit": ("audit",),

@@ -76,7 +76,7 @@ def rehearsed(command: Command[S]) -> Command[S]:
     return replace(command, decide=decide)
 
 
-def record(transfer_id: str, transferred: transfer.Imported) -> Command[transfer.State]:
+def record(transfer_id: str, transferred: transfer.Imported | transfer.Exported) -> Command[transfer.State]:
     """Tells of a whole transfer."""
     return Command(
         transfer.stream(transfer_id),

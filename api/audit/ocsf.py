@@ -104,7 +104,7 @@ _TOLD: Mapping[ClassRow, str] = {
         "realm_policy.changed "
         "initial_access_token.revoked incident.secrets_added incident.evidence_added incident.closed grants.settled"
     ),
-    ClassRow(ENTITY_MANAGEMENT, 3, "Update", MEDIUM): "server.issuer_accepted transfer.imported",
+    ClassRow(ENTITY_MANAGEMENT, 3, "Update", MEDIUM): "server.issuer_accepted transfer.imported transfer.exported",
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", HIGH): "log_key.succeeded incident.identified incident.contained",
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete"): "consent.withdrawn scope.retired event_stream.deleted",
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete", LOW): (

@@ -12,6 +12,9 @@ from security.tokens import digest, new_id
 CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 """Numbers, UUIDs and names. What looks like a URL is the address of a client's document."""
 
+OURS = re.compile(r"\$sha256\$([0-9a-f]{64})")
+"""What another Grantlog keeps of a secret, as `grantlog export clients` writes it."""
+
 
 def require_id(client_id: str, field: str) -> None:
     """Raises Unfit for an id that a client cannot have here."""
@@ -28,6 +31,8 @@ class KeptSecret(NamedTuple):
 
 def kept_secret(secret: str) -> KeptSecret:
     """What is kept of a secret, or of a hash of one. Raises Unfit for one that cannot be kept."""
+    if (ours := OURS.fullmatch(secret)) is not None:
+        return KeptSecret(NewSecret(new_id(), ours[1], foreign=True))
     if secret.startswith("$"):
         hashed_elsewhere(secret, "secret")
         return KeptSecret(hashed=secret)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from cli.command_services import CommandServices
-from cli.moving.arrivals import Arrival, Passed
+from cli.moving.arrivals import Arrival, Passed, Unfit
 from cli.moving.client_secrets import KeptSecret, kept_secret, require_id
 from cli.moving.people_file import hashed_elsewhere, named
 from cli.moving.records import Record, read_records
@@ -104,12 +104,14 @@ class PassportDump:
         async def make() -> Single:
             require_id(client_id, "id")
             secret = _word(members.get("secret"))
+            if secret is None and _is(members, "confidential"):
+                raise Unfit("secret: is not there, and the client has one")
             kept = KeptSecret() if secret is None else kept_secret(secret)
             asked = client.Attributes(
                 client_name=_word(members.get("name")) or client_id,
                 grant_types=grants,
                 redirect_uris=_redirect_uris(members) if "authorization_code" in grants else (),
-                scope=self._scope,
+                scope=tuple(dict.fromkeys((*_listed(members.get("scopes")), *self._scope))),
                 token_endpoint_auth_method="none" if secret is None else "client_secret_basic",
                 # Its clients that have a secret were never asked for PKCE.
                 require_pkce=secret is None,

@@ -34,7 +34,19 @@ class Imported(Event, frozen=True, kw_only=True):
     roles: int = 0
 
 
-EVENTS: tuple[type[Event], ...] = (Imported,)
+class Exported(Event, frozen=True, kw_only=True):
+    """Somebody took so many clients, or people of the `realm`, along in clear; `with_hashes` says that what is kept of
+    their secrets or passwords was among it."""
+
+    type = "transfer.exported"
+
+    of: Literal["people", "clients"]
+    count: int
+    with_hashes: bool = False
+    realm: str | None = None
+
+
+EVENTS: tuple[type[Event], ...] = (Imported, Exported)
 
 
 class State(msgspec.Struct, frozen=True):
@@ -44,7 +56,7 @@ class State(msgspec.Struct, frozen=True):
 INITIAL = State()
 
 
-def record(state: State, *, now: Moment, transferred: Imported) -> Outcome:
+def record(state: State, *, now: Moment, transferred: Imported | Exported) -> Outcome:
     """Tells of a transfer. It has happened, so nothing can refuse it."""
     return accept(transferred)
 
