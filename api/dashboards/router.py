@@ -51,7 +51,7 @@ from domain.event import Actor
 from domain.factors.second_factor import SecondFactor, ShownFactor
 from domain.grants import refresh_token, validity
 from domain.grants.grant_type import TokenRequest
-from eventstore import issued
+from eventstore import issued, present
 from security.tokens import Kind, Secret, new_id
 
 # What a dashboard is answered: tokens without the refresh token, which goes into the cookie, and refusals.
@@ -446,27 +446,29 @@ ANSWERS = {"answers": "page"}
 @get("/", guards=[admit], media_type="text/html", opt=ANSWERS, summary="A dashboard's sign-in page")
 async def page(request: Request[Any, Any, Any], slug: parameters.Slug) -> Response[bytes]:
     """The page; it goes on with a sign-in that the browser still has the cookie of."""
-    return _answer(request, slug)
+    return await _answer(request, slug)
 
 
 @post("/", status_code=200, guards=[admit], media_type="text/html", opt=ANSWERS, include_in_schema=False)
 async def without_script(request: Request[Any, Any, Any], slug: parameters.Slug) -> Response[bytes]:
     """Where the form goes in a browser without JavaScript. Its body is not even read."""
-    return _answer(request, slug, templates.DASHBOARD_NEEDS_SCRIPT)
+    return await _answer(request, slug, templates.DASHBOARD_NEEDS_SCRIPT)
 
 
-def _answer(request: Request[Any, Any, Any], slug: str, error: str = "") -> Response[bytes]:
-    dashboard, settings = entered(request).dashboard, services_of(request).settings
-    return page_answer(
-        templates.DashboardPage(
-            slug=slug,
-            name=dashboard.client_name,
-            realm=dashboard.realm,
-            resume=not error and is_there(request.scope, slug, settings.issuer),
-            error=error,
-            recover_url=None if settings.mail == "off" else f"{RECOVER}?realm={dashboard.realm}",
-        )
+async def _answer(request: Request[Any, Any, Any], slug: str, error: str = "") -> Response[bytes]:
+    services, dashboard = services_of(request), entered(request).dashboard
+    words = await services.ledger.look(present.scope_descriptions, dashboard.scope)
+    settings = services.settings
+    page = templates.DashboardPage(
+        slug=slug,
+        name=dashboard.client_name,
+        realm=dashboard.realm,
+        scopes=tuple(templates.ScopeInWords(name, words.get(name, name)) for name in dashboard.scope),
+        resume=not error and is_there(request.scope, slug, settings.issuer),
+        error=error,
+        recover_url=None if settings.mail == "off" else f"{RECOVER}?realm={dashboard.realm}",
     )
+    return page_answer(page)
 
 
 dashboards = Router(

@@ -223,14 +223,15 @@ class SignedOutPage(HtmlPage, frozen=True, kw_only=True):
 
 class DashboardPage(HtmlPage, frozen=True, kw_only=True):
     """A first-party dashboard's sign-in page. `resume` says that the browser sent the dashboard's cookie, so that the
-    page may try to go on; `error` is for a form that a browser without JavaScript posted to the page itself.
-    `recover_url` leads to a new password."""
+    page may try to go on; `error` is for a form that a browser without JavaScript posted to the page itself. `scopes`
+    are all that one may be able to do there, in words; `recover_url` leads to a new password."""
 
     template: ClassVar[str] = "dashboard.html"
     script: ClassVar[bool] = True
     slug: str
     name: str
     realm: str
+    scopes: tuple[ScopeInWords, ...] = ()
     resume: bool = False
     error: str = ""
     recover_url: str | None = None

@@ -38,6 +38,20 @@
     return answer.detail || answer.title || text("failed");
   };
 
+  const described = (name) => {
+    const found = [...document.querySelectorAll("#scopes [data-scope]")].find((each) => each.dataset.scope === name);
+    return found ? found.textContent : name;
+  };
+
+  // Who signed in, as far as the dashboard may know it; after that, what they typed.
+  const showWho = async () => {
+    const typed = element("username").value;
+    const { answer } = await ask("/oauth/userinfo", "GET", { bearer: accessToken }).catch(() => ({ answer: {} }));
+    const name = answer.name || answer.preferred_username || answer.email || typed;
+    say("name", name);
+    element("who").hidden = !name;
+  };
+
   const showSignedOut = () => {
     accessToken = null;
     element("signed-in").hidden = true;
@@ -49,8 +63,9 @@
     element("scope").replaceChildren(...answer.scope.split(" ").filter(Boolean).map((name) => {
       const entry = document.createElement("li");
       const code = document.createElement("code");
+      code.className = "entry-name";
       code.textContent = name;
-      entry.append(code);
+      entry.append(described(name), code);
       return entry;
     }));
     const expires = new Date(Date.now() + answer.expires_in * 1000);
@@ -59,6 +74,7 @@
     element("expires").dateTime = expires.toISOString();
     element("signed-out").hidden = true;
     element("signed-in").hidden = false;
+    showWho();
   };
 
   // One call at a time: a second click while the first is under way does nothing.

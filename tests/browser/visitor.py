@@ -66,7 +66,7 @@ class Visitor:
         self.context.remove_listener("response", self._receive)
         await self.heard()
         await self.context.close()
-        assert self.complaints == []
+        assert not self.complaints, self.complaints
         assert self.hosts <= self.demo.hosts
 
     async def heard(self) -> list[Traffic]:
