@@ -189,7 +189,7 @@ def test_new_password_cuts_off_all_but_the_grant_that_changed_it() -> None:
         (after(), None),
         # Somebody was faster with the same old password.
         (after(PasswordChanged(password_hash="$2")), "event-1"),
-        (after(password_hash=None), None),
+        (after(password_hash=None), "event-1"),
     ],
 )
 def test_own_password_change_needs_the_present_one(state, verified) -> None:
