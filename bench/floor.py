@@ -22,7 +22,7 @@ from api.server.callers import Callers
 from api.server.worker import Listener, Worker, listen, run
 from domain.event import SECOND
 from eventstore.stored import events, head
-from projections import grants, tokens
+from projections import tokens
 from security.clock import format_rfc3339
 from security.tokens import Kind, event_id, mint, ordered_id
 
@@ -30,10 +30,8 @@ LIFETIME = 86_400
 APART = 8
 """From so many on, a thread waits for their commit, as it does for Grantlog's."""
 
-TOKEN = ("digest", "kind", "grant_id", "client_id", "secret_id", "scope", "position", "issued_at", "expires_at",
-         "prune_at")  # fmt: skip
-GRANT = ("started_position", "grant_id", "grant_type", "client_id", "secret_id", "scope", "started_at", "last_used_at",
-         "last_position", "expires_at", "branched")  # fmt: skip
+TOKEN = ("digest", "kind", "grant_id", "client_id", "secret_id", "scope", "alone", "position", "issued_at",
+         "expires_at", "prune_at")  # fmt: skip
 CLIENT, SECRET, SCOPE, GRANT_TYPE = event_id(), event_id(), "catalog:read orders:write introspect", "client_credentials"
 
 
@@ -44,7 +42,6 @@ def _insert(table: str, columns: tuple[str, ...]) -> str:
 INSERTS = (
     _insert(events.name, ("id", "originator_id", "originator_version", "topic", "state")),
     _insert(tokens.TABLE.name, TOKEN),
-    _insert(grants.TABLE.name, GRANT),
 )
 MOVE = f"UPDATE {head.name} SET position = ?, time = ? WHERE id = 1"  # noqa: S608
 
@@ -88,7 +85,7 @@ class Floor:
 
     def _write(self) -> None:
         waiting, self._waiting = self._waiting, []
-        now, rows = time_ns() // 1000, ([], [], [])  # type: tuple[int, tuple[list[Any], list[Any], list[Any]]]
+        now, rows = time_ns() // 1000, ([], [])  # type: tuple[int, tuple[list[Any], list[Any]]]
         for client, secret, digest, _ in waiting:
             self._position += 1
             for table, row in zip(rows, self._rows(client, secret, digest, now), strict=True):
@@ -119,8 +116,7 @@ class Floor:
         form = b'%b,"mac":"%b"}' % (form[:-1], hmac.digest(self._key, form, "sha256").hex()[:32].encode())
         return (
             (position, f"grant:{grant_id}", 1, "grant.tokens_issued", form.decode()),
-            (digest, "access", grant_id, client, secret, SCOPE, position, now, until, until),
-            (position, grant_id, GRANT_TYPE, client, secret, SCOPE, now, now, position, until, 0),
+            (digest, "access", grant_id, client, secret, SCOPE, 1, position, now, until, until),
         )
 
     def _tell(self, told: list[tuple[str, str, bytes, asyncio.Future[None]]]) -> None:

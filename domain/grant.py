@@ -21,7 +21,7 @@ from domain.code import DeviceDenied as DeviceDenied
 from domain.code import DeviceRequested as DeviceRequested
 from domain.decision import InvalidGrant, NotFound, Outcome, accept, refuse
 from domain.event import SECOND, Event, Moment, Recorded, Sealed, sealed
-from domain.exchange import Exchanged
+from domain.exchange import Exchanged, LoneToken
 from domain.session import Authentication
 from domain.succession import Refresh, Succession
 
@@ -166,11 +166,12 @@ class TokenRevoked(Event, frozen=True, kw_only=True):
 
 
 class GrantEnded(Event, frozen=True, kw_only=True):
-    """The grant is over, with every token that came of it."""
+    """The grant is over, with every token that came of it. `lone` is what it was, where it was one access token."""
 
     type = "grant.ended"
     in_doubt = True
     reason: GrantEndReason
+    lone: LoneToken | None = None
 
 
 class RevokedToken(msgspec.Struct, frozen=True):
@@ -190,6 +191,8 @@ class State(msgspec.Struct, frozen=True):
     sign-in behind it, `amr` how somebody signed in at a dashboard with more than a password, and `claims` what its
     client wants to be told at userinfo, sealed; `details` are its authorization details (RFC 9396), sealed.
     `ended_together` is where the log says that it ended with others, until its own stream says so too.
+    `lone` is of a grant that is one access token: the secret version that authenticated its client, and when it
+    expires.
     """
 
     exists: bool = False
@@ -219,6 +222,7 @@ class State(msgspec.Struct, frozen=True):
     ended_at: Moment | None = None
     ended_reason: str | None = None
     ended_together: int | None = None
+    lone: tuple[str | None, Moment] | None = None
 
     @property
     def is_over(self) -> bool:
@@ -259,7 +263,7 @@ def revoke_token(
     if not state.exists or state.ended_at is not None:
         return accept()
     if kind != "access":
-        return accept(GrantEnded(reason="administrator" if by == "system" else by))
+        return accept(_ended(state, "administrator" if by == "system" else by))
     if now >= expires_at or any(token.sha256 == sha256 for token in state.revoked):
         return accept()
     return accept(TokenRevoked(access_token=sha256, expires_at=expires_at, by=by))
@@ -274,12 +278,41 @@ def end(
         return refuse(NotFound.UNKNOWN, detail="there is no such grant")
     if state.ended_at is not None:
         return accept()
-    return accept(GrantEnded(reason=reason))
+    return accept(_ended(state, reason))
 
 
 def settle(state: State, *, now: Moment) -> Outcome:
     """Has the grant's own stream tell that it ended together with others. A repeat records nothing."""
-    return accept() if state.ended_together is None else accept(GrantEnded(reason="secret_leak"))
+    return accept() if state.ended_together is None else accept(_ended(state, "secret_leak"))
+
+
+def _ended(state: State, reason: GrantEndReason) -> GrantEnded:
+    return GrantEnded(reason=reason, lone=lone_token(state))
+
+
+CLIENT_CREDENTIALS = "client_credentials"
+
+
+def is_one_token(grant_type: str, refresh_token: str | None) -> bool:
+    """Whether a grant that begins with tokens is one access token: its client got it for itself, and no other follows
+    but in exchange for it.
+    """
+    return refresh_token is None and grant_type == CLIENT_CREDENTIALS
+
+
+def lone_token(state: State) -> LoneToken | None:
+    """What the next event tells of a grant that is one access token so far; None of any other grant."""
+    if state.lone is None:
+        return None
+    secret_id, expires_at = state.lone
+    return LoneToken(
+        position=state.position,
+        client_id=state.client_id,
+        secret_id=secret_id,
+        scope=" ".join(state.scope),
+        issued_at=state.started_at,
+        expires_at=expires_at,
+    )
 
 
 def goes_on(state: State) -> bool:
@@ -323,7 +356,10 @@ def evolve(state: State, recorded: Recorded) -> State:
             return _refreshed(state, event, recorded)
         case Exchanged() | AccessTokenIssued() | DetailsGiven():
             given = isinstance(event, DetailsGiven)
-            return replace(state, details=sealed(recorded, "authorization_details")) if given else state
+            changed: dict[str, Any] = (
+                {"details": sealed(recorded, "authorization_details")} if given else {"lone": None}
+            )
+            return replace(state, **changed)
         case CodeRedeemed():
             code = state.code
             return state if code is None else replace(state, code=replace(code, redeemed=True))
@@ -336,7 +372,7 @@ def evolve(state: State, recorded: Recorded) -> State:
             revoked = (*_unexpired(state.revoked, now), RevokedToken(event.access_token, event.expires_at))
             return replace(state, revoked=revoked)
         case GrantEnded():
-            return replace(state, ended_at=now, ended_reason=event.reason, ended_together=None)
+            return replace(state, ended_at=now, ended_reason=event.reason, ended_together=None, lone=None)
     raise AssertionError(f"{type(event).__name__} is not a grant's event")
 
 
@@ -368,6 +404,8 @@ def _issued(state: State, recorded: Recorded) -> State:
             "x5t_s256": event.x5t_s256,
             "amr": event.amr,
         }
+        if is_one_token(event.grant_type, event.refresh_token):
+            fields["lone"] = (event.secret_id, now + event.lifetime * SECOND)
     return replace(
         state,
         **fields,

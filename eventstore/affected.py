@@ -31,6 +31,7 @@ from projections import blast_radius, event_index, issued_with, tokens
 from projections.blast_radius import Alive, RadiusQuestion
 from projections.event_index import NameKind
 from projections.grants import TABLE as GRANTS
+from projections.tokens import TABLE as TOKENS
 
 FEW = 200
 """Where no more events than these came meanwhile, the next ones may be left for under the lock."""
@@ -134,7 +135,7 @@ class Counting:
             # Somebody cut it off meanwhile, or a set of grants: of what was counted hardly anything may be left.
             self._begin(connection, now)
             return
-        concerned = self._concerned(connection, since)
+        concerned = self._concerned(connection, since, head)
         before = self._judged(connection, self._states(connection, self._position), concerned, self._position, self._at)
         after = self._judged(connection, state or self._states(connection, head), concerned, head, now)
         self.alive = self.alive.plus(after).minus(before)
@@ -144,11 +145,20 @@ class Counting:
         state, own = states_at(connection, position), client.stream(self._of.client_id)
         return lambda stream: self._state if stream == own else state(stream)
 
-    def _concerned(self, connection: Connection, since: Sequence[Any]) -> list[str]:
+    def _concerned(self, connection: Connection, since: Sequence[Any], head: int) -> list[str]:
         """The grants of everybody who had anything: a person's together, since each of them counts once."""
         grants = [stream.partition(":")[2] for stream, topic in since if topic in _OF_GRANTS]
         people = {stream.split(":")[1] for stream, topic in since if topic in _OF_PEOPLE}
-        found: dict[str, None] = {}
+        alone = select(TOKENS.c.grant_id).where(
+            TOKENS.c.client_id == self._of.client_id,
+            TOKENS.c.position > self._position,
+            TOKENS.c.position <= head,
+            TOKENS.c.alone == 1,
+        )
+        found: dict[str, None] = dict.fromkeys(connection.scalars(alone))
+        # What was revoked may have been all there is of its grant, of which there is no row then.
+        revoked = grant.TokenRevoked.type
+        found.update((stream.partition(":")[2], None) for stream, topic in since if topic == revoked)
         for portion in portions(grants, AT_ONCE):
             theirs = or_(GRANTS.c.client_id == self._of.client_id, GRANTS.c.branched == 1)
             query = select(GRANTS.c.grant_id, GRANTS.c.account_id).where(GRANTS.c.grant_id.in_(portion), theirs)
@@ -293,15 +303,21 @@ _SESSION = {
     "sqlite": "json_extract(used.state, '$.data.session_id')",
     "postgresql": "(used.state::json -> 'data' ->> 'session_id')",
 }
+_CLIENT = {
+    "sqlite": "json_extract(begun.state, '$.data.client_id')",
+    "postgresql": "(begun.state::json -> 'data' ->> 'client_id')",
+}
 _LISTED, _TELLING = (
     ", ".join(f"'{topic}'" for topic in topics) for topics in (OF_GRANTS, (*OF_USES, "session.started"))
 )
 _BEGAN = """
-SELECT DISTINCT begun.id, begun.originator_id, grants.grant_id
+SELECT DISTINCT begun.id, begun.originator_id, CASE WHEN grants.grant_id IS NULL THEN tokens.grant_id
+WHEN grants.expires_at > :now AND grants.ended_position IS NULL THEN grants.grant_id END AS living
 FROM {given} {join} stored_events AS begun
 ON begun.originator_id = used.originator_id AND begun.originator_version = 1
 LEFT JOIN grants ON grants.grant_id = substr(begun.originator_id, 7)
-AND grants.expires_at > :now AND grants.ended_position IS NULL
+LEFT JOIN tokens ON tokens.client_id = {client} AND tokens.position = begun.id
+AND tokens.alone = 1 AND tokens.expires_at > :now AND tokens.ended_position IS NULL
 WHERE used.topic IN ({listed})
 """
 _SIGNED_IN = """
@@ -336,6 +352,7 @@ def used_at(connection: Connection, positions: Sequence[int], now: Moment) -> Us
         "listed": _LISTED,
         "session": _SESSION[dialect],
         "told": _TELLING,
+        "client": _CLIENT[dialect],
     }
     given = _given(connection, positions)
     found = connection.execute(text(_BEGAN.format(**parts)), {"positions": given, "now": now}).all()

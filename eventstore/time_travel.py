@@ -23,6 +23,7 @@ from eventstore.issued import Deciding, IssuanceRecord, all_of, as_token
 from eventstore.recorder import portions, store
 from eventstore.repository import initial, project
 from eventstore.search import first_at
+from projections import grants
 from projections.grants import TABLE as GRANTS
 
 
@@ -401,3 +402,14 @@ def grants_of_people(
     if client_id is not None:
         query = query.where(GRANTS.c.client_id == client_id)
     return list(connection.scalars(query.order_by(GRANTS.c.started_position.desc())))
+
+
+def grant_row(connection: Connection, grant_id: str, now: Moment) -> grants.GrantRow | None:
+    """The grant by its row, as it stands at `now`; one that is one token is found by what began it. Raises `Forged`."""
+    found = grants.by_id(connection, grant_id, now)
+    if found is not None:
+        return found
+    first = next(iter(store(connection).get(f"grant:{grant_id}", limit=1)), None)
+    if first is None or not isinstance(first.event, grant.TokensIssued):
+        return None
+    return grants.by_token(connection, bytes.fromhex(first.event.access_token), now)

@@ -55,6 +55,8 @@ class RadiusQuestion(NamedTuple):
         return 0 if self.since is None else self.since // SECOND * SECOND
 
 
+# Where the grant began of which a token came, be it that token alone.
+_BEGAN = sa.case((TOKENS.c.alone == 1, TOKENS.c.position), else_=GRANTS.c.started_position)
 _BRANCHED = sa.literal_column("branched") == sa.literal_column("1")
 
 
@@ -65,7 +67,7 @@ def alive(
     if not state.exists or state.deleted or not state.enabled:
         return Alive()
     kinds = [sa.func.coalesce(sa.func.sum(sa.case((TOKENS.c.kind == kind, 1), else_=0)), 0) for kind in _KINDS]
-    grants = sa.func.count(GRANTS.c.started_position.distinct())
+    grants = sa.func.count(_BEGAN.distinct())
     query = sa.select(grants, *kinds, sa.func.count(TOKENS.c.account_id.distinct())).select_from(
         _joined(connection.dialect.name)
     )
@@ -105,13 +107,14 @@ _KINDS = ("code", "access", "refresh")
 def _joined(dialect: str) -> sa.FromClause:
     its_grant = GRANTS.c.grant_id == TOKENS.c.grant_id
     if dialect == "sqlite":
-        # Most grants begin with the token, and rows lie by where they begin: looking there first takes a fifth of it.
+        # Many grants begin with the token, and rows lie by where they begin: looking there first takes a fifth of it.
         begun, named = (GRANTS.alias(name) for name in ("begun", "named"))
         there = sa.select(begun.c.started_position).where(begun.c.started_position == TOKENS.c.position)
         otherwise = sa.select(named.c.started_position).where(named.c.grant_id == TOKENS.c.grant_id)
-        its_grant = GRANTS.c.started_position == sa.func.coalesce(
+        named_so = sa.func.coalesce(
             there.correlate(TOKENS).scalar_subquery(), otherwise.correlate(TOKENS).scalar_subquery()
         )
+        its_grant = GRANTS.c.started_position == sa.case((TOKENS.c.alone == 1, TOKENS.c.position), else_=named_so)
     its_consent = sa.and_(CONSENTS.c.account_id == TOKENS.c.account_id, CONSENTS.c.client_id == TOKENS.c.client_id)
     return (
         TOKENS.outerjoin(GRANTS, its_grant)
@@ -127,7 +130,7 @@ def _not_among(connection: sa.Connection, over: Collection[int]) -> Iterator[sa.
         each = sa.func.unnest(sa.literal(sorted(over), sa.ARRAY(sa.BigInteger))).table_valued("value").render_derived()
     else:
         each = sa.func.json_each(json.dumps(sorted(over))).table_valued("value")
-    yield sa.func.coalesce(GRANTS.c.started_position, 0).not_in(sa.select(each.c.value))
+    yield sa.func.coalesce(_BEGAN, 0).not_in(sa.select(each.c.value))
 
 
 def _special_people(of: RadiusQuestion, now: Moment) -> Any:

@@ -1,4 +1,8 @@
-"""Grants: who allowed what to whom, since when, and whether anything of it can still be alive."""
+"""Grants: who allowed what to whom, since when, and whether anything of it can still be alive.
+
+A grant that is one access token of a client for itself is most of what a busy server issues. It has no row here but the
+token's own, until something more comes of it: the event that does so tells what the row must say.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
@@ -7,8 +11,9 @@ import sqlalchemy as sa
 
 from domain import cut_off
 from domain.event import SECOND, Event, Moment, Recorded
-from domain.exchange import Exchanged
+from domain.exchange import Exchanged, LoneToken
 from domain.grant import (
+    CLIENT_CREDENTIALS,
     CONSENTED,
     AccessTokenIssued,
     CodeIssued,
@@ -18,6 +23,7 @@ from domain.grant import (
     TokensIssued,
     TokensRefreshed,
     grant_type_of,
+    is_one_token,
 )
 from domain.grants import validity
 from projections.accounts import TABLE as ACCOUNTS
@@ -25,6 +31,7 @@ from projections.clients import TABLE as CLIENTS
 from projections.consents import TABLE as CONSENTS
 from projections.secrets import TABLE as SECRETS
 from projections.tables import ROW_POSITION, RowPage, Write, cut, metadata, parse_windows
+from projections.tokens import TABLE as TOKENS
 
 _A_PERSONS = sa.text("account_id IS NOT NULL")
 _BRANCHED = sa.text("branched = 1")
@@ -62,7 +69,7 @@ TABLE = sa.Table(
 `branched` says that a refresh token came again, so that others than the two that stand here may be good, or that
 another client has a token of it in exchange for one: the log knows which."""
 
-VERSION = 1
+VERSION = 2
 HORIZON = "expires_at"
 """Rows whose horizon has passed may be gone, so nothing can be concluded from their absence."""
 
@@ -115,12 +122,16 @@ _END = (
 
 
 def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
-    """One row a grant."""
+    """One row a grant, but for those that are one token."""
     event, grant_id = recorded.event, recorded.stream.partition(":")[2]
     key = ("grants", grant_id)
+    if isinstance(event, Exchanged | GrantEnded) and event.lone is not None:
+        yield Write(_START, _was_alone(event.lone, grant_id), key)
     match event:
         case TokensIssued() if event.code is not None:
             yield Write(_REDEEM, _newest(recorded, grant_id) | {"scope": event.scope}, key)
+        case TokensIssued() if is_one_token(event.grant_type, event.refresh_token):
+            return
         case CodeIssued() | DeviceApproved() | TokensIssued():
             yield Write(_START, _started(recorded, grant_id, grant_type_of(event)), key)
         case TokensRefreshed():
@@ -154,6 +165,25 @@ def _started(recorded: Recorded, grant_id: str, grant_type: str) -> dict[str, An
         "last_position": recorded.position,
         "expires_at": _expires_at(recorded),
         "refresh_digest": None if code else _digest(event.refresh_token),
+        "branched": 0,
+    }
+
+
+def _was_alone(lone: LoneToken, grant_id: str) -> dict[str, Any]:
+    return {
+        "started_position": lone.position,
+        "grant_id": grant_id,
+        "grant_type": CLIENT_CREDENTIALS,
+        "client_id": lone.client_id,
+        "account_id": None,
+        "session_id": None,
+        "secret_id": lone.secret_id,
+        "scope": lone.scope,
+        "started_at": lone.issued_at,
+        "last_used_at": lone.issued_at,
+        "last_position": lone.position,
+        "expires_at": lone.expires_at,
+        "refresh_digest": None,
         "branched": 0,
     }
 
@@ -200,12 +230,15 @@ class GrantRow(NamedTuple):
 
 
 # The parts of other read models that decide whether a grant is alive, joined by their keys; what is missing is null.
-_ALL = sa.select(
-    *TABLE.c,
+_OF_CLIENT = (
     CLIENTS.c.state.label("client_state"),
     CLIENTS.c.cutoff.label("client_cutoff"),
     CLIENTS.c.windows.label("client_windows"),
     SECRETS.c.tokens_cutoff.label("secret_cutoff"),
+)
+_ALL = sa.select(
+    *TABLE.c,
+    *_OF_CLIENT,
     ACCOUNTS.c.state.label("account_state"),
     ACCOUNTS.c.cutoff.label("account_cutoff"),
     ACCOUNTS.c.password_cutoff,
@@ -220,10 +253,48 @@ _ALL = sa.select(
 )
 _BY_ID = _ALL.where(_THIS)
 
+# Grants that are one token, from the token's row, with the same columns as far as one looks at them.
+_ALONE = (
+    sa.select(
+        TOKENS.c.position.label("started_position"),
+        TOKENS.c.position.label("last_position"),
+        TOKENS.c.grant_id,
+        sa.literal(CLIENT_CREDENTIALS).label("grant_type"),
+        TOKENS.c.client_id,
+        TOKENS.c.account_id,
+        sa.null().label("session_id"),
+        TOKENS.c.secret_id,
+        TOKENS.c.scope,
+        TOKENS.c.issued_at.label("started_at"),
+        TOKENS.c.issued_at.label("last_used_at"),
+        TOKENS.c.expires_at,
+        sa.null().label("ended_at"),
+        sa.null().label("ended_reason"),
+        *_OF_CLIENT,
+    )
+    .select_from(
+        TOKENS.outerjoin(CLIENTS, CLIENTS.c.client_id == TOKENS.c.client_id).outerjoin(
+            SECRETS, SECRETS.c.secret_id == TOKENS.c.secret_id
+        )
+    )
+    .where(
+        # As it stands in the index.
+        sa.literal_column("alone") == sa.literal_column("1"),
+        ~sa.exists().where(TABLE.c.started_position == TOKENS.c.position),
+    )
+)
+_OF_TOKEN = _ALONE.where(TOKENS.c.digest == sa.bindparam("b_digest"))
+
 
 def by_id(connection: sa.Connection, grant_id: str, now: Moment) -> GrantRow | None:
-    """The grant, as it stands at `now`."""
+    """The grant, as it stands at `now`; None of one that is one token too."""
     row = connection.execute(_BY_ID, {"b_grant_id": grant_id}).first()
+    return None if row is None else _grant(row, now)
+
+
+def by_token(connection: sa.Connection, digest: bytes, now: Moment) -> GrantRow | None:
+    """The grant that is this access token and nothing more, as it stands at `now`."""
+    row = connection.execute(_OF_TOKEN, {"b_digest": digest}).first()
     return None if row is None else _grant(row, now)
 
 
@@ -237,15 +308,22 @@ def page(
     limit: int = 50,
 ) -> RowPage[GrantRow, int]:
     """Grants as they stand at `now`, the newest first; `after` is a `position`."""
-    query = _ALL.order_by(TABLE.c.started_position.desc()).limit(limit + 1)
-    if client_id is not None:
-        query = query.where(TABLE.c.client_id == client_id)
-    if account_id is not None:
-        query = query.where(TABLE.c.account_id == account_id)
-    if after is not None:
-        query = query.where(TABLE.c.started_position < after)
-    found = [_grant(row, now) for row in connection.execute(query)]
-    return cut(found, limit, lambda grant: grant.position)
+    sides = [(_ALL, TABLE.c.started_position, TABLE.c.client_id)]
+    if account_id is None:
+        # What is one token is a client's own.
+        sides.append((_ALONE, TOKENS.c.position, TOKENS.c.client_id))
+    rows: list[sa.Row[Any]] = []
+    for query, position, client in sides:
+        query = query.order_by(position.desc()).limit(limit + 1)
+        if client_id is not None:
+            query = query.where(client == client_id)
+        if account_id is not None:
+            query = query.where(TABLE.c.account_id == account_id)
+        if after is not None:
+            query = query.where(position < after)
+        rows += connection.execute(query)
+    rows.sort(key=lambda row: -row.started_position)
+    return cut([_grant(row, now) for row in rows[: limit + 1]], limit, lambda grant: grant.position)
 
 
 _HELD = (

@@ -15,12 +15,22 @@ import sqlalchemy as sa
 
 from domain.event import SECOND, Event, Moment, Recorded
 from domain.exchange import Exchanged
-from domain.grant import AccessTokenIssued, CodeIssued, DeviceApproved, TokenRevoked, TokensIssued, TokensRefreshed
+from domain.grant import (
+    AccessTokenIssued,
+    CodeIssued,
+    DeviceApproved,
+    TokenRevoked,
+    TokensIssued,
+    TokensRefreshed,
+    is_one_token,
+)
 from domain.grants import validity
 from projections import digests
 from projections.digests import ByDigest
 from projections.prepared import Prepared
 from projections.tables import Write, metadata
+
+_ALONE = sa.text("alone = 1")
 
 TABLE = sa.Table(
     "tokens",
@@ -32,6 +42,7 @@ TABLE = sa.Table(
     sa.Column("account_id", sa.Text),
     sa.Column("secret_id", sa.Text),
     sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("alone", sa.SmallInteger, nullable=False),
     sa.Column("position", sa.BigInteger, nullable=False),
     sa.Column("issued_at", sa.BigInteger, nullable=False),
     sa.Column("expires_at", sa.BigInteger, nullable=False),
@@ -39,12 +50,14 @@ TABLE = sa.Table(
     sa.Column("ended_position", sa.BigInteger),
     sa.Index(None, "prune_at"),
     sa.Index(None, "client_id", "position"),
+    sa.Index(None, "position", postgresql_where=_ALONE, sqlite_where=_ALONE),
 )
 """On SQLite rows stand in the order of their issue and only an index is sorted by digest: a new digest belongs anywhere
 among the others, and a place in an index takes a fraction of the pages that one among the rows would take. What a
-client has is counted by the index of clients, see `projections.blast_radius`."""
+client has is counted by the index of clients, see `projections.blast_radius`. `alone` is 1 where the token began as all
+there is of its grant: that has a row of `projections.grants` from the event on that makes more of it."""
 
-VERSION = 1
+VERSION = 2
 HORIZON = "prune_at"
 """Rows whose horizon has passed may be gone, so nothing can be concluded from their absence."""
 
@@ -111,6 +124,7 @@ def _row(recorded: Recorded, kind: validity.TokenKind, sha256: str, lifetime: in
         "account_id": event.account_id,
         "secret_id": None if kind == "code" else event.secret_id,
         "scope": event.scope,
+        "alone": int(isinstance(event, TokensIssued) and is_one_token(event.grant_type, event.refresh_token)),
         "position": recorded.position,
         "issued_at": recorded.time,
         "expires_at": expires_at,
@@ -185,6 +199,7 @@ class _Data(msgspec.Struct, gc=False):
     account_id: str | None = None
     secret_id: str | None = None
     scope: str = ""
+    grant_type: str = ""
     access_token: str | None = None
     lifetime: int = 0
     refresh_token: str | None = None
@@ -281,6 +296,7 @@ class BulkRows:
             data.account_id,
             None if kind == "code" else data.secret_id,
             data.scope,
+            int(is_one_token(data.grant_type, data.refresh_token)),
             leaf.position,
             moment,
             expires_at,

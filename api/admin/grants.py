@@ -16,6 +16,7 @@ from api.services import Injected
 from commands.grants import end
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
+from eventstore.time_travel import grant_row
 from projections import accounts, grants
 
 PATH = "/admin/grants"
@@ -86,7 +87,7 @@ async def list_grants_of_person(
 @get(ONE, **needing("grants:read", answer=EXAMPLE), tags=TAGS, summary="Read a grant")
 async def read_grant(grant_id: parameters.GrantId, ledger: Injected[Ledger]) -> GrantBody:
     """What ended long ago is in the log alone."""
-    found = await ledger.read(grants.by_id, grant_id, ledger.clock.now())
+    found = await ledger.read(grant_row, grant_id, ledger.clock.now())
     if found is None:
         raise Missing("There is no such grant.")
     return _body(found)

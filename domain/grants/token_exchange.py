@@ -78,6 +78,7 @@ def issue(
         x5t_s256=parties.x5t,
         signing_key=None if says is None else says.key_id,
         details=places,
+        lone=grant.lone_token(state),
     )
     issued = IssuedTokens(
         granted, exchanged.lifetime, False, issued_token_type=ACCESS_TOKEN, jkt=parties.jkt, says=says, details=details

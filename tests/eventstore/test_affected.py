@@ -2,10 +2,10 @@
 
 import pytest
 
-from domain import account, client
+from domain import account, client, grant
 from domain.decision import Outcome, accept
 from domain.event import Actor, Event, Moment
-from domain.grant import GrantEnded, TokensIssued, TokensRefreshed
+from domain.grant import GrantEnded, TokenRevoked, TokensIssued, TokensRefreshed
 from eventstore.affected import Counting, IssuedCounts, people
 from eventstore.affected import issued as ever_issued
 from eventstore.execution import Origin
@@ -164,3 +164,39 @@ async def test_all_that_each_version_issued_is_counted_by_what_it_was(ledger: Le
         found = await ledger.read(search, by_version, 20, None)
         assert len(found.positions) == count
         assert list(found.positions) == sorted(found.positions)
+
+
+def for_itself(state: object, *, now: Moment, token: str) -> Outcome:
+    return accept(
+        TokensIssued(
+            grant_type="client_credentials",
+            client_id="shop",
+            scope="catalog:read",
+            access_token=digest(token).hex(),
+            lifetime=24 * HOUR,
+        )
+    )
+
+
+def revoked(state: grant.State, *, now: Moment, token: str) -> Outcome:
+    return accept(TokenRevoked(access_token=digest(token).hex(), expires_at=now + HOUR, by="client"))
+
+
+async def take(ledger: Ledger, names: str) -> None:
+    """A token for the client itself, for each letter."""
+    commands = [any_command(f"grant:{name}", for_itself, {"token": name}, starts=True) for name in names]
+    await ledger.execute(*commands, origin=Origin(Actor("client", "shop")))
+
+
+async def test_grants_that_are_one_token_count_as_they_change(ledger: Ledger) -> None:
+    await ledger.execute(register("shop"), origin=HERE)
+    await take(ledger, "abcde")
+    counting = Counting(RadiusQuestion("shop"))
+    await counting.count(ledger)
+    assert counting.alive == Alive(grants=5, access_tokens=5)
+    # Meanwhile one is revoked, one grant ends, another comes.
+    await ledger.execute(any_command("grant:a", revoked, {"token": "a"}), origin=HERE)
+    await ledger.execute(any_command("grant:b", grant.end, {"reason": "administrator"}), origin=HERE)
+    await take(ledger, "f")
+    await counting.count(ledger)
+    assert counting.alive == Alive(grants=4, access_tokens=4) == await radius(ledger)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, create_engine, delete, func, insert, 
 
 from domain import account, client, consent, ended_grants, grant, succession
 from domain.event import SECOND
+from domain.exchange import Exchanged
 from domain.grant import GrantEnded
 from domain.grants import validity
 from eventstore import stored
@@ -295,6 +296,37 @@ def test_a_grants_life_as_it_is_shown(connection):
     shown = grants.by_id(connection, "g1", story.now)
     assert (shown.state, shown.ended_at, shown.ended_reason) == ("ended", story.now, "person")
     assert grants.by_id(connection, "g2", story.now) is None
+
+
+def test_a_grant_that_is_one_token_gets_a_row_with_what_follows(connection):
+    story = Story()
+    story.credentials()
+    issued = story.events[0]
+    write(connection, story)
+    assert grants.by_id(connection, "g1", START) is None
+    alone = grants.by_token(connection, bytes.fromhex(issued.access_token), START)
+    lone = grant.lone_token(story.state)
+    exchanged = Exchanged(
+        client_id="dash",
+        scope=issued.scope,
+        subject_token=issued.access_token,
+        access_token=digest("exchanged"),
+        lifetime=60,
+        lone=lone,
+    )
+    story.later(5).record(exchanged)
+    write(connection, story)
+    # It is told once, and the row is what it would have been.
+    assert grant.lone_token(story.state) is None
+    assert grants.by_token(connection, bytes.fromhex(issued.access_token), START) is None
+    assert grants.by_id(connection, "g1", START) == alone._replace(last_used_at=story.now)
+    row = connection.execute(select(grants.TABLE)).one()
+    assert (row.branched, row.expires_at, row.secret_id) == (1, lone.expires_at, issued.secret_id)
+    story.decide(grant.end, reason="administrator")
+    assert story.events[-1] == GrantEnded(reason="administrator")
+    write(connection, story)
+    shown = grants.by_id(connection, "g1", story.now)
+    assert (shown.state, shown.ended_at, shown.ended_reason) == ("ended", story.now, "administrator")
 
 
 def test_a_shorter_lifetime_does_not_hide_an_older_token(connection):

@@ -1,5 +1,7 @@
 """Seeing grants and ending them over HTTP."""
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -65,3 +67,34 @@ async def test_the_newest_come_first_across_pages(world: World, admin: httpx.Asy
     starts = [item["started_at"] for item in first["items"] + second["items"]]
     assert starts == sorted(starts, reverse=True)
     assert (len(starts), second["next"]) == (3, None)
+
+
+async def test_a_grant_that_was_one_token_keeps_its_place(world: World, admin: httpx.AsyncClient) -> None:
+    job, other = [
+        await world.register_client(name, grant_types=("client_credentials",), scope=("orders",))
+        for name in ("Job", "Other")
+    ]
+    for caller in (job, job, other, job):
+        ok(await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=caller.auth))
+
+    async def every(**query: str) -> list[dict[str, Any]]:
+        found, after = [], None
+        while True:
+            asked = {"limit": "1"} | query | ({} if after is None else {"after": after})
+            page = ok(await admin.get("/admin/grants", params=asked))
+            found += page["items"]
+            if (after := page["next"]) is None:
+                return found
+
+    before = await every()
+    ending = before[2]
+    ok(await admin.delete(f"/admin/grants/{ending['grant_id']}"), 204)
+    found = await every()
+    assert [each["grant_id"] for each in found] == [each["grant_id"] for each in before]
+    assert [each["state"] for each in found[:4]] == ["active", "active", "ended", "active"]
+    own = {name: found[2][name] for name in MEMBERS - {"state", "ended_at", "ended_reason"}}
+    assert own == {name: ending[name] for name in own}
+    assert await every(client_id=job.client_id) == [found[0], found[2], found[3]]
+    assert await every(account_id="nobody") == []
+    for each in found:
+        assert ok(await admin.get(f"/admin/grants/{each['grant_id']}")) == each
