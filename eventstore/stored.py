@@ -1,6 +1,7 @@
 """Where the log and its tree stand: the table of events, and the head row whose lock orders every append."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -9,7 +10,6 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    Connection,
     Index,
     Integer,
     LargeBinary,
@@ -229,9 +229,10 @@ INSERTS: Mapping[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.
 """By dialect, the insertion that may meet a row that is there."""
 
 
-def put_tile(connection: Connection) -> Any:
+@cache
+def put_tile(dialect: str) -> Any:
     """Stores a tile, in place of a narrower one of its number; a full tile is never replaced."""
-    statement = INSERTS[connection.dialect.name](TILES)
+    statement = INSERTS[dialect](TILES)
     return statement.on_conflict_do_update(
         index_elements=[TILES.c.level, TILES.c.number],
         set_={"width": statement.excluded.width, "hashes": statement.excluded.hashes},
@@ -239,6 +240,7 @@ def put_tile(connection: Connection) -> Any:
     )
 
 
-def begin_edge(connection: Connection) -> Any:
+@cache
+def begin_edge(dialect: str) -> Any:
     """Makes the edge's row, unless there is one."""
-    return INSERTS[connection.dialect.name](EDGE).values(id=1, size=0).on_conflict_do_nothing()
+    return INSERTS[dialect](EDGE).values(id=1, size=0).on_conflict_do_nothing()

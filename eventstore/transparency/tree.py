@@ -119,12 +119,12 @@ class Tree:
     def keep(self, connection: Connection, growth: Growth) -> str | None:
         """Stores and signs a growth, in the caller's transaction; None if another process moved the edge first."""
         if growth.before == 0:
-            connection.execute(begin_edge(connection))
+            connection.execute(begin_edge(connection.dialect.name))
         moved = connection.execute(_ADVANCE, {"b_before": growth.before, "b_after": growth.checkpoint.size})
         if moved.rowcount != 1:
             return None
         connection.execute(
-            put_tile(connection),
+            put_tile(connection.dialect.name),
             [{"level": t.level, "number": t.number, "width": t.width, "hashes": t.hashes} for t in growth.tiles],
         )
         signers, now = self._signers(connection), self._clock.now()
