@@ -201,12 +201,14 @@ def challenge_code(
     key_id: str | None,
     account_id: str,
     jkt: str | None,
+    amr: tuple[str, ...],
     at: Moment,
     issuer: str,
     lifetimes: Lifetimes,
 ) -> Command[grant.State]:
     """A grant begins with a code for the person whose password an application of our own brought, and which was
-    verified; `code` is its digest in hex."""
+    verified; `code` is its digest in hex. Where `amr` tells of a second factor, the command that uses that up comes
+    before this one."""
 
     def decide(state: grant.State, view: View) -> Outcome | Refusal:
         return suspended(view) or authorization_code.challenge_code(
@@ -226,7 +228,7 @@ def challenge_code(
             request=request,
             code=code,
             lifetimes=lifetimes,
-            authentication=session.Authentication(at=view.now, acr=session.ACR, amr=("pwd",)),
+            authentication=session.Authentication(at=view.now, acr=session.acr_of(amr), amr=amr),
         )
 
     return Command(f"grant:{ordered_id(at)}", decide, starts=True)

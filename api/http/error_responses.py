@@ -109,7 +109,9 @@ def error_response(scope: Scope, error: Exception) -> RawResponse:
 
 def as_oauth(error: HTTPError) -> RawResponse:
     """RFC 6749 §5.2, never to be stored. Members at fault stand in the description."""
-    body = dict(parameters(error))
+    body: dict[str, Any] = dict(parameters(error))
+    if isinstance(error, errors.InsufficientAuthorization):
+        body |= error.members
     if error.enrol_url is not None:
         body["enrol_url"] = error.enrol_url
     headers = {**error.headers, "cache-control": "no-store", "pragma": "no-cache"}

@@ -7,7 +7,7 @@ as a page, depends on the place that was asked (`api.http.error_responses`).
 
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
@@ -206,6 +206,8 @@ class InsufficientAuthorization(HTTPError):
     status = 403
     code = "insufficient_authorization"
     default = "The person has to give their name and password."
+    members: Mapping[str, Any] = {}
+    """What else the answer holds at an endpoint of OAuth."""
 
 
 class RedirectToWeb(HTTPError):

@@ -11,7 +11,10 @@ from api.http.responses import JSON
 from api.oauth import authorization_challenge, device_authorization
 from api.oauth.client_authentication import LONGEST_ID, LONGEST_SECRET
 from api.oauth.introspection import LONGEST_TOKEN
+from api.oauth.passkeys import LONGEST as LONGEST_PASSKEY
 from api.oauth.person_authentication import LONGEST_NAME
+from api.oauth.second_factor import LONGEST as LONGEST_SESSION
+from api.oauth.second_factor import LONGEST_CODE
 from api.oauth.token import LONGEST_CREDENTIAL
 from api.pages.authorization_request import PARAMETERS, QUERY_MAXIMUM
 from domain.grants import GRANTS
@@ -283,6 +286,10 @@ def described() -> tuple[HotEndpoint, ...]:
         "response_type": text("`code`, or left out.", LONGEST_FREE),
         "username": text("A username or an e-mail address.", LONGEST_NAME),
         "password": text("The person's password.", MAX_BYTES),
+        "auth_session": text("Out of the answer to a right password, with one of the next three.", LONGEST_SESSION),
+        "totp": text("What a generator of codes shows.", LONGEST_CODE),
+        "recovery_code": text("One of ten.", LONGEST_CODE),
+        "webauthn": text("What a passkey signed, as JSON.", LONGEST_PASSKEY),
         "code_challenge": text("RFC 7636 §4.3.", pkce.CHALLENGE_LENGTH),
         "code_challenge_method": text("`S256`.", LONGEST_FREE),
         "nonce": text("Comes back in the id_token.", authorization_challenge.NONCE_MAXIMUM),

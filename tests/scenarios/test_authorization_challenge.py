@@ -128,7 +128,38 @@ async def test_it_is_announced(world: World) -> None:
     assert metadata["authorization_challenge_endpoint"] == f"{world.settings.issuer}{PATH}"
 
 
-async def test_who_has_a_second_factor_is_sent_to_a_browser(world: World, scene: Scene, own: Client) -> None:
-    await enrol(world, scene.person)
-    assert refused(await challenged(world, own, scene)) == (403, "redirect_to_web")
+async def test_who_has_a_second_factor_shows_it_too(world: World, scene: Scene, own: Client) -> None:
+    generator = await enrol(world, scene.person)
+    asked = await challenged(world, own, scene)
+    assert refused(asked) == (403, "insufficient_authorization")
+    body = asked.json()
+    assert (body["factors"], body["webauthn"]) == (["totp", "recovery_code"], None)
+    assert not await world.events("grant.code_issued")
+    session = {**PKCE, "scope": "orders", "auth_session": body["auth_session"]}
+    wrong = await posted(world, own, PATH, session | {"totp": "000000"})
+    assert refused(wrong) == (403, "insufficient_authorization")
+    assert wrong.json()["auth_session"] == body["auth_session"]
+    answer = await posted(world, own, PATH, session | {"totp": generator.code()})
+    assert ok(await redeemed(world, own, answer))["scope"] == "orders"
+    (issued,) = await world.events("grant.code_issued")
+    assert (issued.event.authentication.amr, issued.event.authentication.acr[-1]) == (("pwd", "otp", "mfa"), "2")
+    # The same code once more.
+    assert refused(await posted(world, own, PATH, session | {"totp": generator.code()}))[0] == 403
+    answer = await posted(world, own, PATH, session | {"recovery_code": generator.recovery_codes[0]})
+    assert ok(answer).keys() == {"authorization_code"}
+
+
+async def test_a_session_of_another_client_or_time_is_none(world: World, scene: Scene, own: Client) -> None:
+    generator = await enrol(world, scene.person)
+    session = {**PKCE, "auth_session": (await challenged(world, own, scene)).json()["auth_session"]}
+    other = await world.register_client("Purse", public=True, first_party=True, scope=("orders",))
+    assert refused(await posted(world, other, PATH, session | {"totp": generator.code()})) == (400, "invalid_session")
+    for forged in ("AAAA", "é", "A" * 3000):
+        answer = await posted(world, own, PATH, session | {"auth_session": forged, "totp": generator.code()})
+        assert refused(answer) == (400, "invalid_session")
+    for factors in ({}, {"totp": "1", "recovery_code": "2"}):
+        assert refused(await posted(world, own, PATH, session | factors)) == (400, "invalid_request")
+    assert refused(await posted(world, own, PATH, session | {"webauthn": "{"}))[0] == 403
+    world.clock.advance(301)
+    assert refused(await posted(world, own, PATH, session | {"totp": generator.code()})) == (400, "invalid_session")
     assert not await world.events("grant.code_issued")
