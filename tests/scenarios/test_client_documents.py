@@ -14,7 +14,7 @@ from domain.rules import client_assertion
 from domain.rules.client_id_document import MAXIMUM
 from eventstore.pending import client_documents
 from tests.scenarios.administration import administering, ok
-from tests.scenarios.asking import APPROVE, AUTHORIZE, CONSENT, SIGN_IN, Scene, set_scene
+from tests.scenarios.asking import APPROVE, AUTHORIZE, CONSENT, DENY, SIGN_IN, Scene, set_scene
 from tests.scenarios.assertions import Signer, made_key, public
 from tests.scenarios.browser import Browser, Page
 from tests.scenarios.world import Client, World
@@ -254,6 +254,20 @@ async def test_one_that_was_disabled_or_deleted_stays_so(scene: Scene, publishin
     assert (await admin.delete(f"/admin/clients/{id_of(URI)}")).status_code == 204
     page = await browser.open(asked_by(scene))
     assert (page.status, len(await world.events("client.registered", stream=STREAM))) == (400, 1)
+
+
+async def test_a_no_registers_nothing(scene: Scene, publishing: Publishing) -> None:
+    browser = await scene.signed_in()
+    page = await browser.press(await browser.open(asked_by(scene)), CONSENT, DENY)
+    assert page.parameters["error"] == "access_denied"
+    (denied,) = await scene.world.events("consent.denied")
+    assert (denied.actor.id, await scene.world.events("client.registered", stream=STREAM)) == (
+        scene.person.account_id,
+        (),
+    )
+    assert (await browser.open("/account/grants")).status == 200
+    admin = await administering(scene.world)
+    ok(await admin.get("/audit/events", params={"names": "1", "type": "consent.denied"}))
 
 
 async def test_a_pushed_request_of_one_with_keys(scene: Scene, publishing: Publishing) -> None:

@@ -67,7 +67,7 @@ def test_every_route_is_public_on_purpose_or_needs_a_scope() -> None:
 def test_every_route_scope_is_administrative_and_documented() -> None:
     for endpoint in SCOPED:
         # Of the others only what people are given for themselves opens anything here.
-        own = endpoint.path.startswith("/account/")
+        own = f"{endpoint.path}/".startswith("/account/")
         receivers = {SSF} if endpoint.path.startswith("/ssf/") else ADMINISTRATIVE_SCOPES
         assert endpoint.scope == ACCOUNT if own else endpoint.scope in receivers
         assert endpoint.operation is not None, str(endpoint)
