@@ -70,7 +70,9 @@ def vocabulary(scope: Scope) -> Vocabulary:
         return found
     path: str = scope["path"]
     if _under(path, PAGES):
-        return "page"
+        # A person's account has both: whoever shows a token is a program.
+        program = _under(path, ("/account",)) and header(scope, b"authorization") is not None
+        return "problem" if program else "page"
     if path.startswith("/oauth/"):
         return "problem" if _under(path, COMMANDS) else "oauth"
     if path.startswith("/dashboards/"):

@@ -15,13 +15,14 @@ import pytest
 
 from commands import registering
 from domain import incident
+from domain.rules.built_in_scope import ACCOUNT
 from security.keyring import Keyring
 from security.tokens import new_id
 from tests.any_command import any_command
 from tests.scenarios.administration import EVERYTHING
 from tests.scenarios.asking import APPROVE, CHALLENGE, CONSENT, SIGN_IN
 from tests.scenarios.browser import Browser, Page
-from tests.scenarios.dashboards import make_platform
+from tests.scenarios.dashboards import make_dashboard, make_platform
 from tests.scenarios.endpoints import METHODS, Endpoint, endpoints, paths
 from tests.scenarios.raw import Headers, Raw, send
 from tests.scenarios.spoiling import spoilt_form, spoilt_json, spoilt_queries
@@ -51,9 +52,10 @@ NOT_REFUSED_BEFORE_SIGN_IN = "/oauth/authorize"
 class Target:
     """A server with everything that an address of it can name."""
 
-    def __init__(self, world: World, token: str, auth: tuple[str, str], named: dict[str, str]) -> None:
+    def __init__(self, world: World, token: str, own: str, auth: tuple[str, str], named: dict[str, str]) -> None:
         self.world = world
         self.token = token
+        self.own = own
         self.auth = auth
         self.named = named
 
@@ -69,7 +71,8 @@ class Target:
             accept = [(b"accept", b"text/html")] if endpoint.answers == "page" else []
             return [(b"origin", self.world.settings.issuer.encode()), *accept]
         if endpoint.scope is not None:
-            return [(b"authorization", f"Bearer {self.token}".encode())]
+            token = self.own if endpoint.scope == ACCOUNT else self.token
+            return [(b"authorization", f"Bearer {token}".encode())]
         return []
 
     async def send(self, method: str, target: bytes, headers: Headers = (), body: bytes = b"") -> Raw:
@@ -119,7 +122,10 @@ async def _opened(url: str, directory: Path, keyring: Keyring) -> AsyncIterator[
             "incident_id": incident_id,
             "sha256": grant.event.access_token,
         }
-        yield Target(world, await world.token(*EVERYTHING), shop.auth, named)
+        board = await make_dashboard(world, "own", realm="platform", scope=("orders", ACCOUNT))
+        own, _ = await board.sign_in(platform.paul)
+        named["session_id"] = (await world.events("grant.tokens_issued"))[-1].stream.partition(":")[2]
+        yield Target(world, await world.token(*EVERYTHING), own, shop.auth, named)
 
 
 def check(endpoint: Endpoint, answer: Raw, what: str, statuses: range = range(400, 500)) -> None:
