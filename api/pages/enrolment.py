@@ -21,7 +21,7 @@ Onward = Annotated[
     QueryParameter(
         name="onward",
         description="The request on this server that goes on with the factor.",
-        schema_extra={"max_length": LONGEST},
+        max_length=LONGEST,
     ),
 ]
 
