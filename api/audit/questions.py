@@ -14,7 +14,7 @@ from api.audit.queries import history as answering
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.differences import Diff
 from api.audit.queries.finding import FoundName
-from api.audit.queries.history import RawSecret, Sha256, StateShown, Text, TokenHistory, TokenState, state_of
+from api.audit.queries.history import RawSecret, Sha256, StateShown, TokenHistory, TokenState, state_of
 from api.audit.queries.search import Filters, page, show
 from api.audit.rendering import ShownEvent, unsealed
 from api.http.errors import Missing
@@ -206,7 +206,7 @@ async def token_state(asking: Injected[Auditor], data: JSONBody[TokenStateQuesti
 class FindQuestion(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Any text."""
 
-    text: Text
+    text: Annotated[str, Meta(min_length=1, max_length=finding.LONGEST, description="Only digests of it are kept.")]
 
 
 class FoundNames(msgspec.Struct, frozen=True):

@@ -23,6 +23,9 @@ from security.scanning import extract
 
 FoundKind = Literal["secret", "digest", "request", "position", "client", "person", "grant", "incident"]
 
+LONGEST = 500_000
+"""Characters of a text. What is longer is for `POST /leaks/investigate`, which looks for secrets alone."""
+
 MOST = 1_000
 """Words of a text that are looked up, and what is answered at most."""
 
