@@ -9,7 +9,7 @@ from domain.rules import json_schema
 from domain.rules.client_metadata import ClientMetadata
 
 MAXIMUM = 4_096
-"""Characters of all that one request asks for."""
+"""Bytes of all that one request asks for: with the longest scope it still fits into a token that is a JWT."""
 
 OBJECTS_MAXIMUM = 10
 DEPTH = 16
@@ -23,17 +23,19 @@ AuthorizationDetails = tuple[dict[str, Any], ...]
 _MALFORMED = Refusal(
     InvalidAuthorizationDetails.MALFORMED,
     f"authorization_details must be a JSON array of 1 to {OBJECTS_MAXIMUM} objects, each with a type, "
-    f"{MAXIMUM} characters together.",
+    f"{MAXIMUM} bytes together.",
     PARAMETER,
 )
 
 
 def read(text: str) -> AuthorizationDetails | Refusal:
     """The objects of a parameter; a refusal for anything that is none (§5)."""
-    if len(text) > MAXIMUM:
+    if len(text) > MAXIMUM or len(text.encode("utf-8", "surrogatepass")) > MAXIMUM:
         return _MALFORMED
     try:
-        found = json.loads(text, object_pairs_hook=_members, parse_constant=_refuse, parse_float=_finite)
+        found = json.loads(
+            text, object_pairs_hook=_members, parse_constant=_refuse, parse_float=_finite, parse_int=_whole
+        )
         text_of(found)
     except (ValueError, RecursionError):
         return _MALFORMED
@@ -53,6 +55,13 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(_: str) -> None:
     raise ValueError("no JSON")
+
+
+def _whole(text: str) -> int:
+    found = int(text)
+    if not -(2**63) <= found < 2**63:
+        raise ValueError("too large")
+    return found
 
 
 def _finite(text: str) -> float:

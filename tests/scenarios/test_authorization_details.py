@@ -183,6 +183,9 @@ BAD = {
     "not in the enumeration": json.dumps([ONE | {"actions": ["all"]}]),
     "too many of them": json.dumps([ONE] * 11),
     "too long": json.dumps([ONE | {"to": "x" * 5000}]),
+    "too many bytes": json.dumps([ONE | {"to": "€" * 1400}], ensure_ascii=False),
+    "too large an integer": '[{"type": "payment", "amount": "1", "to": "x", "n": 9223372036854775808}]',
+    "an endless integer": '[{"type": "payment", "amount": "1", "to": "x", "n": ' + "9" * 4000 + "}]",
     "too deep": "[" * 2000 + "]" * 2000,
     "half a surrogate": '[{"type": "payment", "amount": "1", "to": "\\ud800"}]',
     "NUL": '[{"type": "payment", "amount": "1", "to": "\\u0000"}]',
@@ -193,7 +196,7 @@ BAD = {
 async def test_what_is_refused(scene: Scene, text: str) -> None:
     refused = await for_itself(scene, scene.shop, text)
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_authorization_details")
-    if len(text) < 3000:
+    if len(text.encode()) < 3000:
         browser = await scene.signed_in()
         page = await browser.open(scene.address(None, authorization_details=text))
         assert error_of(page)[0] == "invalid_authorization_details"
@@ -201,6 +204,15 @@ async def test_what_is_refused(scene: Scene, text: str) -> None:
         data |= {"code_challenge": "x" * 43, "code_challenge_method": "S256"}
         pushed = await scene.world.client.post("/oauth/par", data=data, auth=scene.shop.auth)
         assert (pushed.status_code, pushed.json()["error"]) == (400, "invalid_authorization_details")
+
+
+async def test_any_number_that_fits_goes_through(scene: Scene, admin: httpx.AsyncClient) -> None:
+    ok(await admin.put(PATH, json=TERMS | {"schema": {}}))
+    details = [
+        {"type": "payment", "n": [9223372036854775807, -9223372036854775808, 1.5, 1e300, True, None, {"a": "é"}]}
+    ]
+    answer = ok(await for_itself(scene, scene.shop, json.dumps(details)))
+    assert answer["authorization_details"] == await told(scene, answer["access_token"]) == details
 
 
 async def test_a_client_without_the_type(scene: Scene) -> None:
