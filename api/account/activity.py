@@ -49,6 +49,13 @@ TOLD: Mapping[str, Words] = {
     "account.recovered": Words("You followed the link to a new password."),
     "account.invited": Words("You were invited."),
     "account.invitation_accepted": Words("You followed your invitation."),
+    "account.passkey_enrolled": Words("A passkey was set up."),
+    "account.passkey_counter_reversed": Words("A passkey of yours was refused: there may be a copy of it."),
+    "account.verification_requested": Words("A link was asked for that shows that your e-mail address is yours."),
+    "account.email_verified": Words("Your e-mail address was shown to be yours."),
+    "account.email_change_requested": Words("Another e-mail address was asked for."),
+    "account.email_change_confirmed": Words("One of the two e-mail addresses agreed to the change."),
+    "account.notices_changed": Words("What you are told by mail was changed."),
     "account.data_exported": Words("You had everything given to you that is stored about you."),
     "account.erasure_requested": Words("You asked for your account to be erased."),
     "account.erasure_withdrawn": Words("You kept your account."),
@@ -66,7 +73,18 @@ TOLD: Mapping[str, Words] = {
     "grant.refresh_replayed": Words("A used token came again, so its access was ended."),
     "grant.ended": Words("Access came to its end."),
 }
-"""What is told of the log, by the type of the event. The rest is of no concern to people."""
+"""What is told of the log, by the type of the event."""
+
+UNTOLD = frozenset(
+    (
+        "account.erased",
+        "account.factor_verified",
+        "account.password_rehashed",
+        "session.logout_delivered",
+        "session.logout_failed",
+    )
+)
+"""What happens with accounts, sign-ins and consents and is of no concern to people, or told by another event."""
 
 EXAMPLE: dict[str, Any] = {
     "id": "0Kq2fV7mXc4RtYpZ1sWb9e",

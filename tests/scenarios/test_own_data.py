@@ -3,10 +3,12 @@
 import httpx
 import pytest
 
+from api.account.activity import TOLD, UNTOLD
 from api.services import SYSTEM
 from commands import people
 from domain import account
 from domain.event import SECOND
+from domain.events import EVENTS
 from eventstore.execution import Origin
 from tests.scenarios.administration import ok, problem
 from tests.scenarios.asking import Scene
@@ -28,6 +30,11 @@ async def caller(scene: Scene, board: Dashboard) -> httpx.AsyncClient:
     token, _ = await board.sign_in(scene.person, by=opened)
     opened.headers["authorization"] = f"Bearer {token}"
     return opened
+
+
+def test_every_event_of_accounts_is_told_or_left_out() -> None:
+    about = {each.type for each in EVENTS if each.type.startswith(("account.", "session.", "consent."))}
+    assert about - TOLD.keys() == UNTOLD
 
 
 async def test_activity_tells_what_happened_and_from_where(scene: Scene, caller: httpx.AsyncClient) -> None:
