@@ -38,14 +38,14 @@ async def test_sign_in_refresh_sign_out_without_a_client_on_the_wire(demo: Demo,
     visitor = await visit()
     await signed_in(visitor, slug, owner(demo, slug))
     assert await visitor.text("#status") == "You are signed in."
-    assert set((await visitor.text("#scope")).split()) == SCOPE[slug]
+    assert await visitor.page.locator("#scope li").count() == len(SCOPE[slug])
 
     await visitor.page.click("#refresh")
     await visitor.page.wait_for_selector("#status:has-text('Your access was refreshed.')")
     await visitor.page.reload()
     # The page has forgotten its token; the cookie, which no script can read, brings another.
     await visitor.page.wait_for_selector("#status:has-text('Your access was refreshed.')")
-    assert set((await visitor.text("#scope")).split()) == SCOPE[slug]
+    assert await visitor.page.locator("#scope li").count() == len(SCOPE[slug])
 
     await visitor.page.click("#sign-out")
     await visitor.page.wait_for_selector("#signed-out:not([hidden])")
@@ -165,7 +165,7 @@ async def test_a_page_holds_the_lock_while_its_cookie_is_on_the_way(demo: Demo, 
     await second.evaluate("window.letGo()")
     await holding
     await visitor.page.wait_for_selector("#status:has-text('Your access was refreshed.')")
-    assert len(asked) == 1
+    assert [each for each in asked if "userinfo" not in each] == [f"{demo.issuer}/dashboards/client/refresh"]
 
 
 ELSEWHERE = """async ([issuer, token, path, method, body]) => {
