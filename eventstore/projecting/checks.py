@@ -82,6 +82,7 @@ OWNERS: Mapping[str, Any] = {
     "secrets": lambda row: (f"client:{row['client_id']}",),
     "rotations": lambda row: (f"client:{row['client_id']}",),
     "accounts": lambda row: (f"account:{row['account_id']}",),
+    "erasures": lambda row: (f"account:{row['account_id']}",),
     "foreign_hashes": lambda row: (f"account:{row['account_id']}",),
     "consents": lambda row: (f"consent:{row['account_id']}:{row['client_id']}", f"account:{row['account_id']}"),
     "sessions": lambda row: (f"session:{row['session_id']}",),

@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from sqlalchemy import Boolean, Connection, LargeBinary, Table, Text, UniqueConstraint, delete, insert, select, update
 
 from api.background import Checking, Retention
+from commands import people
+from commands.permissions import operator
 from domain import account, client, incident, usage
 from domain.events import AGGREGATES
+from domain.people.passwords import ForeignHash
 from eventstore.database.engines import migrating
 from eventstore.projecting.check_rounds import Difference, ProjectionRounds
 from eventstore.projecting.checks import CATEGORIES, OWNERS, SUMMED, TABLES
@@ -19,6 +22,7 @@ from eventstore.projecting.rebuild import Rebuild, clear, differing, tables_of
 from eventstore.projecting.refollow import MODELS
 from projections import FOLLOWING, PROJECTIONS, event_index, grants, outbox, scopes, tokens
 from projections.event_index import NameKind
+from security.tokens import new_id
 from security.vault import KEYS
 from tests.any_command import any_command
 from tests.scenarios.administration import administering, ok
@@ -73,6 +77,9 @@ async def found_by_a_round(world: World) -> list[str]:
     return [each.event.projection for each in await world.events("server.projection_differed", after=before)]
 
 
+BCRYPT = "$2y$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e"
+
+
 async def everything_happened(scene: Scene) -> World:
     """A log in which every read model has a row."""
     world = scene.world
@@ -90,6 +97,12 @@ async def everything_happened(scene: Scene) -> World:
     ok(await admin.put(f"/admin/clients/{scene.shop.client_id}/rotation", json={"maximum_age": 90 * 86_400}))
     gone = await world.register_person("gone")
     await erase(world, gone.account_id)
+    going = await world.register_person("going")
+    await world.execute(people.request_erasure(going.account_id, 86_400))
+    hashed = people.PersonRegistration(
+        realm="platform", username="moved", email=None, password_hash=BCRYPT, foreign_hash=ForeignHash("$2y$04", 960)
+    )
+    await world.execute(people.register(new_id(), hashed, privacy=world.services.ledger.privacy, by=operator))
     await world.services.follower.follow()
     return world
 
