@@ -298,8 +298,7 @@ async def _found(services: Services, purpose: LinkPurpose, text: str) -> tuple[S
     if link is None:
         raise Missing(OVER)
     person: account.State = await ledger.state(account.stream(link.account_id))
-    standing = recovery.standing(person)
-    if not standing.usable or standing.password != link.against:
+    if not recovery.is_current(link, person):
         raise Missing(OVER)
     return secret, link
 

@@ -16,12 +16,15 @@ from eventstore.database import Connection
 from eventstore.execution import Step
 from eventstore.pending import letters, mailed_links
 from eventstore.pending.letters import Letter
-from eventstore.pending.mailed_links import MailedLink
+from eventstore.pending.mailed_links import LinkPurpose, MailedLink
 from eventstore.personal_data import PersonalData
 from eventstore.view import View
 from security.keyring import Keyring
 from security.tokens import Secret, new_id
 from security.vault import Vault
+
+ADDRESS = "address"
+"""What a link tells of the event with the address that it was mailed to."""
 
 
 def subject_digest(keyring: Keyring, realm: str, name: str) -> bytes:
@@ -31,8 +34,22 @@ def subject_digest(keyring: Keyring, realm: str, name: str) -> bytes:
 
 def standing(state: account.State) -> PasswordStanding:
     """What a link to a new password depends on."""
-    kept = state.password_hash
-    return PasswordStanding(account.alive(state) and state.enabled, None if kept is None else kept.event_id)
+    kept, email = state.password_hash, state.email
+    return PasswordStanding(
+        account.alive(state) and state.enabled,
+        None if kept is None else kept.event_id,
+        None if email is None else email.event_id,
+    )
+
+
+def is_current(link: MailedLink, state: account.State) -> bool:
+    """Whether the person may still choose a password by the link."""
+    return standing(state).fits(link.against, link.told.get(ADDRESS))
+
+
+def _link(purpose: LinkPurpose, account_id: str, expires_at: Moment, found: PasswordStanding | None) -> MailedLink:
+    told = {} if found is None or found.address is None else {ADDRESS: found.address}
+    return MailedLink(purpose, account_id, expires_at, None if found is None else found.password, told)
 
 
 def ask_for_link(
@@ -46,7 +63,7 @@ def ask_for_link(
     known = person is not None and found is not None and found.usable and person.email is not None
     account_id = person.account_id if known and person is not None else ""
     expires_at = now + RECOVERY_LASTS * SECOND
-    link = MailedLink("recovery", account_id, expires_at, None if found is None else found.password)
+    link = _link("recovery", account_id, expires_at, found)
     if mailed_links.put(connection, vault, secret.sha256, subject, link, now):
         letter = Letter("recovery", account_id, expires_at, secret.reveal())
         letters.put(connection, vault, new_id(), letter, now)
@@ -65,7 +82,7 @@ def invite(account_id: str, subject: bytes, secret: Secret, *, vault: Vault, by:
         if outcome.refusal is not None:
             return outcome
         expires_at = view.now + INVITATION_LASTS * SECOND
-        link = MailedLink("invitation", account_id, expires_at, standing(state).password)
+        link = _link("invitation", account_id, expires_at, standing(state))
         if not mailed_links.put(view.connection, vault, secret.sha256, subject, link, view.now):
             return Refusal(Conflict.TOO_MANY_LINKS)
         letter = Letter("invitation", account_id, expires_at, secret.reveal())
@@ -79,7 +96,8 @@ def accept_invitation(link: MailedLink, password_hash: str, *, privacy: Personal
     """Sets the password that an invited person chose. That the letter reached them verifies their address."""
 
     def decide(state: account.State, view: View) -> Outcome | Refusal:
-        return mailed.accept_invitation(standing(state), now=view.now, against=link.against)
+        told = link.told.get(ADDRESS)
+        return mailed.accept_invitation(standing(state), now=view.now, against=link.against, address=told)
 
     return [
         Command(account.stream(link.account_id), decide),
@@ -92,7 +110,8 @@ def recover(link: MailedLink, password_hash: str) -> list[Step]:
     """Sets the password that a person chose by the link that was mailed to them, and ends every session and grant."""
 
     def decide(state: account.State, view: View) -> Outcome | Refusal:
-        return mailed.recover(standing(state), now=view.now, against=link.against)
+        told = link.told.get(ADDRESS)
+        return mailed.recover(standing(state), now=view.now, against=link.against, address=told)
 
     stream = account.stream(link.account_id)
     return [

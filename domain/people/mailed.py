@@ -52,10 +52,17 @@ EVENTS: tuple[type[Event], ...] = (RecoveryRequested, Recovered, Invited, Invita
 
 
 class PasswordStanding(msgspec.Struct, frozen=True):
-    """Of a person: whether they may sign in at all, and the event with the hash of their password."""
+    """Of a person: whether they may sign in at all, and the events with the hash of their password and with the address
+    to which a link is mailed."""
 
     usable: bool
     password: str | None
+    address: str | None
+
+    def fits(self, against: str | None, address: str | None) -> bool:
+        """Whether a link is still good that was made when it was these events that told of them. Whoever reads the
+        mail of a former address, which was wrong or is in other hands, must not become the person by it."""
+        return self.usable and self.password == against and self.address == address
 
 
 def note_recovery_requested(*, now: Moment, count: int = 1, window_seconds: int = 0) -> Outcome:
@@ -72,15 +79,17 @@ def invite(standing: PasswordStanding, *, now: Moment, reachable: bool) -> Outco
     return accept(Invited())
 
 
-def accept_invitation(standing: PasswordStanding, *, now: Moment, against: str | None) -> Outcome:
-    """Lets an invited person choose a password, if theirs is still that of event `against`."""
-    if not standing.usable or standing.password != against:
+def accept_invitation(standing: PasswordStanding, *, now: Moment, against: str | None, address: str | None) -> Outcome:
+    """Lets an invited person choose a password, if theirs is still that of event `against`, and their address that of
+    event `address`."""
+    if not standing.fits(against, address):
         return refuse(NotFound.UNKNOWN, detail="this link is good no longer")
     return accept(InvitationAccepted())
 
 
-def recover(standing: PasswordStanding, *, now: Moment, against: str | None) -> Outcome:
-    """Lets a person set a new password by a link that was made when the present one was that of event `against`."""
-    if not standing.usable or standing.password != against:
+def recover(standing: PasswordStanding, *, now: Moment, against: str | None, address: str | None) -> Outcome:
+    """Lets a person set a new password by a link that was made when the present one was that of event `against`, and
+    was mailed to the address of event `address`."""
+    if not standing.fits(against, address):
         return refuse(NotFound.UNKNOWN, detail="this link is good no longer")
     return accept(Recovered())

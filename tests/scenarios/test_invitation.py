@@ -75,6 +75,20 @@ async def test_a_newer_invitation_ends_the_one_before(world: World, admin: httpx
     problem(await admin.post(f"/admin/people/{account_id}/invite"), 409)
 
 
+async def test_invitation_ends_with_the_address_that_it_was_mailed_to(world: World, admin: httpx.AsyncClient) -> None:
+    account_id = await made(admin, email="mistyped@example.test")
+    ok(await admin.post(f"/admin/people/{account_id}/invite"), 200)
+    (letter,) = await delivered(world)
+    browser = world.browser()
+    page = await browser.open(letter.link)
+    ok(await admin.patch(f"/admin/people/{account_id}", json={"email": "petra@example.test"}), 200)
+    before = await world.head()
+    assert (await browser.press(page, INVITATION, password=NEW)).status == 404
+    assert (await world.browser().open(letter.link)).status == 404
+    assert await world.head() == before
+    assert ok(await admin.get(f"/admin/people/{account_id}"), 200)["email_verified"] is not True
+
+
 async def test_who_cannot_be_invited(world: World, admin: httpx.AsyncClient) -> None:
     account_id = await made(admin, email=None)
     problem(await admin.post(f"/admin/people/{account_id}/invite"), 409)

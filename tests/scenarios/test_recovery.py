@@ -159,6 +159,14 @@ async def test_a_password_set_meanwhile_ends_the_link(world: World, paul: Person
     assert (await world.browser().open(letter.link)).status == 404
 
 
+async def test_another_address_meanwhile_ends_the_link(world: World, paul: Person) -> None:
+    letter = await mailed(world, paul.username)
+    facts: dict[str, Any] = {"email": "paul@elsewhere.test", "role_scopes": {}, "caller_scope": None}
+    await world.execute(any_command(account.stream(paul.account_id), account.change_profile, facts))
+    assert (await world.browser().open(letter.link)).status == 404
+    assert (await set_password(world, (await mailed(world, paul.username)).link)).status == 200
+
+
 async def test_there_are_three_links_an_hour(world: World, paul: Person) -> None:
     for name in (paul.username, paul.email, paul.username):
         await mailed(world, name)
