@@ -376,7 +376,9 @@ def _subject(view: View, digest: bytes, kind: TokenKind) -> Subject | None:
         return None
     scope = grant.names_of(by.scope)
     secret_id, bound = judged.issued.secret_id, bool(by.dpop_jkt or by.x5t_s256)
-    return Subject(judged.standing, by.client_id, by.account_id, scope, secret_id, judged.act, judged.through, bound)
+    return Subject(
+        judged.standing, by.client_id, by.account_id, scope, secret_id, judged.act, judged.through, bound, by.details
+    )
 
 
 def _waits(view: View, vault: Vault, presented: bytes, client_id: str) -> Reason | None:

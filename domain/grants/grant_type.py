@@ -77,7 +77,7 @@ class Subject(msgspec.Struct, frozen=True):
     """A token of another grant that a request presents (RFC 8693 §2.1): how it stands, whose it is, what it allows.
 
     `secret_id` is what authenticated its request; it may be `bound` to a key or certificate; `act` and `through` are as
-    in `grant.exchanged`.
+    in `grant.exchanged`. `details` are which of the grant's authorization details it is for, None for all.
     """
 
     standing: validity.Standing
@@ -88,6 +88,7 @@ class Subject(msgspec.Struct, frozen=True):
     act: tuple[str, ...] = ()
     through: tuple[Through, ...] = ()
     bound: bool = False
+    details: tuple[int, ...] | None = None
 
 
 class Parties(msgspec.Struct, frozen=True):
@@ -375,9 +376,12 @@ def first_tokens(
     return Outcome((*preceding, event), None, given)
 
 
-def chosen_details(asked: AuthorizationDetails | None, parties: Parties) -> tuple[int, ...] | Refusal | None:
-    """Which of the grant's authorization details a token is for (RFC 9396 §6.1): all, where the request names none."""
-    return None if asked is None else authorization_details.places(asked, parties.details)
+def chosen_details(
+    asked: AuthorizationDetails | None, parties: Parties, presented: tuple[int, ...] | None = None
+) -> tuple[int, ...] | Refusal | None:
+    """Which of the grant's authorization details a token is for (RFC 9396 §6.1): all, where the request names none. The
+    `presented` token may be for some of them alone."""
+    return None if asked is None else authorization_details.places(asked, parties.details, presented)
 
 
 def said(

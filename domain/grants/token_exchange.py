@@ -52,7 +52,7 @@ def issue(
     audience = () if rule.resource == parties.issuer else (rule.resource,)
     lifetime = max(1, min(lifetimes.of_access(parties.client, granted), left))
     # Whoever exchanges for somebody else's resource asks for what is to go there.
-    places = chosen_details(request.details, parties) or ()
+    places = chosen_details(request.details, parties, subject.details) or ()
     if isinstance(places, Refusal):
         return Outcome((), places)
     details = authorization_details.at(parties.details, places)

@@ -103,13 +103,19 @@ def requested(
     return None
 
 
-def places(asked: AuthorizationDetails, within: AuthorizationDetails | None) -> tuple[int, ...] | Refusal:
-    """Which of the approved objects are asked for: fewer, never others (§6.1)."""
+def places(
+    asked: AuthorizationDetails, within: AuthorizationDetails | None, among: Sequence[int] | None = None
+) -> tuple[int, ...] | Refusal:
+    """Which of the approved objects are asked for: fewer, never others (§6.1), and none but those at the places
+    `among`, where these are told."""
     approved = [text_of((each,)) for each in within or ()]
     wanted = [text_of((each,)) for each in asked]
     if any(each not in approved for each in wanted):
         return _refusal(InvalidAuthorizationDetails.WIDENED, "is not among what was approved.")
-    return tuple(sorted({approved.index(each) for each in wanted}))
+    found = {approved.index(each) for each in wanted}
+    if among is not None and not found <= set(among):
+        return _refusal(InvalidAuthorizationDetails.WIDENED, "is not among those of the token.")
+    return tuple(sorted(found))
 
 
 def at(details: AuthorizationDetails | None, chosen: Sequence[int] | None) -> AuthorizationDetails | None:

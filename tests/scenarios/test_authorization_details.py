@@ -263,3 +263,21 @@ async def test_exchanged_for_those_that_are_named(scene: Scene) -> None:
     other = data | {"authorization_details": json.dumps([ONE | {"amount": "1"}])}
     refused = await world.client.post("/oauth/token", data=other, auth=gateway.auth)
     assert refused.json()["error"] == "invalid_authorization_details"
+
+
+async def test_an_exchange_gives_nothing_back_that_the_token_was_not_for(scene: Scene) -> None:
+    world, auth = scene.world, scene.shop.auth
+    rule = ExchangeRule(subject_client=scene.shop.client_id, resource="https://stock.example", scope=("orders",))
+    gateway = await world.register_client(
+        "Gateway", grant_types=(GRANT_TYPE,), scope=("orders",), token_exchange=(rule,)
+    )
+    first = await scene.redeem(await scene.approved(await scene.signed_in(), asking(scene, ONE, TWO)))
+    data = {"grant_type": "refresh_token", "refresh_token": first["refresh_token"]}
+    data["authorization_details"] = json.dumps([ONE])
+    narrowed = ok(await world.client.post("/oauth/token", data=data, auth=auth))
+    given = {"grant_type": GRANT_TYPE, "subject_token": narrowed["access_token"], "subject_token_type": ACCESS_TOKEN}
+    for details, status in (([TWO], 400), ([ONE, TWO], 400), ([ONE], 200)):
+        sent = given | {"authorization_details": json.dumps(details)}
+        answer = await world.client.post("/oauth/token", data=sent, auth=gateway.auth)
+        assert answer.status_code == status, answer.text
+    assert answer.json()["authorization_details"] == [ONE]
