@@ -280,19 +280,21 @@ class Rendering:
         erased: list[str] = []
         shown: dict[str, Any] = {}
         for field in state.__struct_fields__:
-            value = getattr(state, field)
-            if isinstance(value, Sealed):
-                path = f"state.{field}"
-                hidden = value.field in HIDDEN
-                shown[field] = self._value(value.event_id, value.field, value.text, path, sealed, erased, hidden)
-            else:
-                shown[field] = msgspec.to_builtins(value)
+            shown[field] = self._within(f"state.{field}", getattr(state, field), sealed, erased)
         return moments(shown), sealed, erased
+
+    def _within(self, path: str, value: Any, sealed: list[str], erased: list[str]) -> Any:
+        if isinstance(value, Sealed):
+            hidden = value.field in HIDDEN
+            return self._value(value.event_id, value.field, value.text, path, sealed, erased, hidden)
+        if next(sealed_within(path, value), None) is None:
+            return msgspec.to_builtins(value)
+        inner = [(name, self._within(f"{path}.{name}", each, sealed, erased)) for name, each in _members(value)]
+        return [each for _, each in inner] if isinstance(value, list | tuple) else dict(inner)
 
     def shows_personal(self, state: Any, sealed: list[str], erased: list[str]) -> bool:
         """Whether a state that was shown has a personal value in clear."""
-        values = [field for field in state.__struct_fields__ if isinstance(getattr(state, field), Sealed)]
-        return len(values) > len(sealed) + len(erased)
+        return sum(1 for _ in sealed_within("state", state)) > len(sealed) + len(erased)
 
     def _value(
         self,
@@ -328,6 +330,24 @@ class Rendering:
         if known is None:
             known = self._erased[head] = self._privacy.is_erased(self._connection, text)
         return known
+
+
+def sealed_within(path: str, value: Any) -> Iterator[tuple[str, Sealed]]:
+    """Every sealed value of a state, however deep it stands, with its path."""
+    if isinstance(value, Sealed):
+        yield path, value
+        return
+    for name, inner in _members(value):
+        yield from sealed_within(f"{path}.{name}", inner)
+
+
+def _members(value: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(value, msgspec.Struct):
+        yield from ((field, getattr(value, field)) for field in value.__struct_fields__)
+    elif isinstance(value, Mapping):
+        yield from value.items()
+    elif isinstance(value, list | tuple):
+        yield from ((getattr(item, "factor_id", place), item) for place, item in enumerate(value))
 
 
 def moments(value: Any) -> Any:

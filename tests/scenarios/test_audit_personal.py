@@ -3,8 +3,13 @@
 import pytest
 
 from domain import account
+from domain.decision import Outcome
 from domain.event import Actor
+from domain.factors.second_factor import RECOVERY_CODES, PasskeyEnrolled, enrol_passkey
+from domain.people.email_address import request_change
+from eventstore.command import Command
 from eventstore.execution import Origin
+from eventstore.view import View
 from projections.sightings import newest
 from tests.any_command import any_command
 from tests.scenarios.administration import administering, ok, problem
@@ -129,3 +134,39 @@ async def test_address_of_an_asking_resource_server_is_its_own(scene: Scene) -> 
     seeing = await administering(scene.world, "audit:read", "audit:personal")
     issued = await everything(seeing, client_id=scene.shop.client_id, type="grant.tokens_issued")
     assert {each["ip"] for each in issued} == {ADDRESS}
+
+
+async def test_values_deep_in_a_state_are_shown_to_those_who_may_see_them(scene: Scene) -> None:
+    world, stream = scene.world, account.stream(scene.person.account_id)
+    begin = await world.head()
+    claims = {"claims": {"nickname": "Pauli"}, "role_scopes": {}, "caller_scope": None}
+    await world.execute(any_command(stream, account.change_profile, claims))
+    made = PasskeyEnrolled(
+        factor_id="key", credential="", rp_id="", sign_count=0, name="Laptop", credential_id="id", public_key="key"
+    )
+
+    def enrol(state: account.State, view: View) -> Outcome:
+        return enrol_passkey(state.factors, now=view.now, passkey=made, recovery_codes=["code"] * RECOVERY_CODES)
+
+    def ask(state: account.State, view: View) -> Outcome:
+        return request_change(now=view.now, change_id="c", new_email="paul@elsewhere.test", both=True)
+
+    await world.execute(Command(stream, enrol))
+    await world.execute(Command(stream, ask))
+    seeing = await administering(world, "audit:read", "audit:personal")
+    shown = ok(await seeing.get(f"/audit/state/{stream}"))
+    assert shown["state"]["claims"] == {"nickname": "Pauli"}
+    assert shown["state"]["factors"]["passkeys"][0]["name"] == "Laptop"
+    assert shown["state"]["email_change"]["new_email"] == "paul@elsewhere.test"
+    keys = {"state.factors.passkeys.key.credential_id", "state.factors.passkeys.key.public_key"}
+    assert set(shown["sealed"]) == {"state.password_hash", *keys}
+    blind = await administering(world, "audit:read")
+    answer = await blind.get(f"/audit/state/{stream}")
+    hidden = ok(answer)
+    personal = {"state.claims.nickname", "state.factors.passkeys.key.name", "state.email_change.new_email"}
+    assert {*keys, *personal} < set(hidden["sealed"])
+    assert hidden["state"]["claims"] == {"nickname": None}
+    assert "event_id" not in answer.text
+    changes = ok(await blind.get(f"/audit/diff/{stream}", params={"from": str(begin)}))["changes"]
+    assert personal - {"state.factors.passkeys.key.name"} <= {each["path"] for each in changes}
+    assert "event_id" not in str(changes)

@@ -7,15 +7,14 @@ import msgspec
 
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.search import Point, point, position
-from api.audit.rendering import Rendering
+from api.audit.rendering import Rendering, sealed_within
 from api.http.errors import InvalidRequest, Missing
-from domain.event import Sealed
 from domain.events import AGGREGATES, category
 from eventstore import time_travel
 from eventstore.database import Connection
 from security.clock import format_rfc3339
 
-IDS = ("id", "secret_id", "token_id", "key_id", "name")
+IDS = ("id", "secret_id", "token_id", "key_id", "factor_id", "name")
 """Members that tell one item of a list from the others."""
 
 
@@ -97,16 +96,14 @@ def _side(connection: Connection, asking: Auditor, stream: str, where: Point) ->
     state = time_travel.folded(connection, stream, where.position).state
     rendering = Rendering(asking.sources.ledger.privacy, connection, personal=asking.personal)
     members, sealed, erased = rendering.state(state)
-    values = {field: getattr(state, field) for field in state.__struct_fields__}
-    texts = {field: f"{each.event_id} {each.text}" for field, each in values.items() if isinstance(each, Sealed)}
+    texts = {path: f"{each.event_id} {each.text}" for path, each in sealed_within("state", state)}
     return _Side(members, texts, sealed, erased, rendering.shows_personal(state, sealed, erased))
 
 
 def _changes(first: _Side, last: _Side) -> Iterator[Change]:
     before, after = dict(_leaves("state", first.members)), dict(_leaves("state", last.members))
     for path in dict.fromkeys((*before, *after)):
-        field = path.removeprefix("state.")
-        differs = first.texts.get(field) != last.texts.get(field) or before.get(path) != after.get(path)
+        differs = first.texts.get(path) != last.texts.get(path) or before.get(path) != after.get(path)
         if differs or (path in before) != (path in after):
             yield Change(path, before.get(path), after.get(path))
 
