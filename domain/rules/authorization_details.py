@@ -36,7 +36,9 @@ def read(text: str) -> AuthorizationDetails | Refusal:
         found = json.loads(
             text, object_pairs_hook=_members, parse_constant=_refuse, parse_float=_finite, parse_int=_whole
         )
-        text_of(found)
+        # Numbers may be longer in our words than in theirs.
+        if len(text_of(found).encode()) > MAXIMUM:
+            return _MALFORMED
     except (ValueError, RecursionError):
         return _MALFORMED
     if not isinstance(found, list) or not 1 <= len(found) <= OBJECTS_MAXIMUM:

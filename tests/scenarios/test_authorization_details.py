@@ -215,6 +215,16 @@ async def test_any_number_that_fits_goes_through(scene: Scene, admin: httpx.Asyn
     assert answer["authorization_details"] == await told(scene, answer["access_token"]) == details
 
 
+async def test_numbers_that_are_longer_in_our_words_count_as_long_as_these(
+    scene: Scene, admin: httpx.AsyncClient
+) -> None:
+    """A token with more could be signed, and be too long to be introspected, revoked or found."""
+    ok(await admin.put(PATH, json=TERMS | {"schema": {}}))
+    text = f'[{{"type":"payment","n":[{",".join(["1e15"] * 400)}]}}]'
+    refused = await for_itself(scene, scene.shop, text)
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_authorization_details")
+
+
 async def test_a_client_without_the_type(scene: Scene) -> None:
     other = await scene.world.register_client("Other", grant_types=("client_credentials",), scope=("orders",))
     refused = await for_itself(scene, other, json.dumps([ONE]))
