@@ -38,7 +38,7 @@ async def export(services: Services, account_id: str, by: Origin) -> AsyncIterat
     ledger = services.ledger
     await ledger.execute(people.export_data(account_id), origin=by)
     person: account.State = await ledger.state(account.stream(account_id))
-    now = ledger.clock.now()
+    now, change = ledger.clock.now(), person.email_change
     given = await ledger.look(present.consents_of, account_id, limit=AT_MOST)
     consents = [
         {
@@ -66,9 +66,20 @@ async def export(services: Services, account_id: str, by: Origin) -> AsyncIterat
         "exported_at": format_rfc3339(now),
         "account": await ledger.read(schemas.read_person, ledger.privacy, account_id),
         "factors": {
-            "enrolled_at": schemas.time_or_null(person.factors.enrolled_at) if person.factors.enrolled else None,
+            "enrolled_at": None if person.factors.totp is None else schemas.time_or_null(person.factors.enrolled_at),
             "recovery_codes_left": len(person.factors.recovery_codes),
+            "passkeys": [
+                {
+                    "id": each.factor_id,
+                    "name": await ledger.unseal(each.name),
+                    "rp_id": each.rp_id,
+                    "enrolled_at": format_rfc3339(each.enrolled_at),
+                }
+                for each in person.factors.passkeys
+            ],
         },
+        "email_change": None if change is None else {"new_email": await ledger.unseal(change.new_email)},
+        "notices_off": list(person.notices_off),
         "erasure_due_at": schemas.time_or_null(person.own_data.erasure_due),
         "consents": consents,
         "grants": granted,

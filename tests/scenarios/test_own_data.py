@@ -1,15 +1,24 @@
 """What a person is told about themselves, gets of themselves, and how they are erased as they wish."""
 
+import json
+
 import httpx
 import pytest
 
 from api.account.activity import TOLD, UNTOLD
+from api.account.data import export
 from api.services import SYSTEM
 from commands import people
 from domain import account
+from domain.decision import Outcome
 from domain.event import SECOND
 from domain.events import EVENTS
+from domain.factors.second_factor import RECOVERY_CODES, PasskeyEnrolled, enrol_passkey
+from domain.people import notices
+from domain.people.email_address import request_change
+from eventstore.command import Command
 from eventstore.execution import Origin
+from eventstore.view import View
 from tests.scenarios.administration import ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.dashboards import Dashboard, make_dashboard
@@ -78,6 +87,29 @@ async def test_export_holds_everything_and_no_secret(scene: Scene, caller: httpx
     assert "You had everything given to you that is stored about you." in {each["meaning"] for each in told["activity"]}
     for hidden in ("$argon2", "glog_", scene.person.password):
         assert hidden not in answer.text
+
+
+async def test_export_holds_passkeys_and_what_was_chosen(scene: Scene) -> None:
+    made = PasskeyEnrolled(factor_id="key", credential="", rp_id="localhost", sign_count=0, name="Telephone")
+
+    def enrol(state: account.State, view: View) -> Outcome:
+        return enrol_passkey(state.factors, now=view.now, passkey=made, recovery_codes=["code"] * RECOVERY_CODES)
+
+    def ask(state: account.State, view: View) -> Outcome:
+        return request_change(now=view.now, change_id="c", new_email="paul@elsewhere.test", both=True)
+
+    def choose(state: account.State, view: View) -> Outcome:
+        return notices.choose(state.notices_off, now=view.now, off=["contained"])
+
+    for decide in (enrol, ask, choose):
+        await scene.world.execute(Command(account.stream(scene.person.account_id), decide))
+    pieces = await export(scene.world.services, scene.person.account_id, SERVER)
+    told = json.loads(b"".join([each async for each in pieces]))
+    (passkey,) = told["factors"]["passkeys"]
+    assert (passkey["name"], passkey["rp_id"]) == ("Telephone", "localhost")
+    assert told["factors"]["enrolled_at"] is None
+    assert told["email_change"] == {"new_email": "paul@elsewhere.test"}
+    assert told["notices_off"] == ["contained"]
 
 
 async def test_person_is_erased_after_the_waiting_time(scene: Scene, caller: httpx.AsyncClient) -> None:
