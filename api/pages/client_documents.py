@@ -109,7 +109,8 @@ async def described(services: Services, scope: Any, uri: str) -> DescribedClient
         self_registered="document",
         metadata_uri=uri,
     )
-    sector = await sector_document(services, asked.attributes, before)
+    with away(scope):
+        sector = await sector_document(services, asked.attributes, before, kept=True)
     _require_registrable(services, state, before, sector)
     return DescribedClient(uri, state, asked, sector)
 

@@ -22,6 +22,7 @@ from tests.scenarios.world import Client, World
 URI = "https://agent.example/client.json"
 STREAM = f"client:{id_of(URI)}"
 BACK = "https://agent.example/callback"
+SECTOR = "https://others.example/sector.json"
 AGENT = Client(URI, None, BACK)
 DOCUMENT: dict[str, Any] = {
     "client_id": URI,
@@ -47,8 +48,10 @@ class Publishing:
     async def send(
         self, method: str, url: str, *, headers: Mapping[str, str], content: bytes = b"", largest: int | None = 0
     ) -> FetchedResponse:
-        assert (method, largest) == ("GET", MAXIMUM)
         self.asked.append(url)
+        if url == SECTOR:
+            return FetchedResponse(200, {}, json.dumps([BACK]).encode())
+        assert (method, largest) == ("GET", MAXIMUM)
         if self.failure is not None:
             raise self.failure
         body = self.document if isinstance(self.document, bytes) else json.dumps(self.document).encode()
@@ -295,6 +298,18 @@ async def test_a_pushed_request_of_one_with_keys(scene: Scene, publishing: Publi
     assert "code" in page.parameters, page.text
     (decided,) = await world.events("pushed_request.decided")
     assert decided.event.answer == "approved"
+
+
+async def test_others_are_not_asked_each_time_since_a_document_names_them(scene: Scene, publishing: Publishing) -> None:
+    publishing.document = DOCUMENT | {"subject_type": "pairwise", "sector_identifier_uri": SECTOR}
+    browser = await scene.signed_in()
+    for _ in range(3):
+        page = await browser.open(asked_by(scene))
+        assert "Agent" in page.text
+    assert publishing.asked == [URI, SECTOR]
+    page = await browser.press(page, CONSENT, APPROVE)
+    assert "code" in page.parameters, page.text
+    assert publishing.asked == [URI, SECTOR]
 
 
 async def test_only_so_many_are_kept(scene: Scene, publishing: Publishing, monkeypatch: pytest.MonkeyPatch) -> None:
