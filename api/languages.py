@@ -94,13 +94,13 @@ LANGUAGES: Mapping[str, Language] = MappingProxyType({code: Language(code, _read
 
 
 @lru_cache(maxsize=256)
-def choose(ui_locales: str, accept_language: str) -> Language:
+def choose(ui_locales: str, accept_language: str, default: str = ENGLISH) -> Language:
     """The first language of `ui_locales` (OpenID Connect Core §3.1.2.1) that there is, else the best of
-    `Accept-Language` (RFC 9110 §12.5.4, looked up as RFC 4647 §3.4 says), else English."""
+    `Accept-Language` (RFC 9110 §12.5.4, looked up as RFC 4647 §3.4 says), else the `default`, one of `LANGUAGES`."""
     for tag in ui_locales[:LONGEST].split()[:MOST_RANGES]:
         if (found := _primary(tag)) is not None:
             return LANGUAGES[found]
-    return LANGUAGES[_accepted(accept_language[:LONGEST])]
+    return LANGUAGES[_accepted(accept_language[:LONGEST], default)]
 
 
 def _primary(tag: str) -> str | None:
@@ -108,13 +108,13 @@ def _primary(tag: str) -> str | None:
     return primary if primary in LANGUAGES else None
 
 
-def _accepted(ranges: str) -> str:
-    best, most = ENGLISH, 0.0
+def _accepted(ranges: str, default: str) -> str:
+    best, most = default, 0.0
     for each in ranges.split(",")[:MOST_RANGES]:
         if (match := RANGE.fullmatch(each)) is None:
             continue
         weight = float(match[3] or 1)
-        found = ENGLISH if match[1] == "*" else _primary(match[1])
+        found = default if match[1] == "*" else _primary(match[1])
         if found is not None and weight > most:
             best, most = found, weight
     return best

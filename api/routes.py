@@ -5,6 +5,7 @@ from typing import Any
 from api import account, admin, audit, leaks
 from api.admin import registration
 from api.audit import publishing
+from api.branding import stylesheet
 from api.dashboards import related_origins
 from api.dashboards.router import dashboards
 from api.http.static_files import static
@@ -44,6 +45,7 @@ from api.signals import event_streams
 PAGES: list[Any] = [
     home,
     static,
+    stylesheet,
     authorize,
     authorize_posted,
     authorize_sign_in,

@@ -4,6 +4,7 @@ from typing import Any
 
 from api.admin import (
     authorization_detail_types,
+    brandings,
     client_secrets,
     clients,
     dashboards,
@@ -28,6 +29,7 @@ ROUTES: list[Any] = [
     *invitations.ROUTES,
     *permissions.ROUTES,
     *realms.ROUTES,
+    *brandings.ROUTES,
     *grants.ROUTES,
     *signing_keys.ROUTES,
     *trusted_issuers.ROUTES,

@@ -10,6 +10,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from msgspec import UNSET, UnsetType
 
+from api.branding import branding_at
 from api.dashboards.gate import (
     CorsHeaders,
     DashboardDisabled,
@@ -460,6 +461,7 @@ async def _answer(request: Request[Any, Any, Any], slug: str, error: str = "") -
     words = await services.ledger.look(present.scope_descriptions, dashboard.scope)
     settings = services.settings
     page = templates.DashboardPage(
+        branding=await branding_at(services, slug, dashboard.realm),
         slug=slug,
         name=dashboard.client_name,
         realm=dashboard.realm,

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from api.http.errors import HTTPError, InvalidRequest
-from api.languages import Language, Words, choose
+from api.languages import ENGLISH, Language, Words, choose
 from security.clock import HOUR, Moment, SteadyClock, Timer
 
 # A dict whose members depend on its type; the framework and the server each have types of their own for it.
@@ -94,12 +94,12 @@ def speak(scope: Scope, ui_locales: str) -> None:
     scope[LANGUAGE] = ui_locales
 
 
-def language(scope: Scope) -> Language:
-    """In which language to answer, where the answer is for people."""
+def language(scope: Scope, default: str = ENGLISH) -> Language:
+    """In which language to answer, where the answer is for people; `default` for who wants none that there is."""
     wanted: str = scope.get(LANGUAGE, "")
     if not wanted and (match := UI_LOCALES.search(scope.get("query_string", b""))):
         wanted = unquote_to_bytes(match[1].replace(b"+", b" ")).decode("ascii", "replace")
-    return choose(wanted, ",".join(header_values(scope, b"accept-language")))
+    return choose(wanted, ",".join(header_values(scope, b"accept-language")), default)
 
 
 def is_for_people(scope: Scope) -> bool:

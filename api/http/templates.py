@@ -28,12 +28,23 @@ ROOM = Path(__file__).parents[1] / "templates"
 CODE = re.compile(r"`([^`]+)`")
 
 
+class PageBranding(msgspec.Struct, frozen=True, kw_only=True):
+    """What a page has of its realm or dashboard: a `name` in its head, a style sheet of this server's with the accent
+    colour, a link for who needs help, the language of who wants none that there is."""
+
+    name: str | None = None
+    style_url: str | None = None
+    support_url: str | None = None
+    language: str = ENGLISH
+
+
 class HtmlPage(msgspec.Struct, frozen=True, kw_only=True):
     """One page. `template` is its file; `script` says that it has a script file, which may call the server. So has a
-    page with `passkey_options`, which are for the browser, as JSON."""
+    page with `passkey_options`, which are for the browser, as JSON. `branding` is None for the server's own look."""
 
     template: ClassVar[str]
     script: ClassVar[bool] = False
+    branding: PageBranding | None = None
 
 
 class PageAnswer(Response[bytes]):
@@ -46,7 +57,8 @@ class PageAnswer(Response[bytes]):
 
     def to_asgi_response(self, app: Litestar | None, request: Request[Any, Any, Any], **given: Any) -> ASGIResponse:
         """The page, rendered."""
-        spoken = language(request.scope)
+        branding = self.page.branding
+        spoken = language(request.scope, ENGLISH if branding is None else branding.language)
         self.content = render(self.page, spoken)
         self.headers["content-language"] = spoken.code
         return super().to_asgi_response(app, request, **given)

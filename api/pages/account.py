@@ -151,7 +151,7 @@ async def account_sign_in(
     if used is not None and not _is_to_sign_in(services, used, to):
         return see_other(onward)
     name = "" if used is None else await login_name(services, used.account)
-    return sign_in_page(services, request.scope, place, username=name)
+    return await sign_in_page(services, request.scope, place, username=name)
 
 
 @post(SIGN_IN, **FORM, status_code=303, summary="The sign-in form")

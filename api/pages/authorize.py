@@ -351,15 +351,15 @@ async def authorize(request: Request[Any, Any, Any]) -> Response[bytes]:
     try:
         asked = await read_request(services, scope, scope["query_string"])
     except SignInFirst as first:
-        return sign_in_page(services, scope, _before_looking(first))
+        return await sign_in_page(services, scope, _before_looking(first))
     used = await find_session(services, scope, asked.client.realm)
     if asked.authentication.silent:
         return await _answer_silently(services, scope, asked, used)
     if used is None:
-        return sign_in_page(services, scope, _place(asked), username=asked.authentication.login_hint)
+        return await sign_in_page(services, scope, _place(asked), username=asked.authentication.login_hint)
     if asked.error is None and _is_to_sign_in(services, scope, asked, used):
         name = asked.authentication.login_hint or await login_name(services, used.account)
-        return sign_in_page(services, scope, _place(asked), username=name)
+        return await sign_in_page(services, scope, _place(asked), username=name)
     return await _answer(services, scope, asked, used)
 
 
@@ -432,7 +432,7 @@ async def _to_factor(
     """Nobody gets this scope by the password alone: to the sign-in with a factor, or first to its enrolment."""
     if lacking is FactorRefused.ENROLMENT:
         return enrolment.lead(used, _again(asked))
-    return sign_in_page(services, scope, _place(asked), username=await login_name(services, used.account))
+    return await sign_in_page(services, scope, _place(asked), username=await login_name(services, used.account))
 
 
 async def _told(

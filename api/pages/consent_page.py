@@ -2,6 +2,7 @@
 
 from litestar import Response
 
+from api.branding import branding_at
 from api.http.templates import ConsentPage, DetailInWords, ScopeInWords, destination, page_answer
 from api.pages.authorization_request import AuthorizationRequest
 from api.pages.browser_session import BrowserSession, form_token, is_genuine, login_name
@@ -34,6 +35,7 @@ async def consent_page(
     """The question. `granted` is what an approval gives, `before` what the person has allowed already."""
     words = await services.ledger.look(present.scope_descriptions, granted)
     page = ConsentPage(
+        branding=await branding_at(services, used.realm),
         action=f"{PATH}/consent?{asked.query.text}",
         sign_out_action=f"{PATH}/sign-out?{asked.query.text}",
         csrf=form_token(used.form_secret, *_purpose(asked, granted)),

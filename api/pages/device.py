@@ -12,6 +12,7 @@ from litestar import Request, Response, get, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
+from api.branding import branding_at
 from api.http.errors import InvalidRequest, Missing, oauth_error
 from api.http.request_context import Scope, request_context
 from api.http.templates import (
@@ -202,12 +203,12 @@ async def device_confirm(request: Request[Any, Any, Any], user_code: UserCode, p
     typed = await _typed(services, scope, user_code, proof)
     used = await find_session(services, scope, typed.client.realm)
     if used is None:
-        return sign_in_page(services, scope, typed.place)
+        return await sign_in_page(services, scope, typed.place)
     lacking = used.lacking(await _granted(services, typed, used))
     if lacking is FactorRefused.ENROLMENT:
         return enrolment.lead(used, f"{PATH}/confirm?{typed.query}")
     if lacking is not None:
-        return sign_in_page(services, scope, typed.place, username=await login_name(services, used.account))
+        return await sign_in_page(services, scope, typed.place, username=await login_name(services, used.account))
     return await _question(services, typed, used)
 
 
@@ -308,6 +309,7 @@ async def _question(services: Services, typed: TypedCode, used: BrowserSession, 
     words = await services.ledger.look(present.scope_descriptions, granted)
     request = typed.request
     page = DeviceConsentPage(
+        branding=await branding_at(services, used.realm),
         action=f"{PATH}/decision?{typed.query}",
         sign_out_action=f"{PATH}/sign-out?{typed.query}",
         csrf=form_token(used.form_secret, *_purpose(typed, granted)),

@@ -14,6 +14,7 @@ from litestar.openapi.spec import OpenAPIMediaType, Operation, Parameter, Refere
 from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import JSONBody
 
+from api.branding import branding_at
 from api.http.bodies import FORM, encoding
 from api.http.request_context import request_context
 from api.http.templates import SignedOutPage, SignOutPage, page_answer, see_other
@@ -248,6 +249,7 @@ async def _question(
     services: Services, asked: LogoutRequest, used: BrowserSession, *, status: int = 200
 ) -> Response[bytes]:
     page = SignOutPage(
+        branding=await branding_at(services, used.realm),
         action=f"{CONFIRM}?{asked.query.text}",
         csrf=form_token(used.form_secret, *_purpose(asked)),
         username=await login_name(services, used.account),

@@ -14,6 +14,7 @@ from litestar import Request, Response, get, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
+from api.branding import branding_at
 from api.http.errors import Missing, Throttled, oauth_error
 from api.http.load_shedding import away
 from api.http.request_context import Scope, request_context
@@ -143,7 +144,7 @@ async def recover(request: Request[Any, Any, Any], realm: Realm = PLATFORM) -> R
     """The form for the name."""
     services = _mailing(request)
     admit(services.throttle, request.scope)
-    return _recover_page(services, request.scope, await known_realm(services, realm))
+    return await _recover_page(services, request.scope, await known_realm(services, realm))
 
 
 @post(RECOVER, **FORM, status_code=200, summary="Has a link to a new password mailed")
@@ -156,9 +157,9 @@ async def recover_posted(
     require_own_page(services, scope)
     secret, realm = form_secret(services, scope), await known_realm(services, realm)
     if secret is None or not is_genuine(data.csrf, secret, PURPOSE):
-        return _recover_page(services, scope, realm, data.username, STALE, 403)
+        return await _recover_page(services, scope, realm, data.username, STALE, 403)
     if not data.username.strip():
-        return _recover_page(services, scope, realm, "", MISSING, 400)
+        return await _recover_page(services, scope, realm, "", MISSING, 400)
     own = Limit("public_address", f"recover {group(request_context(scope).address)}", ASKED_FROM_ONE_ADDRESS)
     asked = services.throttle.begin(own)
     if asked.retry_after is not None:
@@ -210,7 +211,7 @@ def _mailing(request: Request[Any, Any, Any]) -> Services:
     return services
 
 
-def _recover_page(
+async def _recover_page(
     services: Services, scope: Scope, realm: str, typed: str = "", error: str | None = None, status: int = 200
 ) -> Response[bytes]:
     secret, cookies = form_secret(services, scope), []
@@ -218,6 +219,7 @@ def _recover_page(
         secret, cookie = new_form_secret(services)
         cookies.append(cookie)
     page = RecoverPage(
+        branding=await branding_at(services, realm),
         action=f"{RECOVER}?realm={realm}",
         csrf=form_token(secret, PURPOSE),
         realm=realm,

@@ -12,6 +12,7 @@ from litestar import Request, Response, get, post
 from litestar.params import JSONBody
 from msgspec import Meta
 
+from api.branding import branding_at
 from api.http.errors import Missing, Throttled, api_error, oauth_error
 from api.http.load_shedding import away
 from api.http.request_context import Scope, language, request_context
@@ -135,7 +136,7 @@ async def register(request: Request[Any, Any, Any], realm: Realm = PLATFORM) -> 
     """The form for the address, where the realm is open."""
     services = services_of(request)
     admit(services.throttle, request.scope)
-    return _form(services, request.scope, await _open(services, realm))
+    return await _form(services, request.scope, await _open(services, realm))
 
 
 @post(REGISTER, **FORM, status_code=200, summary="Has a link mailed by which one registers")
@@ -148,9 +149,9 @@ async def register_posted(
     require_own_page(services, scope)
     name, secret, email = await _open(services, realm), form_secret(services, scope), data.email.strip()
     if secret is None or not is_genuine(data.csrf, secret, PURPOSE):
-        return _form(services, scope, name, email, STALE, 403)
+        return await _form(services, scope, name, email, STALE, 403)
     if email_problem(email) is not None:
-        return _form(services, scope, name, email, NO_ADDRESS, 400)
+        return await _form(services, scope, name, email, NO_ADDRESS, 400)
     own = Limit("public_address", f"recover {group(request_context(scope).address)}", ASKED_FROM_ONE_ADDRESS)
     asked = services.throttle.begin(own)
     if asked.retry_after is not None:
@@ -178,7 +179,7 @@ async def _ask(services: Services, told: dict[str, str], by: Origin) -> Refusal 
     return refusal
 
 
-def _form(
+async def _form(
     services: Services, scope: Scope, realm: str, email: str = "", error: Words | None = None, status: int = 200
 ) -> Response[bytes]:
     secret, cookies = form_secret(services, scope), []
@@ -186,6 +187,7 @@ def _form(
         secret, cookie = new_form_secret(services)
         cookies.append(cookie)
     page = RegisterPage(
+        branding=await branding_at(services, realm),
         action=f"{REGISTER}?realm={realm}",
         csrf=form_token(secret, PURPOSE),
         realm=realm,

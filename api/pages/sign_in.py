@@ -10,6 +10,7 @@ from litestar import Response
 from litestar.datastructures import Cookie
 from msgspec import Meta
 
+from api.branding import branding_at
 from api.http.load_shedding import away
 from api.http.request_context import Scope
 from api.http.templates import SecondFactorPage, SignInPage, page_answer, see_other
@@ -120,7 +121,7 @@ class AskedFactor:
     failure: SignInFailure | None = None
 
 
-def sign_in_page(
+async def sign_in_page(
     services: Services, scope: Scope, place: FormTarget, failure: SignInFailure | None = None, username: str = ""
 ) -> Response[bytes]:
     """The form. What was typed as a name is shown again, a password never."""
@@ -129,6 +130,7 @@ def sign_in_page(
         secret, cookie = new_form_secret(services)
         cookies.append(cookie)
     page = SignInPage(
+        branding=await branding_at(services, place.realm),
         action=place.action,
         csrf=form_token(secret, PURPOSE, ""),
         realm=place.realm,
@@ -169,7 +171,7 @@ async def sign_in(
     if isinstance(entered, AskedFactor):
         return await _factor_page(services, scope, place, entered, known)
     if isinstance(entered, SignInFailure):
-        return sign_in_page(services, scope, place, entered, form.username)
+        return await sign_in_page(services, scope, place, entered, form.username)
     if not form.auth_session and not form.passkey and (await policy_of(services, place.realm)).demands(()):
         # Who had a factor would have been asked for it.
         onward = enrolment.address(place.realm, onward)
@@ -279,6 +281,7 @@ async def _factor_page(
     under_way = second_factor.resume(services, asked.auth_session, place=place.realm, browser=secret)
     options = None if under_way is None else await second_factor.passkey_options(services, under_way, place.realm)
     page = SecondFactorPage(
+        branding=await branding_at(services, place.realm),
         action=place.action,
         csrf=form_token(secret, PURPOSE, asked.auth_session),
         auth_session=asked.auth_session,

@@ -17,6 +17,7 @@ PUBLIC = (
     "/",
     "/.well-known/",
     "/account",
+    "/branding/",
     "/credentials/revoke",
     "/dashboards/",
     "/device",
