@@ -15,7 +15,9 @@ DISPLAY_NAME_MAXIMUM = 200
 
 _BIDIRECTIONAL = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
-_EMAIL = re.compile(r"[^\s@]{1,64}@[^\s@.]+(\.[^\s@.]+)*")
+_SPECIAL = r'\s@()<>\[\]:;,\\"'
+"""By which an address would hold a comment, a name, a list or a quotation (RFC 5322 §3.2.3)."""
+_EMAIL = re.compile(rf"(?!.*=\?)[^{_SPECIAL}]{{1,64}}@[^{_SPECIAL}.]+(\.[^{_SPECIAL}.]+)*")
 
 
 def canonical(name: str) -> str:
@@ -55,7 +57,8 @@ def username_problem(username: str) -> str | None:
 
 
 def email_problem(email: str) -> str | None:
-    """Why this is no e-mail address. Only the shape counts: one @, no blanks, no empty label (RFC 5321 §4.5.3.1)."""
+    """Why this is no e-mail address. Only the shape counts: one @, no blanks, no empty label (RFC 5321 §4.5.3.1), and
+    nothing that would have mail to it go to another one: what was followed there would verify this one."""
     problem = text_problem(email, EMAIL_MAXIMUM)
     if problem:
         return problem

@@ -53,6 +53,27 @@ def test_e_mail_addresses(email) -> None:
 
 
 @pytest.mark.parametrize(
+    "email",
+    [
+        "thief@elsewhere.test(example.test",
+        "thief@elsewhere.test<example.test",
+        "thief@elsewhere.test,.example.test",
+        "ada＜thief@elsewhere.test",
+        "ada,thief@elsewhere.test",
+        "ada;thief@elsewhere.test",
+        "ada:thief@elsewhere.test",
+        "(ada)@example.test",
+        '"ada"@example.test',
+        "ada\\@example.test",
+        "=?utf-8?q?thief=40elsewhere.test=2C?=@example.test",
+        "ada@[192.0.2.1]",
+    ],
+)
+def test_no_address_has_mail_go_to_another_one(email) -> None:
+    assert people.email_problem(email) == "must be an e-mail address"
+
+
+@pytest.mark.parametrize(
     ("value", "issuer", "named"),
     [
         ("http://localhost:3000", "http://127.0.0.1:8400", "http://127.0.0.1:3000"),
