@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from api.account.own import asking, myself
 from api.admin.schemas import Time
+from api.audit.queries.event_test import EventTest
 from api.audit.rendering import Rendering, ShownEvent
 from api.http.errors import TemporarilyUnavailable
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor
@@ -132,7 +133,7 @@ async def activity(services: Services, account_id: str, limit: int, start: int |
     events: list[ShownEvent] = []
     resume = start
     while True:
-        found, resume = await ledger.read(_find, ledger.privacy, criteria, limit - len(events), resume)
+        found, resume = await ledger.read(_find, ledger.privacy, account_id, criteria, limit - len(events), resume)
         events += found
         if resume is None or len(events) >= limit:
             break
@@ -140,14 +141,16 @@ async def activity(services: Services, account_id: str, limit: int, start: int |
 
 
 def _find(
-    connection: Connection, privacy: PersonalData, criteria: Criteria, limit: int, start: int | None
+    connection: Connection, privacy: PersonalData, account_id: str, criteria: Criteria, limit: int, start: int | None
 ) -> tuple[list[ShownEvent], int | None]:
     found = search.search(connection, criteria, limit + 1, start)
     # The search goes on behind what it found, but a page that is full goes on at what did not fit.
     positions = found.positions[:limit]
     resume = found.positions[limit] if len(found.positions) > limit else found.resume
+    # What an administrator did to others is in the index beside what happened to them.
+    own = EventTest(about_people=frozenset((account_id,))).passing(connection, positions)
     rendering = Rendering(privacy, connection, personal=True)
-    return [rendering.event(state) for state in search.stored_forms(connection, positions)], resume
+    return [rendering.event(state) for state in search.stored_forms(connection, own)], resume
 
 
 async def _item(services: Services, account_id: str, event: ShownEvent) -> ActivityBody:

@@ -11,7 +11,7 @@ from api.services import SYSTEM
 from commands import people
 from domain import account
 from domain.decision import Outcome
-from domain.event import SECOND
+from domain.event import SECOND, Actor
 from domain.events import EVENTS
 from domain.factors.second_factor import RECOVERY_CODES, PasskeyEnrolled, enrol_passkey
 from domain.people import notices
@@ -19,6 +19,7 @@ from domain.people.email_address import request_change
 from eventstore.command import Command
 from eventstore.execution import Origin
 from eventstore.view import View
+from tests.any_command import any_command
 from tests.scenarios.administration import ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.dashboards import Dashboard, make_dashboard
@@ -72,6 +73,15 @@ async def test_activity_is_of_oneself_alone(scene: Scene, board: Dashboard, call
     mine = {each["id"] for each in ok(await caller.get("/account/activity"), 200)["items"]}
     assert mine.isdisjoint(each["id"] for each in ok(await theirs.get("/account/activity"), 200)["items"])
     problem(await caller.get("/account/activity?after=x"), 400, field="after")
+
+
+async def test_activity_leaves_out_what_one_did_to_others(scene: Scene, caller: httpx.AsyncClient) -> None:
+    other = await scene.world.register_person("petra")
+    disable = any_command(account.stream(other.account_id), account.disable, {"leaves_no_administrator": False})
+    await scene.world.execute(disable, origin=Origin(Actor("person", scene.person.account_id, {})))
+    items = ok(await caller.get("/account/activity"), 200)["items"]
+    assert "account.disabled" not in {each["type"] for each in items}
+    assert {"account.registered", "grant.tokens_issued"} <= {each["type"] for each in items}
 
 
 async def test_export_holds_everything_and_no_secret(scene: Scene, caller: httpx.AsyncClient) -> None:
