@@ -5,7 +5,7 @@ Whatever else goes wrong, in the framework, in the database or in our own code, 
 
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 import structlog
@@ -281,9 +281,15 @@ def _fault(message: str, parameter: Any) -> str:
     """The framework's words where they name what was expected; else the few values that there are to choose from."""
     if "`" in message:
         return invalid_members.without_value(message)
-    if parameter is not None and parameter.is_literal:
-        return f"must be one of {', '.join(str(value) for value in parameter.args)}"
-    return "is missing or not valid"
+    allowed = () if parameter is None else _choices(parameter.annotation)
+    return f"must be one of {', '.join(map(str, allowed))}" if allowed else "is missing or not valid"
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    """The values of a `Literal`, which may be one of a union with None; nothing for what is none."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return next((get_args(each) for each in get_args(annotation) if get_origin(each) is Literal), ())
 
 
 def _parameters(scope: Scope) -> dict[str, Any]:

@@ -160,7 +160,12 @@ async def test_misspelt_filter_is_refused_and_does_not_find_everything(world: Wo
         # What is no word may be a secret that was pasted.
         told = problem(await asking.get(f"{path}?Secret-1=x"), 400, field="query")
         assert "Secret-1" not in str(told)
-    for path, field, allowed in (("events", "order", "asc, desc"), ("export", "order", "asc, desc")):
+    values = (
+        ("events", "order", "asc, desc"),
+        ("export", "order", "asc, desc"),
+        ("counts", "by", "type, grant_type, client_id"),
+    )
+    for path, field, allowed in values:
         told = problem(await asking.get(f"/audit/{path}?{field}=up"), 400, field=field)
         assert told["errors"][0]["detail"] == f"must be one of {allowed}"
     told = problem(await asking.get("/audit/export?format=xml"), 400, field="format")
