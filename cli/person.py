@@ -334,11 +334,10 @@ def list_realms(as_json: bool) -> None:
 @click.option(
     "--second-factor",
     type=click.Choice(get_args(Demand)),
-    default="optional",
-    show_default=True,
-    help="Asked of nobody, of who has one, of everybody, or of who would get certain scopes too.",
+    help="Asked of nobody, of who has one, of everybody, or of who would get certain scopes too. Without it that stays"
+    " as it is: `optional` in a new realm.",
 )
-@click.option("--required-for", default="", metavar="NAMES", help="Those scopes, separated by blanks.")
+@click.option("--required-for", metavar="NAMES", help="Those scopes, separated by blanks.")
 @click.option(
     "--registration",
     type=click.Choice(get_args(SelfRegistration)),
@@ -346,13 +345,23 @@ def list_realms(as_json: bool) -> None:
 )
 @as_json
 def put_realm(
-    name: str, second_factor: Demand, required_for: str, registration: SelfRegistration | None, as_json: bool
+    name: str,
+    second_factor: Demand | None,
+    required_for: str | None,
+    registration: SelfRegistration | None,
+    as_json: bool,
 ) -> None:
     """Make a realm, or change what it asks of its people."""
-    policy = RealmPolicy(second_factor=second_factor, required_for=tuple(required_for.split()))
+    command = realm_policies.put(
+        name,
+        second_factor=second_factor,
+        required_for=None if required_for is None else tuple(required_for.split()),
+        registration=registration,
+        by=operator,
+    )
 
     async def work(services: CommandServices) -> RealmPolicy:
-        await services.execute(realm_policies.put(name, policy, registration=registration, by=operator))
+        await services.execute(command)
         state: realm_policy.State = await services.ledger.state(realm_policy.STREAM)
         return state.of(name)
 

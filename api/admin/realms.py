@@ -18,7 +18,7 @@ from commands import realm_policies as commands
 from commands.permissions import CallerScope
 from domain.event import Recorded
 from domain.factors import realm_policy
-from domain.factors.realm_policy import Demand, RealmPolicy, SelfRegistration
+from domain.factors.realm_policy import Demand, SelfRegistration
 from domain.scope import NAME_MAXIMUM as SCOPE_MAXIMUM
 from eventstore.ledger import Ledger
 from eventstore.view import View
@@ -34,7 +34,7 @@ SecondFactorDemand = Annotated[
     Demand,
     Meta(
         description="Of whom a second factor is asked: of nobody, of who has one, of everybody, or of who would get one"
-        " of the scopes in `required_for` as well as of who has one."
+        " of the scopes in `required_for` as well as of who has one. Without it that stays as it is."
     ),
 ]
 RequiredFor = Annotated[
@@ -56,10 +56,10 @@ Registration = Annotated[
 
 
 class RealmTerms(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What a realm asks. `name`, if it is there, is the one in the address."""
+    """What a realm asks; what is not named stays as it is. `name`, if it is there, is the one in the address."""
 
-    second_factor: SecondFactorDemand = "optional"
-    required_for: RequiredFor = []
+    second_factor: SecondFactorDemand | UnsetType = UNSET
+    required_for: RequiredFor | UnsetType = UNSET
     registration: Registration | UnsetType = UNSET
     name: Annotated[str, Meta(max_length=realm_policy.NAME_MAXIMUM)] | UnsetType = UNSET
 
@@ -120,14 +120,20 @@ async def put_realm(
     those who hold `people:write` too. A realm is not removed: there may be people in it."""
     if data.name not in (UNSET, name):
         raise InvalidRequest.field("name", "must be the name in the address")
-    policy = RealmPolicy(second_factor=data.second_factor, required_for=tuple(data.required_for))
 
     def reply(view: View, recorded: tuple[Recorded, ...]) -> Reply[RealmBody]:
         body = _body(view.state(realm_policy.STREAM), name)
-        made = any(getattr(each.event, "old", policy) is None for each in recorded)
+        made = any(getattr(each.event, "old", each) is None for each in recorded)
         return Reply(body, 201, f"{PATH}/{name}") if made else Reply(body)
 
-    return await once.carry_out(commands.put(name, policy, registration=data.registration or None, by=may), reply=reply)
+    command = commands.put(
+        name,
+        second_factor=data.second_factor or None,
+        required_for=None if data.required_for is UNSET else tuple(data.required_for),
+        registration=data.registration or None,
+        by=may,
+    )
+    return await once.carry_out(command, reply=reply)
 
 
 ROUTES: list[Any] = [list_realms, read_realm, put_realm]

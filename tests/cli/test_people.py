@@ -151,6 +151,7 @@ def test_realms_are_made_and_ask_for_factors(cli: CommandLine) -> None:
     listed = cli.json("realm", "list")
     assert [each["name"] for each in listed] == ["administration", "platform", "partners"]
     assert listed[1]["required_for"] == ["catalog:read"]
+    assert cli.json("realm", "put", "partners", "--registration", "open") == made | {"registration": "open"}
     eve = cli.json(*EVE, "--realm", "partners", stdin=f"{PASSWORD}\n")
     assert eve["realm"] == "partners"
     assert "realm" in cli.refused(*EVE, "--realm", "nowhere", stdin=f"{PASSWORD}\n")

@@ -56,6 +56,21 @@ async def test_policies_are_read_and_set(world: World) -> None:
     assert (await world.client.get("/admin/realms/nowhere", headers=reader)).status_code == 404
 
 
+async def test_what_is_not_named_stays(world: World) -> None:
+    await world.define_scopes("orders")
+    await put(world, "platform", second_factor="required_for", required_for=["orders"])
+    opened = (await put(world, "platform", registration="open")).json()
+    assert opened == {
+        "name": "platform",
+        "second_factor": "required_for",
+        "required_for": ["orders"],
+        "registration": "open",
+    }
+    assert (await put(world, "platform", second_factor="required_for")).json() == opened
+    told = (await put(world, "platform", second_factor="required")).json()
+    assert told == opened | {"second_factor": "required", "required_for": []}
+
+
 async def test_a_policy_is_refused_with_the_member_at_fault(world: World) -> None:
     for name, field, terms in (
         ("platform", "required_for", {"second_factor": "required_for"}),
