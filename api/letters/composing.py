@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from api.http.templates import HtmlPage, render
 from api.languages import Language, Words
-from api.letters.words import GREETING, GREETING_BY_NAME, TEXTS, WHY
+from api.letters.words import GREETING, GREETING_BY_NAME, TEXTS
 from domain.event import Moment
 from eventstore.pending.letters import LetterKind
 from security.clock import SECOND
@@ -81,7 +81,7 @@ def _page(
         link=None if letter.button is None else link,
         button=None if letter.button is None else said(letter.button),
         closing=tuple(map(said, letter.closing)),
-        why=said(WHY),
+        why=said(letter.why),
     )
 
 

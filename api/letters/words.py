@@ -24,19 +24,22 @@ LINKS: Mapping[LetterKind, str] = {
 """Where the link of a letter leads on this server; the secret follows as `link`."""
 
 
+GREETING = Words("Hello,")
+GREETING_BY_NAME = Words("Hello %(name)s,")
+WHY = Words("You get this letter because you have an account at %(issuer)s.")
+WHY_NO_ACCOUNT = Words("You get this letter because somebody gave this address at %(issuer)s.")
+"""What stands around every letter."""
+
+
 class LetterText(NamedTuple):
-    """One letter. `button` is what its link says, None where it has none."""
+    """One letter. `button` is what its link says, None where it has none; `why` says how its reader came to get it."""
 
     subject: Words
     paragraphs: tuple[Words, ...]
     button: Words | None = None
     closing: tuple[Words, ...] = ()
+    why: Words = WHY
 
-
-GREETING = Words("Hello,")
-GREETING_BY_NAME = Words("Hello %(name)s,")
-WHY = Words("You get this letter because you have an account at %(issuer)s.")
-"""What stands around every letter."""
 
 LETTERS: dict[LetterKind, LetterText] = {
     "recovery": LetterText(
@@ -59,6 +62,7 @@ LETTERS: dict[LetterKind, LetterText] = {
         (Words("Somebody, probably you, wants an account with this e-mail address at %(issuer)s."),),
         Words("Make the account"),
         (Words("The link is good for %(hours)s hours. If you know nothing of it, do nothing."),),
+        WHY_NO_ACCOUNT,
     ),
     "registered_already": LetterText(
         Words("You have an account at %(host)s"),
@@ -89,6 +93,7 @@ LETTERS: dict[LetterKind, LetterText] = {
         (Words("This is to be the address of an account at %(issuer)s."),),
         Words("Confirm the change"),
         (Words("The link is good for %(hours)s hours. If you know nothing of it, do nothing."),),
+        WHY_NO_ACCOUNT,
     ),
 }
 

@@ -22,6 +22,7 @@ from api.oauth.passkeys import rp_id, usable
 from api.oauth.second_factor import LONGEST_CODE
 from api.pages import enrolment
 from api.pages.account import (
+    ACCOUNT,
     FORM,
     PAGE,
     AccountForm,
@@ -88,6 +89,7 @@ class FactorsPage(HtmlPage, frozen=True, kw_only=True):
     needed: bool
     switched_off: bool
     continue_url: str | None
+    account_url: str
     enrol_url: str
     renew_action: str
     remove_action: str
@@ -159,6 +161,7 @@ async def account_factors(
         switched_off=used.policy.second_factor == "off",
         enrol_url=enrolment.address(used.realm, onward, TOTP),
         continue_url=enrolment.back(onward),
+        account_url=f"{ACCOUNT}?realm={used.realm}",
         renew_action=f"{RECOVERY}?realm={used.realm}",
         remove_action=f"{REMOVE}?realm={used.realm}",
         csrf=account_token(used),

@@ -167,9 +167,14 @@ async def test_each_realm_has_its_own_session_and_page(scene: Scene) -> None:
     assert (await browser.open("/account?realm=other")).status == 400
 
 
+async def test_the_page_of_factors_leads_back(scene: Scene) -> None:
+    page = await (await scene.signed_in()).open("/account/factors")
+    assert 'href="/account?realm=platform"' in page.text
+
+
 async def test_the_home_page_leads_everywhere(world: World) -> None:
     page = await world.browser().open("/")
-    for link in ('href="/account/grants"', 'href="/schema"', 'href="http://127.0.0.1:8401/"'):
+    for link in ('href="/account"', 'href="/account/grants"', 'href="/schema"', 'href="http://127.0.0.1:8401/"'):
         assert link in page.text
     assert page.answer.headers["content-type"] == "text/html; charset=utf-8"
 

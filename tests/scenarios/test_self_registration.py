@@ -97,6 +97,9 @@ async def test_known_addresses_are_told_by_mail_alone(world: World) -> None:
     assert found[paul.email].subject == "You have an account at 127.0.0.1:8400"
     assert "glog_ev_" not in found[paul.email].text
     assert "glog_ev_" in found[ADDRESS].text
+    has_account = "because you have an account"
+    assert has_account in found[paul.email].text
+    assert has_account not in found[ADDRESS].text
 
 
 @pytest.mark.usefixtures("opened")
