@@ -15,6 +15,7 @@ from api.config import demonstration
 from api.config.demonstration import FILE
 from api.config.settings import Settings
 from api.http.log_lines import configure
+from api.letters.postman import FOLDER
 from api.server.parent import end_with_parent
 from api.server.transparency import NotContinued, require_continuation
 from api.server.worker import is_taken
@@ -263,6 +264,7 @@ def show_where_to_look(settings: Settings, with_third_party: bool) -> None:
     lines += [
         ("API", f"{settings.issuer}/schema"),
         ("Passwords", str(settings.data_dir / FILE)),
+        *([("Mail", str(settings.data_dir / FOLDER))] if settings.mail == "file" else []),
         ("Watch the log", f"{prefix}{sys.argv[0]} log tail"),
     ]
     click.echo("Grantlog, a demo")
