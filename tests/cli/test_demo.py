@@ -124,6 +124,7 @@ def test_demo_starts_twice_with_the_same_secrets_and_exits_0(environment: dict[s
         assert email not in data
     assert f"{made['issuer']}/dashboards/client" in server.printed
     assert "demo.json" in server.printed
+    assert str(Path(environment["GRANTLOG_DATA_DIR"]) / "mail") in server.printed
 
 
 async def test_the_third_party_signs_somebody_in_and_shows_who(environment: dict[str, str], tmp_path: Path) -> None:
@@ -157,7 +158,7 @@ async def test_a_person_is_ready_who_has_a_second_factor(environment: dict[str, 
             page = await browser.press(page, "/account/sign-in", **typed)
             code = totp_code(petra["totp_secret"], step_at(int(time.time() * 1_000_000)))
             page = await browser.press(page, "/account/sign-in", code=code)
-    assert "You are signed in" in page.text
+    assert "Signed in as <strong><bdi>petra</bdi>" in page.text
 
 
 @contextmanager
