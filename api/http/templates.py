@@ -156,7 +156,8 @@ class DevicePage(HtmlPage, frozen=True, kw_only=True):
 
 
 class DeviceConsentPage(HtmlPage, frozen=True, kw_only=True):
-    """The question about a device. `address` and `user_agent` are the device's own, `since` is when it asked."""
+    """The question about a device. `address` and `user_agent` are the device's own, `since` is when it asked; `host` is
+    where the document stands that describes the application, None for one that was registered."""
 
     template: ClassVar[str] = "device_consent.html"
     action: str
@@ -169,6 +170,7 @@ class DeviceConsentPage(HtmlPage, frozen=True, kw_only=True):
     user_agent: str | None
     since: Moment
     username: str
+    host: str | None = None
 
 
 class DeviceDonePage(HtmlPage, frozen=True, kw_only=True):

@@ -39,6 +39,7 @@ from api.pages.browser_session import (
     new_form_secret,
     require_own_page,
 )
+from api.pages.client_documents import host_of
 from api.pages.sign_in import FormTarget, SignInForm, sign_in, sign_in_page
 from api.services import Services, services_of
 from api.throttling.admission import admit
@@ -320,6 +321,7 @@ async def _question(services: Services, typed: TypedCode, used: BrowserSession, 
         user_agent=request.user_agent,
         since=request.requested_at,
         username=await login_name(services, used.account),
+        host=None if typed.client.metadata_uri is None else host_of(typed.client.metadata_uri),
     )
     return page_answer(page, status=status, cookies=used.cookies)
 

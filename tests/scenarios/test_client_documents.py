@@ -11,12 +11,13 @@ from api.oauth.client_names import PREFIX, id_of
 from api.pages.client_documents import FULL, RESTS
 from domain.event import SECOND
 from domain.rules import client_assertion
-from domain.rules.client_id_document import MAXIMUM
+from domain.rules.client_id_document import GRANT_TYPES, MAXIMUM
 from eventstore.pending import client_documents
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import APPROVE, AUTHORIZE, CONSENT, DENY, SIGN_IN, Scene, set_scene
 from tests.scenarios.assertions import Signer, made_key, public
 from tests.scenarios.browser import Browser, Page
+from tests.scenarios.devices import begin, typed
 from tests.scenarios.world import Client, World
 
 URI = "https://agent.example/client.json"
@@ -298,6 +299,17 @@ async def test_a_pushed_request_of_one_with_keys(scene: Scene, publishing: Publi
     assert "code" in page.parameters, page.text
     (decided,) = await world.events("pushed_request.decided")
     assert decided.event.answer == "approved"
+
+
+async def test_whom_a_device_is_connected_to_is_told_by_the_host_too(scene: Scene, publishing: Publishing) -> None:
+    """A name alone is whatever the document says."""
+    publishing.document = DOCUMENT | {"client_name": "Mail", "grant_types": list(GRANT_TYPES)}
+    browser = await scene.signed_in()
+    await approved(scene, browser)
+    device = await begin(scene.world, AGENT, scope="orders")
+    page = await typed(browser, device.user_code)
+    assert "<bdi>Mail</bdi>" in page.text
+    assert "<bdi>agent.example</bdi>" in page.text
 
 
 async def test_others_are_not_asked_each_time_since_a_document_names_them(scene: Scene, publishing: Publishing) -> None:
