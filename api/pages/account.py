@@ -7,6 +7,7 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import JSONBody, QueryParameter
 
+from api.branding import branding_at
 from api.config.settings import Settings
 from api.http.errors import AccessDenied, InvalidRequest, Missing, api_error
 from api.http.request_context import Scope
@@ -186,6 +187,7 @@ async def account_sign_out(request: Request[Any, Any, Any], realm: AnyRealm = No
     if used is None:
         return await sign_in_first(services, realm, "account")
     page = SignOutPage(
+        branding=await branding_at(services, used.realm),
         action=sign_out_action(used),
         csrf=account_token(used),
         username=await login_name(services, used.account),
@@ -240,6 +242,7 @@ async def account_grants(request: Request[Any, Any, Any], realm: AnyRealm = None
     if used is None:
         return await sign_in_first(services, realm, "grants")
     page = AccountGrantsPage(
+        branding=await branding_at(services, used.realm),
         **await whose(services, used),
         grants=await _allowed(services, used),
         notice=None if done is None else NOTICES.get(done),

@@ -11,6 +11,7 @@ from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
 from api.admin import passwords
+from api.branding import branding_at
 from api.http.errors import InvalidRequest, Missing, api_error, oauth_error
 from api.http.load_shedding import away
 from api.http.request_context import Scope
@@ -211,6 +212,7 @@ async def _page(
 ) -> Response[bytes]:
     person = used.account
     page = EmailPage(
+        branding=await branding_at(services, used.realm),
         **await whose(services, used),
         notice=notice,
         email=await services.ledger.unseal(person.email),

@@ -14,6 +14,7 @@ from litestar.params import JSONBody
 from markupsafe import Markup
 from msgspec import Meta
 
+from api.branding import branding_at
 from api.http.errors import api_error
 from api.http.request_context import Scope
 from api.http.templates import HtmlPage, page_answer, see_other
@@ -150,6 +151,7 @@ async def account_factors(
         return await sign_in_first(services, realm, "factors", onward)
     enrolled = used.account.factors
     page = FactorsPage(
+        branding=await branding_at(services, used.realm),
         username=await login_name(services, used.account),
         enrolled=enrolled.enrolled,
         since=None if enrolled.totp is None else enrolled.enrolled_at,
@@ -231,7 +233,7 @@ async def account_totp_posted(
     executed = await services.ledger.execute(enrolled, proved, origin=used.origin(scope), then=keep)
     if executed.refusal is not None:
         return refused_change(used, executed.refusal)
-    return after_enrolment(used, executed.recorded, codes, onward)
+    return await after_enrolment(services, used, executed.recorded, codes, onward)
 
 
 @post(RECOVERY, **FORM, status_code=200, summary="Replaces a person's recovery codes")
@@ -249,7 +251,7 @@ async def account_recovery_codes(
         account_id, used.session_id, recovery_codes=digests(services, account_id, codes)
     )
     refused = await _execute(services, scope, used, renewed)
-    return _codes_page(used, codes) if refused is None else refused
+    return await _codes_page(services, used, codes) if refused is None else refused
 
 
 @post(REMOVE, **FORM, status_code=303, summary="Takes a person's second factor away")
@@ -290,18 +292,19 @@ def digests(services: Services, account_id: str, codes: list[str]) -> list[str]:
     return [recovery_digest(services.keyring, account_id, code) for code in codes]
 
 
-def after_enrolment(
-    used: BrowserSession, recorded: Sequence[Recorded], codes: list[str], onward: str
+async def after_enrolment(
+    services: Services, used: BrowserSession, recorded: Sequence[Recorded], codes: list[str], onward: str
 ) -> Response[bytes]:
     """The recovery codes, if they came with the new factor; else back."""
     if any(isinstance(each.event, RecoveryCodesIssued) for each in recorded):
-        return _codes_page(used, codes, onward)
+        return await _codes_page(services, used, codes, onward)
     return see_other(enrolment.back(onward) or f"{FACTORS}?realm={used.realm}", used.cookies)
 
 
-def _codes_page(used: BrowserSession, codes: list[str], onward: str = "") -> Response[bytes]:
+async def _codes_page(services: Services, used: BrowserSession, codes: list[str], onward: str = "") -> Response[bytes]:
     continue_url = enrolment.back(onward) or f"{FACTORS}?realm={used.realm}"
-    page = RecoveryCodesPage(codes=tuple(codes), continue_url=continue_url)
+    look = await branding_at(services, used.realm)
+    page = RecoveryCodesPage(branding=look, codes=tuple(codes), continue_url=continue_url)
     return page_answer(page, cookies=used.cookies)
 
 
@@ -310,6 +313,7 @@ async def _totp_page(
 ) -> Response[bytes]:
     uri = otpauth_uri(secret, await login_name(services, used.account), services.settings.issuer)
     page = TotpPage(
+        branding=await branding_at(services, used.realm),
         action=enrolment.address(used.realm, onward, TOTP),
         csrf=account_token(used),
         enrolment=_sealed(services, used, secret),

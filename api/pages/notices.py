@@ -7,6 +7,7 @@ from litestar import Request, Response, get, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
+from api.branding import branding_at
 from api.http.errors import Missing, api_error
 from api.http.templates import page_answer, see_other
 from api.languages import Words
@@ -71,6 +72,7 @@ async def account_notices(
         return await sign_in_first(services, realm, "account")
     person = used.account
     page = NoticesPage(
+        branding=await branding_at(services, used.realm),
         **await whose(services, used),
         notice=KEPT if done == "kept" else None,
         email=await services.ledger.unseal(person.email),

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from api.account.places import Place, ending, places
 from api.admin import passwords
+from api.branding import branding_at
 from api.http.errors import InvalidRequest, Missing, api_error
 from api.http.load_shedding import away
 from api.http.request_context import Scope
@@ -74,6 +75,7 @@ async def account(request: Request[Any, Any, Any], realm: AnyRealm = None, done:
     logins = [await ledger.unseal(each) for each in (person.username, person.email)]
     found = sorted(await places(services, person.account_id), key=lambda each: each.started_at, reverse=True)
     page = SignedInPage(
+        branding=await branding_at(services, used.realm),
         **await whose(services, used),
         notice=NOTICES.get(done or ""),
         name=await ledger.unseal(person.name),
@@ -95,6 +97,7 @@ async def account_places(request: Request[Any, Any, Any], realm: AnyRealm = None
     if used is None:
         return await sign_in_first(services, realm, "places")
     page = PlacesPage(
+        branding=await branding_at(services, used.realm),
         **await whose(services, used),
         notice=NOTICES.get(done or ""),
         places=tuple(_shown(used, each) for each in await places(services, used.account.account_id)),
@@ -222,6 +225,7 @@ async def _password_page(
     services: Services, used: BrowserSession, error: Words | None = None, status: int = 200
 ) -> Response[bytes]:
     page = OwnPasswordPage(
+        branding=await branding_at(services, used.realm),
         **await whose(services, used),
         action=f"{CHANGE}?realm={used.realm}",
         minimum=services.settings.password_minimum,

@@ -8,6 +8,7 @@ from litestar.response import Stream
 
 from api.account.activity import ActivityBody, activity, words
 from api.account.data import DISPOSITION, export
+from api.branding import branding_at
 from api.http.errors import api_error
 from api.http.parameters import decode_cursor, encode_cursor
 from api.http.request_context import Scope
@@ -62,7 +63,10 @@ async def account_history(
     if found.resume is not None:
         older = f"{HISTORY}?realm={used.realm}&after={encode_cursor(CURSOR, (found.resume,))}"
     page = HistoryPage(
-        **await whose(services, used), happenings=tuple(_happening(each) for each in found.items), older_url=older
+        branding=await branding_at(services, used.realm),
+        **await whose(services, used),
+        happenings=tuple(_happening(each) for each in found.items),
+        older_url=older,
     )
     return page_answer(page, cookies=used.cookies)
 
@@ -85,6 +89,7 @@ async def account_data(request: Request[Any, Any, Any], realm: AnyRealm = None, 
     if used is None:
         return await sign_in_first(services, realm, "data")
     page = DataPage(
+        branding=await branding_at(services, used.realm),
         **await whose(services, used),
         notice=NOTICES.get(done or ""),
         export_action=f"{EXPORT}?realm={used.realm}",

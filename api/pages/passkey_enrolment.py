@@ -7,6 +7,7 @@ from litestar import Request, Response, get, post
 from litestar.params import JSONBody
 from msgspec import Meta
 
+from api.branding import branding_at
 from api.http.templates import HtmlPage, page_answer
 from api.languages import Words
 from api.oauth import passkeys
@@ -85,7 +86,7 @@ async def account_passkey_posted(
     proved = factors.prove_session(used.session_id, used.amr, "webauthn")
     executed = await services.ledger.execute(enrolled, proved, origin=used.origin(scope))
     if executed.refusal is None:
-        return after_enrolment(used, executed.recorded, codes, onward)
+        return await after_enrolment(services, used, executed.recorded, codes, onward)
     if isinstance(executed.refusal.reason, InvalidRequest):
         words = NO_NAME if executed.refusal.field == "name" else NOT_MADE
         return await _page(services, used, onward, words, 400, name)
@@ -107,6 +108,7 @@ async def _page(
     called = await login_name(services, used.account)
     asked = await passkeys.new_options(services, used.account, called, *_purpose(used))
     page = PasskeyPage(
+        branding=await branding_at(services, used.realm),
         action=enrolment.address(used.realm, onward, PASSKEYS),
         csrf=account_token(used),
         back_url=enrolment.address(used.realm, onward),

@@ -8,6 +8,7 @@ import pytest
 
 from tests.scenarios.administration import ok
 from tests.scenarios.dashboards import make_dashboard
+from tests.scenarios.factors import FACTORS, TOTP, sign_in
 from tests.scenarios.world import World
 
 pytestmark = pytest.mark.anyio
@@ -87,6 +88,31 @@ async def test_a_dashboard_looks_as_it_says_or_as_its_realm(world: World) -> Non
     assert "<bdi>The shop</bdi>" in page.text
     assert STYLE.findall(page.text)[0].startswith("/branding/shop.css?v=")
     assert "<bdi>The realm</bdi>" in (await world.client.get(SIGN_IN)).text
+
+
+async def test_a_persons_own_pages_look_as_their_realm(world: World) -> None:
+    paul = await world.register_person("paul")
+    ok(await put(world, "platform", name="Paperboat", accent_color="#005a9c"))
+    browser = world.browser()
+    page = await sign_in(world, paul, browser)
+    assert "<bdi>Paperboat</bdi>" in page.text
+    for address in (
+        "/account",
+        "/account/places",
+        "/account/grants",
+        "/account/password",
+        "/account/history",
+        "/account/data",
+        "/account/notices",
+        "/account/email",
+        "/account/sign-out",
+        FACTORS,
+        TOTP,
+    ):
+        page = await browser.open(f"{address}?realm={paul.realm}")
+        assert page.status == 200, address
+        assert "<bdi>Paperboat</bdi>" in page.text, address
+        assert STYLE.search(page.text), address
 
 
 async def test_a_look_is_refused_with_the_member_at_fault(world: World) -> None:
