@@ -38,7 +38,8 @@ CLIENTS_AT_MOST = 20
 LONGEST_NAME = 256
 
 _WORD = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{7,127}")
-_EMAIL = re.compile(r"[^\s<>\"'(),:;\[\]\\]{1,64}@[^\s<>\"'(),:;\[\]\\@]{1,190}")
+# An address begins where a word does, so that no text is gone through once more from each of its characters.
+_EMAIL = re.compile(r"(?<![^\s<>\"'(),:;\[\]\\@])[^\s<>\"'(),:;\[\]\\@]{1,64}+@[^\s<>\"'(),:;\[\]\\@]{1,190}")
 _HEX = re.compile(r"[0-9a-f]{64}")
 _POSITION = re.compile(r"\s*#?\s*(?:position\s*)?([0-9]{1,15})\s*", re.IGNORECASE)
 
