@@ -16,11 +16,13 @@ from api.signals.security_event_tokens import opened, sealed, signed
 from commands import signals as commands
 from commands.signals import Addressed, ToldSignal
 from domain import client
+from domain.decision import NotFound, Refusal
 from domain.event import SECOND, Moment
 from domain.signals import event_stream
 from domain.signals.event_stream import SignalFailure
 from eventstore.execution import Origin
 from eventstore.unavailable import DatabaseAway
+from eventstore.view import View
 from projections import signals
 from projections.signals import KeptSignal
 from security.tokens import new_id
@@ -184,10 +186,15 @@ class SignalNotifier:
 
 
 async def settle(services: Services, signal: KeptSignal, told: ToldSignal, *, by: Origin | None = None) -> None:
-    """Records that a receiver took an event, and keeps it no longer."""
+    """Records that a receiver took an event, and keeps it no longer. One that is settled already is no fact again."""
     command = commands.note_delivered(signal.client_id, signal.jti, told.event, max(1, signal.attempts))
     await services.ledger.execute(
-        command,
+        command.guarded(lambda view: _unless_kept(view, signal)),
         origin=by or Origin(SYSTEM),
         then=lambda view, _: signals.settled(view.connection, signal.jti),
     )
+
+
+def _unless_kept(view: View, signal: KeptSignal) -> Refusal | None:
+    kept = signals.named(view.connection, signal.client_id, (signal.jti,))
+    return None if kept else Refusal(NotFound.UNKNOWN)

@@ -1,6 +1,7 @@
 """Security events for receivers (OpenID Shared Signals Framework 1.0, CAEP, RISC), pushed (RFC 8935) and fetched (RFC
 8936)."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -271,6 +272,19 @@ async def test_events_wait_to_be_fetched(receiving: Receiving) -> None:
     assert (delivered.event.jti, failed.event.jti) == (first, second)
     assert (failed.event.reason, failed.event.final) == ("refused", True)
     assert (delivered.actor.kind, delivered.actor.id) == ("client", receiving.openid.shop.client_id)
+
+
+async def test_what_is_acknowledged_twice_at_once_was_taken_once(receiving: Receiving) -> None:
+    await receiving.create(delivery={"method": METHODS["poll"]})
+    await allow(receiving)
+    await disable(receiving)
+    taken = list(await receiving.fetch())
+    assert taken
+    body = {"ack": taken, "maxEvents": 0}
+    for answer in await asyncio.gather(*(receiving.caller.post(POLL, json=body) for _ in range(4))):
+        ok(answer)
+    told = await receiving.world.events("event_stream.signal_delivered")
+    assert sorted(each.event.jti for each in told) == sorted(taken)
 
 
 async def test_what_nobody_fetches_is_given_up(receiving: Receiving) -> None:
