@@ -30,6 +30,7 @@ pytestmark = pytest.mark.anyio
 LEADS: dict[str, frozenset[str]] = {
     "accounts": frozenset({"account_id", "realm", "username_index", "email_index"}),
     "clients": frozenset({"client_id", "slug"}),
+    "erasures": frozenset({"account_id", "due_at"}),
     "foreign_hashes": frozenset({"account_id", "realm", "work"}),
     "session_grants": frozenset({"grant_id", "session_id", "client_id", "account_id", "expires_at"}),
     "sessions": frozenset({"session_id", "sha256"}),
