@@ -51,6 +51,9 @@ MACHINE = ("/admin", "/audit", "/leaks", "/credentials", "/log", "/health", "/me
 COMMANDS = ("/oauth/global-token-revocation",)
 """Of the JSON API, by a bearer token, where a specification wants them among OAuth's endpoints."""
 
+OWN = ("/account/password", "/account/sessions", "/account/activity", "/account/export")
+"""Of the JSON API, by a person's own token."""
+
 PAGES = ("/oauth/authorize", "/oauth/logout", "/account", "/device")
 MISSING_PARAMETER = re.compile(r"Missing required \w+ parameter '([\w.-]{1,64})'")
 OUTSIDE = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
@@ -70,9 +73,7 @@ def vocabulary(scope: Scope) -> Vocabulary:
         return found
     path: str = scope["path"]
     if _under(path, PAGES):
-        # A person's account has both: whoever shows a token is a program.
-        program = _under(path, ("/account",)) and header(scope, b"authorization") is not None
-        return "problem" if program else "page"
+        return "problem" if _is_for_programs(scope, path) else "page"
     if path.startswith("/oauth/"):
         return "problem" if _under(path, COMMANDS) else "oauth"
     if path.startswith("/dashboards/"):
@@ -81,6 +82,13 @@ def vocabulary(scope: Scope) -> Vocabulary:
     if _under(path, MACHINE):
         return "problem"
     return "page" if is_for_people(scope) else "problem"
+
+
+def _is_for_programs(scope: Scope, path: str) -> bool:
+    """A person's account has pages, and beside them what programs ask for with a token."""
+    if path == "/account":
+        return scope.get("method", "GET") not in ("GET", "HEAD")
+    return path in OWN or path.startswith("/account/sessions/")
 
 
 def _wants_page(scope: Scope) -> bool:
