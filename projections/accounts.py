@@ -12,7 +12,7 @@ from domain.rules.standard_claims import KEPT, KeptClaim
 from projections import tables
 from projections.tables import RowPage, Write, cut, metadata
 
-VERSION = 2
+VERSION = 1
 
 TABLE = sa.Table(
     "accounts",

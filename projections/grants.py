@@ -69,7 +69,7 @@ TABLE = sa.Table(
 `branched` says that a refresh token came again, so that others than the two that stand here may be good, or that
 another client has a token of it in exchange for one: the log knows which."""
 
-VERSION = 2
+VERSION = 1
 HORIZON = "expires_at"
 """Rows whose horizon has passed may be gone, so nothing can be concluded from their absence."""
 

@@ -57,7 +57,7 @@ among the others, and a place in an index takes a fraction of the pages that one
 client has is counted by the index of clients, see `projections.blast_radius`. `alone` is 1 where the token began as all
 there is of its grant: that has a row of `projections.grants` from the event on that makes more of it."""
 
-VERSION = 2
+VERSION = 1
 HORIZON = "prune_at"
 """Rows whose horizon has passed may be gone, so nothing can be concluded from their absence."""
 

@@ -19,7 +19,7 @@ APPEND_ONLY = frozenset({"stored_events"})
 
 _BUILT_ON = re.compile(r'^down_revision = "(\d+)"', re.MULTILINE)
 
-FIRST = "1003"
+FIRST = "1100"
 """The first revision. Databases before it were made before the first release, and no migration leads on from there."""
 
 

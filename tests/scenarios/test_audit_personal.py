@@ -136,7 +136,7 @@ async def test_address_of_an_asking_resource_server_is_its_own(scene: Scene) -> 
     assert {each["ip"] for each in issued} == {ADDRESS}
 
 
-async def test_values_deep_in_a_state_are_shown_to_those_who_may_see_them(scene: Scene) -> None:
+async def test_values_deep_in_a_state_are_shown_to_who_may_see_them(scene: Scene) -> None:
     world, stream = scene.world, account.stream(scene.person.account_id)
     begin = await world.head()
     claims = {"claims": {"nickname": "Pauli"}, "role_scopes": {}, "caller_scope": None}

@@ -215,9 +215,7 @@ async def test_any_number_that_fits_goes_through(scene: Scene, admin: httpx.Asyn
     assert answer["authorization_details"] == await told(scene, answer["access_token"]) == details
 
 
-async def test_numbers_that_are_longer_in_our_words_count_as_long_as_these(
-    scene: Scene, admin: httpx.AsyncClient
-) -> None:
+async def test_numbers_count_as_long_as_our_own_words_for_them(scene: Scene, admin: httpx.AsyncClient) -> None:
     """A token with more could be signed, and be too long to be introspected, revoked or found."""
     ok(await admin.put(PATH, json=TERMS | {"schema": {}}))
     text = f'[{{"type":"payment","n":[{",".join(["1e15"] * 400)}]}}]'
@@ -275,7 +273,7 @@ async def test_exchanged_for_those_that_are_named(scene: Scene) -> None:
     assert refused.json()["error"] == "invalid_authorization_details"
 
 
-async def test_an_exchange_gives_nothing_back_that_the_token_was_not_for(scene: Scene) -> None:
+async def test_an_exchange_gives_nothing_that_the_token_was_not_for(scene: Scene) -> None:
     world, auth = scene.world, scene.shop.auth
     rule = ExchangeRule(subject_client=scene.shop.client_id, resource="https://stock.example", scope=("orders",))
     gateway = await world.register_client(

@@ -312,7 +312,7 @@ async def test_whom_a_device_is_connected_to_is_told_by_the_host_too(scene: Scen
     assert "<bdi>agent.example</bdi>" in page.text
 
 
-async def test_others_are_not_asked_each_time_since_a_document_names_them(scene: Scene, publishing: Publishing) -> None:
+async def test_others_are_not_asked_each_time_a_document_names_them(scene: Scene, publishing: Publishing) -> None:
     publishing.document = DOCUMENT | {"subject_type": "pairwise", "sector_identifier_uri": SECTOR}
     browser = await scene.signed_in()
     for _ in range(3):
