@@ -94,7 +94,7 @@ DECIDES_NOTHING: dict[str, frozenset[str]] = {
     "tokens": frozenset(
         {
             *("kind", "grant_id", "client_id", "account_id", "secret_id", "scope", "issued_at", "expires_at"),
-            *("prune_at", "ended_position"),
+            *("prune_at", "ended_position", "alone"),
         }
     ),
     "roles": frozenset({"is_default"}),
