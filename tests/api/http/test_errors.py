@@ -76,6 +76,7 @@ def test_the_codes_are_those_of_the_rfcs():
         "invalid_request",
         "invalid_request_object",
         "invalid_scope",
+        "invalid_session",
         "invalid_target",
         "invalid_token",
         "login_required",
