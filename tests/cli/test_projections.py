@@ -49,7 +49,7 @@ def test_rows_of_another_version_keep_the_server_from_starting(cli: CommandLine)
     cli.run("client", "list")
     engine = migrating(cli.database_url)
     with engine.begin() as connection:
-        connection.execute(text("UPDATE projection_versions SET version = 99 WHERE name = 'grants'"))
+        connection.execute(text("INSERT INTO projection_versions (name, version) VALUES ('grants', 99)"))
     engine.dispose()
     assert "grantlog projections rebuild grants" in cli.run("serve", exits=3).stderr
     cli.run("projections", "rebuild", "grants")
