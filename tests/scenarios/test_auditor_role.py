@@ -19,11 +19,15 @@ CLOSED = [each for each in endpoints() if each.scope is not None and each.scope 
 WRITING = [each for each in CLOSED if each.scope is not None and each.scope.endswith(":write")]
 
 ANSWERED = {
+    "GET /audit/counts": (b"?by=type", 200),
+    "GET /audit/diff/{stream}": (b"", 200),
     "GET /audit/events": (b"", 200),
     "GET /audit/events/{position}": (b"", 200),
     "GET /audit/export": (b"?format=jsonl", 200),
     "GET /audit/proofs/{position}": (b"", 200),
     "GET /audit/state/{stream}": (b"", 200),
+    "GET /audit/overview": (b"", 200),
+    "POST /audit/find": (b'{"text":"nobody"}', 200),
     "POST /audit/token-history": (b'{"id":"nobody"}', 404),
     "POST /audit/token-state": (b'{"sha256":"%s"}' % (b"0" * 64), 200),
     "GET /log/tile/entries/{rest}": (b"", 404),
