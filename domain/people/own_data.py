@@ -28,6 +28,7 @@ class ErasureWithdrawn(Event, frozen=True, kw_only=True):
     """The person does not want to be erased any more."""
 
     type = "account.erasure_withdrawn"
+    in_doubt = True
 
 
 EVENTS: tuple[type[Event], ...] = (DataExported, ErasureRequested, ErasureWithdrawn)

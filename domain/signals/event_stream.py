@@ -90,6 +90,7 @@ class EventStreamDeleted(Event, frozen=True, kw_only=True):
     """A receiver wants to hear of nothing any more."""
 
     type = "event_stream.deleted"
+    in_doubt = True
 
 
 class SignalDelivered(Event, frozen=True, kw_only=True):
@@ -108,6 +109,7 @@ class SignalFailed(Event, frozen=True, kw_only=True):
     """
 
     type = "event_stream.signal_failed"
+    in_doubt = True
 
     jti: str
     event: SignalKind | ControlKind

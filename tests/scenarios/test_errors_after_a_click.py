@@ -129,4 +129,5 @@ async def test_a_sign_out_of_nobody_leads_nowhere(world: World) -> None:
 
 
 def test_every_other_way_to_register_has_its_rule() -> None:
-    assert get_args(client_metadata.SelfRegistered) == ("open", "token")
+    # Whoever has a document of their own somewhere is as little known as who registers openly.
+    assert get_args(client_metadata.SelfRegistered) == ("open", "token", "document")
