@@ -44,7 +44,9 @@ async def test_a_session_steps_up_for_who_asks(scene: OpenId, wanted: dict[str, 
     page = await show(scene, browser, await browser.open(scene.openid(**wanted)), generator)
     after = await scene.id_token(page)
     assert (after["acr"], after["sid"]) == (TWO, before["sid"])
-    (stepped_up,) = await scene.world.events("session.stepped_up")
+    # The session in which the factor was enrolled stepped up with that.
+    enrolling, stepped_up = await scene.world.events("session.stepped_up")
+    assert enrolling.stream != stepped_up.stream
     assert stepped_up.event.amr == ("pwd", "otp", "mfa")
     again = await scene.id_token(await browser.open(scene.openid(prompt="none", **wanted)))
     assert (again["acr"], again["auth_time"]) == (TWO, after["auth_time"])
