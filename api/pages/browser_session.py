@@ -265,6 +265,15 @@ def new_form_secret(services: Services) -> tuple[str, Cookie]:
     return secret, set_cookie(COOKIE, secret, services.settings.issuer)
 
 
+def provide_form_secret(services: Services, scope: Scope) -> tuple[str, list[Cookie]]:
+    """The browser's secret for the tokens of forms, made with its cookie where it has none yet."""
+    secret = form_secret(services, scope)
+    if secret is not None:
+        return secret, []
+    made, cookie = new_form_secret(services)
+    return made, [cookie]
+
+
 def forget_form_secret(services: Services) -> Cookie:
     """After a sign-in: what was served to this browser before must not be postable any more."""
     return clear_cookie(COOKIE, services.settings.issuer)

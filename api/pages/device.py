@@ -36,7 +36,7 @@ from api.pages.browser_session import (
     form_token,
     is_genuine,
     login_name,
-    new_form_secret,
+    provide_form_secret,
     require_own_page,
 )
 from api.pages.client_documents import host_of
@@ -139,10 +139,7 @@ def _code_page(
     status: int = 200,
     headers: dict[str, str] | None = None,
 ) -> Response[bytes]:
-    secret, cookies = form_secret(services, scope), []
-    if secret is None:
-        secret, cookie = new_form_secret(services)
-        cookies.append(cookie)
+    secret, cookies = provide_form_secret(services, scope)
     code = user_codes.typed(shown)
     page = DevicePage(
         action=PATH,

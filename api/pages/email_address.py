@@ -35,10 +35,10 @@ from api.pages.browser_session import (
     form_secret,
     form_token,
     is_genuine,
-    new_form_secret,
+    provide_form_secret,
     require_own_page,
 )
-from api.pages.recover import LONGEST_LINK, OVER, LinkQuery, LinkText
+from api.pages.recover import NO_ADDRESS, OVER, LinkQuery, LinkText, kept_link
 from api.pages.sign_in import Password
 from api.services import Services, origin, services_of
 from api.throttling.admission import admit
@@ -49,7 +49,6 @@ from domain.decision import AccessDenied, Conflict, NotFound
 from domain.event import Actor
 from domain.rules.people import EMAIL_MAXIMUM, email_problem
 from eventstore.execution import Step
-from eventstore.pending import mailed_links
 from eventstore.pending.mailed_links import LinkPurpose, MailedLink
 from security.tokens import Kind, Secret
 
@@ -58,7 +57,6 @@ VERIFY = f"{PATH}/verify"
 PURPOSE = "confirm"
 PURPOSES: tuple[LinkPurpose, ...] = ("verification", *AT)
 
-NO_ADDRESS = Words("That is no e-mail address.")
 WRONG = Words("That is not your present password.")
 TOO_MANY = Words("Three links were mailed within the hour. Look at the newest, or wait.")
 DONE = {
@@ -263,14 +261,8 @@ async def confirm_address_posted(
 
 async def _found(services: Services, text: str) -> tuple[Secret, MailedLink, account.State]:
     """The link with this secret and whose it is; raises 404 for one that is good no longer."""
-    secret = services.format.read(text[:LONGEST_LINK])
-    if secret is None or secret.kind is not Kind.EMAIL_CONFIRMATION:
-        raise Missing(OVER)
-    ledger = services.ledger
-    link = await ledger.read(mailed_links.find, ledger.vault, secret.sha256, PURPOSES, ledger.clock.now())
-    if link is None:
-        raise Missing(OVER)
-    person: account.State = await ledger.state(account.stream(link.account_id))
+    secret, link = await kept_link(services, text, Kind.EMAIL_CONFIRMATION, PURPOSES)
+    person: account.State = await services.ledger.state(account.stream(link.account_id))
     if not account.alive(person) or not _is_current(link, person):
         raise Missing(OVER)
     return secret, link, person
@@ -286,10 +278,7 @@ def _is_current(link: MailedLink, person: account.State) -> bool:
 async def _button(
     services: Services, scope: Scope, secret: Secret, link: MailedLink, person: account.State
 ) -> Response[bytes]:
-    browser, cookies = form_secret(services, scope), []
-    if browser is None:
-        browser, cookie = new_form_secret(services)
-        cookies.append(cookie)
+    browser, cookies = provide_form_secret(services, scope)
     changes = link.purpose in AT
     meant = person.email_change.new_email if changes and person.email_change is not None else person.email
     page = ConfirmPage(

@@ -5,6 +5,7 @@ programs open links, and signs nobody in: who has a second factor is asked for i
 """
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from hashlib import sha256
 from typing import Annotated, Any, ClassVar
@@ -28,7 +29,7 @@ from api.pages.browser_session import (
     form_secret,
     form_token,
     is_genuine,
-    new_form_secret,
+    provide_form_secret,
     require_own_page,
 )
 from api.pages.sign_in import STALE, Password, Username
@@ -60,6 +61,7 @@ LONGEST_LINK = 128
 MISSING = Words("Type your e-mail address or your user name.")
 OVER = Words("This link is good no longer: its time is over, it was used, or a newer one took its place.")
 TOO_EASY = Words("This password is too easy to guess. Another uncommon word or two would make it a good one.")
+NO_ADDRESS = Words("That is no e-mail address.")
 NO_MAIL = Words("This server sends no mail. Ask whoever looks after it for a new password.")
 
 ASKED_FROM_ONE_ADDRESS = Bucket(20, 3 * MINUTE)
@@ -214,10 +216,7 @@ def _mailing(request: Request[Any, Any, Any]) -> Services:
 async def _recover_page(
     services: Services, scope: Scope, realm: str, typed: str = "", error: str | None = None, status: int = 200
 ) -> Response[bytes]:
-    secret, cookies = form_secret(services, scope), []
-    if secret is None:
-        secret, cookie = new_form_secret(services)
-        cookies.append(cookie)
+    secret, cookies = provide_form_secret(services, scope)
     page = RecoverPage(
         branding=await branding_at(services, realm),
         action=f"{RECOVER}?realm={realm}",
@@ -272,7 +271,8 @@ async def _set(request: Request[Any, Any, Any], purpose: LinkPurpose, data: NewP
         return await _new_password_page(services, scope, secret, link, STALE, 403)
     person: account.State = await services.ledger.state(account.stream(link.account_id))
     with away(scope):
-        problem = await _password_problem(services, person, data.password)
+        names = [await services.ledger.unseal(each) for each in (person.username, person.email, person.name)]
+        problem = await password_problem(services, names, data.password)
         if problem is not None:
             return await _new_password_page(services, scope, secret, link, problem, 400)
         asker = Asker(group(request_context(scope).address), link.account_id)
@@ -292,27 +292,34 @@ async def _set(request: Request[Any, Any, Any], purpose: LinkPurpose, data: NewP
 
 async def _found(services: Services, purpose: LinkPurpose, text: str) -> tuple[Secret, MailedLink]:
     """The link with this secret; raises 404 for one that is good no longer."""
-    secret = services.format.read(text[:LONGEST_LINK])
-    if secret is None or secret.kind is not Kind.PASSWORD_RESET:
-        raise Missing(OVER)
-    ledger = services.ledger
-    link = await ledger.read(mailed_links.find, ledger.vault, secret.sha256, (purpose,), ledger.clock.now())
-    if link is None:
-        raise Missing(OVER)
-    person: account.State = await ledger.state(account.stream(link.account_id))
+    secret, link = await kept_link(services, text, Kind.PASSWORD_RESET, (purpose,))
+    person: account.State = await services.ledger.state(account.stream(link.account_id))
     if not recovery.is_current(link, person):
         raise Missing(OVER)
     return secret, link
 
 
-async def _password_problem(services: Services, person: account.State, password: str) -> Words | None:
-    """What is wrong with a new password, as a sentence that says nothing of it."""
+async def kept_link(
+    services: Services, text: str, kind: Kind, purposes: tuple[LinkPurpose, ...]
+) -> tuple[Secret, MailedLink]:
+    """The link with this secret, if it was mailed for one of these and its time is not over; raises 404 for others."""
+    secret = services.format.read(text[:LONGEST_LINK])
+    if secret is None or secret.kind is not kind:
+        raise Missing(OVER)
+    ledger = services.ledger
+    link = await ledger.read(mailed_links.find, ledger.vault, secret.sha256, purposes, ledger.clock.now())
+    if link is None:
+        raise Missing(OVER)
+    return secret, link
+
+
+async def password_problem(services: Services, names: Sequence[str | None], password: str) -> Words | None:
+    """What is wrong with a new password of somebody with these names, as a sentence that says nothing of it."""
     minimum = services.settings.password_minimum
     if people.password_problem(password, minimum) is not None:
         return Words(
             "A password has from %(minimum)s to %(maximum)s characters.", minimum=minimum, maximum=MAX_CHARACTERS
         )
-    names = [await services.ledger.unseal(each) for each in (person.username, person.email, person.name)]
     weak = await people.weakness_problem(
         password, names, ledger=services.ledger, issuer=services.settings.issuer, strength=services.strength
     )
@@ -327,10 +334,7 @@ async def _new_password_page(
     error: str | None = None,
     status: int = 200,
 ) -> Response[bytes]:
-    browser, cookies = form_secret(services, scope), []
-    if browser is None:
-        browser, cookie = new_form_secret(services)
-        cookies.append(cookie)
+    browser, cookies = provide_form_secret(services, scope)
     person: account.State = await services.ledger.state(account.stream(link.account_id))
     page = NewPasswordPage(
         action=NEW_PASSWORD if link.purpose == "recovery" else INVITATION,

@@ -26,23 +26,24 @@ from api.pages.browser_session import (
     form_secret,
     form_token,
     is_genuine,
-    new_form_secret,
+    provide_form_secret,
     require_own_page,
 )
 from api.pages.recover import (
     ASKED_FROM_ONE_ADDRESS,
-    LONGEST_LINK,
+    NO_ADDRESS,
     OVER,
-    TOO_EASY,
     LinkQuery,
     LinkText,
     PasswordDonePage,
+    kept_link,
+    password_problem,
 )
 from api.pages.sign_in import STALE, Password
 from api.services import Services, origin, services_of
 from api.throttling.admission import admit
 from api.throttling.limits import Limit, group
-from commands import counted, people
+from commands import counted
 from commands.mailing import recovery, self_registration
 from domain import account, realm
 from domain.decision import Conflict, InvalidRequest, NotFound, Refusal
@@ -50,18 +51,15 @@ from domain.event import Actor
 from domain.rules.people import EMAIL_MAXIMUM, USERNAME_MAXIMUM, email_problem
 from eventstore import present
 from eventstore.execution import Origin
-from eventstore.pending import mailed_links
 from eventstore.pending.mailed_links import LinkPurpose, MailedLink
 from security.fair_queue import Asker
 from security.mac import normalise
-from security.passwords import MAX_CHARACTERS
 from security.tokens import Kind, Secret
 
 CONFIRM = LINKS["registration"]
 PURPOSE = "register"
 PURPOSES: tuple[LinkPurpose, ...] = ("registration",)
 
-NO_ADDRESS = Words("That is no e-mail address.")
 CLOSED = Words("Nobody registers themselves here. Ask for an invitation.")
 NAME_TAKEN = Words("This user name is taken, or cannot be one. Choose another, or none.")
 GONE = Words("This address has an account meanwhile. Sign in with it.")
@@ -182,10 +180,7 @@ async def _ask(services: Services, told: dict[str, str], by: Origin) -> Refusal 
 async def _form(
     services: Services, scope: Scope, realm: str, email: str = "", error: Words | None = None, status: int = 200
 ) -> Response[bytes]:
-    secret, cookies = form_secret(services, scope), []
-    if secret is None:
-        secret, cookie = new_form_secret(services)
-        cookies.append(cookie)
+    secret, cookies = provide_form_secret(services, scope)
     page = RegisterPage(
         branding=await branding_at(services, realm),
         action=f"{REGISTER}?realm={realm}",
@@ -220,7 +215,7 @@ async def register_confirmed(request: Request[Any, Any, Any], data: JSONBody[New
     if browser is None or not is_genuine(data.csrf, browser, PURPOSE, secret.hex):
         return again(STALE, 403)
     with away(scope):
-        problem = await _password_problem(services, (username, link.told["email"]), data.password)
+        problem = await password_problem(services, (username, link.told["email"]), data.password)
         if problem is not None:
             return again(problem, 400)
         asker = Asker(group(request_context(scope).address), link.account_id)
@@ -238,28 +233,10 @@ async def register_confirmed(request: Request[Any, Any, Any], data: JSONBody[New
     raise Missing(OVER) if isinstance(refusal.reason, NotFound) else api_error(refusal)
 
 
-async def _password_problem(services: Services, names: tuple[str, ...], password: str) -> Words | None:
-    minimum = services.settings.password_minimum
-    if people.password_problem(password, minimum) is not None:
-        return Words(
-            "A password has from %(minimum)s to %(maximum)s characters.", minimum=minimum, maximum=MAX_CHARACTERS
-        )
-    weak = await people.weakness_problem(
-        password, names, ledger=services.ledger, issuer=services.settings.issuer, strength=services.strength
-    )
-    return None if weak is None else TOO_EASY
-
-
 async def _found(services: Services, text: str) -> tuple[Secret, MailedLink]:
     """The link with this secret; raises 404 for one that is good no longer, and where the realm has closed."""
-    secret = services.format.read(text[:LONGEST_LINK])
-    if secret is None or secret.kind is not Kind.EMAIL_CONFIRMATION:
-        raise Missing(OVER)
-    ledger = services.ledger
-    link = await ledger.read(mailed_links.find, ledger.vault, secret.sha256, PURPOSES, ledger.clock.now())
-    if link is None:
-        raise Missing(OVER)
-    made: account.State = await ledger.state(account.stream(link.account_id))
+    secret, link = await kept_link(services, text, Kind.EMAIL_CONFIRMATION, PURPOSES)
+    made: account.State = await services.ledger.state(account.stream(link.account_id))
     if made.exists:
         raise Missing(OVER)
     await _open(services, link.told["realm"])
@@ -275,10 +252,7 @@ def _account_form(
     error: Words | None = None,
     status: int = 200,
 ) -> Response[bytes]:
-    browser, cookies = form_secret(services, scope), []
-    if browser is None:
-        browser, cookie = new_form_secret(services)
-        cookies.append(cookie)
+    browser, cookies = provide_form_secret(services, scope)
     page = NewAccountPage(
         action=CONFIRM,
         csrf=form_token(browser, PURPOSE, secret.hex),

@@ -26,8 +26,8 @@ from api.pages.browser_session import (
     form_secret,
     form_token,
     is_genuine,
-    new_form_secret,
     proved,
+    provide_form_secret,
     require_own_page,
     start_session,
 )
@@ -125,10 +125,7 @@ async def sign_in_page(
     services: Services, scope: Scope, place: FormTarget, failure: SignInFailure | None = None, username: str = ""
 ) -> Response[bytes]:
     """The form. What was typed as a name is shown again, a password never."""
-    secret, cookies = form_secret(services, scope), list[Cookie]()
-    if secret is None:
-        secret, cookie = new_form_secret(services)
-        cookies.append(cookie)
+    secret, cookies = provide_form_secret(services, scope)
     page = SignInPage(
         branding=await branding_at(services, place.realm),
         action=place.action,

@@ -150,8 +150,8 @@ class SignalNotifier:
         )
         again_at = ledger.clock.now() + delay(signal.attempts, _random.random())
 
-        def keep(view: object, _: object) -> None:
-            connection = view.connection  # type: ignore[attr-defined]
+        def keep(view: View, _: object) -> None:
+            connection = view.connection
             if final:
                 signals.settled(connection, signal.jti)
             else:
