@@ -55,6 +55,7 @@ from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
 from api.oauth.bearer import Bearer, needing, require_recent
 from api.oauth.sector_identifier import sector_document
 from api.services import Injected, services_of
+from api.signals.signal_delivery import forget
 from commands import clients as commands
 from commands.permissions import CallerScope
 from domain import client, client_secret
@@ -321,6 +322,7 @@ async def delete_client(
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[None]:
         ledger.vault.delete_secret(view.connection, commands.vault_name(client_id))
+        forget(view, ledger.vault, client_id)
         return Reply(None, 204)
 
     return await once.carry_out(commands.delete(client_id), reply=reply)

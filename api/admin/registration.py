@@ -21,6 +21,7 @@ from api.oauth.bearer import authorize, bearer_token
 from api.oauth.client_authentication import LONGEST_ID, LONGEST_SECRET
 from api.oauth.sector_identifier import sector_document
 from api.services import Services, origin, services_of
+from api.signals.signal_delivery import forget
 from api.throttling import limits
 from commands import clients as commands
 from commands import counted, registering
@@ -382,7 +383,10 @@ async def delete_itself(request: Request[Any, Any, Any], client_id: parameters.C
     state, token = await _itself(services, request, client_id)
     scope: Any = request.scope
     command = registering.delete_itself(client_id, token=token.hex)
-    executed = await services.ledger.execute(command, origin=origin(scope, _actor(state)))
+    ledger = services.ledger
+    executed = await ledger.execute(
+        command, origin=origin(scope, _actor(state)), then=lambda view, _: forget(view, ledger.vault, client_id)
+    )
     if executed.refusal is not None:
         raise _refused(executed.refusal)
     return Response(None, status_code=204, headers=NO_STORE)

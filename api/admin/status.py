@@ -1,5 +1,6 @@
 """How the server does and with which settings it runs, for those who look after it by the API."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
 
@@ -158,6 +159,9 @@ SETTINGS_EXAMPLE: dict[str, Any] = {
 }
 
 
+_LINK = re.compile(r"\[([^]]+)\]\([^)]+\)", re.DOTALL)
+
+
 class SettingBody(msgspec.Struct, frozen=True):
     """A setting."""
 
@@ -180,14 +184,19 @@ async def server_settings(settings: Injected[Settings], ledger: Injected[Ledger]
                 each.name,
                 each.variable,
                 ("set" if each.value else "") if each.secret else each.value,
-                each.default,
-                each.meaning,
+                _plain(each.default),
+                _plain(each.meaning),
                 time_or_null(changed.get(each.name)) if each.name in told else None,
             )
             for each in shown(settings)
         ],
         None,
     )
+
+
+def _plain(text: str) -> str:
+    """What the documentation has as Markdown, without its marks: of a link its words."""
+    return _LINK.sub(r"\1", text).replace("`", "")
 
 
 def _changes(connection: Connection) -> dict[str, Moment]:

@@ -16,7 +16,7 @@ from api.oauth.bearer import Bearer, lost, needing
 from api.oauth.metadata import KEYS
 from api.services import Injected, Services, services_of
 from api.signals.security_event_tokens import opened, signed
-from api.signals.signal_delivery import authorization_name, kept, settle
+from api.signals.signal_delivery import authorization_name, forget, kept, settle
 from api.throttling.limits import Bucket, Limit
 from commands import signals as commands
 from commands.signals import SCOPE, ToldSignal
@@ -54,7 +54,7 @@ class GivenDelivery(msgspec.Struct, frozen=True, kw_only=True):
 
     method: Literal["urn:ietf:rfc:8935", "urn:ietf:rfc:8936"]
     endpoint_url: Annotated[str, Meta(max_length=URI_MAXIMUM)] | None = None
-    authorization_header: Annotated[str, Meta(max_length=1_024, pattern=r"^[\x20-\x7e]*$")] | None = None
+    authorization_header: Annotated[str, Meta(max_length=1_024, pattern=r"^[\x20-\x7e]*\Z")] | None = None
 
     def __repr__(self) -> str:
         return f"GivenDelivery({self.method})"
@@ -185,12 +185,10 @@ async def _carry_out(services: Services, who: Bearer, command: Step, data: Strea
     client_id, vault = who.known.terms.client_id, services.ledger.vault
 
     def keep(view: View, _: object) -> None:
-        name = authorization_name(client_id)
         if data is None:
-            vault.delete_secret(view.connection, name)
-            signals.drop(view.connection, client_id)
+            forget(view, vault, client_id)
         elif data.delivery is not UNSET:
-            given = data.delivery.authorization_header
+            name, given = authorization_name(client_id), data.delivery.authorization_header
             if given:
                 vault.put_secret(view.connection, name, given.encode(), view.now)
             else:

@@ -26,6 +26,7 @@ from eventstore.view import View
 from projections import signals
 from projections.signals import KeptSignal
 from security.tokens import new_id
+from security.vault import Vault
 
 ATTEMPTS = 8
 """As with notices of sign-outs: about eight hours."""
@@ -50,6 +51,12 @@ class SignalSetback(NamedTuple):
 def authorization_name(client_id: str) -> str:
     """Under which name the vault has what a receiver wants to see as Authorization of what is pushed to it."""
     return f"event_stream:{client_id}"
+
+
+def forget(view: View, vault: Vault, client_id: str) -> None:
+    """Nothing of what waits for a receiver is delivered any more, and what it wants as Authorization is not kept."""
+    vault.delete_secret(view.connection, authorization_name(client_id))
+    signals.drop(view.connection, client_id)
 
 
 def kept(services: Services, stream: event_stream.State, told: ToldSignal, position: int) -> KeptSignal:

@@ -39,6 +39,7 @@ async def test_settings_are_shown_and_no_secret_is(world: World) -> None:
     assert lifetime["value"] == str(world.settings.access_token_lifetime)
     assert lifetime["variable"] == "GRANTLOG_ACCESS_TOKEN_LIFETIME"
     assert lifetime["meaning"]
+    assert not [each for each in found.values() if "`" in each["meaning"] + each["default"] or "](" in each["meaning"]]
     for each in shown(world.settings):
         if each.secret:
             assert found[each.name]["value"] in ("", "set"), each.name

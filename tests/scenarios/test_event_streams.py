@@ -4,6 +4,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from joserfc.jwk import KeySet
 
 from api.http.outgoing_requests import FetchedResponse, NoAnswer, NotAllowed
 from api.signals.event_streams import ACKNOWLEDGED_MAXIMUM, POLL, STATUS, STREAMS, VERIFY
-from api.signals.signal_delivery import ATTEMPTS, FETCHED_WITHIN, SignalNotifier
+from api.signals.signal_delivery import ATTEMPTS, FETCHED_WITHIN, SignalNotifier, authorization_name
 from commands import signals as commands
 from domain.event import SECOND
 from domain.factors.second_factor import (
@@ -298,6 +299,22 @@ async def test_what_nobody_fetches_is_given_up(receiving: Receiving) -> None:
     (failed,) = await world.events("event_stream.signal_failed")
     assert (failed.event.reason, failed.event.final) == ("not_fetched", True)
     assert await world.services.ledger.read(signals.number, receiving.openid.shop.client_id) == 0
+
+
+async def test_a_deleted_receiver_leaves_nothing_behind(receiving: Receiving) -> None:
+    world, client_id = receiving.world, receiving.openid.shop.client_id
+    await receiving.create(events_requested=[URIS["account_disabled"]])
+    await allow(receiving)
+    await disable(receiving)
+    await receiving.notifier.distribute()
+    ledger = world.services.ledger
+    wanted = partial(ledger.read, ledger.vault.get_secret, authorization_name(client_id))
+    assert await ledger.read(signals.number, client_id) == 1
+    assert await wanted() is not None
+    admin = await administering(world, "clients:write")
+    ok(await admin.delete(f"/admin/clients/{client_id}"), 204)
+    assert await ledger.read(signals.number, client_id) == 0
+    assert await wanted() is None
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from api.http.credential_cache import Caller, caller
+from api.http.load_shedding import away
 from api.http.request_context import request_context
 from api.services import Services, origin
 from api.throttling.limits import group
@@ -25,7 +26,9 @@ async def adopted(services: Services, scope: Any, state: client.State, secret: s
     if encoded is None or state.foreign_secret is None or len(secret) < LEAST:
         return None
     asker = Asker(group(request_context(scope).address), state.client_id)
-    if not (await services.hasher.verify(encoded, secret, asker)).ok:
+    with away(scope):
+        proven = (await services.hasher.verify(encoded, secret, asker)).ok
+    if not proven:
         return None
     sha256 = digest(secret).hex()
     by: Origin = replace(origin(scope), actor=Actor("client", state.client_id))
