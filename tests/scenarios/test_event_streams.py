@@ -4,7 +4,6 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import httpx
@@ -27,6 +26,7 @@ from domain.factors.second_factor import (
 )
 from domain.signals.event_stream import METHODS, SUPPORTED, URIS
 from projections import signals
+from security.vault import VaultEntry
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import APPROVE, CONSENT, set_scene
 from tests.scenarios.factors import enrol
@@ -308,7 +308,10 @@ async def test_a_deleted_receiver_leaves_nothing_behind(receiving: Receiving) ->
     await disable(receiving)
     await receiving.notifier.distribute()
     ledger = world.services.ledger
-    wanted = partial(ledger.read, ledger.vault.get_secret, authorization_name(client_id))
+
+    async def wanted() -> VaultEntry | None:
+        return await ledger.read(ledger.vault.get_secret, authorization_name(client_id))
+
     assert await ledger.read(signals.number, client_id) == 1
     assert await wanted() is not None
     admin = await administering(world, "clients:write")
