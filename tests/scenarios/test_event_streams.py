@@ -310,7 +310,7 @@ async def test_a_deleted_receiver_leaves_nothing_behind(receiving: Receiving) ->
     ledger = world.services.ledger
 
     async def wanted() -> VaultEntry | None:
-        return await ledger.read(ledger.vault.get_secret, authorization_name(client_id))
+        return await ledger.read(lambda connection: ledger.vault.get_secret(connection, authorization_name(client_id)))
 
     assert await ledger.read(signals.number, client_id) == 1
     assert await wanted() is not None
