@@ -26,7 +26,7 @@ from domain.factors.second_factor import (
 )
 from domain.signals.event_stream import METHODS, SUPPORTED, URIS
 from projections import signals
-from security.vault import VaultEntry
+from security.vault import Stored
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import APPROVE, CONSENT, set_scene
 from tests.scenarios.factors import enrol
@@ -309,7 +309,7 @@ async def test_a_deleted_receiver_leaves_nothing_behind(receiving: Receiving) ->
     await receiving.notifier.distribute()
     ledger = world.services.ledger
 
-    async def wanted() -> VaultEntry | None:
+    async def wanted() -> Stored | None:
         return await ledger.read(lambda connection: ledger.vault.get_secret(connection, authorization_name(client_id)))
 
     assert await ledger.read(signals.number, client_id) == 1
