@@ -12,7 +12,7 @@ from api.http.credential_cache import Caller
 from api.http.load_shedding import away
 from api.http.request_context import Receive, Scope
 from api.http.responses import RawResponse
-from api.oauth import dpop, passkeys, second_factor
+from api.oauth import authorization_details, dpop, passkeys, second_factor
 from api.oauth.client_authentication import endpoint, for_client
 from api.oauth.person_authentication import EnrolmentRequired, Verified, WrongCredentials, policy_of, verify
 from api.oauth.token import FIELDS
@@ -25,6 +25,7 @@ from domain.decision import AccessDenied, FactorRefused, InvalidGrant, Refusal
 from domain.factors.second_factor import AMR, SecondFactor, ShownFactor
 from domain.grants.grant_type import TokenRequest
 from domain.rules import pkce
+from domain.rules.authorization_details import PARAMETER
 from security.tokens import Kind
 
 PATH = "/oauth/authorize-challenge"
@@ -113,6 +114,7 @@ def _request(parameters: Parameters) -> TokenRequest:
     """What is asked for. Raises the error of what cannot be meant, before anybody's password is looked at."""
     if parameters.get("response_type", "code") != "code":
         raise errors.UnsupportedResponseType()
+    authorization_details.refuse(parameters.get(PARAMETER))
     challenge = parameters.get("code_challenge")
     refused = pkce.requested(challenge, parameters.get("code_challenge_method"), required=False)
     if refused is not None:

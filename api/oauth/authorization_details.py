@@ -1,6 +1,6 @@
 """`authorization_details` (RFC 9396), as requests bring them."""
 
-from api.http.errors import HTTPError, oauth_error
+from api.http.errors import HTTPError, InvalidAuthorizationDetails, oauth_error
 from api.services import Services
 from domain import client
 from domain.decision import Refusal
@@ -15,6 +15,13 @@ def read(text: str | None) -> AuthorizationDetails | None:
     if isinstance(found, Refusal):
         raise oauth_error(found)
     return found
+
+
+def refuse(text: str | None) -> None:
+    """Raises `invalid_authorization_details` where the parameter came to a request that gives none: what is asked for
+    there and passed over would look granted."""
+    if text is not None:
+        raise InvalidAuthorizationDetails("Ask for authorization_details at /oauth/authorize.")
 
 
 async def fault(services: Services, asking: client.State, text: str | None) -> HTTPError | None:

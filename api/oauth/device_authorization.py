@@ -10,6 +10,7 @@ from api.http.bodies import Parameters, read_parameters
 from api.http.credential_cache import Caller
 from api.http.request_context import Receive, Scope
 from api.http.responses import RawResponse
+from api.oauth import authorization_details
 from api.oauth.client_authentication import endpoint, for_client
 from api.oauth.token import FIELDS
 from api.services import Services, origin
@@ -19,6 +20,7 @@ from domain import scope as scopes
 from domain.event import SECOND, Recorded
 from domain.grants import device_code
 from domain.grants.device_code import DeviceRequest
+from domain.rules.authorization_details import PARAMETER
 from eventstore.view import View
 from security import user_codes
 from security.tokens import Kind, Secret, ordered_id
@@ -43,6 +45,7 @@ async def _post(services: Services, scope: Scope, receive: Receive) -> RawRespon
 
 async def _begin(services: Services, scope: Scope, parameters: Parameters, caller: Caller) -> dict[str, Any]:
     """Admits a device's request and tells it its codes."""
+    authorization_details.refuse(parameters.get(PARAMETER))
     code = services.format.mint(Kind.DEVICE_CODE)
     by = origin(scope, caller.actor, on_device=caller.client.on_device)
     now = services.ledger.clock.now()

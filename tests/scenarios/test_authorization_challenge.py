@@ -68,6 +68,7 @@ async def test_what_is_missing_is_told(world: World, scene: Scene, own: Client) 
         ({"password": "wrong"}, "invalid_grant"),
         ({"username": "nobody"}, "invalid_grant"),
         ({"response_type": "token"}, "unsupported_response_type"),
+        ({"authorization_details": '[{"type": "payment"}]'}, "invalid_authorization_details"),
         ({"code_challenge": "short"}, "invalid_request"),
         ({"code_challenge": ""}, "invalid_request"),
         ({"code_challenge_method": "plain"}, "invalid_request"),

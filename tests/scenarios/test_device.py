@@ -53,6 +53,12 @@ async def test_a_device_gets_tokens_once_its_person_approved(world: World, scene
     assert refreshed.status_code == 200, refreshed.text
 
 
+async def test_what_a_device_is_not_given_is_not_passed_over(world: World, television: Client) -> None:
+    asked = {"scope": "orders", "authorization_details": '[{"type": "payment"}]'}
+    answer = await posted(world, television, "/oauth/device_authorization", asked)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_authorization_details")
+
+
 async def test_the_page_shows_who_asks_and_from_where(world: World, scene: Scene, television: Client) -> None:
     device, browser = await begin(world, television, scope="orders"), await scene.signed_in()
     page = await typed(browser, device.user_code)
