@@ -4,6 +4,9 @@
 //   const session = grantlog.dashboard("https://login.example.com/dashboards/shop");
 //   await session.signIn({ username, password });      // or { auth_session, totp }: the server's answer
 //   await session.fetch("https://login.example.com/admin/clients");
+//
+// The token goes to that server alone, and to origins that are listed:
+//   grantlog.dashboard(url, { origins: ["https://api.example.com"] });
 //   session.addEventListener("signed-out", () => …);
 (() => {
   "use strict";
@@ -20,10 +23,12 @@
     #over = 0;
     #timer = null;
     #channel;
+    #origins;
 
-    constructor(url) {
+    constructor(url, { origins = [] } = {}) {
       super();
       this.#url = String(url).replace(/\/+$/, "");
+      this.#origins = new Set([this.#url, ...origins].map((each) => new URL(each, location.href).origin));
       this.#name = `grantlog ${new URL(this.#url, location.href).pathname}/refresh`;
       this.#channel = new BroadcastChannel(`grantlog ${new URL(this.#url, location.href)}`);
       this.#channel.onmessage = ({ data }) => (data.tokens ? this.#take(data.tokens, data.at) : this.#forget());
@@ -70,13 +75,19 @@
       return ok || status === 401;
     }
 
-    /** As the browser's own `fetch`, with the access token; once more with a new one after 401. */
+    /**
+     * As the browser's own `fetch`, with the access token, once more with a new one after 401; where the request goes to
+     * an origin that is none of the session's, without it.
+     */
     async fetch(resource, options = {}) {
+      const { origin } = new URL(resource instanceof Request ? resource.url : resource, location.href);
+      if (!this.#origins.has(origin)) return fetch(resource, options);
       const ask = async () => {
-        const headers = new Headers(options.headers);
+        const headers = new Headers(options.headers ?? (resource instanceof Request ? resource.headers : undefined));
         const token = await this.token();
         if (token !== null) headers.set("Authorization", `Bearer ${token}`);
-        return fetch(resource, { ...options, headers });
+        // A request is good for one time, and there may be a second one.
+        return fetch(resource instanceof Request ? resource.clone() : resource, { ...options, headers });
       };
       const answer = await ask();
       if (answer.status !== 401 || this.#tokens === null) return answer;
@@ -144,5 +155,5 @@
     }
   }
 
-  globalThis.grantlog = Object.freeze({ dashboard: (url) => new DashboardSession(url) });
+  globalThis.grantlog = Object.freeze({ dashboard: (url, options) => new DashboardSession(url, options) });
 })();

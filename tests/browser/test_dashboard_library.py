@@ -58,6 +58,30 @@ async def test_a_sign_in_is_every_tabs(demo: Demo, visit: Visit) -> None:
     assert await first.evaluate(storage) == [0, 0, ""]
 
 
+ASKED = """async ([url, elsewhere]) => {
+    const session = grantlog.dashboard(url, { origins: [elsewhere[0]] });
+    const token = await session.token();
+    const found = [];
+    window.fetch = async (resource, options = {}) => {
+        const request = new Request(resource, options);
+        found.push(request.headers.get("authorization") === `Bearer ${token}` ? "token" : [...request.headers].join());
+        return new Response("{}");
+    };
+    await session.fetch("/oauth/userinfo");
+    for (const each of elsewhere) await session.fetch(each);
+    await session.fetch(new Request(elsewhere[0], { headers: { accept: "text/plain" } }));
+    await session.fetch(new Request(elsewhere[1], { headers: { accept: "text/plain" } }));
+    return found;
+}"""
+
+
+async def test_the_token_goes_to_no_other_origin(demo: Demo, visit: Visit) -> None:
+    first, _, _ = await tabs(demo, await visit())
+    elsewhere = ["https://listed.example/a", "https://listed.example.evil.example/b"]
+    given = [f"{demo.issuer}/dashboards/client", elsewhere]
+    assert await first.evaluate(ASKED, given) == ["token", "token", "", "token", "accept,text/plain"]
+
+
 async def test_two_tabs_do_not_refresh_at_once(demo: Demo, visit: Visit) -> None:
     first, second, asked = await tabs(demo, await visit())
     before = await first.evaluate("session.token()")
