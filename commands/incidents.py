@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from domain import account, client, client_secret, ended_grants, grant, incident, session
-from domain.decision import Conflict, Outcome, Refusal, accept
+from domain.decision import Conflict, Outcome, Refusal, accept, malformed
 from domain.event import Moment
 from domain.incident import Leaked
 from eventstore import present
@@ -115,6 +115,28 @@ def contained(
         )
 
     return Command(incident.stream(incident_id), decide, elsewhere=elsewhere)
+
+
+def assign(incident_id: str, account_id: str | None) -> Command[incident.State]:
+    """Says who looks after it: somebody who can sign in, or nobody."""
+
+    def decide(state: incident.State, view: View) -> Outcome:
+        outcome = incident.assign(state, now=view.now, account_id=account_id)
+        if account_id is not None and outcome.events:
+            person: account.State = view.state(account.stream(account_id))
+            if not (account.alive(person) and person.enabled):
+                return malformed("assignee", "is no person who can sign in")
+        return outcome
+
+    return Command(incident.stream(incident_id), decide)
+
+
+def add_evidence(incident_id: str, evidence: str) -> Command[incident.State]:
+    """Says what else is known of an incident that is not closed."""
+    return Command(
+        incident.stream(incident_id),
+        lambda state, view: incident.add_evidence(state, now=view.now, evidence=evidence),
+    )
 
 
 def close(incident_id: str, note: str | None, privacy: PersonalData) -> Command[incident.State]:

@@ -117,6 +117,15 @@ class IncidentContained(Event, frozen=True, kw_only=True):
     offline_until: Moment | None = None
 
 
+class IncidentAssigned(Event, frozen=True, kw_only=True):
+    """Somebody looks after it from now on, or nobody any more."""
+
+    type = "incident.assigned"
+    in_doubt = True
+
+    account_id: str | None = None
+
+
 class IncidentClosed(Event, frozen=True, kw_only=True):
     """Nothing is left to be done."""
 
@@ -133,6 +142,7 @@ EVENTS: tuple[type[Event], ...] = (
     EvidenceAdded,
     SecretsAdded,
     IncidentContained,
+    IncidentAssigned,
     IncidentClosed,
 )
 
@@ -153,6 +163,7 @@ class State(msgspec.Struct, frozen=True):
     secret_id: str | None = None
     grant_id: str | None = None
     numbers: Numbers = Numbers()
+    assignee: str | None = None
     reported_at: Moment | None = None
     contained_at: Moment | None = None
     closed_at: Moment | None = None
@@ -255,6 +266,13 @@ def contain(
     )
 
 
+def assign(state: State, *, now: Moment, account_id: str | None) -> Outcome:
+    """Records who looks after it: a person, or nobody. The same once more is no news."""
+    if refused := _over(state):
+        return refused
+    return accept() if state.assignee == account_id else accept(IncidentAssigned(account_id=account_id))
+
+
 def close(state: State, *, now: Moment, note: str | None = None, said: str | None = None) -> Outcome:
     """Closes the incident, contained or not: it may have been a false alarm. A repeat changes nothing.
 
@@ -309,6 +327,8 @@ def evolve(state: State, recorded: Recorded) -> State:
         case IncidentContained():
             numbers = added(state.numbers, event.numbers)
             return replace(state, status="contained", numbers=numbers, contained_at=state.contained_at or now)
+        case IncidentAssigned(account_id=account_id):
+            return replace(state, assignee=account_id)
         case IncidentClosed():
             return replace(state, status="closed", closed_at=now, note=sealed(recorded, "note"))
         case _:

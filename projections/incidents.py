@@ -41,6 +41,7 @@ TABLE = sa.Table(
     sa.Column("contained_at", sa.BigInteger),
     sa.Column("closed_at", sa.BigInteger),
     sa.Column("note", sa.Text),
+    sa.Column("assignee", sa.Text),
     sa.Index(None, "sha256"),
     sa.Index(None, "client_id"),
     sa.Index(None, "account_id"),
@@ -80,6 +81,7 @@ _CONTAIN = _ONE.values(
         "contained_at": sa.func.coalesce(TABLE.c.contained_at, sa.bindparam("b_at", type_=sa.BigInteger)),
     }
 )
+_ASSIGN = _ONE.values(assignee=sa.bindparam("b_assignee", type_=sa.Text))
 _CLOSE = _ONE.values(state="closed", closed_at=sa.bindparam("b_at"), note=sa.bindparam("b_note"))
 
 
@@ -107,6 +109,7 @@ class IncidentRow(msgspec.Struct, frozen=True):
     contained_at: Moment | None
     closed_at: Moment | None
     note: str | None
+    assignee: str | None
 
 
 def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
@@ -130,6 +133,8 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
         case incident.IncidentContained():
             numbers = {f"b_{name}": getattr(event.numbers, name) for name in _NUMBERS}
             yield Write(_CONTAIN, where | numbers | {"b_at": recorded.time}, key)
+        case incident.IncidentAssigned(account_id=account_id):
+            yield Write(_ASSIGN, where | {"b_assignee": account_id}, key)
         case incident.IncidentClosed():
             note = tables.reference(recorded, "note")
             yield Write(_CLOSE, where | {"b_at": recorded.time, "b_note": note}, key)

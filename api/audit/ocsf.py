@@ -102,7 +102,8 @@ _TOLD: Mapping[ClassRow, str] = {
         "client.secret_revoked client.foreign_secret_ended "
         "client.registration_token_revoked client.rotation_unscheduled role.changed "
         "realm_policy.changed branding.changed "
-        "initial_access_token.revoked incident.secrets_added incident.evidence_added incident.closed grants.settled"
+        "initial_access_token.revoked incident.secrets_added incident.evidence_added incident.assigned incident.closed "
+        "grants.settled"
     ),
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", MEDIUM): "server.issuer_accepted transfer.imported transfer.exported",
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", HIGH): "log_key.succeeded incident.identified incident.contained",

@@ -1,31 +1,36 @@
 """Incidents: what leaked, who reported it, what was done and how long it took."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Response, get, post
+from litestar import Response, get, patch, post
 from litestar.params import JSONBody, QueryParameter
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from api.admin import schemas
 from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import Time, listed
+from api.audit.filters import WithNames
 from api.audit.queries.auditor import Auditor
-from api.audit.rendering import ShownActor
+from api.audit.rendering import NameLookup, ShownActor
 from api.http import parameters
-from api.http.errors import Missing
-from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
+from api.http.errors import InvalidRequest, Missing
+from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor, page
 from api.oauth.bearer import needing
 from api.services import Injected
-from commands.incidents import close
-from domain import ended_grants, incident
-from domain.event import SECOND, Recorded
+from commands.incidents import add_evidence, assign, close
+from domain import account, client, ended_grants, incident
+from domain.event import SECOND, Recorded, sealed
 from domain.incident import Leaked, Numbers
 from eventstore import search, time_travel
 from eventstore.database import Connection
+from eventstore.execution import Single
+from eventstore.personal_data import PersonalData
 from eventstore.view import View
 from projections import incidents
+from security.clock import format_rfc3339
 from security.masking import masking
 from security.sealing import SealBroken
 
@@ -55,6 +60,7 @@ EXAMPLE: dict[str, Any] = {
     "seconds_to_containment": 70,
     "closed_at": None,
     "note": None,
+    "assignee": "5Hc9pTn3WfKe7uJx0ZaQ4r",
 }
 
 IncidentState = Annotated[
@@ -66,7 +72,8 @@ IncidentState = Annotated[
 class IncidentBody(msgspec.Struct, frozen=True, kw_only=True):
     """An incident. `contained` is null until something was ended; `evidence` and `note` need `audit:personal`.
     `settled` says that each grant has the `ended` event that follows where an address was contained; null until then.
-    `evidence` is all that was said of it, one below the other."""
+    `evidence` is all that was said of it, one below the other; `assignee` the id of who looks after it. `names` are
+    there when they were asked for: what the clients and people in it are called now."""
 
     incident_id: str
     state: incident.Status
@@ -87,6 +94,8 @@ class IncidentBody(msgspec.Struct, frozen=True, kw_only=True):
     seconds_to_containment: int | None
     closed_at: Time | None
     note: str | None
+    assignee: str | None
+    names: dict[str, str | None] | UnsetType = UNSET
 
 
 class Closing(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -102,30 +111,34 @@ class Closing(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     "/leaks/incidents", **needing(READ, answer={"items": [EXAMPLE], "next": None}), tags=TAGS, summary="List incidents"
 )
 async def list_incidents(
-    asking: Injected[Auditor], stage: IncidentState = None, limit: Limit = DEFAULT, after: After = None
+    asking: Injected[Auditor],
+    stage: IncidentState = None,
+    limit: Limit = DEFAULT,
+    after: After = None,
+    named: WithNames = "0",
 ) -> Page[IncidentBody]:
     """The newest first."""
     (position,) = decode_cursor("incidents", after, int) or (None,)
 
     def read(connection: Connection) -> Page[IncidentBody]:
         found = incidents.page(connection, state=stage, after=position, limit=limit)
-        return listed("incidents", found, shown(connection, asking.sources.ledger.privacy, personal=asking.personal))
+        return listed("incidents", found, _shown(connection, asking, named))
 
     page = await asking.sources.ledger.read(read)
-    told = any(each.evidence or each.note for each in page.items)
+    told = any(_tells(each) for each in page.items)
     await asking.record("incidents", {"state": stage}, len(page.items), unsealed=told)
     return page
 
 
 @get(ONE, **needing(READ, answer=EXAMPLE), tags=TAGS, summary="Read an incident")
-async def read_incident(asking: Injected[Auditor], incident_id: parameters.IncidentId) -> IncidentBody:
+async def read_incident(
+    asking: Injected[Auditor], incident_id: parameters.IncidentId, named: WithNames = "0"
+) -> IncidentBody:
     """Its events stand in the audit log, on the stream `incident:` and its id."""
 
     def read(connection: Connection) -> IncidentBody | None:
         found = incidents.by_id(connection, incident_id)
-        return (
-            None if found is None else shown(connection, asking.sources.ledger.privacy, personal=asking.personal)(found)
-        )
+        return None if found is None else _shown(connection, asking, named)(found)
 
     body = await asking.sources.ledger.read(read)
     await _record_one(asking, incident_id, body)
@@ -138,8 +151,14 @@ async def _record_one(asking: Auditor, incident_id: str, body: IncidentBody | No
     if body is None:
         await asking.record("incidents", {"incident_id": asking.unknown(incident_id)}, 0, unsealed=False)
         return
-    told = body.evidence is not None or body.note is not None
-    await asking.record("incidents", {"incident_id": incident_id}, 1, unsealed=told)
+    await asking.record("incidents", {"incident_id": incident_id}, 1, unsealed=_tells(body))
+
+
+def _tells(body: IncidentBody) -> bool:
+    """Whether somebody who reads it is shown anything personal."""
+    named = body.names or {}
+    called = any(name is not None for stream, name in named.items() if stream.startswith("account:"))
+    return body.evidence is not None or body.note is not None or called
 
 
 @post(
@@ -156,39 +175,191 @@ async def close_incident(
     data: JSONBody[Closing] = Closing(),  # noqa: B008 - nothing in it is ever changed.
 ) -> Response[IncidentBody]:
     """Contained or not: it may have been a false alarm. A repeat changes nothing; with another note it is 409."""
-    services, unchanged = asking.sources, []
+    note = None if data.note is None else _masked(asking, data.note)
+    return await _carried_out(asking, once, incident_id, close(incident_id, note, asking.sources.ledger.privacy))
+
+
+class IncidentPatch(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """A JSON merge patch (RFC 7386)."""
+
+    assignee: (
+        Annotated[str, Meta(min_length=1, max_length=parameters.LONGEST_ID, description="The id of a person.")]
+        | UnsetType
+        | None
+    ) = UNSET
+
+
+@patch(
+    ONE,
+    **commanding(WRITE, example={"assignee": "5Hc9pTn3WfKe7uJx0ZaQ4r"}, answer=EXAMPLE),
+    tags=TAGS,
+    summary="Say who looks after an incident",
+)
+async def change_incident(
+    asking: Injected[Auditor], once: Injected[Once], incident_id: parameters.IncidentId, data: JSONBody[IncidentPatch]
+) -> Response[IncidentBody]:
+    """`null` is nobody. What is closed keeps whoever looked after it: 409."""
+    if data.assignee is UNSET:
+        raise InvalidRequest.field("assignee", "is missing")
+    return await _carried_out(asking, once, incident_id, assign(incident_id, data.assignee))
+
+
+class MoreEvidence(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What else is known of it."""
+
+    evidence: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=incident.WRITTEN_MAXIMUM,
+            description="Where else it was found, or what was done; kept sealed, secrets in it masked.",
+        ),
+    ]
+
+
+@post(
+    ONE + "/evidence",
+    status_code=200,
+    **commanding(WRITE, example={"evidence": "also in a chat"}, answer=EXAMPLE),
+    tags=TAGS,
+    summary="Say more of an incident",
+)
+async def add_to_incident(
+    asking: Injected[Auditor], once: Injected[Once], incident_id: parameters.IncidentId, data: JSONBody[MoreEvidence]
+) -> Response[IncidentBody]:
+    """It is kept below what was said before, and is an occurrence of its own. What is closed takes no more: 409."""
+    return await _carried_out(asking, once, incident_id, add_evidence(incident_id, _masked(asking, data.evidence)))
+
+
+def _masked(asking: Auditor, text: str) -> str:
+    return masking(*asking.sources.format.prefixes).text(text)
+
+
+async def _carried_out(asking: Auditor, once: Once, incident_id: str, command: Single) -> Response[IncidentBody]:
+    """The incident after the command. To be shown it without having changed it is a read."""
+    unchanged: list[IncidentBody] = []
 
     def reply(view: View, recorded: tuple[Recorded, ...]) -> Reply[IncidentBody]:
         found = view.query(incidents.by_id, incident_id)
         if found is None:
-            raise AssertionError("what was closed is there")
-        body = shown(view.connection, services.ledger.privacy, personal=asking.personal)(found)
+            raise AssertionError("what was changed is there")
+        body = _shown(view.connection, asking, "0")(found)
         if not recorded:
             unchanged.append(body)
         return Reply(body, personal=("evidence", "note"))
 
-    note = None if data.note is None else masking(*services.format.prefixes).text(data.note)
     try:
-        answer = await once.carry_out(close(incident_id, note, services.ledger.privacy), reply=reply)
+        answer = await once.carry_out(command, reply=reply)
     except Missing:
         await _record_one(asking, incident_id, None)
         raise
     for body in unchanged:
-        # Nothing was closed, and still somebody was shown an incident.
+        # Nothing was done, and still somebody was shown an incident.
         await _record_one(asking, incident_id, body)
     return answer
 
 
-def shown(connection: Connection, privacy: Any, *, personal: bool) -> Callable[[incidents.IncidentRow], IncidentBody]:
-    """How one reader sees incidents."""
-    ended: ended_grants.State = time_travel.folded(connection, ended_grants.STREAM, search.newest(connection)).state
-    unsettled = {each.incident_id for each in ended.unsettled}
+# Where it was found: every report of it, with what was said and which secrets came with it.
 
-    def opened(value: str | None) -> str | None:
+OCCURRENCE: dict[str, Any] = {
+    "position": 4711,
+    "at": "2026-02-01T02:58:00.000000Z",
+    "source": "github",
+    "told_by": {"kind": "system", "id": None, "credential": None},
+    "evidence": "https://github.com/partner/prints/blob/4f1a/config.php",
+    "secrets": EXAMPLE["secrets"],
+}
+
+
+class Occurrence(msgspec.Struct, frozen=True, kw_only=True):
+    """A time that somebody told of it. `source` is there for the first; `evidence` needs `audit:personal`."""
+
+    position: int
+    at: Time
+    source: incident.Source | None
+    told_by: ShownActor
+    evidence: str | None
+    secrets: list[Leaked]
+
+
+@get(
+    ONE + "/occurrences",
+    **needing(READ, answer={"items": [OCCURRENCE], "next": None}),
+    tags=TAGS,
+    summary="Where what leaked was found",
+)
+async def list_occurrences(
+    asking: Injected[Auditor], incident_id: parameters.IncidentId, limit: Limit = DEFAULT, after: After = None
+) -> Page[Occurrence]:
+    """Every report of it, the first one first."""
+    (position,) = decode_cursor("occurrences", after, int) or (0,)
+    rows = await asking.sources.ledger.read(_occurrences, asking, incident_id, position, limit + 1)
+    if rows is None:
+        await _record_one(asking, incident_id, None)
+        raise Missing("There is no such incident.")
+    found = page(rows, limit, kind="occurrences", key=lambda each: (each.position,), item=lambda each: each)
+    told = any(each.evidence is not None for each in found.items)
+    asked: dict[str, str | None] = {"incident_id": incident_id, "page": "occurrences"}
+    await asking.record("incidents", asked, len(found.items), unsealed=told)
+    return found
+
+
+def _occurrences(
+    connection: Connection, asking: Auditor, incident_id: str, after: int, most: int
+) -> Sequence[Occurrence] | None:
+    if incidents.by_id(connection, incident_id) is None:
+        return None
+    opened = _opening(connection, asking.sources.ledger.privacy, personal=asking.personal)
+    told = time_travel.history(connection, incident.stream(incident_id))
+    return list(islice((each for each in _told(told, opened) if each.position > after), most))
+
+
+def _told(history: Iterable[Recorded], opened: Callable[[Any], str | None]) -> Iterator[Occurrence]:
+    for each in history:
+        event, source, secrets = each.event, None, []
+        match event:
+            case incident.IncidentReported():
+                source = event.source
+                secrets = [] if event.sha256 is None else [Leaked(event.sha256, event.kind)]
+            case incident.SecretsAdded():
+                secrets = list(event.secrets)
+            case incident.EvidenceAdded():
+                pass
+            case _:
+                continue
+        yield Occurrence(
+            position=each.position,
+            at=format_rfc3339(each.time),
+            source=source,
+            told_by=ShownActor(each.actor.kind, each.actor.id, each.actor.credential),
+            evidence=None if isinstance(event, incident.SecretsAdded) else opened(sealed(each, "evidence")),
+            secrets=secrets,
+        )
+
+
+def _opening(connection: Connection, privacy: PersonalData, *, personal: bool) -> Callable[[Any], str | None]:
+    def opened(value: Any) -> str | None:
         try:
             return privacy.open(connection, value) if personal else None
         except SealBroken:
             return None
+
+    return opened
+
+
+def _shown(connection: Connection, asking: Auditor, named: str) -> Callable[[incidents.IncidentRow], IncidentBody]:
+    return shown(connection, asking.sources.ledger.privacy, personal=asking.personal, names=named == "1")
+
+
+def shown(
+    connection: Connection, privacy: PersonalData, *, personal: bool, names: bool = False
+) -> Callable[[incidents.IncidentRow], IncidentBody]:
+    """How one reader sees incidents, with what the clients and people in them are called now where it is wanted."""
+    ended: ended_grants.State = time_travel.folded(connection, ended_grants.STREAM, search.newest(connection)).state
+    unsettled = {each.incident_id for each in ended.unsettled}
+
+    opened = _opening(connection, privacy, personal=personal)
+    lookup = NameLookup(privacy, connection, personal=personal) if names else None
 
     def all_opened(values: Iterable[str]) -> str | None:
         found = [text for value in values if (text := opened(value)) is not None]
@@ -207,9 +378,30 @@ def shown(connection: Connection, privacy: Any, *, personal: bool) -> Callable[[
             settled=None if row.contained_at is None else row.incident_id not in unsettled,
             seconds_to_containment=after,
             note=opened(row.note),
+            names=UNSET if lookup is None else {each: lookup.name(each) for each in _named_in(row)},
         )
 
     return body
 
 
-ROUTES: list[Any] = [list_incidents, read_incident, close_incident]
+def _named_in(row: incidents.IncidentRow) -> Iterator[str]:
+    """The streams of the clients and people that an incident names, each once."""
+    by = row.reported_by
+    found = [
+        (client.stream, row.client_id),
+        (account.stream, row.account_id),
+        (account.stream, row.assignee),
+        (account.stream, by.id if by.kind == "person" else None),
+        (client.stream, by.id if by.kind == "client" else None),
+    ]
+    yield from dict.fromkeys(stream(each) for stream, each in found if each is not None)
+
+
+ROUTES: list[Any] = [
+    list_incidents,
+    read_incident,
+    change_incident,
+    add_to_incident,
+    list_occurrences,
+    close_incident,
+]

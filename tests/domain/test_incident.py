@@ -6,6 +6,7 @@ from domain import incident as incident_page
 from domain.decision import Conflict, InvalidRequest, NotFound
 from domain.incident import (
     EvidenceAdded,
+    IncidentAssigned,
     IncidentClosed,
     IncidentContained,
     IncidentIdentified,
@@ -93,3 +94,14 @@ def test_it_is_closed_once_contained_or_not() -> None:
 )
 def test_of_what_nobody_reported_there_is_nothing_to_tell(verb, facts) -> None:
     assert getattr(incident, verb)(incident.INITIAL, now=NOW, **facts).refusal.reason is NotFound.UNKNOWN
+
+
+def test_somebody_looks_after_it_until_it_is_closed() -> None:
+    assert incident.assign(after(), now=NOW, account_id="ada").events == (IncidentAssigned(account_id="ada"),)
+    state = after(IncidentAssigned(account_id="ada"))
+    assert state.assignee == "ada"
+    assert incident.assign(state, now=NOW, account_id="ada").events == ()
+    assert incident.assign(state, now=NOW, account_id=None).events == (IncidentAssigned(account_id=None),)
+    closed = after(IncidentAssigned(account_id="ada"), IncidentClosed())
+    assert closed.assignee == "ada"
+    assert incident.assign(closed, now=NOW, account_id=None).refusal.reason is Conflict.ENDED

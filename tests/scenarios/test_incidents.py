@@ -129,3 +129,36 @@ async def test_containments_of_the_same_at_once_are_one_incident(
         assert tried["incident_id"] == made
     ok(await admin.post(f"/leaks/incidents/{made}/close"))
     assert ok(await admin.post("/leaks/contain", json={"secret": job.secret}))["incident_id"] != made
+
+
+async def test_an_incident_has_somebody_occurrences_and_names(
+    world: World, admin: httpx.AsyncClient, job: Client
+) -> None:
+    body = {"secret": job.secret, "evidence": "in a repository"}
+    made = ok(await admin.post("/leaks/contain", json=body))["incident_id"]
+    where = f"/leaks/incidents/{made}"
+    vera = await world.register_person("vera", realm="administration")
+    assert ok(await admin.patch(where, json={"assignee": vera.account_id}))["assignee"] == vera.account_id
+    told = ok(await admin.post(f"{where}/evidence", json={"evidence": f"and in a chat, {job.secret}"}))
+    assert told["evidence"] == "in a repository\nand in a chat, glog_cs_***"
+    first, second = ok(await admin.get(f"{where}/occurrences"))["items"]
+    assert (first["source"], first["evidence"], len(first["secrets"])) == ("administrator", "in a repository", 1)
+    assert (second["source"], second["evidence"], second["secrets"]) == (None, "and in a chat, glog_cs_***", [])
+    page = ok(await admin.get(f"{where}/occurrences?limit=1"))
+    (rest,) = ok(await admin.get(f"{where}/occurrences?limit=1&after={page['next']}"))["items"]
+    assert rest == second
+    names = ok(await admin.get(f"{where}?names=1"))["names"]
+    assert (names[f"client:{job.client_id}"], names[f"account:{vera.account_id}"]) == ("Job", "vera")
+    plain = await administering(world, "leaks:read")
+    assert ok(await plain.get("/leaks/incidents?names=1"))["items"][0]["names"][f"account:{vera.account_id}"] is None
+    assert [each["evidence"] for each in ok(await plain.get(f"{where}/occurrences"))["items"]] == [None, None]
+    before = await world.head()
+    problem(await admin.patch(where, json={"assignee": "nobody"}), 400, field="assignee")
+    problem(await admin.patch(where, json={}), 400, field="assignee")
+    assert ok(await admin.patch(where, json={"assignee": vera.account_id}))["assignee"] == vera.account_id
+    assert await world.types_after(before) == ["audit.read"]
+    assert ok(await admin.patch(where, json={"assignee": None}))["assignee"] is None
+    ok(await admin.post(f"{where}/close"))
+    problem(await admin.patch(where, json={"assignee": vera.account_id}), 409)
+    problem(await admin.post(f"{where}/evidence", json={"evidence": "late"}), 409)
+    problem(await admin.get("/leaks/incidents/nobody/occurrences"), 404)
