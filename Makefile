@@ -30,7 +30,7 @@ JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 1) + 1)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run dev test explore conformance check docs pictures lock bench bench-budget bench-full bench-peer clean
+.PHONY: help run dev test explore conformance check docs pictures verifier lock bench bench-budget bench-full bench-peer clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ docs: dev  ## Write the generated pages of docs/ anew
 pictures: dev  ## Take the README's pictures anew from a running demo (needs Chromium)
 	$(BIN)/python docs/pictures.py
 
+verifier: $(VENV)/.runtime  ## Write grantlog-verify.pyz, the verifier for auditors: it needs Python and cryptography alone
+	@$(BIN)/python -m verifier.bundle grantlog-verify.pyz
+
 lock: dev  ## Pin the newest versions that pyproject.toml allows, with their hashes
 	$(UV_COMPILE) --upgrade --extra build --output-file requirements.lock
 	$(UV_COMPILE) --upgrade --extra build --extra dev --constraint requirements.lock --output-file requirements-dev.lock
@@ -81,7 +84,7 @@ bench-peer: dev $(PEER)/node_modules/.ready  ## Measure node-oidc-provider besid
 
 clean:  ## Remove everything that was built, the demo's data in var/ excepted
 	rm -rf $(VENV) $(OPENID_CLIENT)/node_modules $(PEER)/node_modules $(GO_CLIENTS)/bin $(JAVA_CLIENT)/lib .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
-	rm -rf build grantlog.egg-info
+	rm -rf build grantlog.egg-info grantlog-verify.pyz
 	find $(CODE) alembic -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # Stamps: installing happens only when the lock or the project's own description changed.

@@ -1,13 +1,10 @@
 """`grantlog audit verify|receipt|check-receipt` and `grantlog witness`: logs, checked by independent code."""
 
 import re
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,13 +23,13 @@ from security import jose
 from security.private_files import make_private
 from security.tokens import Format, digest
 from security.vault import Vault
-from verifier.note import Key, Malformed, encode64
+from verifier.note import Key, Malformed, is_name
 from verifier.proofs import check_receipt as check
-from verifier.proofs import parse_receipt, verify_export
+from verifier.proofs import is_export, parse_receipt, verify_export
 from verifier.source import open_source
 from verifier.verdict import SourceError, Verdict
 from verifier.verify import verify as verify_log
-from verifier.witness import Memory, Witness, load_or_create_key, server
+from verifier.witness import Memory, Witness, load_or_create_key, server, stop_on_signals
 
 # What the commands that verify have in common: pinned keys, and a verdict that nobody can misread.
 
@@ -88,33 +85,18 @@ def needed(quorum: int | None, witnesses: Sequence[Any]) -> int:
 
 def end_with(verdict: Verdict, as_json: bool) -> None:
     """Prints the verdict and ends with its exit code."""
-    shown: dict[str, Any] = {"verdict": verdict.outcome} | asdict(verdict)
-    del shown["outcome"]
-    shown |= {"root": None if verdict.root is None else encode64(verdict.root)}
     if as_json:
-        print_json(shown)
+        print_json(verdict.members)
     else:
-        _print(shown)
+        word = click.style(verdict.outcome.upper(), fg=COLOURS[verdict.outcome], bold=True)
+        click.echo(f"{word}: {text(verdict.reason)}")
+        for name, value in verdict.figures:
+            click.echo(f"{name:<14}{text(value)}")
     raise SystemExit(verdict.exit_code)
-
-
-def _print(shown: dict[str, Any]) -> None:
-    word = click.style(str(shown["verdict"]).upper(), fg=COLOURS[shown["verdict"]], bold=True)
-    click.echo(f"{word}: {text(shown['reason'])}")
-    position, until = shown["position"], shown["until"]
-    if position is not None:
-        what = "first misfit" if shown["verdict"] == "tampered" else "position"
-        click.echo(f"{what:<14}{position if until is None else f'somewhere from {position} to {until}'}")
-    if shown["origin"] is not None:
-        click.echo(f"{'log':<14}{text(shown['origin'])}")
-        click.echo(f"{'size':<14}{shown['size']}")
-        click.echo(f"{'root':<14}{shown['root']}")
-        click.echo(f"{'cosigned by':<14}{text(shown['cosigned_by'])}")
 
 
 # `grantlog audit verify`: the whole log against its signed checkpoint, by code that shares nothing with the server.
 
-SQLITE = b"SQLite format 3\x00"
 LONGEST_TOKEN = jose.LONGEST_TOKEN
 
 
@@ -210,19 +192,11 @@ def _verify(source: str, keys: list[Key], demands: dict[str, Any], token: str | 
     with Bar("verify") as progress:
         if source == "-":
             return verify_export(sys.stdin.buffer, keys, progress=progress, **demands)
-        if _is_export(source):
+        if is_export(source):
             with Path(source).open("rb") as lines:
                 return verify_export(lines, keys, progress=progress, **demands)
         with closing(open_source(source, token)) as opened:
             return verify_log(opened, keys, progress=progress, **demands)
-
-
-def _is_export(source: str) -> bool:
-    path = Path(source)
-    if "://" in source or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(SQLITE)) not in (SQLITE, b"")
 
 
 # `grantlog audit receipt` and `check-receipt`: that one event is in the log, shown without log and server.
@@ -334,7 +308,7 @@ def witness(name: str, logs: tuple[str, ...], data_dir: Path, host: str, port: i
 
     It cosigns a checkpoint when the log is the one that it cosigned before, or that one with events added; whatever
     else the log signs is refused, and kept as evidence. Its verifier key is printed first."""
-    if not name or "+" in name or any(character.isspace() for character in name):
+    if not is_name(name):
         raise Failure("--name: must have neither blanks nor plus signs", USAGE)
     watched = read_keys(logs, "--log")
     make_private(data_dir)
@@ -349,14 +323,8 @@ def witness(name: str, logs: tuple[str, ...], data_dir: Path, host: str, port: i
         raise Failure(
             f"cannot listen on {host}:{port}: {error.strerror}. Choose another with --host and --port"
         ) from None
+    stop_on_signals(listening)
     with listening:
         click.echo(f"{cosigner.key}")
         click.echo(f"Listening on http://{host}:{listening.server_address[1]}/", err=True)
-
-        def stop(*_: object) -> None:
-            # `shutdown` waits for the loop that this very thread runs.
-            threading.Thread(target=listening.shutdown).start()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
         listening.serve_forever(poll_interval=0.1)

@@ -48,7 +48,7 @@ class Key:
             raise Malformed("not a verifier key: it should look like name+1a2b3c4d+base64")
         name, key_id, encoded = match.groups()
         material = decode64(encoded)
-        if len(material) != 33 or material[0] not in (LOG, WITNESS) or not _is_name(name):
+        if len(material) != 33 or material[0] not in (LOG, WITNESS) or not is_name(name):
             raise Malformed("not a verifier key for Ed25519")
         key = cls(name, material[0], material[1:])
         if key.id.hex() != key_id:
@@ -75,7 +75,7 @@ class Cosigner:
         """Reads `PRIVATE+KEY+<name>+<id>+<base64>`; `Malformed` otherwise, without showing any of it."""
         match = _SECRET_KEY.fullmatch(text.strip())
         material = decode64(match[3]) if match else b""
-        if match is None or len(material) != 33 or material[0] != WITNESS or not _is_name(match[1]):
+        if match is None or len(material) != 33 or material[0] != WITNESS or not is_name(match[1]):
             raise Malformed("not a witness's private key")
         cosigner = cls(match[1], material[1:])
         if cosigner.key.id.hex() != match[2]:
@@ -177,7 +177,7 @@ def encode64(value: bytes) -> str:
 def _signature(line: str) -> tuple[str, bytes, bytes]:
     dash, _, rest = line.partition(" ")
     name, _, encoded = rest.partition(" ")
-    if dash != "\u2014" or not _is_name(name):
+    if dash != "\u2014" or not is_name(name):
         raise Malformed("not a signed note: a signature line is not one")
     value = decode64(encoded)
     if len(value) < 5:
@@ -204,5 +204,6 @@ def _key_id(name: str, kind: int, public: bytes) -> bytes:
     return sha256(name.encode() + b"\n" + bytes([kind]) + public).digest()[:4]
 
 
-def _is_name(name: str) -> bool:
+def is_name(name: str) -> bool:
+    """Whether a key may be called that (signed-note, "Format")."""
     return name != "" and "+" not in name and not any(c.isspace() for c in name)

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-import msgspec
+from pathlib import Path
+from typing import NamedTuple
 
 from verifier.note import Key, Malformed, decode64
-from verifier.source import Order, Progress, Row, no_progress
+from verifier.order import Order, Progress, Row, no_progress, read_object
 from verifier.tree import CompactRange, included, leaf_hash
 from verifier.verdict import Fault, Head, Outcome, Unfit, Verdict, open_head
 
@@ -17,23 +17,33 @@ from verifier.verdict import Fault, Head, Outcome, Unfit, Verdict, open_head
 # proves that each record is in the log and that nothing between two neighbouring records was left out.
 
 _REPORT_EVERY = 8_192
+_SQLITE = b"SQLite format 3\x00"
 _CHECKPOINT = b'{"checkpoint":'
 
 NO_PROOF = "it carries no proof: it was made without proof=1, or it was cut off"
 
 
-class _Stretch(msgspec.Struct, rename={"first": "from", "last": "to"}):
+class _Gap(NamedTuple):
     first: int
     last: int
     hashes: list[str]
 
 
-class _Gap(msgspec.Struct):
-    gap: _Stretch
+def _gap(line: bytes) -> _Gap:
+    """Reads the line of a gap; ValueError or RecursionError otherwise."""
+    stretch = read_object(line.decode())["gap"]
+    match stretch:
+        case {"from": int(first), "to": int(last), "hashes": list(hashes)} if all(type(h) is str for h in hashes):
+            return _Gap(first, last, hashes)
+    raise ValueError("not a gap")
 
 
-class _Trailer(msgspec.Struct):
-    checkpoint: str
+def _note(line: bytes) -> str:
+    """Reads the line of the checkpoint; ValueError or RecursionError otherwise."""
+    note = read_object(line.decode())["checkpoint"]
+    if not isinstance(note, str):
+        raise ValueError("not a checkpoint")
+    return note
 
 
 class _Export:
@@ -41,8 +51,6 @@ class _Export:
 
     def __init__(self) -> None:
         self._order = Order(complete=False)
-        self._gap = msgspec.json.Decoder(_Gap)
-        self._trailer = msgspec.json.Decoder(_Trailer)
         self.tree = CompactRange()
         self.records = 0
         self.left_out = 0
@@ -58,11 +66,11 @@ class _Export:
             return Fault(self.tree.size + 1, "something stands behind the checkpoint, where the export ends")
         try:
             if line.startswith(b'{"gap":'):
-                return self._skip(self._gap.decode(line).gap)
+                return self._skip(_gap(line))
             if line.startswith(_CHECKPOINT):
-                self.note = self._trailer.decode(line).checkpoint
+                self.note = _note(line)
                 return None
-        except (msgspec.DecodeError, UnicodeDecodeError, Malformed):
+        except (ValueError, RecursionError):
             return Fault(self.tree.size + 1, "a line of the proof cannot be read")
         return self._record(line)
 
@@ -77,7 +85,7 @@ class _Export:
         self.first, self.last = self.first or position, position
         return None
 
-    def _skip(self, gap: _Stretch) -> Fault | None:
+    def _skip(self, gap: _Gap) -> Fault | None:
         if gap.first != self.tree.size + 1 or gap.last < gap.first:
             return Fault(self.tree.size + 1, f"the proof goes on at position {gap.first} instead")
         if self.records:
@@ -93,6 +101,15 @@ class _Export:
                 return Fault(start + 1, "the proof lacks a hash for what was left out")
             self.tree.add(hash_, height)
         return Fault(gap.last + 1, "the proof has too many hashes") if next(hashes, None) is not None else None
+
+
+def is_export(place: str) -> bool:
+    """Whether a place is a file that is no database: what is in it has to be an export."""
+    path = Path(place)
+    if "://" in place or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_SQLITE)) not in (_SQLITE, b"")
 
 
 def verify_export(

@@ -1,80 +1,15 @@
-"""Reads a log's published artefacts, from a database or a server, and says what order its events must keep."""
+"""Reads a log's published artefacts, from a database or a server."""
 
-import re
 import sqlite3
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 from urllib.parse import quote
 
-import httpx
-import msgspec
-import psycopg
-
-from verifier.tree import HASH_BYTES, WIDTH
+from verifier.order import Row
+from verifier.server_source import ServerSource
+from verifier.tree import HASH_BYTES
 from verifier.verdict import SourceError
-
-# The stored form of events, and the order that they must keep among themselves.
-
-_TIME = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z").fullmatch
-
-
-class Row(NamedTuple):
-    """An event as a source gives it. The columns are None where the source has the leaf alone."""
-
-    position: int
-    leaf: bytes
-    stream: str | None = None
-    version: int | None = None
-    type: str | None = None
-
-
-class _Form(msgspec.Struct):
-    """Those members of the stored form that can be checked against others."""
-
-    position: int
-    id: str
-    type: str
-    stream: str
-    version: int
-    time: str
-
-
-class Order:
-    """Follows events in order of position, and tells what is wrong with one. With `complete` the events are the whole
-    log from position 1, so the versions of a stream have no gap; otherwise some are left out, and versions may only
-    never go back."""
-
-    def __init__(self, *, complete: bool = True) -> None:
-        self._complete = complete
-        self._decode = msgspec.json.Decoder(_Form).decode
-        self._versions: dict[str, int] = {}
-        self._time = ""
-
-    def fault(self, row: Row) -> str | None:
-        """Why the event cannot stand here, in plain words; None when it can."""
-        try:
-            form = self._decode(row.leaf)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return "what is stored there is not an event"
-        stream, version = form.stream, form.version
-        if form.position != row.position:
-            return f"the event there says that it belongs to position {form.position}"
-        if row.stream is not None and (stream, version, form.type) != (row.stream, row.version, row.type):
-            return "the stored event and the columns beside it name different streams, versions or types"
-        before = self._versions.get(stream, 0)
-        if version != before + 1 and (self._complete or version <= before):
-            return f"its stream {stream} had {before} events before it, and it says that it is number {version}"
-        self._versions[stream] = version
-        if form.time != self._time:
-            if _TIME(form.time.encode()) is None:
-                return "its time is not written as times are"
-            if form.time < self._time:
-                return f"its time {form.time} lies before that of the event in front of it, {self._time}"
-            self._time = form.time
-        return None
-
 
 # The log read straight from its database, past the server and its protections.
 
@@ -146,11 +81,15 @@ class SqliteSource(_DatabaseSource):
 
 
 class PostgresqlSource(_DatabaseSource):
-    """A PostgreSQL database, read in one read-only snapshot, the events with a cursor on the server."""
-
-    _errors = psycopg.Error
+    """A PostgreSQL database, read in one read-only snapshot, the events with a cursor on the server. It needs psycopg,
+    which is looked for here alone: all else is verified without."""
 
     def __init__(self, url: str) -> None:
+        try:
+            import psycopg
+        except ModuleNotFoundError:
+            raise SourceError("reading PostgreSQL needs the package psycopg, which is not installed") from None
+        self._errors = psycopg.Error
         scheme, _, rest = url.partition("://")
         try:
             self._connection = psycopg.connect(f"{scheme.partition('+')[0]}://{rest}", connect_timeout=10)
@@ -178,130 +117,6 @@ class PostgresqlSource(_DatabaseSource):
 
 def _text(row: Any) -> str:
     return row[0] if row is not None and isinstance(row[0], str) else ""
-
-
-# The log read from a server, over the paths of C2SP tlog-tiles.
-
-_TIMEOUT_S = 30.0
-_ATTEMPTS = 3
-_LONGEST_WAIT_S = 60
-_WAITS = 20
-"""How often one file is waited for when the server says that it is asked too fast."""
-
-
-class ServerSource:
-    """A server by its address; `…/log` is where it publishes. `transport` and `sleep` are for tests."""
-
-    def __init__(
-        self,
-        url: str,
-        token: str | None = None,
-        transport: httpx.BaseTransport | None = None,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        url = url.rstrip("/")
-        self._prefix = url if url.endswith("/log") else url + "/log"
-        self._entries = token is not None
-        self._sleep = sleep
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        self._client = httpx.Client(headers=headers, timeout=_TIMEOUT_S, transport=transport)
-
-    def newest(self) -> str | None:
-        found = self._get("checkpoint")
-        if found is None:
-            return None
-        try:
-            return found.decode()
-        except UnicodeDecodeError:
-            return ""
-
-    def sizes(self) -> Sequence[int]:
-        return ()
-
-    def note(self, size: int) -> str:
-        raise SourceError("a server shows its newest checkpoint only")
-
-    def rows(self, size: int) -> Iterator[Row] | None:
-        return self._rows(size) if self._entries else None
-
-    def tile(self, level: int, number: int, width: int) -> bytes | None:
-        tile = self._get(f"tile/{level}/{path_of(number)}", width)
-        return None if tile is None or len(tile) < width * HASH_BYTES else tile[: width * HASH_BYTES]
-
-    def close(self) -> None:
-        self._client.close()
-
-    def _rows(self, size: int) -> Iterator[Row]:
-        for start in range(0, size, WIDTH):
-            width = min(WIDTH, size - start)
-            bundle = self._get(f"tile/entries/{path_of(start // WIDTH)}", width)
-            entries = [] if bundle is None else split_entries(bundle)[:width]
-            yield from (Row(position, leaf) for position, leaf in enumerate(entries, start + 1))
-            if len(entries) < width:
-                return
-
-    def _get(self, path: str, width: int = WIDTH) -> bytes | None:
-        # A partial tile may be gone once the full one exists, which begins with it (tlog-tiles, "Partial Tiles").
-        for suffix in (f".p/{width}", "") if width < WIDTH else ("",):
-            found = self._fetch(f"{self._prefix}/{path}{suffix}")
-            if found is not None:
-                return found
-        return None
-
-    def _fetch(self, url: str) -> bytes | None:
-        failure = ""
-        for _ in range(_ATTEMPTS):
-            try:
-                response = self._patiently(url)
-            except httpx.HTTPError as error:
-                failure = type(error).__name__
-                continue
-            if response.status_code == 200:
-                return response.content
-            if response.status_code == 404:
-                return None
-            failure = f"status {response.status_code}"
-            if response.status_code < 500 and response.status_code != 429:
-                break
-        raise SourceError(f"the server did not hand out {url}: {failure}")
-
-    def _patiently(self, url: str) -> httpx.Response:
-        """Asks as fast as the server allows (RFC 6585 §4)."""
-        for _ in range(_WAITS):
-            response = self._client.get(url)
-            after = response.headers.get("retry-after", "")
-            if response.status_code != 429 or not after.isdigit() or int(after) > _LONGEST_WAIT_S:
-                break
-            self._sleep(int(after))
-        return response
-
-
-def path_of(number: int) -> str:
-    """The number of a tile as path elements: 1234067 is `x001/x234/067`."""
-    path = f"{number % 1000:03d}"
-    while number := number // 1000:
-        path = f"x{number % 1000:03d}/{path}"
-    return path
-
-
-def split_entries(bundle: bytes) -> list[bytes]:
-    """The entries of a bundle, as far as it is whole (tlog-tiles, "Log entries")."""
-    entries, at = [], 0
-    while at + 2 <= len(bundle):
-        end = at + 2 + int.from_bytes(bundle[at : at + 2], "big")
-        if end > len(bundle):
-            break
-        entries.append(bundle[at + 2 : end])
-        at = end
-    return entries
-
-
-Progress = Callable[[int, int], None]
-"""(events done, events in all), called every few thousand events and at the end."""
-
-
-def no_progress(_done: int, _total: int) -> None:
-    """For callers who do not watch."""
 
 
 class Source(Protocol):

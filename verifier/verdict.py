@@ -1,10 +1,10 @@
 """What an auditor is told in the end, and the signed head that everything is measured against."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
-from verifier.note import BadSignature, Checkpoint, Key, Malformed, open_note, parse_checkpoint
+from verifier.note import BadSignature, Checkpoint, Key, Malformed, encode64, open_note, parse_checkpoint
 
 # What an auditor is told in the end.
 
@@ -34,6 +34,25 @@ class Verdict:
     def exit_code(self) -> int:
         """0 verified, 1 tampered, 2 could not verify."""
         return _EXIT_CODES[self.outcome]
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """The verdict as JSON has it, for scripts."""
+        shown: dict[str, Any] = {"verdict": self.outcome} | asdict(self)
+        del shown["outcome"]
+        return shown | {"root": None if self.root is None else encode64(self.root)}
+
+    @property
+    def figures(self) -> list[tuple[str, Any]]:
+        """What is told below the reason, each with its name."""
+        told: list[tuple[str, Any]] = []
+        if self.position is not None:
+            where = self.position if self.until is None else f"somewhere from {self.position} to {self.until}"
+            told.append(("first misfit" if self.outcome == "tampered" else "position", where))
+        if self.origin is not None:
+            told += [("log", self.origin), ("size", self.size), ("root", self.members["root"])]
+            told.append(("cosigned by", self.cosigned_by))
+        return told
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from verifier.note import Key
-from verifier.source import Order, Progress, Row, Source, no_progress
+from verifier.order import Order, Progress, Row, no_progress
+from verifier.source import Source
 from verifier.tree import HASH_BYTES, WIDTH, CompactRange, leaf_hash, perfect_root
 from verifier.verdict import Fault, Head, Outcome, SourceError, Unfit, Verdict, open_head
 

@@ -2,7 +2,9 @@
 
 import os
 import re
+import signal
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import astuple
@@ -237,6 +239,17 @@ def server(witness: Witness, host: str, port: int) -> ThreadingHTTPServer:
     """A bound server that does not serve yet: `serve_forever()` runs it, `shutdown()` from another thread ends it."""
     handler = type("Handler", (_Handler,), {"witness": witness})
     return ThreadingHTTPServer((host, port), handler)
+
+
+def stop_on_signals(listening: ThreadingHTTPServer) -> None:
+    """Lets an interrupt or SIGTERM end `serve_forever`, also one that comes before it was called."""
+
+    def stop(*_: object) -> None:
+        # `shutdown` waits for the loop that this very thread runs.
+        threading.Thread(target=listening.shutdown).start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
 
 
 def load_or_create_key(path: Path, name: str) -> Cosigner:

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
+from urllib.parse import urlsplit
 
-import httpx
 import pytest
 from sqlalchemy import text
 
@@ -15,7 +16,7 @@ from tests.processes.hostile import unprotected
 from tests.scenarios.world import SYSTEM, World
 from verifier.note import Cosigner, Key, open_note, parse_checkpoint
 from verifier.proofs import check_receipt
-from verifier.source import ServerSource, split_entries
+from verifier.server_source import Answer, ServerSource, split_entries
 from verifier.tree import CompactRange, leaf_hash
 from verifier.verify import verify
 
@@ -128,11 +129,11 @@ async def test_the_verifier_reads_the_running_server(world: World) -> None:
     for path in ("checkpoint", f"tile/0/000.p/{size}"):
         paths[f"/log/{path}"] = (await world.client.get(f"/log/{path}")).content
 
-    def handle(request: httpx.Request) -> httpx.Response:
-        found = paths.get(request.url.path)
-        return httpx.Response(404) if found is None else httpx.Response(200, content=found)
+    def ask(url: str, _: Mapping[str, str]) -> Answer:
+        found = paths.get(urlsplit(url).path)
+        return Answer(404) if found is None else Answer(200, found)
 
-    source = ServerSource(world.settings.issuer, transport=httpx.MockTransport(handle))
+    source = ServerSource(world.settings.issuer, ask=ask)
     verdict = verify(source, [await pinned(world)])
     assert (verdict.outcome, verdict.size, verdict.checked) == ("verified", size, 0)
 

@@ -1,8 +1,7 @@
 """A whole log read over the paths of tlog-tiles, as any server of such a log hands them out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-import httpx
 import pytest
 from sqlalchemy import Connection
 
@@ -10,7 +9,7 @@ from eventstore.transparency import published
 from eventstore.transparency.merkle import WIDTH, parse_path
 from eventstore.transparency.published import read_leaves
 from tests.verifier.published_log import KEY, PublishedLog, events
-from verifier.source import ServerSource
+from verifier.server_source import Answer, ServerSource
 from verifier.verdict import SourceError
 from verifier.verify import verify
 
@@ -19,18 +18,18 @@ Spoil = Callable[[str, bytes | None], bytes | None]
 
 
 def serve(log: PublishedLog, spoil: Spoil = lambda _, body: body, token: str | None = TOKEN) -> ServerSource:
-    def handle(request: httpx.Request) -> httpx.Response:
-        path = request.url.path.removeprefix("/log/")
-        if path.startswith("tile/entries/") and request.headers.get("Authorization") != f"Bearer {TOKEN}":
-            return httpx.Response(401)
+    def ask(url: str, headers: Mapping[str, str]) -> Answer:
+        path = url.removeprefix("https://log.example/log/")
+        if path.startswith("tile/entries/") and headers.get("Authorization") != f"Bearer {TOKEN}":
+            return Answer(401)
         with log.engine.connect() as connection:
-            body = spoil(path, _resource(connection, path))
-        return httpx.Response(404) if body is None else httpx.Response(200, content=body)
+            body = spoil(path, resource(connection, path))
+        return Answer(404) if body is None else Answer(200, body)
 
-    return ServerSource("https://log.example/", token, httpx.MockTransport(handle))
+    return ServerSource("https://log.example/", token, ask)
 
 
-def _resource(connection: Connection, path: str) -> bytes | None:
+def resource(connection: Connection, path: str) -> bytes | None:
     if path == "checkpoint":
         newest = published.newest(connection)
         return None if newest is None else newest.note.encode()
@@ -110,30 +109,28 @@ def test_what_cannot_be_read_proves_nothing(log: PublishedLog) -> None:
     log.grow(3)
     assert verify(serve(log, token="wrong"), [KEY]).exit_code == 2
 
-    def away(_: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("away")
+    def away(*_: object) -> Answer:
+        raise ConnectionRefusedError("away")
 
-    source = ServerSource("https://log.example", None, httpx.MockTransport(away))
+    source = ServerSource("https://log.example", None, away)
     assert verify(source, [KEY]).exit_code == 2
     with pytest.raises(SourceError):
         source.note(3)
-    source = ServerSource("https://log.example", None, httpx.MockTransport(lambda _: httpx.Response(503)))
+    source = ServerSource("https://log.example", None, lambda *_: Answer(503))
     assert verify(source, [KEY]).exit_code == 2
 
 
 def test_a_server_that_is_asked_too_fast_is_waited_for() -> None:
     waits: list[float] = []
 
-    def slow(_: httpx.Request) -> httpx.Response:
-        if len(waits) < 5:
-            return httpx.Response(429, headers={"retry-after": "2"})
-        return httpx.Response(200, content=b"found")
+    def slow(*_: object) -> Answer:
+        return Answer(429, retry_after="2") if len(waits) < 5 else Answer(200, b"found")
 
-    source = ServerSource("https://log.example", None, httpx.MockTransport(slow), waits.append)
+    source = ServerSource("https://log.example", None, slow, waits.append)
     assert (source.newest(), waits) == ("found", [2.0] * 5)
     for after in ("3600", "", "tomorrow"):
-        answer = httpx.Response(429, headers={"retry-after": after})
-        source = ServerSource("https://log.example", None, httpx.MockTransport(lambda _, a=answer: a), waits.append)
+        answer = Answer(429, retry_after=after)
+        source = ServerSource("https://log.example", None, lambda *_, a=answer: a, waits.append)
         with pytest.raises(SourceError, match="status 429"):
             source.newest()
     assert len(waits) == 5

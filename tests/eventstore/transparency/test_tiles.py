@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventstore.transparency.merkle import TilePath, encode_entries, entries_path, parse_path, tile_path, width_in
-from verifier.source import path_of, split_entries
+from verifier.server_source import path_of, split_entries
 
 
 def test_the_specifications_path() -> None:
