@@ -36,7 +36,7 @@ help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.runtime  ## Install what is needed, make the demo and serve it on http://127.0.0.1:8400/
-	@exec $(BIN)/grantlog demo
+	@exec $(BIN)/grantlog demo --history=if-empty
 
 dev: $(VENV)/.development  ## Make the virtual environment with everything that tests and checks need
 

@@ -7,6 +7,7 @@ import shlex
 import socket
 import subprocess
 import sys
+from typing import get_args
 
 import msgspec
 import rich_click as click
@@ -31,6 +32,7 @@ from cli.command_services import (
     schema_is_current,
 )
 from cli.installation import upgrade_to_newest
+from cli.playing import HistoryWish
 from cli.terminal import Failure, unavailable
 from commands.servers import DASHBOARDS
 from domain import server
@@ -168,8 +170,15 @@ PATIENCE = 5
 @click.command()
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [GRANTLOG_PORT]")
 @click.option("--demo-port", type=click.IntRange(1, 65535), help="The third party's port.  [GRANTLOG_DEMO_PORT]")
+@click.option(
+    "--history",
+    type=click.Choice(get_args(HistoryWish)),
+    is_flag=False,
+    flag_value="required",
+    help="Play a month of made-up events into an empty log first; with `if-empty`, where there is an empty one.",
+)
 @click.pass_context
-def demo(context: click.Context, port: int | None, demo_port: int | None) -> None:
+def demo(context: click.Context, port: int | None, demo_port: int | None, history: HistoryWish | None) -> None:
     """Serve with example people and clients, and a third-party application beside.
 
     Makes the database, a master key and the demo at the first start. Passwords and secrets are in demo.json in the data
@@ -183,6 +192,8 @@ def demo(context: click.Context, port: int | None, demo_port: int | None) -> Non
     keyring = open_keys(settings)
     if not schema_is_current(settings):
         upgrade_to_newest(settings)
+    if history is not None:
+        play_history(settings, keyring, history)
     prepare_demo(settings, keyring)
     third_party = start_third_party(settings)
     show_where_to_look(settings, third_party is not None)
@@ -192,6 +203,15 @@ def demo(context: click.Context, port: int | None, demo_port: int | None) -> Non
         if third_party is not None:
             stop_third_party(third_party)
     raise SystemExit(code)
+
+
+def play_history(settings: Settings, keyring: Keyring, wish: HistoryWish) -> None:
+    """Plays a month into an empty log; raises Failure."""
+    from cli.playing.history import play
+
+    with in_plain_words(settings):
+        if asyncio.run(play(settings, keyring, wish)):
+            click.echo("A month was played into the log: what came before now is made up.")
 
 
 def prepare_demo(settings: Settings, keyring: Keyring) -> None:

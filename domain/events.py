@@ -23,7 +23,7 @@ from domain import (
 from domain.event import Event
 from domain.factors import realm_policy
 from domain.keys import log_key, mac_key, signing_key, trusted_issuer
-from domain.moving import transfer
+from domain.moving import demo_history, transfer
 from domain.notifying import destination
 from domain.people import branding
 from domain.registering import initial_access_token
@@ -59,6 +59,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "initial_access_token": initial_access_token,
     "origin": origin_month,
     "transfer": transfer,
+    "demo": demo_history,
 }
 """Which page tells of a stream, by the part of its name before the first colon. Each has `INITIAL`, `EVENTS` and
 `evolve`, and `STATELESS` where no verb looks at the state.

@@ -206,15 +206,17 @@ class Ledger:
         read_threads: int = 4,
         on_commit: Callable[[int], None] = lambda callers: None,
         origin: str = "",
+        awaits_disk: bool = True,
     ) -> Self:
         """Connects; raises `DatabaseAway` when the database does not answer or has no tables yet.
 
         What is not covered by a signed checkpoint yet is verified. `origin` is the name under which a new log's events
         are authenticated. Raises MasterKeyError when the master key does not open the vault.
 
-        `on_commit` is told, on the writer's thread, how many callers each transaction served.
+        `on_commit` is told, on the writer's thread, how many callers each transaction served. Without `awaits_disk`
+        commits on SQLite do not wait for the disk: for what nobody misses.
         """
-        write_engine, read_engine = writing(url), reading(url, read_threads + BESIDE)
+        write_engine, read_engine = writing(url, awaits_disk=awaits_disk), reading(url, read_threads + BESIDE)
         vault = Vault(keyring)
         ring = Ring(vault, origin)
         mapper = LogMapper(ring)

@@ -116,7 +116,7 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete", HIGH): "log.forged_removed",
     ClassRow(ENTITY_MANAGEMENT, 8, "Enable"): "client.enabled",
     ClassRow(ENTITY_MANAGEMENT, 9, "Disable", LOW): "client.disabled",
-    ClassRow(ENTITY_MANAGEMENT, 10, "Activate"): "server.started",
+    ClassRow(ENTITY_MANAGEMENT, 10, "Activate"): "server.started demo.history_begins",
     ClassRow(ENTITY_MANAGEMENT, 10, "Activate", LOW): "log_key.activated signing_key.activated",
     ClassRow(ENTITY_MANAGEMENT, 11, "Deactivate", LOW): "mac_key.retired signing_key.retired log_key.retired",
     ClassRow(ENTITY_MANAGEMENT, 12, "Suspend", MEDIUM): "server.issuance_suspended",

@@ -51,7 +51,12 @@ def is_sqlite(url: str | URL) -> bool:
 
 
 def _sqlite(
-    url: URL, on_begin: str | None, wait_ms: int, cache_kib: int = CACHE_KIB, poolclass: type[Pool] = StaticPool
+    url: URL,
+    on_begin: str | None,
+    wait_ms: int,
+    cache_kib: int = CACHE_KIB,
+    poolclass: type[Pool] = StaticPool,
+    synchronous: str = "FULL",
 ) -> Engine:
     engine = create_engine(url, poolclass=poolclass, connect_args={"check_same_thread": False})
 
@@ -60,7 +65,7 @@ def _sqlite(
         # WAL is set here, before the first BEGIN IMMEDIATE: inside a transaction the mode cannot change.
         connection.isolation_level = None
         # While another process changes the mode or recovers the log, even this has to wait.
-        lasting = ("journal_mode=WAL", "synchronous=FULL", f"cache_size=-{cache_kib}")
+        lasting = ("journal_mode=WAL", f"synchronous={synchronous}", f"cache_size=-{cache_kib}")
         for pragma in (f"busy_timeout={SQLITE_WAIT_MS}", *lasting, f"busy_timeout={wait_ms}"):
             connection.execute(f"PRAGMA {pragma}").fetchall()
 
@@ -86,11 +91,12 @@ def _postgresql(url: URL, **options: Any) -> Engine:
     return engine
 
 
-def writing(url: str) -> Engine:
-    """The ledger's engine; who has it begins and commits. On SQLite a lock that is held is refused at once."""
+def writing(url: str, *, awaits_disk: bool = True) -> Engine:
+    """The ledger's engine; who has it begins and commits. On SQLite a lock that is held is refused at once, and whoever
+    does not await the disk may lose the last commits with the machine's power, and nothing else."""
     parsed = make_url(url)
     if is_sqlite(parsed):
-        return _sqlite(parsed, None, 0)
+        return _sqlite(parsed, None, 0, synchronous="FULL" if awaits_disk else "NORMAL")
     engine = _postgresql(parsed, pool_size=1, max_overflow=1, pool_pre_ping=False, isolation_level="AUTOCOMMIT")
 
     @event.listens_for(engine, "connect")
