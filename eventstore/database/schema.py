@@ -12,7 +12,9 @@ from eventstore.database.engines import is_sqlite, migrating
 from projections import tables as projections_schema
 from security import vault
 
-MIGRATIONS = Path(__file__).resolve().parents[2] / "alembic"
+_INSTALLED = Path(__file__).with_name("migrations")
+MIGRATIONS = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).resolve().parents[2] / "alembic"
+"""Where a wheel has them, or else the checkout's."""
 
 APPEND_ONLY = frozenset({"stored_events"})
 """Tables of which PostgreSQL's server role may only read and insert rows."""
