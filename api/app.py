@@ -87,7 +87,14 @@ async def open_services(
     metrics = metrics or Metrics()
     outgoing = OutgoingRequests(allow_private=settings.allow_private_urls)
     origin = log_origin(settings)
-    ledger = await Ledger.open(settings.database_url, keyring, clock, on_commit=metrics.batch, origin=origin)
+    ledger = await Ledger.open(
+        settings.database_url,
+        keyring,
+        clock,
+        on_commit=metrics.batch,
+        on_recorded=metrics.facts.recorded,
+        origin=origin,
+    )
     follower = CatchUpSubscription(ledger, EventIndexing(), Sightings())
     return Services(
         settings=settings,
@@ -201,6 +208,7 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app
         prefixes=(settings.token_prefix, *settings.former_token_prefixes),
         direct=shortcuts(app, hot),
         measure=metrics.request,
+        refused=metrics.facts.refused,
         pages=OriginPolicy(app, {each.path: each.methods for each in hot}),
         whole=(token.path, introspect.path, revoke.path),
     )

@@ -11,13 +11,13 @@ from litestar import Request, Response, get
 from api.http.errors import Missing
 from api.http.request_context import Proxies, RequestContext, is_for_operators, request_context
 from api.server.board import KEY, Board, WorkerStatus
+from api.server.standing import standing
 from api.services import Services, running_version, services_of
 from eventstore.database import Connection, schema
 from eventstore.may_write import key_problem
 from eventstore.projecting.rebuild import differing, outdated
-from eventstore.transparency import published
 from eventstore.unavailable import DatabaseAway, Forged, WentBack
-from projections import PROJECTIONS, event_index, sightings
+from projections import PROJECTIONS
 
 # Liveness and readiness: whether to restart this process, and whether to send it requests.
 
@@ -109,25 +109,13 @@ TEXT = "text/plain; version=0.0.4"
 """The framework adds the charset."""
 
 
-TREE = "log_tree"
-
-
 def _may_see(networks: tuple[str, ...], arrived: RequestContext) -> bool:
     return arrived.address is not None and Proxies(networks).trusts(arrived.address)
 
 
-def followed(connection: Connection) -> dict[str, int]:
-    """How far the read models that follow the log have come, and the tree over it."""
-    return (
-        dict.fromkeys((event_index.NAME, sightings.NAME), 0)
-        | event_index.progress(connection)
-        | {TREE: published.size(connection)}
-    )
-
-
 @get("/metrics", tags=["Health"], summary="Numbers for Prometheus", media_type=TEXT)
 async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """Requests, seconds, batches, throttling and the log's position, of all workers, as Prometheus reads them.
+    """Requests, tokens, sign-ins, refusals, what waits, and where the log stands, of all workers.
 
     On the main port they are told to `GRANTLOG_METRICS_NETWORKS` alone; for all others nothing is there.
     """
@@ -136,11 +124,10 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
         services.settings.metrics_networks, request_context(request.scope)
     ):
         raise Missing("Nothing has this address.")
-    position, reached = None, None
+    found = None
     with suppress(DatabaseAway, TimeoutError):
         async with asyncio.timeout(ANSWERS_WITHIN):
-            reached = await services.ledger.read(followed)
-            position, _ = await services.ledger.head()
+            found = await services.ledger.read(standing, services.ledger.clock.now())
     services.metrics.write(services.hasher.waiting)
     services.transparency.measure(services.metrics)
-    return Response(services.metrics.text(running_version(), position, reached), media_type=TEXT)
+    return Response(services.metrics.text(running_version(), found), media_type=TEXT)

@@ -23,6 +23,8 @@ PAGES = {
     "cli.audit": ("audit",),
     "cli.verify": ("witness",),
     "cli.notifications": ("notifications",),
+    "cli.status": ("status",),
+    "cli.completion": ("completion",),
     "cli.installation": ("projections", "keys", "issuer", "database", "settings"),
 }
 COMMANDS = {command: page for page, commands in PAGES.items() for command in commands}

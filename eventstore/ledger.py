@@ -166,6 +166,7 @@ class Ledger:
         read_threads: int,
         clock: Clock,
         on_commit: Callable[[int], None],
+        on_recorded: Callable[[Sequence[Recorded]], None],
     ) -> None:
         self.log = log
         self.vault = parts.vault
@@ -175,6 +176,7 @@ class Ledger:
         self.ring = parts.ring
         self.clock = clock
         self.arrivals = Notifications(url)
+        self._on_recorded = on_recorded
         self._states = parts.states
         self._patience = patience = Patience()
         self._transactions = Transactions(log.recorder, parts, clock, on_commit)
@@ -205,6 +207,7 @@ class Ledger:
         *,
         read_threads: int = 4,
         on_commit: Callable[[int], None] = lambda callers: None,
+        on_recorded: Callable[[Sequence[Recorded]], None] = lambda recorded: None,
         origin: str = "",
         awaits_disk: bool = True,
     ) -> Self:
@@ -213,8 +216,9 @@ class Ledger:
         What is not covered by a signed checkpoint yet is verified. `origin` is the name under which a new log's events
         are authenticated. Raises MasterKeyError when the master key does not open the vault.
 
-        `on_commit` is told, on the writer's thread, how many callers each transaction served. Without `awaits_disk`
-        commits on SQLite do not wait for the disk: for what nobody misses.
+        `on_commit` is told, on the writer's thread, how many callers each transaction served, and `on_recorded`, on the
+        event loop's, what was committed for each caller of `execute`. Without `awaits_disk` commits on SQLite do not
+        wait for the disk: for what nobody misses.
         """
         write_engine, read_engine = writing(url, awaits_disk=awaits_disk), reading(url, read_threads + BESIDE)
         vault = Vault(keyring)
@@ -250,7 +254,7 @@ class Ledger:
             keyring.derivation_id,
             ring,
         )
-        return cls(url, log, parts, read_engine, read_threads, clock, on_commit)
+        return cls(url, log, parts, read_engine, read_threads, clock, on_commit, on_recorded)
 
     # -- writing ------------------------------------------------------------------------------------------------------
     @overload
@@ -275,6 +279,7 @@ class Ledger:
         def answer(executed: "Executed[Any] | None", error: BaseException | None) -> None:
             if executed is not None and executed.recorded:
                 self.arrivals.ring()
+                self._on_recorded(executed.recorded)
             if future.done():  # the caller went away; the facts stand all the same
                 return
             if error is not None:

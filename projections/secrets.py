@@ -182,6 +182,22 @@ def ending(connection: sa.Connection, after: Moment, until: Moment) -> list[Endi
     return [Ending(*row) for row in rows]
 
 
+_LAST = (
+    sa.select(TABLE.c.client_id)
+    .join(CLIENTS, CLIENTS.c.client_id == TABLE.c.client_id)
+    .where(CLIENTS.c.state != "deleted", TABLE.c.revoked_at.is_(None))
+    .group_by(TABLE.c.client_id)
+    .having(sa.func.count(TABLE.c.expires_at) == sa.func.count())
+)
+
+
+def count_last(connection: sa.Connection, after: Moment, until: Moment) -> int:
+    """How many clients have a last secret that ends between two moments."""
+    last = sa.func.max(TABLE.c.expires_at)
+    found = _LAST.having(last > after, last <= until).subquery()
+    return connection.scalar(sa.select(sa.func.count()).select_from(found)) or 0
+
+
 def by_id(connection: sa.Connection, secret_id: str, now: Moment) -> SecretRow | None:
     """One version, in whatever state."""
     row = connection.execute(_query().where(TABLE.c.secret_id == secret_id)).first()

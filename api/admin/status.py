@@ -13,9 +13,10 @@ from api.admin.signing_keys import EXAMPLE as KEY_EXAMPLE
 from api.admin.signing_keys import KeyBody, listed
 from api.config.settings import Settings, effective, shown
 from api.http.parameters import Page
-from api.monitoring import examine, followed
+from api.monitoring import examine
 from api.oauth.bearer import needing
 from api.server.board import KEY, Board, WorkerStatus
+from api.server.standing import followed
 from api.services import Injected, running_version, services_of
 from domain import server
 from domain.event import Moment

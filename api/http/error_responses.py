@@ -24,7 +24,7 @@ from litestar.exceptions import (
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 
 from api.http import errors, invalid_members
-from api.http.errors import FieldError, HTTPError, TemporarilyUnavailable
+from api.http.errors import TOLD, FieldError, HTTPError, TemporarilyUnavailable
 from api.http.log_lines import trace
 from api.http.request_context import Scope, header, is_for_people, language, request_context
 from api.http.responses import JSON, RawResponse, raw_response
@@ -103,6 +103,7 @@ def error_response(scope: Scope, error: Exception) -> RawResponse:
     """The answer to a failed request. What no class of ours names is logged and becomes a 500 without detail."""
     request_id = request_context(scope).request_id
     told = to_http_error(error, scope)
+    scope[TOLD] = told.told
     if told is not error and told.status == 503:
         # A known condition of every request while it lasts: a trace of each would drown what matters.
         log.warning("request postponed", request_id=request_id, error=type(error).__name__)

@@ -16,6 +16,9 @@ from domain import decision as reasons
 from domain.decision import Reason, Refusal
 from security import foreign_tokens
 
+TOLD = "grantlog.told"
+"""Where a request's scope holds the code and the reason of its refusal, for those who count them."""
+
 
 class FieldError(msgspec.Struct, frozen=True):
     """What is wrong with one member of a request. `field` is its name or path, `detail` never repeats its value."""
@@ -60,6 +63,11 @@ class HTTPError(Exception):
     @property
     def title(self) -> str:
         return HTTPStatus(self.status).phrase
+
+    @property
+    def told(self) -> tuple[str, str | None]:
+        """Its code and reason, both words of closed lists."""
+        return self.code, self.cause or self.reason
 
     def because(self, reason: Reason) -> Self:
         """The same, with its cause."""

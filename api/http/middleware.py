@@ -12,7 +12,7 @@ import structlog
 
 from api.http.cors import NO_PAGE, OriginPolicy, is_preflight
 from api.http.error_responses import error_response
-from api.http.errors import TemporarilyUnavailable
+from api.http.errors import TOLD, TemporarilyUnavailable
 from api.http.load_shedding import KEY as SLOT
 from api.http.load_shedding import Arriving, BodyPatience, LoadShedding, Slot
 from api.http.log_lines import REQUEST_ID, as_json, trace
@@ -146,6 +146,7 @@ class Middleware:
         make_id: Callable[[], str] = lambda: ordered_id(time_ns() // 1000),
         direct: Mapping[str, Direct] | None = None,
         measure: Callable[[str | None, str, int | None, float], None] = lambda *_: None,
+        refused: Callable[[str, str | None], None] = lambda *_: None,
         pages: OriginPolicy | None = None,
         whole: Iterable[str] = (),
     ) -> None:
@@ -159,6 +160,7 @@ class Middleware:
         self.access = AccessLog(Masker(*prefixes), self.direct)
         self.make_id = make_id
         self.measure = measure
+        self.refused = refused
         self.pages = pages
         self.load = LoadShedding(in_flight, self.direct)
         self._busy: dict[str, tuple[Fields, bytes]] = {}
@@ -207,6 +209,8 @@ class Middleware:
             method = "HEAD" if response.head else scope["method"]
             seconds = perf_counter() - began
             self.measure(scope.get("path_template"), method, response.status, seconds)
+            if TOLD in scope:
+                self.refused(*scope[TOLD])
             if self.log_requests:
                 self.access.line(context.request_id, method, path, response.status, seconds)
 
@@ -231,6 +235,8 @@ class Middleware:
                 slot.end()
             seconds = perf_counter() - began
             self.measure(scope.get("path_template"), "POST", status, seconds)
+            if TOLD in scope:
+                self.refused(*scope[TOLD])
             if self.log_requests:
                 self.access.line(context.request_id, "POST", path, status, seconds)
         head, length = self._head(given.headers)

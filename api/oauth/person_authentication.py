@@ -82,6 +82,7 @@ async def verify(
     reason = None if state is None else account.failure(state, realm=realm_name, verified=verified)
     if state is None or reason is not None or kept is None:
         attempt.failed()
+        services.metrics.facts.sign_in_failed()
         await asyncio.gather(_record(services, typed, state, reason, origin), asyncio.sleep(REFUSED_AFTER))
         raise WrongCredentials
     attempt.succeeded()
@@ -126,6 +127,7 @@ async def _record(
 
 async def note_failure(services: Services, account_id: str, reason: account.AccountFailure, origin: Origin) -> None:
     """Records that a sign-in of a known person failed: the first time at once, further ones from there as a count."""
+    services.metrics.facts.sign_in_failed()
     make = partial(counted.failed_sign_in, account_id, reason)
     await services.tallies.note(account.stream(account_id), reason, make, origin)
 

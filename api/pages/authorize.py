@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from api.http import errors
 from api.http.bodies import FORM, encoding
-from api.http.errors import HTTPError, InvalidRequest, oauth_error
+from api.http.errors import TOLD, HTTPError, InvalidRequest, oauth_error
 from api.http.request_context import Scope, request_context
 from api.http.templates import see_other
 from api.oauth.person_authentication import policy_of
@@ -155,6 +155,7 @@ async def error_answer(
     which is to be answered without them (OpenID Connect Core §3.1.2.6).
     """
     services.refusals.note(scope, error, asked.client)
+    scope[TOLD] = error.told
     renewed = () if used is None else used.cookies
     cookies = (*renewed, *forget_proof(services, scope))
     return await authorization_response.with_error(services, asked, error, cookies)

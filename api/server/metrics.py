@@ -3,7 +3,7 @@
 import mmap
 import os
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +26,8 @@ from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from api.server.board import DIRECTORY
+from api.server.facts import Facts
+from api.server.standing import LogStanding
 from api.throttling.throttle import allocate
 
 # The files behind `/metrics`, as the library has them, with room on the disk for all that they hold.
@@ -116,6 +118,15 @@ def release(path: Path) -> None:
 use()
 # When a series began would be a second series for each of them, and nobody asks.
 disable_created_metrics()  # type: ignore[no-untyped-call]
+
+COUNTED = {
+    "incidents_open": "Leaks that are not closed.",
+    "secrets_expiring": "Clients whose last secret expires within 14 days.",
+    "outbox_undistributed": "Events that are not on their way to those who are to be told.",
+    "outbox_waiting": "Notifications that are tried again.",
+    "outbox_dead": "Notifications that are not tried any more.",
+}
+"""What is counted in the database, by the members of `LogStanding`."""
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 COMMANDS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -211,6 +222,7 @@ class Metrics:
         self._given_up = Counter(
             "grantlog_letters_given_up", "Mail to people that is not tried any more.", registry=self.registry
         )
+        self.facts = Facts(self.registry)
         self._took: dict[tuple[str | None, str, int], Spread] = {}
         self._sizes = Spread(COMMANDS)
         self._written: dict[Any, Any] = {}
@@ -267,6 +279,7 @@ class Metrics:
         for name, spread in routes.items():
             self._add(self._seconds.labels(name), name, spread)
         self._add(self._batches, Spread, self._sizes)
+        self.facts.write()
         if self._written.get(Gauge) != passwords_waiting:
             self._passwords.set(passwords_waiting)
             self._written[Gauge] = passwords_waiting
@@ -278,11 +291,10 @@ class Metrics:
             histogram.add([now - then for now, then in zip(counts, before, strict=True)], total - sum_before)
             self._written[key] = (counts, total)
 
-    def text(self, version: str, position: int | None, followed: Mapping[str, int] | None = None) -> bytes:
-        """Everything of all workers. `position` is the log's, None when the database does not answer, and `followed`
-        how far each has come that follows the log instead of being written with it."""
+    def text(self, version: str, standing: LogStanding | None) -> bytes:
+        """Everything of all workers. `standing` is None when the database does not answer."""
         everything = CollectorRegistry()
-        everything.register(AtThisMoment(version, position, followed or {}))
+        everything.register(AtThisMoment(version, standing))
         directory = os.environ.get(DIRECTORY)
         if directory:
             _forget_the_dead(Path(directory))
@@ -297,25 +309,26 @@ class AtThisMoment:
     """What is looked up for a scrape and is the same for every worker."""
 
     version: str
-    position: int | None
-    followed: Mapping[str, int]
+    standing: LogStanding | None
 
     def collect(self) -> Iterator[Metric]:
         info = GaugeMetricFamily("grantlog_info", "The version that runs.", labels=("version",))
         info.add_metric((self.version,), 1)
         yield info
-        up = self.position is not None
-        yield GaugeMetricFamily("grantlog_database_up", "Whether the database answers.", value=float(up))
-        if self.position is not None:
-            yield GaugeMetricFamily("grantlog_log_position", "Position of the newest event.", value=self.position)
+        found = self.standing
+        yield GaugeMetricFamily("grantlog_database_up", "Whether the database answers.", value=float(found is not None))
+        if found is not None:
+            yield GaugeMetricFamily("grantlog_log_position", "Position of the newest event.", value=found.position)
             behind = GaugeMetricFamily(
                 "grantlog_lag_events",
                 "Events not followed yet, by what follows the log.",
                 labels=("follower",),
             )
-            for name, reached in sorted(self.followed.items()):
-                behind.add_metric((name,), max(0, self.position - reached))
+            for name, events in found.lag.items():
+                behind.add_metric((name,), events)
             yield behind
+            for name, meaning in COUNTED.items():
+                yield GaugeMetricFamily(f"grantlog_{name}", meaning, value=getattr(found, name))
 
 
 def _forget_the_dead(directory: Path) -> None:

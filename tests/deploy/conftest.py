@@ -35,7 +35,7 @@ def build(directory: Path, umask: int = 0o022) -> Path:
         shutil.copy(ROOT / name, copy / name)
     pip = [sys.executable, "-m", "pip", "--quiet", "wheel", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run(
-        [*pip, "--wheel-dir", directory, copy],
+        [*pip, "--wheel-dir", str(directory), str(copy)],
         check=True,
         env=os.environ | {"SOURCE_DATE_EPOCH": "1700000000"},
         umask=umask,
@@ -55,8 +55,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("installed")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
     python = place / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--quiet", "--python", python, "install", "--no-deps", "--no-index"]
-    subprocess.run([*pip, wheel], check=True)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--python", str(python), "install", "--no-deps", "--no-index"]
+    subprocess.run([*pip, str(wheel)], check=True)
     # Of a folder that is only named there, no further files like this one are read: the editable installation's are.
     site = next((place / "lib").glob("python*")) / "site-packages"
     (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")

@@ -2,7 +2,11 @@
 
 from sqlalchemy import Connection
 
+from commands.clients import mint_secret, rotate_secret
+from commands.incidents import LeakReport, report
+from commands.permissions import operator
 from projections.event_index import FOLLOWERS
+from tests.scenarios.dashboards import PLATFORM, make_dashboard
 from tests.scenarios.world import World
 
 
@@ -63,3 +67,38 @@ async def test_how_far_whatever_follows_the_log_lags_behind(world: World) -> Non
     text = (await world.operators.get("/metrics")).text
     assert {name: _value(text, f'grantlog_lag_events{{follower="{name}"}}') for name in behind} == behind
     assert 'grantlog_lag_events{follower="log_tree"}' in text
+
+
+async def test_what_was_decided_is_counted_by_kind_and_reason(world: World) -> None:
+    client = await world.register_client(grant_types=("client_credentials",), scope=("orders",))
+    await world.define_role("platform", "member", *PLATFORM, default=True)
+    board = await make_dashboard(world)
+    person = await world.register_person()
+    await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client.auth)
+    await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=(client.client_id, "no"))
+    assert (await board.login(person, password="another one")).status_code == 401
+    await board.refresh((await board.sign_in(person))[1])
+    text = (await world.operators.get("/metrics")).text
+    counted = {
+        'grantlog_tokens_total{grant_type="client_credentials"}': 1,
+        'grantlog_tokens_total{grant_type="password"}': 1,
+        'grantlog_tokens_total{grant_type="refresh_token"}': 1,
+        'grantlog_sign_ins_total{outcome="succeeded"}': 1,
+        'grantlog_sign_ins_total{outcome="failed"}': 1,
+        'grantlog_refusals_total{error="invalid_client",reason="wrong_secret"}': 1,
+        'grantlog_refusals_total{error="invalid_grant",reason=""}': 1,
+        "grantlog_incidents_open": 0,
+        "grantlog_secrets_expiring": 0,
+    }
+    assert {series: _value(text, series) for series in counted} == counted
+
+
+async def test_open_incidents_and_last_secrets_are_counted(world: World) -> None:
+    client = await world.register_client(grant_types=("client_credentials",), scope=("orders",))
+    _, new = mint_secret(world.services.format, lifetime=13 * 86_400)
+    await world.execute(rotate_secret(client.client_id, new, others_expire_in=60, by=operator))
+    text = (await world.operators.get("/metrics")).text
+    assert _value(text, "grantlog_secrets_expiring") == 1
+    await world.execute(report("incident", LeakReport(source="administrator")))
+    text = (await world.operators.get("/metrics")).text
+    assert _value(text, "grantlog_incidents_open") == 1

@@ -8,6 +8,18 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.server.board import prepare_directory
 from api.server.metrics import Metrics, Spread
+from api.server.standing import LogStanding
+
+STANDING = LogStanding(
+    position=7,
+    time=1,
+    lag={"log_tree": 2},
+    incidents_open=1,
+    secrets_expiring=3,
+    outbox_undistributed=4,
+    outbox_waiting=5,
+    outbox_dead=6,
+)
 
 
 def samples(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -30,7 +42,7 @@ def test_a_request_is_counted_once_however_often_it_is_written(metrics):
     metrics.write(0)
     metrics.request("/oauth/token", "POST", 201, 0.3)
     metrics.write(0)
-    found = samples(metrics.text("1", 7))
+    found = samples(metrics.text("1", STANDING))
     labels = (("method", "POST"), ("route", "/oauth/token"), ("status", "2xx"))
     assert found["grantlog_requests_total", labels] == 2
     route = ("route", "/oauth/token")
@@ -46,7 +58,9 @@ def test_labels_are_bounded_whatever_is_sent(metrics):
         metrics.request(None, f"M{number}", 404, 0.001)
     metrics.request(None, "GET", None, 0.001)
     metrics.write(0)
-    found = {key: value for key, value in samples(metrics.text("1", 7)).items() if key[0] == "grantlog_requests_total"}
+    found = {
+        key: value for key, value in samples(metrics.text("1", STANDING)).items() if key[0] == "grantlog_requests_total"
+    }
     assert found == {
         ("grantlog_requests_total", (("method", "(other)"), ("route", "(none)"), ("status", "4xx"))): 100,
         ("grantlog_requests_total", (("method", "GET"), ("route", "(none)"), ("status", "5xx"))): 1,
@@ -64,12 +78,15 @@ def test_batches_throttling_and_passwords(metrics):
     metrics.batch(40)
     metrics.throttled("sign_in_pair")
     metrics.write(3)
-    found = samples(metrics.text("2.1", 7))
+    found = samples(metrics.text("2.1", STANDING))
     assert found["grantlog_batch_commands_sum", ()] == 41
     assert found["grantlog_batch_commands_bucket", (("le", "1.0"),)] == 1
     assert found["grantlog_throttled_total", (("rule", "sign_in_pair"),)] == 1
     assert found["grantlog_passwords_waiting", ()] == 3
     assert found["grantlog_log_position", ()] == 7
+    assert found["grantlog_lag_events", (("follower", "log_tree"),)] == 2
+    counted = ("incidents_open", "secrets_expiring", "outbox_undistributed", "outbox_waiting", "outbox_dead")
+    assert [found[f"grantlog_{name}", ()] for name in counted] == [1, 3, 4, 5, 6]
     assert found["grantlog_database_up", ()] == 1
     assert found["grantlog_info", (("version", "2.1"),)] == 1
 
