@@ -20,6 +20,7 @@ PAGES = {
     "cli.moving.exporting": ("export",),
     "cli.leaks": ("leaks",),
     "cli.log": ("log",),
+    "cli.drill": ("drill",),
     "cli.audit": ("audit",),
     "cli.verify": ("witness",),
     "cli.notifications": ("notifications",),

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -72,11 +73,19 @@ def _reachable(path: Path) -> bool:
 class PostgreSQL:
     """One server, its data and its socket inside `directory`. Who knows the directory can attach to a running one.
 
-    `durable` makes it wait for the disk at every commit, as it does in production; measurements want that.
+    `durable` makes it wait for the disk at every commit, as it does in production; measurements want that. `also` has
+    further settings.
     """
 
-    def __init__(self, directory: Path, *, durable: bool = False, port: int | None = None) -> None:
-        self._settings = SETTINGS if durable else SETTINGS | CARELESS
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        durable: bool = False,
+        port: int | None = None,
+        also: Mapping[str, str] | None = None,
+    ) -> None:
+        self._settings = (SETTINGS if durable else SETTINGS | CARELESS) | dict(also or {})
         if port is not None:
             self._settings = self._settings | {"listen_addresses": "127.0.0.1", "port": str(port)}
         self._directory = directory
@@ -94,13 +103,27 @@ class PostgreSQL:
                   "--locale=C")  # fmt: skip
         self._go(user, binaries)
 
-    def start_behind(self, primary: "PostgreSQL") -> None:
-        """Makes a standby of a running server and starts it; the primary then waits for it with every commit."""
+    @property
+    def programs(self) -> Path:
+        """The folder of its programs, which whoever runs it may run."""
+        return self._binaries(_unprivileged())
+
+    def back_up(self, name: str) -> Path:
+        """A base backup of the running server, with what it takes to be whole."""
+        user, binaries = self._prepared()
+        backup = self._directory / name
+        self._run(user, binaries / "pg_basebackup", "-D", backup, "-X", "stream", "-c", "fast", "-d",
+                  f"host={self._directory} port={self.port} user=postgres")  # fmt: skip
+        return backup
+
+    def start_behind(self, primary: "PostgreSQL", *, synchronous: bool = True) -> None:
+        """Makes a standby of a running server and starts it. A primary waits for a synchronous one at every commit."""
         user, binaries = self._prepared()
         self._run(user, binaries / "pg_basebackup", "-D", self._data, "-R", "-c", "fast", "-d",
                   f"host={primary._directory} port={primary.port} user=postgres application_name=standby")  # fmt: skip
         self._go(user, binaries)
-        primary.administer("ALTER SYSTEM SET synchronous_standby_names = 'standby'", "SELECT pg_reload_conf()")
+        if synchronous:
+            primary.administer("ALTER SYSTEM SET synchronous_standby_names = 'standby'", "SELECT pg_reload_conf()")
 
     def promote(self) -> None:
         """Makes a primary of a standby, whose own primary is gone."""

@@ -1,0 +1,203 @@
+"""The copy itself: a database file, or a PostgreSQL of its own that plays archived WAL over a base backup."""
+
+import os
+import pwd
+import shlex
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+from sqlalchemy.engine import make_url
+
+from eventstore.database.engines import arguments
+from security.clock import Moment, format_rfc3339
+
+LONGEST = 24 * 3600
+"""Seconds that a program of PostgreSQL may take; playing the WAL of a day takes longest."""
+
+FILE = "grantlog.db"
+"""The copy of a file in its place."""
+
+
+class NotRestored(Exception):
+    """The copy could not be made, or not brought to life; says why in words for the operator."""
+
+
+# SQLite ------------------------------------------------------------------------------------------------------------
+
+
+def copy_file(url: str, backup: Path | None, place: Path) -> str:
+    """Copies a database of SQLite while others write to it (sqlite.org/backup.html), or a copy; the copy's URL."""
+    source = backup or Path(make_url(url).database or "")
+    target = place / FILE
+    try:
+        reading = sqlite3.connect(f"file:{quote(str(source.absolute()))}?mode=ro", uri=True)
+        with closing(reading), closing(sqlite3.connect(target)) as writing:
+            # In one step: whoever writes meanwhile is not waited for, and does not make it begin anew.
+            reading.backup(writing)
+    except sqlite3.Error as error:
+        raise NotRestored(f"{source}: {error}") from None
+    return f"sqlite:///{target}"
+
+
+# PostgreSQL --------------------------------------------------------------------------------------------------------
+
+
+def base_backup(url: str, place: Path) -> Path:
+    """Takes a base backup of the running server (pg_basebackup), whole without the archive; its directory.
+
+    The role of `url` needs REPLICATION. Raises `NotRestored`.
+    """
+    given = arguments(make_url(url))
+    environment = {} if "password" not in given else {"PGPASSWORD": str(given["password"])}
+    named = ("host", "port", "user")
+    told = " ".join(f"{name}='{given[name]}'" for name in named if given.get(name) is not None)
+    backup = place / "data"
+    _own(place)
+    _run(place, "pg_basebackup", "-D", backup, "-X", "stream", "-c", "fast", "-d", told, **environment)
+    return backup
+
+
+def take_backup(backup: Path, place: Path) -> Path:
+    """Copies a base backup in plain format that was taken before; the copy."""
+    copy = place / "data"
+    try:
+        shutil.copytree(backup, copy, symlinks=True)
+    except (OSError, shutil.Error) as error:
+        raise NotRestored(f"{backup}: {error}") from None
+    return copy
+
+
+@contextmanager
+def recovered(url: str, place: Path, wal: Path | None, until: Moment | None) -> Iterator[str]:
+    """A server of its own over `place / "data"`, which nobody else can reach; the URL of its copy of `url`'s database.
+
+    Segments come from the archive `wal`, and recovery ends at the moment `until` or with the last segment.
+    An archive that does not reach `until` is no restore of that moment: raises `NotRestored`, as for whatever
+    PostgreSQL says.
+    """
+    data, given = place / "data", make_url(url)
+    _make_its_own(place)
+    (data / "standby.signal").unlink(missing_ok=True)
+    (data / "recovery.signal").touch()
+    options = {
+        # Without its own file: Debian keeps that elsewhere, and it names another machine's paths.
+        "config_file": str(place / "postgresql.conf"),
+        "hba_file": str(place / "pg_hba.conf"),
+        "listen_addresses": "",
+        "unix_socket_directories": str(place),
+        "port": "5432",
+        "hot_standby": "off",
+        "archive_mode": "off",
+        # What ALTER SYSTEM left in the backup would have the copy wait for standbys that it does not have.
+        "synchronous_standby_names": "",
+        "primary_conninfo": "",
+        "ssl": "off",
+        "restore_command": "false" if wal is None else f"cp {shlex.quote(str(wal.absolute()))}/%f %p",
+        "recovery_target_action": "promote",
+        "recovery_target_timeline": "latest",
+        "max_connections": "20",
+        "shared_preload_libraries": "",
+    } | ({} if until is None else {"recovery_target_time": _as_read_early(until)})
+    (place / "postgresql.conf").touch()
+    (place / "pg_hba.conf").write_text("local all all trust\n", encoding="utf-8")
+    _own(place)
+    told = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in options.items())
+    try:
+        _run(place, "pg_ctl", "-w", "-t", str(LONGEST), "-D", data, "-l", place / "server.log", "-o", told, "start")
+        _until_recovered(place, given.username or "postgres", given.database or "postgres")
+        yield f"postgresql+psycopg://{quote(given.username or 'postgres')}@/{given.database}?host={quote(str(place))}"
+    finally:
+        if (data / "postmaster.pid").exists():
+            _run(place, "pg_ctl", "-w", "-D", data, "-m", "fast", "stop")
+
+
+def _as_read_early(moment: Moment) -> str:
+    """As PostgreSQL reads a time before it knows any zone by name, `Z` among them."""
+    return format_rfc3339(moment).replace("T", " ").replace("Z", "+00")
+
+
+def _until_recovered(place: Path, user: str, database: str) -> None:
+    """Returns when all WAL has been played; pg_ctl waits only until it is being played."""
+    limit = time.monotonic() + LONGEST
+    while time.monotonic() < limit:
+        try:
+            psycopg.connect(host=str(place), user=user, dbname=database).close()
+        except psycopg.OperationalError as error:
+            if not (place / "data" / "postmaster.pid").exists():
+                raise NotRestored(f"recovery: {_said(place)}") from error
+            time.sleep(0.1)
+        else:
+            return
+    raise NotRestored(f"recovery: {_said(place)}")
+
+
+def _run(place: Path, program: str, *given: str | Path, **environment: str) -> None:
+    user = _user()
+    said = place / "commands.log"
+    with said.open("ab") as file:
+        done = subprocess.run(  # noqa: S603 - PostgreSQL's own programs
+            [_found(program), *map(str, given)],
+            user=user,
+            group=None if user is None else pwd.getpwuid(user).pw_gid,
+            extra_groups=None if user is None else [],
+            cwd=place,
+            stdin=subprocess.DEVNULL,
+            # The server inherits it, and would hold a pipe open.
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", **environment},
+            timeout=LONGEST,
+            check=False,
+        )
+    if done.returncode != 0:
+        raise NotRestored(f"{program}: {_said(place)}")
+
+
+def _said(place: Path) -> str:
+    """The last lines of what PostgreSQL's programs had to tell."""
+    logs = (place / name for name in ("commands.log", "server.log"))
+    lines = [line for log in logs if log.exists() for line in log.read_text(errors="replace").splitlines()]
+    return "\n".join([line for line in lines if line.strip()][-8:])
+
+
+def _found(program: str) -> str:
+    """On the path, or where Debian keeps what is only for the server: the newest version's."""
+    debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"), key=lambda path: int(path.parts[-3]))
+    found = shutil.which(program) or (str(debian[-1]) if debian else None)
+    if found is None:
+        raise NotRestored(
+            f"{program} is not on the path: the drill needs PostgreSQL's programs of the server's version"
+        )
+    return found
+
+
+def _user() -> int | None:
+    """As whom PostgreSQL runs: it refuses to be root."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name).pw_uid
+        except KeyError:
+            continue
+    raise NotRestored("PostgreSQL does not run as root: run the drill as another user")
+
+
+def _make_its_own(place: Path) -> None:
+    for path in (place / "data", place / "data" / "pg_wal"):
+        path.chmod(0o700)
+
+
+def _own(place: Path) -> None:
+    """Gives what is in the place to the user as whom PostgreSQL runs."""
+    user = _user()
+    if user is not None:
+        for path in (place, *place.rglob("*")):
+            os.chown(path, user, -1, follow_symlinks=False)

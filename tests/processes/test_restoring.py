@@ -1,0 +1,228 @@
+"""`grantlog drill restore`, with real copies of databases that a server writes to: of a file, and by archived WAL."""
+
+import asyncio
+import json
+import shutil
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import delete
+
+from domain import account
+from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
+from eventstore.database import schema
+from eventstore.database.engines import migrating
+from eventstore.execution import Origin
+from eventstore.ledger import Ledger
+from security.clock import SystemClock, format_rfc3339
+from security.keyring import new_master_key, parse_keyring
+from security.vault import KEYS, Vault
+from tests import plain_http
+from tests.any_command import any_command
+from tests.cli.processes import running
+from tests.databases import new_directory
+from tests.postgresql import PostgreSQL
+from tests.processes import hostile
+from tests.processes.commands import command_line, run
+from tests.started import PATIENCE, free_port
+
+PAULA = {
+    "realm": "platform",
+    "username": "paula",
+    "email": None,
+    "password_hash": None,
+    "roles": (),
+    "role_scopes": {},
+    "caller_scope": ADMINISTRATIVE_SCOPES,
+    "username_taken": False,
+    "email_taken": False,
+}
+
+
+class Rehearsed:
+    """A database that a server runs on, and the drill about it."""
+
+    def __init__(self, directory: Path, url: str, path: str | None = None) -> None:
+        self.directory = directory
+        self.url = url
+        port = str(free_port())
+        self.environment = {
+            "GRANTLOG_PORT": port,
+            "GRANTLOG_ISSUER": f"http://127.0.0.1:{port}",
+            "GRANTLOG_WORKERS": "1",
+            "GRANTLOG_DATABASE_URL": url,
+            "GRANTLOG_DATA_DIR": str(directory / "node"),
+            "GRANTLOG_MASTER_KEY": new_master_key(),
+            "GRANTLOG_LOG_REQUESTS": "0",
+        } | ({} if path is None else {"PATH": path})
+        self.client = self.does(
+            *("client", "register", "--name", "Service", "--grant-type", "client_credentials"),
+            *("--scope", "catalog:read"),
+        )
+
+    def does(self, *arguments: str) -> Any:
+        return command_line(self.directory, self.environment, *arguments)
+
+    def restore(self, *arguments: str) -> Any:
+        return self.does("drill", "restore", str(self.directory / "place"), *arguments)
+
+    def is_refused(self, *arguments: str) -> str:
+        done = run(self.directory, self.environment, "drill", "restore", str(self.directory / "place"), *arguments)
+        assert (done.returncode, done.stdout) == (1, "")
+        return done.stderr
+
+    def erase_somebody(self) -> None:
+        """Makes Paula known and erases her."""
+
+        async def erase() -> None:
+            keyring = parse_keyring(self.environment["GRANTLOG_MASTER_KEY"])
+            ledger = await Ledger.open(self.url, keyring, SystemClock())
+            try:
+                for verb, facts in ((account.register, PAULA), (account.erase, {"leaves_no_administrator": False})):
+                    await ledger.execute(any_command("account:paula", verb, facts), origin=Origin())
+            finally:
+                await ledger.close()
+
+        asyncio.run(erase())
+
+    def give_paula_a_key(self, url: str) -> None:
+        """As in a vault from before she was erased."""
+        engine = migrating(url)
+        with engine.begin() as connection:
+            connection.execute(delete(KEYS).where(KEYS.c.subject == "account:paula"))
+            vault = Vault(parse_keyring(self.environment["GRANTLOG_MASTER_KEY"]))
+            vault.provide(connection, "account:paula", SystemClock().now())
+        engine.dispose()
+
+    @property
+    def size(self) -> int:
+        return len(hostile.states(self.url))
+
+    @contextmanager
+    def under_load(self) -> Iterator[None]:
+        """A server whose client gets tokens one after the other until the end."""
+        over, faults = threading.Event(), []
+
+        def ask(base: str) -> None:
+            with plain_http.client(base) as caller:
+                auth = (self.client["client_id"], self.client["client_secret"])
+                while not over.is_set():
+                    answer = caller.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=auth)
+                    if answer.status_code != 200:
+                        faults.append(answer.text)
+                        return
+
+        with running("serve", environment=self.environment, directory=self.directory) as server:
+            caller = threading.Thread(target=ask, args=(f"http://127.0.0.1:{server.port}",))
+            caller.start()
+            try:
+                self.grow()
+                yield
+            finally:
+                over.set()
+                caller.join()
+        assert faults == []
+
+    def grow(self, by: int = 20) -> int:
+        """Returns when the log has so many more events; how many it had then."""
+        goal = self.size + by
+        while (size := self.size) < goal:
+            threading.Event().wait(0.05)
+        return size
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    # Short and open, for the socket and the user of PostgreSQL.
+    made = new_directory()
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def test_a_file_is_restored_while_a_server_writes(directory: Path, sqlite_url: str) -> None:
+    rehearsed = Rehearsed(directory, sqlite_url)
+    file = Path(sqlite_url.removeprefix("sqlite:///"))
+    before, after = directory / "before.db", directory / "after.db"
+    with rehearsed.under_load():
+        size = rehearsed.size
+        shown = rehearsed.restore("--keep")
+        assert shown["restored"] >= size
+        assert shown["verified"] > 0
+        assert (shown["projections"], shown["erasures_applied_again"], shown["erasures_to_repeat"]) == ("equal", 0, [])
+        place = Path(shown["kept"])
+        assert hostile.states(f"sqlite:///{place / 'grantlog.db'}") == hostile.states(sqlite_url)[: shown["restored"]]
+        assert "is there already" in run(directory, rehearsed.environment, "drill", "restore", str(place)).stderr
+        (place / "grantlog.db").rename(before)
+        shutil.rmtree(place)
+    rehearsed.erase_somebody()
+    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(after)) as target:
+        source.backup(target)
+
+    # Of a copy that is older: what it lacks, and whose erasure it does not know.
+    shown = rehearsed.restore("--backup", str(before))
+    assert shown["lost"] == rehearsed.size - shown["restored"] > 0
+    assert shown["erasures_to_repeat"] == ["account:paula"]
+    assert not (directory / "place").exists()
+    kept = directory / "node" / "checkpoint"
+    said = rehearsed.is_refused("--backup", str(before), "--checkpoint", str(kept))
+    assert "events are lost: the copy ends at" in said
+
+    # The vault of a copy may be older than its log.
+    rehearsed.give_paula_a_key(f"sqlite:///{after}")
+    shown = rehearsed.restore("--backup", str(after), "--alone", "--checkpoint", str(kept))
+    assert (shown["erasures_applied_again"], "lost" in shown) == (1, False)
+
+    # Somebody else's log, and one that was written to.
+    with closing(sqlite3.connect(after)) as connection:
+        connection.executescript(
+            "DROP TRIGGER IF EXISTS stored_events_no_update;"
+            "UPDATE stored_events SET state = replace(state, 'Service', 'Servant') WHERE id < 60"
+        )
+    assert "the copy" in rehearsed.is_refused("--backup", str(after))
+
+
+def test_postgresql_is_restored_to_a_moment(directory: Path) -> None:
+    archive = directory / "archive"
+    archive.mkdir()
+    archive.chmod(0o777)
+    archiving = {"archive_mode": "on", "archive_command": f"cp %p {archive}/%f"}
+    server = PostgreSQL(directory / "primary", also=archiving)
+    try:
+        server.start()
+        server.administer("CREATE DATABASE grantlog")
+        schema.upgrade(server.url("grantlog"))
+        rehearsed = Rehearsed(directory, server.url("grantlog"), f"{server.programs}:/usr/bin:/bin")
+        with rehearsed.under_load():
+            shown = rehearsed.restore()
+            assert shown["projections"] == "equal"
+            backup = server.back_up("nightly")
+            acknowledged = rehearsed.grow()
+            moment = format_rfc3339(SystemClock().now())
+            later = rehearsed.grow()
+        _archive_all(server, archive)
+        taken = ("--backup", str(backup), "--wal", str(archive))
+        shown = rehearsed.restore(*taken, "--until", moment)
+        assert acknowledged <= shown["restored"] < later
+        assert shown["lost"] == rehearsed.size - shown["restored"]
+        # A moment that the archive does not reach.
+        assert "recovery target" in rehearsed.is_refused(*taken, "--until", "2099-01-01T00:00:00Z")
+    finally:
+        server.stop()
+
+
+def _archive_all(server: PostgreSQL, archive: Path) -> None:
+    """Returns when all that was written until now is in the archive."""
+    with psycopg.connect(server.url("postgres").replace("+psycopg", ""), autocommit=True) as connection:
+        name = connection.execute("SELECT pg_walfile_name(pg_switch_wal())").fetchone()
+    assert name is not None
+    for _ in range(PATIENCE * 20):
+        if (archive / name[0]).exists():
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError(json.dumps(sorted(path.name for path in archive.iterdir())))
