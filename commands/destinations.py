@@ -4,7 +4,7 @@ from collections.abc import Container
 
 import msgspec
 
-from domain.decision import Outcome
+from domain.decision import Outcome, accept
 from domain.notifying import destination
 from domain.notifying.destination import DestinationTerms
 from eventstore.command import Command
@@ -12,6 +12,9 @@ from eventstore.database import Connection
 from eventstore.view import View
 from projections import outbox
 from security.vault import Vault
+
+LAST = 2**53 - 1
+"""A position behind every one there will be."""
 
 
 class DestinationSecrets(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -63,3 +66,31 @@ def forget(view: View, vault: Vault, name: str) -> None:
     """Removes the address from the vault, and what was still to be told."""
     vault.delete_secret(view.connection, vault_name(name))
     outbox.drop(view.connection, name)
+
+
+def test(name: str, taken: Container[str]) -> Command[destination.State]:
+    """Records what they are to be told of, to see whether they can be told anything."""
+    return Command(
+        destination.STREAM, lambda state, view: destination.test(state, now=view.now, name=name, taken=taken)
+    )
+
+
+def tested() -> Command[destination.State]:
+    """Records nothing: what came of it is the answer alone."""
+    return Command(destination.STREAM, lambda state, view: accept())
+
+
+def replay(name: str, taken: Container[str], first: int, last: int | None) -> Command[destination.State]:
+    """Has dead letters tried once more. The rows' part is `revive`, within the same transaction."""
+
+    def decide(state: destination.State, view: View) -> Outcome:
+        count = view.query(outbox.count_dead, name, first, LAST if last is None else last)
+        return destination.replay(state, now=view.now, name=name, taken=taken, count=count, first=first, last=last)
+
+    return Command(destination.STREAM, decide)
+
+
+def revive(view: View, vault: Vault, name: str, first: int, last: int | None) -> int:
+    """Begins them anew; how many there were."""
+    macs = vault.row_macs(outbox.DELIVERIES.name)
+    return outbox.revive(view.connection, macs, [name], first, LAST if last is None else last, view.now)

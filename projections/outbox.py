@@ -156,6 +156,17 @@ def revive(connection: sa.Connection, macs: Macs, names: Sequence[str], low: int
     return _begin_anew(connection, macs, [(row.position, row.destination) for row in connection.execute(dead)], now)
 
 
+def count_dead(connection: sa.Connection, name: str, low: int, high: int) -> int:
+    """How many dead letters somebody has of these positions."""
+    query = sa.select(sa.func.count()).where(
+        DELIVERIES.c.destination == name,
+        DELIVERIES.c.dead == 1,
+        DELIVERIES.c.position >= low,
+        DELIVERIES.c.position <= high,
+    )
+    return connection.scalar(query) or 0
+
+
 def mend(connection: sa.Connection, macs: Macs, now: Moment) -> int:
     """Has deliveries whose rows were altered made from the beginning; how many there were. Needs the ledger's turn."""
     altered = [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Response, delete, get, put
+from litestar import Response, delete, get, post, put
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody, PathParameter
 from msgspec import UNSET, Meta, UnsetType
@@ -15,10 +15,13 @@ from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import Time
 from api.config.settings import Settings, is_mailbox
 from api.http.errors import InvalidRequest, Missing
+from api.http.outgoing_requests import OutgoingRequests
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor, page
 from api.notifications.channels import destinations as configured
+from api.notifications.channels import senders
 from api.notifications.channels.webhook import host_of, signing_keys
-from api.notifications.message import Wrong, chosen
+from api.notifications.chosen import sender
+from api.notifications.message import SendNotification, Wrong, chosen, compose
 from api.oauth.bearer import needing
 from api.services import Injected
 from commands import destinations as commands
@@ -330,4 +333,100 @@ def _delivery(each: Delivery) -> DeliveryBody:
     return DeliveryBody(each.position, each.type, state, each.attempts, next_at, each.outcome)
 
 
-ROUTES: list[Any] = [list_destinations, read_destination, put_destination, delete_destination, list_deliveries]
+# Whether they can be told anything, and telling them what they could not be told.
+
+TESTED: dict[str, Any] = {"position": 4712, "delivered": False, "outcome": "status 503"}
+
+
+class DestinationTest(msgspec.Struct, frozen=True):
+    """What came of it: the event that they were told of, and why they did not take it."""
+
+    position: int
+    delivered: bool
+    outcome: str | None
+
+
+@post(
+    f"{ONE}/test",
+    status_code=200,
+    **commanding(SCOPE, answer=TESTED),
+    tags=TAGS,
+    summary="Send a test message",
+)
+async def test_destination(
+    name: Name, ledger: Injected[Ledger], settings: Injected[Settings], once: Injected[Once]
+) -> Response[DestinationTest]:
+    """Tells them of `destination.tested`, at once and once, and says what came of it."""
+    if (first := await once.first_answer()) is not None:
+        return first
+    (recorded,) = await once.ahead(commands.test(name, {each.name for each in configured(settings)}))
+    await ledger.settled()
+    message = await ledger.read(compose, ledger.privacy, recorded.position)
+    send = await _send_to(ledger, settings, name)
+    if message is None:
+        raise AssertionError("what was recorded is there")
+    failed = await send(message)
+    outcome = None if failed is None else failed.outcome
+    given = DestinationTest(recorded.position, failed is None, outcome)
+    return await once.carry_out(commands.tested(), reply=lambda view, _: Reply(given))
+
+
+async def _send_to(ledger: Ledger, settings: Settings, name: str) -> SendNotification:
+    if (known := senders(settings, ledger.clock).get(name)) is not None:
+        return known
+    state: destination.State = await ledger.state(destination.STREAM)
+    if name not in state.destinations:
+        raise Missing("There is no such destination.")
+    kept = await ledger.read(commands.secrets_of, ledger.vault, name)
+    outgoing = OutgoingRequests(allow_private=settings.allow_private_urls)
+    return sender(name, state.destinations[name], kept, settings, outgoing, ledger.clock)
+
+
+class ReplayRequest(
+    msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True, rename={"first": "from", "last": "to"}
+):
+    """Of which positions; of all without any."""
+
+    first: Annotated[int, Meta(ge=1, le=commands.LAST)] = 1
+    last: Annotated[int, Meta(ge=1, le=commands.LAST)] | None = None
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """How many dead letters are tried once more."""
+
+    deliveries: int
+
+
+@post(
+    f"{ONE}/replay",
+    status_code=200,
+    **commanding(SCOPE, example={"from": 4711}, answer={"deliveries": 3}),
+    tags=TAGS,
+    summary="Try dead letters once more",
+)
+async def replay_destination(
+    name: Name,
+    ledger: Injected[Ledger],
+    settings: Injected[Settings],
+    once: Injected[Once],
+    data: JSONBody[ReplayRequest] = ReplayRequest(),  # noqa: B008 - nothing in it is ever changed.
+) -> Response[Replayed]:
+    """From the beginning, as if they were new. Receivers know a repeat by its `webhook-id`."""
+
+    def reply(view: View, recorded: tuple[Recorded, ...]) -> Reply[Replayed]:
+        revived = commands.revive(view, ledger.vault, name, data.first, data.last) if recorded else 0
+        return Reply(Replayed(revived))
+
+    taken = {each.name for each in configured(settings)}
+    return await once.carry_out(commands.replay(name, taken, data.first, data.last), reply=reply)
+
+
+ROUTES: list[Any] = [
+    list_destinations,
+    read_destination,
+    put_destination,
+    delete_destination,
+    list_deliveries,
+    test_destination,
+    replay_destination,
+]

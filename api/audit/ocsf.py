@@ -103,7 +103,7 @@ _TOLD: Mapping[ClassRow, str] = {
         "client.registration_token_revoked client.rotation_unscheduled role.changed "
         "realm_policy.changed branding.changed "
         "initial_access_token.revoked incident.secrets_added incident.evidence_added incident.assigned incident.closed "
-        "grants.settled"
+        "grants.settled destination.tested destination.replayed"
     ),
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", MEDIUM): "server.issuer_accepted transfer.imported transfer.exported",
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", HIGH): "log_key.succeeded incident.identified incident.contained",

@@ -52,7 +52,31 @@ class DestinationRemoved(Event, frozen=True, kw_only=True):
     name: str
 
 
-EVENTS: tuple[type[Event], ...] = (DestinationConfigured, DestinationRemoved)
+class DestinationTested(Event, frozen=True, kw_only=True):
+    """Somebody is told of this very event, to see whether they can be told anything."""
+
+    type = "destination.tested"
+
+    name: str
+
+
+class DestinationReplayed(Event, frozen=True, kw_only=True):
+    """So many dead letters of these positions are tried once more; `last` is null for the end of the log."""
+
+    type = "destination.replayed"
+
+    name: str
+    count: int
+    first: int = 1
+    last: int | None = None
+
+
+EVENTS: tuple[type[Event], ...] = (
+    DestinationConfigured,
+    DestinationRemoved,
+    DestinationTested,
+    DestinationReplayed,
+)
 
 
 class State(msgspec.Struct, frozen=True):
@@ -88,6 +112,21 @@ def remove(state: State, *, now: Moment, name: str) -> Outcome:
     return accept(DestinationRemoved(name=name)) if name in state.destinations else refuse(NotFound.UNKNOWN)
 
 
+def test(state: State, *, now: Moment, name: str, taken: Container[str]) -> Outcome:
+    """Tells them of this very event. `taken` are the names that the settings give to others."""
+    known = name in state.destinations or name in taken
+    return accept(DestinationTested(name=name)) if known else refuse(NotFound.UNKNOWN)
+
+
+def replay(
+    state: State, *, now: Moment, name: str, taken: Container[str], count: int, first: int = 1, last: int | None = None
+) -> Outcome:
+    """Has `count` dead letters tried once more; none is no news."""
+    if name not in state.destinations and name not in taken:
+        return refuse(NotFound.UNKNOWN)
+    return accept(DestinationReplayed(name=name, count=count, first=first, last=last)) if count else accept()
+
+
 def evolve(state: State, recorded: Recorded) -> State:
     """Who is told after one more event."""
     match recorded.event:
@@ -96,5 +135,7 @@ def evolve(state: State, recorded: Recorded) -> State:
         case DestinationRemoved(name=name):
             left = {other: each for other, each in state.destinations.items() if other != name}
             return replace(state, destinations=left)
+        case DestinationTested() | DestinationReplayed():
+            return state
         case _:
             raise AssertionError(f"{recorded.type} is no event of destinations")

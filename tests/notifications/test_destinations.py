@@ -199,3 +199,47 @@ async def test_only_who_may_end_leaks_says_who_is_told(world: World) -> None:
     other = await administering(world, "leaks:read", "clients:write")
     for method, path in (("GET", PATH), ("PUT", f"{PATH}/x"), ("DELETE", f"{PATH}/x"), ("GET", f"{PATH}/x/deliveries")):
         problem(await other.request(method, path, json={} if method == "PUT" else None), 403)
+
+
+async def test_a_test_message_tells_what_came_of_it(world: World, receiver: Receiver) -> None:
+    admin = await administering(world)
+    ok(
+        await admin.put(f"{PATH}/pager", json={"url": receiver.url, "signing_key": SECRET, "types": ["incident.*"]}),
+        201,
+    )
+    key = {"idempotency-key": "once"}
+    told = ok(await admin.post(f"{PATH}/pager/test", headers=key))
+    assert (told["delivered"], told["outcome"]) == (True, None)
+    (taken,) = receiver.taken
+    assert (taken["type"], taken["data"]["position"]) == ("destination.tested", told["position"])
+    assert ok(await admin.post(f"{PATH}/pager/test", headers=key)) == told
+    receiver.answers = [500]
+    failed = ok(await admin.post(f"{PATH}/pager/test"))
+    assert (failed["delivered"], failed["outcome"]) == (False, "status 500")
+    assert len(receiver.requests) == 2
+    assert len(await world.events("destination.tested")) == 2
+    problem(await admin.post(f"{PATH}/nobody/test"), 404)
+
+
+async def test_dead_letters_are_tried_once_more(world: World, receiver: Receiver) -> None:
+    admin = await administering(world)
+    ok(
+        await admin.put(
+            f"{PATH}/pager", json={"url": receiver.url, "signing_key": SECRET, "types": ["incident.reported"]}
+        ),
+        201,
+    )
+    receiver.answers = [410]
+    await leak(admin)
+    await told(world, "pager", receiver.requests)
+    (dead,) = ok(await admin.get(f"{PATH}/pager/deliveries"))["items"]
+    assert dead["state"] == "dead"
+    head = await world.head()
+    assert ok(await admin.post(f"{PATH}/pager/replay", json={"to": dead["position"] - 1})) == {"deliveries": 0}
+    assert await world.events("destination.*", after=head) == ()
+    assert ok(await admin.post(f"{PATH}/pager/replay", json={"from": dead["position"]})) == {"deliveries": 1}
+    (replayed,) = await world.events("destination.*", after=head)
+    assert (replayed.type, replayed.event.count) == ("destination.replayed", 1)
+    await told(world, "pager", receiver.taken)
+    assert ok(await admin.get(f"{PATH}/pager/deliveries"))["items"] == []
+    problem(await admin.post(f"{PATH}/nobody/replay"), 404)
