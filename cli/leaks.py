@@ -35,7 +35,7 @@ from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing, S
 from eventstore.view import View
 from projections import incidents as incident_rows
 from projections.incidents import IncidentRow
-from security.scanning import RULES, extract
+from security.scanning import RULES, ForeignSecret, extract, foreign
 from security.tokens import Format
 
 # `grantlog leaks investigate|contain|list|show|close|freeze|unfreeze`. A secret never stands among the arguments.
@@ -87,10 +87,12 @@ def _print_found(found: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -
         click.echo(
             f"damaged: something like a {each['kind']} at character {each['at']}; its checksum differs", err=True
         )
+    for each in found["foreign"]:
+        click.echo(f"foreign: a {each['kind']} at character {each['at']}; only who made it can end it", err=True)
 
 
 def _print_report(found: dict[str, Any]) -> None:
-    for name in ("items", "damaged", "characters"):
+    for name in ("items", "damaged", "foreign", "characters"):
         found.pop(name, None)
     addresses, derived, containment = found.pop("addresses"), found.pop("derived"), found.pop("containment")
     servers = [each["client_id"] for each in found.pop("resource_servers")]
@@ -267,16 +269,17 @@ def rules(format_: str) -> None:
 
 async def _investigated(services: CommandServices, text: str | None, sha256: str | None) -> Mapping[str, Any]:
     """The report about every secret in a text, or about one, and the event that somebody asked for it."""
+    others: Sequence[ForeignSecret] = ()
     found, questions = None, [resolve.Candidate(sha256 or "", None)]
     if text is not None:
-        found = extract(text, services.format)
+        found, others = extract(text, services.format), foreign(text, services.format)
         questions = resolve.questions(found, text, services.format)
 
     async def settle(_: Sequence[str]) -> None:
         await CatchUpSubscription(services.ledger, EventIndexing(), Sightings()).follow()
 
     reports = await reported(settle, services.auditor(), questions, counts=True)
-    members: dict[str, Any] = msgspec.to_builtins(told(reports, found))
+    members: dict[str, Any] = msgspec.to_builtins(told(reports, found, others))
     return members
 
 

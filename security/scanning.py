@@ -117,6 +117,57 @@ def extract_all(texts: Iterable[str], format_: Format) -> Extract:
     return Extract(tuple(found.values()), tuple(damaged[:MOST]), characters)
 
 
+# What others handed out: it is none of ours to judge or to end, and whoever pasted it wants to know that it is there.
+
+_OTHERS: Mapping[str, str] = {
+    "aws_access_key": r"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b",
+    "github_token": r"\bgithub_pat_[0-9A-Za-z]{22}_[0-9A-Za-z]{59}\b",
+    "gitlab_token": r"\bglpat-[0-9A-Za-z_-]{20}\b",
+    "google_api_key": r"\bAIza[0-9A-Za-z_-]{35}(?![0-9A-Za-z_-])",
+    "jwt": r"(?<![0-9A-Za-z_.-])eyJ[0-9A-Za-z_-]{8,4000}+\.eyJ[0-9A-Za-z_-]{8,16000}+\.[0-9A-Za-z_-]{16,1400}+",
+    "private_key": r"-----BEGIN (?:[A-Z]{2,9} ){0,2}PRIVATE KEY-----",
+    "slack_token": r"\bxox[abeprs]-[0-9A-Za-z-]{10,250}",
+    "stripe_key": r"\b[rs]k_live_[0-9A-Za-z]{24,99}\b",
+}
+_BY_OTHERS = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _OTHERS.items()), re.ASCII)
+_CHECKED = re.compile(
+    rf"(?<=[0-9A-Za-z])_([0-9A-Za-z]{{{RANDOM_LENGTH}}})([0-9A-Za-z]{{{CHECKSUM_LENGTH}}})(?![0-9A-Za-z])", re.ASCII
+)
+_BEFORE = re.compile(r"(?:.*[^0-9A-Za-z_])?([A-Za-z][0-9A-Za-z]{0,15}(?:_[A-Za-z]{1,4})?)", re.ASCII | re.DOTALL)
+_LONGEST_BEFORE = 24
+_GITHUB = frozenset({"ghp", "gho", "ghu", "ghs", "ghr"})
+
+
+class ForeignSecret(NamedTuple):
+    """A secret of somebody else: of which kind, as far as its form says, and at which character it begins. A
+    `checked_token` has another prefix and a checksum like ours that holds, as those of another Grantlog."""
+
+    kind: str
+    at: int
+
+
+def foreign(text: str, format_: Format) -> tuple[ForeignSecret, ...]:
+    """What in the text, as it stands there, others handed out; up to `MOST`. What is quoted or encoded is not found."""
+    found = [
+        ForeignSecret(match.lastgroup or "", match.start())
+        for match in islice(_BY_OTHERS.finditer(text), MOST)
+        if match.lastgroup != "jwt" or not format_.signed(match[0])
+    ]
+    ours = tuple(f"{prefix}_{kind}" for prefix in format_.prefixes for kind in Kind)
+    for match in _CHECKED.finditer(text):
+        if checksum(match[1].encode()) != match[2] or text.endswith(ours, 0, match.start()):
+            continue
+        before = _BEFORE.fullmatch(text[max(0, match.start() - _LONGEST_BEFORE) : match.start()])
+        if before is None:
+            continue
+        found.append(
+            ForeignSecret("github_token" if before[1] in _GITHUB else "checked_token", match.start() - len(before[1]))
+        )
+        if len(found) > MOST:
+            break
+    return tuple(sorted(found, key=lambda each: each.at)[:MOST])
+
+
 def _damaged(text: str, prefix: str, wrong: set[bytes]) -> list[DamagedSecret]:
     """Those that stand in the text as it is: of what was undone nobody could say where it was."""
     pattern = re.compile(rf"{prefix}_(?=((?:{_KINDS})_{_BODY}))", re.ASCII)

@@ -21,6 +21,7 @@ from api.leaks import resolve
 from api.leaks.investigation import (
     Address,
     Damaged,
+    Foreign,
     Investigated,
     InvestigatedSecret,
     InvestigationReader,
@@ -40,7 +41,7 @@ from eventstore.search import Criteria
 from eventstore.time_travel import Descendant, descendants, states_at
 from projections.event_index import NameKind
 from security.clock import format_rfc3339
-from security.scanning import Extract, extract
+from security.scanning import Extract, ForeignSecret, extract
 
 READ = "leaks:read"
 TAGS = ["Leaks"]
@@ -89,7 +90,7 @@ EXAMPLE: dict[str, Any] = {
     },
     "containment": {"secrets_ended": 1, "grants_ended": 311, "tokens_ended": 631, "people_affected": 298},
 }
-ANSWER: dict[str, Any] = EXAMPLE | {"items": [EXAMPLE], "damaged": [], "characters": 44}
+ANSWER: dict[str, Any] = EXAMPLE | {"items": [EXAMPLE], "damaged": [], "foreign": [], "characters": 44}
 
 
 Counts = Annotated[
@@ -149,10 +150,11 @@ async def investigate(
     if len(found.secrets) > ITEMS:
         raise Unprocessable(f"At most {ITEMS:,} secrets at a time.")
     questions = resolve.questions(found, data.secret, asking.sources.format)
-    return told(await reported(settle, asking, questions, counts=wanted), found)
+    others = await resolve.foreign_in(data.secret, asking.sources.format)
+    return told(await reported(settle, asking, questions, counts=wanted), found, others)
 
 
-def told(answers: Sequence[Report], found: Extract | None = None) -> Investigated:
+def told(answers: Sequence[Report], found: Extract | None = None, others: Sequence[ForeignSecret] = ()) -> Investigated:
     """The answer about all that a text holds."""
     first = {name: getattr(answers[0], name) for name in Report.__struct_fields__}
     if found is None:
@@ -161,6 +163,7 @@ def told(answers: Sequence[Report], found: Extract | None = None) -> Investigate
         **first,
         items=tuple(answers) if found.secrets else (),
         damaged=tuple(Damaged(resolve.KINDS[each.kind], each.at) for each in found.damaged),
+        foreign=tuple(Foreign(*each) for each in others),
         characters=found.characters,
     )
 

@@ -292,12 +292,20 @@ class Damaged(msgspec.Struct, frozen=True):
     at: int
 
 
+class Foreign(msgspec.Struct, frozen=True):
+    """What somebody else handed out, which only they can end, and at which character of the text it begins."""
+
+    kind: str
+    at: int
+
+
 class Investigated(Report, frozen=True, kw_only=True):
     """What is known of the first secret that was found, and in `items` of each, in their order. Without any, `kind` is
     null: that is no all-clear, since nobody knows what else the text may hold."""
 
     items: tuple[Report, ...] = ()
     damaged: tuple[Damaged, ...] = ()
+    foreign: tuple[Foreign, ...] = ()
     characters: Annotated[int | None, Meta(description="Of the text; null where a digest was given.")] = None
 
 

@@ -16,7 +16,7 @@ from eventstore import issued, present
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.view import Folds
-from security.scanning import MOST, Extract, extract
+from security.scanning import MOST, Extract, ForeignSecret, extract, foreign
 from security.tokens import RANDOM_LENGTH, Format, Kind, digest
 
 # A string that somebody found: whether it is one of ours, and if not, what is wrong with it. Never a correction.
@@ -53,6 +53,11 @@ class Candidate(NamedTuple):
 async def secrets_in(text: str, format: Format) -> Extract:
     """Every secret of ours in it. A long text is looked through in a thread."""
     return extract(text, format) if len(text) <= INLINE else await asyncio.to_thread(extract, text, format)
+
+
+async def foreign_in(text: str, format: Format) -> tuple[ForeignSecret, ...]:
+    """What in it others handed out. A long text is looked through in a thread."""
+    return foreign(text, format) if len(text) <= INLINE else await asyncio.to_thread(foreign, text, format)
 
 
 def nothing_in(text: str, format: Format) -> str:

@@ -43,6 +43,10 @@ async def test_a_text_is_investigated_whatever_surrounds_its_secrets(
     assert found["characters"] == len(text)
     (asked,) = [each for each in await world.events("audit.read") if each.event.question == "leak_investigation"]
     assert asked.event.parameters["sha256"].split() == [digest(access), digest(job.secret)]
+    assert found["foreign"] == []
+    theirs = f"{text}\nAKIA{'Q' * 16}"
+    (others,) = ok(await admin.post("/leaks/investigate", json={"secret": theirs}))["foreign"]
+    assert others == {"kind": "aws_access_key", "at": len(text) + 1}
     for each in ("Authorization", job.secret or "", access):
         assert each not in str(await world.events())
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from security import tokens
-from security.scanning import MOST, DamagedSecret, extract, extract_all
+from security.scanning import MOST, DamagedSecret, ForeignSecret, extract, extract_all, foreign
 from security.tokens import ALPHABET, DEFAULT, Format, Kind
 
 SECRET = tokens.mint(Kind.CLIENT_SECRET).reveal()
@@ -191,3 +191,22 @@ def test_several_texts_are_one_report() -> None:
     assert [each.reveal() for each in looked_at.secrets] == [SECRET]
     assert looked_at.damaged == (DamagedSecret(Kind.ACCESS_TOKEN, 3 + len(SECRET) + 1),)
     assert looked_at.characters == 3 + len(SECRET) * 2 + 1 + len(wrong)
+
+
+def test_what_others_handed_out_is_told_by_its_form_and_checksum() -> None:
+    body = SECRET[-36:]
+    signed = ".".join(map(_base64url, ('{"alg":"RS256"}', '{"sub":"1"}')))
+    theirs = {
+        f"ghp_{body}": "github_token",
+        f"acme_cs_{body}": "checked_token",
+        f"AKIA{'Q' * 16}": "aws_access_key",
+        f"{signed}.{'x' * 43}": "jwt",
+        "-----BEGIN RSA PRIVATE KEY-----": "private_key",
+        f"glpat-{'a' * 20}": "gitlab_token",
+    }
+    mistyped = f"ghp_{body[:-1]}{'0' if body[-1] != '0' else '1'}"
+    text = "\n".join([SECRET, mistyped, *theirs])
+    assert foreign(text, Format()) == tuple(ForeignSecret(kind, text.index(each)) for each, kind in theirs.items())
+    assert foreign(text.replace(SECRET, f"old_{SECRET[5:]}"), Format("glog", ("old",)))[0].kind == "github_token"
+    assert foreign("eyJ" * 100_000 + "_" * 100_000, Format()) == ()
+    assert len(foreign(f"AKIA{'Q' * 16} " * (MOST + 1), Format())) == MOST
