@@ -2,14 +2,19 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_args
 
+import msgspec
 import rich_click as click
 
+from api.audit.queries import counts as counting
+from api.audit.queries import differences, finding
+from api.audit.queries import overview as looking
 from api.audit.queries.auditor import closed
+from api.audit.queries.counts import CountedBy
 from api.audit.queries.export import ExportFormat, prepared
 from api.audit.queries.history import StateShown, TokenState, state_of, token_history, token_state
 from api.audit.queries.search import Filters, Order, page, read_filters
@@ -18,7 +23,7 @@ from api.http.parameters import LARGEST
 from api.leaks.resolve import nothing_in
 from cli import terminal
 from cli.command_services import CommandServices, run
-from cli.event_text import print_events, print_history, print_state
+from cli.event_text import full, print_events, print_history, print_overview, print_state
 from cli.log import key, rotate_key
 from cli.terminal import USAGE, Bar, Failure, as_json, moment, print_json, print_list, print_one
 from cli.verify import check_receipt, receipt, verify
@@ -38,7 +43,7 @@ MOST = 1_000_000
 sealed: Callable[[Any], Any] = click.option("--sealed", is_flag=True, help="Leave personal values sealed.")
 names: Callable[[Any], Any] = click.option("--names", is_flag=True, help="Say what clients and people are called now.")
 
-_FILTERS: tuple[Callable[[Any], Any], ...] = (
+_CHOOSING: tuple[Callable[[Any], Any], ...] = (
     click.option("--type", multiple=True, metavar="TYPE", help="Such as grant.ended or grant.*; repeatable."),
     click.option("--not-type", multiple=True, metavar="TYPE", help="Leave out this type or kind; repeatable."),
     click.option("--client", "client_id", multiple=True, metavar="ID", help="What names this client, or it caused."),
@@ -55,6 +60,9 @@ _FILTERS: tuple[Callable[[Any], Any], ...] = (
     click.option("--request-id", multiple=True, metavar="ID", help="The X-Request-Id."),
     click.option("--since", metavar="TIME", help="At this RFC 3339 time or later."),
     click.option("--until", metavar="TIME", help="Before this RFC 3339 time."),
+)
+_FILTERS: tuple[Callable[[Any], Any], ...] = (
+    *_CHOOSING,
     click.option("--from", "first", type=POSITION, metavar="N", help="At this position or later."),
     click.option("--desc", "descending", is_flag=True, help="The newest first."),
     names,
@@ -63,7 +71,16 @@ _FILTERS: tuple[Callable[[Any], Any], ...] = (
 
 def filters(command: Any) -> Any:
     """The options that say which events are meant."""
-    for option in reversed(_FILTERS):
+    return _with(_FILTERS, command)
+
+
+def choosing(command: Any) -> Any:
+    """The same without where they begin and how they are shown."""
+    return _with(_CHOOSING, command)
+
+
+def _with(options: Sequence[Callable[[Any], Any]], command: Any) -> Any:
+    for option in reversed(options):
         command = option(command)
     return command
 
@@ -214,10 +231,84 @@ def _first_secret(text: str, format: tokens.Format) -> str:
 
 def _filters(given: Mapping[str, Any]) -> Filters:
     """The filters under the names of the API."""
-    repeated = {name: value for name, value in given.items() if isinstance(value, tuple)}
-    chosen = read_filters(repeated, username=given["username"], email=given["email"])
     order: Order = "desc" if given["descending"] else "asc"
-    return chosen.between(given["since"], given["until"], given["first"], order, names=given["names"])
+    return _chosen(given).between(given["since"], given["until"], given["first"], order, names=given["names"])
+
+
+def _chosen(given: Mapping[str, Any]) -> Filters:
+    repeated = {name: value for name, value in given.items() if isinstance(value, tuple)}
+    return read_filters(repeated, username=given["username"], email=given["email"])
+
+
+# `grantlog audit find|counts|diff|overview`: what a text names, how many there were, what changed, what is going on.
+
+
+@click.command()
+@as_json
+def find(as_json: bool) -> None:
+    """Say what a text names: secrets, ids, a position, the name of a client, a username or an e-mail address.
+
+    The text is read from standard input, or asked for. Names of people are found whole or not at all."""
+    text = terminal.read_text()
+    found = run(lambda services: finding.find(services.auditor(), text))
+    print_list([msgspec.to_builtins(each) for each in found], ("kind", "id", "label"), as_json)
+
+
+@click.command()
+@choosing
+@click.option("--step", type=click.IntRange(1), metavar="SECONDS", help="Count in stretches of so many seconds.")
+@click.option("--each", "by", type=click.Choice(get_args(CountedBy)), help="Say how many there were of each, too.")
+@as_json
+def counts(step: int | None, by: CountedBy | None, as_json: bool, **given: Any) -> None:
+    """Count the events that match every option: of the last day, unless told since when and until when."""
+
+    async def work(services: CommandServices) -> counting.Counts:
+        chosen = _chosen(given).between(given["since"], given["until"], None)
+        return await counting.counts(services.auditor(), chosen, step, by)
+
+    found = run(work)
+    if as_json:
+        print_json(found)
+        return
+    rows: list[dict[str, Any]] = [msgspec.to_builtins(each) for each in found.items]
+    for row in rows:
+        row["by"] = [f"{name} {count:,}" for name, count in row["by"].items()]
+    print_list(rows, ("from", "to", "count") if by is None else ("from", "to", "count", "by"), False)
+    if not found.exact:
+        click.echo("These are estimates: more events would have to be looked at than one question may.", err=True)
+
+
+@click.command()
+@click.argument("stream")
+@click.option("--from", "since", metavar="WHEN", help="RFC 3339 time or position. [default: the beginning]")
+@click.option("--to", "until", metavar="WHEN", help="RFC 3339 time or position. [default: now]")
+@sealed
+@as_json
+def diff(stream: str, since: str | None, until: str | None, sealed: bool, as_json: bool) -> None:
+    """Say what of STREAM, such as client:ID, is not what it was, between two moments."""
+    found = run(lambda services: differences.diff(services.auditor(personal=not sealed), stream, since, until))
+    members: dict[str, Any] = msgspec.to_builtins(found)
+    if as_json:
+        print_json(members)
+        return
+    changes = [
+        {"path": each["path"], "before": full(each["before"]), "after": full(each["after"])}
+        for each in members["changes"]
+    ]
+    print_list(changes, ("path", "before", "after"), False)
+
+
+@click.command()
+@sealed
+@as_json
+def overview(sealed: bool, as_json: bool) -> None:
+    """Say what is going on: open incidents, secrets that end soon, a day beside the same one a week ago, and what
+    administrators did."""
+    found = run(lambda services: looking.overview(services.auditor(personal=not sealed)))
+    if as_json:
+        print_json(found)
+    else:
+        print_overview(found)
 
 
 # `grantlog audit hold …`: months whose addresses and user agents are kept beyond their retention.
@@ -287,5 +378,8 @@ def audit() -> None:
     that you kept."""
 
 
-for command in (verify, receipt, check_receipt, history, state, events, export, key, rotate_key, hold):
+for command in (
+    *(verify, receipt, check_receipt, history, state, events, export, find, counts, diff, overview),
+    *(key, rotate_key, hold),
+):
     audit.add_command(command)

@@ -8,8 +8,9 @@ import msgspec
 import rich_click as click
 
 from api.audit.queries.history import StateShown, TokenHistory, TokenState
+from api.audit.queries.overview import Overview
 from api.audit.rendering import ShownEvent, moments
-from cli.terminal import print_one, text
+from cli.terminal import print_list, print_one, text
 from domain.events import EVENTS
 
 SEALED = "•sealed•"
@@ -155,6 +156,35 @@ def print_state(found: StateShown | TokenState) -> None:
         click.echo()
         members = {name: value if isinstance(value, bool | None) else full(value) for name, value in state.items()}
     print_one(members, False)
+
+
+def print_overview(found: Overview) -> None:
+    """The numbers first, then what they are made of."""
+    facts = {
+        "at": found.at,
+        "frozen_since": found.frozen_since,
+        "open_incidents": found.incidents.count,
+        "secrets_near_expiry": found.secrets_near_expiry.count,
+        "lag": ", ".join(f"{name} {behind}" for name, behind in found.lag.items()),
+    }
+    print_one(facts, False)
+    click.echo()
+    lines = [
+        {"in_24_hours": each.name, "count": sum(each.hours), "a_week_ago": sum(each.week_before)}
+        for each in found.lines
+    ]
+    print_list(lines, ("in_24_hours", "count", "a_week_ago"), False)
+    lists: tuple[tuple[Sequence[msgspec.Struct], tuple[str, ...]], ...] = (
+        (found.incidents.items, ("incident_id", "state", "kind", "client_id", "account_id", "reported_at")),
+        (found.secrets_near_expiry.items, ("client_name", "client_id", "version", "expires_at")),
+    )
+    for items, columns in lists:
+        if items:
+            click.echo()
+            print_list([msgspec.to_builtins(each) for each in items], columns, False)
+    if found.administrative_acts:
+        click.echo()
+        print_events(found.administrative_acts, as_json=False, begins=True)
 
 
 def print_events(events: Sequence[ShownEvent], *, as_json: bool, begins: bool) -> None:

@@ -341,3 +341,31 @@ def test_a_reader_who_goes_away_ends_it_quietly(cli: CommandLine, shop: dict[str
             opened, closed = cli.newest(2)
             assert closed["data"]["reading_id"] == opened["data"]["reading_id"]
             assert closed["data"]["completion"] == "broken_off"
+
+
+def test_what_a_text_names_how_many_there_were_and_what_changed(
+    cli: CommandLine, shop: dict[str, str], paula: dict[str, str]
+) -> None:
+    client_id = shop["client_id"]
+    found = cli.json("audit", "find", stdin=f"> curl -u {client_id}:{shop['client_secret']} # paula@example.test")
+    assert {(each["kind"], each["id"]) for each in found} == {
+        ("secret", digest(shop["client_secret"])),
+        ("client", client_id),
+        ("person", paula["id"]),
+    }
+    assert shop["client_secret"] not in str(asked(cli))
+    counted = cli.json("audit", "counts", "--client", client_id, "--each", "type")
+    (whole,) = counted["items"]
+    assert whole["by"]["client.registered"] == 1
+    assert counted["exact"]
+    printed = cli.run("audit", "counts", "--client", client_id, "--type", "client.registered").stdout
+    assert printed.split("\n")[1].rstrip().endswith("  1")
+    cli.json("client", "disable", client_id)
+    before = str(cli.newest()[0]["position"] - 1)
+    changes = cli.json("audit", "diff", f"client:{client_id}", "--from", before)["changes"]
+    assert {"path": "state.enabled", "before": True, "after": False} in changes
+    assert "state.enabled" in cli.run("audit", "diff", f"client:{client_id}", "--from", before).stdout
+    going_on = cli.run("audit", "overview").stdout
+    assert "failed_sign_ins" in going_on
+    assert "client.disabled" in going_on
+    assert asked(cli)["question"] == "overview"
