@@ -1,7 +1,7 @@
 """The composition root: every part put together into the ASGI app of one process."""
 
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import fields
 from typing import Any
@@ -159,14 +159,17 @@ def routed(settings: Settings) -> Litestar:
     return app
 
 
-def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app: Litestar | None = None) -> Middleware:
-    """The ASGI app. Its lifespan opens the database, records the start and runs the background tasks. `app` is what
-    `routed` made of settings with the same issuer and body limit, when nothing else runs on it."""
+def create(
+    settings: Settings, open_keys: Callable[[], Keyring], clock: Clock | None = None, app: Litestar | None = None
+) -> Middleware:
+    """The ASGI app. Its lifespan opens keys and database, records the start and runs the background tasks. `app` is
+    what `routed` made of settings with the same issuer and body limit, when nothing else runs on it."""
     app = app or routed(settings)
     metrics = Metrics()
 
     @asynccontextmanager
     async def running(app: Litestar) -> AsyncIterator[None]:
+        keyring = open_keys()
         services = await open_services(settings, keyring, clock, metrics)
         app.state.services = services
         try:

@@ -1,5 +1,7 @@
 """The app as an ASGI server loads it: `api.asgi:app`, from the environment's settings."""
 
+from functools import partial
+
 from api.app import create
 from api.environment import load
 from api.http.log_lines import configure
@@ -11,7 +13,7 @@ configure(
     level=settings.log_level,
     prefixes=(settings.token_prefix, *settings.former_token_prefixes),
 )
-app = create(
-    settings,
-    open_keyring(settings.master_key, settings.master_key_file or settings.data_dir / "master.key", create=False),
-)
+
+# Opened by each worker: one that begins after a key was put into the file knows it.
+file = settings.master_key_file or settings.data_dir / "master.key"
+app = create(settings, partial(open_keyring, settings.master_key, file, create=False))

@@ -182,6 +182,12 @@ class PostgreSQL:
         for statement in statements:
             self._administering.execute(statement.encode())
 
+    def require_password(self, role: str, password: str) -> None:
+        """Makes a role that nobody is taken for who does not have its password."""
+        access = self._data / "pg_hba.conf"
+        access.write_text(f"local all {role} scram-sha-256\n" + access.read_text())
+        self.administer(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'", "SELECT pg_reload_conf()")
+
     def copying(self, name: str, template: str) -> str:
         """The statement that makes a database by copying the files of another one, to which nobody is connected.
 

@@ -44,6 +44,10 @@ BODY_WITHIN = 30.0
 TAKEN_WITHIN = 60.0
 """Seconds in which a client has to take some of an answer that waits for it."""
 
+LAST_CHANCE = 0.2
+"""Seconds for which a worker that stops keeps a connection on which nothing is going on: a request may be on its way
+already, and who sent it would not know whether it was carried out."""
+
 LINGER = 2.0
 """Seconds for which a refused client's bytes are read on: closing at once may take its answer away (RFC 9112 §9.6)."""
 
@@ -57,9 +61,6 @@ FIELDS_LONGEST = 32_768
 FIELDS_MOST = 100
 SLICE = 4096
 """Bytes that are read before it is asked whether requests wait already: a packet may hold thousands of small ones."""
-
-HEAD_LATE = "The head of the request did not come in time."
-TOO_MANY = "Too many connections are open. Try again."
 
 log = structlog.get_logger("server")
 
@@ -115,20 +116,16 @@ class Connection(HttpToolsProtocol):
         self._deferred: Exchange | None = None
         """One to be begun as a whole, if its body comes along with its head."""
         self._held = b""
-        self._feeding = False
-        self._deaf = False
+        self._feeding = self._deaf = self._served = False
         # The request that is being read.
         self._target = b""
         self._fields: list[tuple[bytes, bytes]] = []
-        self._fields_size = 0
-        self._unread = 0
-        self._expects = False
-        self._partial = self._in_head = self._offers = False
+        self._fields_size = self._unread = 0
+        self._partial = self._in_head = self._offers = self._expects = False
         self._problem: HTTPError | None = None
         # Since when something has been so, by the worker's clock.
         self._half_since: float | None = None
         self._quiet_since = 0.0
-        self._served = False
         self._full_since: float | None = None
         self._leaving_since: float | None = None
         self._lingered: int | None = None
@@ -145,9 +142,9 @@ class Connection(HttpToolsProtocol):
         self.connections.add(self)
         self.shared.on_change()
         if self.shared.stopping:
-            self._leave()
+            self.shutdown()
         elif not self.shared.callers.enter(self):
-            self._refuse(TemporarilyUnavailable(TOO_MANY))
+            self._refuse(TemporarilyUnavailable("Too many connections are open. Try again."))
             # Nothing is kept for those who are too many, not even for a moment.
             self._problem = None
 
@@ -440,6 +437,10 @@ class Connection(HttpToolsProtocol):
                 answering.leave()
                 self._leave()
         elif not self._partial:
+            self.loop.call_later(LAST_CHANCE, self._leave_idle)
+
+    def _leave_idle(self) -> None:
+        if self._answering is None and not self._partial:
             self._leave()
 
     def cut(self) -> None:
@@ -448,7 +449,7 @@ class Connection(HttpToolsProtocol):
         if self._deaf:
             return
         if self._in_head:
-            self._refuse(TooSlow(HEAD_LATE))
+            self._refuse(TooSlow("The head of the request did not come in time."))
         else:
             self._give_up(TooSlow())
 

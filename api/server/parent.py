@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 import structlog
 
@@ -34,6 +35,11 @@ _PR_SET_PDEATHSIG = 1
 log = structlog.get_logger("server")
 
 
+def _replacing() -> tuple[signal.Signals, ...]:
+    """What has workers replaced. On a terminal the signal says that it is gone, and ends the server as ever."""
+    return () if os.isatty(0) else (signal.SIGHUP,)
+
+
 def end_with_parent() -> None:
     """Has the kernel end this process when the one that started it is gone, even by `kill -9` (Linux)."""
     if sys.platform == "linux":
@@ -49,6 +55,7 @@ class Post:
         self.began = 0.0
         self.deaths = 0
         self.due: float | None = 0.0
+        self.started = False
 
     def died(self, now: float) -> float:
         """The seconds until the next one begins."""
@@ -80,6 +87,8 @@ class Parent:
         self._stopping: float | None = None
         self._ever_started = False
         self._failed = False
+        self._to_replace: list[Post] = []
+        self._replaced: Post | None = None
         self._started_out, self._started_in = os.pipe()
         os.set_blocking(self._started_out, False)
 
@@ -88,7 +97,7 @@ class Parent:
         woken, wakes = os.pipe()
         for end in (woken, wakes):
             os.set_blocking(end, False)
-        numbers = (*STOPPING, signal.SIGCHLD)
+        numbers = (*STOPPING, signal.SIGCHLD, *_replacing())
         former = {number: signal.signal(number, self._note) for number in numbers}
         former_wakeup = signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
         try:
@@ -98,7 +107,8 @@ class Parent:
                 while not self._over():
                     for key, _ in selector.select(self._until_next()):
                         with suppress(BlockingIOError):
-                            self._ever_started |= bool(os.read(key.fd, 4096)) and key.fd == self._started_out
+                            told = os.read(key.fd, 4096)
+                            self._hear(told if key.fd == self._started_out else b"")
                     self._turn()
         finally:
             signal.set_wakeup_fd(former_wakeup)
@@ -109,8 +119,28 @@ class Parent:
         return 1 if self._failed else 0
 
     def _note(self, number: int, _: object) -> None:
-        if number in STOPPING and self._stopping is None:
+        if self._stopping is not None:
+            return
+        if number in STOPPING:
             self._stop()
+        elif number == signal.SIGHUP:
+            self._to_replace = list(self._posts)
+
+    def _hear(self, started: bytes) -> None:
+        """Whose workers have started."""
+        for number in started:
+            self._posts[number].started = self._ever_started = True
+
+    def _replace(self) -> None:
+        """Has one worker finish what it accepted and another take its place, when the one before has started: the
+        others take the connections meanwhile. Where a new one does not come up the others stay as they are."""
+        if self._replaced is not None and not self._replaced.started:
+            return
+        self._replaced = self._to_replace.pop(0) if self._to_replace else None
+        if self._replaced is not None and self._replaced.pid:
+            self._replaced.started = False
+            with suppress(ProcessLookupError):
+                os.kill(self._replaced.pid, signal.SIGTERM)
 
     def _stop(self) -> None:
         self._stopping = time.monotonic()
@@ -145,6 +175,7 @@ class Parent:
         for post in self._posts:
             if post.due is not None and post.due <= now and self._stopping is None:
                 self._start(post)
+        self._replace()
 
     def _look_after(self, post: Post, now: float) -> None:
         ended, status = os.waitpid(post.pid, os.WNOHANG)
@@ -158,6 +189,9 @@ class Parent:
             # Nothing ever worked, so nothing is going to by itself. A supervisor shows it, and tries again if it wants.
             post.pid, self._failed = 0, True
             self._stop()
+        elif code == 0 and post is self._replaced:
+            post.pid, post.due = 0, now
+            log.info("worker replaced", pid=ended)
         else:
             pause = post.died(now)
             log.warning("worker died", pid=ended, code=code, starts_again_in=round(pause, 2))
@@ -170,7 +204,7 @@ class Parent:
         self._stopping = time.monotonic()
 
     def _start(self, post: Post) -> None:
-        post.due, post.began = None, time.monotonic()
+        post.due, post.began, post.started = None, time.monotonic(), False
         parent = os.getpid()
         # A child has its parent's handlers until it has set its own. What comes meanwhile waits for that.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
@@ -191,13 +225,16 @@ class Parent:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for each in _replacing():
+                # It is for the parent, also when a whole group is told.
+                signal.signal(each, signal.SIG_IGN)
             for each in STOPPING:
                 # A worker that is still starting has accepted nothing that could be finished.
                 signal.signal(each, signal.SIG_DFL)
             end_with_parent()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
             if os.getppid() == parent:
-                code = self._work(number, self._tell_started)
+                code = self._work(number, partial(self._tell_started, number))
         except BaseException:
             log.exception("worker failed")
         finally:
@@ -206,5 +243,5 @@ class Parent:
             # Nothing of the parent's is to be done a second time at the end of this process.
             os._exit(code)
 
-    def _tell_started(self) -> None:
-        os.write(self._started_in, b".")
+    def _tell_started(self, number: int) -> None:
+        os.write(self._started_in, bytes((number,)))

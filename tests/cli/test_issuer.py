@@ -23,7 +23,7 @@ async def started(monkeypatch: pytest.MonkeyPatch, issuer: str) -> None:
     """One worker's start and stop, under this issuer."""
     monkeypatch.setenv("GRANTLOG_ISSUER", issuer)
     settings = load_settings()
-    inner: Any = create(settings, open_keys(settings)).app
+    inner: Any = create(settings, lambda: open_keys(settings)).app
     async with inner.lifespan():
         pass
 

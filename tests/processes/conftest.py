@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+import shutil
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from security.keyring import new_master_key, parse_keyring
 from tests import plain_http, started
+from tests.databases import new_directory
 from tests.fork_server import Forked
 from tests.scenarios.world import World, open_world
 
@@ -112,6 +114,14 @@ async def _ready(served: Served, log: Path) -> None:
                 pass
             await asyncio.sleep(0.05)
     raise AssertionError(f"the server is not ready: {log.read_text(errors='replace')[-2000:]}")
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """Short and open, for the socket and the user of a PostgreSQL in it."""
+    made = new_directory()
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.fixture

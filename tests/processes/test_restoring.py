@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 from sqlalchemy import delete
 
 from domain import account
@@ -21,16 +20,14 @@ from eventstore.database.engines import migrating
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from security.clock import SystemClock, format_rfc3339
-from security.keyring import new_master_key, parse_keyring
+from security.keyring import parse_keyring
 from security.vault import KEYS, Vault
-from tests import plain_http
 from tests.any_command import any_command
-from tests.cli.processes import running
-from tests.databases import new_directory
 from tests.postgresql import PostgreSQL
 from tests.processes import hostile
-from tests.processes.commands import command_line, run
-from tests.started import PATIENCE, free_port
+from tests.processes.commands import run
+from tests.processes.rehearsing import Rehearsed, token_and_question
+from tests.started import PATIENCE
 
 PAULA = {
     "realm": "platform",
@@ -45,29 +42,12 @@ PAULA = {
 }
 
 
-class Rehearsed:
-    """A database that a server runs on, and the drill about it."""
+class Copied(Rehearsed):
+    """With the drill about it, under the load of a client that gets tokens."""
 
-    def __init__(self, directory: Path, url: str, path: str | None = None) -> None:
-        self.directory = directory
-        self.url = url
-        port = str(free_port())
-        self.environment = {
-            "GRANTLOG_PORT": port,
-            "GRANTLOG_ISSUER": f"http://127.0.0.1:{port}",
-            "GRANTLOG_WORKERS": "1",
-            "GRANTLOG_DATABASE_URL": url,
-            "GRANTLOG_DATA_DIR": str(directory / "node"),
-            "GRANTLOG_MASTER_KEY": new_master_key(),
-            "GRANTLOG_LOG_REQUESTS": "0",
-        } | ({} if path is None else {"PATH": path})
-        self.client = self.does(
-            *("client", "register", "--name", "Service", "--grant-type", "client_credentials"),
-            *("--scope", "catalog:read"),
-        )
-
-    def does(self, *arguments: str) -> Any:
-        return command_line(self.directory, self.environment, *arguments)
+    def __init__(self, directory: Path, url: str, **settings: str) -> None:
+        super().__init__(directory, url, **settings)
+        self.client = self.register()
 
     def restore(self, *arguments: str) -> Any:
         return self.does("drill", "restore", str(self.directory / "place"), *arguments)
@@ -76,6 +56,12 @@ class Rehearsed:
         done = run(self.directory, self.environment, "drill", "restore", str(self.directory / "place"), *arguments)
         assert (done.returncode, done.stdout) == (1, "")
         return done.stderr
+
+    @contextmanager
+    def written_to(self) -> Iterator[None]:
+        with self.served(), self.under_load(token_and_question(self.client)):
+            self.grow()
+            yield
 
     def erase_somebody(self) -> None:
         """Makes Paula known and erases her."""
@@ -100,56 +86,12 @@ class Rehearsed:
             vault.provide(connection, "account:paula", SystemClock().now())
         engine.dispose()
 
-    @property
-    def size(self) -> int:
-        return len(hostile.states(self.url))
-
-    @contextmanager
-    def under_load(self) -> Iterator[None]:
-        """A server whose client gets tokens one after the other until the end."""
-        over, faults = threading.Event(), []
-
-        def ask(base: str) -> None:
-            with plain_http.client(base) as caller:
-                auth = (self.client["client_id"], self.client["client_secret"])
-                while not over.is_set():
-                    answer = caller.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=auth)
-                    if answer.status_code != 200:
-                        faults.append(answer.text)
-                        return
-
-        with running("serve", environment=self.environment, directory=self.directory) as server:
-            caller = threading.Thread(target=ask, args=(f"http://127.0.0.1:{server.port}",))
-            caller.start()
-            try:
-                self.grow()
-                yield
-            finally:
-                over.set()
-                caller.join()
-        assert faults == []
-
-    def grow(self, by: int = 20) -> int:
-        """Returns when the log has so many more events; how many it had then."""
-        goal = self.size + by
-        while (size := self.size) < goal:
-            threading.Event().wait(0.05)
-        return size
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    # Short and open, for the socket and the user of PostgreSQL.
-    made = new_directory()
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
-
 
 def test_a_file_is_restored_while_a_server_writes(directory: Path, sqlite_url: str) -> None:
-    rehearsed = Rehearsed(directory, sqlite_url)
+    rehearsed = Copied(directory, sqlite_url)
     file = Path(sqlite_url.removeprefix("sqlite:///"))
     before, after = directory / "before.db", directory / "after.db"
-    with rehearsed.under_load():
+    with rehearsed.written_to():
         size = rehearsed.size
         shown = rehearsed.restore("--keep")
         assert shown["restored"] >= size
@@ -197,8 +139,8 @@ def test_postgresql_is_restored_to_a_moment(directory: Path) -> None:
         server.start()
         server.administer("CREATE DATABASE grantlog")
         schema.upgrade(server.url("grantlog"))
-        rehearsed = Rehearsed(directory, server.url("grantlog"), f"{server.programs}:/usr/bin:/bin")
-        with rehearsed.under_load():
+        rehearsed = Copied(directory, server.url("grantlog"), PATH=f"{server.programs}:/usr/bin:/bin")
+        with rehearsed.written_to():
             shown = rehearsed.restore()
             assert shown["projections"] == "equal"
             backup = server.back_up("nightly")

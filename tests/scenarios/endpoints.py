@@ -50,7 +50,7 @@ class Endpoint:
 def application() -> Litestar:
     """The app as it is put together for a server, without the database that it would open."""
     settings = load({}, None, environment="demo", data_dir=Path(tempfile.gettempdir()) / "grantlog-never-opened")
-    app: Any = create(settings, parse_keyring(new_master_key())).app
+    app: Any = create(settings, lambda: parse_keyring(new_master_key())).app
     assert isinstance(app, Litestar)
     return app
 

@@ -277,7 +277,7 @@ async def open_world(
     if not any(name.startswith("argon2") for name in given):
         settings = replace(settings, **CHEAP)
     with _lent_routes(settings) as inner:
-        app = create(settings, keyring, clock, inner)
+        app = create(settings, lambda: keyring, clock, inner)
         async with inner.lifespan():
             world = World(app, settings, clock)
             try:

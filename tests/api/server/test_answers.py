@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from api.server import connection
 from tests.api.server.conftest import App, start
 from tests.api.server.line import Line, Server, post, request, settle
 
@@ -104,8 +105,11 @@ async def test_the_app_learns_that_the_client_has_gone(server: Server, app: App)
     assert (len(server.shared.connections), len(server.shared.callers), server.shared.tasks) == (0, 0, set())
 
 
-async def test_stop_answers_requests_in_progress_and_begins_no_more(server: Server, app: App) -> None:
-    idle, busy, feed, half = Line(server), Line(server), Line(server), Line(server)
+async def test_stop_answers_requests_in_progress_and_begins_no_more(
+    server: Server, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "LAST_CHANCE", 0)
+    idle, busy, feed, half, new = (Line(server) for _ in range(5))
     await idle.send(request(b"/early"))
     await busy.send(request(b"/wait") + request(b"/early"))
     await feed.send(request(b"/feed"))
@@ -113,6 +117,9 @@ async def test_stop_answers_requests_in_progress_and_begins_no_more(server: Serv
     server.shared.stopping = True
     for each in tuple(server.shared.connections):
         each.shutdown()
+    # It was on its way already.
+    await new.send(request(b"/early"))
+    assert (new.statuses, new.field("connection"), new.over) == ([200], "close", True)
     await settle()
     assert (idle.over, busy.over, half.over) == (True, False, False)
     # Who reads a feed goes on elsewhere; an answer that has an end gets it.
@@ -122,4 +129,5 @@ async def test_stop_answers_requests_in_progress_and_begins_no_more(server: Serv
     for line, body in ((busy, b"waited"), (half, b"early")):
         assert (line.statuses, line.field("connection"), line.body, line.over) == ([200], "close", body, True)
     late = Line(server)
+    await settle()
     assert late.over

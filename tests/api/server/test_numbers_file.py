@@ -106,7 +106,7 @@ def test_what_cannot_be_allocated_is_left_as_it_was(disk: SmallDisk):
 def test_all_routes_with_all_their_answers_fit(tmp_path: Path):
     """So that no file grows while the server runs."""
     settings = load({"GRANTLOG_ENVIRONMENT": "demo"}, dotenv=None)
-    app = create(settings, parse_keyring(new_master_key())).app
+    app = create(settings, lambda: parse_keyring(new_master_key())).app
     routes = {route.path for route in app.routes}  # type: ignore[attr-defined]
     assert len(routes) > 50
     counters, histograms = NumbersFile(str(tmp_path / "counter_1.db")), NumbersFile(str(tmp_path / "histogram_1.db"))

@@ -121,3 +121,23 @@ def test_a_system_that_has_no_room_for_a_worker_is_asked_again(tmp_path: Path, m
 
 def test_a_server_that_never_started_ends() -> None:
     assert Parent(2, lambda *_: 1, Board(2), (), stop_within=1).run() == 1
+
+
+def test_workers_are_replaced_one_after_the_other(tmp_path: Path) -> None:
+    begun, parent = tmp_path / "begun", os.getpid()
+
+    def work(number: int, started: Callable[[], None]) -> int:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        with begun.open("a") as file:
+            file.write(str(number))
+        if begun.read_text() in ("01", "10"):
+            os.kill(parent, signal.SIGHUP)
+        elif len(begun.read_text()) == 4:
+            os.kill(parent, signal.SIGTERM)
+        started()
+        while True:
+            signal.pause()
+
+    assert Parent(2, work, Board(2), (), stop_within=1).run() == 0
+    # None before the one that took the place of the other.
+    assert begun.read_text()[2:] == "01"
