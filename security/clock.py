@@ -135,7 +135,8 @@ def format_rfc3339(moment: Moment) -> str:
 
 
 # What `format_rfc3339` writes. It is read by the million when the log is replayed.
-_OURS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d\.\d{6}Z", re.ASCII)
+# Python reads 24:00 as the next day's midnight since 3.14, which RFC 3339 §5.7 does not know.
+_OURS = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:[0-5]\d\.\d{6}Z", re.ASCII)
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,18}))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
 )
