@@ -21,7 +21,7 @@ from api.leaks import resolve
 from api.leaks.investigation import (
     Address,
     Damaged,
-    Foreign,
+    FoundElsewhere,
     Investigated,
     InvestigatedSecret,
     InvestigationReader,
@@ -163,7 +163,7 @@ def told(answers: Sequence[Report], found: Extract | None = None, others: Sequen
         **first,
         items=tuple(answers) if found.secrets else (),
         damaged=tuple(Damaged(resolve.KINDS[each.kind], each.at) for each in found.damaged),
-        foreign=tuple(Foreign(*each) for each in others),
+        foreign=tuple(FoundElsewhere(*each) for each in others),
         characters=found.characters,
     )
 

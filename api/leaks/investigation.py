@@ -292,7 +292,7 @@ class Damaged(msgspec.Struct, frozen=True):
     at: int
 
 
-class Foreign(msgspec.Struct, frozen=True):
+class FoundElsewhere(msgspec.Struct, frozen=True):
     """What somebody else handed out, which only they can end, and at which character of the text it begins."""
 
     kind: str
@@ -305,7 +305,7 @@ class Investigated(Report, frozen=True, kw_only=True):
 
     items: tuple[Report, ...] = ()
     damaged: tuple[Damaged, ...] = ()
-    foreign: tuple[Foreign, ...] = ()
+    foreign: tuple[FoundElsewhere, ...] = ()
     characters: Annotated[int | None, Meta(description="Of the text; null where a digest was given.")] = None
 
 
