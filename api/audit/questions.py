@@ -140,6 +140,33 @@ HISTORY_EXAMPLE = {
     "issued_at": "2026-01-31T11:00:00.000000Z",
     "expires_at": "2026-01-31T11:10:00.000000Z",
     "events": [EVENT_EXAMPLE],
+    "consent": {"scope": ["profile"], "given_at": "2026-01-31T10:59:00.000000Z", "position": 4700},
+    "sign_in": {
+        "session_id": "8Wq3nBz5MhCy2tLv9RdK7x",
+        "at": "2026-01-31T10:58:00.000000Z",
+        "amr": ["pwd"],
+        "position": 4699,
+    },
+    "uses": {
+        "count": 3,
+        "after_end": 0,
+        "first_at": "2026-01-31T11:01:00.000000Z",
+        "last_at": "2026-01-31T11:05:00.000000Z",
+    },
+    "standing": {
+        "token": [
+            {
+                "state": "active",
+                "from": "2026-01-31T11:00:00.000000Z",
+                "to": "2026-01-31T11:05:30.000000Z",
+                "position": 4705,
+            },
+            {"state": "grant_ended", "from": "2026-01-31T11:05:30.000000Z", "to": None, "position": 4711},
+        ],
+        "secret": [{"state": "active", "from": "2026-01-30T09:00:00.000000Z", "to": None, "position": 4600}],
+        "client": [{"state": "enabled", "from": "2026-01-30T09:00:00.000000Z", "to": None, "position": 4599}],
+        "person": [{"state": "enabled", "from": "2026-01-30T09:00:00.000000Z", "to": None, "position": 4598}],
+    },
 }
 
 

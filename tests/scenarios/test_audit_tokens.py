@@ -424,3 +424,33 @@ async def test_sealed_values_of_a_state_are_rendered_as_in_events(scene: Scene) 
     then = ok(await seeing.get(f"/audit/state/{stream}", params={"position": registered}))
     assert set(then["erased"]) == {"state.username", "state.email", "state.password_hash"}
     assert then["state"]["username"] is None
+
+
+async def test_a_history_tells_what_it_rests_on_and_how_it_stood(scene: Scene) -> None:
+    past = await lived(scene)
+    raw, world = past.tokens["access_token"], scene.world
+    world.clock.advance(60)
+    await world.client.post("/oauth/revoke", data={"token": raw}, auth=scene.shop.auth)
+    (revoked,) = await world.events("grant.token_revoked")
+    world.clock.advance(60)
+    await world.client.post("/oauth/introspect", data={"token": raw}, auth=scene.shop.auth)
+    await world.services.token_uses.record(everything=True)
+    disabled = await disable_client(world, scene.shop)
+    asking = await administering(world)
+    found = ok(await asking.post("/audit/token-history", json={"token": raw}))
+    positions = [each["position"] for each in found["events"]]
+    assert {found["consent"]["position"], found["sign_in"]["position"]} <= set(positions)
+    assert (found["consent"]["scope"], found["sign_in"]["amr"]) == (found["scope"].split(), ["pwd"])
+    assert (found["uses"]["count"], found["uses"]["after_end"]) == (1, 1)
+    standing = found["standing"]
+    assert [(each["state"], each["to"]) for each in standing["token"]] == [
+        ("active", format_rfc3339(revoked.time)),
+        ("revoked", None),
+    ]
+    assert [each["position"] for each in standing["client"]][1:] == [disabled]
+    assert [each["state"] for each in standing["client"]] == ["enabled", "disabled"]
+    assert [each["state"] for each in standing["secret"]] == ["active", "client_disabled"]
+    assert [each["state"] for each in standing["person"]] == ["enabled"]
+    by_secret = ok(await asking.post("/audit/token-history", json={"token": scene.shop.secret}))
+    assert (by_secret["consent"], by_secret["sign_in"]) == (None, None)
+    assert by_secret["standing"]["token"] == by_secret["standing"]["secret"] == standing["secret"]

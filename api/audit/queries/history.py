@@ -7,14 +7,15 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from api.audit.queries import standing
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.search import Point, point
+from api.audit.queries.standing import USES_AT_MOST, RestsOnConsent, RestsOnSignIn, StandingLanes, UsesTold
 from api.audit.rendering import Rendering, ShownEvent, unsealed
 from api.http.errors import InvalidRequest, Missing
-from domain import client, client_secret, consent, session, usage
+from domain import client, client_secret, usage
 from domain.event import Moment, Recorded
 from domain.events import AGGREGATES, category
-from domain.grant import CodeIssued, DeviceApproved
 from domain.grants.validity import TokenReason
 from domain.usage import SecretKind
 from eventstore import issued, search, time_travel
@@ -126,9 +127,6 @@ def _shown(connection: Connection, asking: Auditor, stream: str, where: Point) -
 
 # All that ever happened with a token, code or secret.
 
-USES_AT_MOST = 200
-"""Grouped uses that a history ends with, the newest ones."""
-
 
 class SecretVersionRef(msgspec.Struct, frozen=True):
     """A version of a client's secret."""
@@ -140,7 +138,8 @@ class SecretVersionRef(msgspec.Struct, frozen=True):
 class TokenHistory(msgspec.Struct, frozen=True):
     """What it is and how it stands now. `secret` authenticated the request that got it; of a secret it is itself.
     `events` begin with the ground that it stands on (its client registered, the secret made, the sign-in, the consent)
-    and end with its newest uses."""
+    and end with its newest uses. `consent` and `sign_in` are there for what a person allowed; `standing` says how
+    itself, the secret, the client and the person stood over time."""
 
     kind: SecretKind
     sha256: str
@@ -154,6 +153,10 @@ class TokenHistory(msgspec.Struct, frozen=True):
     issued_at: str
     expires_at: str | None
     events: list[ShownEvent]
+    consent: RestsOnConsent | None
+    sign_in: RestsOnSignIn | None
+    uses: UsesTold
+    standing: StandingLanes
 
 
 async def token_history(
@@ -196,7 +199,11 @@ def _history(connection: Connection, asking: Auditor, digest: bytes, names: bool
         return None
     head = search.newest(connection)
     judgement = time_travel.judge(connection, found, head, asking.now)
-    positions = sorted({*_ground(connection, found), *_told(connection, found), *judgement.decided_by})
+    code = standing.began_with(connection, found)
+    signed_in = None if code is None else standing.sign_in(connection, found, code)
+    allowed = [] if code is None else list(standing.consents(connection, found, code))
+    rests_on = (each.position for each in (*allowed, *([] if signed_in is None else [signed_in])))
+    positions = sorted({*_ground(connection, found), *rests_on, *_told(connection, found), *judgement.decided_by})
     rendering = Rendering(asking.sources.ledger.privacy, connection, personal=asking.personal, names=names)
     shown = [rendering.event(state) for state in search.stored_forms(connection, positions)]
     named = None if found.client_id is None else clients.by_id(connection, found.client_id)
@@ -214,30 +221,20 @@ def _history(connection: Connection, asking: Auditor, digest: bytes, names: bool
         format_rfc3339(found.by.time),
         None if expires_at is None else format_rfc3339(expires_at),
         shown,
+        standing.consent_shown(allowed),
+        standing.sign_in_shown(signed_in),
+        standing.uses(connection, found),
+        standing.lanes(connection, found, judgement, head, asking.now),
     )
 
 
 def _ground(connection: Connection, found: IssuanceRecord) -> Iterator[int]:
-    """On what it was issued: its client, the secret that was shown, the person's sign-in and what they allowed."""
+    """On what it was issued: its client, and the secret that was shown."""
     if found.client_id is not None:
         for each in time_travel.history(connection, client.stream(found.client_id), found.by.position):
             made = isinstance(each.event, client_secret.SecretIssued | client_secret.SecretRotated)
             if isinstance(each.event, client.ClientRegistered) or (made and each.event.secret_id == found.secret_id):
                 yield each.position
-    if found.account_id is None or found.kind in ("client_secret", "session"):
-        return
-    told = time_travel.history(connection, found.by.stream)
-    code = next((each.event for each in told if isinstance(each.event, CodeIssued | DeviceApproved)), None)
-    if code is not None:
-        if code.session_id is not None:
-            sign_in = time_travel.history(connection, session.stream(code.session_id), found.by.position)
-            yield from (each.position for each in sign_in if isinstance(each.event, session.SessionStarted))
-        consented = time_travel.history(connection, consent.stream(code.account_id, code.client_id), found.by.position)
-        yield from (
-            each.position
-            for each in consented
-            if isinstance(each.event, consent.ConsentGiven | consent.ConsentExtended)
-        )
 
 
 def _told(connection: Connection, found: IssuanceRecord) -> Iterator[int]:
