@@ -8,7 +8,7 @@ UV_COMPILE := $(BIN)/uv --quiet pip compile pyproject.toml --universal --python-
 	--generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
 
 # The rooms that hold code, as far as they exist.
-CODE := $(patsubst %/,%,$(sort $(dir $(wildcard $(addsuffix /*.py,api cli commands demo docs domain eventstore projections security verifier bench tests)))))
+CODE := $(patsubst %/,%,$(sort $(dir $(wildcard $(addsuffix /*.py,api cli commands demo deploy docs domain eventstore projections security verifier bench tests)))))
 OPENID_CLIENT := tests/openid_client
 PEER := bench/peer
 GO_CLIENTS := tests/go_clients
@@ -30,7 +30,7 @@ JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 1) + 1)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run dev test explore conformance check docs pictures verifier lock bench bench-budget bench-full bench-peer clean
+.PHONY: help run dev test explore conformance check docs pictures verifier lock wheel sbom bench bench-budget bench-full bench-peer clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,14 @@ verifier: $(VENV)/.runtime  ## Write grantlog-verify.pyz, the verifier for audit
 lock: dev  ## Pin the newest versions that pyproject.toml allows, with their hashes
 	$(UV_COMPILE) --upgrade --extra build --output-file requirements.lock
 	$(UV_COMPILE) --upgrade --extra build --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+
+wheel: dev  ## Build the wheel into build/; with the same SOURCE_DATE_EPOCH it has the same bytes
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} $(BIN)/python -m pip --quiet wheel --no-deps \
+		--no-build-isolation --no-index --wheel-dir build .
+
+sbom: dev  ## Write everything that is installed with the server to build/sbom.json (CycloneDX)
+	@mkdir -p build
+	$(BIN)/python deploy/sbom.py > build/sbom.json
 
 bench: dev  ## Measure both databases beside a constant answer of the same server (needs wrk), and the parts of a request
 	$(BIN)/python -m bench $(BENCH)
