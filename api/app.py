@@ -48,7 +48,10 @@ from commands import signing_keys
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing, Sightings
+from eventstore.projecting.counting import EventCounting
+from eventstore.projecting.stream_owners import StreamOwners
 from projections import event_index, sightings
+from projections.figures import event_counts
 from security.clock import Clock, SteadyClock, Timer, WatchedClock
 from security.keyring import Keyring
 from security.passwords import Argon2Parameters, Hasher, StrengthMeter
@@ -95,7 +98,8 @@ async def open_services(
         on_recorded=metrics.facts.recorded,
         origin=origin,
     )
-    follower = CatchUpSubscription(ledger, EventIndexing(), Sightings())
+    owners = StreamOwners()
+    follower = CatchUpSubscription(ledger, EventIndexing(owners), Sightings(), EventCounting(owners))
     return Services(
         settings=settings,
         ledger=ledger,
@@ -115,6 +119,7 @@ async def open_services(
         follower=follower,
         search_index=follower.only(event_index.NAME),
         sightings=follower.only(sightings.NAME),
+        event_counts=follower.only(event_counts.NAME),
         metrics=metrics,
         dashboard_secrets=DashboardSecrets(ledger),
         transparency=Transparency(ledger, settings),

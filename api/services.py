@@ -63,6 +63,7 @@ class Services:
     follower: CatchUpSubscription
     search_index: CatchUpSubscription
     sightings: CatchUpSubscription
+    event_counts: CatchUpSubscription
     metrics: "Metrics"
     dashboard_secrets: DashboardSecrets
     transparency: Transparency

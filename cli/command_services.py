@@ -31,6 +31,7 @@ from eventstore.mapper import authenticate
 from eventstore.may_write import key_problem
 from eventstore.personal_data import PersonalData
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
+from eventstore.projecting.counting import EventCounting
 from eventstore.projecting.rebuild import Outdated, Rebuild, Rebuilt
 from eventstore.projecting.refollow import Refollowing
 from eventstore.transparency.published import Diverged, is_accepted
@@ -115,6 +116,11 @@ class CommandServices:
     def search_index(self) -> CatchUpSubscription:
         """Brings the index that searches need up to date."""
         return CatchUpSubscription(self.ledger, EventIndexing())
+
+    @property
+    def event_counts(self) -> CatchUpSubscription:
+        """Brings the counts of events up to date."""
+        return CatchUpSubscription(self.ledger, EventCounting())
 
     @property
     def transparency(self) -> Self:

@@ -24,6 +24,7 @@ from projections import (
     signals,
     tokens,
 )
+from projections.figures import event_counts
 from projections.people import foreign_hashes
 
 PROJECTIONS: tuple[ModuleType, ...] = (
@@ -45,7 +46,7 @@ PROJECTIONS: tuple[ModuleType, ...] = (
 )
 """Every read model that is written in the log's own transaction, each with `VERSION`, `HANDLES` and `project`."""
 
-FOLLOWING: tuple[ModuleType, ...] = (event_index, sightings)
+FOLLOWING: tuple[ModuleType, ...] = (event_index, sightings, event_counts)
 """Those that follow the log a moment later, each with `VERSION` and `NAME`, its row in the table `followers`."""
 
 ONCE: tuple[ModuleType, ...] = (outbox, logout_notices, person_notices, signals)

@@ -42,7 +42,7 @@ STATUS_EXAMPLE: dict[str, Any] = {
     "at": "2026-01-31T12:00:00.000000Z",
     "position": 4725,
     "checks": {"database": "ok", "clock": "ok"},
-    "lag": {"event_index": 0, "sightings": 0, "log_tree": 12},
+    "lag": {"event_index": 0, "sightings": 0, "event_counts": 0, "log_tree": 12},
     "workers": [{"pid": 4711, "state": "ready", "checks": {}}],
     "outbox": {"undistributed": 0, "destinations": [{"destination": "pager", "waiting": 1, "dead": 0}]},
     "checkpoint": {"size": 4713, "signed_at": "2026-01-31T11:59:59.000000Z", "signatures": ["login.example.com/log"]},

@@ -59,8 +59,8 @@ async def counts(
     asking: Injected[Auditor], given: NamedDependency[Filters], step: Step = None, by: By = None
 ) -> Counts:
     """The events that match every filter, from `since` (a day before) until `until` (now), in stretches of `step`
-    seconds. Where more than ten thousand would have to be looked at, what was seen stands for the rest, and `exact` is
-    false."""
+    seconds. Types alone are counted exactly, in whole minutes however many there are. Where more than ten thousand
+    would have to be looked at, what was seen stands for the rest, and `exact` is false."""
     return await counting.counts(asking, given, step, by)
 
 
@@ -73,7 +73,7 @@ OVERVIEW_EXAMPLE = {
     "since": "2026-01-30T13:00:00.000000Z",
     "lines": [{"name": "replays", "types": ["grant.code_replayed"], "hours": [0] * 24, "week_before": [0] * 24}],
     "administrative_acts": [],
-    "lag": {"event_index": 0, "sightings": 0, "log_tree": 12},
+    "lag": {"event_index": 0, "sightings": 0, "event_counts": 0, "log_tree": 12},
     "signed_size": 4713,
 }
 

@@ -27,6 +27,7 @@ from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.personal_data import Unsealing
 from eventstore.projecting.catch_up import EventIndexing
+from eventstore.projecting.stream_owners import StreamOwners
 from eventstore.transparency import published
 from eventstore.transparency.published import Diverged, read_authentic_leaves
 from projections.event_index import IndexName
@@ -304,7 +305,7 @@ def _matching(connection: Connection, reader: StreamFollower, positions: Sequenc
     """Computed from each event, since the index may not have come so far."""
     indexing, unsealing = EventIndexing(), Unsealing(reader.asking.sources.ledger.privacy)
     recorded = search.recorded_forms(connection, positions)
-    owners = indexing.owners(connection, recorded)
+    owners = StreamOwners().of(connection, recorded)
     found = []
     for each in recorded:
         belongs = owners.get(each.stream)

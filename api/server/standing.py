@@ -9,6 +9,7 @@ from eventstore import repository
 from eventstore.database import Connection
 from eventstore.transparency import published
 from projections import event_index, incidents, outbox, secrets, sightings
+from projections.figures import event_counts
 
 TREE = "log_tree"
 
@@ -32,7 +33,7 @@ class LogStanding(msgspec.Struct, frozen=True, kw_only=True):
 def followed(connection: Connection) -> dict[str, int]:
     """How far the read models that follow the log have come, and the tree over it."""
     return (
-        dict.fromkeys((event_index.NAME, sightings.NAME), 0)
+        dict.fromkeys((event_index.NAME, sightings.NAME, event_counts.NAME), 0)
         | event_index.progress(connection)
         | {TREE: published.size(connection)}
     )

@@ -2,9 +2,8 @@
 
 import asyncio
 import copy
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -15,6 +14,7 @@ from domain.account import AccountErased
 from domain.event import Moment, Recorded
 from eventstore.ledger import Ledger
 from eventstore.personal_data import ADDRESS, AGENT, Unsealing
+from eventstore.projecting.stream_owners import StreamOwners
 from eventstore.recorder import store
 from projections import event_index, sightings
 from projections.event_index import IndexRow, Owners
@@ -30,9 +30,6 @@ PORTION = 128
 
 REST = 1
 """How many looks a process leaves out after another one moved the models on: one of them follows, the others wait."""
-
-OWNERS_KEPT = 20_000
-"""Streams whose first event is remembered for what it says about the later ones."""
 
 
 class Following(Protocol):
@@ -168,12 +165,12 @@ class EventIndexing:
 
     name = event_index.NAME
 
-    def __init__(self) -> None:
-        self._kept: dict[str, Owners] = {}
+    def __init__(self, owners: StreamOwners | None = None) -> None:
+        self._owners = owners or StreamOwners()
 
     def prepare(self, connection: Connection, recorded: Sequence[Recorded], unsealing: Unsealing) -> _Indexed:
         """What each event names. `Ledger.settled` has been awaited, so no erased person's key is still in memory."""
-        owners = self.owners(connection, recorded)
+        owners = self._owners.of(connection, recorded)
         rows: list[IndexRow] = []
         for each in recorded:
             names = [*self.named(connection, each, owners.get(each.stream), unsealing)]
@@ -196,17 +193,6 @@ class EventIndexing:
         for each in prepared:
             for account_id in each.erased:
                 event_index.forget_addresses(connection, account_id)
-
-    def owners(self, connection: Connection, recorded: Sequence[Recorded]) -> Mapping[str, Owners]:
-        """Whose the streams are whose later events do not say it. A first event never changes, so it is remembered."""
-        wanted = {each.stream for each in recorded if each.version > 1 and event_index.is_owned(each.stream)}
-        if len(self._kept) >= OWNERS_KEPT:
-            self._kept.clear()
-        missing = sorted(wanted - self._kept.keys())
-        log = store(connection)
-        for row in chain.from_iterable(log.recorder.select_events_of(dict.fromkeys(missing, 0), limit=1).values()):
-            self._kept[row.originator_id] = event_index.owners(log.mapper.recorded(row))
-        return {stream: self._kept[stream] for stream in wanted if stream in self._kept}
 
 
 # Which event tells of a use of a client secret version, and from where: what `projections.sightings` follows.

@@ -29,6 +29,7 @@ from eventstore.projecting.checks import TABLES, Checks, Index, Misnamed, Missin
 from eventstore.projecting.rebuild import clear, compared, differing, hiding, tables_of, transaction
 from eventstore.recorder import store
 from projections import event_index, secrets, sightings
+from projections.figures import event_counts
 
 # Read models whose rows come of many streams, followed once more from the log's beginning and compared as a whole.
 
@@ -36,8 +37,10 @@ STEP = 500
 """Events of one portion."""
 
 
+_FOLLOWED = (sightings.NAME, event_counts.NAME)
+
 _TABLES = (
-    *((module, table) for module in refollow.MODELS[sightings.NAME][0] for table in tables_of(module)),
+    *((module, table) for name in _FOLLOWED for module in refollow.MODELS[name][0] for table in tables_of(module)),
     (secrets, secrets.USES),
 )
 
@@ -53,20 +56,26 @@ class Difference(NamedTuple):
 def passing(url: str, privacy: PersonalData, now: Callable[[], Moment]) -> Iterator[list[Difference]]:
     """One pass over the log: yields nothing after each portion, and last the tables that are not what it makes."""
     with hiding(url, [table for _, table in _TABLES] + [secrets.TABLE], privacy.vault) as connection:
-        following = refollow.Anew(connection, refollow.MODELS[sightings.NAME][1](), privacy)
+        models = {name: refollow.Anew(connection, refollow.MODELS[name][1](), privacy) for name in _FOLLOWED}
+
+        def follow(until: int) -> None:
+            for name, following in models.items():
+                following.follow(min(event_index.reached(connection, name), until))
+
         replay = Replay((secrets,), privacy, lambda statement: statement, now())
         counted, more = 0, True
         while more:
             with transaction(connection, snapshot=True):
-                reached, head = event_index.reached(connection, sightings.NAME), search.newest(connection)
+                head = search.newest(connection)
                 until = min(head, counted + STEP)
-                following.follow(min(reached, until))
+                follow(until)
                 replay.step(connection, counted, until)
                 counted, more = until, until < head
             yield []
         with transaction(connection, snapshot=True):
-            following.follow(event_index.reached(connection, sightings.NAME))
-            replay.step(connection, counted, search.newest(connection))
+            head = search.newest(connection)
+            follow(head)
+            replay.step(connection, counted, head)
             yield list(_unlike(connection))
 
 

@@ -15,6 +15,7 @@ from eventstore import origin_months, search
 from eventstore.origin_months import EndedMonth
 from eventstore.personal_data import PersonalData, Unsealing
 from eventstore.projecting.catch_up import EventIndexing, Following, Sightings
+from eventstore.projecting.counting import EventCounting
 from eventstore.projecting.rebuild import (
     Compared,
     FreshTables,
@@ -32,6 +33,7 @@ from eventstore.projecting.rebuild import (
 from eventstore.recorder import store
 from projections import event_index, sightings
 from projections.event_index import IndexRow, NameKind
+from projections.figures import event_counts
 from projections.sightings import Sighting
 
 STEP = 2_000
@@ -43,6 +45,7 @@ COPIED = 50_000
 MODELS: Mapping[str, tuple[tuple[ModuleType, ...], Callable[[], Following]]] = {
     event_index.NAME: ((event_index,), EventIndexing),
     sightings.NAME: ((sightings,), Sightings),
+    event_counts.NAME: ((event_counts,), EventCounting),
 }
 """By the name of the follower: the read models that it moves on, and what fills them."""
 

@@ -16,7 +16,7 @@ async def test_status_tells_what_is_behind_and_what_signs(world: World) -> None:
     assert (found["issuer"], found["version"]) == (world.settings.issuer, running_version())
     assert set(found["checks"].values()) == {"ok"}
     assert found["position"] == await world.head()
-    assert set(found["lag"]) == {"event_index", "sightings", "log_tree"}
+    assert set(found["lag"]) == {"event_index", "sightings", "event_counts", "log_tree"}
     assert found["lag"]["event_index"] <= found["position"]
     assert {each["alg"] for each in found["keys"] if each["state"] == "active"} >= {"RS256", "ES256"}
     assert found["outbox"] == {"undistributed": 0, "destinations": []}

@@ -1,11 +1,13 @@
 """The log in numbers: exact where the index knows, and what an export has lines of; one reading each."""
 
+from collections import Counter
 from typing import Any
 
 import httpx
 import pytest
 
 from api.audit.queries import counts as counting
+from domain.event import SECOND
 from security.clock import format_rfc3339
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
@@ -92,9 +94,12 @@ async def test_what_is_not_looked_at_is_estimated_and_said_to_be(world: World, m
     world.clock.advance(1)
     monkeypatch.setattr(counting, "LOOKED_AT_MOST", 100)
     monkeypatch.setattr(counting, "AT_ONCE", 50)
-    found = await counts(asking, not_type="audit.*")
+    await counts(asking)
+    # The minute that it is in is not over, so that no row tells of a part of it.
+    now = format_rfc3339(world.clock.now())
+    found = await counts(asking, not_type="audit.*", until=now)
     assert found["exact"] is False
-    true = await lines(asking, not_type="audit.*")
+    true = await lines(asking, not_type="audit.*", until=now)
     assert abs(found["items"][0]["count"] - true) < true / 5
     # What the index knows is exact, however much it is.
     assert (await counts(asking, type="scope.*"))["exact"] is True
@@ -137,7 +142,7 @@ async def test_the_overview_is_one_reading_and_shows_what_is_going_on(scene: Sce
     assert found["frozen_since"] is not None
     assert found["administrative_acts"][0]["type"] == "server.issuance_suspended"
     assert found["lag"]["event_index"] == 0
-    assert set(found["lag"]) == {"event_index", "sightings", "log_tree"}
+    assert set(found["lag"]) == {"event_index", "sightings", "event_counts", "log_tree"}
 
 
 async def test_a_secret_that_ends_soon_stands_in_the_overview(world: World) -> None:
@@ -150,3 +155,56 @@ async def test_a_secret_that_ends_soon_stands_in_the_overview(world: World) -> N
     assert (near["items"][0]["client_name"], near["items"][0]["version"]) == ("Job", 1)
     world.clock.advance(86_401)
     assert ok(await (await administering(world)).get("/audit/overview"))["secrets_near_expiry"]["count"] == 0
+
+
+async def test_rows_of_minutes_count_what_an_export_has(scene: Scene) -> None:
+    """Whole minutes are counted by rows and their ends by a look: whatever the bounds, the sum is the export's."""
+    past = await lived(scene)
+    for seconds in (45, 3_600, 86_400, 17):
+        scene.world.clock.advance(seconds)
+        await past.refresh()
+    asking = await administering(scene.world)
+    scene.world.clock.advance(95)
+    now = scene.world.clock.now()
+    for since, until in ((now - 100_000 * SECOND, None), (now - 93_617 * SECOND, now - 111 * SECOND)):
+        given = {"since": format_rfc3339(since)} | ({} if until is None else {"until": format_rfc3339(until)})
+        for query in ({}, {"type": "grant.*"}, {"not_type": ["grant.*", "scope.*"]}):
+            found = await counts(asking, by="type", **given, **query)
+            (stretch,) = found["items"]
+            exported = await lines(asking, **given | {"until": stretch["to"]}, **query)
+            # That the count was asked for is an event too.
+            exported -= until is None and "type" not in query
+            assert (found["exact"], stretch["count"]) == (True, exported), query
+            assert sum(stretch["by"].values()) == stretch["count"]
+
+
+async def test_many_stretches_are_counted_by_rows_alone(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    past = await lived(scene)
+    scene.world.clock.advance(3_600)
+    await past.refresh()
+    asking = await administering(scene.world)
+    until = scene.world.clock.now()
+    since = until - until % (3_600 * SECOND) - 23 * 3_600 * SECOND
+    given = {"since": format_rfc3339(since), "step": 3_600}
+    looked = await counts(asking, by="client_id", type="grant.*", until=format_rfc3339(until), **given)
+    monkeypatch.setattr(counting, "LOOKED_AT_MOST", 0)
+    found = await counts(asking, by="client_id", type="grant.*", **given)
+    assert found["exact"] is True
+    assert len(found["items"]) == 24
+    total = Counter[str]()
+    for each in found["items"]:
+        total.update(each["by"])
+    assert total[scene.shop.client_id] == 4
+    assert sum(total.values()) == len(await scene.world.events("grant.*"))
+    assert [each["by"] for each in looked["items"][:-1]] == [each["by"] for each in found["items"][:-1]]
+
+
+def test_a_stretch_is_taken_apart_into_days_hours_and_minutes() -> None:
+    now = 1_000 * 86_400 * SECOND
+    found = [*counting.pieces(now - 200_000 * SECOND, now - 61 * SECOND, now)]
+    assert [each.seconds for each in found] == [None, 60, 3_600, 86_400, 3_600, 60, None]
+    assert [each.since for each in found[1:]] == [each.until for each in found[:-1]]
+    assert (found[0].since, found[-1].until) == (now - 200_000 * SECOND, now - 61 * SECOND)
+    # Of minutes that are forgotten there is a rest that is looked into.
+    old = now - 20 * 86_400 * SECOND
+    assert [each.seconds for each in counting.pieces(old + 60 * SECOND, old + 7_200 * SECOND, now)] == [None, 3_600]

@@ -17,6 +17,7 @@ from eventstore.projecting.rebuild import PREFIX, Compared, tables_of
 from eventstore.projecting.refollow import MODELS, Incomplete, Refollowing
 from projections import event_index, sightings
 from projections.event_index import NameKind
+from projections.figures import event_counts
 from tests.any_command import any_command
 from tests.explore import ONE_FIXTURE_FOR_ALL
 from tests.scenarios.administration import administering
@@ -109,7 +110,8 @@ async def test_tampered_rows_are_named_and_a_rebuild_mends_them(scene: Scene, en
             event_index.TABLE.c.position.desc()).limit(1))  # fmt: skip
         connection.execute(delete(event_index.TABLE).where(typed, event_index.TABLE.c.position == newest))
         connection.execute(update(sightings.TABLE).values(uses=0))
-    assert differing(proved(scene.world, engine)) == ["event_positions", "sightings"]
+        connection.execute(update(event_counts.TABLE).values(events=0))
+    assert differing(proved(scene.world, engine)) == ["event_positions", "sightings", "event_counts"]
     for name in MODELS:
         rebuilt = anew(scene.world, engine, name).rebuild()
         assert rebuilt.position >= await scene.world.head()

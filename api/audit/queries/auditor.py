@@ -44,6 +44,9 @@ class Sources(Protocol):
     def search_index(self) -> "CatchUpSubscription": ...
 
     @property
+    def event_counts(self) -> "CatchUpSubscription": ...
+
+    @property
     def transparency(self) -> DivergenceAlarm: ...
 
 

@@ -1,27 +1,31 @@
 """How many events there were, in each of a row of stretches of time, and how many of them of each type or client.
 
-What the index knows is counted by rows, exactly and at once. Where filters have to be merged, or events looked at, so
-many are that an answer comes at once; beyond, what was seen stands for the rest, and the answer says so.
+Types alone are counted by rows that follow the log, exactly and at once, in whole minutes. What the index knows is
+counted by its rows. Where filters have to be merged, or events looked at, so many are that an answer comes at once;
+beyond, what was seen stands for the rest, and the answer says so.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from api.audit.queries.auditor import Auditor
-from api.audit.queries.search import Filters, up_to_date, wanted
+from api.audit.queries.search import STEPS_AT_MOST, Filters, up_to_date, wanted
 from api.audit.rendering import BY_TAG
-from api.http.errors import InvalidRequest
-from domain.event import SECOND, Moment, Recorded
+from api.http.errors import InvalidRequest, TemporarilyUnavailable
+from domain.event import SECOND, Moment
 from eventstore import search
 from eventstore.database import Connection
 from eventstore.mapper import UPCASTS
-from eventstore.projecting.catch_up import EventIndexing
+from eventstore.projecting.counting import client_of, grant_type_of
+from eventstore.projecting.stream_owners import StreamOwners
 from eventstore.search import Count, Criteria
 from projections import event_index
-from projections.event_index import NameKind, Owners
+from projections.event_index import NameKind
+from projections.figures import event_counts
+from projections.figures.event_counts import CountedGroup, CountedStretches
 from security.clock import format_rfc3339
 
 CountedBy = Literal["type", "grant_type", "client_id"]
@@ -75,15 +79,140 @@ async def counts(asking: Auditor, given: Filters, step: int | None, by: CountedB
         raise InvalidRequest.field("step", f"makes more than {BUCKETS_AT_MOST} counts")
     criteria, asked = await wanted(asking, given._replace(since=None, until=None), head)
     bounds = [*range(since, until, every), until] if every else [since, until]
-    stretches = await asking.sources.ledger.read(stretches_of, bounds, criteria)
-    items, exact, left = [], True, LOOKED_AT_MOST // max(1, len(stretches))
-    for each in stretches:
-        found, groups = await counted(asking, criteria._replace(low=each.low, high=each.high), by, left)
-        exact = exact and found.exact
-        items.append(CountedStretch(format_rfc3339(each.since), format_rfc3339(each.until), found.events, groups))
+    found = await _by_rows(asking, given, criteria, bounds, by)
+    if found is None:
+        stretches = await asking.sources.ledger.read(stretches_of, bounds, criteria)
+        at_most = LOOKED_AT_MOST // max(1, len(stretches))
+        found = [
+            await counted(asking, criteria._replace(low=each.low, high=each.high), by, at_most) for each in stretches
+        ]
+    items = [
+        CountedStretch(format_rfc3339(first), format_rfc3339(last), count.events, groups)
+        for first, last, (count, groups) in zip(bounds, bounds[1:], found, strict=False)
+    ]
     told = asked | {"step": None if step is None else str(step), "by": by}
     await asking.record("counts", told, len(items), unsealed=False, address=given.address)
-    return Counts(items, exact)
+    return Counts(items, all(count.exact for count, _ in found))
+
+
+# By rows that count whole minutes, hours and days, where nothing but types is asked for.
+
+LENGTHS = (event_counts.DAY, event_counts.HOUR, event_counts.MINUTE)
+
+
+class TimePiece(NamedTuple):
+    """A part of a stretch of which there are rows of so many `seconds`; None where there are none."""
+
+    seconds: int | None
+    since: Moment
+    until: Moment
+
+
+def pieces(since: Moment, until: Moment, now: Moment, lengths: Sequence[int] = LENGTHS) -> Iterator[TimePiece]:
+    """Takes a stretch apart into whole days, hours and minutes, as far as there are rows of them `now`, and a rest."""
+    if since >= until:
+        return
+    if not lengths:
+        yield TimePiece(None, since, until)
+        return
+    (seconds, *finer), length = lengths, lengths[0] * SECOND
+    earliest = max(since, event_counts.first_kept(seconds, now // SECOND) * SECOND)
+    first, last = (earliest + length - 1) // length * length, until // length * length
+    if first >= last:
+        yield from pieces(since, until, now, finer)
+        return
+    yield from pieces(since, first, now, finer)
+    yield TimePiece(seconds, first, last)
+    yield from pieces(last, until, now, finer)
+
+
+async def counts_up_to_date(asking: Auditor) -> None:
+    """Returns once the rows count all that was committed. Raises Unavailable when that takes too many steps."""
+    if not await asking.sources.event_counts.follow(steps=STEPS_AT_MOST):
+        raise TemporarilyUnavailable("The counts are being made. Try again later.", retry_after=30)
+
+
+async def _by_rows(
+    asking: Auditor, given: Filters, criteria: Criteria, bounds: Sequence[Moment], by: CountedBy | None
+) -> list[tuple[Count, dict[str, int]]] | None:
+    """The counts of each stretch between the bounds; None where they take more than rows, or those are being made."""
+    if given.ids or given.login or given.addresses or any(given.test[1:]) or len(bounds) < 2:
+        return None
+    every, whole = bounds[1] - bounds[0], event_counts.MINUTE * SECOND
+    if len(bounds) > 2 and (bounds[0] % whole or every % whole):
+        return None
+    if not await asking.sources.event_counts.follow(steps=STEPS_AT_MOST):
+        return None
+    asked = _RowsAsked(asking, given, criteria, by)
+    _, newest = await asking.sources.ledger.head()
+    if len(bounds) == 2:
+        until = bounds[1] if bounds[1] <= newest else (bounds[1] + whole - 1) // whole * whole
+        return [await asked.stretch(bounds[0], until)]
+    last = bounds[-1] if bounds[-1] <= newest else bounds[0] + (len(bounds) - 1) * every
+    full = (last - bounds[0]) // every
+    found = await asked.stretches(bounds[0], full, every)
+    if found is not None and full < len(bounds) - 1:
+        found.append(await asked.stretch(bounds[-2], last))
+    return found
+
+
+class _RowsAsked(NamedTuple):
+    asking: Auditor
+    given: Filters
+    criteria: Criteria
+    by: CountedBy | None
+
+    async def stretches(self, since: Moment, number: int, every: Moment) -> list[tuple[Count, dict[str, int]]] | None:
+        """So many stretches of whole rows; None where there are no rows of that time any more."""
+        now = self.asking.now // SECOND
+        for seconds in LENGTHS:
+            kept = since >= event_counts.first_kept(seconds, now) * SECOND
+            if kept and since % (seconds * SECOND) == 0 and every % (seconds * SECOND) == 0:
+                break
+        else:
+            return None
+        first, step = since // SECOND, every // SECOND
+        groups = await self._read(CountedStretches(seconds, first, first + number * step, step))
+        return [(Count(sum(each.values()), exact=True), _named(each)) for each in _by_stretch(groups, number)]
+
+    async def stretch(self, since: Moment, until: Moment) -> tuple[Count, dict[str, int]]:
+        """One, whose ends are looked into where they are no whole minutes."""
+        total, exact, groups = 0, True, Counter[str]()
+        for each in pieces(since, until, self.asking.now):
+            if each.seconds is None:
+                count, named = await self._looked_into(each)
+            else:
+                first, last = each.since // SECOND, each.until // SECOND
+                (found,) = _by_stretch(await self._read(CountedStretches(each.seconds, first, last, last - first)), 1)
+                count, named = Count(sum(found.values()), exact=True), _named(found)
+            total, exact = total + count.events, exact and count.exact
+            groups.update(named)
+        return Count(total, exact), dict(groups.most_common())
+
+    async def _read(self, of: CountedStretches) -> list[CountedGroup]:
+        read, test = self.asking.sources.ledger.read, self.given.test
+        return await read(event_counts.counted, of, self.by, types=self.given.types, not_types=tuple(test.not_types))
+
+    async def _looked_into(self, piece: TimePiece) -> tuple[Count, dict[str, int]]:
+        between = (piece.since, piece.until)
+        (found,) = await self.asking.sources.ledger.read(stretches_of, between, self.criteria)
+        criteria = self.criteria._replace(low=found.low, high=found.high)
+        return await counted(self.asking, criteria, self.by, LOOKED_AT_MOST)
+
+
+def _by_stretch(groups: Sequence[CountedGroup], number: int) -> list[Counter[str]]:
+    found = [Counter[str]() for _ in range(number)]
+    for each in groups:
+        found[each.stretch][each.group] = each.events
+    return found
+
+
+def _named(groups: Counter[str]) -> dict[str, int]:
+    """The groups that have a name, the largest first."""
+    return {name: count for name, count in groups.most_common() if name}
+
+
+# By the index, and by looking at events.
 
 
 def stretches_of(connection: Connection, bounds: Sequence[Moment], criteria: Criteria) -> list[TimeStretch]:
@@ -98,7 +227,7 @@ def stretches_of(connection: Connection, bounds: Sequence[Moment], criteria: Cri
 
 
 async def counted(
-    asking: Auditor, criteria: Criteria, by: CountedBy | None, at_most: int = LOOKED_AT_MOST
+    asking: Auditor, criteria: Criteria, by: CountedBy | None, at_most: int
 ) -> tuple[Count, dict[str, int]]:
     """How many events match, and of each group; at most so many are looked at."""
     read = asking.sources.ledger.read
@@ -142,21 +271,8 @@ def _groups(connection: Connection, positions: Sequence[int], by: CountedBy) -> 
     if by == "type":
         return [row[3] for row in search.rows_at(connection, positions)]
     recorded = search.recorded_forms(connection, positions)
-    owners = EventIndexing().owners(connection, recorded)
-    group: Callable[[Recorded, Owners | None], Any] = _client_of if by == "client_id" else _grant_type_of
-    found = (group(each, owners.get(each.stream)) for each in recorded)
-    return [each for each in found if isinstance(each, str)]
-
-
-def _client_of(recorded: Recorded, belongs: Owners | None) -> str | None:
-    if recorded.stream.startswith("client:"):
-        return recorded.stream.partition(":")[2]
-    named: str | None = getattr(recorded.event, "client_id", None)
-    if named is None and belongs is not None:
-        named = belongs.client_id
-    return recorded.actor.id if named is None and recorded.actor.kind == "client" else named
-
-
-def _grant_type_of(recorded: Recorded, _: Owners | None) -> str | None:
-    found: str | None = getattr(recorded.event, "grant_type", None)
-    return "refresh_token" if found is None and recorded.event.type == "grant.tokens_refreshed" else found
+    if by == "grant_type":
+        return [each for each in map(grant_type_of, recorded) if each is not None]
+    owners = StreamOwners().of(connection, recorded)
+    found = (client_of(each, owners.get(each.stream)) for each in recorded)
+    return [each for each in found if each is not None]

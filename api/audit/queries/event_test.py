@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from domain.event import ANONYMOUS, Recorded
 from eventstore import search
 from eventstore.database import Connection
-from eventstore.projecting.catch_up import EventIndexing
+from eventstore.projecting.stream_owners import StreamOwners
 from projections import event_index
 from projections.event_index import NameKind, Owners
 
@@ -30,7 +30,7 @@ class EventTest(NamedTuple):
             # The row says it: nothing needs to be decoded.
             return [row[0] for row in search.rows_at(connection, positions) if row[3] not in self.not_types]
         recorded = search.recorded_forms(connection, positions)
-        owners = EventIndexing().owners(connection, recorded) if self.about_people else {}
+        owners = StreamOwners().of(connection, recorded) if self.about_people else {}
         return [each.position for each in recorded if self.passes(each, owners.get(each.stream))]
 
     def passes(self, recorded: Recorded, belongs: Owners | None) -> bool:

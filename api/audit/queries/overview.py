@@ -1,23 +1,24 @@
 """What is going on, in one answer: the first thing that somebody looks at who looks after the log."""
 
-from collections.abc import Sequence
+from collections import Counter
 from typing import NamedTuple
 
 import msgspec
 
 from api.audit.queries.auditor import Auditor
-from api.audit.queries.counts import TimeStretch, stretches_of
+from api.audit.queries.counts import counts_up_to_date
 from api.audit.queries.search import find, up_to_date
 from api.audit.rendering import ShownEvent, unsealed
 from domain import server
 from domain.event import SECOND, Moment
 from domain.incident import Status
-from eventstore import search
 from eventstore.database import Connection
 from eventstore.search import Criteria
 from eventstore.transparency import published
 from projections import event_index, incidents, secrets, sightings
 from projections.event_index import NameKind
+from projections.figures import event_counts
+from projections.figures.event_counts import CountedStretches
 from security.clock import format_rfc3339
 
 HOUR = 3_600 * SECOND
@@ -36,6 +37,8 @@ LINES: dict[str, tuple[str, ...]] = {
     "reads": ("audit.read", "audit.export_opened", "audit.stream_opened"),
 }
 """The lines, and the types of the events that each counts."""
+
+TYPES = tuple(tag for types in LINES.values() for tag in types)
 
 ADMINISTRATIVE = (
     *("client.registered", "client.updated", "client.deleted", "client.disabled", "client.enabled"),
@@ -119,11 +122,12 @@ async def overview(asking: Auditor) -> Overview:
     """The overview, and the one event that it was asked for."""
     ledger = asking.sources.ledger
     head, now = await up_to_date(asking, None), asking.now
+    await counts_up_to_date(asking)
     begins = now - now % HOUR - (HOURS - 1) * HOUR
     standing = await ledger.read(_standing, now, head)
-    hours = [await ledger.read(_hours, start, head) for start in (begins, begins - WEEK)]
+    hours = [await ledger.read(_hours, start) for start in (begins, begins - WEEK)]
     lines = [
-        OverviewLine(name, list(types), *[await ledger.read(_counts, types, each) for each in hours])
+        OverviewLine(name, list(types), *[[sum(hour[tag] for tag in types) for hour in day] for day in hours])
         for name, types in LINES.items()
     ]
     named = tuple((NameKind.TYPE, tag.encode()) for tag in ADMINISTRATIVE)
@@ -145,7 +149,8 @@ async def overview(asking: Auditor) -> Overview:
 
 
 def _standing(connection: Connection, now: Moment, head: int) -> _Standing:
-    followed = dict.fromkeys((event_index.NAME, sightings.NAME), 0) | event_index.progress(connection)
+    followers = (event_index.NAME, sightings.NAME, event_counts.NAME)
+    followed = dict.fromkeys(followers, 0) | event_index.progress(connection)
     size = published.size(connection)
     return _Standing(
         _incidents(connection),
@@ -179,11 +184,11 @@ def _secrets(connection: Connection, now: Moment) -> ExpiringSecrets:
     return ExpiringSecrets(len(ending), first)
 
 
-def _hours(connection: Connection, start: Moment, head: int) -> list[TimeStretch]:
-    bounds = [start + number * HOUR for number in range(HOURS + 1)]
-    return stretches_of(connection, bounds, Criteria((), 1, head))
-
-
-def _counts(connection: Connection, types: Sequence[str], hours: Sequence[TimeStretch]) -> list[int]:
-    named = tuple((NameKind.TYPE, tag.encode()) for tag in types)
-    return [search.counted_by_index(connection, Criteria((named,), each.low, each.high)) or 0 for each in hours]
+def _hours(connection: Connection, start: Moment) -> list[Counter[str]]:
+    """How many events of each type there were in each of the hours."""
+    first = start // SECOND
+    day = CountedStretches(event_counts.HOUR, first, first + HOURS * event_counts.HOUR, event_counts.HOUR)
+    found = [Counter[str]() for _ in range(HOURS)]
+    for each in event_counts.counted(connection, day, "type", types=TYPES):
+        found[each.stretch][each.group] = each.events
+    return found

@@ -1,0 +1,67 @@
+"""Counts events as they follow the log: what `projections.figures.event_counts` is filled with."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from domain.event import SECOND, Recorded
+from eventstore.personal_data import Unsealing
+from eventstore.projecting.stream_owners import StreamOwners
+from projections.event_index import Owners
+from projections.figures import event_counts
+from projections.figures.event_counts import CountedEvents
+
+
+def client_of(recorded: Recorded, belongs: Owners | None) -> str | None:
+    """The client that an event is about, or else that acted. `belongs` says whose its stream is."""
+    if recorded.stream.startswith("client:"):
+        return recorded.stream.partition(":")[2]
+    named: str | None = getattr(recorded.event, "client_id", None)
+    if named is None and belongs is not None:
+        named = belongs.client_id
+    return recorded.actor.id if named is None and recorded.actor.kind == "client" else named
+
+
+def grant_type_of(recorded: Recorded) -> str | None:
+    """By which kind of grant an event came about."""
+    found: str | None = getattr(recorded.event, "grant_type", None)
+    return "refresh_token" if found is None and recorded.event.type == "grant.tokens_refreshed" else found
+
+
+class CountedPortion(NamedTuple):
+    """What a portion of the log becomes; `newest` is the second of its last event."""
+
+    counts: Counter[CountedEvents]
+    newest: int
+
+
+class EventCounting:
+    """The follower's model."""
+
+    name = event_counts.NAME
+
+    def __init__(self, owners: StreamOwners | None = None) -> None:
+        self._owners = owners or StreamOwners()
+
+    def prepare(self, connection: Connection, recorded: Sequence[Recorded], unsealing: Unsealing) -> CountedPortion:
+        """How many events of a portion there are of each kind."""
+        owners = self._owners.of(connection, [each for each in recorded if not hasattr(each.event, "client_id")])
+        counts = Counter[CountedEvents]()
+        second = 0
+        for each in recorded:
+            second = each.time // SECOND
+            minute, tag = second - second % event_counts.MINUTE, each.event.type
+            client_id = client_of(each, owners.get(each.stream)) or ""
+            counts[CountedEvents(minute, tag, grant_type_of(each) or "", client_id)] += 1
+        return CountedPortion(counts, second)
+
+    def keep(self, connection: Connection, prepared: Sequence[CountedPortion]) -> None:
+        """Writes the counts, and forgets those that are over as of the newest event."""
+        counts = Counter[CountedEvents]()
+        for each in prepared:
+            counts.update(each.counts)
+        event_counts.add(connection, counts)
+        if prepared:
+            event_counts.forget(connection, prepared[-1].newest)
