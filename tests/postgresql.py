@@ -125,6 +125,11 @@ class PostgreSQL:
         if synchronous:
             primary.administer("ALTER SYSTEM SET synchronous_standby_names = 'standby'", "SELECT pg_reload_conf()")
 
+    def go_on(self) -> None:
+        """Starts it again after `stop`."""
+        user = _unprivileged()
+        self._go(user, self._binaries(user))
+
     def promote(self) -> None:
         """Makes a primary of a standby, whose own primary is gone."""
         user = _unprivileged()

@@ -1,9 +1,8 @@
 """A primary that dies under load: its synchronous standby takes over, and nothing acknowledged is lost."""
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +14,12 @@ from eventstore.database.engines import understood
 from eventstore.stored import events
 from tests import plain_http
 from tests.postgresql import PostgreSQL
+from tests.processes import hostile
+from tests.processes.commands import run
 from tests.processes.conftest import Start
+from tests.processes.rehearsing import Rehearsed, is_active, token
 from tests.scenarios.world import World
-from tests.started import free_port
+from tests.started import PATIENCE, free_port
 
 CALLERS = 8
 BEFORE_THE_KILL = 100
@@ -38,10 +40,12 @@ class Pair:
 
 
 @pytest.fixture
-def pair() -> Iterator[Pair]:
-    # Short, because the path of a socket may not exceed about a hundred characters, and open to PostgreSQL's user.
-    directory = Path(tempfile.mkdtemp(prefix="grantlog-pair-"))
-    directory.chmod(0o755)
+def is_synchronous() -> bool:
+    return True
+
+
+@pytest.fixture
+def pair(is_synchronous: bool, directory: Path) -> Iterator[Pair]:
     found = Pair(
         PostgreSQL(directory / "primary", durable=True, port=free_port()),
         PostgreSQL(directory / "standby", durable=True, port=free_port()),
@@ -50,12 +54,11 @@ def pair() -> Iterator[Pair]:
         found.primary.start()
         found.primary.administer("CREATE DATABASE grantlog")
         schema.upgrade(found.primary.url("grantlog"))
-        found.standby.start_behind(found.primary)
+        found.standby.start_behind(found.primary, synchronous=is_synchronous)
         yield found
     finally:
         for server in (found.primary, found.standby):
             server.stop()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture
@@ -111,3 +114,53 @@ async def _read(world: World) -> tuple[int, int]:
         return count, newest
 
     return await world.services.ledger.read(read)
+
+
+@pytest.mark.parametrize("is_synchronous", [False])
+def test_a_standby_that_lacks_events_stops_all_until_accepted(pair: Pair, directory: Path) -> None:
+    rehearsed = Rehearsed(directory, pair.primary.url("grantlog"), GRANTLOG_WORKERS="2")
+    rehearsed.environment["GRANTLOG_DATABASE_URL"] = pair.url
+    client, kept = rehearsed.register(), directory / "node" / "checkpoint"
+    with rehearsed.served() as server, plain_http.client(rehearsed.base) as caller:
+        server.wait_until_all_are_ready()
+        earlier = token(caller, client)
+        _wait_until(lambda: _size(pair.standby) == _size(pair.primary))
+        # It is behind, and does not come to know it before the primary is gone.
+        pair.standby.stop()
+        lost = [token(caller, client) for _ in range(10)]
+        _wait_until(lambda: kept.exists() and int(kept.read_text().split("\n")[1]) >= _size(pair.primary))
+        pair.primary.kill()
+        pair.standby.go_on()
+        pair.standby.promote()
+        before = _size(pair.standby)
+
+        def went_back() -> bool:
+            answer = server.look("/health/ready")
+            return answer.status_code == 503 and "went back" in answer.json()["checks"].get("log", "")
+
+        _wait_until(went_back)
+        for form in ({"token": lost[0]}, {"token": earlier}):
+            assert caller.post("/oauth/introspect", data=form, auth=client).status_code == 503
+        assert caller.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client).status_code == 503
+        assert server.stop() == 0
+    refused = run(directory, rehearsed.environment, "serve")
+    assert refused.returncode == 3
+    assert "`grantlog log succeed" in refused.stderr
+    assert _size(pair.standby) == before
+    assert rehearsed.does("log", "succeed", "--origin", "login.example.com/log-2")["origin"].endswith("log-2")
+    with rehearsed.served(), plain_http.client(rehearsed.base) as caller:
+        assert not is_active(caller, client, lost[0])
+        assert is_active(caller, client, earlier)
+        assert is_active(caller, client, token(caller, client))
+
+
+def _size(server: PostgreSQL) -> int:
+    return len(hostile.states(server.url("grantlog")))
+
+
+def _wait_until(holds: Callable[[], bool]) -> None:
+    for _ in range(PATIENCE * 10):
+        if holds():
+            return
+        time.sleep(0.1)
+    raise AssertionError(holds)
