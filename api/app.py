@@ -37,7 +37,7 @@ from api.oauth.userinfo import userinfo
 from api.openapi.document import openapi_config
 from api.openapi.hot_endpoints import described
 from api.pages.pushed_authorization_request import par
-from api.routes import ROUTES
+from api.routes import CONSOLE, ROUTES
 from api.server.metrics import Metrics
 from api.server.transparency import Transparency, require_continuation, watch
 from api.services import SYSTEM, Services, lifetimes, record_start, running_version, services_of
@@ -149,7 +149,7 @@ def routed(settings: Settings) -> Litestar:
             yield
 
     app = Litestar(
-        ROUTES,
+        ROUTES if settings.console else [each for each in ROUTES if each not in CONSOLE],
         lifespan=[lifespan],
         request_class=StrictRequest,
         dependencies=DEPENDENCIES,
@@ -168,7 +168,8 @@ def create(
     settings: Settings, open_keys: Callable[[], Keyring], clock: Clock | None = None, app: Litestar | None = None
 ) -> Middleware:
     """The ASGI app. Its lifespan opens keys and database, records the start and runs the background tasks. `app` is
-    what `routed` made of settings with the same issuer and body limit, when nothing else runs on it."""
+    what `routed` made of settings with the same issuer, body limit and console, when nothing else runs
+    on it."""
     app = app or routed(settings)
     metrics = Metrics()
 

@@ -21,7 +21,7 @@ from domain.event import Moment, Recorded
 from eventstore import origin_months, used_ids
 from eventstore.database import Connection
 from eventstore.execution import Origin
-from eventstore.pending import client_documents, device_requests, mailed_links, pushed_requests
+from eventstore.pending import client_documents, console_sessions, device_requests, mailed_links, pushed_requests
 from eventstore.projecting.check_rounds import Difference, ProjectionRounds
 from eventstore.projecting.rebuild import differing, note
 from eventstore.unavailable import DatabaseAway, Forged, InDoubt, LedgerOverloaded
@@ -228,6 +228,7 @@ class Background:
             device_requests.prune,
             pushed_requests.prune,
             mailed_links.prune,
+            console_sessions.prune,
             client_documents.prune,
             session_grants.prune,
             sessions.prune,

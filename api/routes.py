@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api import account, admin, audit, leaks
+from api import account, admin, audit, console, leaks
 from api.admin import registration
 from api.audit import publishing
 from api.branding import stylesheet
@@ -71,6 +71,9 @@ PAGES: list[Any] = [
     logout_confirmed,
 ]
 
+CONSOLE: list[Any] = [*console.ROUTES]
+"""What there is not where `GRANTLOG_CONSOLE` is off."""
+
 ROUTES: list[Any] = [
     token.route,
     introspect.route,
@@ -93,4 +96,5 @@ ROUTES: list[Any] = [
     *account.ROUTES,
     *event_streams.ROUTES,
     *PAGES,
+    *CONSOLE,
 ]

@@ -14,6 +14,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 PAGES = {
     "cli.serve": ("serve", "demo"),
     "cli.client": ("bootstrap", "client", "dashboard"),
+    "cli.console": ("console",),
     "cli.registering": ("initial-access-token",),
     "cli.person": ("person", "scope", "role", "realm"),
     "cli.moving.importing": ("import",),

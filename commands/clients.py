@@ -14,6 +14,7 @@ from domain.event import Recorded
 from domain.grants import GRANTS
 from domain.keys.client_keys import KeyChanges
 from domain.rules import registration as rules
+from domain.rules.administrative_scope import CONSOLE
 from domain.rules.client_metadata import NO_KEYS, SECRET_METHODS, ClientKeys
 from domain.rules.pairwise import SectorDocument
 from domain.rules.registration import Circumstances
@@ -190,9 +191,10 @@ class MadeSecret(NamedTuple):
 
 
 def made_secret(vault: Vault, view: View, client_id: str, secret: Secret) -> MadeSecret:
-    """Gives what a rotation made, within its transaction. The secret of a dashboard goes into the vault, unshown."""
+    """Gives what a rotation made, within its transaction. What the server itself acts with goes into the vault,
+    unshown: the secrets of dashboards and of its console."""
     state: client.State = view.state(client.stream(client_id))
-    if state.type == "dashboard":
+    if state.type == "dashboard" or client_id == CONSOLE:
         keep_in_vault(vault, view, client_id, secret)
         return MadeSecret(state.secrets[-1], None)
     return MadeSecret(state.secrets[-1], secret.reveal())

@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from commands import clients, permissions
+from commands.console import console_client
 from commands.permissions import operator
 from domain import client, server
 from domain.client import Registration
 from domain.client_secret import NewSecret
 from domain.event import Recorded
 from domain.rules import origin as origins
+from domain.rules.administrative_scope import CONSOLE
 from eventstore.command import Command
 from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
@@ -21,7 +23,8 @@ from projections import scopes as scope_rows
 from security.keyring import Keyring
 from security.tokens import Format, Secret, new_id
 
-# What an empty database gets, so that people can sign in and be given something: scopes, roles, two dashboards.
+# What an empty database gets, so that people can sign in and be given something: scopes, roles, two dashboards, and the
+# client of the console.
 # Nothing here is special afterwards. What an administrator changes or removes stays as they left it.
 
 PLATFORM_SCOPES = {"catalog:read": "Look through the catalog for you"}
@@ -104,6 +107,8 @@ async def install(ledger: Ledger, keyring: Keyring, format: Format, issuer: str,
         client_id, (secret, made) = new_id(), clients.mint_secret(format)
         secrets[client_id] = secret
         commands.append(_dashboard(dashboard, client_id, made, issuer))
+    secrets[CONSOLE], made = clients.mint_secret(format)
+    commands.append(console_client.put(issuer, made))
 
     def keep(view: View, _: tuple[Recorded, ...]) -> None:
         # From the first wrap on, another master key is noticed.

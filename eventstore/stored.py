@@ -175,6 +175,19 @@ mailed_links = Table(
 )
 """Links that were mailed to people, by the digests of the secrets in them, see `eventstore.pending.mailed_links`.
 `subject` is the keyed digest of whom they are about, known here or not."""
+console_sessions = Table(
+    "console_sessions",
+    metadata,
+    Column("session", LargeBinary(32), primary_key=True),
+    Column("used_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("claimed_until", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index(None, "expires_at"),
+)
+"""Who is signed in to the console, by the digests of what their browsers hold, see
+`eventstore.pending.console_sessions`. Sealed, since tokens stand there; until `claimed_until` one process refreshes
+them."""
 letters = Table(
     "letters",
     metadata,

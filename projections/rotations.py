@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from domain import client, client_secret
 from domain.event import SECOND, Event, Moment, Recorded
+from domain.rules.administrative_scope import CONSOLE
 from projections.clients import TABLE as CLIENTS
 from projections.tables import Write, metadata
 
@@ -72,7 +73,7 @@ class DueRotation(NamedTuple):
 def due(connection: sa.Connection, now: Moment, limit: int = 100) -> list[DueRotation]:
     """Clients whose time has come, at most `limit`: those of which nobody has been told, and dashboards."""
     age = now - TABLE.c.made_at
-    over = (age >= TABLE.c.maximum_age * SECOND) & (CLIENTS.c.type == "dashboard")
+    over = (age >= TABLE.c.maximum_age * SECOND) & ((CLIENTS.c.type == "dashboard") | (CLIENTS.c.client_id == CONSOLE))
     warned = age >= (TABLE.c.maximum_age - TABLE.c.warning) * SECOND
     query = sa.select(TABLE.c.client_id, sa.case((over, 1), else_=0)).where(
         sa.or_(over, warned & (TABLE.c.announced == 0))

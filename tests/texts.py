@@ -25,7 +25,8 @@ PAGES = ("pages", "http", "throttling")
 """The folders where a refusal may be told on a page."""
 
 IN_ENGLISH = "templates/reference.html"
-"""The documentation for programmers, as the OpenAPI document is that it shows."""
+"""The documentation for programmers, as the OpenAPI document is that it shows. So is the console, whose words are those
+of the log."""
 
 
 def error_types(of: type[HTTPError] = HTTPError) -> Iterator[type[HTTPError]]:

@@ -1,5 +1,6 @@
 """Who asks, and the filters of the search, the export and the stream as a request gives them."""
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from litestar import Request
@@ -11,6 +12,7 @@ from litestar.params import QueryParameter
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.search import EACH_AT_MOST, LONGEST_ID, Filters, Order, read_filters
 from api.http.errors import InsufficientScope
+from api.http.request_context import note_reading
 from api.oauth.bearer import caller
 from api.services import services_of
 
@@ -26,7 +28,9 @@ WithPersonal = Annotated[
 def auditor(request: Request[Any, Any, Any], shows: WithPersonal = "1") -> Auditor:
     """Whom the route's guard let in."""
     who = caller(request)
-    return Auditor(services_of(request), who.origin, shows == "1" and PERSONAL in who.scope)
+    return Auditor(
+        services_of(request), who.origin, shows == "1" and PERSONAL in who.scope, partial(note_reading, request.scope)
+    )
 
 
 def _repeatable(name: str, description: str, longest: int = LONGEST_ID) -> Any:

@@ -13,6 +13,7 @@ import msgspec
 from api.config.settings import Settings
 from commands import clients as client_commands
 from commands import factors, people
+from commands.console import console_client
 from commands.permissions import operator
 from commands.servers import ADMINISTRATION_SCOPES, ADMINISTRATOR, DASHBOARDS, MEMBER
 from domain import client
@@ -182,7 +183,7 @@ async def prepare(ledger: Ledger, settings: Settings, format: Format, hasher: Ha
         for name in (FILE, DRAFT):
             kept = _read(directory / name)
             if kept is not None and await ledger.read(_is_there, kept):
-                await _move(ledger, kept, settings, origin)
+                await _move(ledger, kept, settings, format, origin)
                 (directory / DRAFT).unlink(missing_ok=True)
                 return
         if await ledger.look(person_by_login, ledger.privacy, "username", ADMINISTRATOR.realm, "ada") is not None:
@@ -267,8 +268,9 @@ async def _register(
     return people.register(account_id, registered, privacy=ledger.privacy, by=operator)
 
 
-async def _move(ledger: Ledger, kept: Demonstration, settings: Settings, origin: Origin) -> None:
-    """Follows the server to another port or issuer: the dashboards' own origin, and the addresses in the file."""
+async def _move(ledger: Ledger, kept: Demonstration, settings: Settings, format: Format, origin: Origin) -> None:
+    """Follows the server to another port or issuer: the dashboards' own origin, the console's addresses, and those in
+    the file."""
     moved = _at(kept, settings)
     former, now = origins.of_issuer(kept.issuer), origins.of_issuer(settings.issuer)
     commands = []
@@ -290,6 +292,8 @@ async def _move(ledger: Ledger, kept: Demonstration, settings: Settings, origin:
         )
     if commands:
         await ledger.execute(*commands, origin=origin)
+    if former != now:
+        await console_client.enable(ledger, format, settings.issuer, origin)
     _write(settings.data_dir / FILE, moved)
 
 

@@ -112,6 +112,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long an `Idempotency-Key` is remembered with its answer."""
     home: Annotated[bool | None, unset("only in the demo")] = None
     """Whether the page at `/` lists the dashboards and what else there is to do here."""
+    console: bool = True
+    """Whether there is the console at `/console`."""
     token_prefix: Annotated[str, Meta(pattern=PREFIX_PATTERN)] = "glog"  # noqa: S105 - the public beginning of secrets
     """First part of every new secret. Name the one before in `GRANTLOG_FORMER_TOKEN_PREFIXES`."""
     former_token_prefixes: Annotated[tuple[Annotated[str, Meta(pattern=PREFIX_PATTERN)], ...], NONE] = ()

@@ -105,6 +105,9 @@ class FactorAsked(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str | None
 
 
+OF_CONSOLE = "administration"
+"""The dashboard that leads on to the console."""
+
 Grant = Callable[[Caller], Awaitable[Tokens]]
 
 
@@ -467,6 +470,7 @@ async def _answer(request: Request[Any, Any, Any], slug: str, error: str = "") -
         realm=dashboard.realm,
         scopes=tuple(templates.ScopeInWords(name, words.get(name, name)) for name in dashboard.scope),
         resume=not error and is_there(request.scope, slug, settings.issuer),
+        console=settings.console and dashboard.slug == OF_CONSOLE,
         error=error,
         recover_url=None if settings.mail == "off" else f"{RECOVER}?realm={dashboard.realm}",
     )

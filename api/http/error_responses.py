@@ -54,7 +54,7 @@ COMMANDS = ("/oauth/global-token-revocation",)
 OWN = ("/account/password", "/account/sessions", "/account/activity", "/account/export")
 """Of the JSON API, by a person's own token."""
 
-PAGES = ("/oauth/authorize", "/oauth/logout", "/account", "/device")
+PAGES = ("/oauth/authorize", "/oauth/logout", "/account", "/device", "/console")
 MISSING_PARAMETER = re.compile(r"Missing required \w+ parameter '([\w.-]{1,64})'")
 OUTSIDE = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
 """Characters that `error_description` must not hold (RFC 6749 §5.2)."""

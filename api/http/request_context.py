@@ -107,6 +107,17 @@ def is_for_people(scope: Scope) -> bool:
     return "text/html" in (header(scope, b"accept") or "")
 
 
+READINGS = "grantlog.readings"
+"""Where a scope whose caller wants to know it holds the positions of the events that its questions left."""
+
+
+def note_reading(scope: Scope, position: int) -> None:
+    """Tells who called in this process which event a question left."""
+    readings: list[int] | None = scope.get(READINGS)
+    if readings is not None:
+        readings.append(position)
+
+
 FOR_OPERATORS = "grantlog.for_operators"
 """Where a scope says that its request came in over the listener for operators."""
 

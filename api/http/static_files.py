@@ -23,21 +23,25 @@ class StaticFile(NamedTuple):
 
 
 STATIC_MEDIA_TYPES = {
-    "grantlog.css": "text/css; charset=utf-8",
-    "grantlog.svg": "image/svg+xml",
-    "dashboard.js": "text/javascript; charset=utf-8",
-    "grantlog.js": "text/javascript; charset=utf-8",
-    "passkeys.js": "text/javascript; charset=utf-8",
-    "form_post.js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
 }
+"""By the end of a file's name; what has another is not served."""
 
 
-def load_static(name: str, media_type: str) -> StaticFile:
-    body = (ROOM / name).read_bytes()
-    return StaticFile(body, media_type, f'"{hashlib.sha256(body).hexdigest()[:20]}"')
+def load_static(path: Path) -> StaticFile:
+    body = path.read_bytes()
+    return StaticFile(body, STATIC_MEDIA_TYPES[path.suffix], f'"{hashlib.sha256(body).hexdigest()[:20]}"')
 
 
-STATIC = {name: load_static(name, media_type) for name, media_type in STATIC_MEDIA_TYPES.items()}
+STATIC = {
+    path.relative_to(ROOM).as_posix(): load_static(path)
+    for path in sorted(ROOM.rglob("*"))
+    if path.suffix in STATIC_MEDIA_TYPES
+}
+"""Every file of the room, by its path there."""
 
 
 def static_url(name: str) -> str:
@@ -54,13 +58,14 @@ REVALIDATED = "no-cache"
 
 LONGEST = 128
 
-Name = Annotated[str, PathParameter(max_length=LONGEST, description="The file's name.")]
+Name = Annotated[str, PathParameter(max_length=LONGEST, description="The file's path.")]
 Version = Annotated[str, QueryParameter(name="v", max_length=LONGEST, description="The hash of its content.")]
 
 
-@get("/static/{name:str}", tags=["Pages"], summary="A file that pages use")
+@get("/static/{name:path}", tags=["Pages"], summary="A file that pages use")
 async def static(request: Request[Any, Any, Any], name: Name, v: Version = "") -> Response[bytes]:
     """304 for who has it already (RFC 9110 §13.1.2). With its hash in `v` it may be kept for good (RFC 8246)."""
+    name = name.removeprefix("/")
     found = STATIC.get(name)
     if found is None:
         raise Missing("There is no such file.")

@@ -73,13 +73,15 @@ class DashboardLink(msgspec.Struct, frozen=True):
 
 
 class HomePage(HtmlPage, frozen=True, kw_only=True):
-    """The way in. `third_party` is the demo application's address, where one runs; `lists` is off in production."""
+    """The way in. `third_party` is the demo application's address, where one runs; `lists` is off in production,
+    and `console` says that there is one."""
 
     template: ClassVar[str] = "home.html"
     issuer: str
     dashboards: tuple[DashboardLink, ...]
     third_party: str | None = None
     lists: bool = True
+    console: bool = False
 
 
 class SignInPage(HtmlPage, frozen=True, kw_only=True):
@@ -238,7 +240,8 @@ class SignedOutPage(HtmlPage, frozen=True, kw_only=True):
 class DashboardPage(HtmlPage, frozen=True, kw_only=True):
     """A first-party dashboard's sign-in page. `resume` says that the browser sent the dashboard's cookie, so that the
     page may try to go on; `error` is for a form that a browser without JavaScript posted to the page itself. `scopes`
-    are all that one may be able to do there, in words; `recover_url` leads to a new password."""
+    are all that one may be able to do there, in words; `recover_url` leads to a new password. With
+    `console` it leads on to that."""
 
     template: ClassVar[str] = "dashboard.html"
     script: ClassVar[bool] = True
@@ -247,6 +250,7 @@ class DashboardPage(HtmlPage, frozen=True, kw_only=True):
     realm: str
     scopes: tuple[ScopeInWords, ...] = ()
     resume: bool = False
+    console: bool = False
     error: str = ""
     recover_url: str | None = None
 

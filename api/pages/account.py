@@ -332,5 +332,6 @@ async def home(ledger: Injected[Ledger], settings: Injected[Settings]) -> Respon
             if each.state == "enabled"
         ),
         third_party=f"http://127.0.0.1:{settings.demo_port}/" if settings.environment == "demo" else None,
+        console=settings.console,
     )
     return page_answer(page)

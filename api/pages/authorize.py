@@ -49,6 +49,7 @@ from domain import scope as scope_rule
 from domain.decision import AccessDenied, FactorRefused, InvalidClient, InvalidScope, Refusal
 from domain.requests.pushed_request import PersonsAnswer
 from domain.rules import pairwise
+from domain.rules.administrative_scope import CONSOLE
 from domain.rules.built_in_scope import OFFLINE_ACCESS
 from domain.rules.standard_claims import beyond
 from domain.session import TWO_FACTORS
@@ -215,7 +216,8 @@ def _may_pass(scope: Scope, asked: AuthorizationRequest, granted: tuple[str, ...
         consent.covers(before, granted, asked.redirect_uri)
         and not asked.asks_each_time
         and not asked.authentication.asks
-        and OFFLINE_ACCESS not in granted
+        # The server's own console asks once, and not again each time that somebody opens it.
+        and (OFFLINE_ACCESS not in granted or asked.client.client_id == CONSOLE)
         and not one_by_one(asked, granted)
         and asked.details is None
         # HEAD is safe (RFC 9110 §9.2.1) and gets no code: it is answered as if the person had still to be asked.

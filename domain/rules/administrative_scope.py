@@ -28,6 +28,10 @@ ADMINISTRATIVE_SCOPES = frozenset(
 IMPLIED: Mapping[str, str] = {"keys:read": "keys:write"}
 """Scopes, and the one whose holders may do the same: who changes the server's keys sees which there are."""
 
+CONSOLE = "console"
+"""The id of the one client by which people administer with a code: the server's own console, which only whoever runs
+the server makes or changes."""
+
 PEOPLE_WRITE = "people:write"
 """Whoever holds it can make administrators; the last one who does cannot be removed."""
 
@@ -55,13 +59,17 @@ def handing_out(scopes: Iterable[str], *, caller_scope: frozenset[str], field: s
     )
 
 
-def holding(scopes: Iterable[str], *, type: str, realm: str, grant_types: Sequence[str], field: str) -> Outcome | None:
-    """Refuses administrative scopes for any client but services and dashboards of the realm `administration`."""
+def holding(
+    scopes: Iterable[str], *, type: str, realm: str, grant_types: Sequence[str], field: str, console: bool = False
+) -> Outcome | None:
+    """Refuses administrative scopes for any client but services, and dashboards and the console of the realm
+    `administration`."""
     if not administrative(scopes):
         return None
     service = type == "confidential" and tuple(grant_types) == ("client_credentials",)
     dashboard = type == "dashboard" and realm == "administration"
-    if service or dashboard:
+    of_console = console and type == "confidential" and realm == "administration"
+    if service or dashboard or of_console:
         return None
     return refuse(
         Forbidden.THIRD_PARTY,

@@ -41,7 +41,7 @@ REFRESH_TOKEN_LIFETIME_MAXIMUM = 365 * 86_400
 DASHBOARD_GRANT_TYPES = ("password", "refresh_token")
 
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
-_RESERVED_SLUG = re.compile(r"form|session-.*")
+_RESERVED_SLUG = re.compile(r"form|console|session-.*")
 """A dashboard's cookie is named after it, and these names are those of the server's own pages."""
 
 _SLUG = re.compile(rf"[a-z0-9]([a-z0-9-]{{0,{SLUG_MAXIMUM - 2}}}[a-z0-9])?")
@@ -64,7 +64,8 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
 
     `caller_scope` is what the caller's token holds, `known_scopes` are those of the asked that are defined,
     `grant_types` is the registry, and `realms` are all that there are. `sector` is the document at its
-    `sector_identifier_uri`, None where it was not fetched.
+    `sector_identifier_uri`, None where it was not fetched. `console` says that whoever runs the server commands the
+    server's own console.
     """
 
     caller_scope: frozenset[str]
@@ -74,6 +75,7 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     realms: tuple[str, ...] = REALMS
     slug_taken: bool = False
     sector: SectorDocument | None = None
+    console: bool = False
 
 
 def realm(name: str, realms: Collection[str]) -> Outcome | None:
@@ -119,7 +121,12 @@ def refusal(client: ClientMetadata, *, before: ClientMetadata, circumstances: Ci
     given = [scope for scope in client.scope if scope not in before.scope]
     return (
         administrative_scope.holding(
-            client.scope, type=client.type, realm=client.realm, grant_types=client.grant_types, field="scope"
+            client.scope,
+            type=client.type,
+            realm=client.realm,
+            grant_types=client.grant_types,
+            field="scope",
+            console=circumstances.console,
         )
         or _account(given, client)
         or administrative_scope.handing_out(given, caller_scope=circumstances.caller_scope, field="scope")
@@ -173,7 +180,7 @@ def _dashboard(client: ClientMetadata, before: ClientMetadata, issuer: str) -> O
     if not client.slug or not _SLUG.fullmatch(client.slug):
         return malformed("slug", f"must have 1 to {SLUG_MAXIMUM} lower-case letters, digits and inner hyphens")
     if not before.exists and _RESERVED_SLUG.fullmatch(client.slug):
-        return malformed("slug", "must not be form or begin with session-: these are names of the server's own cookies")
+        return malformed("slug", "must not be form, console or session-…: the server's own cookies have these names")
     if client.redirect_uris:
         return malformed("redirect_uris", "a dashboard has none")
     if client.grant_types != DASHBOARD_GRANT_TYPES:

@@ -48,7 +48,7 @@ def bare_sentences(template: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", sorted(ROOM.glob("**/*.html")), ids=lambda path: path.stem)
 def test_no_template_says_anything_by_itself(path: Path) -> None:
-    if path.name == Path(IN_ENGLISH).name:
+    if path.name == Path(IN_ENGLISH).name or path.is_relative_to(ROOM / "console"):
         return
     names = {"Grantlog", "XXXX-XXXX", 'class="wide"', 'lang="en"'}
     said = [text.strip(" ·,.:\n") for text in bare_sentences(path.read_text())]

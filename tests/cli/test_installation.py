@@ -72,8 +72,8 @@ async def test_empty_database_gets_scopes_roles_and_dashboards(ledger: Ledger) -
     assert Counter(event["type"] for event in found) == {
         "scope.defined": 14,
         "role.defined": 5,
-        "client.registered": 2,
-        "client.secret_issued": 2,
+        "client.registered": 3,
+        "client.secret_issued": 3,
     }
     assert all(event["actor"] == {"kind": "system", "credential": {"user": "somebody"}} for event in found)
     assert set(ADMINISTRATION_SCOPES) == ADMINISTRATIVE_SCOPES
@@ -123,7 +123,7 @@ async def test_who_installs_second_leaves_nothing(ledger: Ledger, database_url: 
     finally:
         await other.close()
     assert sorted(done) == [False, False, False, True]
-    assert len(await stored(ledger)) == 23
+    assert len(await stored(ledger)) == 25
     assert not await install(ledger, KEYRING, DEFAULT, ISSUER, HERE)
 
 

@@ -286,13 +286,13 @@ async def open_world(
                 await world.close()
 
 
-_FREE: dict[tuple[str, int], list[Litestar]] = {}
+_FREE: dict[tuple[str, int, bool], list[Litestar]] = {}
 """Routes that nothing runs on, by what they depend on: to make them takes as long as most scenarios."""
 
 
 @contextmanager
 def _lent_routes(settings: Settings) -> Iterator[Litestar]:
-    free = _FREE.setdefault((settings.issuer, settings.body_limit), [])
+    free = _FREE.setdefault((settings.issuer, settings.body_limit, settings.console), [])
     app = free.pop() if free else routed(settings)
     yield app
     # Not where something failed: what still runs there would reach into the next scenario.

@@ -1,6 +1,7 @@
 """Who asks, and the event that every answer leaves behind: nobody reads the log unseen."""
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
@@ -51,11 +52,13 @@ class Sources(Protocol):
 
 
 class Auditor(NamedTuple):
-    """Somebody who may read the log. `personal` says that they may see personal values too."""
+    """Somebody who may read the log. `personal` says that they may see personal values too; `note` is told the
+    position of each event that an answer leaves."""
 
     sources: Sources
     origin: Origin
     personal: bool
+    note: Callable[[int], None] = lambda _: None
 
     @property
     def now(self) -> Moment:
@@ -86,7 +89,9 @@ class Auditor(NamedTuple):
     ) -> None:
         """Records an answer, which is sent after this: it is committed before anybody sees what they asked for."""
         answered = commands.read(self.stream, question, self.words(asked), count, unsealed=unsealed, address=address)
-        await self.sources.ledger.execute(answered, origin=self.origin)
+        executed = await self.sources.ledger.execute(answered, origin=self.origin)
+        for each in executed.recorded:
+            self.note(each.position)
 
 
 # Readings that take a while, exports and streams: an event when they begin, and one when they are over.

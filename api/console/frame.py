@@ -1,0 +1,143 @@
+"""What stands around every page of the console: where one can go, who one is, and what the page asked."""
+
+import re
+from typing import ClassVar, NamedTuple
+
+import msgspec
+from litestar import Response
+
+from api.console.navigation import Place, places_for
+from api.console.own_api import Asked, OwnApi
+from api.console.session import SignedIn
+from api.http.request_context import Scope, request_context
+from api.http.responses import read_cookie
+from api.http.templates import HtmlPage, render
+from api.services import Services
+from security.clock import format_rfc3339
+
+THEME_COOKIE = "grantlog-console-theme"
+THEMES = ("auto", "light", "dark")
+_WITNESS = re.compile("^\N{EM DASH} ", re.MULTILINE)
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "referrer-policy": "same-origin",
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    "content-language": "en",
+    "cross-origin-opener-policy": "same-origin",
+}
+
+
+class Visit(NamedTuple):
+    """One request of somebody who is signed in. `api` asks for them."""
+
+    services: Services
+    scope: Scope
+    who: SignedIn
+    api: OwnApi
+
+    @property
+    def may(self) -> tuple[str, ...]:
+        """The scopes that they hold."""
+        return self.who.session.scope
+
+    def token(self, action: str) -> str:
+        """What the form that posts to `action` holds as `csrf`."""
+        return self.who.form_token(action)
+
+
+class LogLine(msgspec.Struct, frozen=True):
+    """How far the signed log reaches, and how many signatures there are beside its own."""
+
+    size: int
+    witnesses: int
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
+    """What the frame shows of this request. `printed_at` stands on paper."""
+
+    path: str
+    name: str
+    places: tuple[Place, ...]
+    may: tuple[str, ...]
+    log: LogLine | None
+    theme: str
+    theme_csrf: str
+    sign_out_csrf: str
+    find_csrf: str
+    request_id: str
+    issuer: str
+    printed_at: str
+    asked: tuple[Asked, ...]
+
+
+class ConsolePage(HtmlPage, frozen=True, kw_only=True):
+    """A page of the console. `title` stands above it, on its tab and on paper; `frame` is filled in with the answer.
+    `scripts` are files of `static/`, which do what nothing else can; `refresh` is the seconds after which the page is
+    asked for again."""
+
+    template: ClassVar[str]
+    scripts: ClassVar[tuple[str, ...]] = ()
+    title: str
+    frame: Frame | None = None
+    refresh: int | None = None
+
+
+class RefusedPage(ConsolePage, frozen=True, kw_only=True):
+    """The API refused. `lacking` is the scope that would be needed, `again` leads to the same page."""
+
+    template: ClassVar[str] = "console/refused.html"
+    status: int
+    words: str
+    lacking: str | None = None
+    retry_after: int | None = None
+    again: str = "/console/"
+
+
+SIGN_OUT = "/console/sign-out"
+THEME = "/console/theme"
+FIND = "/console/find"
+
+
+async def answer_page(
+    visit: Visit, page: ConsolePage, *, status: int = 200, retry_after: int | None = None
+) -> Response[bytes]:
+    """The page within its frame. One that was refused for a moment asks for itself again."""
+    session = visit.who.session
+    frame = Frame(
+        path=visit.scope["path"],
+        name=session.name,
+        places=places_for(session.scope),
+        may=session.scope,
+        log=await _log(visit.api),
+        theme=theme_of(visit.scope, visit.services.settings.issuer),
+        theme_csrf=visit.token(THEME),
+        sign_out_csrf=visit.token(SIGN_OUT),
+        find_csrf=visit.token(FIND),
+        request_id=request_context(visit.scope).request_id,
+        issuer=visit.services.settings.issuer,
+        printed_at=format_rfc3339(visit.services.ledger.clock.now()),
+        asked=tuple(visit.api.calls),
+    )
+    refresh = retry_after if page.refresh is None else page.refresh
+    content = render(msgspec.structs.replace(page, frame=frame, refresh=refresh))
+    return Response(content, status_code=status, headers=dict(HEADERS), media_type="text/html")
+
+
+async def _log(api: OwnApi) -> LogLine | None:
+    answer = await api.exchange("GET", "/log/checkpoint", b"", None, None, accept="text/plain")
+    lines = answer.body.decode("utf-8", "replace").split("\n")
+    if answer.status != 200 or len(lines) < 3 or not lines[1].isdigit():
+        return None
+    return LogLine(int(lines[1]), max(0, len(_WITNESS.findall("\n".join(lines))) - 1))
+
+
+def theme_of(scope: Scope, issuer: str) -> str:
+    """How somebody wants to see pages."""
+    found = read_cookie(scope, THEME_COOKIE, issuer)
+    return found if found in THEMES else THEMES[0]

@@ -1,0 +1,215 @@
+"""The API as the console calls it: in this process, with the person's token, for the address that they came from."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from api.http.error_responses import error_response
+from api.http.request_context import KEY, READINGS, Message, Receive, Scope, Send, request_context
+from api.http.responses import JSON
+
+T = TypeVar("T")
+Query = Mapping[str, str | int | Sequence[str] | None]
+
+FORM = "application/x-www-form-urlencoded"
+PASSED_ON = (b"user-agent", b"accept-language", b"host")
+"""What of the browser's request the API is told, besides its address and its id."""
+
+
+class FaultyMember(msgspec.Struct, frozen=True):
+    """What the API found wrong with one member of a request."""
+
+    field: str
+    detail: str
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Problem details (RFC 9457), as far as pages tell them."""
+
+    title: str = ""
+    status: int = 500
+    detail: str | None = None
+    errors: tuple[FaultyMember, ...] = ()
+    reason: str | None = None
+    retry_after: int | None = None
+
+
+class Refused(Exception):
+    """The API did not do what it was asked. `fields` are the answer's headers by lower-case name."""
+
+    def __init__(self, status: int, problem: Problem, fields: Mapping[str, str]) -> None:
+        super().__init__(f"{status} {problem.detail or problem.title}")
+        self.status = status
+        self.problem = problem
+        self.fields = fields
+
+    @property
+    def words(self) -> str:
+        """What is told on a page."""
+        faults = "; ".join(f"{each.field} {each.detail}" for each in self.problem.errors)
+        return faults or self.problem.detail or self.problem.title
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A call, as the foot of a page tells it. `curl` is the line that does the same with a token in `$TOKEN`, and
+    `readings` are the positions of the events that it left."""
+
+    method: str
+    url: str
+    curl: str
+    status: int
+    readings: tuple[int, ...] = ()
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the API answered."""
+
+    status: int
+    fields: Mapping[str, str]
+    body: bytes
+
+
+class OwnApi:
+    """The API for one request to the console. `calls` are those that it made, in their order."""
+
+    def __init__(self, app: Any, scope: Scope, issuer: str, token: str = "") -> None:
+        self._app = app
+        self._scope = scope
+        self._issuer = issuer
+        self._token = token
+        self.calls: list[Asked] = []
+
+    async def get(self, path: str, kind: type[T], query: Query | None = None) -> T:
+        """What stands there, as this type; raises `Refused`."""
+        return msgspec.json.decode((await self.call("GET", path, query=query)).body, type=kind)
+
+    async def send(
+        self, method: str, path: str, kind: type[T], body: Any = None, *, query: Query | None = None, tell: bool = False
+    ) -> T:
+        """What comes of a command or a question, as this type; raises `Refused`. Only with `tell` the foot of the page
+        shows the body, which must hold no secret then."""
+        answer = await self.call(method, path, query=query, body=body, tell=tell)
+        return msgspec.json.decode(answer.body or b"null", type=kind)
+
+    async def call(
+        self, method: str, path: str, *, query: Query | None = None, body: Any = None, tell: bool = False
+    ) -> Answer:
+        """The answer to one call; raises `Refused` for any that is no success."""
+        url = address(path, query)
+        octets = b"" if body is None else msgspec.json.encode(body)
+        readings: list[int] = []
+        answer = await self.exchange(
+            method, url, octets, JSON if octets else None, f"Bearer {self._token}", readings=readings
+        )
+        shown = octets.decode() if tell else None if not octets else "@body.json"
+        self.calls.append(
+            Asked(method, url, as_curl(method, self._issuer + url, shown), answer.status, tuple(readings))
+        )
+        if answer.status >= 300:
+            raise Refused(answer.status, _problem(answer), answer.fields)
+        return answer
+
+    async def exchange(
+        self,
+        method: str,
+        url: str,
+        body: bytes,
+        media_type: str | None,
+        authorization: str | None,
+        *,
+        accept: str = "application/json",
+        readings: list[int] | None = None,
+    ) -> Answer:
+        """One exchange with any endpoint of the server, whatever its answer is."""
+        inner = self.inner(method, url, body, media_type, authorization, accept)
+        inner[READINGS] = [] if readings is None else readings
+        sent: list[Message] = []
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        try:
+            await self._app(inner, _receiving(body), send)
+        except Exception as error:
+            given = error_response(inner, error)
+            return Answer(given.status, {n.decode(): v.decode("latin-1") for n, v in given.headers}, given.body)
+        status: int = sent[0]["status"]
+        fields = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in sent[0]["headers"]}
+        return Answer(status, fields, b"".join(each.get("body", b"") for each in sent[1:]))
+
+    async def pass_through(
+        self, method: str, url: str, accept: str, receive: Receive, send: Send, last_event_id: str | None = None
+    ) -> None:
+        """Lets an answer of any length go straight to the browser: what it asked with its cookie is asked with the
+        token. For streams and exports."""
+        inner = self.inner(method, url, b"", None, f"Bearer {self._token}", accept)
+        if last_event_id is not None:
+            inner["headers"].append((b"last-event-id", last_event_id.encode("latin-1")))
+        await self._app(inner, receive, send)
+
+    def inner(
+        self, method: str, url: str, body: bytes, media_type: str | None, authorization: str | None, accept: str
+    ) -> Scope:
+        """The ASGI scope of a call, on behalf of who asked for the page."""
+        path, _, query = url.partition("?")
+        headers = [each for each in self._scope["headers"] if each[0] in PASSED_ON]
+        headers.append((b"accept", accept.encode()))
+        if authorization is not None:
+            headers.append((b"authorization", authorization.encode("latin-1")))
+        if media_type is not None:
+            headers += [(b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode())]
+        return {
+            "type": "http",
+            "asgi": self._scope["asgi"],
+            "http_version": self._scope.get("http_version", "1.1"),
+            "method": method,
+            "scheme": self._scope.get("scheme", "http"),
+            "path": path,
+            "raw_path": path.encode(),
+            "root_path": "",
+            "query_string": query.encode(),
+            "headers": headers,
+            "client": self._scope.get("client"),
+            "server": self._scope.get("server"),
+            "state": {},
+            KEY: request_context(self._scope),
+        }
+
+
+def address(path: str, query: Query | None = None) -> str:
+    """The path with its query; a parameter that is None, or an empty list, is left out."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in (query or {}).items():
+        if value is None:
+            continue
+        values = [str(value)] if isinstance(value, str | int) else list(value)
+        pairs += [(name, each) for each in values]
+    return quote(path, safe="/:@%") + (f"?{urlencode(pairs)}" if pairs else "")
+
+
+def as_curl(method: str, url: str, body: str | None) -> str:
+    """The line that does the same; `body` is told as it is."""
+    words = ["curl", *([] if method == "GET" else ["-X", method]), "-H", "Authorization: Bearer $TOKEN"]
+    if body is not None:
+        words += ["-H", f"Content-Type: {JSON}", "--data", body]
+    # The variable is the shell's to fill in.
+    return " ".join(f'"{each}"' if "$TOKEN" in each else shlex.quote(each) for each in (*words, url))
+
+
+def _receiving(body: bytes) -> Receive:
+    messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def receive() -> Message:
+        return next(messages, {"type": "http.disconnect"})
+
+    return receive
+
+
+def _problem(answer: Answer) -> Problem:
+    try:
+        return msgspec.json.decode(answer.body, type=Problem)
+    except msgspec.DecodeError:
+        return Problem("The server could not do that.", answer.status)

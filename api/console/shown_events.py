@@ -1,0 +1,69 @@
+"""Events as pages show them: what the API tells of one, and what a row or a page makes of that."""
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+ENDS = ("ended", "revoked", "disabled", "deleted", "erased", "refused", "replayed", "failed", "retired", "suspended")
+GRANTS = ("issued", "registered", "enabled", "given", "started", "refreshed", "introduced", "activated", "resumed")
+MARKS = {"ended": "\N{MULTIPLICATION X}", "granted": "\N{BLACK DIAMOND}", "fact": "\N{BLACK CIRCLE}"}
+
+
+class EventActor(msgspec.Struct, frozen=True):
+    """Who acted. `credential` names what they acted with."""
+
+    kind: str
+    id: str | None = None
+    credential: dict[str, Any] | None = None
+
+
+class Event(msgspec.Struct, frozen=True):
+    """An event as `GET /audit/events` tells it, with `meaning` and, where they were asked for, `names`."""
+
+    position: int
+    type: str
+    stream: str
+    version: int
+    time: str
+    actor: EventActor
+    meaning: str
+    id: str = ""
+    request_id: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+    data: dict[str, Any] = {}
+    sealed: tuple[str, ...] = ()
+    erased: tuple[str, ...] = ()
+    names: dict[str, str | None] | UnsetType = UNSET
+
+    @property
+    def url(self) -> str:
+        """Its page."""
+        return f"/console/events/{self.position}"
+
+    @property
+    def sort(self) -> str:
+        """`granted`, `ended` or `fact`: with which mark it stands in a list."""
+        last = self.type.rpartition(".")[2]
+        if any(last == each or last.endswith(f"_{each}") for each in ENDS):
+            return "ended"
+        return "granted" if any(last == each or last.endswith(f"_{each}") for each in GRANTS) else "fact"
+
+    @property
+    def mark(self) -> str:
+        """The mark itself."""
+        return MARKS[self.sort]
+
+    @property
+    def by(self) -> str:
+        """Who acted, by name where there is one."""
+        if self.actor.id is None:
+            return self.actor.kind
+        return self.name(self.actor.id) or self.actor.id
+
+    def name(self, id: str) -> str | None:
+        """What somebody or something is called now."""
+        if self.names is UNSET:
+            return None
+        return next((self.names[key] for key in (id, f"client:{id}", f"account:{id}") if self.names.get(key)), None)

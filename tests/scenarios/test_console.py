@@ -1,0 +1,156 @@
+"""The console: the sign-in behind its cookie, its frame, and that it is a client of the API like any other."""
+
+import re
+
+from api.app import routed
+from api.environment import load
+from commands.console import console_client, console_sessions
+from domain.rules.administrative_scope import CONSOLE
+from tests.scenarios.consoles import at_console, enable_console, person_with, sign_in
+from tests.scenarios.world import SYSTEM, World
+
+READER = ("audit:read", "audit:personal")
+COOKIE = "grantlog-console"
+
+
+async def test_sign_in_is_the_code_flow_and_shows_no_token(world: World) -> None:
+    browser, page = await at_console(world, *READER)
+    assert page.status == 200
+    assert "<h1>Overview</h1>" in page.text
+    held = " ".join(browser.cookies.values()) + page.text
+    assert not re.search(r"glog_(at|rt|ac|cs)_", held)
+    (issued,) = await world.events("grant.tokens_issued")
+    assert issued.event.client_id == CONSOLE
+    (read,) = await world.events("audit.read")
+    assert (read.actor.kind, read.event.question) == ("person", "overview")
+    assert read.actor.credential is not None
+    assert "grant_id" in read.actor.credential
+    # The foot names exactly the event that the page left.
+    assert f'href="/console/events/{read.position}"' in page.text
+
+
+async def test_cookie_is_strict_and_out_of_reach_of_scripts(world: World) -> None:
+    await enable_console(world)
+    browser = world.browser()
+    await sign_in(browser, await person_with(world, *READER))
+    (cookie,) = [each for each in browser.client.cookies.jar if each.name.endswith(COOKIE)]
+    assert cookie.path == "/"
+    assert not cookie.domain_specified
+    answers = [each for each in cookie.__dict__["_rest"]]
+    assert "HttpOnly" in answers
+    assert cookie.__dict__["_rest"]["SameSite"].lower() == "strict"
+
+
+async def test_link_of_another_site_lands_signed_in(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    kept = dict(browser.client.cookies)
+    browser.client.cookies.clear()
+    first = await browser.client.get("/console/", headers={"sec-fetch-site": "cross-site"})
+    assert 'http-equiv="refresh" content="0"' in first.text
+    assert "default-src 'none'" in first.headers["content-security-policy"]
+    browser.client.cookies.update(kept)
+    again = await browser.client.get("/console/", headers={"sec-fetch-site": "same-origin"})
+    assert "<h1>Overview</h1>" in again.text
+
+
+async def test_tokens_are_refreshed_behind_the_cookie(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    world.clock.advance(590)
+    page = await browser.open("/console/")
+    assert page.status == 200
+    assert "<h1>Overview</h1>" in page.text
+    assert len(await world.events("grant.tokens_refreshed")) == 1
+
+
+async def test_idle_and_old_sessions_are_over_with_their_grants(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    world.clock.advance(console_sessions.IDLE + 1)
+    answer = await browser.client.get("/console/")
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith("/console/sign-in")
+    assert len(await world.events("grant.ended")) == 1
+
+
+async def test_forms_of_other_sites_and_other_sessions_do_nothing(world: World) -> None:
+    browser, page = await at_console(world, *READER)
+    form = page.form("/console/theme")
+    sent = {**form.fields, "theme": "dark"}
+    for headers in ({"sec-fetch-site": "cross-site"}, {"origin": "https://elsewhere.example"}):
+        refused = await browser.client.post(form.action, data=sent, headers=headers)
+        assert refused.status_code == 403
+    own = {"sec-fetch-site": "same-origin"}
+    assert (await browser.client.post(form.action, data={**sent, "csrf": "x"}, headers=own)).status_code == 403
+    done = await browser.client.post(form.action, data=sent, headers=own)
+    assert done.status_code == 303
+    assert 'data-theme="dark"' in (await browser.open("/console/")).text
+
+
+async def test_sign_out_ends_the_grant_and_the_sign_in(world: World) -> None:
+    browser, page = await at_console(world, *READER)
+    after = await browser.press(page, "/console/sign-out")
+    assert "You are signed out" in after.text
+    assert len(await world.events("grant.ended")) == 1
+    assert len(await world.events("session.ended")) == 1
+    assert (await browser.client.get("/console/")).status_code == 303
+
+
+async def test_pages_show_what_the_persons_scopes_allow(world: World) -> None:
+    await enable_console(world)
+    browser = world.browser()
+    page = await sign_in(browser, await person_with(world, "clients:read", username="rose"))
+    assert "Your roles do not let you read the log" in page.text
+    assert "omnibox" not in page.text
+    assert not await world.events("audit.*")
+
+
+async def test_what_is_pasted_leads_to_its_page_and_stands_nowhere(world: World) -> None:
+    browser, page = await at_console(world, *READER)
+    shop = await world.register_client("Photo Prints")
+    form = page.form("/console/find")
+    assert shop.secret is not None
+    headers = {"sec-fetch-site": "same-origin"}
+    for text, place in (("Photo Prints", shop.client_id), ("1", "1")):
+        answer = await browser.client.post(form.action, data={**form.fields, "text": text}, headers=headers)
+        assert answer.status_code == 303
+        assert place in answer.headers["location"]
+    nothing = await browser.client.post(form.action, data={**form.fields, "text": "glog_at_nonsense"}, headers=headers)
+    assert nothing.status_code == 200
+    assert "glog_at_nonsense" not in nothing.text
+
+
+async def test_sign_in_leads_back_to_pages_of_the_console_alone(world: World) -> None:
+    await enable_console(world)
+    person = await person_with(world, *READER)
+    page = await sign_in(world.browser(), person, "/console/sign-in?to=https://elsewhere.example/")
+    assert "<h1>Overview</h1>" in page.text
+    for wrong in ("//elsewhere.example", "/console//elsewhere.example", "/consoles", "/admin/clients", "/console/\\x"):
+        begun = await world.client.get("/console/sign-in", params={"to": wrong})
+        assert begun.status_code == 303
+
+
+async def test_answer_that_was_not_asked_for_signs_nobody_in(world: World) -> None:
+    await enable_console(world)
+    begun = await world.client.get("/console/sign-in")
+    assert begun.status_code == 303
+    for query in ("", "?code=x", "?code=x&state=y&iss=https://elsewhere.example", "?error=access_denied&state=z"):
+        assert (await world.client.get(f"/console/callback{query}")).status_code == 403
+
+
+async def test_client_is_changed_by_whoever_runs_the_server(world: World) -> None:
+    await enable_console(world)
+    token = await world.token("clients:read", "clients:write", *READER)
+    bearer = {"authorization": f"Bearer {token}"}
+    listed = (await world.client.get("/admin/clients/console", headers=bearer)).json()
+    assert (listed["type"], listed["realm"]) == ("confidential", "administration")
+    changed = await world.client.patch(
+        "/admin/clients/console", json={"redirect_uris": ["https://elsewhere.example/"]}, headers=bearer
+    )
+    assert changed.status_code == 403
+    before = await world.head()
+    await console_client.enable(world.services.ledger, world.services.format, world.settings.issuer, SYSTEM)
+    assert await world.types_after(before) == []
+
+
+def test_console_that_is_off_is_not_there() -> None:
+    off = routed(load({}, None, environment="demo", console=False))
+    assert not [each.path for each in off.routes if each.path.startswith("/console")]
