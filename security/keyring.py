@@ -48,7 +48,7 @@ class WrapBroken(Exception):
 class Keyring:
     """Master keys by key id, the active one first. A wrap is AES-256-GCM (NIST SP 800-38D), its nonce random."""
 
-    __slots__ = ("_ciphers", "_oldest", "active_id", "ids")
+    __slots__ = ("_ciphers", "_keys", "active_id", "ids")
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         if not keys:
@@ -61,7 +61,7 @@ class Keyring:
         self.ids = tuple(keys)
         self.active_id = self.ids[0]
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
-        self._oldest = keys[self.ids[-1]]
+        self._keys = dict(keys)
 
     @property
     def derivation_id(self) -> str:
@@ -92,7 +92,13 @@ class Keyring:
 
     def derive(self, purpose: str) -> bytes:
         """32 bytes for one purpose, by HKDF from the oldest key (RFC 5869): the same until that key leaves the ring."""
-        return hkdf_sha256(self._oldest, salt=None, info=b"grantlog derive\0" + purpose.encode())
+        return hkdf_sha256(self._keys[self.ids[-1]], salt=None, info=b"grantlog derive\0" + purpose.encode())
+
+    def of_issuer(self, issuer_id: str) -> "Keyring":
+        """The keys of one of several issuers, by HKDF from each of these under the same key id (RFC 5869): what is
+        wrapped or found with them is of no use to another issuer. They rotate as these do."""
+        info = b"grantlog issuer\0" + issuer_id.encode()
+        return Keyring({key_id: hkdf_sha256(key, salt=None, info=info) for key_id, key in self._keys.items()})
 
     def __repr__(self) -> str:
         return f"Keyring({', '.join(self.ids)})"

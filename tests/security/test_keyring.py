@@ -229,3 +229,15 @@ def test_a_ring_shows_ids_only():
     assert repr(ring) == str(ring) == "Keyring(given)"
     with pytest.raises(TypeError):
         pickle.dumps(ring)
+
+
+def test_the_keys_of_two_issuers_have_nothing_in_common():
+    ring = Keyring({"new": os.urandom(32), "old": os.urandom(32)})
+    one, other = ring.of_issuer("one"), ring.of_issuer("other")
+    assert one.ids == other.ids == ring.ids
+    assert len({each.derive("blind") for each in (ring, one, other)}) == 3
+    wrapped = one.wrap("purpose", b"secret")
+    assert ring.of_issuer("one").unwrap("purpose", wrapped) == b"secret"
+    for stranger in (ring, other):
+        with pytest.raises(WrapBroken):
+            stranger.unwrap("purpose", wrapped)
