@@ -156,11 +156,26 @@ class Background:
 
     def start(self) -> None:
         """Begins the tasks."""
-        services, ledger = self._services, self._services.ledger
-        notifier, checking = self._notifier, Checking(services)
+        checking = Checking(self._services)
+        self._tasks = [
+            asyncio.create_task(_every(seconds, work)) for seconds, work in (*self._works(), (10.0, checking.measure))
+        ]
+        self._tasks.append(asyncio.create_task(checking.run()))
+
+    async def go_round(self) -> None:
+        """Does everything once, beside those tasks if they run; raises `DatabaseAway`."""
+        try:
+            for _, work in self._works():
+                await work()
+        finally:
+            await self._notifier.stop()
+
+    def _works(self) -> list[tuple[float, Callable[[], Awaitable[object]]]]:
+        """What is done again and again, with the seconds between."""
+        services, ledger, notifier = self._services, self._services.ledger, self._notifier
         logouts, signals, postman = LogoutNotifier(services), SignalNotifier(services), Postman(services)
         notices = NoticeWriter(services)
-        works: list[tuple[float, Callable[[], Awaitable[object]]]] = [
+        return [
             (RECORD_EVERY, self._record),
             (RECORD_EVERY, services.token_uses.record),
             (RECORD_EVERY, services.refusals.record),
@@ -173,7 +188,6 @@ class Background:
             (60.0, partial(clients.rotate_due, ledger, services.format, Origin(SYSTEM))),
             (60.0, partial(people.erase_due, ledger, Origin(SYSTEM))),
             (60.0, self._settle_keys),
-            (10.0, checking.measure),
             (600.0, Retention(services).enforce),
             (WIPE_EVERY, ledger.wipe),
             (0.5, notifier.distribute),
@@ -187,8 +201,6 @@ class Background:
             (10.0, postman.measure),
             *((0.5, partial(notifier.deliver, name)) for name in notifier.names),
         ]
-        self._tasks = [asyncio.create_task(_every(seconds, work)) for seconds, work in works]
-        self._tasks.append(asyncio.create_task(checking.run()))
 
     async def stop(self) -> None:
         """Ends the tasks and records what was counted and not yet told."""
@@ -197,9 +209,9 @@ class Background:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._notifier.stop()
         await self._services.ledger.arrivals.close()
-        await auditor.closed()
-        await revoke.ended()
-        await address_target.stop_settling()
+        await auditor.closed(self._services.ledger)
+        await revoke.ended(self._services.ledger)
+        await address_target.stop_settling(self._services.ledger)
         try:
             await self._services.uses.record(everything=True)
             await self._services.token_uses.record(everything=True)

@@ -204,7 +204,7 @@ def export(form: ExportFormat, proof: bool, output: Path | None, sealed: bool, *
                         progress(*wanted.looked_through(part))
             finally:
                 # Whatever became of it, its end is recorded before this returns.
-                await closed()
+                await closed(services.ledger)
 
         run(work)
 

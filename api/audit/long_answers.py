@@ -215,7 +215,7 @@ async def stream(
     that come after that one; `Last-Event-ID` goes before `from`. With filters, the events that match each of them.
     """
     ledger = asking.sources.ledger
-    if len(auditor.FOLLOWING) >= STREAMS_AT_MOST:
+    if auditor.following(ledger) >= STREAMS_AT_MOST:
         raise TemporarilyUnavailable("Too many streams are open.", retry_after=30)
     last = _last_seen(request)
     if last is None and first is not None:
@@ -252,12 +252,12 @@ def _last_seen(request: Request[Any, Any, Any]) -> int | None:
 
 async def _messages(reader: StreamFollower, last: int) -> AsyncGenerator[bytes, None]:
     ledger, count = reader.asking.sources.ledger, 0
-    if len(auditor.FOLLOWING) >= STREAMS_AT_MOST:
+    if auditor.following(ledger) >= STREAMS_AT_MOST:
         # Others were faster since the handler looked: the reader is told to come back, with nothing lost.
         auditor.close_stream(reader.asking, reader.reading_id, last, 0)
         yield FULL
         return
-    auditor.FOLLOWING.add(reader.reading_id)
+    auditor.FOLLOWING[reader.reading_id] = ledger
     beaten = ledger.clock.now()
     try:
         yield RECONNECT_AFTER
@@ -282,7 +282,7 @@ async def _messages(reader: StreamFollower, last: int) -> AsyncGenerator[bytes, 
                 yield HEART_BEAT
             await ledger.arrivals.wait(since)
     finally:
-        auditor.FOLLOWING.discard(reader.reading_id)
+        auditor.FOLLOWING.pop(reader.reading_id, None)
         auditor.close_stream(reader.asking, reader.reading_id, last, count)
 
 

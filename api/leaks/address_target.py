@@ -162,21 +162,22 @@ LEFT_AFTER: Moment = 120 * SECOND
 
 log = structlog.get_logger("api")
 
-_SETTLING: set[asyncio.Task[None]] = set()
+_SETTLING: dict[asyncio.Task[None], Ledger] = {}
 
 
 def begin_settling(ledger: Ledger) -> None:
     """Settles in a task of its own."""
     task = asyncio.create_task(_settle_all(ledger))
-    _SETTLING.add(task)
-    task.add_done_callback(_SETTLING.discard)
+    _SETTLING[task] = ledger
+    task.add_done_callback(_SETTLING.pop)
 
 
-async def stop_settling() -> None:
-    """Leaves what is not settled to `resume`."""
-    for task in _SETTLING:
+async def stop_settling(ledger: Ledger) -> None:
+    """Leaves what is not settled there to `resume`."""
+    settling = [task for task, its in _SETTLING.items() if its is ledger]
+    for task in settling:
         task.cancel()
-    await asyncio.gather(*_SETTLING, return_exceptions=True)
+    await asyncio.gather(*settling, return_exceptions=True)
 
 
 async def resume_settling(ledger: Ledger) -> None:

@@ -75,7 +75,7 @@ ATTEMPTS = 50
 
 log = structlog.get_logger("api")
 
-_ENDING: set[asyncio.Task[None]] = set()
+_ENDING: dict[asyncio.Task[None], Ledger] = {}
 
 
 class LeakedCredentials(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -125,7 +125,7 @@ async def revoke_credentials(
     charge(throttle, request.scope, "credentials", max(len(found.secrets), found.characters // CHARACTERS) - 1)
     if len(found.secrets) > MOST:
         raise Unprocessable(f"At most {MOST:,} secrets at a time.")
-    if len(_ENDING) >= WAITING:
+    if len(_ending(ledger)) >= WAITING:
         raise LedgerOverloaded
     if found.secrets:
         digests = [each.sha256 for each in found.secrets]
@@ -137,8 +137,8 @@ async def _accepted(ledger: Ledger, report: ReportedSecret, came: Origin) -> Non
     """Returns when the report is on the disk, and raises what keeps it from there. What follows is a task's own."""
     kept = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(_take(ledger, report, came, kept))
-    _ENDING.add(task)
-    task.add_done_callback(_ENDING.discard)
+    _ENDING[task] = ledger
+    task.add_done_callback(_ENDING.pop)
     await kept
 
 
@@ -214,10 +214,14 @@ async def _end_together(ledger: Ledger, targets: Sequence[Target], came: Origin)
     return left
 
 
-async def ended() -> None:
-    """Returns when everything that was accepted has ended or waits for `resume`."""
-    while _ENDING:
-        await asyncio.gather(*_ENDING)
+def _ending(ledger: Ledger) -> list[asyncio.Task[None]]:
+    return [task for task, its in _ENDING.items() if its is ledger]
+
+
+async def ended(ledger: Ledger) -> None:
+    """Returns when everything that was accepted there has ended or waits for `resume`."""
+    while ending := _ending(ledger):
+        await asyncio.gather(*ending)
 
 
 ROUTES: list[Any] = [revoke_credentials]

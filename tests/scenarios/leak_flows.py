@@ -164,7 +164,7 @@ async def given_back(flows: Flows) -> None:
     for body in ({"credentials": raws}, {"credentials": [raws]}, {"credentials": {found.secret: found.token}}):
         answer = await flows.program.post("/credentials/revoke", json=body)
         assert answer.status_code in (202, 400), answer.text
-    await revoke.ended()
+    await revoke.ended(flows.world.services.ledger)
 
 
 LEAKS: tuple[Step, ...] = (investigated, contained, as_user_agents, misnamed, reported, given_back)

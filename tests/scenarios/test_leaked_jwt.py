@@ -109,5 +109,5 @@ async def test_whoever_finds_one_may_end_it(world: World, job: Client) -> None:
     token = (await issued(world, job))["access_token"]
     answer = await world.client.post("/credentials/revoke", json={"credentials": [f"found: {token}"]})
     assert (answer.status_code, answer.json()) == (202, {"accepted": 1, "damaged": 0})
-    await revoke.ended()
+    await revoke.ended(world.services.ledger)
     assert await introspected(world, job, token) == {"active": False}

@@ -192,7 +192,7 @@ async def test_of_a_deleted_client_nothing_is_left_to_end(world: World, admin: h
     assert (await look(admin, secret=job.secret))["containment"] == NOTHING
     before = await world.head()
     answer = await world.client.post("/credentials/revoke", json={"credentials": [job.secret]})
-    await revoke.ended()
+    await revoke.ended(world.services.ledger)
     assert (answer.status_code, await told(world, before)) == (202, [])
     for named in ({"secret": job.secret}, {"client_id": job.client_id}):
         tried = ok(await admin.post("/leaks/contain", json=named | {"dry_run": True}))

@@ -64,7 +64,7 @@ async def test_records_are_stored_forms_and_nothing_is_unsealed(world: World) ->
     assert b"paul" not in await exported(world, bearer, type="account.*")
     (opened,) = await world.events("audit.export_opened")
     assert (opened.event.unsealed, opened.event.parameters["proof"]) == (False, "1")
-    await auditor.closed()
+    await auditor.closed(world.services.ledger)
     (closed,) = await world.events("audit.export_closed")
     assert (closed.event.count, closed.event.completion) == (1, "complete")
 

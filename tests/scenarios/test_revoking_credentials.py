@@ -38,7 +38,7 @@ async def test_anybody_may_end_what_they_hold(world: World, scene: Scene, job: C
         answer = await stranger.post("/credentials/revoke", json={"credentials": list(found)})
         accepted = len({each for each in found if each.startswith("glog_")})
         assert (answer.status_code, answer.json()) == (202, {"accepted": accepted, "damaged": 0})
-        await revoke.ended()
+        await revoke.ended(world.services.ledger)
 
     await report(access, "unknown", past.tokens["refresh_token"], access)
     kinds = [each.type for each in await world.events("incident.*")]
@@ -88,7 +88,7 @@ async def test_what_surrounds_a_secret_keeps_it_from_nothing(world: World, job: 
     raw = ok(await token(world, job))["access_token"]
     answer = await world.client.post("/credentials/revoke", json={"credentials": [around.format(raw)]})
     assert (answer.status_code, answer.json()) == (202, {"accepted": 1, "damaged": 0})
-    await revoke.ended()
+    await revoke.ended(world.services.ledger)
     assert await ended_tokens(world) == [digest(raw)]
 
 
@@ -98,7 +98,7 @@ async def test_secrets_of_one_client_in_a_report_are_one_incident(world: World, 
     text = f"{past.tokens['refresh_token']}\n" + "\n".join(tokens) + f"\nsecret={job.secret} {tokens[0][:-1]}?"
     answer = await world.client.post("/credentials/revoke", json={"credentials": [text, tokens[1]]})
     assert answer.json() == {"accepted": 5, "damaged": 0}
-    await revoke.ended()
+    await revoke.ended(world.services.ledger)
     assert len(await world.events("incident.reported")) == 2
     (added,) = await world.events("incident.secrets_added")
     assert {each.sha256 for each in added.event.secrets} <= {digest(each).hex() for each in (*tokens, job.secret or "")}
@@ -108,7 +108,7 @@ async def test_secrets_of_one_client_in_a_report_are_one_incident(world: World, 
         assert asked.json() == {"active": False}
     head = await world.head()
     await world.client.post("/credentials/revoke", json={"credentials": [text]})
-    await revoke.ended()
+    await revoke.ended(world.services.ledger)
     assert await world.head() == head
 
 
@@ -131,7 +131,7 @@ async def test_answer_waits_for_nothing_that_depends_on_the_report(
     assert len({tuple(sorted(set(each.headers) - {"x-request-id"})) for each in answers}) == 1
     assert await world.events("incident.*") == ()
     go_on.set()
-    await revoke.ended()
+    await revoke.ended(world.services.ledger)
     assert looked == [sha256(raw.encode()).digest()]
     assert len(await world.events("grant.token_revoked")) == 1
 
@@ -174,7 +174,7 @@ async def test_what_a_killed_process_had_accepted_is_ended_by_another(
         assert await waiting(world) == {digest(raw): 0}
         await reached.wait()
     with suppress(asyncio.CancelledError):
-        await revoke.ended()
+        await revoke.ended(world.services.ledger)
     await resumed(world, LEASE // SECOND - 1)
     assert await ended_tokens(world) == []
     await resumed(world, 1)
@@ -200,7 +200,7 @@ async def test_undone_revocation_is_retried_and_holds_up_no_other(
     monkeypatch.setattr(revoke, "end", end)
     answer = await world.client.post("/credentials/revoke", json={"credentials": [*raws, raws[0]]})
     assert (answer.status_code, answer.json()) == (202, {"accepted": 4, "damaged": 0})
-    await revoke.ended()
+    await revoke.ended(world.services.ledger)
     assert await ended_tokens(world) == [first, third, fourth]
     for attempts in (1, 2):
         await resumed(world, attempts * LEASE // SECOND)
@@ -208,7 +208,7 @@ async def test_undone_revocation_is_retried_and_holds_up_no_other(
     # One that does not end holds up nobody else's.
     last = ok(await token(world, job))["access_token"]
     await world.client.post("/credentials/revoke", json={"credentials": [last]})
-    await revoke.ended()
+    await revoke.ended(world.services.ledger)
     assert (await ended_tokens(world))[-1] == digest(last)
     faulty.clear()
     await resumed(world, 4 * LEASE // SECOND)
@@ -228,7 +228,7 @@ async def test_report_done_but_not_forgotten_does_nothing_again(
         failing.setattr(reported, "leave", broken)
         await world.client.post("/credentials/revoke", json={"credentials": [raw]})
         # What stops a server waits for this, and must hear of no fault.
-        await revoke.ended()
+        await revoke.ended(world.services.ledger)
     assert await waiting(world) == {digest(raw): 0}
     before = await world.head()
     await resumed(world)
@@ -244,7 +244,7 @@ async def test_what_never_ends_is_given_up(world: World, job: Client, monkeypatc
     monkeypatch.setattr(revoke, "ATTEMPTS", 2)
     raw = ok(await token(world, job))["access_token"]
     await world.client.post("/credentials/revoke", json={"credentials": [raw]})
-    await revoke.ended()
+    await revoke.ended(world.services.ledger)
     await resumed(world, 3_600)
     assert await waiting(world) == {digest(raw): 1}
     await resumed(world, 3_600)
@@ -274,7 +274,7 @@ async def test_without_a_database_nothing_is_accepted_and_little_tried(
 
     monkeypatch.setattr(revoke, "end", end)
     assert (await world.client.post("/credentials/revoke", json={"credentials": raws})).status_code == 202
-    await revoke.ended()
+    await revoke.ended(world.services.ledger)
     assert len(tried) == revoke.AWAY_AT_MOST
     assert set(await waiting(world)) == set(map(digest, raws))
 
@@ -294,7 +294,7 @@ async def test_no_more_are_under_way_than_there_is_room_for(
     answers = await asyncio.gather(*(world.client.post("/credentials/revoke", json=report) for _ in range(10)))
     assert sorted(answer.status_code for answer in answers) == [202] * 4 + [503] * 6
     go_on.set()
-    await revoke.ended()
+    await revoke.ended(world.services.ledger)
     assert await waiting(world) == {}
 
 

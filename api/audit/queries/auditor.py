@@ -98,13 +98,18 @@ class Auditor(NamedTuple):
 
 log = structlog.get_logger("api")
 
-FOLLOWING: set[str] = set()
-"""Ids of the streams that this process serves."""
+FOLLOWING: dict[str, "Ledger"] = {}
+"""Ids of the streams that this process serves, each with the ledger that it follows."""
 
 GIVE_UP_AFTER = 100
 """Looks, of 10 ms each, that a stopping server waits for: a reader who takes nothing must not keep it from stopping."""
 
-_CLOSING: set[asyncio.Task[None]] = set()
+_CLOSING: dict[asyncio.Task[None], "Ledger"] = {}
+
+
+def following(ledger: "Ledger") -> int:
+    """How many streams of this ledger the process serves."""
+    return sum(each is ledger for each in FOLLOWING.values())
 
 
 async def open_export(asking: Auditor, parameters: dict[str, str], *, address: str | None, unsealed: bool) -> str:
@@ -137,8 +142,8 @@ def close_stream(asking: Auditor, reading_id: str, last: int, count: int) -> Non
 
 def _close(asking: Auditor, closed: Step) -> None:
     task = asyncio.create_task(_record(asking, closed))
-    _CLOSING.add(task)
-    task.add_done_callback(_CLOSING.discard)
+    _CLOSING[task] = asking.sources.ledger
+    task.add_done_callback(_CLOSING.pop)
 
 
 async def _record(asking: Auditor, closed: Step) -> None:
@@ -148,11 +153,11 @@ async def _record(asking: Auditor, closed: Step) -> None:
         log.warning("the end of a reading is not recorded", error=type(error).__name__)
 
 
-async def closed() -> None:
-    """Returns when the streams are over and every end is recorded. The bell that wakes them has been closed."""
+async def closed(ledger: "Ledger") -> None:
+    """Returns when its streams are over and every end is recorded. The bell that wakes them has been closed."""
     for _ in range(GIVE_UP_AFTER):
-        if not FOLLOWING:
+        if not following(ledger):
             break
         await asyncio.sleep(0.01)
-    while _CLOSING:
-        await asyncio.gather(*_CLOSING)
+    while closing := [task for task, its in _CLOSING.items() if its is ledger]:
+        await asyncio.gather(*closing)
