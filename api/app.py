@@ -4,7 +4,8 @@ import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import fields
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import structlog
 from litestar import Litestar, Request
@@ -25,7 +26,7 @@ from api.http.outgoing_requests import OutgoingRequests
 from api.http.own_tokens import recognise
 from api.http.private_keys import PrivateKeys
 from api.http.refusals import ClientRefusals
-from api.http.request_context import Proxies
+from api.http.request_context import App, Proxies
 from api.http.subjects import Subjects
 from api.leaks.investigate import settling
 from api.oauth.bearer import caller, caller_scope
@@ -80,24 +81,46 @@ DEPENDENCIES = {
 out commands of theirs, `asking` to read the log for them, `settle` to bring what is known of a secret up to now."""
 
 
+class ProcessParts(NamedTuple):
+    """What all issuers of a process have in common: threads for passwords, and numbers. None of it knows anybody."""
+
+    hasher: Hasher
+    strength: StrengthMeter
+    metrics: Metrics
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self.hasher.close()
+        self.strength.close()
+
+
+def process_parts(settings: Settings, metrics: Metrics | None = None) -> ProcessParts:
+    """Those of a process with these settings."""
+    parameters = Argon2Parameters(settings.argon2_memory, settings.argon2_time, settings.argon2_parallelism)
+    hasher = Hasher(parameters, threads=settings.password_concurrency)
+    return ProcessParts(hasher, StrengthMeter(), metrics or Metrics())
+
+
 async def open_services(
-    settings: Settings, keyring: Keyring, clock: Clock | None = None, metrics: Metrics | None = None
+    settings: Settings,
+    keyring: Keyring,
+    clock: Clock | None = None,
+    parts: ProcessParts | None = None,
+    *,
+    read_threads: int | None = None,
 ) -> Services:
     """Opens the ledger and everything around it; raises `DatabaseAway`. `close_services` undoes it."""
     # What slows callers counts by a clock that nobody sets, so that setting one locks nobody out.
     steady: Timer = SteadyClock() if clock is None else clock
     clock = WatchedClock() if clock is None else clock
-    metrics = metrics or Metrics()
+    hasher, strength, metrics = parts or process_parts(settings)
     outgoing = OutgoingRequests(allow_private=settings.allow_private_urls)
-    origin = log_origin(settings)
-    ledger = await Ledger.open(
-        settings.database_url,
-        keyring,
-        clock,
-        on_commit=metrics.batch,
-        on_recorded=metrics.facts.recorded,
-        origin=origin,
+    opening = partial(
+        Ledger.open, settings.database_url, keyring, clock, on_commit=metrics.batch, on_recorded=metrics.facts.recorded
     )
+    if read_threads is not None:
+        opening = partial(opening, read_threads=read_threads)
+    ledger = await opening(origin=log_origin(settings))
     owners = StreamOwners()
     follower = CatchUpSubscription(ledger, EventIndexing(owners), Sightings(), EventCounting(owners))
     return Services(
@@ -105,11 +128,8 @@ async def open_services(
         ledger=ledger,
         keyring=keyring,
         format=Format(settings.token_prefix, settings.former_token_prefixes),
-        hasher=Hasher(
-            Argon2Parameters(settings.argon2_memory, settings.argon2_time, settings.argon2_parallelism),
-            threads=settings.password_concurrency,
-        ),
-        strength=StrengthMeter(),
+        hasher=hasher,
+        strength=strength,
         throttle=open_throttle(settings, steady, metrics.throttled),
         credentials=CredentialCache(),
         tallies=Tallies(ledger, settings.grouped_window),
@@ -133,11 +153,42 @@ async def open_services(
 
 
 async def close_services(services: Services) -> None:
-    """Finishes what was accepted and lets everything go."""
-    services.hasher.close()
-    services.strength.close()
+    """Finishes what was accepted and lets everything go but for what belongs to the process."""
     await services.ledger.close()
     services.throttle.close()
+
+
+@asynccontextmanager
+async def serving(
+    settings: Settings,
+    keyring: Keyring,
+    clock: Clock | None,
+    parts: ProcessParts,
+    *,
+    read_threads: int | None = None,
+) -> AsyncIterator[Services]:
+    """Everything that answers for an issuer, from its recorded start to the end of its background tasks."""
+    services = await open_services(settings, keyring, clock, parts, read_threads=read_threads)
+    try:
+        await require_continuation(services.ledger, settings)
+        watch(services.ledger, settings)
+        await record_start(services, keyring)
+        await services.transparency.start(Origin(SYSTEM))
+        await signing_keys.ensure(services.ledger, Origin(SYSTEM))
+        await services.private_keys.load()
+        await recognise(services.format, services.ledger)
+        await services.subjects.load(services.ledger, Origin(SYSTEM))
+    except BaseException:
+        await close_services(services)
+        raise
+    background = Background(services)
+    background.start()
+    try:
+        yield services
+    finally:
+        await background.stop()
+        await services.transparency.stop()
+        await close_services(services)
 
 
 def routed(settings: Settings) -> Litestar:
@@ -176,48 +227,45 @@ def create(
     @asynccontextmanager
     async def running(app: Litestar) -> AsyncIterator[None]:
         keyring = open_keys()
-        services = await open_services(settings, keyring, clock, metrics)
-        app.state.services = services
+        parts = process_parts(settings, metrics)
         try:
-            await require_continuation(services.ledger, settings)
-            watch(services.ledger, settings)
-            await record_start(services, keyring)
-            await services.transparency.start(Origin(SYSTEM))
-            await signing_keys.ensure(services.ledger, Origin(SYSTEM))
-            await services.private_keys.load()
-            await recognise(services.format, services.ledger)
-            await services.subjects.load(services.ledger, Origin(SYSTEM))
-        except BaseException:
-            await close_services(services)
-            raise
-        background = Background(services)
-        background.start()
-        # What lives from here to the end need not be looked at by every collection.
-        gc.collect()
-        gc.freeze()
-        # What a request makes dies with it; the caches, which stay, are what a collection would go through in vain. The
-        # youngest are so few that nobody notices the pause.
-        gc.set_threshold(5_000, 80, 50)
-        try:
-            yield
+            async with serving(settings, keyring, clock, parts) as services:
+                app.state.services, app.state.parts = services, parts
+                # What lives from here to the end need not be looked at by every collection.
+                gc.collect()
+                gc.freeze()
+                # What a request makes dies with it; the caches, which stay, are what a collection would go through in
+                # vain. The youngest are so few that nobody notices the pause.
+                gc.set_threshold(5_000, 80, 50)
+                yield
         finally:
-            await background.stop()
-            await services.transparency.stop()
-            await close_services(services)
+            parts.close()
 
     app.state.running = running
-    wrapped: Any = app
+    given: Any = app
+    return wrapped(given, app, settings, metrics, lambda: app.state.services)
+
+
+def wrapped(
+    answering: App,
+    app: Litestar,
+    settings: Settings,
+    metrics: Metrics,
+    served: Callable[[], Services],
+) -> Middleware:
+    """The outermost layer around `answering`, which has the routes of `app`; `served` are whose services it has, once
+    they are there."""
     hot = (token, introspect, revoke, userinfo, par)
     return Middleware(
-        wrapped,
+        answering,
         proxies=Proxies(settings.trusted_proxies, settings.proxy_header),
         in_flight=settings.in_flight,
         secure=settings.issuer.startswith("https:"),
         log_requests=settings.log_requests,
         prefixes=(settings.token_prefix, *settings.former_token_prefixes),
-        direct=shortcuts(app, hot),
+        direct=shortcuts(app, hot, served),
         measure=metrics.request,
         refused=metrics.facts.refused,
-        pages=OriginPolicy(app, {each.path: each.methods for each in hot}),
+        pages=OriginPolicy(lambda: served().ledger, {each.path: each.methods for each in hot}),
         whole=(token.path, introspect.path, revoke.path),
     )

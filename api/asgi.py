@@ -5,6 +5,7 @@ from functools import partial
 from api.app import create
 from api.environment import load
 from api.http.log_lines import configure
+from api.issuers.hosts import Hosts
 from security.keyring import open_keyring
 
 settings = load()
@@ -16,4 +17,4 @@ configure(
 
 # Opened by each worker: one that begins after a key was put into the file knows it.
 file = settings.master_key_file or settings.data_dir / "master.key"
-app = create(settings, partial(open_keyring, settings.master_key, file, create=False))
+app = Hosts(create(settings, partial(open_keyring, settings.master_key, file, create=False)), settings)

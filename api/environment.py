@@ -112,6 +112,8 @@ def fallbacks(settings: Settings) -> dict[str, Any]:
     derived["database_url"] = database_url
     if settings.checkpoint_file is None:
         derived["checkpoint_file"] = settings.data_dir / "checkpoint"
+    if settings.issuers_file is None:
+        derived["issuers_file"] = settings.data_dir / "issuers.json"
     derived["migration_database_url"] = understood(settings.migration_database_url or database_url)
     if settings.home is None:
         derived["home"] = settings.environment == "demo"

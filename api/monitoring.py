@@ -12,7 +12,7 @@ from api.http.errors import Missing
 from api.http.request_context import Proxies, RequestContext, is_for_operators, request_context
 from api.server.board import KEY, Board, WorkerStatus
 from api.server.standing import standing
-from api.services import Services, running_version, services_of
+from api.services import Services, is_of_process, running_version, services_of
 from eventstore.database import Connection, schema
 from eventstore.may_write import key_problem
 from eventstore.projecting.rebuild import differing, outdated
@@ -52,7 +52,7 @@ async def live() -> Health:
 async def ready(request: Request[Any, Any, Any]) -> Response[Health]:
     """200 when database, migrations, keys, log and clock are in order, for every worker that is up; else 503."""
     checks = await examine(services_of(request))
-    board: Board | None = request.app.state.get(KEY)
+    board: Board | None = request.app.state.get(KEY) if is_of_process(request) else None
     workers = [] if board is None else board.seen()
     # What this one has just found is newer than what it said before.
     others = [each.state for each in workers if each.pid != os.getpid()]
@@ -120,8 +120,8 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     On the main port they are told to `GRANTLOG_METRICS_NETWORKS` alone; for all others nothing is there.
     """
     services = services_of(request)
-    if not is_for_operators(request.scope) and not _may_see(
-        services.settings.metrics_networks, request_context(request.scope)
+    if not is_of_process(request) or not (
+        is_for_operators(request.scope) or _may_see(services.settings.metrics_networks, request_context(request.scope))
     ):
         raise Missing("Nothing has this address.")
     found = None

@@ -84,6 +84,12 @@ def services_of(connection: Any) -> Services:
     return found
 
 
+def is_of_process(connection: Any) -> bool:
+    """Whether a request is to the settings' issuer, who may know of the process as a whole; no further one may."""
+    chosen = connection.scope.get(SERVICES)
+    return chosen is None or chosen is connection.app.state.services
+
+
 def lifetimes(settings: Settings) -> Lifetimes:
     """The lifetimes of the settings, as decisions take them."""
     return Lifetimes(

@@ -27,9 +27,13 @@ PAGES = {
     "cli.notifications": ("notifications",),
     "cli.status": ("status",),
     "cli.completion": ("completion",),
-    "cli.installation": ("projections", "keys", "issuer", "database", "settings"),
+    "cli.installation": ("projections", "keys", "database", "settings"),
+    "cli.issuers": ("issuer",),
 }
 COMMANDS = {command: page for page, commands in PAGES.items() for command in commands}
+
+OF_ALL_ISSUERS = ("serve", "demo", "issuer")
+"""Commands that are about the server as a whole."""
 
 
 class CommandPages(Failing):
@@ -51,11 +55,14 @@ class CommandPages(Failing):
 
 @click.group(cls=CommandPages, context_settings=CONTEXT)
 @click.version_option(package_name="grantlog", message="grantlog %(version)s")
+@click.option("--issuer", metavar="URL", help="Of several issuers the one whose log this is about.")
 @click.pass_context
-def main(context: click.Context) -> None:
+def main(context: click.Context, issuer: str | None) -> None:
     """An OAuth 2.0 authorization server and OpenID Provider whose every decision is an immutable event.
 
     Every write goes through the server's own log, with you as its actor. Settings come from the environment and `.env`;
     `grantlog settings` lists them. Exit codes: 0 done, 1 refused, 2 wrong usage or a file (the output too) that cannot
     be read or written, 3 database or keys."""
+    if issuer is not None and context.invoked_subcommand in OF_ALL_ISSUERS:
+        raise click.UsageError(f"`{context.invoked_subcommand}` is about all issuers")
     context.with_resource(private_files())

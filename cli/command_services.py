@@ -16,6 +16,7 @@ from api.audit.queries.auditor import Auditor
 from api.config.settings import Settings, log_origin
 from api.environment import SettingsError, load
 from api.http.own_tokens import recognise
+from api.issuers.registry import IssuerEntry, IssuerRegistry, RegistryError, keyring_of, settings_of
 from cli.terminal import USAGE, Bar, Failure, refused, unavailable
 from commands import servers
 from commands.log_keys import settle_mac_key
@@ -139,7 +140,25 @@ class CommandServices:
 
 
 def load_settings(**given: Any) -> Settings:
-    """The settings in force; raises Failure that names every variable at fault."""
+    """The settings in force, with `--issuer` those of that issuer; raises Failure that names what is at fault."""
+    settings = _loaded(**given)
+    chosen = _chosen(settings)
+    return settings if chosen is None else settings_of(settings, chosen)
+
+
+def _chosen(settings: Settings) -> IssuerEntry | None:
+    """The further issuer that `--issuer` names; None for that of the settings."""
+    context = click.get_current_context(silent=True)
+    url: str | None = None if context is None else context.find_root().params.get("issuer")
+    if url is None:
+        return None
+    try:
+        return IssuerRegistry.of(settings).find(url)
+    except RegistryError as error:
+        raise Failure(str(error)) from None
+
+
+def _loaded(**given: Any) -> Settings:
     try:
         return load(**given)
     except SettingsError as error:
@@ -161,7 +180,14 @@ def _of_the_demo() -> Settings | None:
 
 
 def open_keys(settings: Settings) -> Keyring:
-    """The master keys; in the demo they are made when missing. Raises Failure that says what to do."""
+    """The master keys, with `--issuer` the keys of that issuer; in the demo they are made when missing. Raises Failure
+    that says what to do."""
+    chosen = _chosen(settings)
+    keyring = _opened_keys(settings)
+    return keyring if chosen is None else keyring_of(keyring, chosen)
+
+
+def _opened_keys(settings: Settings) -> Keyring:
     file = settings.master_key_file or settings.data_dir / "master.key"
     try:
         return open_keyring(settings.master_key, file, create=settings.environment == "demo")

@@ -34,8 +34,6 @@ from cli.terminal import (
     print_one,
     unavailable,
 )
-from commands import servers
-from domain.rules import origin as issuers
 from eventstore import may_write, repository
 from eventstore.appending.rows import names
 from eventstore.database import DBAPIError, schema
@@ -188,31 +186,6 @@ def retire() -> None:
         event_index.start_over(connection)
         finish_indexing(connection, vault, keyring, database.now)
     click.echo("login names are found by the new key now; the old one can be destroyed")
-
-
-# `grantlog issuer …`.
-
-
-@click.group()
-def issuer() -> None:
-    """The URL by which clients know this server."""
-
-
-@issuer.command()
-@click.argument("url")
-def accept(url: str) -> None:
-    """Let the server start under another issuer URL.
-
-    Clients compare it character by character: whoever knows the former one has to be told, tokens that name it are
-    refused by those who look, and dashboards have origins of their own to be put right. A server that is given another
-    one than its log knows does not start."""
-    if problem := issuers.fault(url):
-        raise Failure(f"URL: {problem}", USAGE)
-
-    async def work(services: CommandServices) -> bool:
-        return bool(await services.execute(servers.accept_issuer(url)))
-
-    click.echo(f"The server starts as {url} from now on." if run(work) else f"Nothing to do: it is {url} already.")
 
 
 # `grantlog settings`.

@@ -17,7 +17,7 @@ from api.monitoring import examine
 from api.oauth.bearer import needing
 from api.server.board import KEY, Board, WorkerStatus
 from api.server.standing import followed
-from api.services import Injected, running_version, services_of
+from api.services import Injected, is_of_process, running_version, services_of
 from domain import server
 from domain.event import Moment
 from domain.keys import signing_key
@@ -110,7 +110,7 @@ async def status(
 ) -> ServerStatus:
     """Whether everything is in order, what is behind, and what has not been delivered."""
     checks = await examine(services_of(request))
-    board: Board | None = request.app.state.get(KEY)
+    board: Board | None = request.app.state.get(KEY) if is_of_process(request) else None
     standing = await ledger.read(_standing)
     asked = configured_witnesses(settings.witnesses)
     return ServerStatus(

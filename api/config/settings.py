@@ -70,6 +70,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     [operations](operations.md#several-postgresql-servers)."""
     migration_database_url: Annotated[str, unset("`GRANTLOG_DATABASE_URL`"), SECRET_IN_URL] = ""
     """The same database as the role that owns the tables; migrations run as that role."""
+    issuers_file: Annotated[Path | None, unset("`issuers.json` in the data directory")] = None
+    """File that names the further issuers of this server, which `grantlog issuer` keeps, see [issuers](issuers.md)."""
+    open_issuers: Annotated[int, within(1, 10000)] = 16
+    """Further issuers whose logs one worker has open at a time; requests to others wait until one of them is idle."""
+    issuer_idle: Annotated[int, within(1, 86400)] = 300
+    """The log of a further issuer that nobody asks for so long is closed."""
     master_key: Annotated[str, NONE, SECRET] = ""
     """Wraps every key in the vault. Production needs it, or the file."""
     master_key_file: Annotated[
@@ -430,7 +436,7 @@ def shown(settings: Settings) -> list[Shown]:
 
 def effective(settings: Settings) -> dict[str, str]:
     """Settings for the `server.started` event: name → value, nothing secret, no paths of this machine."""
-    kept_out = {"data_dir", "master_key_file"}
+    kept_out = {"data_dir", "master_key_file", "issuers_file"}
     return {
         field.name: masked(settings, field.name)
         for field in FIELDS

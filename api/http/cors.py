@@ -7,9 +7,9 @@ away for an origin there: it says only who may read the answer. What is public a
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum, auto
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
 
@@ -112,12 +112,12 @@ def decide_preflight(
 
 
 class OriginPolicy:
-    """Decides for one app, whose services are there once it has started, about the JSON API and OAuth's `endpoints`,
+    """Decides for one issuer, whose ledger is there once it has started, about the JSON API and OAuth's `endpoints`,
     which are paths with their methods. It does so where an answer leaves, so that it holds for refusals, faults and
     streams too."""
 
-    def __init__(self, app: Any, endpoints: Mapping[str, Collection[str]] = {}) -> None:
-        self._app = app
+    def __init__(self, ledger: Callable[[], Ledger], endpoints: Mapping[str, Collection[str]] = {}) -> None:
+        self._opened = ledger
         self._methods = {each: methods for path, methods in endpoints.items() for each in (path, f"{path}/")}
         self._listed: Lru[str, None] = Lru(REMEMBERED)
         self._looks: set[asyncio.Task[bool]] = set()
@@ -159,8 +159,7 @@ class OriginPolicy:
 
     @property
     def _ledger(self) -> Ledger:
-        found: Ledger = self._app.state.services.ledger
-        return found
+        return self._opened()
 
     async def _if_listed(self, origin: str, *, without_delay: bool = False) -> tuple[str, ...]:
         """The origin if an enabled dashboard or client lists it; as is remembered where the log cannot be asked."""

@@ -392,6 +392,13 @@ class WrongMediaType(HTTPError):
         super().__init__(Words("The request body must be %(names)s.", names=names), headers={"accept": names})
 
 
+class Misdirected(HTTPError):
+    """The host of the request is none that is served (RFC 9110 §15.5.20)."""
+
+    status = 421
+    default = "No issuer is served under this host name."
+
+
 class Unprocessable(HTTPError):
     """422: well-formed, but it contradicts what was said before (an `Idempotency-Key` with another body) or a bound."""
 

@@ -76,17 +76,17 @@ def endpoint(path: str, handle: Handle, methods: tuple[str, ...] = POST) -> Endp
     return Endpoint(path, methods, asgi(path, copy_scope=False)(serve), answered)
 
 
-def shortcuts(app: Any, endpoints: Iterable[Endpoint]) -> dict[str, Direct]:
-    """The endpoints by path, each callable without the framework's routing, which would cost a third of a request."""
+def shortcuts(app: Any, endpoints: Iterable[Endpoint], served: Callable[[], Services]) -> dict[str, Direct]:
+    """The endpoints by path, each callable without the framework's routing, which would cost a third of a request.
+    `served` gives the services once the app has started."""
 
-    # They are there once the app has started.
-    found: dict[str, Any] = {}
+    found: dict[str, Services] = {}
 
     def direct(path: str, answered: Handle) -> Direct:
         def call(scope: Scope, receive: Receive) -> Awaitable[RawResponse]:
             # What the framework would have put there for its handlers, as far as ours ask for it.
             scope["litestar_app"], scope["path_template"] = app, path
-            services = scope[SERVICES] = found.get(SERVICES) or found.setdefault(SERVICES, app.state.services)
+            services = scope[SERVICES] = found.get(SERVICES) or found.setdefault(SERVICES, served())
             return answered(services, scope, receive)
 
         return call

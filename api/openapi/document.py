@@ -18,6 +18,7 @@ from api.http.error_responses import PROBLEM, ProblemBody, vocabulary
 from api.http.responses import JSON
 from api.http.templates import Group, Member, Operation, ReferencePage, render, security_headers
 from api.openapi.hot_endpoints import FORM, REFERENCE, HotEndpoint, describe
+from api.services import is_of_process, services_of
 
 PATH = "/schema"
 MERGE_PATCH = "application/merge-patch+json"
@@ -63,6 +64,10 @@ class DocumentPlugin(JsonRenderPlugin):
         return self._finished
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        if not is_of_process(request):
+            # Of a further issuer it says the same of another server.
+            server = {"url": services_of(request).settings.issuer}
+            return msgspec.json.encode(self.of(request.app, openapi_schema) | {"servers": [server]})
         if self._bytes is None:
             self._bytes = msgspec.json.encode(self.of(request.app, openapi_schema))
         return self._bytes

@@ -223,6 +223,7 @@ class Metrics:
             "grantlog_letters_given_up", "Mail to people that is not tried any more.", registry=self.registry
         )
         self.facts = Facts(self.registry)
+        self._issuers: IssuerNumbers | None = None
         self._took: dict[tuple[str | None, str, int], Spread] = {}
         self._sizes = Spread(COMMANDS)
         self._written: dict[Any, Any] = {}
@@ -236,6 +237,13 @@ class Metrics:
             took = self._took.setdefault(named, Spread(SECONDS))
         took.counts[bisect_left(SECONDS, seconds)] += 1
         took.total += seconds
+
+    @property
+    def of_issuers(self) -> "IssuerNumbers":
+        """What is told where there are further issuers."""
+        if self._issuers is None:
+            self._issuers = IssuerNumbers(self.registry)
+        return self._issuers
 
     def batch(self, commands: int) -> None:
         """Counts a committed transaction; the ledger's writer calls it, in whatever thread it lives."""
@@ -302,6 +310,31 @@ class Metrics:
         else:
             everything.register(self.registry)
         return generate_latest(everything)
+
+
+class IssuerNumbers:
+    """What is told where a server has further issuers, and of nobody where it has none."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "grantlog_issuer_requests", "Answered requests to further issuers.", ("issuer", "status"), registry=registry
+        )
+        self.alarms = Gauge(
+            "grantlog_issuer_alarms",
+            "What is wrong with the logs of further issuers, by the names of the server's own alarms.",
+            ("issuer", "alarm"),
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.number = Gauge(
+            "grantlog_issuers", "Further issuers that are served.", registry=registry, multiprocess_mode="livemax"
+        )
+        self.opened = Gauge(
+            "grantlog_issuers_open",
+            "Further issuers whose logs are open, by all workers.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -239,6 +239,14 @@ def understood(url: str) -> str:
     return f"postgresql+psycopg://{network}{slash}{path}"
 
 
+def in_schema(url: str, schema: str) -> str:
+    """The same database of PostgreSQL, where names are those of this schema, over every connection by this URL."""
+    parsed = make_url(url)
+    given = parsed.query.get("options", "")
+    options = f"{given if isinstance(given, str) else ' '.join(given)} -csearch_path={schema}".strip()
+    return parsed.update_query_dict({"options": options}).render_as_string(hide_password=False)
+
+
 def _host_and_port(text: str) -> tuple[str, str]:
     if text.startswith("["):
         # An IPv6 address (RFC 3986 §3.2.2).

@@ -120,6 +120,20 @@ def upgrade(url: str, owner_url: str | None = None) -> None:
         engine.dispose()
 
 
+def make_schema(url: str, owner_url: str, name: str) -> None:
+    """Makes PostgreSQL's schema of this name unless it is there, as the role of `owner_url`; the role of `url` may use
+    it, and make nothing in it."""
+    engine = migrating(owner_url)
+    try:
+        with engine.begin() as connection:
+            quote = connection.dialect.identifier_preparer.quote
+            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {quote(name)}"))
+            if (role := server_role(url, owner_url)) is not None:
+                connection.execute(text(f"GRANT USAGE ON SCHEMA {quote(name)} TO {quote(role)}"))
+    finally:
+        engine.dispose()
+
+
 def server_role(url: str, owner_url: str | None) -> str | None:
     """The role that needs rights granted: on PostgreSQL that of `url`, when another one owns the tables."""
     role = make_url(url).username

@@ -125,11 +125,13 @@ class World:
     """The server, its clock and its log. `client` is a program on the network that keeps no cookies of anybody's, and
     `operators` one that comes over the listener for those who look after the server."""
 
-    def __init__(self, app: Middleware, settings: Settings, clock: ManualClock) -> None:
+    def __init__(
+        self, app: Middleware, settings: Settings, clock: ManualClock, services: Services | None = None
+    ) -> None:
         self.app = app
         self.settings = settings
         self.clock = clock
-        self.services: Services = app.app.state.services  # type: ignore[attr-defined]
+        self.services: Services = services or app.app.state.services  # type: ignore[attr-defined]
         self._opened: list[httpx.AsyncClient] = []
         self.client = self.caller()
         self.operators = self._open(ForOperators(app), ADDRESS)

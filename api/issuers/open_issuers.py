@@ -1,0 +1,200 @@
+"""The logs of further issuers that a process has open: each from its first request until nobody asks for a while."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from contextvars import Context
+
+import structlog
+
+from api.http.log_lines import trace
+from api.http.middleware import Middleware
+from api.issuers.registry import IssuerEntry
+from api.services import Services
+from eventstore.unavailable import DatabaseAway
+from security.clock import DAY, SECOND, Timer
+
+OPENED_WITHIN = 10.0
+"""Seconds that a request waits for the log of its issuer."""
+
+LEFT_WITHIN = 10.0
+"""Seconds that requests get which are in hand when an issuer is closed. Streams end with its ledger."""
+
+LOOK_EVERY = 0.02
+"""Seconds between two looks for one that nobody uses."""
+
+TRIED_AGAIN_AFTER = 2 * SECOND
+"""How long an issuer whose log could not be opened is not tried again: every caller would have it tried."""
+
+log = structlog.get_logger("api")
+
+Opening = Callable[[IssuerEntry], AbstractAsyncContextManager[tuple[Middleware, Services]]]
+"""What answers for an issuer and its services, from the opening of its log to its end."""
+
+
+class IssuerAway(DatabaseAway):
+    """The log of an issuer cannot be opened at present, or so many others are in use (503)."""
+
+
+class OpenIssuer:
+    """One that is open or about to be. `ready` is what answers for it."""
+
+    def __init__(self, entry: IssuerEntry, now: int) -> None:
+        self.entry = entry
+        self.ready: asyncio.Future[Middleware] = asyncio.get_running_loop().create_future()
+        self._services: Services | None = None
+        self._asked = False
+        self.users = 0
+        """Requests in hand, streams among them."""
+        self.used_at = now
+        self.leaving = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+        self._left = asyncio.Event()
+        self._left.set()
+
+    @contextmanager
+    def used(self, timer: Timer) -> Iterator[None]:
+        """Keeps it open meanwhile, and for a while."""
+        self._asked = True
+        with self._held():
+            try:
+                yield
+            finally:
+                self.used_at = timer.now()
+
+    @contextmanager
+    def visited(self) -> Iterator[None]:
+        """Keeps it open meanwhile, and no longer if nobody asks."""
+        with self._held():
+            yield
+        if not self._asked:
+            self.used_at -= DAY
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        self.users += 1
+        self._left.clear()
+        try:
+            yield
+        finally:
+            self.users -= 1
+            if not self.users:
+                self._left.set()
+
+    @property
+    def services(self) -> Services:
+        """What it is served with, once it is ready."""
+        if self._services is None:
+            raise AssertionError("the issuer is not open")
+        return self._services
+
+    def begin(self, app: Middleware, services: Services) -> None:
+        """Has requests answered."""
+        self._services = services
+        self.ready.set_result(app)
+
+    async def unused(self) -> None:
+        """Returns when nobody uses it."""
+        await self._left.wait()
+
+
+class OpenIssuers:
+    """Those that are open, `most` at a time. A further one is opened when one that nobody uses at this moment has been
+    closed; one at a time, so that many that are asked for at once do not starve those who are served."""
+
+    def __init__(self, opening: Opening, most: int, idle: int, timer: Timer) -> None:
+        self._opening = opening
+        self._most = most
+        self._idle = idle * SECOND
+        self._timer = timer
+        self._open: dict[str, OpenIssuer] = {}
+        self._turn = asyncio.Lock()
+        self._failed: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def opened(self, issuer_id: str) -> OpenIssuer | None:
+        """The issuer, if it is open and stays so."""
+        found = self._open.get(issuer_id)
+        return None if found is None or not found.ready.done() or found.leaving.is_set() else found
+
+    async def get(self, entry: IssuerEntry) -> OpenIssuer:
+        """The issuer, opened if need be. To be `used` before anything else is waited for. Raises `DatabaseAway`."""
+        found = self.opened(entry.id)
+        if found is not None and found.entry == entry:
+            return found
+        try:
+            async with asyncio.timeout(OPENED_WITHIN), self._turn:
+                return await self._get(entry)
+        except TimeoutError:
+            raise IssuerAway("not opened in time") from None
+
+    async def _get(self, entry: IssuerEntry) -> OpenIssuer:
+        found = self.opened(entry.id)
+        if found is not None and found.entry == entry:
+            return found
+        if self._timer.now() < self._failed.get(entry.id, 0):
+            raise IssuerAway("not opened a moment ago")
+        made = self._open.get(entry.id)
+        if made is not None and (made.entry != entry or made.leaving.is_set()):
+            # It is closing, or its log is elsewhere by now.
+            await self._end(made)
+            made = None
+        if made is None:
+            await self._make_room()
+            made = self._open[entry.id] = OpenIssuer(entry, self._timer.now())
+            # Its tasks outlive the request that wants it, and are none of its matter.
+            made.task = asyncio.get_running_loop().create_task(self._keep(made), context=Context())
+        await asyncio.wait((made.ready,))
+        if made.ready.exception() is not None:
+            self._failed[entry.id] = self._timer.now() + TRIED_AGAIN_AFTER
+            raise IssuerAway("its log cannot be opened")
+        self._failed.pop(entry.id, None)
+        return made
+
+    async def _make_room(self) -> None:
+        while len(self._open) >= self._most:
+            unused = [each for each in self._open.values() if not each.users]
+            if unused:
+                await self._end(min(unused, key=lambda each: each.used_at))
+            else:
+                await asyncio.sleep(LOOK_EVERY)
+
+    async def _keep(self, made: OpenIssuer) -> None:
+        try:
+            async with self._opening(made.entry) as (app, services):
+                made.begin(app, services)
+                await made.leaving.wait()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(made.unused(), LEFT_WITHIN)
+        except Exception as error:
+            log.error("an issuer's log is not open", issuer=made.entry.issuer, **trace(error))
+            if not made.ready.done():
+                made.ready.set_exception(IssuerAway("its log cannot be opened"))
+                made.ready.exception()
+        finally:
+            if self._open.get(made.entry.id) is made:
+                del self._open[made.entry.id]
+
+    async def _end(self, which: OpenIssuer) -> None:
+        """Closes one when its requests are answered."""
+        which.leaving.set()
+        if which.task is not None:
+            await asyncio.wait((which.task,))
+
+    async def close_idle(self) -> None:
+        """Closes those that nobody has asked for a while."""
+        now = self._timer.now()
+        await self._end_all(each for each in self._open.values() if not each.users and now - each.used_at >= self._idle)
+
+    async def close_others(self, entries: Mapping[str, IssuerEntry]) -> None:
+        """Closes those that are served no more, or from elsewhere."""
+        await self._end_all(each for each in self._open.values() if entries.get(each.entry.id) != each.entry)
+
+    async def close(self) -> None:
+        """Closes all."""
+        await self._end_all(self._open.values())
+
+    async def _end_all(self, those: Iterable[OpenIssuer]) -> None:
+        await asyncio.gather(*(self._end(each) for each in tuple(those)))

@@ -1,0 +1,194 @@
+"""`grantlog issuer …`: the URL by which clients know the server, and further issuers with a log of their own each."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import rich_click as click
+
+from api.config.settings import Settings
+from api.issuers.registry import (
+    IssuerEntry,
+    IssuerPlace,
+    IssuerRegistry,
+    IssuerStanding,
+    RegistryError,
+    default_place,
+    keyring_of,
+    new_issuer_id,
+    refusal,
+    settings_of,
+)
+from cli.command_services import CommandServices, in_plain_words, load_settings, open_keys, opened, run
+from cli.installation import upgrade_to_newest
+from cli.terminal import USAGE, Failure, as_json, print_list, unavailable
+from commands import servers, signing_keys
+from domain.rules import origin as issuers
+from eventstore import database
+from eventstore.database import DBAPIError, schema
+from eventstore.database.engines import in_words
+from security.keyring import Keyring
+
+
+@click.group()
+def issuer() -> None:
+    """The URL by which clients know this server, and further issuers that it serves."""
+
+
+@issuer.command()
+@click.argument("url")
+def accept(url: str) -> None:
+    """Let the server start under another issuer URL.
+
+    Clients compare it character by character: whoever knows the former one has to be told, tokens that name it are
+    refused by those who look, and dashboards have origins of their own to be put right. A server that is given another
+    one than its log knows does not start."""
+    if problem := issuers.fault(url):
+        raise Failure(f"URL: {problem}", USAGE)
+
+    async def work(services: CommandServices) -> bool:
+        return bool(await services.execute(servers.accept_issuer(url)))
+
+    click.echo(f"The server starts as {url} from now on." if run(work) else f"Nothing to do: it is {url} already.")
+
+
+# Further issuers.
+
+
+def placing(command: Any) -> Any:
+    """Gives a command the options that say where an issuer's log is."""
+    for option in (
+        click.option("--schema", metavar="NAME", help="PostgreSQL's schema; one of the issuer's id if none is named."),
+        click.option("--migration-database", metavar="URL", help="The same as the role that owns the tables."),
+        click.option("--database", metavar="URL", help="Its database; else that of GRANTLOG_DATABASE_URL."),
+    ):
+        command = option(command)
+    return command
+
+
+def registry_of(settings: Settings) -> IssuerRegistry:
+    """The issuers of these settings, which can be read; raises Failure."""
+    registry = IssuerRegistry.of(settings)
+    try:
+        registry.entries()
+    except RegistryError as error:
+        raise unavailable(str(error)) from None
+    return registry
+
+
+def found(registry: IssuerRegistry, url: str) -> IssuerEntry:
+    """The issuer with this URL; raises Failure."""
+    try:
+        return registry.find(url)
+    except RegistryError as error:
+        raise Failure(str(error)) from None
+
+
+def put(registry: IssuerRegistry, entry: IssuerEntry) -> None:
+    """Has the servers know it so; raises Failure."""
+    try:
+        registry.put(entry)
+    except RegistryError as error:
+        raise Failure(str(error)) from None
+
+
+@issuer.command()
+@click.argument("url")
+@placing
+def add(url: str, database: str | None, migration_database: str | None, schema: str | None) -> None:
+    """Serve one more issuer, with a log, keys, people and clients of its own.
+
+    Makes its database, or its schema in a database of PostgreSQL, and installs there what a new server gets. Servers
+    that run take requests to it within a second, and know it by `Host` alone. What was broken off goes on when it is
+    added again."""
+    settings = load_settings()
+    keyring, registry = open_keys(settings), registry_of(settings)
+    entry = next((each for each in registry.entries() if each.issuer == url), None)
+    if entry is None:
+        issuer_id = new_issuer_id()
+        place = default_place(settings, issuer_id, IssuerPlace(database, migration_database, schema))
+        entry = IssuerEntry(issuer_id, url, "adding", place)
+    elif entry.standing != "adding":
+        raise Failure(f"{url} is there already")
+    if problem := refusal(settings, url, entry.place):
+        raise Failure(problem, USAGE)
+    put(registry, entry)
+    prepare_place(settings_of(settings, entry), entry.place)
+    install(settings_of(settings, entry), keyring_of(keyring, entry))
+    put(registry, msgspec.structs.replace(entry, standing="enabled"))
+    click.echo(f"{url} is served, with the id {entry.id}")
+
+
+def prepare_place(settings: Settings, place: IssuerPlace) -> None:
+    """Makes what an issuer's log is kept in, and brings it to the newest revision; raises Failure."""
+    if place.schema is not None:
+        owner = settings.migration_database_url or settings.database_url
+        try:
+            schema.make_schema(settings.database_url, owner, place.schema)
+        except DBAPIError as error:
+            said = in_words(error, settings.database_url, owner)
+            raise unavailable(f"the schema cannot be made: {said}") from None
+    upgrade_to_newest(settings)
+
+
+def install(settings: Settings, keyring: Keyring) -> None:
+    """Installs what an empty log gets, its keys included; raises Failure."""
+
+    async def inside() -> None:
+        async with opened(settings, keyring) as services:
+            await signing_keys.ensure(services.ledger, services.origin)
+
+    with in_plain_words(settings):
+        asyncio.run(inside())
+
+
+@issuer.command(name="list")
+@as_json
+def list_(as_json: bool) -> None:
+    """Show the further issuers, and where their logs are."""
+    settings = load_settings()
+    rows = [
+        {
+            "issuer": each.issuer,
+            "id": each.id,
+            "standing": "moving" if each.moving_to is not None else each.standing,
+            "database_url": database.shown(settings_of(settings, each).database_url),
+            "schema": each.place.schema,
+        }
+        for each in registry_of(settings).entries()
+    ]
+    print_list(rows, ("issuer", "standing", "database_url", "schema", "id"), as_json)
+
+
+@issuer.command()
+@click.argument("url")
+def disable(url: str) -> None:
+    """Serve an issuer no longer; its log stays where it is. Within a second its requests get 421."""
+    _stand(url, "disabled")
+    click.echo(f"{url} is served no longer")
+
+
+@issuer.command()
+@click.argument("url")
+def enable(url: str) -> None:
+    """Serve an issuer again."""
+    _stand(url, "enabled")
+    click.echo(f"{url} is served again")
+
+
+def _stand(url: str, standing: IssuerStanding) -> None:
+    registry = registry_of(load_settings())
+    entry = found(registry, url)
+    if entry.standing == "adding":
+        raise Failure(f"{url} was never added to the end: add it again")
+    put(registry, msgspec.structs.replace(entry, standing=standing))
+
+
+@issuer.command()
+def upgrade() -> None:
+    """Bring the databases of all further issuers to what this version needs, as `grantlog database upgrade` does for
+    that of the settings."""
+    settings = load_settings()
+    for each in registry_of(settings).entries():
+        upgrade_to_newest(settings_of(settings, each))
+        click.echo(f"{each.issuer} is at the newest revision")

@@ -1,0 +1,95 @@
+"""Further issuers by the command line: added, listed, disabled; each with a database and keys of its own."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from api.issuers import registry
+from cli import issuers
+from cli.terminal import Failure
+from tests.cli.conftest import ISSUER, CommandLine
+
+FURTHER = "https://further.example"
+
+
+def test_a_further_issuer_has_a_log_of_its_own(cli: CommandLine, tmp_path: Path) -> None:
+    assert "is served, with the id" in cli.run("issuer", "add", FURTHER).stdout
+    (row,) = cli.json("issuer", "list")
+    assert (row["issuer"], row["standing"]) == (FURTHER, "enabled")
+    assert stat.S_IMODE(os.stat(tmp_path / "issuers.json").st_mode) == 0o600
+    if cli.database_url.startswith("sqlite"):
+        assert row["database_url"].endswith(f"/issuers/{row['id']}/grantlog.db")
+    else:
+        assert row["schema"] == f"issuer_{row['id']}"
+    # Its dashboards are its own, and what is done to it is in its own log.
+    before = cli.events()
+    (one, _) = cli.json("--issuer", FURTHER, "dashboard", "list")
+    assert one["login_url"].startswith(FURTHER)
+    cli.run("--issuer", FURTHER, "scope", "put", "orders", "May see orders")
+    assert cli.events() == before
+    assert "orders" in cli.run("--issuer", FURTHER, "scope", "list").stdout
+    assert "orders" not in cli.run("scope", "list").stdout
+    assert "already" in cli.run("issuer", "add", FURTHER, exits=1).stderr
+    for verb, standing in (("disable", "disabled"), ("enable", "enabled")):
+        cli.run("issuer", verb, FURTHER)
+        assert cli.json("issuer", "list")[0]["standing"] == standing
+    assert "is at the newest revision" in cli.run("issuer", "upgrade").stdout
+    # Its vault does not open with the server's own keys, nor with those of another id.
+    kept = json.loads((tmp_path / "issuers.json").read_text())
+    kept["issuers"][0]["id"] = "0" * 32
+    if cli.database_url.startswith("sqlite"):
+        (tmp_path / "issuers" / row["id"]).rename(tmp_path / "issuers" / ("0" * 32))
+    (tmp_path / "issuers.json").write_text(json.dumps(kept))
+    assert "master key" in cli.run("--issuer", FURTHER, "scope", "list", exits=3).stderr
+
+
+def test_what_was_broken_off_goes_on(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise Failure("broken off")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(issuers, "install", broken)
+        cli.run("issuer", "add", FURTHER, exits=1)
+    (begun,) = cli.json("issuer", "list")
+    assert begun["standing"] == "adding"
+    assert "never added to the end" in cli.run("issuer", "enable", FURTHER, exits=1).stderr
+    cli.run("issuer", "add", FURTHER)
+    (row,) = cli.json("issuer", "list")
+    assert row == begun | {"standing": "enabled"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("http://further.example",), "must use https"),
+        ((f"{FURTHER}/path",), "must end after the host and port"),
+        ((ISSUER + ":8443",), "which the settings name, has that host name"),
+        ((FURTHER, "--database", "mysql://a/b"), "the database's URL must begin with"),
+        ((FURTHER, "--schema", "A"), "schema"),
+    ],
+)
+def test_what_can_be_no_further_issuer_is_refused(cli: CommandLine, arguments: tuple[str, ...], says: str) -> None:
+    assert says in cli.run("issuer", "add", *arguments, exits=2).stderr
+    assert cli.json("issuer", "list") == []
+
+
+def test_commands_about_the_server_take_no_issuer(cli: CommandLine) -> None:
+    assert "about all issuers" in cli.run("--issuer", FURTHER, "serve", exits=2).stderr
+    assert "there is no issuer" in cli.run("--issuer", FURTHER, "scope", "list", exits=1).stderr
+
+
+def test_two_issuers_share_neither_host_nor_place(tmp_path: Path) -> None:
+    kept = registry.IssuerRegistry(tmp_path / "issuers.json")
+    place = registry.IssuerPlace(schema="one")
+    kept.put(registry.IssuerEntry("1" * 32, FURTHER, "enabled", place))
+    with pytest.raises(registry.RegistryError, match="whose cookies every port would get"):
+        kept.put(registry.IssuerEntry("2" * 32, f"{FURTHER}:8443", "enabled"))
+    with pytest.raises(registry.RegistryError, match="has its log there"):
+        kept.put(registry.IssuerEntry("2" * 32, "https://other.example", "enabled", place))
+    (tmp_path / "issuers.json").write_text('{"a password": 1}')
+    with pytest.raises(registry.RegistryError) as raised:
+        kept.entries()
+    assert "password" not in str(raised.value)
