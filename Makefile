@@ -62,8 +62,9 @@ docs: dev  ## Write the generated pages of docs/ anew
 pictures: dev  ## Take the README's pictures anew from a running demo (needs Chromium)
 	$(BIN)/python docs/pictures.py
 
-verifier: $(VENV)/.runtime  ## Write grantlog-verify.pyz, the verifier for auditors: it needs Python and cryptography alone
+verifier: $(VENV)/.runtime  ## Write what auditors take away: grantlog-verify.pyz (needs Python and cryptography) and verify.html
 	@$(BIN)/python -m verifier.bundle grantlog-verify.pyz
+	@$(BIN)/python -m api.audit.offline_verifier
 
 lock: dev  ## Pin the newest versions that pyproject.toml allows, with their hashes
 	$(UV_COMPILE) --upgrade --extra build --output-file requirements.lock
@@ -92,7 +93,7 @@ bench-peer: dev $(PEER)/node_modules/.ready  ## Measure node-oidc-provider besid
 
 clean:  ## Remove everything that was built, the demo's data in var/ excepted
 	rm -rf $(VENV) $(OPENID_CLIENT)/node_modules $(PEER)/node_modules $(GO_CLIENTS)/bin $(JAVA_CLIENT)/lib .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
-	rm -rf build grantlog.egg-info grantlog-verify.pyz
+	rm -rf build grantlog.egg-info grantlog-verify.pyz verify.html
 	find $(CODE) alembic -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # Stamps: installing happens only when the lock or the project's own description changed.

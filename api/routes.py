@@ -4,7 +4,7 @@ from typing import Any
 
 from api import account, admin, audit, console, leaks
 from api.admin import registration
-from api.audit import publishing
+from api.audit import offline_verifier, publishing
 from api.branding import stylesheet
 from api.dashboards import related_origins
 from api.dashboards.router import dashboards
@@ -92,6 +92,7 @@ ROUTES: list[Any] = [
     *admin.ROUTES,
     *audit.ROUTES,
     *publishing.ROUTES,
+    *offline_verifier.ROUTES,
     *leaks.ROUTES,
     *account.ROUTES,
     *event_streams.ROUTES,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from verifier.note import Key, Malformed, decode64
+from verifier.note import Checkpoint, Key, Malformed, decode64
 from verifier.order import Order, Progress, Row, no_progress, read_object
-from verifier.tree import CompactRange, included, leaf_hash
+from verifier.tree import CompactRange, damaged, included, leaf_hash
 from verifier.verdict import Fault, Head, Outcome, Unfit, Verdict, open_head
 
 # Exports: JSON lines. A record's line is its stored form, byte for byte. Where positions are left out, a line
@@ -248,11 +248,7 @@ def check_receipt(
     if isinstance(head, Unfit):
         return head.verdict
     checkpoint, position = head.checkpoint, receipt.index + 1
-    reason = None
-    if not included(leaf_hash(event), receipt.index, checkpoint.size, receipt.path, checkpoint.root):
-        reason = "the event is not the one that the log's checkpoint covers at that position"
-    else:
-        reason = Order(complete=False).fault(Row(position, event))
+    reason = _misfit(receipt, event, checkpoint) or Order(complete=False).fault(Row(position, event))
     at = Fault(position, reason or "")
     if reason is not None:
         return head.verdict("tampered", reason, at)
@@ -262,3 +258,13 @@ def check_receipt(
         )
         return head.verdict("unverifiable", short, at, checked=1)
     return head.verdict("verified", f"the event stands in the log at position {position}", at, checked=1)
+
+
+def _misfit(receipt: Receipt, event: bytes, checkpoint: Checkpoint) -> str | None:
+    tree = leaf_hash(event), receipt.index, checkpoint.size, receipt.path, checkpoint.root
+    if included(*tree):
+        return None
+    place = damaged(*tree)
+    if place is None:
+        return "the event is not the one that the log's checkpoint covers at that position"
+    return f"hash {place + 1} of the receipt's path was changed: with one bit set right everything fits"

@@ -1,7 +1,10 @@
 """RFC 6962 trees, from the checking side: roots out of leaves or subtrees, and proofs (RFC 9162 §2.1.3.2, §2.1.4.2)."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import sha256
+
+from verifier.note import Malformed, decode64, encode64
 
 EMPTY_ROOT = sha256(b"").digest()
 HASH_BYTES = 32
@@ -63,12 +66,17 @@ def perfect_root(hashes: Sequence[bytes]) -> bytes:
 
 def included(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> bool:
     """Whether a leaf hash stands at that index in the tree with that root (RFC 9162 §2.1.3.2)."""
-    if not 0 <= index < size or not _are_hashes([leaf, root, *path]):
-        return False
+    return _are_hashes([leaf, root, *path]) and climb(leaf, index, size, path) == root
+
+
+def climb(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes | None:
+    """The root that a path leads to from a leaf's hash; None where the path is too short or too long for the tree."""
+    if not 0 <= index < size:
+        return None
     position, last, found = index, size - 1, leaf
     for sibling in path:
         if last == 0:
-            return False
+            return None
         if position & 1 or position == last:
             found = node_hash(sibling, found)
             while not position & 1 and position:
@@ -76,7 +84,30 @@ def included(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: by
         else:
             found = node_hash(found, sibling)
         position, last = position >> 1, last >> 1
-    return last == 0 and found == root
+    return found if last == 0 else None
+
+
+def damaged(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> int | None:
+    """Which hash of a path that leads elsewhere would lead to the root with one bit set right, of the hash or of its
+    base64; None if none would. So a path that was changed on its way is told from an event that is not in the tree."""
+    if climb(leaf, index, size, path) is None:
+        return None
+    for place, hash_ in enumerate(path):
+        for near in _neighbours(hash_):
+            if climb(leaf, index, size, [*path[:place], near, *path[place + 1 :]]) == root:
+                return place
+    return None
+
+
+def _neighbours(hash_: bytes) -> set[bytes]:
+    """The hashes that are one bit away, and those whose base64 is."""
+    found = {(int.from_bytes(hash_) ^ 1 << bit).to_bytes(HASH_BYTES) for bit in range(8 * HASH_BYTES)}
+    text = encode64(hash_)
+    for place, character in enumerate(text):
+        for bit in range(7):
+            with suppress(Malformed):
+                found.add(decode64(text[:place] + chr(ord(character) ^ 1 << bit) + text[place + 1 :]))
+    return {each for each in found if len(each) == HASH_BYTES}
 
 
 def consistent(old: int, old_root: bytes, new: int, new_root: bytes, proof: Sequence[bytes]) -> bool:
