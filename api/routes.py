@@ -40,7 +40,9 @@ from api.pages.account import (
 from api.pages.authorize import authorize, authorize_consent, authorize_posted, authorize_sign_in, authorize_sign_out
 from api.pages.logout import logout, logout_confirmed, logout_posted
 from api.pages.pushed_authorization_request import par
+from api.pages.upstream import coming_back
 from api.signals import event_streams
+from api.upstreams import administration
 
 PAGES: list[Any] = [
     home,
@@ -66,6 +68,7 @@ PAGES: list[Any] = [
     *email_address.ROUTES,
     *passkey_enrolment.ROUTES,
     *device.ROUTES,
+    *coming_back.ROUTES,
     logout,
     logout_posted,
     logout_confirmed,
@@ -90,6 +93,7 @@ ROUTES: list[Any] = [
     metrics,
     dashboards,
     *admin.ROUTES,
+    *administration.ROUTES,
     *audit.ROUTES,
     *publishing.ROUTES,
     *offline_verifier.ROUTES,

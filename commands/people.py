@@ -17,6 +17,7 @@ from domain.factors.realm_policy import RealmPolicy
 from domain.factors.second_factor import PASSKEY_ALONE
 from domain.people import own_data
 from domain.people.passwords import ForeignHash
+from domain.people.upstream_link import UPSTREAM_AMR
 from domain.rules import people as rules
 from domain.rules import standard_claims
 from domain.rules.registration import REALMS
@@ -372,8 +373,8 @@ def start_session(
     amr: tuple[str, ...],
 ) -> Command[session.State]:
     """Signs a person in for `lifetime` seconds, if they still may. `verified` is the event with the hash against which
-    their password was right, None where a passkey took its place; `sha256` is the browser's secret. Where `amr` tells
-    of more than the password, the command that uses that up comes before this one."""
+    their password was right, None where a passkey or another provider took its place; `sha256` is the browser's secret.
+    Where `amr` tells of more than the password, the command that uses that up comes before this one."""
 
     def decide(state: session.State, view: View) -> Outcome | Refusal:
         person: account.State = view.state(account.stream(account_id))
@@ -402,7 +403,7 @@ def step_up(session_id: str, verified: str | None, amr: tuple[str, ...]) -> Comm
 
 def _barred(person: account.State, realm: str, verified: str | None, amr: tuple[str, ...]) -> bool:
     """Whether the person may not sign in, or by what they showed."""
-    if verified is None and amr == PASSKEY_ALONE:
+    if verified is None and (amr == PASSKEY_ALONE or UPSTREAM_AMR[0] in amr):
         return not account.alive(person) or not person.enabled or person.realm != realm
     return account.failure(person, realm=realm, verified=verified) is not None
 

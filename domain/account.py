@@ -17,7 +17,7 @@ from domain.decision import Conflict, NotFound, Outcome, accept, counted, malfor
 from domain.event import Event, Moment, Recorded, Sealed, sealed
 from domain.factors import second_factor
 from domain.factors.second_factor import Factors
-from domain.people import email_address, mailed, notices, own_data
+from domain.people import email_address, mailed, notices, own_data, upstream_link
 from domain.people.email_address import EmailChange
 from domain.people.own_data import OwnData
 from domain.people.passwords import NOT_CURRENT, ForeignHash, hash_problem
@@ -184,6 +184,7 @@ EVENTS: tuple[type[Event], ...] = (
     *notices.EVENTS,
     *own_data.EVENTS,
     *email_address.EVENTS,
+    *upstream_link.EVENTS,
 )
 
 
@@ -216,6 +217,7 @@ class State(msgspec.Struct, frozen=True):
     notices_off: tuple[notices.NoticeKind, ...] = ()
     own_data: OwnData = OwnData()
     email_change: EmailChange | None = None
+    upstreams: upstream_link.Links = ()
 
 
 INITIAL = State()
@@ -463,6 +465,8 @@ def _beside(state: State, recorded: Recorded) -> State:
         return replace(state, own_data=own_data.evolve(state.own_data, recorded))
     if isinstance(recorded.event, email_address.EVENTS):
         return replace(state, email_change=email_address.evolve(state.email_change, recorded))
+    if isinstance(recorded.event, upstream_link.EVENTS):
+        return replace(state, upstreams=upstream_link.evolve(state.upstreams, recorded))
     return replace(state, factors=second_factor.evolve(state.factors, recorded))
 
 

@@ -25,7 +25,7 @@ from domain.factors import realm_policy
 from domain.keys import log_key, mac_key, signing_key, trusted_issuer
 from domain.moving import demo_history, transfer
 from domain.notifying import destination
-from domain.people import branding
+from domain.people import branding, upstream
 from domain.registering import initial_access_token
 from domain.requests import authorization_detail_type, pushed_request
 from domain.signals import event_stream
@@ -54,6 +54,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "authorization_detail_type": authorization_detail_type,
     "incident": incident,
     "branding": branding,
+    "upstream": upstream,
     "destination": destination,
     "hold": hold,
     "initial_access_token": initial_access_token,

@@ -13,7 +13,7 @@ from security.mac import BlindIndex
 from security.sealing import SealBroken, Sealer, anonymous_subject, subject_of
 from security.vault import Vault
 
-INDEXED = ("username", "email")
+INDEXED = ("username", "email", "sub")
 
 
 class PersonalData:

@@ -14,12 +14,13 @@ from typing import Literal, NamedTuple
 from domain import account, client, consent, incident, role, scope, session
 from domain.event import Moment
 from domain.factors import realm_policy
+from domain.people import upstream_link
 from domain.rules import administrative_scope
 from domain.rules.built_in_scope import BUILT_IN, DESCRIPTIONS
 from eventstore.personal_data import PersonalData
 from eventstore.view import Folds
 from projections import accounts, clients, consents, incidents, roles, scopes, sessions
-from projections.people import foreign_hashes
+from projections.people import foreign_hashes, upstream_links
 
 # Clients, by a dashboard's slug, by an origin or by a scope.
 
@@ -104,6 +105,22 @@ def dearest_hash(folds: Folds, realm: str) -> str | None:
         return None
     state: account.State = folds.state(account.stream(account_id))
     return None if state.foreign_hash is None else state.foreign_hash.costs
+
+
+def person_by_upstream(folds: Folds, privacy: PersonalData, realm: str, issuer: str, sub: str) -> account.State | None:
+    """The person in the realm who is linked to this `sub` at an OpenID provider, enabled or not."""
+    index = privacy.index("sub", realm, sub)
+    for account_id, name in upstream_links.found(folds.connection, realm, issuer, index):
+        state: account.State = folds.state(account.stream(account_id))
+        if account.alive(state) and state.realm == realm and is_linked(folds, privacy, state, name, issuer, sub):
+            return state
+    return None
+
+
+def is_linked(folds: Folds, privacy: PersonalData, state: account.State, name: str, issuer: str, sub: str) -> bool:
+    """Whether a person is linked to exactly this `sub`: unlike names, it differs by the case of its letters too."""
+    link = upstream_link.named(state.upstreams, name, issuer)
+    return link is not None and privacy.open(folds.connection, link.sub) == sub
 
 
 def _named(

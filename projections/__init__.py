@@ -25,7 +25,7 @@ from projections import (
     tokens,
 )
 from projections.figures import event_counts
-from projections.people import foreign_hashes
+from projections.people import foreign_hashes, upstream_links
 
 PROJECTIONS: tuple[ModuleType, ...] = (
     clients,
@@ -33,6 +33,7 @@ PROJECTIONS: tuple[ModuleType, ...] = (
     accounts,
     erasures,
     foreign_hashes,
+    upstream_links,
     consents,
     sessions,
     scopes,

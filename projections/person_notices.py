@@ -15,11 +15,14 @@ from domain.factors.second_factor import (
     FactorFailed,
     FactorRemoved,
     FactorsReset,
+    PasskeyCounterReversed,
     PasskeyEnrolled,
     RecoveryCodesIssued,
     TotpEnrolled,
 )
 from domain.grant import GrantEnded, RefreshReplayed, TokensIssued
+from domain.people.own_data import ErasureRequested
+from domain.people.upstream_link import UpstreamLinked, UpstreamUnlinked
 from domain.session import SessionStarted
 from projections.tables import ROW_POSITION, Write, metadata
 
@@ -38,12 +41,16 @@ FACTOR_CHANGES: tuple[type[Event], ...] = (
     FactorRemoved,
     FactorsReset,
 )
+UPSTREAM_CHANGES: tuple[type[Event], ...] = (UpstreamLinked, UpstreamUnlinked)
 HANDLES: tuple[type[Event], ...] = (
     SessionStarted,
     TokensIssued,
     PasswordChanged,
     *FACTOR_CHANGES,
     FactorFailed,
+    PasskeyCounterReversed,
+    *UPSTREAM_CHANGES,
+    ErasureRequested,
     RefreshReplayed,
     GrantEnded,
     AccountTokensEnded,

@@ -60,6 +60,8 @@ TOLD: Mapping[str, Words] = {
     "account.data_exported": Words("You had everything given to you that is stored about you."),
     "account.erasure_requested": Words("You asked for your account to be erased."),
     "account.erasure_withdrawn": Words("You kept your account."),
+    "account.upstream_linked": Words("You were linked to another provider at which you sign in."),
+    "account.upstream_unlinked": Words("A link to another provider was taken away."),
     "session.started": Words("You signed in with a browser."),
     "session.stepped_up": Words("You showed once more that it is you."),
     "session.ended": Words("A browser was signed out."),
@@ -80,6 +82,7 @@ UNTOLD = frozenset(
     (
         "account.erased",
         "account.factor_verified",
+        "account.upstream_verified",
         "account.password_rehashed",
         "session.logout_delivered",
         "session.logout_failed",

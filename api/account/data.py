@@ -14,6 +14,7 @@ from api.admin import schemas
 from api.admin.idempotency import Once, Reply
 from api.oauth.bearer import caller
 from api.services import Injected, Services, services_of
+from api.upstreams.administration import link_bodies
 from commands import people
 from domain import account, client
 from eventstore import present
@@ -30,7 +31,14 @@ AT_MOST = 1_000
 
 AT_ONCE = 200
 DISPOSITION = {"content-disposition": 'attachment; filename="account.json"', "cache-control": "no-store"}
-EXAMPLE = {"exported_at": "2026-02-01T08:30:00.000000Z", "account": {}, "factors": {}, "consents": [], "grants": []}
+EXAMPLE = {
+    "exported_at": "2026-02-01T08:30:00.000000Z",
+    "account": {},
+    "factors": {},
+    "upstreams": [],
+    "consents": [],
+    "grants": [],
+}
 
 
 async def export(services: Services, account_id: str, by: Origin) -> AsyncIterator[bytes]:
@@ -78,6 +86,7 @@ async def export(services: Services, account_id: str, by: Origin) -> AsyncIterat
                 for each in person.factors.passkeys
             ],
         },
+        "upstreams": await link_bodies(ledger, person),
         "email_change": None if change is None else {"new_email": await ledger.unseal(change.new_email)},
         "notices_off": list(person.notices_off),
         "erasure_due_at": schemas.time_or_null(person.own_data.erasure_due),

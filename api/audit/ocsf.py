@@ -57,11 +57,14 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(ACCOUNT_CHANGE, 10, "MFA Factor Enable"): "account.totp_enrolled account.passkey_enrolled",
     ClassRow(ACCOUNT_CHANGE, 11, "MFA Factor Disable", LOW): "account.factor_removed",
     ClassRow(ACCOUNT_CHANGE, 11, "MFA Factor Disable", MEDIUM): "account.factors_reset",
+    ClassRow(ACCOUNT_CHANGE, OTHER, "Upstream Link", LOW): "account.upstream_linked account.upstream_unlinked",
     ClassRow(ACCOUNT_CHANGE, OTHER, "Recovery Codes"): "account.recovery_codes_issued",
     ClassRow(ACCOUNT_CHANGE, OTHER, "Password Rehash"): "account.password_rehashed",
     ClassRow(ACCOUNT_CHANGE, OTHER, "Profile Change"): "account.profile_changed",
     ClassRow(ACCOUNT_CHANGE, OTHER, "Role Change", LOW): "account.roles_changed",
-    ClassRow(AUTHENTICATION, 1, "Logon"): "session.started session.stepped_up account.factor_verified",
+    ClassRow(AUTHENTICATION, 1, "Logon"): (
+        "session.started session.stepped_up account.factor_verified account.upstream_verified"
+    ),
     ClassRow(AUTHENTICATION, 1, "Logon", LOW, failure=True): (
         "account.sign_in_failed realm.unknown_user_refused realm.sign_ins_refused client.authentication_failed "
         "server.unknown_client_refused server.clients_refused"
@@ -88,7 +91,7 @@ _TOLD: Mapping[ClassRow, str] = {
         "client.registered consent.given scope.defined initial_access_token.issued event_stream.created"
     ),
     ClassRow(ENTITY_MANAGEMENT, 1, "Create", LOW): (
-        "role.defined trusted_issuer.trusted authorization_detail_type.defined "
+        "role.defined trusted_issuer.trusted upstream.configured authorization_detail_type.defined "
         "mac_key.introduced signing_key.introduced log_key.introduced hold.placed "
         "destination.configured server.subject_key_introduced"
     ),
@@ -110,6 +113,7 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete"): "consent.withdrawn scope.retired event_stream.deleted",
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete", LOW): (
         "client.deleted role.retired hold.released trusted_issuer.distrusted authorization_detail_type.removed "
+        "upstream.removed "
         "destination.removed origin.month_destroyed"
     ),
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete", MEDIUM): "log_key.revoked signing_key.revoked",

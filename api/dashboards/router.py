@@ -1,19 +1,17 @@
 """Every endpoint of the dashboards: sign-in, refresh and sign-out, the refresh token in a cookie, and a small page."""
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, Router, delete, get, post
+from litestar import Request, Response, Router, delete, post
 from litestar.datastructures import Cookie
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from msgspec import UNSET, UnsetType
 
-from api.branding import branding_at
+from api.dashboards import pages
 from api.dashboards.gate import (
     CorsHeaders,
-    DashboardDisabled,
     Entered,
     Unguarded,
     admit,
@@ -21,24 +19,21 @@ from api.dashboards.gate import (
     entered,
     other_methods,
 )
-from api.dashboards.refresh_cookie import DELETE, cleared, cookie_of, holding, is_there, name_of, read
-from api.http import parameters, templates
-from api.http.credential_cache import TRIES, Caller, NoLiveSecret, caller
+from api.dashboards.refresh_cookie import DELETE, cleared, cookie_of, is_there, name_of, read
+from api.dashboards.tokens import EXAMPLE, DashboardTokens, SignInEnded, perform
+from api.http import parameters
+from api.http.credential_cache import Caller
 from api.http.error_responses import PROBLEM
 from api.http.errors import (
     InsufficientAuthorization,
-    InvalidClient,
     InvalidGrant,
     InvalidRequest,
-    InvalidScope,
     InvalidToken,
     SignInRefused,
     Throttled,
 )
 from api.http.request_context import Scope, request_context
 from api.http.responses import read_cookie
-from api.http.templates import page_answer
-from api.letters.words import RECOVER
 from api.oauth import passkeys, second_factor
 from api.oauth.bearer import bearer_token
 from api.oauth.person_authentication import Verified
@@ -46,47 +41,14 @@ from api.oauth.token import FactorMissing, Tokens, issue, password_grant, tokens
 from api.services import Services, origin, services_of
 from api.throttling.admission import Wait
 from commands.grants import end
-from domain import account, client
+from domain import account
 from domain.decision import FactorRefused
 from domain.event import Actor
 from domain.factors.second_factor import SecondFactor, ShownFactor
 from domain.grants import refresh_token, validity
 from domain.grants.grant_type import TokenRequest
-from eventstore import issued, present
+from eventstore import issued
 from security.tokens import Kind, Secret, new_id
-
-# What a dashboard is answered: tokens without the refresh token, which goes into the cookie, and refusals.
-
-EXAMPLE = {
-    "token_type": "Bearer",
-    "expires_in": 600,
-    "access_token": "(the access token)",
-    "scope": "profile catalog:read",
-}
-
-
-class DashboardTokens(msgspec.Struct, frozen=True):
-    """A token answer (RFC 6749 §5.1). `expires_in` is in seconds; the refresh token is in the cookie alone."""
-
-    token_type: str
-    expires_in: int
-    access_token: str
-    scope: str
-
-
-class SignInEnded(SignInRefused):
-    """401: the cookie is missing, or what it held is worth nothing any more; then it is taken back at once."""
-
-    def __init__(self, worthless: Cookie | None = None) -> None:
-        super().__init__("You are not signed in, or not any more. Sign in again.")
-        if worthless is not None:
-            self.headers["set-cookie"] = worthless.to_header(header="")
-
-
-class NothingAllowed(InvalidScope):
-    """The person's roles leave none of the dashboard's scopes."""
-
-    default = "Your account may do nothing at this dashboard."
 
 
 class FactorAsked(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,46 +65,6 @@ class FactorAsked(msgspec.Struct, frozen=True, kw_only=True):
     factors: tuple[SecondFactor, ...]
     webauthn: dict[str, Any] | None
     request_id: str | None
-
-
-OF_CONSOLE = "administration"
-"""The dashboard that leads on to the console."""
-
-Grant = Callable[[Caller], Awaitable[Tokens]]
-
-
-async def perform(services: Services, request: Request[Any, Any, Any], grant: Grant) -> Response[DashboardTokens]:
-    """Answers a token request as the dashboard, by its secret of the moment, with cookie and token. Raises refusals."""
-    dashboard = entered(request).dashboard
-    given = await _as_dashboard(services, dashboard, grant)
-    if given.refresh is None:
-        raise AssertionError("a dashboard has the grant refresh_token for good")
-    issued = given.issued
-    body = DashboardTokens("Bearer", issued.expires_in, given.access.reveal(), " ".join(issued.scope))
-    held = await holding(services, _slug(dashboard), given.refresh)
-    headers = {"cache-control": "no-store", "pragma": "no-cache"}
-    return Response(body, status_code=200, headers=headers, cookies=[held])
-
-
-async def _as_dashboard(services: Services, dashboard: client.State, grant: Grant) -> Tokens:
-    for _ in range(TRIES):
-        version = await services.dashboard_secrets.version(dashboard.client_id)
-        try:
-            return await grant(caller(dashboard, version.secret_id))
-        except InvalidClient:
-            # The version, or the whole dashboard, ended between its authentication and the lock.
-            state: client.State = await services.ledger.state(client.stream(dashboard.client_id))
-            if not state.enabled:
-                raise DashboardDisabled() from None
-        except InvalidScope:
-            raise NothingAllowed() from None
-    raise NoLiveSecret()
-
-
-def _slug(dashboard: client.State) -> str:
-    if dashboard.slug is None:
-        raise AssertionError("a dashboard has a slug")
-    return dashboard.slug
 
 
 # A dashboard's sign-in: the password grant (RFC 6749 §4.3), performed here so that no page holds a client's secret.
@@ -442,47 +364,10 @@ async def _end(services: Services, scope: Scope, client_id: str, grant_id: str, 
         raise AssertionError("the event that issued a token names a grant that is not its client's")
 
 
-# A dashboard's own small page: sign in, refresh, sign out, with nothing but the endpoints beside it.
-
-ANSWERS = {"answers": "page"}
-
-
-@get("/", guards=[admit], media_type="text/html", opt=ANSWERS, summary="A dashboard's sign-in page")
-async def page(request: Request[Any, Any, Any], slug: parameters.Slug) -> Response[bytes]:
-    """The page; it goes on with a sign-in that the browser still has the cookie of."""
-    return await _answer(request, slug)
-
-
-@post("/", status_code=200, guards=[admit], media_type="text/html", opt=ANSWERS, include_in_schema=False)
-async def without_script(request: Request[Any, Any, Any], slug: parameters.Slug) -> Response[bytes]:
-    """Where the form goes in a browser without JavaScript. Its body is not even read."""
-    return await _answer(request, slug, templates.DASHBOARD_NEEDS_SCRIPT)
-
-
-async def _answer(request: Request[Any, Any, Any], slug: str, error: str = "") -> Response[bytes]:
-    services, dashboard = services_of(request), entered(request).dashboard
-    words = await services.ledger.look(present.scope_descriptions, dashboard.scope)
-    settings = services.settings
-    page = templates.DashboardPage(
-        branding=await branding_at(services, slug, dashboard.realm),
-        slug=slug,
-        name=dashboard.client_name,
-        realm=dashboard.realm,
-        scopes=tuple(templates.ScopeInWords(name, words.get(name, name)) for name in dashboard.scope),
-        resume=not error and is_there(request.scope, slug, settings.issuer),
-        console=settings.console and dashboard.slug == OF_CONSOLE,
-        error=error,
-        recover_url=None if settings.mail == "off" else f"{RECOVER}?realm={dashboard.realm}",
-    )
-    return page_answer(page)
-
-
 dashboards = Router(
     "/dashboards/{slug:str}",
     route_handlers=[
-        *other_methods("/", "GET", "POST"),
-        page,
-        without_script,
+        *pages.ROUTES,
         *other_methods("/login", "POST"),
         login,
         *other_methods("/refresh", "POST"),

@@ -87,7 +87,8 @@ class HomePage(HtmlPage, frozen=True, kw_only=True):
 class SignInPage(HtmlPage, frozen=True, kw_only=True):
     """The sign-in form (RFC 6749 §4.1.1). `application` is the name of the client that asks, None where people sign in
     for themselves; `username` is what was typed before. `faulty` says that the application asks for what it cannot
-    have, so that nobody types a password in the hope of it. `…_url` lead to a new password or account."""
+    have, so that nobody types a password in the hope of it. `…_url` lead to a new password or account. `upstreams` are
+    names and titles of other providers at which one may sign in."""
 
     template: ClassVar[str] = "sign_in.html"
     action: str
@@ -100,6 +101,7 @@ class SignInPage(HtmlPage, frozen=True, kw_only=True):
     recover_url: str | None = None
     passkey_options: str | None = None
     register_url: str | None = None
+    upstreams: Sequence[Any] = ()
 
 
 class SecondFactorPage(HtmlPage, frozen=True, kw_only=True):
@@ -240,8 +242,8 @@ class SignedOutPage(HtmlPage, frozen=True, kw_only=True):
 class DashboardPage(HtmlPage, frozen=True, kw_only=True):
     """A first-party dashboard's sign-in page. `resume` says that the browser sent the dashboard's cookie, so that the
     page may try to go on; `error` is for a form that a browser without JavaScript posted to the page itself. `scopes`
-    are all that one may be able to do there, in words; `recover_url` leads to a new password. With
-    `console` it leads on to that."""
+    are all that one may be able to do there, in words; `recover_url` leads to a new password, `upstreams` are other
+    providers at which one may sign in. With `console` it leads on to that."""
 
     template: ClassVar[str] = "dashboard.html"
     script: ClassVar[bool] = True
@@ -253,6 +255,7 @@ class DashboardPage(HtmlPage, frozen=True, kw_only=True):
     console: bool = False
     error: str = ""
     recover_url: str | None = None
+    upstreams: Sequence[Any] = ()
 
 
 class Member(msgspec.Struct, frozen=True):

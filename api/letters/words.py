@@ -128,6 +128,33 @@ NOTICES: dict[LetterKind, LetterText] = {
         NEW_PASSWORD,
         (Words("If it was you, there is nothing to do."), NOT_YOU),
     ),
+    "upstream_changed": LetterText(
+        Words("Another way to sign in was changed"),
+        (
+            Words("Your account at %(issuer)s was linked to another provider at which you sign in, or the link ended."),
+            Words("Time: %(at)s. Address: %(address)s. Device: %(agent)s."),
+        ),
+        NEW_PASSWORD,
+        (Words("If it was you, there is nothing to do."), NOT_YOU),
+    ),
+    "erasure_requested": LetterText(
+        Words("Your account is to be erased"),
+        (
+            Words("Somebody, probably you, asked for your account at %(issuer)s to be erased."),
+            Words("Time: %(at)s. Address: %(address)s. Device: %(agent)s."),
+        ),
+        NEW_PASSWORD,
+        (Words("If it was not you, set a new password at once and keep your account on the page of your data."),),
+    ),
+    "passkey_copied": LetterText(
+        Words("A passkey of yours was refused"),
+        (
+            Words("A passkey for your account at %(issuer)s counted backwards: there may be a copy of it."),
+            Words("Time: %(at)s. Address: %(address)s. Device: %(agent)s."),
+        ),
+        NEW_PASSWORD,
+        (Words("Take it away on the page of your second factors, and set up another."),),
+    ),
     "refresh_replayed": LetterText(
         Words("An application of yours was signed out"),
         (

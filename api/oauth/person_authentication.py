@@ -20,6 +20,7 @@ from domain import account, realm
 from domain.event import Sealed
 from domain.factors import realm_policy
 from domain.factors.realm_policy import RealmPolicy
+from domain.people.upstream_link import UpstreamProof
 from domain.rules import people
 from eventstore import present
 from eventstore.execution import Origin
@@ -43,10 +44,11 @@ class WrongCredentials(Exception):
 @dataclass(frozen=True, slots=True)
 class Verified:
     """Who it is. `password` is the event with the hash that was verified, to be compared again under the lock; None
-    where a passkey took its place."""
+    where a passkey took its place, or what another provider says, the `upstream`."""
 
     account: account.State
     password: str | None
+    upstream: UpstreamProof | None = None
 
 
 async def verify(

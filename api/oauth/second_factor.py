@@ -23,6 +23,7 @@ from domain.decision import FactorRefused, Refusal
 from domain.event import SECOND, Moment
 from domain.factors import second_factor
 from domain.factors.second_factor import SecondFactor, ShownFactor
+from domain.people.upstream_link import UpstreamProof
 from eventstore.execution import Origin
 from security.keyring import MasterKeyError, WrapBroken
 from security.passkeys import NotVerified
@@ -32,7 +33,7 @@ from security.tokens import new_id
 LASTS = 300
 """Seconds between a right password and the factor beside it."""
 
-LONGEST = 1024
+LONGEST = 2048
 LONGEST_CODE = 64
 
 WRONG = Words("That code is wrong, or was used before. Wait for the next one and try again.")
@@ -42,12 +43,14 @@ SPENT = Words("Too many wrong codes for this account within an hour. Wait, or us
 
 
 class AuthSession(msgspec.Struct, frozen=True, array_like=True):
-    """A sign-in whose password was right, by the event with its hash; it may be completed until then."""
+    """A sign-in whose password was right, by the event with its hash, or who has proved at an `upstream` provider who
+    they are; it may be completed until then."""
 
     id: str
     account_id: str
-    password: str
+    password: str | None
     until: Moment
+    upstream: UpstreamProof | None = None
 
     @property
     def sha256(self) -> str:
@@ -58,9 +61,9 @@ class AuthSession(msgspec.Struct, frozen=True, array_like=True):
 def begin(services: Services, verified: Verified, *, place: str, browser: str) -> str:
     """The sealed text for a person who has to show a factor at a `place`; it opens beside the `browser`'s secret."""
     until = services.ledger.clock.now() + LASTS * SECOND
-    if verified.password is None:
+    if verified.password is None and verified.upstream is None:
         raise AssertionError("a factor is asked for beside a password")
-    begun = AuthSession(new_id(), verified.account.account_id, verified.password, until)
+    begun = AuthSession(new_id(), verified.account.account_id, verified.password, until, verified.upstream)
     sealed = services.keyring.wrap(_purpose(place, browser), msgspec.msgpack.encode(begun))
     return urlsafe_b64encode(sealed).rstrip(b"=").decode()
 

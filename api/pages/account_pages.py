@@ -51,12 +51,21 @@ class PlacesPage(AccountPage, frozen=True, kw_only=True):
     end_others_action: str
 
 
+class ShownLink(msgspec.Struct, frozen=True):
+    """Another provider at which somebody signs in."""
+
+    title: str
+    since: Moment
+    end_action: str
+
+
 class OwnPasswordPage(AccountPage, frozen=True, kw_only=True):
-    """The form for another password. `minimum` counts characters."""
+    """The form for another password, and where one signs in without. `minimum` counts characters."""
 
     template: ClassVar[str] = "own_password.html"
     action: str
     minimum: int
+    links: tuple[ShownLink, ...]
     error: str | None = None
 
 

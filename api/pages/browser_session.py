@@ -19,14 +19,15 @@ from api.http.responses import clear_cookie, read_cookie, set_cookie
 from api.languages import Words
 from api.oauth.person_authentication import Verified, policy_of
 from api.services import Services, origin
-from commands import factors, people
+from commands import factors, people, upstreams
 from domain import account, session
 from domain.decision import FactorRefused, Refusal
 from domain.event import SECOND, Actor, Moment
 from domain.factors.realm_policy import RealmPolicy
 from domain.factors.second_factor import AMR, PASSKEY_ALONE, ShownFactor
+from domain.people.upstream_link import UPSTREAM_AMR
 from domain.rules.origin import by_issuers_name, of_issuer
-from eventstore.execution import Origin
+from eventstore.execution import Origin, Step
 from eventstore.present import session_by_digest
 from security.tokens import Kind, Secret, new_id, same
 
@@ -137,8 +138,11 @@ async def start_session(
     nothing ended. The factor that they have `shown` is used up with it. A refusal when they may not sign in, as the log
     says under the lock."""
     before = await find_session(services, scope, realm)
-    amr = session.PASSWORD_ALONE if shown is None else PASSKEY_ALONE if shown.alone else AMR[shown.factor]
-    using_up = [] if shown is None else [factors.verify(verified.account.account_id, shown)]
+    amr = _methods(verified, shown)
+    using_up: list[Step] = [] if shown is None else [factors.verify(verified.account.account_id, shown)]
+    if verified.upstream is not None:
+        privacy = services.ledger.privacy
+        using_up.append(upstreams.prove(verified.account.account_id, verified.upstream, privacy=privacy))
     if again and before is not None and before.account.account_id == verified.account.account_id:
         stepped_up = people.step_up(before.session_id, verified.password, amr)
         executed = await services.ledger.execute(*using_up, stepped_up, origin=before.origin(scope))
@@ -158,6 +162,15 @@ async def start_session(
     by = origin(scope, _actor(account_id, session_id))
     executed = await services.ledger.execute(*using_up, started, *replaced, origin=by)
     return executed.refusal or _signed_in(services, realm, secret)
+
+
+def _methods(verified: Verified, shown: ShownFactor | None) -> tuple[str, ...]:
+    if shown is not None and shown.alone:
+        return PASSKEY_ALONE
+    beside = () if shown is None else AMR[shown.factor]
+    if verified.upstream is not None:
+        return (*UPSTREAM_AMR, *(each for each in beside if each not in session.PASSWORD_ALONE))
+    return beside or session.PASSWORD_ALONE
 
 
 def _signed_in(services: Services, realm: str, secret: Secret) -> BegunSession:

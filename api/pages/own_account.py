@@ -27,17 +27,21 @@ from api.pages.account import (
     signed_in,
     whose,
 )
-from api.pages.account_pages import OwnPasswordPage, PlacesPage, ShownPlace, SignedInPage
+from api.pages.account_pages import OwnPasswordPage, PlacesPage, ShownLink, ShownPlace, SignedInPage
 from api.pages.browser_session import BegunSession, BrowserSession, FormToken, start_session
 from api.services import Services, services_of
 from api.throttling.admission import admit
-from commands import people
+from commands import people, upstreams
 from domain import account as accounts
 from domain.decision import NotFound
+from domain.people import upstream
+from domain.people.upstream import NAME_MAXIMUM
+from domain.people.upstream_link import UpstreamLink
 from security.passwords import MAX_BYTES
 
 PASSWORD = "/account/password"  # noqa: S105 - a path
 CHANGE = f"{PASSWORD}/change"
+UNLINK = "/account/password/unlink"
 PLACES = "/account/places"
 END = f"{PLACES}/end"
 END_OTHERS = f"{PLACES}/end-others"
@@ -48,6 +52,7 @@ ENDED = Words("Ended.")
 NOTICES = {"changed": CHANGED, "ended": ENDED}
 
 Done = Annotated[str | None, QueryParameter(name="done", max_length=32, description="What was just done.")]
+LinkName = Annotated[str, QueryParameter(name="name", max_length=NAME_MAXIMUM, description="The provider's name.")]
 PlaceId = Annotated[str, QueryParameter(name="id", max_length=128, description="The sign-in's id.")]
 
 
@@ -165,13 +170,15 @@ GUESSED = Words("The new password is too easy to guess: %(why)s. %(advice)s")
 
 
 @get(PASSWORD, **PAGE, summary="The form for another password")
-async def account_password(request: Request[Any, Any, Any], realm: AnyRealm = None) -> Response[bytes]:
+async def account_password(
+    request: Request[Any, Any, Any], realm: AnyRealm = None, done: Done = None
+) -> Response[bytes]:
     """The form; without a session, the sign-in."""
     services = services_of(request)
     used = await signed_in(services, request.scope, realm)
     if used is None:
         return await sign_in_first(services, realm, "password")
-    return await _password_page(services, used)
+    return await _password_page(services, used, notice=NOTICES.get(done or ""))
 
 
 @post(CHANGE, **FORM, status_code=303, summary="Changes one's password")
@@ -222,16 +229,46 @@ async def _unfit(services: Services, scope: Scope, used: BrowserSession, passwor
 
 
 async def _password_page(
-    services: Services, used: BrowserSession, error: Words | None = None, status: int = 200
+    services: Services,
+    used: BrowserSession,
+    error: Words | None = None,
+    status: int = 200,
+    notice: Words | None = None,
 ) -> Response[bytes]:
+    providers: upstream.State = await services.ledger.state(upstream.STREAM)
     page = OwnPasswordPage(
         branding=await branding_at(services, used.realm),
         **await whose(services, used),
+        notice=notice,
         action=f"{CHANGE}?realm={used.realm}",
         minimum=services.settings.password_minimum,
+        links=tuple(_link(used, providers, each) for each in used.account.upstreams),
         error=error,
     )
     return page_answer(page, status=status, cookies=used.cookies)
+
+
+def _link(used: BrowserSession, providers: upstream.State, link: UpstreamLink) -> ShownLink:
+    terms = providers.find(used.realm, link.upstream, link.issuer)
+    title = link.upstream if terms is None else terms.title
+    return ShownLink(title, link.linked_at, f"{UNLINK}?realm={used.realm}&name={link.upstream}")
+
+
+@post(UNLINK, **FORM, status_code=303, summary="Takes a link to another provider away")
+async def account_unlinked(
+    request: Request[Any, Any, Any], data: JSONBody[AccountForm], name: LinkName, realm: AnyRealm = None
+) -> Response[bytes]:
+    """Whoever signs in there is not signed in here any more; and back to the page."""
+    services, scope = services_of(request), request.scope
+    used = await signed_in(services, scope, realm)
+    if used is None:
+        return await sign_in_first(services, realm, "password")
+    require_genuine(services, scope, used, data.csrf)
+    command = upstreams.unlink(used.account.account_id, name, by=None)
+    executed = await services.ledger.execute(command, origin=used.origin(scope))
+    if executed.refusal is not None:
+        raise api_error(executed.refusal)
+    return see_other(f"{PASSWORD}?realm={used.realm}&done=ended", used.cookies)
 
 
 ROUTES: list[Any] = [
@@ -241,4 +278,5 @@ ROUTES: list[Any] = [
     account_other_places_ended,
     account_password,
     account_password_changed,
+    account_unlinked,
 ]

@@ -3,7 +3,7 @@ and after the password the form for a second factor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from litestar import Response
@@ -13,7 +13,7 @@ from msgspec import Meta
 from api.branding import branding_at
 from api.http.load_shedding import away
 from api.http.request_context import Scope
-from api.http.templates import SecondFactorPage, SignInPage, page_answer, see_other
+from api.http.templates import HtmlPage, SecondFactorPage, SignInPage, page_answer, see_other
 from api.languages import Words
 from api.letters.words import RECOVER, REGISTER
 from api.oauth import passkeys, second_factor
@@ -33,9 +33,13 @@ from api.pages.browser_session import (
 )
 from api.services import Services, origin
 from api.throttling.admission import Wait
+from api.upstreams import flow
+from api.upstreams.flow import SignInPlace
+from api.upstreams.provider import ProviderAway
 from domain import account
 from domain.decision import FactorRefused
 from domain.factors import realm_policy
+from domain.people import upstream
 from security.passkeys import NotVerified
 from security.passwords import MAX_BYTES
 
@@ -46,6 +50,9 @@ MISSING = Words("Type your name and your password.")
 MISSING_CODE = Words("Type the code.")
 WRONG = Words("User name or password is wrong.")
 NO_PASSKEY = Words("That passkey does not sign in here. Try again, or go on with your password.")
+NOT_LINKED = Words("Nobody here is linked to who you are there. Use your password, or ask an administrator.")
+NO_PROVIDER = Words("One cannot sign in there at present. Try again later, or use your password.")
+TOO_LONG = Words("What the application asks for is too long for that. Use your password.")
 WAIT_A_SECOND = Words("Too many attempts. Wait 1 second before the next one.")
 
 
@@ -78,6 +85,15 @@ SignedByPasskey = Annotated[
 ]
 
 
+UpstreamChoice = Annotated[
+    str,
+    Meta(
+        description="The provider at which the person wants to sign in.",
+        extra_json_schema={"maxLength": upstream.NAME_MAXIMUM},
+    ),
+]
+
+
 class SignInForm(msgspec.Struct, frozen=True):
     """What the form posts. Other fields, which a password manager may add, are passed over."""
 
@@ -87,6 +103,7 @@ class SignInForm(msgspec.Struct, frozen=True):
     auth_session: HalfSignedIn = ""
     code: FactorCode = ""
     passkey: SignedByPasskey = ""
+    upstream: UpstreamChoice = ""
 
     def __repr__(self) -> str:
         return "SignInForm()"
@@ -138,6 +155,7 @@ async def sign_in_page(
         recover_url=None if services.settings.mail == "off" else f"{RECOVER}?realm={place.realm}",
         register_url=_register_url(services, place.realm),
         passkey_options=_told(passkeys.options(services, *_purpose(place.realm, secret))),
+        upstreams=await flow.upstream_buttons(services, place.realm),
     )
     return page_answer(
         page,
@@ -161,6 +179,8 @@ async def sign_in(
     """Signs the person in and sends them `onward`, a path on this server; or shows the form again and says why. `again`
     is the request for which they are to sign in even if they are: that they did is told there, unless it is empty."""
     require_own_page(services, scope)
+    if form.upstream:
+        return await _leave(services, scope, place, form, onward, again)
     entered = await _enter(services, scope, place.realm, form, again=again is not None)
     known: list[Cookie] = []
     if form.username and not form.passkey and not form.auth_session and not isinstance(entered, SignInFailure):
@@ -169,11 +189,78 @@ async def sign_in(
         return await _factor_page(services, scope, place, entered, known)
     if isinstance(entered, SignInFailure):
         return await sign_in_page(services, scope, place, entered, form.username)
-    if not form.auth_session and not form.passkey and (await policy_of(services, place.realm)).demands(()):
+    shown = bool(form.auth_session or form.passkey)
+    return await _lead_on(services, place, entered, onward, again, shown=shown, cookies=known)
+
+
+async def _lead_on(
+    services: Services,
+    place: FormTarget,
+    begun: BegunSession,
+    onward: str,
+    again: str | None,
+    *,
+    shown: bool,
+    cookies: Sequence[Cookie] = (),
+) -> Response[bytes]:
+    if not shown and (await policy_of(services, place.realm)).demands(()):
         # Who had a factor would have been asked for it.
         onward = enrolment.address(place.realm, onward)
-    told = () if not again else (proved(services, entered.secret, again),)
-    return see_other(onward, [*entered.cookies, *told, *known, forget_form_secret(services)])
+    told = () if not again else (proved(services, begun.secret, again),)
+    return see_other(onward, [*begun.cookies, *told, *cookies, forget_form_secret(services)])
+
+
+# Signing in at another provider: from the form to there, and what becomes of who comes back.
+
+
+class LeavingPage(HtmlPage, frozen=True, kw_only=True):
+    """The way to another provider. A form cannot lead there itself: browsers hold it to `form-action`, and where it
+    ends is the provider's to say."""
+
+    template: ClassVar[str] = "leaving.html"
+    title: str
+    url: str
+
+
+async def _leave(
+    services: Services, scope: Scope, place: FormTarget, form: SignInForm, onward: str, again: str | None
+) -> Response[bytes]:
+    secret = form_secret(services, scope)
+    if secret is None or not is_genuine(form.csrf, secret, PURPOSE, ""):
+        return await sign_in_page(services, scope, place, SignInFailure(403, STALE))
+    found = await flow.find(services, place.realm, form.upstream)
+    if found is None:
+        return await sign_in_page(services, scope, place, SignInFailure(400, NO_PROVIDER))
+    begun = SignInPlace(place.action, place.realm, place.application, tuple(place.form_action), onward, again)
+    try:
+        with away(scope):
+            url, cookie = await flow.begin(services, found, begun, secret)
+    except ProviderAway:
+        return await sign_in_page(services, scope, place, SignInFailure(503, NO_PROVIDER))
+    except flow.RequestTooLong:
+        return await sign_in_page(services, scope, place, SignInFailure(400, TOO_LONG))
+    page = LeavingPage(branding=await branding_at(services, place.realm), title=found.terms.title, url=url)
+    return page_answer(page, cookies=[cookie], headers={"refresh": f"0; url={url}"})
+
+
+async def enter_verified(
+    services: Services, scope: Scope, begun: SignInPlace, verified: Verified, secret: str
+) -> Response[bytes]:
+    """Signs in who has proved at another provider who they are, and sends them on; or asks for what the realm wants
+    besides. `secret` is that of the browser's forms."""
+    place = FormTarget(begun.action, begun.realm, begun.application, begun.form_action)
+    session_begun: BegunSession | None = None
+    if not (await policy_of(services, place.realm)).asks(verified.account.factors):
+        entered = await start_session(services, scope, place.realm, verified, again=begun.again is not None)
+        if isinstance(entered, BegunSession):
+            session_begun = entered
+        elif entered.reason is not FactorRefused.MISSING:
+            return await sign_in_page(services, scope, place, _wrong(place.realm, NOT_LINKED))
+    if session_begun is None:
+        asked = AskedFactor(second_factor.begin(services, verified, place=place.realm, browser=secret))
+        return await _factor_page(services, scope, place, asked, [flow.forget(services)])
+    cookies = [flow.forget(services)]
+    return await _lead_on(services, place, session_begun, begun.onward, begun.again, shown=False, cookies=cookies)
 
 
 async def _enter(
@@ -227,7 +314,7 @@ async def _enter_factor(
         return AskedFactor(form.auth_session, _wait(wait, second_factor.SPENT))
     if refused is None:
         person: account.State = await services.ledger.state(account.stream(under_way.account_id))
-        verified = Verified(person, under_way.password)
+        verified = Verified(person, under_way.password, under_way.upstream)
         begun = await start_session(services, scope, realm, verified, shown, again=again)
         if isinstance(begun, BegunSession):
             return begun

@@ -1,7 +1,7 @@
 """What people are told of their accounts: whether an event concerns somebody, who it is, and what they chose."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
@@ -9,11 +9,12 @@ from commands.people import session_is_live
 from domain import account, session
 from domain.cut_off import AccountTokensEnded
 from domain.decision import AccessDenied, Outcome, Refusal
-from domain.event import SECOND, Moment, Recorded, Sealed
-from domain.factors.second_factor import FactorFailed
+from domain.event import SECOND, Event, Moment, Recorded, Sealed
+from domain.factors.second_factor import FactorFailed, PasskeyCounterReversed
 from domain.grant import GrantEnded, RefreshReplayed, TokensIssued
 from domain.people import notices
 from domain.people.notices import NoticeKind
+from domain.people.own_data import ErasureRequested
 from domain.session import SessionStarted
 from eventstore.command import Command
 from eventstore.database import Connection
@@ -24,7 +25,7 @@ from eventstore.search import Criteria, recorded_at, recorded_forms, search
 from eventstore.view import Folds, View
 from projections import person_notices
 from projections.event_index import NameKind
-from projections.person_notices import FACTOR_CHANGES
+from projections.person_notices import FACTOR_CHANGES, UPSTREAM_CHANGES
 from security.tokens import new_id
 from security.vault import Vault
 
@@ -35,6 +36,12 @@ LOOKED_BACK = 50
 """Sign-ins before one, among which it is looked whether its network and device are known."""
 
 SIGN_INS = ("session.started", "grant.tokens_issued")
+CHANGES: Mapping[NoticeKind, tuple[type[Event], ...]] = {
+    "factor_changed": FACTOR_CHANGES,
+    "upstream_changed": UPSTREAM_CHANGES,
+    "erasure_requested": (ErasureRequested,),
+    "passkey_copied": (PasskeyCounterReversed,),
+}
 _VERSIONS = re.compile(r"[\d._]+")
 """Of a user agent, what changes with every update of a browser."""
 
@@ -89,7 +96,7 @@ def _kind(
         case GrantEnded() | AccountTokensEnded():
             return "contained"
         case _:
-            return "factor_changed" if isinstance(event, FACTOR_CHANGES) else "password_changed"
+            return next((kind for kind, types in CHANGES.items() if isinstance(event, types)), "password_changed")
 
 
 def _is_new(connection: Connection, privacy: PersonalData, recorded: Recorded, account_id: str) -> bool:

@@ -7,12 +7,28 @@ from domain.decision import Outcome, accept
 from domain.event import Event, Moment
 
 NoticeKind = Literal[
-    "new_device", "password_changed", "factor_changed", "refresh_replayed", "contained", "factor_failed"
+    "new_device",
+    "password_changed",
+    "factor_changed",
+    "refresh_replayed",
+    "contained",
+    "factor_failed",
+    "upstream_changed",
+    "erasure_requested",
+    "passkey_copied",
 ]
 """A sign-in from a new network or device; another password or second factor; a refresh token that was used twice; what
-leaked and was ended; a right password without the second factor."""
+leaked and was ended; a right password without the second factor; another provider at which one signs in, or no more;
+a wish to be erased; a passkey of which there may be a copy."""
 
-ALWAYS: tuple[NoticeKind, ...] = ("new_device", "password_changed", "factor_changed")
+ALWAYS: tuple[NoticeKind, ...] = (
+    "new_device",
+    "password_changed",
+    "factor_changed",
+    "upstream_changed",
+    "erasure_requested",
+    "passkey_copied",
+)
 """Of these everybody is told: whoever took an account over would switch them off first."""
 
 SWITCHABLE: tuple[NoticeKind, ...] = tuple(each for each in get_args(NoticeKind) if each not in ALWAYS)

@@ -84,6 +84,7 @@ OWNERS: Mapping[str, Any] = {
     "accounts": lambda row: (f"account:{row['account_id']}",),
     "erasures": lambda row: (f"account:{row['account_id']}",),
     "foreign_hashes": lambda row: (f"account:{row['account_id']}",),
+    "upstream_links": lambda row: (f"account:{row['account_id']}",),
     "consents": lambda row: (f"consent:{row['account_id']}:{row['client_id']}", f"account:{row['account_id']}"),
     "sessions": lambda row: (f"session:{row['session_id']}",),
     "scopes": lambda row: (f"scope:{row['name']}",),

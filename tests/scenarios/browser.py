@@ -44,9 +44,14 @@ class Page:
         self.forms = parser.found
 
     def form(self, path: str) -> Form:
-        """The form that posts to this path; that of a passkey is hidden without JavaScript."""
-        (found,) = [form for form in self.forms if urlsplit(form.action).path == path and "passkey" not in form.fields]
+        """The form that posts to this path. That of a passkey is hidden without JavaScript, and that of other providers
+        asks for nothing."""
+        (found,) = [form for form in self.forms if urlsplit(form.action).path == path and not self._beside(form)]
         return found
+
+    @staticmethod
+    def _beside(form: Form) -> bool:
+        return "passkey" in form.fields or "upstream" in dict(form.buttons)
 
     @property
     def location(self) -> str:

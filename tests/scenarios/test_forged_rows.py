@@ -32,6 +32,7 @@ LEADS: dict[str, frozenset[str]] = {
     "clients": frozenset({"client_id", "slug"}),
     "erasures": frozenset({"account_id", "due_at"}),
     "foreign_hashes": frozenset({"account_id", "realm", "work"}),
+    "upstream_links": frozenset({"account_id", "upstream", "realm", "issuer", "sub_index"}),
     "session_grants": frozenset({"grant_id", "session_id", "client_id", "account_id", "expires_at"}),
     "sessions": frozenset({"session_id", "sha256"}),
     "tokens": frozenset({"digest", "position"}),

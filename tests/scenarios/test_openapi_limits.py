@@ -89,7 +89,8 @@ async def test_an_id_that_is_longer_than_stated_is_refused_by_its_name(world: Wo
     assert len(IN_PATH) > 20
     for endpoint, name in IN_PATH:
         others = {
-            each: "x" for each in ("client_id", "secret_id", "account_id", "grant_id", "incident_id", "session_id")
+            each: "x"
+            for each in (*("client_id", "secret_id", "account_id", "grant_id", "incident_id", "session_id"), "upstream")
         }
         body = {"json": next(iter(endpoint.bodies.values()))["example"]} if endpoint.bodies else {}
         for length, status in ((LONGEST_ID, 404), (LONGEST_ID + 1, 400)):

@@ -45,7 +45,8 @@ ADMINISTRATIVE = (
     *("client.secret_issued", "client.secret_rotated", "client.secret_revoked", "client.tokens_ended"),
     *("account.registered", "account.disabled", "account.enabled", "account.erased", "account.roles_changed"),
     *("account.factors_reset", "role.defined", "role.changed", "role.retired", "scope.defined", "scope.retired"),
-    *("server.issuance_suspended", "server.issuance_resumed", "trusted_issuer.trusted", "incident.contained"),
+    *("server.issuance_suspended", "server.issuance_resumed", "trusted_issuer.trusted", "upstream.configured"),
+    *("upstream.removed", "incident.contained"),
     *("signing_key.introduced", "signing_key.revoked", "log_key.introduced", "log_key.revoked"),
 )
 """What somebody decided about others."""

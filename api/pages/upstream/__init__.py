@@ -1,0 +1,1 @@
+"""The pages between this server and other OpenID providers."""

@@ -1,0 +1,1 @@
+"""Other OpenID providers at which people of a realm sign in."""
