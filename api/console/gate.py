@@ -1,7 +1,7 @@
 """How a page of the console is answered: for whom, from which site, and what it says when the API refuses."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -9,10 +9,12 @@ from litestar import Request, Response
 from msgspec import Meta, Struct
 
 from api.console.frame import ConsolePage, RefusedPage, Visit, answer_page
-from api.console.own_api import OwnApi, Refused
+from api.console.own_api import OwnApi, Query, Refused, address
 from api.console.session import SignedIn, cleared, signed_in
+from api.http.error_responses import error_response
 from api.http.errors import AccessDenied
 from api.http.request_context import Scope, header_values
+from api.http.responses import send_response
 from api.http.templates import see_other
 from api.services import Services, services_of
 
@@ -72,32 +74,81 @@ async def posted(
     services, scope = services_of(request), request.scope
     _require_own_page(services, scope)
     who = await signed_in(services, own_api(services, request), scope)
-    address = back or scope["path"]
+    onward = back or scope["path"]
     if who is None:
-        return sign_in_first(services, address)
+        return sign_in_first(services, onward)
     if not who.is_genuine(form.csrf, scope["path"]):
         raise AccessDenied("This form is of another sign-in. Open its page again.")
-    return await _made(services, request, who, make, address)
+    return await _made(services, request, who, make, onward)
+
+
+class PassedThrough(Response[bytes]):
+    """An answer of the API of any length, on its way to the browser: what was asked with the cookie is asked with the
+    token. One that wants a recent sign-in leads there, and `back` to the page."""
+
+    def __init__(self, visit: Visit, url: str, accept: str, back: str) -> None:
+        super().__init__(b"")
+        self.visit = visit
+        self.url = url
+        self.accept = accept
+        self.back = back
+
+    def to_asgi_response(self, *_: Any, **__: Any) -> Any:
+        """An app that asks, and hands on."""
+        return self._answer
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        begun = False
+
+        async def hand_on(message: Any) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                message = self._led(message)
+            await send(message)
+
+        last = header_values(scope, b"last-event-id")
+        try:
+            await self.visit.api.pass_through(
+                "GET", self.url, self.accept, receive, hand_on, last[-1] if last else None
+            )
+        except Exception as error:
+            if begun:
+                raise
+            await send_response(send, error_response(scope, error))
+
+    def _led(self, message: Any) -> Any:
+        """A refusal for want of a recent sign-in, as the way to it. A body that comes with it is the redirect's."""
+        if message["status"] != 401:
+            return message
+        fields = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in message["headers"]}
+        location = _sign_in_for(fields, self.back).encode()
+        kept = [each for each in message["headers"] if each[0].lower() in (b"content-type", b"content-length")]
+        return {**message, "status": 303, "headers": [*kept, (b"location", location), (b"cache-control", b"no-store")]}
+
+
+def passed_through(
+    visit: Visit, path: str, query: Query | None = None, *, accept: str = "*/*", back: str = "/console/"
+) -> Response[bytes]:
+    """A stream or an export of the API as the answer to a page's own address."""
+    return PassedThrough(visit, address(path, query), accept, back)
 
 
 async def _made(
-    services: Services, request: Request[Any, Any, Any], who: SignedIn, make: Make, address: str
+    services: Services, request: Request[Any, Any, Any], who: SignedIn, make: Make, again: str
 ) -> Response[bytes]:
     api = own_api(services, request, who.session.access_token)
     visit = Visit(services, request.scope, who, api)
     try:
         made = await make(visit)
     except Refused as refused:
-        return await _refused(visit, refused, address)
+        return await _refused(visit, refused, again)
     return await answer_page(visit, made) if isinstance(made, ConsolePage) else made
 
 
-async def _refused(visit: Visit, refused: Refused, address: str) -> Response[bytes]:
+async def _refused(visit: Visit, refused: Refused, again: str) -> Response[bytes]:
     if refused.status == 401:
-        challenge = dict(_CHALLENGE.findall(refused.fields.get("www-authenticate", "")))
-        if "max_age" in challenge:
-            return see_other(f"{SIGN_IN}?{urlencode({'to': address, **challenge})}")
-        return sign_in_first(visit.services, address)
+        return see_other(_sign_in_for(refused.fields, again))
     retry = int(refused.fields.get("retry-after", "2")) if refused.status in (429, 503) else None
     lacking = re.search(r'scope="([^"]+)"', refused.fields.get("www-authenticate", ""))
     page = RefusedPage(
@@ -108,14 +159,20 @@ async def _refused(visit: Visit, refused: Refused, address: str) -> Response[byt
         words=refused.words,
         lacking=lacking[1] if lacking and refused.status == 403 else None,
         retry_after=retry,
-        again=address,
+        again=again,
     )
     return await answer_page(visit, page, status=refused.status, retry_after=retry)
 
 
-def sign_in_first(services: Services, address: str) -> Response[bytes]:
-    """To the sign-in, and back to this address afterwards."""
-    return see_other(f"{SIGN_IN}?{urlencode({'to': address})}", [cleared(services)])
+def _sign_in_for(fields: Mapping[str, str], back: str) -> str:
+    """The sign-in that a 401 asks for (RFC 9470 §3), and back."""
+    challenge = dict(_CHALLENGE.findall(fields.get("www-authenticate", "")))
+    return f"{SIGN_IN}?{urlencode({'to': back, **challenge})}"
+
+
+def sign_in_first(services: Services, onward: str) -> Response[bytes]:
+    """To the sign-in, and on to this address afterwards."""
+    return see_other(f"{SIGN_IN}?{urlencode({'to': onward})}", [cleared(services)])
 
 
 def here(scope: Scope) -> str:
@@ -124,15 +181,15 @@ def here(scope: Scope) -> str:
     return str(scope["path"]) + (f"?{query}" if query else "")
 
 
-def is_within(address: str) -> bool:
+def is_within(onward: str) -> bool:
     """Whether it is an address of the console, to which a sign-in may lead back."""
     return (
-        len(address) <= LONGEST_ADDRESS
-        and address.isascii()
-        and address.isprintable()
-        and (address == "/console" or address.startswith(("/console/", "/console?")))
-        and "\\" not in address
-        and "//" not in address.partition("?")[0]
+        len(onward) <= LONGEST_ADDRESS
+        and onward.isascii()
+        and onward.isprintable()
+        and (onward == "/console" or onward.startswith(("/console/", "/console?")))
+        and "\\" not in onward
+        and "//" not in onward.partition("?")[0]
     )
 
 

@@ -1,0 +1,181 @@
+"""One event: what it says, who acted, what changed, what is around it, and the proof that it is in the log."""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Any, ClassVar, NamedTuple
+from urllib.parse import urlencode
+
+from litestar import Request, Response, get
+from litestar.params import PathParameter, QueryParameter
+
+from api.console.frame import ConsolePage, Visit
+from api.console.gate import PAGE, passed_through, shown
+from api.console.navigation import url_of
+from api.console.shown_events import Event
+
+EVENT = "/console/events/{position:int}"
+MINUTES = 5
+
+Position = Annotated[int, PathParameter(ge=1, le=2**53 - 1, description="Its place in the log.")]
+Show = Annotated[str | None, QueryParameter(name="show", max_length=1, description="`1`: with personal values.")]
+
+_LEADS = {"client_id": "client", "account_id": "person", "grant_id": "grant", "incident_id": "incident"}
+
+
+class Member(NamedTuple):
+    """One member of the event. `was` is what it was before where the event tells of a change; `url` leads to what it
+    names, `called` is how that is called now."""
+
+    path: str
+    value: str
+    was: str | None = None
+    url: str | None = None
+    called: str | None = None
+    hidden: str | None = None
+
+
+class Around(NamedTuple):
+    """A way to what is around the event."""
+
+    words: str
+    url: str
+
+
+class EventPage(ConsolePage, frozen=True, kw_only=True):
+    """`show_url` leads to the same with personal values, None where there are none to be shown."""
+
+    template: ClassVar[str] = "console/event.html"
+    event: Event
+    actor: tuple[Member, ...]
+    members: tuple[Member, ...]
+    changes: tuple[Member, ...]
+    around: tuple[Around, ...]
+    raw: str
+    show_url: str | None
+    receipt_url: str
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return "\N{EN DASH}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The members of a value by their paths, those of objects within it too."""
+    if isinstance(value, Mapping) and value:
+        for name, each in value.items():
+            yield from flat(each, f"{path}.{name}" if path else name)
+    else:
+        yield path, value
+
+
+def changes_in(data: Mapping[str, Any]) -> tuple[Member, ...]:
+    """What an event says that something was and is, member by member: those that hold `old` and `new`."""
+    old, new = data.get("old"), data.get("new")
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return ()
+    names = dict.fromkeys([*old, *new])
+    return tuple(Member(name, _said(new.get(name)), was=_said(old.get(name))) for name in names)
+
+
+def members_of(event: Event) -> tuple[Member, ...]:
+    """What the event holds beside its changes."""
+    found = []
+    plain = {name: value for name, value in event.data.items() if name not in ("old", "new")}
+    for path, value in flat(plain):
+        at = f"data.{path}"
+        hidden = "erased" if at in event.erased else "sealed" if at in event.sealed else None
+        kind = _LEADS.get(path.rpartition(".")[2])
+        url = url_of(kind, value) if kind is not None and isinstance(value, str) else None
+        called = event.name(value) if isinstance(value, str) else None
+        found.append(Member(path, _said(value), url=url, called=called, hidden=hidden))
+    return tuple(found)
+
+
+def actor_of(event: Event) -> tuple[Member, ...]:
+    """Who acted, with what and from where."""
+    found = [Member("kind", event.actor.kind)]
+    if event.actor.id is not None:
+        kind = event.actor.kind if event.actor.kind in ("person", "client") else None
+        url = None if kind is None else url_of(kind, event.actor.id)
+        found.append(Member("id", event.actor.id, url=url, called=event.name(event.actor.id)))
+    for name, value in (event.actor.credential or {}).items():
+        kind = _LEADS.get(name)
+        found.append(Member(name, _said(value), url=None if kind is None else url_of(kind, _said(value))))
+    for name, said in (("ip", event.ip), ("user_agent", event.user_agent)):
+        hidden = "erased" if name in event.erased else "sealed" if name in event.sealed else None
+        if said is not None or hidden is not None:
+            found.append(Member(name.replace("_", " "), _said(said), hidden=hidden))
+    return tuple(found)
+
+
+def around_of(event: Event) -> tuple[Around, ...]:
+    """Ways from here. None of it is asked for before somebody goes there: a read is an event."""
+    ways = [Around("Next", f"/console/events/{event.position + 1}")]
+    if event.position > 1:
+        ways.insert(0, Around("Previous", f"/console/events/{event.position - 1}"))
+    if event.request_id is not None:
+        ways.append(
+            Around(
+                "All of this request", f"/console/audit?{urlencode({'request_id': event.request_id, 'range': 'all'})}"
+            )
+        )
+    kind, _, id = event.stream.partition(":")
+    filter_name = {"client": "client_id", "account": "account_id", "grant": "grant_id", "incident": "incident_id"}.get(
+        kind
+    )
+    if filter_name is not None:
+        words = {"account": "person"}.get(kind, kind)
+        ways.append(Around(f"All of this {words}", f"/console/audit?{urlencode({filter_name: id, 'range': 'all'})}"))
+    if event.actor.kind == "person" and event.actor.id is not None:
+        query = urlencode({"by_account_id": event.actor.id, "range": "all"})
+        ways.append(Around("All that this person did", f"/console/audit?{query}"))
+    at = datetime.fromisoformat(event.time.replace("Z", "+00:00"))
+    since, until = (
+        (at + timedelta(minutes=each)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        for each in (-MINUTES, MINUTES)
+    )
+    ways.append(
+        Around(f"\N{PLUS-MINUS SIGN}{MINUTES} min", f"/console/audit?{urlencode({'since': since, 'until': until})}")
+    )
+    return tuple(ways)
+
+
+@get(EVENT, **PAGE, summary="An event")
+async def console_event(request: Request[Any, Any, Any], position: Position, show: Show = None) -> Response[bytes]:
+    """What one event says. Personal values stay sealed, unless somebody wants to see them, which is an event that says
+    so."""
+
+    async def make(visit: Visit) -> ConsolePage:
+        query = {"names": "1"} if show == "1" else {"names": "1", "personal": "0"}
+        event = await visit.api.get(f"/audit/events/{position}", Event, query)
+        may_show = show != "1" and event.sealed and "audit:personal" in visit.may
+        return EventPage(
+            title=f"Event {position}",
+            event=event,
+            actor=actor_of(event),
+            members=members_of(event),
+            changes=changes_in(event.data),
+            around=around_of(event),
+            raw=json.dumps(event.data, ensure_ascii=False, indent=2),
+            show_url=f"/console/events/{position}?show=1" if may_show else None,
+            receipt_url=f"/console/events/{position}/receipt",
+        )
+
+    return await shown(request, make)
+
+
+@get(EVENT + "/receipt", **PAGE, summary="The receipt of an event")
+async def console_receipt(request: Request[Any, Any, Any], position: Position) -> Response[bytes]:
+    """`GET /audit/proofs/{position}`: what proves the event when this server is gone."""
+
+    async def make(visit: Visit) -> Response[bytes]:
+        return passed_through(visit, f"/audit/proofs/{position}", back=f"/console/events/{position}")
+
+    return await shown(request, make)
+
+
+ROUTES: list[Any] = [console_event, console_receipt]
+THINGS = {"position": "/console/events/{}"}

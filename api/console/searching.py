@@ -1,0 +1,148 @@
+"""The query line of the search, and the address that it stands for: names in the line, ids in the address."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
+from urllib.parse import parse_qsl, urlencode
+
+FILTERS = (
+    *("type", "not_type", "client_id", "account_id", "by_account_id", "about_account_id", "by_client_id"),
+    *("grant_id", "secret_id", "incident_id", "request_id", "ip"),
+)
+"""Of the API, each of which may be repeated."""
+
+SINGLE = ("since", "until", "from", "order", "after", "range", "reads", "show")
+"""What else an address of the search may hold; the last three are the console's own."""
+
+WORDS: Mapping[str, str] = {
+    "type": "type",
+    "client": "client_id",
+    "person": "account_id",
+    "by": "by_account_id",
+    "about": "about_account_id",
+    "grant": "grant_id",
+    "secret": "secret_id",
+    "incident": "incident_id",
+    "request": "request_id",
+    "ip": "ip",
+}
+"""Words of the line before the colon, and the filters that they mean."""
+
+NAMED: Mapping[str, str] = {
+    "client_id": "client",
+    "account_id": "person",
+    "by_account_id": "person",
+    "about_account_id": "person",
+}
+"""Filters that take a name, and the kind of what has it."""
+
+RANGES: Mapping[str, int] = {"1h": 3_600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400, "all": 0}
+"""Seconds back from now; nothing is everything."""
+
+USUAL = "24h"
+OWN_READS = "audit.*"
+_TOKEN = re.compile(r'(-?)(?:([a-z_]+):)?(?:"([^"]*)"|(\S+))')
+
+
+class UnknownFilter(Exception):
+    """The line or the address holds what no filter is called. The words say which there are."""
+
+
+class Term(NamedTuple):
+    """A part of the line: a filter's name and a value as it was typed. `name` is empty for a bare word."""
+
+    name: str
+    value: str
+
+
+def read_line(line: str) -> list[Term]:
+    """The parts of a line; raises `UnknownFilter`."""
+    terms = []
+    for minus, word, quoted, plain in _TOKEN.findall(line):
+        value = quoted or plain
+        if not word:
+            terms.append(Term("", value))
+            continue
+        name = _filter_of(word, negative=bool(minus))
+        terms.append(Term(name, value))
+    return terms
+
+
+def _filter_of(word: str, *, negative: bool) -> str:
+    if negative and word == "type":
+        return "not_type"
+    found = word if word in ("since", "until") else WORDS.get(word)
+    if found is None or negative:
+        known = ", ".join(f"{each}:" for each in (*WORDS, "since", "until"))
+        raise UnknownFilter(f"There is no {'-' if negative else ''}{word}: here. Filters are {known} and -type:.")
+    return found
+
+
+def read_address(query: str) -> dict[str, list[str]]:
+    """The parameters of an address; raises `UnknownFilter` for what is none, as a misspelt filter would show
+    everything."""
+    given: dict[str, list[str]] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in FILTERS and name not in SINGLE:
+            raise UnknownFilter(f"There is no {name[:40]} here. Filters are {', '.join((*FILTERS, *SINGLE))}.")
+        if value:
+            given.setdefault(name, []).append(value)
+    for name in SINGLE:
+        if len(given.get(name, ())) > 1:
+            raise UnknownFilter(f"There can be only one {name}.")
+    return given
+
+
+def address_of(given: Mapping[str, Sequence[str]]) -> str:
+    """The address of a search, its parameters always in the same order."""
+    pairs = [(name, each) for name in (*FILTERS, *SINGLE) for each in given.get(name, ())]
+    return "/console/audit" + (f"?{urlencode(pairs)}" if pairs else "")
+
+
+def line_of(given: Mapping[str, Sequence[str]]) -> str:
+    """The line that stands for an address, with ids where somebody may have typed names."""
+    spelled = {name: word for word, name in WORDS.items()} | {"not_type": "-type", "by_client_id": "client"}
+    parts = [f"{spelled[name]}:{each}" for name in FILTERS for each in given.get(name, ())]
+    return " ".join(parts)
+
+
+def instant(text: str, *, end: bool) -> str:
+    """A day, a minute or a second as typed, as RFC 3339 in UTC. Both ends count: with `end` the day, the minute or the
+    second is over. Raises `UnknownFilter`."""
+    text = text.strip().replace(" ", "T").removesuffix("Z")
+    try:
+        if len(text) == 10:
+            day = date.fromisoformat(text)
+            moment = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=end)
+        else:
+            moment = datetime.fromisoformat(text).replace(tzinfo=UTC)
+            if end and "." not in text:
+                moment += timedelta(minutes=1) if len(text) == 16 else timedelta(seconds=1)
+    except (ValueError, OverflowError):
+        raise UnknownFilter("A time looks like 2026-11-30, or 2026-11-30T10:14:21.") from None
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def asked_of_api(given: Mapping[str, Sequence[str]], now: datetime) -> dict[str, list[str]]:
+    """The filters and the times of an address as the API takes them. Reads of the log are left out, unless they are
+    asked for by type or by the chip."""
+    asked = {name: list(values) for name, values in given.items() if name in FILTERS}
+    if "reads" not in given and not any(each.startswith("audit.") for each in given.get("type", ())):
+        asked.setdefault("not_type", []).append(OWN_READS)
+    for name in ("since", "until"):
+        if name in given:
+            asked[name] = list(given[name])
+    seconds = RANGES.get(given.get("range", [USUAL])[0], 0)
+    if "since" not in given and "from" not in given and seconds:
+        asked["since"] = [(now - timedelta(seconds=seconds)).isoformat(timespec="microseconds").replace("+00:00", "Z")]
+    return asked
+
+
+STRETCHES = 48
+STEPS = (60, 300, 900, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400, 604_800)
+
+
+def step_for(seconds: float) -> int:
+    """The round number of seconds of each bar, so that there are about as many as can be told apart."""
+    return next((each for each in STEPS if seconds / each <= STRETCHES), STEPS[-1])

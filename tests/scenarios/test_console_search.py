@@ -1,0 +1,183 @@
+"""The console's search and event pages: an address holds the whole search, a page leaves the reads that it names."""
+
+import re
+from html import unescape
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from api.console.searching import UnknownFilter, instant, read_address, read_line
+from domain import client
+from tests.scenarios.browser import Browser, Page
+from tests.scenarios.consoles import at_console
+from tests.scenarios.world import World
+
+READER = ("audit:read", "audit:personal")
+OWN = {"sec-fetch-site": "same-origin"}
+
+
+def rows(page: Page) -> list[int]:
+    return [int(each) for each in re.findall(r'aria-label="Event (\d+)"', page.text)]
+
+
+def told(page: Page) -> list[int]:
+    """The events that the page's foot names."""
+    foot = page.text.partition('<footer class="foot">')[2]
+    return [int(each) for each in re.findall(r'<a href="/console/events/(\d+)"', foot)]
+
+
+async def typed(browser: Browser, line: str, **more: str) -> Page:
+    page = await browser.open("/console/audit")
+    return await browser.press(page, "/console/audit/line", line=line, **more)
+
+
+async def test_names_become_ids_and_the_address_holds_the_search(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    shop = await world.register_client("Photo Prints")
+    paul = await world.register_person("paul", roles_of=())
+    page = await typed(browser, 'client:"Photo Prints" type:client.*')
+    (found,) = await world.events("client.registered", stream=client.stream(shop.client_id))
+    assert found.position in rows(page)
+    address = urlsplit(str(page.answer.url))
+    assert parse_qs(address.query) == {"type": ["client.*"], "client_id": [shop.client_id]}
+    several = await browser.open("/console/audit?type=scope.*&type=client.*")
+    assert len(rows(several)) > len(rows(page))
+    again = await browser.open(f"{address.path}?{address.query}")
+    assert rows(again) == rows(page)
+    of_paul = await typed(browser, "person:paul")
+    assert parse_qs(urlsplit(str(of_paul.answer.url)).query) == {"account_id": [paul.account_id]}
+    assert rows(of_paul)
+    nobody = await typed(browser, "person:nobody")
+    assert "No person of this server is named so" in nobody.text
+    assert not rows(nobody)
+
+
+async def test_a_page_leaves_exactly_the_reads_that_its_foot_names(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    for path in ("/console/audit", "/console/events/1", "/console/"):
+        before = await world.head()
+        page = await browser.open(path)
+        reads = [each.position for each in await world.events("audit.*", after=before)]
+        assert reads == told(page) != []
+        assert all(each.actor.kind == "person" for each in await world.events("audit.*", after=before))
+
+
+async def test_reads_are_hidden_by_a_chip_and_can_be_shown(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    (read,) = await world.events("audit.read")
+    page = await browser.open("/console/audit")
+    assert read.position not in rows(page)
+    assert "Reads of the log are hidden" in page.text
+    assert read.position in rows(await browser.open("/console/audit?reads=1"))
+
+
+async def test_unknown_filter_shows_nothing(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    for query in ("?tpye=client.*", "?until=nonsense"):
+        before = await world.head()
+        page = await browser.open(f"/console/audit{query}")
+        assert 'role="alert"' in page.text
+        assert not rows(page)
+        assert await world.head() == before
+    assert 'role="alert"' in (await typed(browser, "tpye:client.*")).text
+
+
+async def test_second_page_is_stable_while_events_arrive(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.console.pages.search.LIMIT", "5")
+    browser, _ = await at_console(world, *READER)
+    first = await browser.open("/console/audit")
+    for name in ("One", "Two"):
+        await world.register_client(name)
+    match = re.search(r'rel="next" href="([^"]+)"', first.text)
+    assert match is not None
+    second = await browser.open(unescape(match[1]))
+    assert max(rows(second)) == min(rows(first)) - 1
+
+
+async def test_totals_equal_the_lines_of_the_export(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    page = await browser.open("/console/audit?type=scope.*")
+    total = re.search(r'<strong class="figures">([\d,]+)</strong> events', page.text)
+    assert total is not None
+    for format in ("jsonl", "csv"):
+        file = await browser.client.get(f"/console/audit/export?type=scope.*&format={format}")
+        assert file.headers["content-disposition"].startswith("attachment")
+        lines = file.text.strip().splitlines()
+        assert len(lines) - (format == "csv") == int(total[1]) == len(rows(page))
+    proven = await browser.client.get("/console/audit/export?type=scope.*&format=proof")
+    assert proven.status_code == 200
+
+
+async def test_personal_values_are_masked_until_somebody_shows_them(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    (signed_in,) = await world.events("session.started")
+    page = await browser.open(f"/console/events/{signed_in.position}")
+    assert "192.0.2.7" not in page.text
+    assert not (await world.events("audit.read"))[-1].event.unsealed
+    shown = await browser.open(f"/console/events/{signed_in.position}?show=1")
+    assert "192.0.2.7" in shown.text
+    assert (await world.events("audit.read"))[-1].event.unsealed
+
+
+async def test_event_shows_old_and_new_and_its_receipt(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    shop = await world.register_client("Photo Prints")
+    await world.execute(world.changing(shop.client_id, client.Attributes(client_name="Photo <b>Prints")))
+    (updated,) = await world.events("client.updated")
+    page = await browser.open(f"/console/events/{updated.position}")
+    assert "Old → new" in page.text
+    assert "Photo &lt;b&gt;Prints" in page.text
+    assert "<b>" not in page.text
+    assert f'data-verify data-position="{updated.position}"' in page.text
+    assert (await browser.client.get("/console/events/999999")).status_code == 404
+
+
+async def test_export_with_personal_values_wants_a_recent_sign_in(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    assert (await browser.client.get("/console/audit/export?show=1&type=scope.*")).status_code == 200
+    world.clock.advance(400)
+    answer = await browser.client.get("/console/audit/export?show=1&type=scope.*")
+    assert answer.status_code == 303
+    asked = parse_qs(urlsplit(answer.headers["location"]).query)
+    assert asked["max_age"] == ["300"]
+    assert asked["to"] == ["/console/audit?type=scope.%2A&show=1"]
+
+
+async def test_auditor_is_shown_nothing_that_changes_anything(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    for path in ("/console/", "/console/audit", "/console/events/1"):
+        page = await browser.open(path)
+        posts = {urlsplit(form.action).path for form in page.forms}
+        assert posts <= {f"/console/{each}" for each in ("find", "theme", "sign-out", "audit/line")}
+
+
+@pytest.mark.parametrize(
+    ("text", "since", "until"),
+    [
+        ("2026-11-30", "2026-11-30T00:00:00.000000Z", "2026-12-01T00:00:00.000000Z"),
+        ("2026-11-30T10:14", "2026-11-30T10:14:00.000000Z", "2026-11-30T10:15:00.000000Z"),
+        ("2026-11-30T10:14:21", "2026-11-30T10:14:21.000000Z", "2026-11-30T10:14:22.000000Z"),
+    ],
+)
+def test_both_ends_of_a_range_belong_to_it(text: str, since: str, until: str) -> None:
+    assert instant(text, end=False) == since
+    assert instant(text, end=True) == until
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "9999-12-31", "2026-13-01", "2026-11-30T25:00"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(UnknownFilter):
+        instant(text, end=True)
+
+
+@pytest.mark.parametrize("line", ["tpye:x", "-client:x", "x:", "type :x"])
+def test_line_of_any_shape_is_read_or_refused(line: str) -> None:
+    try:
+        terms = read_line(line)
+    except UnknownFilter:
+        return
+    assert all(each.name == "" for each in terms)
+
+
+def test_address_keeps_repeated_filters() -> None:
+    assert read_address("type=a.*&type=b.*&range=7d") == {"type": ["a.*", "b.*"], "range": ["7d"]}
