@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, BinaryIO, get_args
@@ -15,8 +15,9 @@ from api.audit.queries import differences, finding
 from api.audit.queries import overview as looking
 from api.audit.queries.auditor import closed
 from api.audit.queries.counts import CountedBy
-from api.audit.queries.export import ExportFormat, prepared
+from api.audit.queries.export import Export, ExportFormat, prepared
 from api.audit.queries.history import StateShown, TokenState, state_of, token_history, token_state
+from api.audit.queries.package import Package, packaged
 from api.audit.queries.search import Filters, Order, page, read_filters
 from api.http.errors import Missing
 from api.http.parameters import LARGEST
@@ -192,10 +193,42 @@ def events(limit: int, sealed: bool, as_json: bool, **given: Any) -> None:
 def export(form: ExportFormat, proof: bool, output: Path | None, sealed: bool, **given: Any) -> None:
     """Export the events that match every option, all of them without one. Any length."""
 
+    async def prepare(services: CommandServices) -> Export:
+        asking = services.auditor(personal=not sealed)
+        return await prepared(asking, _filters(given), form, proof=proof, steps=None)
+
+    _hand_out(output, "export", prepare)
+
+
+@click.command()
+@filters
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write to a new file that only you can read instead of standard output.",
+)
+def package(output: Path | None, **given: Any) -> None:
+    """Write a zip file with the events that match every option and all that it takes to check them elsewhere.
+
+    It has the export with its proof, receipts, the checkpoint and a page that verifies them offline."""
+
+    async def prepare(services: CommandServices) -> Package:
+        return await packaged(services.auditor(personal=False), _filters(given), steps=None)
+
+    _hand_out(output, "package", prepare)
+
+
+def _hand_out(
+    output: Path | None,
+    what: str,
+    prepare: Callable[[CommandServices], Awaitable[Export | Package]],
+) -> None:
+    """Writes an export, or what holds one, to a new file with a bar, or to standard output."""
+
     def into(sink: BinaryIO, progress: Callable[[int, int], None]) -> None:
         async def work(services: CommandServices) -> None:
-            filters = _filters(given)
-            wanted = await prepared(services.auditor(personal=not sealed), filters, form, proof=proof, steps=None)
+            wanted = await prepare(services)
             try:
                 async with aclosing(await wanted.open()) as parts:
                     async for part in parts:
@@ -214,7 +247,7 @@ def export(form: ExportFormat, proof: bool, output: Path | None, sealed: bool, *
         into(sys.stdout.buffer, lambda _, __: None)
         return
     with terminal.new_file(output) as sink:
-        with Bar("export") as bar:
+        with Bar(what) as bar:
             into(sink, bar)
         os.fsync(sink.fileno())
 
@@ -379,7 +412,7 @@ def audit() -> None:
 
 
 for command in (
-    *(verify, receipt, check_receipt, history, state, events, export, find, counts, diff, overview),
+    *(verify, receipt, check_receipt, history, state, events, export, package, find, counts, diff, overview),
     *(key, rotate_key, hold),
 ):
     audit.add_command(command)

@@ -16,6 +16,7 @@ from api.audit.queries import auditor
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.event_test import EventTest
 from api.audit.queries.export import CSV, JSON_LINES, ExportFormat, Part, prepared
+from api.audit.queries.package import MEDIA_TYPE, packaged
 from api.audit.queries.search import Filters, people_of, position, show
 from api.audit.rendering import ShownEvent
 from api.http.errors import InvalidRequest, Missing, TemporarilyUnavailable
@@ -116,6 +117,33 @@ async def export(
     headers = {
         "content-type": f"{wanted.media_type}; charset=utf-8",
         "content-disposition": f'attachment; filename="grantlog.{wanted.extension}"',
+    }
+    if request_context(request.scope).head:
+        return LongAnswer(nothing(), headers=headers)
+    return LongAnswer(_lines(await wanted.open()), headers=headers)
+
+
+# The same packed with what it takes to check it (`GET /audit/package`).
+
+
+@get(
+    "/audit/package",
+    **needing(READ, repeatable=REPEATABLE, media_types=(MEDIA_TYPE,)),
+    dependencies=FILTERED,
+    tags=["Audit"],
+    summary="Take the log away with its proof",
+)
+async def package(
+    request: Request[Any, Any, Any], asking: Injected[Auditor], given: NamedDependency[Filters]
+) -> LongAnswer:
+    """One zip file: the filters, the export with its proof, a receipt for each of its first 1,000 events, the
+    checkpoint with its witnesses' cosignatures, `verify.html` to check all of it offline, and how.
+
+    Events are in it as they are stored: nothing is unsealed."""
+    wanted = await packaged(asking, given)
+    headers = {
+        "content-type": MEDIA_TYPE,
+        "content-disposition": f'attachment; filename="{wanted.file_name}"',
     }
     if request_context(request.scope).head:
         return LongAnswer(nothing(), headers=headers)
@@ -321,4 +349,4 @@ def message(event: ShownEvent) -> bytes:
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.position, event.type.encode(), _encode(event))
 
 
-ROUTES: list[Any] = [export, proof, stream]
+ROUTES: list[Any] = [export, package, proof, stream]

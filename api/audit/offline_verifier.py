@@ -16,7 +16,7 @@ NAME = "verify.html"
 
 def offline_verifier() -> bytes:
     """The file, the same bytes from the same sources."""
-    page = (ROOM / NAME).read_text(encoding="utf-8")
+    page = Path(__file__).with_name(NAME).read_text(encoding="utf-8")
     style = (ROOM / "verify.css").read_text(encoding="utf-8")
     _, _, shown = (ROOM / "verify_page.js").read_text(encoding="utf-8").partition('"./verify.js";\n')
     script = (ROOM / "verify.js").read_text(encoding="utf-8") + shown

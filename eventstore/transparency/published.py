@@ -129,7 +129,12 @@ def publish(connection: Connection, size: int, cosignatures: list[Signature], no
 def receipt(connection: Connection, position: int, read_leaves: ReadLeaves) -> str | None:
     """The receipt of one event with its stored form, None if not covered yet. `Diverged` if it would prove nothing."""
     head = newest(connection)
-    if head is None or not 1 <= position <= head.size:
+    return None if head is None else receipt_under(connection, head, position, read_leaves)
+
+
+def receipt_under(connection: Connection, head: StoredCheckpoint, position: int, read_leaves: ReadLeaves) -> str | None:
+    """The same under a checkpoint that need not be the newest any more."""
+    if not 1 <= position <= head.size:
         return None
     index, leaves = position - 1, read_leaves(connection, position - 1, 1)
     hashes = merkle.Hashes(reader(connection), head.size)

@@ -7,6 +7,7 @@ import os
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
@@ -291,6 +292,17 @@ def test_export_that_breaks_off_leaves_no_file_and_logs_it(
     assert "No space left" in cli.run("audit", "export", "--output", str(file), exits=2).stderr
     assert not file.exists()
     assert cli.newest()[0]["data"]["completion"] == "broken_off"
+
+
+def test_a_package_is_taken_away_in_one_file(cli: CommandLine, shop: dict[str, str], tmp_path: Path) -> None:
+    vkey = cli.json("audit", "key")["verifier_key"]
+    followed(cli)
+    file = tmp_path / "package.zip"
+    cli.run("audit", "package", "--client", shop["client_id"], "--output", str(file))
+    with ZipFile(file) as package, package.open("export.proof.jsonl") as lines:
+        assert verify_export(lines, [Key.parse(vkey)]).outcome == "verified"
+    opened, closed = cli.newest(2)
+    assert (opened["data"]["parameters"]["format"], closed["data"]["completion"]) == ("package", "complete")
 
 
 def test_an_export_with_a_proof_is_verified_and_stays_sealed(

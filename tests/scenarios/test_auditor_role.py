@@ -24,6 +24,7 @@ ANSWERED = {
     "GET /audit/events": (b"", 200),
     "GET /audit/events/{position}": (b"", 200),
     "GET /audit/export": (b"?format=jsonl", 200),
+    "GET /audit/package": (b"", 200),
     "GET /audit/proofs/{position}": (b"", 200),
     "GET /audit/state/{stream}": (b"", 200),
     "GET /audit/overview": (b"", 200),

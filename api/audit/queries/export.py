@@ -206,19 +206,23 @@ class Export(NamedTuple):
             return goal, goal
         return (high - part.resume if descending else part.resume - low), goal
 
-    async def open(self) -> AsyncGenerator[Part, None]:
+    async def open(
+        self, told: str | None = None, parts: AsyncIterator[Part] | None = None
+    ) -> AsyncGenerator[Part, None]:
         """Records that the export begins; then its parts. Whoever does not take them all closes the generator, and its
-        end is recorded either way: see `readings.closed`."""
-        asked = self.asked | {"format": self.format, "proof": None if self.checkpoint is None else "1"}
+        end is recorded either way: see `readings.closed`. `parts` take the place of its own, and `told` that of its
+        format in the record, where it is packed into something."""
+        asked = self.asked | {"format": told or self.format, "proof": None if self.checkpoint is None else "1"}
         reading_id = await auditor.open_export(
             self.asking,
             self.asking.words(asked),
             address=self.given.address,
             unsealed=self.asking.personal and self.checkpoint is None,
         )
-        return _told(self.asking, self._parts(), reading_id)
+        return _told(self.asking, parts or self.parts(), reading_id)
 
-    def _parts(self) -> AsyncIterator[Part]:
+    def parts(self) -> AsyncIterator[Part]:
+        """The parts without a record of them."""
         if self.checkpoint is not None:
             return proven(self.asking, self.criteria, self.checkpoint, AT_ONCE)
         return _written(self.asking, self.criteria, self.writing, self.given.with_names)
