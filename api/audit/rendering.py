@@ -1,5 +1,6 @@
 """Stored events as the contract shows them: personal values to those who may see them, to others `null` and a path."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -112,12 +113,34 @@ def _first_sentence(text: str) -> str:
 
 
 _GENERAL: Mapping[str, str] = {event.type: _first_sentence(event.__doc__ or "") for event in EVENTS}
+_MEMBER = re.compile(r"`([a-z_]+)`")
+
+
+def _filled(tag: str, sentence: str, data: Data) -> str:
+    """The sentence with the values of the members that it names. A personal or composed one keeps its name: who reads
+    the sentence need not be somebody who may see it."""
+    event = BY_TAG[tag]
+    defaults = {field.name: field.default for field in msgspec.structs.fields(event)}
+
+    def told(match: re.Match[str]) -> str:
+        name = match[1]
+        value = None if name in event.personal else data.get(name, defaults.get(name))
+        if isinstance(value, list | tuple) and value and all(isinstance(each, str) for each in value):
+            return ", ".join(value)
+        if type(value) not in (str, int):
+            return name.replace("_", " ")
+        return f"{value} seconds" if name.endswith("_seconds") else str(value)
+
+    return _MEMBER.sub(told, sentence)
 
 
 def meaning(tag: str, data: Data) -> str:
     """The sentence. What the event's own page says of it, where nothing in it makes a difference."""
     sentence = _SENTENCES.get(tag)
-    return _GENERAL[tag] if sentence is None else sentence(data)
+    if sentence is not None:
+        return sentence(data)
+    general = _GENERAL[tag]
+    return _filled(tag, general, data) if "`" in general else general
 
 
 # What the ids in an event are called now, so that a list of events can be read without looking each of them up.

@@ -35,7 +35,7 @@ SWITCHABLE: tuple[NoticeKind, ...] = tuple(each for each in get_args(NoticeKind)
 
 
 class NoticesChanged(Event, frozen=True, kw_only=True):
-    """The person is not mailed of what stands in `off`, and of everything else."""
+    """The person is not mailed of `off`, and of everything else."""
 
     type = "account.notices_changed"
 

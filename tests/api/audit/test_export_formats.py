@@ -164,6 +164,15 @@ def test_every_event_has_a_meaning_in_a_sentence(event: type[Event]) -> None:
     assert sentence[0].isupper()
     assert sentence.endswith(".")
     assert "\n" not in sentence
+    assert "`" not in sentence
+
+
+def test_a_meaning_holds_the_values_that_it_names() -> None:
+    assert meaning("account.sign_in_failed", {"count": 3, "window_seconds": 60}) == (
+        "Sign-ins failed, 3 times within 60 seconds from one address."
+    )
+    linked = {"sub": "glogged@elsewhere.example", "upstream": "elsewhere"}
+    assert "elsewhere.example" not in meaning("account.upstream_linked", linked)
 
 
 def test_a_use_after_the_end_is_told_from_a_use() -> None:
