@@ -148,9 +148,11 @@ async def shown_sign_in(
     services, scope = services_of(request), request.scope
     admission.admit(services.throttle, scope)
     place = _place(entered(request).dashboard, return_to)
-    found = await flow.find(services, place.realm, upstream) if upstream else None
-    if found is None:
+    if not upstream:
         return await sign_in_page(services, scope, _target(place))
+    found = await flow.find(services, place.realm, upstream)
+    if found is None:
+        raise InvalidRequest.field("upstream", "is no provider of the realm")
     secret, cookies = provide_form_secret(services, scope)
     try:
         with away(scope):

@@ -51,13 +51,16 @@ MACHINE = ("/admin", "/audit", "/leaks", "/credentials", "/log", "/health", "/me
 COMMANDS = ("/oauth/global-token-revocation",)
 """Of the JSON API, by a bearer token, where a specification wants them among OAuth's endpoints."""
 
-OWN = ("/account/password", "/account/sessions", "/account/activity", "/account/export")
+OWN = ("/account/password", "/account/sessions", "/account/activity", "/account/export", "/account/upstreams")
 """Of the JSON API, by a person's own token."""
 
 PAGES = ("/oauth/authorize", "/oauth/logout", "/account", "/device", "/console")
 MISSING_PARAMETER = re.compile(r"Missing required \w+ parameter '([\w.-]{1,64})'")
 OUTSIDE = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
 """Characters that `error_description` must not hold (RFC 6749 §5.2)."""
+
+BESIDE = ("/sign-in", "/signed-in")
+"""The pages of a dashboard beside its endpoints."""
 
 FORGED_FOR = 60
 """Seconds after which a caller may ask again while a log is forged or has diverged: people have to see to it."""
@@ -77,6 +80,8 @@ def vocabulary(scope: Scope) -> Vocabulary:
     if path.startswith("/oauth/"):
         return "problem" if _under(path, COMMANDS) else "oauth"
     if path.startswith("/dashboards/"):
+        if path.endswith(BESIDE):
+            return "page"
         # The sign-in page lives among the JSON endpoints; a browser says what it wants to see.
         return "page" if path.count("/") == 2 and is_for_people(scope) else "dashboard"
     if _under(path, MACHINE):
@@ -88,7 +93,7 @@ def _is_for_programs(scope: Scope, path: str) -> bool:
     """A person's account has pages, and beside them what programs ask for with a token."""
     if path == "/account":
         return scope.get("method", "GET") not in ("GET", "HEAD")
-    return path in OWN or path.startswith("/account/sessions/")
+    return path in OWN or path.startswith(("/account/sessions/", "/account/upstreams/"))
 
 
 def _wants_page(scope: Scope) -> bool:

@@ -114,6 +114,7 @@ async def _opened(url: str, directory: Path, keyring: Keyring) -> AsyncIterator[
             "slug": "client",
             "realm": "platform",
             "name": "orders",
+            "upstream": "corp",
             "position": "3",
             "level": "0",
             "rest": "000",
@@ -223,7 +224,9 @@ async def test_names_in_paths(target: Target, endpoint: Endpoint) -> None:
                 body = b"{}"
             answer = await target.send(endpoint.method, address, headers, body)
             check(endpoint, answer, f"{what} as {name}")
-    unknown = {name: new_id() for name in names if name not in ("realm", "name", "slug", "position", "path")}
+    unknown = {
+        name: new_id() for name in names if name not in ("realm", "name", "slug", "position", "path", "upstream")
+    }
     if unknown and not endpoint.bodies:
         answer = await target.send(endpoint.method, target.path(endpoint.path, **unknown), target.headers(endpoint))
         check(endpoint, answer, "unknown names")
