@@ -14,6 +14,7 @@ from litestar.di import Provide
 from api.admin.idempotency import Once
 from api.audit.filters import auditor
 from api.background import Background
+from api.branding import assumed_branding
 from api.config.settings import Settings, log_origin
 from api.http.bodies import StrictRequest, check_handlers, check_query, name_parameters
 from api.http.certificates import Certificates
@@ -231,6 +232,7 @@ def create(
         try:
             async with serving(settings, keyring, clock, parts) as services:
                 app.state.services, app.state.parts = services, parts
+                app.state.branding = partial(assumed_branding, services)
                 # What lives from here to the end need not be looked at by every collection.
                 gc.collect()
                 gc.freeze()

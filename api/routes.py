@@ -5,7 +5,7 @@ from typing import Any
 from api import account, admin, audit, console, leaks
 from api.admin import registration
 from api.audit import offline_verifier, publishing
-from api.branding import stylesheet
+from api.branding import logo, stylesheet
 from api.dashboards import related_origins
 from api.dashboards.router import dashboards
 from api.http.static_files import static
@@ -48,6 +48,7 @@ PAGES: list[Any] = [
     home,
     static,
     stylesheet,
+    logo,
     authorize,
     authorize_posted,
     authorize_sign_in,

@@ -28,7 +28,7 @@ from api.http.errors import TOLD, FieldError, HTTPError, TemporarilyUnavailable
 from api.http.log_lines import trace
 from api.http.request_context import Scope, header, is_for_people, language, request_context
 from api.http.responses import JSON, RawResponse, raw_response
-from api.http.templates import ErrorPage, render, security_headers
+from api.http.templates import ErrorPage, PageBranding, render, security_headers
 from api.languages import Language, Words
 from eventstore.database.engines import away
 from eventstore.unavailable import (
@@ -118,7 +118,7 @@ def error_response(scope: Scope, error: Exception) -> RawResponse:
         case "oauth":
             return as_oauth(told)
         case "page":
-            return as_page(told, request_id, language(scope))
+            return as_page(told, request_id, language(scope), _branding(scope))
         case words:
             return as_problem(told, request_id, with_code=words == "dashboard")
 
@@ -184,9 +184,19 @@ def as_problem(error: HTTPError, request_id: str | None, *, with_code: bool = Fa
     )
 
 
-def as_page(error: HTTPError, request_id: str, spoken: Language) -> RawResponse:
+def _branding(scope: Scope) -> PageBranding | None:
+    """How the page looks, as the app says that is put together with it; None before it is."""
+    app = scope.get("litestar_app")
+    look = None if app is None else getattr(app.state, "branding", None)
+    found: PageBranding | None = None if look is None else look(scope)
+    return found
+
+
+def as_page(error: HTTPError, request_id: str, spoken: Language, branding: PageBranding | None = None) -> RawResponse:
     """A page for people, with the id of the request that they can tell whoever looks after the server."""
-    page = ErrorPage(title=error.title, explanation=error.words or error.title, request_id=request_id)
+    page = ErrorPage(
+        branding=branding, title=error.title, explanation=error.words or error.title, request_id=request_id
+    )
     headers = {**security_headers(), "content-language": spoken.code, **error.headers}
     return raw_response(error.status, render(page, spoken), "text/html; charset=utf-8", headers)
 

@@ -30,12 +30,13 @@ CODE = re.compile(r"`([^`]+)`")
 
 class PageBranding(msgspec.Struct, frozen=True, kw_only=True):
     """What a page has of its realm or dashboard: a `name` in its head, a style sheet of this server's with the accent
-    colour, a link for who needs help, the language of who wants none that there is."""
+    colour, a link for who needs help, the language of who wants none that there is, and a logo."""
 
     name: str | None = None
     style_url: str | None = None
     support_url: str | None = None
     language: str = ENGLISH
+    logo_url: str | None = None
 
 
 class HtmlPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,10 +7,13 @@ from email.utils import format_datetime
 from typing import ClassVar, NamedTuple
 from urllib.parse import urlsplit
 
-from api.http.templates import HtmlPage, render
+from msgspec.structs import replace
+
+from api.http.templates import HtmlPage, PageBranding, render
 from api.languages import Language, Words
 from api.letters.words import GREETING, GREETING_BY_NAME, TEXTS
 from domain.event import Moment
+from domain.people.branding import PLAIN, BrandingTerms
 from eventstore.pending.letters import LetterKind
 from security.clock import SECOND
 
@@ -35,6 +38,7 @@ class LetterPage(HtmlPage, frozen=True, kw_only=True):
     button: str | None
     closing: tuple[str, ...]
     why: str
+    accent_color: str | None = None
 
 
 def compose(
@@ -46,9 +50,12 @@ def compose(
     name: str | None,
     link: str | None,
     told: Mapping[str, str],
+    look: BrandingTerms = PLAIN,
 ) -> EmailMessage:
-    """The letter. `told` is what its text speaks of; `link` is a URL of this server."""
+    """The letter. `told` is what its text speaks of; `link` is a URL of this server, and `look` that of the realm."""
     page = _page(kind, spoken, name, link, {**told, **_here(envelope.issuer)})
+    branding = PageBranding(name=look.name, support_url=look.support_url)
+    page = replace(page, branding=branding, accent_color=look.accent_color)
     mail = EmailMessage()
     mail["From"] = envelope.sender
     mail["To"] = envelope.recipient
@@ -86,7 +93,11 @@ def _page(
 
 
 def _text(page: LetterPage) -> str:
-    parts = [page.greeting, *page.paragraphs]
+    head = () if page.branding is None or page.branding.name is None else (page.branding.name,)
+    parts = [*head, page.greeting, *page.paragraphs]
     if page.link is not None:
         parts.append(f"{page.button}:\n{page.link}")
-    return "\n\n".join([*parts, *page.closing, f"-- \n{page.why}"]) + "\n"
+    why = page.why
+    if page.branding is not None and page.branding.support_url is not None:
+        why += f"\n{page.branding.support_url}"
+    return "\n\n".join([*parts, *page.closing, f"-- \n{why}"]) + "\n"

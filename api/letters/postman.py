@@ -17,6 +17,7 @@ from api.services import Services
 from commands.mailing.notices import came_from
 from domain import account
 from domain.event import SECOND
+from domain.people import branding
 from domain.people.email_address import CONFIRMATION_LASTS
 from domain.people.mailed import INVITATION_LASTS, RECOVERY_LASTS
 from eventstore.database import Connection
@@ -115,6 +116,7 @@ class Postman:
         }
         if letter.position is not None:
             told |= await ledger.read(_happened, ledger.privacy, letter.position, spoken)
+        looks: branding.State = await ledger.state(branding.STREAM)
         name: Any = await ledger.unseal(person.name) or await ledger.unseal(person.username)
         return compose(
             letter.kind,
@@ -124,6 +126,7 @@ class Postman:
             name=name,
             link=self._link(letter, person),
             told={**told, **letter.told},
+            look=looks.of(person.realm or letter.told.get("realm", "")),
         )
 
     def _link(self, letter: Letter, person: account.State) -> str:

@@ -203,7 +203,7 @@ async def account_sign_out_posted(
     """Ends the session and takes its cookie back. What applications were allowed stays."""
     services, scope = services_of(request), request.scope
     used = await find_session(services, scope, await known_realm(services, realm))
-    page = SignedOutPage(continue_url=f"{SIGN_IN}?realm={realm}")
+    page = SignedOutPage(branding=await branding_at(services, realm), continue_url=f"{SIGN_IN}?realm={realm}")
     if used is None:
         return page_answer(page)
     require_genuine(services, scope, used, data.csrf)

@@ -246,7 +246,8 @@ async def device_decision(
     refusal = await _decide(services, scope, typed, used, granted if approved else None)
     if refusal is not None:
         return _refused(typed, refusal)
-    page = DeviceDonePage(application=typed.client.client_name, approved=approved)
+    look = await branding_at(services, used.realm)
+    page = DeviceDonePage(branding=look, application=typed.client.client_name, approved=approved)
     return page_answer(page, cookies=used.cookies)
 
 

@@ -254,7 +254,9 @@ async def confirm_address_posted(
         raise Missing(OVER) if isinstance(executed.refusal.reason, NotFound) else oauth_error(executed.refusal)
     now: account.State = await services.ledger.state(account.stream(link.account_id))
     page = ConfirmedPage(
-        waits=link.purpose in AT and now.email_change is not None, continue_url=f"{PATH}?realm={person.realm}"
+        branding=await branding_at(services, person.realm),
+        waits=link.purpose in AT and now.email_change is not None,
+        continue_url=f"{PATH}?realm={person.realm}",
     )
     return page_answer(page)
 
@@ -282,6 +284,7 @@ async def _button(
     changes = link.purpose in AT
     meant = person.email_change.new_email if changes and person.email_change is not None else person.email
     page = ConfirmPage(
+        branding=await branding_at(services, person.realm),
         action=CONFIRM,
         csrf=form_token(browser, PURPOSE, secret.hex),
         link=secret.reveal(),

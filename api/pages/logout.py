@@ -192,7 +192,7 @@ async def logout(request: Request[Any, Any, Any]) -> Response[bytes]:
     asked = await _read(services, scope["query_string"])
     used = await _who(request, asked)
     if used is None:
-        return _nobody_signed_in(asked)
+        return await _nobody_signed_in(services_of(request), asked)
     # HEAD is safe (RFC 9110 §9.2.1) and signs nobody out.
     if request_context(scope).head or not _is_meant(services, asked, used):
         return await _question(services, asked, used)
@@ -235,7 +235,7 @@ async def logout_confirmed(request: Request[Any, Any, Any], data: JSONBody[Confi
     asked = await _read(services, scope["query_string"])
     used = await _who(request, asked)
     if used is None:
-        return _nobody_signed_in(asked)
+        return await _nobody_signed_in(services_of(request), asked)
     if not is_genuine(data.csrf, used.form_secret, *_purpose(asked)):
         return await _question(services, asked, used, status=403)
     return await _sign_out(request, asked, used)
@@ -261,24 +261,26 @@ async def _question(
 
 async def _sign_out(request: Request[Any, Any, Any], asked: LogoutRequest, used: BrowserSession) -> Response[bytes]:
     cookie = await end_session(services_of(request), request.scope, used)
-    answer = _signed_out(asked, used.realm)
+    answer = await _signed_out(services_of(request), asked, used.realm)
     answer.cookies.append(cookie)
     return answer
 
 
-def _nobody_signed_in(asked: LogoutRequest) -> Response[bytes]:
+async def _nobody_signed_in(services: Services, asked: LogoutRequest) -> Response[bytes]:
     """The answer where nobody is signed in: on, but for a client that anybody may have registered. With an id_token of
     its maker's own it would have everybody sent where it likes, without a click of theirs (RFC 9700 §4.11.2).
     """
     asking = asked.asking
     if asking is None:
-        return _signed_out(asked, PLATFORM)
+        return await _signed_out(services, asked, PLATFORM)
     if asking.self_registered not in (None, "token"):
         asked = replace(asked, target=None)
-    return _signed_out(asked, asking.realm)
+    return await _signed_out(services, asked, asking.realm)
 
 
-def _signed_out(asked: LogoutRequest, realm: str) -> Response[bytes]:
+async def _signed_out(services: Services, asked: LogoutRequest, realm: str) -> Response[bytes]:
     if asked.onward is not None:
         return see_other(asked.onward)
-    return page_answer(SignedOutPage(continue_url=f"/account/sign-in?realm={realm}"))
+    return page_answer(
+        SignedOutPage(branding=await branding_at(services, realm), continue_url=f"/account/sign-in?realm={realm}")
+    )

@@ -174,6 +174,7 @@ async def recover_posted(
         raise oauth_error(refusal)
     return page_answer(
         RecoverySentPage(
+            branding=await branding_at(services, realm),
             minutes=RECOVERY_LASTS // 60,
             in_files=services.settings.mail == "file",
             continue_url=f"{SIGN_IN}?realm={realm}",
@@ -287,7 +288,8 @@ async def _set(request: Request[Any, Any, Any], purpose: LinkPurpose, data: NewP
         # Somebody was faster with the link, or the person may not sign in any more.
         raise Missing(OVER) if isinstance(executed.refusal.reason, NotFound) else oauth_error(executed.refusal)
     invited = purpose == "invitation"
-    return page_answer(PasswordDonePage(continue_url=f"{SIGN_IN}?realm={person.realm}", invited=invited))
+    look = await branding_at(services, person.realm)
+    return page_answer(PasswordDonePage(branding=look, continue_url=f"{SIGN_IN}?realm={person.realm}", invited=invited))
 
 
 async def _found(services: Services, purpose: LinkPurpose, text: str) -> tuple[Secret, MailedLink]:
@@ -337,6 +339,7 @@ async def _new_password_page(
     browser, cookies = provide_form_secret(services, scope)
     person: account.State = await services.ledger.state(account.stream(link.account_id))
     page = NewPasswordPage(
+        branding=await branding_at(services, person.realm),
         action=NEW_PASSWORD if link.purpose == "recovery" else INVITATION,
         csrf=form_token(browser, PURPOSE, secret.hex),
         link=secret.reveal(),

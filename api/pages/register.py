@@ -160,7 +160,8 @@ async def register_posted(
     if refusal is not None:
         raise oauth_error(refusal)
     in_files = services.settings.mail == "file"
-    return page_answer(RegistrationSentPage(in_files=in_files, continue_url=f"{SIGN_IN}?realm={name}"))
+    look = await branding_at(services, name)
+    return page_answer(RegistrationSentPage(branding=look, in_files=in_files, continue_url=f"{SIGN_IN}?realm={name}"))
 
 
 async def _ask(services: Services, told: dict[str, str], by: Origin) -> Refusal | None:
@@ -200,7 +201,7 @@ async def register_confirm(request: Request[Any, Any, Any], link: LinkQuery = ""
     """The form for a user name and a password. Nothing happens before it is sent."""
     services = services_of(request)
     admit(services.throttle, request.scope)
-    return _account_form(services, request.scope, *await _found(services, link))
+    return await _account_form(services, request.scope, *await _found(services, link))
 
 
 @post(CONFIRM, **FORM, status_code=200, summary="Makes one's account")
@@ -213,11 +214,11 @@ async def register_confirmed(request: Request[Any, Any, Any], data: JSONBody[New
     browser, username = form_secret(services, scope), data.username.strip()
     again = partial(_account_form, services, scope, secret, link, username)
     if browser is None or not is_genuine(data.csrf, browser, PURPOSE, secret.hex):
-        return again(STALE, 403)
+        return await again(STALE, 403)
     with away(scope):
         problem = await password_problem(services, (username, link.told["email"]), data.password)
         if problem is not None:
-            return again(problem, 400)
+            return await again(problem, 400)
         asker = Asker(group(request_context(scope).address), link.account_id)
         encoded = await services.hasher.hash(data.password, asker)
     command = self_registration.register(link, username or None, encoded, privacy=services.ledger.privacy)
@@ -225,11 +226,13 @@ async def register_confirmed(request: Request[Any, Any, Any], data: JSONBody[New
     executed = await services.ledger.execute(command, origin=by, then=recovery.use_up(secret.sha256))
     refusal = executed.refusal
     if refusal is None:
-        return page_answer(PasswordDonePage(continue_url=f"{SIGN_IN}?realm={link.told['realm']}", invited=True))
+        look = await branding_at(services, link.told["realm"])
+        onward = f"{SIGN_IN}?realm={link.told['realm']}"
+        return page_answer(PasswordDonePage(branding=look, continue_url=onward, invited=True))
     if refusal.field == "username" or isinstance(refusal.reason, InvalidRequest):
-        return again(NAME_TAKEN, 400)
+        return await again(NAME_TAKEN, 400)
     if isinstance(refusal.reason, Conflict):
-        return again(GONE, 409)
+        return await again(GONE, 409)
     raise Missing(OVER) if isinstance(refusal.reason, NotFound) else api_error(refusal)
 
 
@@ -243,7 +246,7 @@ async def _found(services: Services, text: str) -> tuple[Secret, MailedLink]:
     return secret, link
 
 
-def _account_form(
+async def _account_form(
     services: Services,
     scope: Scope,
     secret: Secret,
@@ -254,6 +257,7 @@ def _account_form(
 ) -> Response[bytes]:
     browser, cookies = provide_form_secret(services, scope)
     page = NewAccountPage(
+        branding=await branding_at(services, link.told["realm"]),
         action=CONFIRM,
         csrf=form_token(browser, PURPOSE, secret.hex),
         link=secret.reveal(),

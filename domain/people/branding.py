@@ -6,6 +6,7 @@ that it is on (WCAG 2.2, 1.4.3). For dark pages it is brought so near to white t
 
 import re
 from collections.abc import Collection, Iterable
+from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -41,14 +42,25 @@ _COLOR = re.compile(r"#[0-9a-f]{6}")
 _URL = re.compile(r"https://[!-~]+")
 
 
+LogoType = Literal["image/png", "image/svg+xml"]
+
+
+class Logo(msgspec.Struct, frozen=True):
+    """A picture in the head of pages. It is kept in the vault, and is none that has not this digest."""
+
+    sha256: str
+    media_type: LogoType
+
+
 class BrandingTerms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is another than the server's own: the name in the head of pages, the accent colour as `#rrggbb`, where
-    people find support, and the language of who asks for none that there is."""
+    people find support, the language of who asks for none that there is, and the logo."""
 
     name: str | None = None
     accent_color: str | None = None
     support_url: str | None = None
     language: str | None = None
+    logo: Logo | None = None
 
 
 PLAIN = BrandingTerms()
@@ -56,7 +68,7 @@ PLAIN = BrandingTerms()
 
 
 class BrandingChanged(Event, frozen=True, kw_only=True):
-    """The pages of a realm or a dashboard have another name, colour, link or language; `target` is whose they are."""
+    """Pages of a realm or a dashboard have another name, colour, link, language or logo; `target` is whose they are."""
 
     type = "branding.changed"
 

@@ -1,6 +1,7 @@
 """Pages of a realm or a dashboard with a look of their own: name, accent colour, support link and language."""
 
 import re
+from base64 import b64encode
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 from tests.scenarios.administration import ok
 from tests.scenarios.dashboards import make_dashboard
 from tests.scenarios.factors import FACTORS, TOTP, sign_in
+from tests.scenarios.letters import delivered
 from tests.scenarios.world import World
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +32,7 @@ async def put(world: World, target: str, *scopes: str, **terms: Any) -> httpx.Re
 
 async def test_a_realms_pages_look_as_it_says(world: World) -> None:
     plain = await world.client.get(SIGN_IN)
-    told = PLUM | {"accent_color": "#7a1f5c"}
+    told = PLUM | {"accent_color": "#7a1f5c", "logo": None}
     assert ok(await put(world, "platform", **PLUM)) == told
     assert ok(await put(world, "platform", **PLUM)) == told
     (event,) = await world.events("branding.changed")
@@ -50,7 +52,7 @@ async def test_a_realms_pages_look_as_it_says(world: World) -> None:
     assert "Paperboat" not in other.text
     assert not STYLE.search(other.text)
 
-    assert ok(await put(world, "platform")) == dict.fromkeys(PLUM)
+    assert ok(await put(world, "platform")) == dict.fromkeys(told)
     assert (await world.client.get(SIGN_IN)).text.count("Paperboat") == 0
 
 
@@ -130,3 +132,49 @@ async def test_a_look_is_refused_with_the_member_at_fault(world: World) -> None:
     assert (await put(world, "platform", "clients:read", name="x")).status_code == 403
     assert (await put(world, "administration", "clients:write", name="x")).status_code == 403
     assert not await world.events("branding.changed")
+
+
+LOGO = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"><script>alert(1)</script><path d="M0 0h8v8z"/></svg>'
+
+
+def data_url(octets: bytes, media_type: str = "image/svg+xml") -> str:
+    return f"data:{media_type};base64,{b64encode(octets).decode()}"
+
+
+async def test_a_logo_is_cleaned_and_served_as_what_it_is(world: World) -> None:
+    told = ok(await put(world, "platform", logo=data_url(LOGO)))
+    page = await world.client.get(SIGN_IN)
+    assert f'src="{told["logo"]}"' in page.text
+    served = await world.client.get(told["logo"])
+    assert served.content == b'<svg xmlns="http://www.w3.org/2000/svg"><path d="M0 0h8v8z"></path></svg>'
+    assert served.headers["content-type"] == "image/svg+xml"
+    assert served.headers["x-content-type-options"] == "nosniff"
+    assert served.headers["content-security-policy"] == "default-src 'none'; sandbox"
+    # What is answered may be sent again, and means the same.
+    again = ok(await put(world, "platform", logo=told["logo"], name="Paperboat"))
+    assert (again["logo"], again["name"]) == (told["logo"], "Paperboat")
+    for refused in (data_url(b"GIF89a", "image/png"), data_url(LOGO, "image/gif"), "/branding/platform/logo?v=0", "x"):
+        answer = await put(world, "platform", logo=refused)
+        assert answer.status_code == 400
+        assert answer.json()["errors"][0]["field"] == "logo"
+    (event, _) = await world.events("branding.changed")
+    assert (event.event.branding.logo.media_type, len(event.event.branding.logo.sha256)) == ("image/svg+xml", 64)
+    ok(await put(world, "platform"))
+    assert (await world.client.get(told["logo"])).status_code == 404
+
+
+async def test_error_pages_and_letters_look_as_the_realm_does(world: World) -> None:
+    ok(await put(world, "platform", **PLUM))
+    shown = {"accept": "text/html"}
+    page = await world.client.get("/account/sign-in?realm=platform&to=nowhere", headers=shown)
+    assert page.status_code == 400
+    assert "<bdi>Paperboat" in page.text
+    await world.register_person("paul")
+    browser = world.browser()
+    page = await browser.open("/account/recover?realm=platform")
+    assert "<bdi>Paperboat" in (await browser.press(page, "/account/recover", username="paul")).text
+    (letter,) = await delivered(world)
+    assert letter.text.startswith("Paperboat <& friends>")
+    assert PLUM["support_url"] in letter.text
+    assert "#7a1f5c" in letter.html
+    assert "<bdi>Paperboat" in (await browser.open(letter.link)).text
