@@ -1,0 +1,169 @@
+"""The console's pages of clients, people, roles and grants: each act is the person's own; nothing is shown unasked."""
+
+import re
+
+from security.tokens import Kind
+from tests.scenarios.asking import Scene
+from tests.scenarios.browser import Browser, Page
+from tests.scenarios.consoles import at_console
+from tests.scenarios.histories import disable_client, lived
+from tests.scenarios.world import World
+
+READING = ("clients:read", "people:read", "grants:read")
+WRITING = ("clients:write", "people:write", "grants:write")
+AUDITING = ("audit:read", "audit:personal")
+
+
+def readings(page: Page) -> list[int]:
+    """The read events that the foot of a page names."""
+    return sorted(
+        int(each)
+        for each in re.findall(r"told in the log at (.*?)</span>", page.text)
+        for each in re.findall(r">(\d+)<", each)
+    )
+
+
+async def press(browser: Browser, page: Page, path: str, button: tuple[str, str] | None = None, **typed: str) -> Page:
+    """Posts the last form of this path: of several the first ones are about one thing each."""
+    form = [each for each in page.forms if each.action.partition("#")[0] == path][-1]
+    return await browser.submit(form, button, **typed)
+
+
+async def test_client_is_rotated_and_its_secret_shown_once(world: World) -> None:
+    browser, _ = await at_console(world, *READING, *WRITING, *AUDITING)
+    shop = await world.register_client("Photo Prints", grant_types=("client_credentials",), scope=("orders",))
+    listed = await browser.open("/console/clients?q=photo&sort=risk")
+    assert "no secret was ever used" in listed.text
+    page = await browser.open(f"/console/clients/{shop.client_id}")
+    assert "<h1>Photo Prints</h1>" in page.text
+    shown = await press(browser, page, "/console/clients/rotate", others="now")
+    (secret,) = re.findall(r"glog_cs_\w+", shown.text)
+    assert world.services.format.read(secret).kind is Kind.CLIENT_SECRET
+    again = await browser.open(f"/console/clients/{shop.client_id}")
+    assert secret not in again.text
+    assert "version 2" in again.text
+    (rotated,) = await world.events("client.secret_rotated")
+    assert (rotated.actor.kind, rotated.event.others_expire_in) == ("person", 0)
+    await press(browser, again, "/console/clients/policy", maximum_age="90", overlap="7")
+    assert "for 90 days" in (await browser.open(f"/console/clients/{shop.client_id}")).text
+    page = await press(browser, again, "/console/clients/switch", ("to", "disable"))
+    assert "✕ Disabled" in page.text
+    assert len(await world.events("client.disabled")) == 1
+
+
+async def test_client_is_shown_as_it_was_and_what_changed(world: World) -> None:
+    browser, _ = await at_console(world, *READING, *AUDITING)
+    shop = await world.register_client("Photo Prints")
+    before = await world.head()
+    await disable_client(world, shop)
+    page = await browser.open(f"/console/clients/{shop.client_id}?at={before}&from={before}&to={await world.head()}")
+    assert f"After event {before}" in page.text
+    assert "What changed" in page.text
+    # One reading for the story, one for the state and one for the difference: the foot names all.
+    assert readings(page) == [each.position for each in (await world.events("audit.read"))[-3:]]
+
+
+async def test_person_is_masked_until_shown(scene: Scene) -> None:
+    world = scene.world
+    browser, _ = await at_console(world, *READING, *AUDITING)
+    await lived(scene)
+    address = f"/console/people/{scene.person.account_id}"
+    page = await browser.open(address)
+    assert "What they did" in page.text
+    assert "masked" in page.text
+    assert scene.person.email not in page.text
+    masked = await world.events("audit.read")
+    assert [each.event.unsealed for each in masked[-2:]] == [False, False]
+    page = await browser.open(f"{address}?show=1")
+    assert scene.person.email in page.text
+    told = (await world.events("audit.read"))[len(masked) :]
+    assert [each.event.unsealed for each in told] == [False, True]
+
+
+async def test_person_is_found_by_name_that_stands_nowhere(world: World) -> None:
+    browser, _ = await at_console(world, *READING)
+    person = await world.register_person("paul")
+    page = await browser.open("/console/people")
+    found = await press(browser, page, "/console/people/find", text="paul")
+    assert str(found.answer.url).endswith(f"/console/people/{person.account_id}")
+    nobody = await press(browser, page, "/console/people/find", text="nobody-here")
+    assert "Nobody has exactly this name" in nobody.text
+    assert "nobody-here" not in nobody.text
+
+
+async def test_person_signs_out_changes_roles_and_is_erased(scene: Scene) -> None:
+    world = scene.world
+    browser, _ = await at_console(world, *READING, *WRITING, *AUDITING)
+    await world.define_role("platform", "shopper", "profile")
+    await lived(scene)
+    address = f"/console/people/{scene.person.account_id}"
+    page = await press(browser, await browser.open(address), "/console/people/end-session")
+    assert [each.event.reason for each in await world.events("session.ended")] == ["administrator"]
+    preview = await press(browser, page, "/console/people/roles", ("to", "give"), role="shopper")
+    assert not await world.events("account.roles_changed")
+    page = await press(browser, preview, "/console/people/roles", ("confirmed", "yes"))
+    (changed,) = await world.events("account.roles_changed")
+    assert changed.actor.kind == "person"
+    page = await press(browser, page, "/console/people/erase")
+    called = re.findall(r"Erasing <strong><bdi>(.*?)</bdi>", page.text)[0]
+    page = await press(browser, page, "/console/people/erase", typed="somebody else")
+    assert "That is not the name" in page.text
+    assert not await world.events("account.erased")
+    page = await press(browser, page, "/console/people/erase", typed=called)
+    assert "Somebody who was erased" in page.text
+    assert called not in page.text
+    assert len(await world.events("account.erased")) == 1
+
+
+async def test_grants_end_together_after_a_dry_run(scene: Scene) -> None:
+    world = scene.world
+    browser, _ = await at_console(world, *READING, *WRITING)
+    await lived(scene)
+    page = await browser.open(f"/console/grants?client_id={scene.shop.client_id}")
+    tried = await press(browser, page, "/console/grants/end")
+    assert "Would end 1 grant of 1 person" in tried.text
+    assert not await world.events("grant.ended")
+    await press(browser, tried, "/console/grants/end", ("confirmed", "yes"))
+    (ended,) = await world.events("grant.ended")
+    assert (ended.event.reason, ended.actor.kind) == ("administrator", "person")
+    assert "None that match" in (await browser.open("/console/grants?unused=30")).text
+
+
+async def test_role_is_changed_after_saying_for_whom(world: World) -> None:
+    browser, _ = await at_console(world, *READING, *WRITING)
+    await world.define_scopes("orders")
+    await world.define_role("platform", "shopper")
+    await world.register_person("paul", roles_of=("shopper",))
+    page = await browser.open("/console/roles")
+    given = {"realm": "platform", "name": "shopper", "scope": "orders"}
+    preview = await press(browser, page, "/console/roles/change", ("to", "give"), **given)
+    assert "Gained" in preview.text
+    assert not await world.events("role.changed")
+    await press(browser, preview, "/console/roles/change", ("confirmed", "yes"))
+    (changed,) = await world.events("role.changed")
+    assert changed.actor.kind == "person"
+
+
+async def test_auditor_can_change_nothing(scene: Scene) -> None:
+    """Every button is absent, and every form that somebody makes up is refused by the API."""
+    world = scene.world
+    browser, page = await at_console(world, *READING, *AUDITING)
+    await lived(scene)
+    person, shop = scene.person.account_id, scene.shop.client_id
+    for address in (f"/console/clients/{shop}", f"/console/people/{person}", "/console/roles", "/console/grants"):
+        page = await browser.open(address)
+        own = {"/console/find", "/console/theme", "/console/sign-out", "/console/people/find"}
+        assert {form.action for form in page.forms if "/console" in form.action and form.fields.get("csrf")} <= own
+    before = await world.head()
+    forms = {
+        "/console/clients/rotate": {"client_id": shop},
+        "/console/clients/switch": {"client_id": shop, "to": "disable"},
+        "/console/people/switch": {"account_id": person, "to": "disable"},
+        "/console/people/password": {"account_id": person, "password": "a long enough sentence"},
+        "/console/grants/end": {"client_id": shop, "confirmed": "yes"},
+    }
+    # What a page would hold, were the button there.
+    for path, fields in forms.items():
+        answer = await browser.client.post(path, data=fields, headers={"sec-fetch-site": "same-origin"})
+        assert answer.status_code == 403, path
+    assert not [tag for tag in await world.types_after(before) if not tag.startswith("audit.")]
