@@ -9,7 +9,8 @@ from commands.permissions import operator
 from domain import client, server
 from domain.client import Registration
 from domain.client_secret import NewSecret
-from domain.event import Recorded
+from domain.event import Moment, Recorded
+from domain.moving import demo_history
 from domain.rules import origin as origins
 from domain.rules.administrative_scope import CONSOLE
 from eventstore.command import Command
@@ -136,6 +137,14 @@ def _dashboard(dashboard: InitialDashboard, client_id: str, secret: NewSecret, i
 
 
 # Starts, suspension, and what was found.
+
+
+def begin_demo_history(played_at: Moment) -> Command[demo_history.State]:
+    """Says that what follows is played, up to `played_at`; refused where the log has events."""
+    return Command(
+        demo_history.STREAM,
+        lambda state, view: demo_history.begin(state, now=view.now, played_at=played_at, head=view.head),
+    )
 
 
 def start(version: str, settings: Mapping[str, server.Setting]) -> Command[server.State]:

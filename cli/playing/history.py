@@ -7,8 +7,7 @@ from cli.playing import HistoryWish
 from cli.playing.month import DAYS, QUIET, Month
 from cli.playing.player import Player
 from cli.terminal import Failure
-from commands import demo_history
-from commands.servers import install
+from commands.servers import begin_demo_history, install
 from domain.moving.demo_history import STREAM
 from domain.moving.demo_history import State as Played
 from eventstore.execution import Origin
@@ -49,7 +48,7 @@ async def _play(ledger: Ledger, settings: Settings, keyring: Keyring, clock: Man
     format, origin = Format(settings.token_prefix, settings.former_token_prefixes), Origin(actor())
     hasher = Hasher(Argon2Parameters(settings.argon2_memory, settings.argon2_time, settings.argon2_parallelism))
     try:
-        begun = await ledger.execute(demo_history.begin(now), origin=origin)
+        begun = await ledger.execute(begin_demo_history(now), origin=origin)
         if begun.refusal is not None:
             raise Failure("another process began a log here")
         await install(ledger, keyring, format, settings.issuer, origin)

@@ -24,7 +24,7 @@ class _Forms(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         if tag == "form":
-            assert given["method"] == "post"
+            assert given["method"] in ("post", "get")
             self.found.append(Form(given["action"]))
         elif tag == "input" and self.found:
             self.found[-1].fields[given["name"]] = given.get("value", "")

@@ -145,7 +145,7 @@ async def test_role_is_changed_after_saying_for_whom(world: World) -> None:
 
 
 async def test_auditor_can_change_nothing(scene: Scene) -> None:
-    """Every button is absent, and every form that somebody makes up is refused by the API."""
+    """Every button is absent, and every form that somebody makes up is refused."""
     world = scene.world
     browser, page = await at_console(world, *READING, *AUDITING)
     await lived(scene)
