@@ -25,6 +25,7 @@ from domain.event import Recorded
 from domain.incident import Leaked, Numbers
 from eventstore.ledger import Ledger
 from eventstore.view import View
+from security.scanning import MOST
 from security.tokens import Format
 
 WRITE = "leaks:write"
@@ -32,10 +33,18 @@ Id = Annotated[str, Meta(min_length=1, max_length=128)]
 
 
 class Containing(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What is to end: exactly one of `secret`, `sha256`, `client_id`, `account_id`, `secret_id` and `address`."""
+    """What is to end: exactly one of `secret`, `sha256`, `digests`, `client_id`, `account_id`, `secret_id` and
+    `address`."""
 
     secret: Text | None = None
     sha256: Sha256 | None = None
+    digests: (
+        Annotated[
+            list[Sha256],
+            Meta(min_length=1, max_length=MOST, description="The `sha256` of several, as an investigation tells them."),
+        ]
+        | None
+    ) = None
     client_id: Id | None = None
     account_id: Id | None = None
     secret_id: Id | None = None
@@ -142,7 +151,7 @@ async def contain(
     grants' own `grant.ended` events follow. An incident is opened, or an open one about the same goes on."""
     if (first := await once.first_answer()) is not None:
         return first
-    named = {name: value for name in NAMING if (value := getattr(data, name)) is not None}
+    named = _named(data)
     if data.address is not None:
         # What was used from there a moment ago is about to be recorded.
         await token_uses.record(everything=True)
@@ -170,6 +179,11 @@ async def contain(
     if data.address is not None:
         address_target.begin_settling(ledger)
     return answer
+
+
+def _named(data: Containing) -> dict[str, str]:
+    given = {name: value for name in NAMING if (value := getattr(data, name)) is not None}
+    return {name: value if isinstance(value, str) else " ".join(value) for name, value in given.items()}
 
 
 def _contained(view: View, found: Sequence[Containment], *, dry_run: bool) -> Contained:

@@ -91,7 +91,7 @@ def _problem(raw: str, format: Format) -> str:
 
 # What is to end, by whichever name it is known: the secret, its digest, a client, a person, a version, an address.
 
-NAMING = ("secret", "sha256", "client_id", "account_id", "secret_id", "address")
+NAMING = ("secret", "sha256", "digests", "client_id", "account_id", "secret_id", "address")
 """The names under which a target is asked for; exactly one is given."""
 
 
@@ -104,8 +104,8 @@ async def find(ledger: Ledger, format: Format, named: Mapping[str, str], since: 
     match name:
         case "secret":
             return await _of_text(ledger, format, value)
-        case "sha256":
-            return _or_missing(await ledger.read(issued_targets, (bytes.fromhex(value),)), "secret")
+        case "sha256" | "digests":
+            return _or_missing(await ledger.read(issued_targets, list(map(bytes.fromhex, value.split()))), "secret")
         case "secret_id":
             return _or_missing([await ledger.read(of_secret_version, value)], "secret version")
         case "client_id":

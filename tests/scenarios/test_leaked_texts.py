@@ -75,6 +75,9 @@ async def test_secrets_end_together_with_one_incident_per_client(
     others = [ok(await token(world, job))["access_token"] for _ in range(2)]
     text = f"{past.tokens['refresh_token']} {others[0]}\n{job.secret} {others[1]} glog_at_{'a' * 36}"
     tried = ok(await admin.post("/leaks/contain", json={"secret": text, "dry_run": True}))
+    digests = [digest(each) for each in (past.tokens["refresh_token"], others[0], job.secret, others[1])]
+    assert ok(await admin.post("/leaks/contain", json={"digests": digests, "dry_run": True})) == tried
+    problem(await admin.post("/leaks/contain", json={"digests": ["x" * 64], "dry_run": True}), 400)
     done = ok(await admin.post("/leaks/contain", json={"secret": text, "rotate": True, "evidence": "a chat"}))
     assert [each["contained"] for each in done["items"]] == [each["contained"] for each in tried["items"]]
     assert [each["client_id"] for each in done["items"]] == [scene.shop.client_id, job.client_id]
