@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlencode
 
 from litestar import Request, Response
@@ -10,13 +10,14 @@ from msgspec import Meta, Struct
 
 from api.console.frame import ConsolePage, RefusedPage, Visit, answer_page
 from api.console.own_api import OwnApi, Query, Refused, address
-from api.console.session import SignedIn, cleared, signed_in
+from api.console.session import SignedIn, cleared, signed_in, signed_in_at
 from api.http.error_responses import error_response
 from api.http.errors import AccessDenied
 from api.http.request_context import Scope, header_values
 from api.http.responses import send_response
 from api.http.templates import see_other
 from api.services import Services, services_of
+from security.clock import SECOND
 
 PAGE: dict[str, Any] = {"tags": ["Console"], "media_type": "text/html", "opt": {"answers": "page"}}
 FORM: dict[str, Any] = {
@@ -66,19 +67,35 @@ async def shown(request: Request[Any, Any, Any], make: Make) -> Response[bytes]:
     return await _made(services, request, who, make, here(scope))
 
 
+class Unsigned(NamedTuple):
+    """What becomes of a form whose sender first has to sign in. `kept` is the answer on which it waits, given the
+    address of the sign-in; `stale` is made of a form that is older than the sign-in, and must change nothing."""
+
+    kept: Callable[[str], Response[bytes]]
+    stale: Make
+
+
 async def posted(
-    request: Request[Any, Any, Any], form: ConsoleForm, make: Make, *, back: str | None = None
+    request: Request[Any, Any, Any],
+    form: ConsoleForm,
+    make: Make,
+    *,
+    back: str | None = None,
+    unsigned: Unsigned | None = None,
 ) -> Response[bytes]:
     """Carries out what a form of the console asks for. `back` is the page to which who has to sign in anew comes back,
-    by default the form's own address; raises 403 where it did not come from a page of this person's."""
+    by default the form's own address, and with `unsigned` what was typed is kept; raises 403 where it did not come from
+    a page of this person's."""
     services, scope = services_of(request), request.scope
     _require_own_page(services, scope)
     who = await signed_in(services, own_api(services, request), scope)
     onward = back or scope["path"]
     if who is None:
-        return sign_in_first(services, onward)
+        return sign_in_first(services, onward) if unsigned is None else unsigned.kept(_sign_in(onward))
     if not who.is_genuine(form.csrf, scope["path"]):
-        raise AccessDenied("This form is of another sign-in. Open its page again.")
+        if unsigned is None:
+            raise AccessDenied("This form is of another sign-in. Open its page again.")
+        make = unsigned.stale
     return await _made(services, request, who, make, onward)
 
 
@@ -166,13 +183,31 @@ async def _refused(visit: Visit, refused: Refused, again: str) -> Response[bytes
 
 def _sign_in_for(fields: Mapping[str, str], back: str) -> str:
     """The sign-in that a 401 asks for (RFC 9470 §3), and back."""
-    challenge = dict(_CHALLENGE.findall(fields.get("www-authenticate", "")))
-    return f"{SIGN_IN}?{urlencode({'to': back, **challenge})}"
+    return _sign_in(back, **dict(_CHALLENGE.findall(fields.get("www-authenticate", ""))))
+
+
+def _sign_in(onward: str, **challenge: str) -> str:
+    return f"{SIGN_IN}?{urlencode({'to': onward, **challenge})}"
+
+
+def step_up(refused: Refused, onward: str) -> str | None:
+    """Where somebody signs in as the API wants it, and on to this address; None where that was not it."""
+    return _sign_in_for(refused.fields, onward) if refused.status == 401 else None
+
+
+def recent_sign_in(visit: Visit) -> str | None:
+    """Where somebody signs in who is about to do what wants a recent sign-in, if theirs has lasted half as long as it
+    may; None while it is recent enough."""
+    wanted = visit.services.settings.recent_authentication // 2
+    at = signed_in_at(visit.who.session)
+    if at is None or visit.services.ledger.clock.now() - at <= wanted * SECOND:
+        return None
+    return _sign_in(here(visit.scope), max_age=str(wanted))
 
 
 def sign_in_first(services: Services, onward: str) -> Response[bytes]:
     """To the sign-in, and on to this address afterwards."""
-    return see_other(f"{SIGN_IN}?{urlencode({'to': onward})}", [cleared(services)])
+    return see_other(_sign_in(onward), [cleared(services)])
 
 
 def here(scope: Scope) -> str:

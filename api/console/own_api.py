@@ -87,22 +87,37 @@ class OwnApi:
         return msgspec.json.decode((await self.call("GET", path, query=query)).body, type=kind)
 
     async def send(
-        self, method: str, path: str, kind: type[T], body: Any = None, *, query: Query | None = None, tell: bool = False
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        body: Any = None,
+        *,
+        query: Query | None = None,
+        tell: bool = False,
+        once: str | None = None,
     ) -> T:
         """What comes of a command or a question, as this type; raises `Refused`. Only with `tell` the foot of the page
-        shows the body, which must hold no secret then."""
-        answer = await self.call(method, path, query=query, body=body, tell=tell)
+        shows the body, which must hold no secret then. A command is carried out `once` for each such key."""
+        answer = await self.call(method, path, query=query, body=body, tell=tell, once=once)
         return msgspec.json.decode(answer.body or b"null", type=kind)
 
     async def call(
-        self, method: str, path: str, *, query: Query | None = None, body: Any = None, tell: bool = False
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Any = None,
+        tell: bool = False,
+        once: str | None = None,
     ) -> Answer:
         """The answer to one call; raises `Refused` for any that is no success."""
         url = address(path, query)
         octets = b"" if body is None else msgspec.json.encode(body)
         readings: list[int] = []
         answer = await self.exchange(
-            method, url, octets, JSON if octets else None, f"Bearer {self._token}", readings=readings
+            method, url, octets, JSON if octets else None, f"Bearer {self._token}", readings=readings, once=once
         )
         shown = octets.decode() if tell else None if not octets else "@body.json"
         self.calls.append(
@@ -122,9 +137,12 @@ class OwnApi:
         *,
         accept: str = "application/json",
         readings: list[int] | None = None,
+        once: str | None = None,
     ) -> Answer:
         """One exchange with any endpoint of the server, whatever its answer is."""
         inner = self.inner(method, url, body, media_type, authorization, accept)
+        if once is not None:
+            inner["headers"].append((b"idempotency-key", once.encode("latin-1", "replace")))
         inner[READINGS] = [] if readings is None else readings
         sent: list[Message] = []
 

@@ -7,7 +7,7 @@ has it sent along; who comes by a link is led through a page of this server firs
 import asyncio
 import hmac
 import secrets
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from urllib.parse import urlencode
 
 import msgspec
@@ -133,6 +133,22 @@ async def ask_for_tokens(services: Services, api: OwnApi, parameters: dict[str, 
     body = urlencode(parameters).encode()
     answer = await api.exchange("POST", "/oauth/token", body, FORM, authorization)
     return msgspec.json.decode(answer.body, type=TokenAnswer) if answer.status == 200 else None
+
+
+class AuthenticationTime(msgspec.Struct, frozen=True):
+    """When somebody proved who they are, in an id_token (OpenID Connect Core §2)."""
+
+    auth_time: int | None = None
+
+
+def signed_in_at(session: ConsoleSession) -> int | None:
+    """When they last proved who they are, as their id_token says; None where it does not."""
+    try:
+        payload = session.id_token.split(".")[1]
+        found = msgspec.json.decode(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=AuthenticationTime)
+    except (IndexError, ValueError, msgspec.DecodeError):
+        return None
+    return None if found.auth_time is None else found.auth_time * SECOND
 
 
 async def begin(services: Services, session: ConsoleSession) -> Cookie:

@@ -26,7 +26,7 @@ class _Forms(HTMLParser):
         if tag == "form":
             assert given["method"] in ("post", "get")
             self.found.append(Form(given["action"]))
-        elif tag == "input" and self.found:
+        elif tag == "input" and self.found and (given.get("type") != "checkbox" or "checked" in given):
             self.found[-1].fields[given["name"]] = given.get("value", "")
         elif tag == "button" and "name" in given:
             self.found[-1].buttons.append((given["name"], given["value"]))

@@ -7,10 +7,10 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from api.audit.queries import standing
+from api.audit.queries import token_standing as standing
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.search import Point, point
-from api.audit.queries.standing import USES_AT_MOST, RestsOnConsent, RestsOnSignIn, StandingLanes, UsesTold
+from api.audit.queries.token_standing import USES_AT_MOST, RestsOnConsent, RestsOnSignIn, StandingLanes, UsesTold
 from api.audit.rendering import Rendering, ShownEvent, unsealed
 from api.http.errors import InvalidRequest, Missing
 from domain import client, client_secret, usage

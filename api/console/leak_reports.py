@@ -1,0 +1,218 @@
+"""What investigations and containments answer, as pages show them, and the drawing of what came of a leak."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+ALIVE = frozenset({"active", "expiring", "not_yet_issued"})
+"""States of what still works."""
+
+
+class SecretVersion(msgspec.Struct, frozen=True):
+    """A version of a client's secret."""
+
+    id: str
+    version: int
+
+
+class LeakAddress(msgspec.Struct, frozen=True):
+    """From where it was used; `ip` is None for who may not know."""
+
+    first_at: str
+    last_at: str
+    count: int
+    ip: str | None = None
+    after_end: int = 0
+    told_by: str | None = None
+
+
+class Came(msgspec.Struct, frozen=True):
+    """What was ever issued, and what of it is alive."""
+
+    total: int = 0
+    live: int = 0
+
+
+class Derived(msgspec.Struct, frozen=True):
+    """What came of a secret, by kind."""
+
+    grants: Came = Came()
+    codes: Came = Came()
+    access_tokens: Came = Came()
+    refresh_tokens: Came = Came()
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """What a containment ends, or would."""
+
+    secrets_ended: int = 0
+    grants_ended: int = 0
+    tokens_ended: int = 0
+    people_affected: int = 0
+
+    @property
+    def words(self) -> str:
+        """As a sentence tells it."""
+        return ", ".join(
+            (
+                some(self.secrets_ended, "secret"),
+                some(self.grants_ended, "grant"),
+                some(self.tokens_ended, "token"),
+                some(self.people_affected, "person", "people"),
+            )
+        )
+
+
+def some(count: int, one: str, many: str | None = None) -> str:
+    """So many of them."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+class FoundSecret(msgspec.Struct, frozen=True):
+    """One secret, as `POST /leaks/investigate` tells of it."""
+
+    sha256: str
+    kind: str | None = None
+    problem: str | None = None
+    state: str | None = None
+    client_id: str | None = None
+    client_name: str | None = None
+    client_owner: str | None = None
+    secret: SecretVersion | None = None
+    account_id: str | None = None
+    grant_id: str | None = None
+    issued_at: str | None = None
+    expires_at: str | None = None
+    last_used_at: str | None = None
+    uses_after_end: int = 0
+    addresses: tuple[LeakAddress, ...] = ()
+    derived: Derived | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether it was ever issued here."""
+        return self.state not in (None, "unknown")
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still works."""
+        return self.state in ALIVE
+
+    @property
+    def words(self) -> str:
+        """What it is called in a sentence."""
+        return (self.kind or "secret").replace("_", " ")
+
+
+class Elsewhere(msgspec.Struct, frozen=True):
+    """What looks like a secret at a character of the text and is none of ours, or damaged."""
+
+    kind: str
+    at: int
+
+    @property
+    def words(self) -> str:
+        """What it is called in a sentence."""
+        return self.kind.replace("_", " ")
+
+
+def nothing_found(problem: str) -> str:
+    """The sentence that says so, from the words of an investigation."""
+    if problem.startswith("no "):
+        return f"Found {problem}."
+    return f"{problem[0].upper()}{problem[1:]}." if problem.startswith("its ") else f"What was pasted {problem}."
+
+
+class Investigated(msgspec.Struct, frozen=True):
+    """All that a text held."""
+
+    items: tuple[FoundSecret, ...] = ()
+    damaged: tuple[Elsewhere, ...] = ()
+    foreign: tuple[Elsewhere, ...] = ()
+    characters: int | None = None
+    problem: str | None = None
+
+
+class ContainedOfOne(msgspec.Struct, frozen=True):
+    """What was ended of one client or person, or would be."""
+
+    contained: Ended
+    incident_id: str | None = None
+    client_id: str | None = None
+    account_id: str | None = None
+    offline_until: str | None = None
+    client_secret: str | None = None
+
+
+class Contained(msgspec.Struct, frozen=True):
+    """What a containment answers, also one that was only tried."""
+
+    dry_run: bool
+    items: tuple[ContainedOfOne, ...]
+
+    @property
+    def together(self) -> Ended:
+        """All of it."""
+        names = Ended.__struct_fields__
+        return Ended(*(sum(getattr(each.contained, name) for each in self.items) for name in names))
+
+    @property
+    def offline_until(self) -> str | None:
+        """Until when some of it may still be taken by who validates offline."""
+        return max((each.offline_until for each in self.items if each.offline_until), default=None)
+
+
+# The drawing: secret, grants, tokens, people; what lives is filled.
+
+WIDTH, HEIGHT, STEP = 132, 44, 176
+
+
+class Node(NamedTuple):
+    """A box of the drawing. `filled` is how much of its width is alive."""
+
+    x: int
+    name: str
+    told: str
+    filled: float
+
+
+class Graph(NamedTuple):
+    """The boxes from left to right, and the sentence that says the same."""
+
+    nodes: tuple[Node, ...]
+    sentence: str
+
+
+def graph(found: Sequence[FoundSecret], would: Ended | None) -> Graph:
+    """What came of these secrets, all together."""
+    known = [each for each in found if each.known]
+    derived = [each.derived or Derived() for each in known]
+    grants = _sum([each.grants for each in derived])
+    tokens = _sum([part for each in derived for part in (each.codes, each.access_tokens, each.refresh_tokens)])
+    secrets = Came(len(known), sum(each.alive for each in known))
+    people = 0 if would is None else would.people_affected
+    addresses = len({place.ip or place.first_at for each in known for place in each.addresses})
+    nodes = [
+        _node(number, name, came)
+        for number, (name, came) in enumerate((("Secrets", secrets), ("Grants", grants), ("Tokens", tokens)))
+    ]
+    nodes.append(Node(3 * STEP, "People", f"{people:,} affected", float(WIDTH if people else 0)))
+    counted = ((secrets, "secret"), (grants, "grant"), (tokens, "token"))
+    sentence = "; ".join(
+        [
+            *(f"{some(came.total, name)}, {came.live:,} alive" for came, name in counted),
+            f"{some(people, 'person', 'people')} affected",
+            f"used from {some(addresses, 'address', 'addresses')}",
+        ]
+    )
+    return Graph(tuple(nodes), sentence)
+
+
+def _sum(parts: Sequence[Came]) -> Came:
+    return Came(sum(each.total for each in parts), sum(each.live for each in parts))
+
+
+def _node(number: int, name: str, came: Came) -> Node:
+    filled = round(WIDTH * came.live / came.total, 1) if came.total else 0.0
+    return Node(number * STEP, name, f"{came.live:,} of {came.total:,} alive", filled)

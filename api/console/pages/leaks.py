@@ -1,0 +1,400 @@
+"""The leak desk: any text is pasted, what is found in it is told, and what came of it is ended."""
+
+import secrets
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.params import JSONBody, PathParameter, QueryParameter
+from msgspec import Meta
+from msgspec.structs import replace
+
+from api.console.frame import HEADERS, ConsolePage, Visit
+from api.console.gate import FORM, PAGE, ConsoleForm, Unsigned, posted, recent_sign_in, shown, step_up
+from api.console.leak_reports import (
+    Contained,
+    Elsewhere,
+    Ended,
+    FoundSecret,
+    Graph,
+    Investigated,
+    LeakAddress,
+    graph,
+    nothing_found,
+)
+from api.console.navigation import Place, url_of
+from api.console.own_api import Refused
+from api.console.shown_events import Event
+from api.http.templates import HtmlPage, render, see_other
+from security.clock import format_rfc3339
+
+DESK = "/console/leaks"
+CONTAIN = "/console/leaks/contain"
+FREEZE = "/console/leaks/freeze"
+LONGEST = 1 << 20
+DIGESTS_LONGEST = 65 * 1_000
+LISTS = {"tokens": "Codes and tokens", "people": "People", "addresses": "Addresses", "events": "What it did"}
+
+Named = Literal["", "client_id", "account_id", "secret_id", "address"]
+NAMES: dict[str, str] = {
+    "client_id": "Everything of a client",
+    "account_id": "Everything of a person",
+    "secret_id": "A version of a client's secret",
+    "address": "What was used from an address",
+}
+"""By what else than a secret something is contained."""
+
+# The desk itself.
+
+
+class Frozen(msgspec.Struct, frozen=True):
+    """Whether issuance is suspended."""
+
+    frozen: bool
+    since: str | None = None
+
+
+class DeskPage(ConsolePage, frozen=True, kw_only=True):
+    """Where one pastes. `named` and `given` are what a link names already."""
+
+    template: ClassVar[str] = "console/leaks.html"
+    csrf: str
+    contain_csrf: str
+    freeze_csrf: str
+    freeze: Frozen
+    may_contain: bool
+    named: str
+    given: str
+    names: dict[str, str]
+    longest: int = LONGEST
+
+
+ClientId = Annotated[str, QueryParameter(name="client_id", max_length=128, description="All of this client.")]
+AccountId = Annotated[str, QueryParameter(name="account_id", max_length=128, description="All of this person.")]
+SecretId = Annotated[str, QueryParameter(name="secret_id", max_length=128, description="A version of a secret.")]
+
+
+@get(DESK, **PAGE, summary="The leak desk")
+async def console_leaks(
+    request: Request[Any, Any, Any], client_id: ClientId = "", account_id: AccountId = "", secret_id: SecretId = ""
+) -> Response[bytes]:
+    """Who may end something signs in first where that was a while ago, so that nobody has to in the middle of it."""
+    linked = {"client_id": client_id, "account_id": account_id, "secret_id": secret_id}
+    named = next((name for name, value in linked.items() if value), "client_id")
+
+    async def make(visit: Visit) -> ConsolePage | Response[bytes]:
+        may_contain = "leaks:write" in visit.may
+        if may_contain and (first := recent_sign_in(visit)) is not None:
+            return see_other(first)
+        return DeskPage(
+            title="Leak desk",
+            csrf=visit.token(DESK),
+            contain_csrf=visit.token(CONTAIN),
+            freeze_csrf=visit.token(FREEZE),
+            freeze=await visit.api.get("/leaks/freeze", Frozen),
+            may_contain=may_contain,
+            named=named,
+            given=linked[named],
+            names=NAMES,
+        )
+
+    return await shown(request, make)
+
+
+# What was found, and what would end.
+
+
+class PasteForm(ConsoleForm, frozen=True):
+    """Any text. Nothing of it is kept, and no page shows it again."""
+
+    text: Annotated[str, Meta(description="Anything.", extra_json_schema={"maxLength": LONGEST})] = ""
+
+
+class ContainForm(ConsoleForm, frozen=True):
+    """What is to end, by digests or by another name, and what is done besides. `key` tells a repeat from another."""
+
+    do: Literal["try", "contain"] = "try"
+    digests: Annotated[str, Meta(max_length=DIGESTS_LONGEST)] = ""
+    named: Named = ""
+    given: Annotated[str, Meta(max_length=128)] = ""
+    since: Annotated[str, Meta(max_length=64)] = ""
+    rotate: Literal["", "1"] = ""
+    disable_client: Literal["", "1"] = ""
+    evidence: Annotated[str, Meta(max_length=8_000)] = ""
+    key: Annotated[str, Meta(max_length=64)] = ""
+    pasted: Annotated[str, Meta(max_length=40)] = ""
+
+
+class FoundPage(ConsolePage, frozen=True, kw_only=True):
+    """What was found and what would end. `form` is None where there is nothing to contain, or nobody who may."""
+
+    template: ClassVar[str] = "console/leak_found.html"
+    items: tuple[FoundSecret, ...] = ()
+    damaged: tuple[Elsewhere, ...] = ()
+    foreign: tuple[Elsewhere, ...] = ()
+    characters: int | None = None
+    nothing: str | None = None
+    drawing: Graph | None = None
+    would: Ended | None = None
+    offline_until: str | None = None
+    form: ContainForm | None = None
+    what: str = ""
+    refused: str | None = None
+
+
+@post(DESK, **{**FORM, "opt": {**FORM["opt"], "lists": True}}, summary="What is in a pasted text")
+async def console_leaks_pasted(request: Request[Any, Any, Any], data: JSONBody[PasteForm]) -> Response[bytes]:
+    """Every secret in it. The text goes no further than the question."""
+
+    async def make(visit: Visit) -> ConsolePage | Response[bytes]:
+        if not data.text.strip():
+            return see_other(DESK)
+        pasted = format_rfc3339(visit.services.ledger.clock.now())
+        found = await visit.api.send("POST", "/leaks/investigate", Investigated, {"secret": data.text})
+        digests = " ".join(each.sha256 for each in found.items if each.known)
+        return await _found(visit, found, ContainForm(digests=digests, pasted=pasted))
+
+    return await posted(request, data, make, back=DESK)
+
+
+async def _found(visit: Visit, found: Investigated, form: ContainForm) -> ConsolePage | Response[bytes]:
+    """The page about what was found; for who may, with what a containment would end."""
+    would, refused, offline = None, None, None
+    containable = bool(form.digests or form.given) and "leaks:write" in visit.may
+    if containable:
+        try:
+            tried = await visit.api.send("POST", "/leaks/contain", Contained, _body(form, dry_run=True))
+            would, offline = tried.together, tried.offline_until
+        except Refused as error:
+            if (kept := _kept(visit, error, form)) is not None:
+                return kept
+            if error.status not in (400, 404, 409, 422):
+                raise
+            refused = error.words
+    items = tuple(sorted(found.items, key=lambda each: (-each.uses_after_end, not each.alive)))
+    return FoundPage(
+        title="Leak desk",
+        items=items,
+        damaged=found.damaged,
+        foreign=found.foreign,
+        characters=found.characters,
+        nothing=nothing_found(found.problem) if found.problem and not items else None,
+        drawing=graph(items, would) if any(each.known for each in items) else None,
+        would=would,
+        offline_until=offline,
+        form=_fresh(visit, form) if containable else None,
+        what=NAMES.get(form.named, ""),
+        refused=refused,
+    )
+
+
+def _fresh(visit: Visit, form: ContainForm) -> ContainForm:
+    return replace(form, csrf=visit.token(CONTAIN), key=secrets.token_urlsafe(16))
+
+
+def _body(form: ContainForm, *, dry_run: bool = False) -> dict[str, Any]:
+    named: dict[str, Any] = {form.named: form.given.strip()} if form.named else {"digests": form.digests.split()}
+    more: dict[str, Any] = {
+        "since": form.since.strip() or None,
+        "rotate": form.rotate == "1",
+        "disable_client": form.disable_client == "1",
+        "evidence": None if dry_run else form.evidence.strip() or None,
+        "dry_run": dry_run,
+    }
+    return named | {name: value for name, value in more.items() if value}
+
+
+# Containing.
+
+
+class SignInAgainPage(HtmlPage, frozen=True, kw_only=True):
+    """What was typed waits on this page, and nowhere else, until its owner has signed in beside it."""
+
+    template: ClassVar[str] = "console/sign_in_again.html"
+    title: str
+    action: str
+    sign_in: str
+    fields: dict[str, str]
+
+
+class ContainedPage(ConsolePage, frozen=True, kw_only=True):
+    """What was ended, incident by incident; new secrets are shown here and never again."""
+
+    template: ClassVar[str] = "console/contained.html"
+    contained: Contained
+    rotated: bool
+    pasted: str
+
+
+@post(CONTAIN, **{**FORM, "opt": {**FORM["opt"], "lists": True}}, summary="Ends what leaked, or says what would end")
+async def console_leaks_contained(request: Request[Any, Any, Any], data: JSONBody[ContainForm]) -> Response[bytes]:
+    """One click, one containment: a repeat of the same form ends nothing more and opens no other incident."""
+
+    async def make(visit: Visit) -> ConsolePage | Response[bytes]:
+        if data.do == "try":
+            return await _tried(visit, data)
+        try:
+            done = await visit.api.send("POST", "/leaks/contain", Contained, _body(data), once=data.key or None)
+        except Refused as error:
+            if (kept := _kept(visit, error, data)) is not None:
+                return kept
+            raise
+        first = done.items[0]
+        if len(done.items) == 1 and not data.rotate and first.incident_id is not None:
+            pasted = f"?pasted={data.pasted}" if data.pasted else ""
+            return see_other(url_of("incident", first.incident_id) + pasted)
+        return ContainedPage(title="Contained", contained=done, rotated=data.rotate == "1", pasted=data.pasted)
+
+    async def tried(visit: Visit) -> ConsolePage | Response[bytes]:
+        return await _tried(visit, data)
+
+    unsigned = Unsigned(stale=tried, kept=lambda sign_in: _waiting(data, sign_in))
+    return await posted(request, data, make, back=DESK, unsigned=unsigned)
+
+
+async def _tried(visit: Visit, form: ContainForm) -> ConsolePage | Response[bytes]:
+    """The same page once more, with what is asked for besides."""
+    found = Investigated()
+    if form.digests:
+        asked = {"items": [{"sha256": each} for each in form.digests.split()]}
+        found = await visit.api.send("POST", "/leaks/investigate", Investigated, asked, tell=True)
+    pasted = form.pasted or format_rfc3339(visit.services.ledger.clock.now())
+    return await _found(visit, found, replace(form, pasted=pasted))
+
+
+def _kept(visit: Visit, refused: Refused, form: ContainForm) -> Response[bytes] | None:
+    """The page on which the form waits where the API wants a more recent sign-in; None where it wants something
+    else."""
+    address = step_up(refused, DESK)
+    return None if address is None else _waiting(form, address)
+
+
+def _waiting(form: ContainForm, sign_in: str) -> Response[bytes]:
+    fields = {name: getattr(form, name) for name in ContainForm.__struct_fields__ if name not in ("csrf", "do", "key")}
+    page = SignInAgainPage(
+        title="Sign in to go on",
+        action=CONTAIN,
+        sign_in=sign_in,
+        fields={name: value for name, value in fields.items() if value},
+    )
+    return Response(render(page), status_code=401, headers=dict(HEADERS), media_type="text/html")
+
+
+# What came of a secret, as lists.
+
+
+class LeakToken(msgspec.Struct, frozen=True):
+    """A code or token that came of it."""
+
+    kind: str
+    sha256: str
+    issued_at: str
+    grant_id: str | None = None
+    account_id: str | None = None
+    expires_at: str | None = None
+
+
+class LeakPerson(msgspec.Struct, frozen=True):
+    """Somebody on whose behalf it was used."""
+
+    account_id: str
+
+
+class TokenList(msgspec.Struct, frozen=True):
+    """A page of codes and tokens."""
+
+    items: tuple[LeakToken, ...]
+    next: str | None = None
+
+
+class PersonList(msgspec.Struct, frozen=True):
+    """A page of people."""
+
+    items: tuple[LeakPerson, ...]
+    next: str | None = None
+
+
+class AddressList(msgspec.Struct, frozen=True):
+    """A page of addresses."""
+
+    items: tuple[LeakAddress, ...]
+    next: str | None = None
+
+
+class EventList(msgspec.Struct, frozen=True):
+    """A page of events."""
+
+    items: tuple[Event, ...]
+    next: str | None = None
+
+
+LeakList = TokenList | PersonList | AddressList | EventList
+KINDS: dict[str, type[LeakList]] = {
+    "tokens": TokenList,
+    "people": PersonList,
+    "addresses": AddressList,
+    "events": EventList,
+}
+
+
+class LeakListPage(ConsolePage, frozen=True, kw_only=True):
+    """One list of what came of a secret. `what` is one of `LISTS`."""
+
+    template: ClassVar[str] = "console/leak_list.html"
+    what: str
+    sha256: str
+    found: LeakList
+    lists: dict[str, str]
+
+
+ListName = Annotated[
+    Literal["tokens", "people", "addresses", "events"], PathParameter(description="Which list of what came of it.")
+]
+ListedDigest = Annotated[str, PathParameter(max_length=64, description="The SHA-256 of the secret.")]
+Further = Annotated[str | None, QueryParameter(name="after", max_length=2_048, description="Where the list goes on.")]
+
+
+@get("/console/leaks/{sha256:str}/{what:str}", **PAGE, summary="What came of a leaked secret")
+async def console_leak_list(
+    request: Request[Any, Any, Any], sha256: ListedDigest, what: ListName, after: Further = None
+) -> Response[bytes]:
+    """Its codes and tokens, the people concerned, from where it was used, or all that was done with it."""
+
+    async def make(visit: Visit) -> ConsolePage:
+        query = {"limit": 100, "after": after}
+        found = await visit.api.get(f"/leaks/investigate/{sha256}/{what}", KINDS[what], query)
+        return LeakListPage(title=LISTS[what], what=what, sha256=sha256, found=found, lists=LISTS)
+
+    return await shown(request, make)
+
+
+# The worst hour.
+
+
+class FreezeForm(ConsoleForm, frozen=True):
+    """`sure` has to be ticked."""
+
+    do: Literal["freeze", "unfreeze"] = "freeze"
+    sure: Literal["", "1"] = ""
+
+
+@post(FREEZE, **FORM, summary="Suspends or resumes all issuance")
+async def console_leaks_frozen(request: Request[Any, Any, Any], data: JSONBody[FreezeForm]) -> Response[bytes]:
+    """Nothing is issued to anybody, or again."""
+
+    async def make(visit: Visit) -> ConsolePage | Response[bytes]:
+        if data.sure:
+            await visit.api.send("POST", f"/leaks/{data.do}", Frozen)
+        return see_other(f"{DESK}#freeze")
+
+    return await posted(request, data, make, back=DESK)
+
+
+ROUTES: list[Any] = [
+    console_leaks,
+    console_leaks_pasted,
+    console_leaks_contained,
+    console_leak_list,
+    console_leaks_frozen,
+]
+NAVIGATION = (Place(40, "Leak desk", DESK, ("leaks:read", "leaks:write")),)

@@ -1,0 +1,148 @@
+"""The leak desk and incidents: what is pasted is found and ended, and stands nowhere."""
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.scenarios.browser import Browser, Page
+from tests.scenarios.consoles import at_console, enable_console, person_with, sign_in
+from tests.scenarios.jobs import token
+from tests.scenarios.world import Client, World
+
+pytestmark = pytest.mark.anyio
+
+SECURITY = ("leaks:read", "leaks:write", "audit:read", "audit:personal")
+DESK, CONTAIN = "/console/leaks", "/console/leaks/contain"
+OWN = {"sec-fetch-site": "same-origin"}
+
+
+def mistyped(raw: str) -> str:
+    return raw[:-1] + ("0" if raw[-1] != "0" else "1")
+
+
+async def pasted(browser: Browser, text: str) -> Page:
+    return await browser.press(await browser.open(DESK), DESK, text=text)
+
+
+async def test_what_is_pasted_is_found_and_contained(world: World, job: Client) -> None:
+    given = (await token(world, job)).json()["access_token"]
+    browser, _ = await at_console(world, *SECURITY)
+    theirs = f"ghp_{(job.secret or '')[-36:]}"
+    found = await pasted(browser, f"> '{job.secret}'\r\n> {given}\r\n{mistyped(given)} {theirs}")
+    assert found.status == 200
+    assert "2 secrets of this server" in found.text
+    assert "access at character" in found.text
+    assert "github token" in found.text
+    assert "would end 1 secret, 1 grant, 1 token, 0 people" in found.text
+    before = await world.head()
+    done = await browser.press(found, CONTAIN, ("do", "contain"), evidence=f"a chat, beside {job.secret}")
+    assert re.search(r"Contained \d+\.\d s after it was pasted: 1 secret, 1 grant, 1 token, 0 people", done.text)
+    (contained,) = await world.events("incident.contained", after=before)
+    assert (contained.actor.kind, contained.event.numbers.tokens_ended) == ("person", 1)
+    assert (await token(world, job)).status_code == 401
+    # The same form once more, as by the browser's way back: nothing new.
+    sent = {**found.form(CONTAIN).fields, "do": "contain", "evidence": f"a chat, beside {job.secret}"}
+    assert (await browser.client.post(CONTAIN, data=sent, headers=OWN)).status_code == 303
+    assert len(await world.events("incident.*", after=before)) == len(await world.events("incident.*"))
+    assert len(await world.events("incident.contained")) == 1
+    pages = "".join(page.text for page in (found, done)) + str(await world.events())
+    for raw in (job.secret or "", given, mistyped(given), theirs):
+        assert raw not in pages
+
+
+async def test_a_new_secret_is_shown_once(world: World, job: Client) -> None:
+    browser, _ = await at_console(world, *SECURITY)
+    found = await pasted(browser, f"{job.secret}")
+    sent: dict[str, Any] = {**found.form(CONTAIN).fields, "do": "contain", "rotate": "1"}
+    first, again = [await browser.client.post(CONTAIN, data=sent, headers=OWN) for _ in range(2)]
+    (fresh,) = set(re.findall(r"glog_cs_[0-9A-Za-z]{36}", first.text))
+    assert fresh != job.secret
+    assert "glog_cs_" not in again.text
+    assert "was shown before" in again.text
+    assert len(await world.events("client.secret_rotated")) == 1
+
+
+async def test_nothing_of_ours_is_no_all_clear(world: World) -> None:
+    browser, _ = await at_console(world, *SECURITY)
+    page = await pasted(browser, "a log without <b>secrets</b> " * 3)
+    assert "Found no Grantlog secret in 87 characters. That is no all-clear" in page.text
+    assert CONTAIN not in page.text
+
+
+async def test_a_person_is_contained_by_id(world: World) -> None:
+    browser, _ = await at_console(world, *SECURITY)
+    paul = await world.register_person("paul")
+    desk = await browser.open(f"{DESK}?account_id={paul.account_id}")
+    assert f'value="{paul.account_id}"' in desk.text
+    tried = await browser.press(desk, CONTAIN, ("do", "try"), named="account_id")
+    assert "Everything of a person" in tried.text
+    assert "would end 0 secrets" in tried.text
+    wrong = await browser.press(tried, CONTAIN, ("do", "try"), since="yesterday")
+    assert "since" in wrong.text
+    done = await browser.press(tried, CONTAIN, ("do", "contain"))
+    assert "Contained" in done.text
+    assert len(await world.events("account.tokens_ended")) == 1
+
+
+async def test_what_was_typed_waits_for_the_sign_in(world: World, job: Client) -> None:
+    await enable_console(world)
+    person = await person_with(world, *SECURITY)
+    browser = world.browser()
+    await sign_in(browser, person)
+    found = await pasted(browser, f"{job.secret}")
+    world.clock.advance(3_600)
+    form = found.form(CONTAIN)
+    sent = {**form.fields, "do": "contain", "evidence": "found by Sam"}
+    refused = await browser.client.post(CONTAIN, data=sent, headers=OWN)
+    assert refused.status_code == 401
+    assert "found by Sam" in refused.text
+    assert (job.secret or "") not in refused.text
+    assert not await world.events("incident.*")
+    (address,) = re.findall(r'href="(/console/sign-in[^"]+)"', refused.text)
+    await sign_in(browser, person, address.replace("&amp;", "&"))
+    tried = await browser.press(Page(refused), CONTAIN, ("do", "try"))
+    assert "found by Sam" in tried.text
+    assert not await world.events("incident.*")
+    await browser.press(tried, CONTAIN, ("do", "contain"))
+    assert len(await world.events("incident.contained")) == 1
+
+
+async def test_who_only_reads_ends_nothing(world: World, job: Client) -> None:
+    browser, _ = await at_console(world, "leaks:read")
+    page = await pasted(browser, f"{job.secret}")
+    assert "1 secret of this server" in page.text
+    assert CONTAIN not in page.text
+    assert "Its story" not in page.text
+
+
+async def test_freeze_wants_to_be_meant(world: World) -> None:
+    browser, _ = await at_console(world, *SECURITY)
+    desk = await browser.open(DESK)
+    await browser.press(desk, f"{DESK}/freeze", ("do", "freeze"))
+    assert not await world.events("server.issuance_suspended")
+    frozen = await browser.press(desk, f"{DESK}/freeze", ("do", "freeze"), sure="1")
+    assert "nobody gets a code or a token" in frozen.text
+    await browser.press(frozen, f"{DESK}/freeze", ("do", "unfreeze"), sure="1")
+    assert len(await world.events("server.issuance_resumed")) == 1
+
+
+async def test_an_incident_is_looked_after_and_closed(world: World, job: Client) -> None:
+    browser, _ = await at_console(world, *SECURITY)
+    page = await browser.press(await pasted(browser, f"{job.secret}"), CONTAIN, ("do", "contain"), evidence="<script>")
+    await token(world, job)
+    address = page.answer.url.path
+    page = await browser.open(address)
+    assert "&lt;script&gt;" in page.text
+    assert re.search(r"▲ [1-9]", page.text)
+    page = await browser.press(page, "/console/incidents/assign")
+    assert len(await world.events("incident.assigned")) == 1
+    page = await browser.press(page, "/console/incidents/evidence", evidence="and in a mail")
+    assert "and in a mail" in page.text
+    page = await browser.press(page, "/console/incidents/close", note="all told")
+    assert "all told" in page.text
+    assert "/console/incidents/close" not in page.text
+    listed = await browser.open("/console/incidents?state=closed")
+    assert address in listed.text
+    assert "ada" in listed.text
+    assert address not in (await browser.open("/console/incidents?state=reported")).text
