@@ -163,7 +163,7 @@ class OccurrenceList(msgspec.Struct, frozen=True):
     next: str | None = None
 
 
-class EventList(msgspec.Struct, frozen=True):
+class IncidentEventList(msgspec.Struct, frozen=True):
     """A page of events."""
 
     items: tuple[Event, ...]
@@ -192,7 +192,7 @@ class IncidentPage(ConsolePage, frozen=True, kw_only=True):
     steps: tuple[Step, ...]
     after_paste: str | None
     occurrences: OccurrenceList
-    events: EventList | None
+    events: IncidentEventList | None
     later: tuple[FoundSecret, ...]
     me: str
     assign_csrf: str | None = None
@@ -217,10 +217,10 @@ async def _page(visit: Visit, incident_id: str, pasted: str | None) -> ConsolePa
     where = f"/leaks/incidents/{incident_id}"
     incident = await visit.api.get(where, Incident, {"names": "1"})
     occurrences = await visit.api.get(f"{where}/occurrences", OccurrenceList, {"limit": 100})
-    events: EventList | None = None
+    events: IncidentEventList | None = None
     if "audit:read" in visit.may:
         query: Query = {"incident_id": incident_id, "names": "1", "order": "asc", "limit": 100}
-        events = await visit.api.get("/audit/events", EventList, query)
+        events = await visit.api.get("/audit/events", IncidentEventList, query)
     writes = "leaks:write" in visit.may and incident.state != "closed"
     return IncidentPage(
         title=f"Incident {incident.about}",

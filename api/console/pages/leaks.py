@@ -125,7 +125,7 @@ class ContainForm(ConsoleForm, frozen=True):
     pasted: Annotated[str, Meta(max_length=40)] = ""
 
 
-class FoundPage(ConsolePage, frozen=True, kw_only=True):
+class LeakFoundPage(ConsolePage, frozen=True, kw_only=True):
     """What was found and what would end. `form` is None where there is nothing to contain, or nobody who may."""
 
     template: ClassVar[str] = "console/leak_found.html"
@@ -172,7 +172,7 @@ async def _found(visit: Visit, found: Investigated, form: ContainForm) -> Consol
                 raise
             refused = error.words
     items = tuple(sorted(found.items, key=lambda each: (-each.uses_after_end, not each.alive)))
-    return FoundPage(
+    return LeakFoundPage(
         title="Leak desk",
         items=items,
         damaged=found.damaged,
@@ -321,19 +321,19 @@ class AddressList(msgspec.Struct, frozen=True):
     next: str | None = None
 
 
-class EventList(msgspec.Struct, frozen=True):
+class LeakEventList(msgspec.Struct, frozen=True):
     """A page of events."""
 
     items: tuple[Event, ...]
     next: str | None = None
 
 
-LeakList = TokenList | PersonList | AddressList | EventList
+LeakList = TokenList | PersonList | AddressList | LeakEventList
 KINDS: dict[str, type[LeakList]] = {
     "tokens": TokenList,
     "people": PersonList,
     "addresses": AddressList,
-    "events": EventList,
+    "events": LeakEventList,
 }
 
 
