@@ -33,6 +33,7 @@ from api.leaks.investigate import settling
 from api.oauth.bearer import caller, caller_scope
 from api.oauth.client_authentication import shortcuts
 from api.oauth.introspection import introspect
+from api.oauth.passkeys import named, tell_of_dead
 from api.oauth.revocation import revoke
 from api.oauth.token import token
 from api.oauth.userinfo import userinfo
@@ -47,6 +48,7 @@ from api.throttling.tallies import Tallies
 from api.throttling.throttle import open_throttle
 from api.throttling.windowed_counter import SecretUses, TokenUses
 from commands import signing_keys
+from domain import server
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing, Sightings
@@ -173,7 +175,10 @@ async def serving(
     try:
         await require_continuation(services.ledger, settings)
         watch(services.ledger, settings)
+        before: server.State = await services.ledger.state(server.STREAM)
         await record_start(services, keyring)
+        if before.settings and any(before.settings.get(each) != now for each, now in named(settings).items()):
+            await tell_of_dead(services)
         await services.transparency.start(Origin(SYSTEM))
         await signing_keys.ensure(services.ledger, Origin(SYSTEM))
         await services.private_keys.load()

@@ -12,7 +12,11 @@ from domain.factors.second_factor import AMR, Factors, PasskeyEnrolled, SecondFa
 from eventstore.command import Command
 from eventstore.database import Connection
 from eventstore.personal_data import PersonalData
-from eventstore.view import View
+from eventstore.search import Criteria, newest, recorded_forms, search
+from eventstore.view import Folds, View
+from projections.event_index import NameKind
+
+PASSKEYS_AT_ONCE = 200
 
 # The secret of a generator: in the vault alone, and sealed there under the person's own key, so that it ends with it.
 
@@ -137,6 +141,21 @@ def verify(account_id: str, shown: ShownFactor) -> Command[account.State]:
         return second_factor.verify(state.factors, now=view.now, shown=shown)
 
     return Command(account.stream(account_id), decide)
+
+
+def passkeys_elsewhere(folds: Folds, rp_id: str | None) -> int:
+    """How many passkeys of people there are that are of no use at this relying party (WebAuthn Level 3 §5.1.3)."""
+    criteria = Criteria((((NameKind.TYPE, PasskeyEnrolled.type.encode()),),), 1, newest(folds.connection))
+    found, start = 0, None
+    while True:
+        result = search(folds.connection, criteria, PASSKEYS_AT_ONCE, start)
+        for each in recorded_forms(folds.connection, result.positions):
+            person: account.State = folds.state(each.stream)
+            kept = person.factors.passkey(each.event.factor_id)
+            found += kept is not None and kept.rp_id != rp_id
+        start = result.resume
+        if start is None:
+            return found
 
 
 def reset(account_id: str, *, privacy: PersonalData, by: CallerScope) -> Command[account.State]:

@@ -58,8 +58,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     issuer: Annotated[str, unset("`http://` and the host and port, when the host is a loopback address")] = ""
     """The server's public URL and issuer identifier (RFC 8414 §2): https, or http on loopback."""
     webauthn_rp_id: Annotated[str, unset("the issuer's host")] = ""
-    """Relying party of passkeys: the issuer's host or a domain above it. Those that were made under another are lost;
-    their owners see which."""
+    """Relying party of passkeys: the issuer's host or a domain above it. Those that were made under another are lost:
+    the log of the first start under a new name says how many, and their owners see which."""
     data_dir: Path = Path("var")
     """Directory for the SQLite file, the demo's files and the throttle."""
     checkpoint_file: Annotated[Path | None, unset("`checkpoint` in the data directory")] = None

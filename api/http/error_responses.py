@@ -51,7 +51,10 @@ MACHINE = ("/admin", "/audit", "/leaks", "/credentials", "/log", "/health", "/me
 COMMANDS = ("/oauth/global-token-revocation",)
 """Of the JSON API, by a bearer token, where a specification wants them among OAuth's endpoints."""
 
-OWN = ("/account/password", "/account/sessions", "/account/activity", "/account/export", "/account/upstreams")
+OWN = (
+    *("/account/password", "/account/sessions", "/account/activity", "/account/export", "/account/upstreams"),
+    "/account/second-factors",
+)
 """Of the JSON API, by a person's own token."""
 
 PAGES = ("/oauth/authorize", "/oauth/logout", "/account", "/device", "/console")

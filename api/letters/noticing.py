@@ -1,10 +1,14 @@
 """Events that concern people, exchanged for letters to them by any number of processes."""
 
+import structlog
+
 from api.services import Services
 from commands.mailing import notices
+from eventstore.unavailable import DatabaseAway, LedgerOverloaded
 from projections import person_notices
 
 AT_ONCE = 50
+log = structlog.get_logger("api")
 
 
 class NoticeWriter:
@@ -21,8 +25,19 @@ class NoticeWriter:
             await ledger.settled()
             told: set[notices.ConcernedPerson | None] = {None}
             for position in positions:
-                found = None if mail == "off" else await ledger.look(notices.concerned, ledger.privacy, position)
+                found = None if mail == "off" else await self._concerned(position)
                 # What was done at once, and what is repeated by machines, is one letter.
                 found = None if found in told else found
                 told.add(found)
                 await ledger.maintain(notices.write_letter, ledger.vault, position, found, ledger.clock.now())
+
+    async def _concerned(self, position: int) -> notices.ConcernedPerson | None:
+        """Who is told; nobody of what cannot be looked at, since others wait behind it."""
+        ledger = self._here.ledger
+        try:
+            return await ledger.look(notices.concerned, ledger.privacy, position)
+        except (DatabaseAway, LedgerOverloaded):
+            raise
+        except Exception:
+            log.exception("nobody is told of an event", position=position)
+            return None

@@ -11,10 +11,13 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
+import structlog
+
 from api.config.settings import Settings
 from api.http.bodies import read_json_object
 from api.http.errors import HTTPError
 from api.services import Services
+from commands.factors import passkeys_elsewhere
 from domain import account
 from domain.event import SECOND
 from domain.factors.second_factor import Passkey, PasskeyEnrolled, ShownFactor
@@ -32,6 +35,7 @@ LONGEST = 16_384
 """Of what a browser sends for a passkey, in characters."""
 
 _NONCE, _MAC = 16, 16
+log = structlog.get_logger("api")
 
 
 def rp_id(settings: Settings) -> str | None:
@@ -49,6 +53,19 @@ def usable(services: Services, person: account.State) -> tuple[Passkey, ...]:
     """Those of a person's passkeys that are good at this server as it is named now."""
     here = rp_id(services.settings)
     return tuple(each for each in person.factors.passkeys if each.rp_id == here)
+
+
+def named(settings: Settings) -> dict[str, str]:
+    """The settings that the relying party follows from."""
+    return {"issuer": settings.issuer, "webauthn_rp_id": settings.webauthn_rp_id}
+
+
+async def tell_of_dead(services: Services) -> int:
+    """Warns of passkeys that are of no use here, as whoever changed the name has to know; how many there are."""
+    dead = await services.ledger.look(passkeys_elsewhere, rp_id(services.settings))
+    if dead:
+        log.warning("passkeys are of no use under this name", passkeys=dead, relying_party=rp_id(services.settings))
+    return dead
 
 
 # Challenges (§13.4.3).

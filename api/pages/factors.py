@@ -23,7 +23,6 @@ from api.oauth.passkeys import rp_id, usable
 from api.oauth.second_factor import LONGEST_CODE
 from api.pages import enrolment
 from api.pages.account import (
-    ACCOUNT,
     FORM,
     PAGE,
     AccountForm,
@@ -32,7 +31,9 @@ from api.pages.account import (
     require_genuine,
     sign_in_first,
     signed_in,
+    whose,
 )
+from api.pages.account_pages import AccountPage
 from api.pages.browser_session import BrowserSession, FormToken, is_recent, login_name
 from api.pages.enrolment import FACTORS, Onward
 from api.services import Services, services_of
@@ -74,13 +75,12 @@ class ShownPasskey(msgspec.Struct, frozen=True):
     usable: bool
 
 
-class FactorsPage(HtmlPage, frozen=True, kw_only=True):
+class FactorsPage(AccountPage, frozen=True, kw_only=True):
     """A person's second factors, if any; `since` is None where there is no generator of codes, `left` counts recovery
     codes. `needed` says that they cannot go on without, at `continue_url` if that is known, `switched_off` that nobody
     is asked for it; `passkey_url` is None where browsers allow no passkeys."""
 
     template: ClassVar[str] = "factors.html"
-    username: str
     enrolled: bool
     since: Moment | None
     generator: str
@@ -90,11 +90,9 @@ class FactorsPage(HtmlPage, frozen=True, kw_only=True):
     needed: bool
     switched_off: bool
     continue_url: str | None
-    account_url: str
     enrol_url: str
     renew_action: str
     remove_action: str
-    csrf: str
 
 
 class TotpPage(HtmlPage, frozen=True, kw_only=True):
@@ -152,7 +150,7 @@ async def account_factors(
     enrolled = used.account.factors
     page = FactorsPage(
         branding=await branding_at(services, used.realm),
-        username=await login_name(services, used.account),
+        **await whose(services, used),
         enrolled=enrolled.enrolled,
         since=None if enrolled.totp is None else enrolled.enrolled_at,
         generator=enrolled.totp or "",
@@ -163,10 +161,8 @@ async def account_factors(
         switched_off=used.policy.second_factor == "off",
         enrol_url=enrolment.address(used.realm, onward, TOTP),
         continue_url=enrolment.back(onward),
-        account_url=f"{ACCOUNT}?realm={used.realm}",
         renew_action=f"{RECOVERY}?realm={used.realm}",
         remove_action=f"{REMOVE}?realm={used.realm}",
-        csrf=account_token(used),
     )
     return page_answer(page, cookies=used.cookies)
 

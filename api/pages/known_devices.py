@@ -1,7 +1,7 @@
 """Devices on which a name was typed with its right password before: guessing elsewhere does not slow them.
 
 A device holds a cookie, sealed for the name, with an id of its own. Its failures are counted under that id alone, so a
-cookie that somebody found is good for as many guesses as an address is.
+cookie that somebody found is good for as many guesses as an address is. It ends with the password that was typed right.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -14,6 +14,8 @@ from api.http.request_context import Scope
 from api.http.responses import read_cookie, set_cookie
 from api.services import Services
 from domain.event import SECOND, Moment
+from domain.rules.people import canonical
+from eventstore import present
 from security.keyring import MasterKeyError, WrapBroken
 from security.mac import normalise
 from security.tokens import new_id
@@ -26,9 +28,11 @@ LONGEST = 512
 class _KnownDevice(msgspec.Struct, frozen=True, array_like=True):
     id: str
     until: Moment
+    position: int = 0
+    """Where the log stood when the password was right."""
 
 
-def known(services: Services, scope: Scope, realm: str, name: str) -> str | None:
+async def known(services: Services, scope: Scope, realm: str, name: str) -> str | None:
     """The id of the device that a request comes from, if that name was typed right on it before."""
     value = read_cookie(scope, NAME, services.settings.issuer)
     if value is None or not 0 < len(value) <= LONGEST or not value.isascii():
@@ -39,13 +43,22 @@ def known(services: Services, scope: Scope, realm: str, name: str) -> str | None
     except (ValueError, WrapBroken, MasterKeyError):
         return None
     found = msgspec.msgpack.decode(octets, type=_KnownDevice)
-    return found.id if services.ledger.clock.now() < found.until else None
+    if services.ledger.clock.now() >= found.until or await _is_cut_off(services, realm, name, found.position):
+        return None
+    return found.id
 
 
-def cookie(services: Services, scope: Scope, realm: str, name: str) -> Cookie:
+async def _is_cut_off(services: Services, realm: str, name: str, position: int) -> bool:
+    """Whether the person has another password since."""
+    field: present.Login = "email" if "@" in canonical(name) else "username"
+    person = await services.ledger.look(present.person_by_login, services.ledger.privacy, field, realm, name)
+    return person is not None and person.password_cutoff > position
+
+
+async def cookie(services: Services, scope: Scope, realm: str, name: str) -> Cookie:
     """Has the device known by the name that was typed right on it; of several names, the last."""
-    id = known(services, scope, realm, name) or new_id()
-    device = _KnownDevice(id, services.ledger.clock.now() + LASTS * SECOND)
+    id = await known(services, scope, realm, name) or new_id()
+    device = _KnownDevice(id, services.ledger.clock.now() + LASTS * SECOND, services.ledger.changes.position)
     sealed = services.keyring.wrap(_purpose(realm, name), msgspec.msgpack.encode(device))
     made = set_cookie(NAME, urlsafe_b64encode(sealed).rstrip(b"=").decode(), services.settings.issuer)
     made.max_age = LASTS

@@ -184,7 +184,7 @@ async def sign_in(
     entered = await _enter(services, scope, place.realm, form, again=again is not None)
     known: list[Cookie] = []
     if form.username and not form.passkey and not form.auth_session and not isinstance(entered, SignInFailure):
-        known.append(known_devices.cookie(services, scope, place.realm, form.username))
+        known.append(await known_devices.cookie(services, scope, place.realm, form.username))
     if isinstance(entered, AskedFactor):
         return await _factor_page(services, scope, place, entered, known)
     if isinstance(entered, SignInFailure):
@@ -277,7 +277,7 @@ async def _enter(
         return SignInFailure(400, MISSING)
     try:
         with away(scope):
-            device = known_devices.known(services, scope, realm, form.username)
+            device = await known_devices.known(services, scope, realm, form.username)
             verified = await verify(services, realm, form.username, form.password, origin(scope), device)
     except WrongCredentials:
         return _wrong(realm)

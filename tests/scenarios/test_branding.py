@@ -171,8 +171,8 @@ async def test_error_pages_and_letters_look_as_the_realm_does(world: World) -> N
     assert "<bdi>Paperboat" in page.text
     await world.register_person("paul")
     browser = world.browser()
-    page = await browser.open("/account/recover?realm=platform")
-    assert "<bdi>Paperboat" in (await browser.press(page, "/account/recover", username="paul")).text
+    sent = await browser.open("/account/recover?realm=platform")
+    assert "<bdi>Paperboat" in (await browser.press(sent, "/account/recover", username="paul")).text
     (letter,) = await delivered(world)
     assert letter.text.startswith("Paperboat <& friends>")
     assert PLUM["support_url"] in letter.text

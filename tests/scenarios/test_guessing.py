@@ -7,6 +7,7 @@ import pytest
 
 from api.throttling.limits import SECTIONS
 from api.throttling.throttle import FILE, ThrottleFile
+from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import SIGN_IN, Scene
 from tests.scenarios.browser import Browser, Page
 from tests.scenarios.world import ADDRESS
@@ -66,6 +67,21 @@ async def test_a_known_device_is_not_slowed_by_guessers(scene: Scene) -> None:
     assert (await types(scene, moved, other.username, other.password)).status == 429
     scene.world.clock.advance(900)
     assert (await types(scene, moved, **typed(scene))).status == 200
+
+
+async def test_a_known_device_ends_with_the_password(scene: Scene) -> None:
+    device = scene.world.browser("203.0.113.77")
+    assert (await types(scene, device, **typed(scene))).status == 200
+    admin = await administering(scene.world)
+    ok(
+        await admin.post(f"/admin/people/{scene.person.account_id}/password", json={"password": scene.person.password}),
+        204,
+    )
+    device.client.cookies.delete("grantlog-session-platform")
+    await guess(scene, scene.person.username, 24)
+    moved = scene.world.browser("203.0.113.200")
+    moved.client.cookies.update({"grantlog-device": device.cookies["grantlog-device"]})
+    assert (await types(scene, moved, **typed(scene))).status == 429
 
 
 @pytest.mark.parametrize("named", ["username", "email"])

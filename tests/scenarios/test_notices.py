@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from api.letters.noticing import NoticeWriter
+from commands import people
+from commands.mailing import notices
 from domain.people.notices import SWITCHABLE
 from projections import person_notices
 from tests.scenarios.asking import Scene
@@ -89,6 +91,36 @@ async def test_changed_factors_are_told_without_exception(world: World, paul: Pe
     await browser.press(await browser.open(NOTICES), NOTICES)
     await enrol(world, paul)
     assert sorted(await subjects(world)) == ["A new sign-in to your account", "Your second factor was changed"]
+
+
+async def test_a_row_that_cannot_be_looked_at_keeps_nobody_waiting(
+    world: World, paul: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, broken = notices.concerned, 0
+    token = await world.token("people:write")
+
+    def concerned(folds: Any, privacy: Any, position: int) -> Any:
+        if position == broken:
+            raise ValueError("poisoned")
+        return look(folds, privacy, position)
+
+    monkeypatch.setattr(notices, "concerned", concerned)
+    for password in ("another sentence of theirs", "and yet another of theirs"):
+        answer = await world.client.post(
+            f"/admin/people/{paul.account_id}/password",
+            json={"password": password},
+            headers={"authorization": f"Bearer {token}"},
+        )
+        assert answer.status_code == 204
+        broken = (await world.events("account.password_changed"))[0].position
+    assert await subjects(world) == ["Your password was changed"]
+    assert await world.services.ledger.read(person_notices.waiting, 10) == []
+
+
+async def test_who_asks_to_be_erased_is_told(world: World, paul: Person) -> None:
+    await world.execute(people.request_erasure(paul.account_id, 3_600))
+    (letter,) = await told(world)
+    assert letter.subject == "Your account is to be erased"
 
 
 async def test_changed_password_is_told(world: World, paul: Person) -> None:

@@ -6,6 +6,7 @@ import pytest
 from tests.scenarios.administration import ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.dashboards import Dashboard, make_dashboard
+from tests.scenarios.factors import enrol
 from tests.scenarios.world import World
 
 SESSIONS = "/account/sessions"
@@ -34,6 +35,21 @@ async def test_person_sees_browsers_and_dashboards(scene: Scene, board: Dashboar
     assert dashboard["user_agent"].startswith("python-httpx/")
     assert (browser["kind"], browser["client_id"], browser["current"]) == ("browser", None, False)
     assert dashboard["started_at"] == dashboard["last_used_at"] >= browser["started_at"]
+
+
+async def test_person_sees_their_factors(scene: Scene, board: Dashboard) -> None:
+    generator = await enrol(scene.world, scene.person)
+    caller = scene.world.caller(HERE, headers={"x-grantlog": "1"})
+    login = "/dashboards/board/login"
+    asked = (await caller.post(login, json=scene.person.typed)).json()
+    tokens = ok(await caller.post(login, json={"auth_session": asked["auth_session"], "totp": generator.code()}))
+    told = ok(
+        await caller.get("/account/second-factors", headers={"authorization": f"Bearer {tokens['access_token']}"})
+    )
+    assert (told["recovery_codes_left"], told["passkeys"], told["asked"]) == (10, [], True)
+    assert told["totp"]["enrolled_at"]
+    page = await scene.world.client.get("/account/second-factors", headers={"accept": "text/html"})
+    assert (page.status_code, page.headers["location"]) == (303, "/account/factors")
 
 
 async def test_ended_sign_ins_are_dead_and_gone(scene: Scene, board: Dashboard) -> None:

@@ -1,18 +1,23 @@
 """Passkeys (Web Authentication Level 3): alone, beside a password, at dashboards; and what is refused."""
 
+import dataclasses
 import html
 import json
 import re
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from api.letters.noticing import NoticeWriter
+from api.oauth.passkeys import tell_of_dead
 from commands import people as commands
 from tests.scenarios.asking import APPROVE, CONSENT, Scene
 from tests.scenarios.authenticator import Authenticator
 from tests.scenarios.browser import Browser, Form, Page
 from tests.scenarios.dashboards import make_platform
 from tests.scenarios.factors import FACTORS, SIGN_IN, TOTP, Generator
+from tests.scenarios.letters import delivered
 from tests.scenarios.world import Person, World
 
 HERE = "http://localhost:8400"
@@ -196,11 +201,23 @@ async def test_a_copied_passkey_is_an_alarm(scene: Scene) -> None:
     page = await browser.open(scene.address())
     device.sign_count = 2
     assert (await answered(browser, page, device.get(options_of(page)))).status == 401
+    await world.services.follower.keep_up()
+    await NoticeWriter(world.services).distribute()
+    assert "A passkey of yours was refused" in [letter.subject for letter in await delivered(world)]
     (alarm,) = await world.events("account.passkey_counter_reversed")
     assert (alarm.event.known, alarm.event.shown) == (4, 3)
     device.sign_count = 10
     page = await browser.open(scene.address())
     assert APPROVE in (await answered(browser, page, device.get(options_of(page)))).form(CONSENT).buttons
+
+
+async def test_who_renames_the_server_hears_of_dead_passkeys(scene: Scene, device: Authenticator) -> None:
+    await enrolled(scene.world, scene.person, device)
+    services = scene.world.services
+    await services.search_index.keep_up()
+    assert await tell_of_dead(services) == 0
+    renamed = replace(services.settings, issuer="http://login.localhost:8400")
+    assert await tell_of_dead(dataclasses.replace(services, settings=renamed)) == 1
 
 
 async def test_a_person_who_may_not_sign_in_does_not_by_passkey(scene: Scene, device: Authenticator) -> None:
