@@ -132,6 +132,10 @@ async def _opened(url: str, directory: Path, keyring: Keyring) -> AsyncIterator[
 def check(endpoint: Endpoint, answer: Raw, what: str, statuses: range = range(400, 500)) -> None:
     """A refusal in the endpoint's own vocabulary, which repeats nothing that was sent."""
     said = f"{endpoint} with {what}: {answer.status} {answer.body[:300]!r}"
+    if endpoint.path.startswith("/console") and answer.status == 303:
+        # Whoever is not signed in is led to the sign-in, whatever they ask for.
+        assert answer.header("location").startswith("/console/sign-in"), said
+        return
     assert answer.status in statuses, said
     assert answer.header("x-request-id"), said
     if endpoint.answers == "page":
