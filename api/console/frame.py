@@ -78,11 +78,9 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
 
 class ConsolePage(HtmlPage, frozen=True, kw_only=True):
     """A page of the console. `title` stands above it, on its tab and on paper; `frame` is filled in with the answer.
-    `scripts` are files of `static/`, which do what nothing else can; `refresh` is the seconds after which the page is
-    asked for again."""
+    `refresh` is the seconds after which the page is asked for again."""
 
     template: ClassVar[str]
-    scripts: ClassVar[tuple[str, ...]] = ()
     title: str
     frame: Frame | None = None
     refresh: int | None = None

@@ -10,6 +10,7 @@ import msgspec
 from api.http.error_responses import error_response
 from api.http.request_context import KEY, READINGS, Message, Receive, Scope, Send, request_context
 from api.http.responses import JSON
+from api.services import SERVICES, services_of
 
 T = TypeVar("T")
 Query = Mapping[str, str | int | Sequence[str] | None]
@@ -194,6 +195,8 @@ class OwnApi:
             "server": self._scope.get("server"),
             "state": {},
             KEY: request_context(self._scope),
+            # A further issuer's people ask that issuer.
+            SERVICES: services_of(self._scope),
         }
 
 
