@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers, RSAPublicNumbers
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
@@ -86,12 +87,22 @@ def make_key(algorithm: str) -> MadeKey:
     return MadeKey(str(key.kid), public, json.dumps(key.as_dict(private=True)).encode())
 
 
+def _rsa_key(jwk: Mapping[str, str]) -> RSAKey:
+    """A private key that was made here (RFC 7518 §6.3). To look once more whether its primes are any takes 40 ms; the
+    vault would not have given out what is not as it was made."""
+    n, e, d, p, q, dp, dq, qi = (
+        int.from_bytes(urlsafe_b64decode(jwk[name].encode())) for name in ("n", "e", "d", "p", "q", "dp", "dq", "qi")
+    )
+    numbers = RSAPrivateNumbers(p, q, d, dp, dq, qi, RSAPublicNumbers(e, n))
+    return RSAKey.import_key(numbers.private_key(unsafe_skip_rsa_key_validation=True), {"alg": jwk["alg"]})
+
+
 class PrivateKey:
     """A private key that is ready to sign."""
 
     def __init__(self, private: bytes) -> None:
         jwk = json.loads(private)
-        self._key = _KINDS[jwk["kty"]].import_key(jwk)
+        self._key = _rsa_key(jwk) if jwk["kty"] == "RSA" else _KINDS[jwk["kty"]].import_key(jwk)
         self.key_id: str = jwk["kid"]
         self.algorithm: str = jwk["alg"]
         self._model = _registry.get_alg(self.algorithm)
