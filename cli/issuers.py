@@ -1,6 +1,8 @@
 """`grantlog issuer …`: the URL by which clients know the server, and further issuers with a log of their own each."""
 
 import asyncio
+import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,12 +23,14 @@ from api.issuers.registry import (
 )
 from cli.command_services import CommandServices, in_plain_words, load_settings, open_keys, opened, run
 from cli.installation import upgrade_to_newest
-from cli.terminal import USAGE, Failure, as_json, print_list, unavailable
+from cli.terminal import USAGE, Bar, Failure, as_json, print_list, unavailable
 from commands import servers, signing_keys
 from domain.rules import origin as issuers
 from eventstore import database
 from eventstore.database import DBAPIError, schema
-from eventstore.database.engines import in_words
+from eventstore.database.engines import file_of, in_words
+from eventstore.database.moving import NotMovable, is_moved, is_taken
+from eventstore.database.moving import move as move_log
 from security.keyring import Keyring
 
 
@@ -192,3 +196,87 @@ def upgrade() -> None:
     for each in registry_of(settings).entries():
         upgrade_to_newest(settings_of(settings, each))
         click.echo(f"{each.issuer} is at the newest revision")
+
+
+# Moving an issuer's log to another place.
+
+NOTICED_WITHIN = 2.0
+"""Seconds after which every server has seen that an issuer is being moved, and lets its requests wait."""
+
+
+@issuer.command()
+@click.argument("url")
+@placing
+def move(url: str, database: str | None, migration_database: str | None, schema: str | None) -> None:
+    """Move an issuer's log to another schema, database or server, while it is served.
+
+    Requests wait meanwhile, for ten seconds at most, and get 503 afterwards. The log is copied whole under the lock of
+    its head, which is taken away from the old place at the end: whoever has not heard of the move is refused there. Run
+    it again when it was killed. What is left in the old place is yours to remove."""
+    settings = load_settings()
+    keyring, registry = open_keys(settings), registry_of(settings)
+    entry, given = found(registry, url), IssuerPlace(database, migration_database, schema)
+    if entry.standing == "adding":
+        raise Failure(f"{url} was never added to the end: add it again")
+    resumed = entry.moving_to is not None
+    target = entry.moving_to or default_place(settings, entry.id, given)
+    if resumed and given not in (IssuerPlace(), target):
+        raise Failure(f"{url} is on its way elsewhere: run this without options first")
+    if problem := refusal(settings, url, target) or (target == entry.place and "it is there already") or None:
+        raise Failure(problem, USAGE)
+    if not resumed and is_taken(_owner_of(settings_of(settings, entry, target)), target.schema):
+        # What is there now would go with the copy, should that be broken off.
+        raise Failure("there is something in that place already; name a new one")
+    put(registry, msgspec.structs.replace(entry, moving_to=target))
+    moved = msgspec.structs.replace(entry, place=target, moving_to=None)
+    try:
+        carry(settings, keyring, entry, target, resumed=resumed)
+    except (Failure, DBAPIError) as error:
+        if not is_moved(_owner_of(settings_of(settings, entry))):
+            put(registry, msgspec.structs.replace(entry, moving_to=None))
+        said = str(error) if isinstance(error, Failure) else in_words(error, settings_of(settings, moved).database_url)
+        raise unavailable(f"not moved: {said}") from None
+    put(registry, moved)
+    click.echo(f"{url} is served from the new place")
+
+
+def carry(
+    settings: Settings, keyring: Keyring, entry: IssuerEntry, target: IssuerPlace, *, resumed: bool = False
+) -> None:
+    """Moves the log, unless that was done before the command was killed; raises Failure."""
+    old, new = settings_of(settings, entry), settings_of(settings, entry, target)
+    if resumed and is_moved(_owner_of(old)):
+        return
+    if resumed:
+        _clear(new, target)
+    time.sleep(NOTICED_WITHIN)
+    prepare_place(new, target)
+
+    def prove(position: int) -> None:
+        async def inside() -> int:
+            async with opened(new, keyring_of(keyring, entry)) as services:
+                return (await services.ledger.head())[0]
+
+        # To open it verifies what no checkpoint covers yet.
+        with in_plain_words(new):
+            if asyncio.run(inside()) < position:
+                raise Failure("the copy is not whole")
+
+    try:
+        with Bar("move") as bar:
+            move_log(_owner_of(old), _owner_of(new), prove, bar)
+    except NotMovable as error:
+        raise Failure(str(error)) from None
+
+
+def _owner_of(settings: Settings) -> str:
+    return settings.migration_database_url or settings.database_url
+
+
+def _clear(settings: Settings, place: IssuerPlace) -> None:
+    """Removes a copy that was never served from."""
+    if place.schema is not None:
+        schema.drop_schema(_owner_of(settings), place.schema)
+        return
+    for end in ("", "-wal", "-shm"):
+        Path(file_of(settings.database_url) + end).unlink(missing_ok=True)

@@ -37,7 +37,7 @@ from eventstore.database.engines import away
 from eventstore.database.threads import asks_over
 from eventstore.mapper import LogMapper, decoder
 from eventstore.stored import EVENTS, ROW, events, head, place
-from eventstore.unavailable import DatabaseReadOnly
+from eventstore.unavailable import DatabaseReadOnly, Moved
 from projections.prepared import Prepared, translate
 
 T = TypeVar("T")
@@ -63,7 +63,8 @@ _LOCK = (
     "WHERE id = 1 FOR UPDATE"
 )
 
-NO_HEAD = "the log has no head"
+NO_HEAD = "the log has no head here"
+"""It was taken away under its lock when the log was moved; whoever comes later, by whatever connection, finds none."""
 
 
 class Head(NamedTuple):
@@ -317,14 +318,14 @@ def _head(connection: Connection) -> Head:
         if row is not None:
             position, moment, indexed_by, newest = row
             return Head(connection, position, moment, indexed_by, newest=newest)
-        raise AssertionError(NO_HEAD)
+        raise Moved(NO_HEAD)
     cursor: Any = connection.connection.cursor()
     # To begin and to lock in one message is a turn to the server less. Of several statements none can be prepared.
     _run(connection, _LOCK, partial(cursor.execute, _LOCK, prepare=False))
     cursor.nextset()
     row = cursor.fetchone()
     if row is None:
-        raise AssertionError(NO_HEAD)
+        raise Moved(NO_HEAD)
     return Head(connection, *row)
 
 

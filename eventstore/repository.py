@@ -19,9 +19,9 @@ from domain.event import Moment, Recorded
 from domain.events import AGGREGATES, DESTROYING, ENDING_MANY, is_stateless
 from eventstore import search
 from eventstore.mapper import decoder
-from eventstore.recorder import LogRecorder, store
+from eventstore.recorder import NO_HEAD, LogRecorder, store
 from eventstore.stored import events, folds, head, named
-from eventstore.unavailable import Forged, WentBack
+from eventstore.unavailable import Forged, Moved, WentBack
 from eventstore.view import Folds
 from projections.prepared import Prepared
 from security.lru import Lru
@@ -45,9 +45,11 @@ class Newest(NamedTuple):
 
 
 def newest(connection: Connection) -> tuple[int, Moment]:
-    """Position and time of the newest event, as this connection sees the log."""
+    """Position and time of the newest event, as this connection sees the log. Raises `Moved`."""
     row = _HEAD.first(connection, {})
-    return (0, 0) if row is None else (row[0], row[1])
+    if row is None:
+        raise Moved(NO_HEAD)
+    return row[0], row[1]
 
 
 def state_at(connection: Connection, position: int) -> str | None:

@@ -33,6 +33,10 @@ class WentBack(DatabaseAway):
     """
 
 
+class Moved(DatabaseAway):
+    """The log is elsewhere by now, and nothing is read or written here (503 until this process has found it)."""
+
+
 class WrongClock(DatabaseAway):
     """This machine's clock is off, so that nothing can be written here (503 with Retry-After). Nothing was stored."""
 

@@ -7,7 +7,7 @@ import fcntl
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
@@ -130,19 +130,15 @@ class IssuerRegistry:
     def put(self, entry: IssuerEntry) -> None:
         """Adds an issuer, or puts it in the place of the one with its id, on the disk when this returns. Raises
         RegistryError where another one has its host name or its place."""
+        self.put_all((entry,))
+
+    def put_all(self, entries: Iterable[IssuerEntry]) -> None:
+        """The same of several, or of none of them."""
         with self._locked():
-            others = [each for each in self.entries() if each.id != entry.id]
-            for each in others:
-                if urlsplit(each.issuer).hostname == urlsplit(entry.issuer).hostname:
-                    # Browsers send cookies to every port of a host.
-                    raise RegistryError(f"{each.issuer} has that host name, whose cookies every port would get")
-                if each.place == entry.place and entry.place != IssuerPlace():
-                    raise RegistryError(f"{each.issuer} has its log there")
-            self._write(
-                tuple(entry if each.id == entry.id else each for each in self.entries())
-                if len(others) != len(self.entries())
-                else (*self.entries(), entry)
-            )
+            kept = {each.id: each for each in self.entries()}
+            kept |= {each.id: each for each in entries}
+            _require_distinct(tuple(kept.values()))
+            self._write(tuple(kept.values()))
 
     def drop(self, entry: IssuerEntry) -> None:
         """Forgets an issuer; its log stays where it is."""
@@ -152,6 +148,19 @@ class IssuerRegistry:
     def _write(self, entries: tuple[IssuerEntry, ...]) -> None:
         kept = msgspec.json.encode(_Kept("grantlog-issuers/1", entries))
         put_private(self._path, msgspec.json.format(kept, indent=1) + b"\n")
+
+
+def _require_distinct(entries: Sequence[IssuerEntry]) -> None:
+    hosts: dict[str | None, IssuerEntry] = {}
+    places: dict[IssuerPlace, IssuerEntry] = {}
+    for each in entries:
+        # Browsers send cookies to every port of a host.
+        first = hosts.setdefault(urlsplit(each.issuer).hostname, each)
+        if first is not each:
+            raise RegistryError(f"{first.issuer} has that host name, whose cookies every port would get")
+        for place in (each.place, each.moving_to):
+            if place not in (None, IssuerPlace()) and places.setdefault(place, each) is not each:
+                raise RegistryError(f"{places[place].issuer} has its log there")
 
 
 def refusal(settings: Settings, issuer: str, place: IssuerPlace) -> str | None:

@@ -50,6 +50,11 @@ def is_sqlite(url: str | URL) -> bool:
     return make_url(url).get_backend_name() == "sqlite"
 
 
+def file_of(url: str) -> str:
+    """The path of SQLite's file."""
+    return make_url(url).database or ""
+
+
 def _sqlite(
     url: URL,
     on_begin: str | None,

@@ -134,6 +134,17 @@ def make_schema(url: str, owner_url: str, name: str) -> None:
         engine.dispose()
 
 
+def drop_schema(owner_url: str, name: str) -> None:
+    """Removes PostgreSQL's schema of this name with all that is in it."""
+    engine = migrating(owner_url)
+    try:
+        with engine.begin() as connection:
+            quote = connection.dialect.identifier_preparer.quote
+            connection.execute(text(f"DROP SCHEMA IF EXISTS {quote(name)} CASCADE"))
+    finally:
+        engine.dispose()
+
+
 def server_role(url: str, owner_url: str | None) -> str | None:
     """The role that needs rights granted: on PostgreSQL that of `url`, when another one owns the tables."""
     role = make_url(url).username

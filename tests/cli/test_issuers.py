@@ -61,6 +61,39 @@ def test_what_was_broken_off_goes_on(cli: CommandLine, monkeypatch: pytest.Monke
     assert row == begun | {"standing": "enabled"}
 
 
+def test_a_log_moves_and_goes_on_when_that_was_broken_off(
+    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(issuers, "NOTICED_WITHIN", 0)
+    cli.run("issuer", "add", FURTHER)
+    cli.run("--issuer", FURTHER, "scope", "put", "orders", "May see orders")
+    sqlite = cli.database_url.startswith("sqlite")
+    places = [("--database", f"sqlite:///{tmp_path / name}.db") if sqlite else ("--schema", name) for name in "xy"]
+    assert "from the new place" in cli.run("issuer", "move", FURTHER, *places[0]).stdout
+    (row,) = cli.json("issuer", "list")
+    assert "x" in row["database_url" if sqlite else "schema"]
+    assert "orders" in cli.run("--issuer", FURTHER, "scope", "list").stdout
+    assert "already" in cli.run("issuer", "move", FURTHER, *places[0], exits=2).stderr
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for step in ("move_log", "put"):
+        with monkeypatch.context() as patched:
+            put = issuers.put
+            # Before the log has left the one place, and when it has, with nobody told.
+            late = lambda kept, entry: killed() if entry.moving_to is None else put(kept, entry)  # noqa: E731, B023
+            patched.setattr(issuers, step, killed if step == "move_log" else late)
+            cli.run("issuer", "move", FURTHER, *places[1], exits=1)
+        assert cli.json("issuer", "list")[0]["standing"] == "moving"
+        cli.run("issuer", "move", FURTHER)
+        assert cli.json("issuer", "list")[0]["standing"] == "enabled"
+        assert "orders" in cli.run("--issuer", FURTHER, "scope", "list").stdout
+        places.append(("--database", f"sqlite:///{tmp_path}/z.db") if sqlite else ("--schema", "z"))
+        del places[1]
+    assert "something in that place" in cli.run("issuer", "move", FURTHER, *(places[0]), exits=1).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,19 +10,24 @@ import pytest
 from msgspec.structs import replace
 
 from api.issuers.caretaker import Caretaker
+from api.issuers.registry import IssuerPlace, keyring_of, settings_of
+from cli.issuers import prepare_place
 from commands import clients, signing_keys
 from commands.permissions import operator
 from domain import client
 from domain.client import Registration
 from domain.event import Recorded
+from eventstore.database.moving import move
+from eventstore.ledger import Ledger
+from eventstore.unavailable import DatabaseAway, Moved
 from security.keyring import Keyring
-from security.tokens import Kind
+from security.tokens import Kind, digest
 from tests.scenarios.administration import EVERYTHING, ok
 from tests.scenarios.asking import Scene
 from tests.scenarios.endpoints import endpoints
 from tests.scenarios.issuers import Issuers, open_issuers
 from tests.scenarios.openid import set_openid
-from tests.scenarios.world import Client, World
+from tests.scenarios.world import SYSTEM, Client, World
 
 pytestmark = pytest.mark.anyio
 
@@ -234,6 +240,61 @@ async def test_what_is_due_of_an_idle_issuer_is_done_by_a_visit(issuers: Issuers
     assert len(open_issuers) == 0
     found = await issuers.world(a)
     assert "signing_key.activated" in [each.type for each in (await found.events())[-4:]]
+
+
+async def test_a_log_moves_while_it_is_served(issuers: Issuers, keyring: Keyring, tmp_path: Path) -> None:
+    """No request fails; and a server that has not heard of it accepts nothing any more, over its open connections."""
+    entry, settings = issuers.entry(issuers.b), issuers.home.settings
+    b = await issuers.world(issuers.b)
+    shop = await b.register_client("Mover", grant_types=("client_credentials",), scope=("introspect",))
+    granting = {"grant_type": "client_credentials"}
+    kept = ok(await b.client.post("/oauth/token", data=granting, auth=shop.auth))["access_token"]
+    own = keyring_of(keyring, entry)
+    unaware = await Ledger.open(b.settings.database_url, own, b.clock, read_threads=1)
+    assert await unaware.validation.find(digest(kept)) is not None
+    place = IssuerPlace(schema="elsewhere")
+    if b.settings.database_url.startswith("sqlite"):
+        place = IssuerPlace(database_url=f"sqlite:///{tmp_path / 'elsewhere.db'}")
+    target = settings_of(settings, entry, place)
+    statuses, ended = [], asyncio.Event()
+
+    async def asking() -> None:
+        while not ended.is_set():
+            answer = await b.client.post("/oauth/token", data=granting, auth=shop.auth)
+            statuses.append(answer.status_code)
+            raws.append(answer.json().get("access_token"))
+            await asyncio.sleep(0.01)
+
+    raws: list[str] = []
+    asked = asyncio.create_task(asking())
+    await until(lambda: len(statuses) > 3)
+    issuers.registry.put(replace(entry, moving_to=place))
+    await until(lambda: issuers.hosts.open.opened(entry.id) is None)
+    await asyncio.to_thread(prepare_place, target, place)
+    owners = (b.settings.migration_database_url, target.migration_database_url)
+    await asyncio.to_thread(move, *owners, lambda position: None, lambda done, goal: None)
+    issuers.registry.put(replace(entry, place=place))
+    there = len(statuses)
+    await until(lambda: len(statuses) > there + 3)
+    ended.set()
+    await asked
+    assert set(statuses) == {200}
+    moved = await issuers.world(issuers.b)
+    assert moved.settings.database_url == target.database_url
+    for raw in (kept, *raws):
+        assert ok(await b.client.post("/oauth/introspect", data={"token": raw}, auth=shop.auth))["active"]
+    # What is revoked in the new place is refused in the old one, where nothing can be asked or written.
+    await b.client.post("/oauth/revoke", data={"token": kept}, auth=shop.auth)
+    for _ in range(2):
+        with pytest.raises(DatabaseAway):
+            await unaware.validation.find(digest(kept))
+        with pytest.raises(DatabaseAway):
+            await unaware.execute(clients.disable(shop.client_id), origin=SYSTEM)
+    await unaware.close()
+    with pytest.raises(Moved):
+        await Ledger.open(b.settings.database_url, own, b.clock, read_threads=1)
+    with pytest.raises(Moved):
+        await asyncio.to_thread(move, *owners, lambda position: None, lambda done, goal: None)
 
 
 async def until(holds: Callable[[], bool]) -> None:
