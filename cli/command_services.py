@@ -142,11 +142,11 @@ class CommandServices:
 def load_settings(**given: Any) -> Settings:
     """The settings in force, with `--issuer` those of that issuer; raises Failure that names what is at fault."""
     settings = _loaded(**given)
-    chosen = _chosen(settings)
+    chosen = chosen_issuer(settings)
     return settings if chosen is None else settings_of(settings, chosen)
 
 
-def _chosen(settings: Settings) -> IssuerEntry | None:
+def chosen_issuer(settings: Settings) -> IssuerEntry | None:
     """The further issuer that `--issuer` names; None for that of the settings."""
     context = click.get_current_context(silent=True)
     url: str | None = None if context is None else context.find_root().params.get("issuer")
@@ -182,7 +182,7 @@ def _of_the_demo() -> Settings | None:
 def open_keys(settings: Settings) -> Keyring:
     """The master keys, with `--issuer` the keys of that issuer; in the demo they are made when missing. Raises Failure
     that says what to do."""
-    chosen = _chosen(settings)
+    chosen = chosen_issuer(settings)
     keyring = _opened_keys(settings)
     return keyring if chosen is None else keyring_of(keyring, chosen)
 
@@ -244,7 +244,11 @@ def owned() -> Owned:
     """That database, by the settings; raises Failure."""
     settings = load_settings()
     require_schema(settings)
-    keyring = open_keys(settings)
+    return owned_by(settings, open_keys(settings))
+
+
+def owned_by(settings: Settings, keyring: Keyring) -> Owned:
+    """That of these settings, with these keys."""
     owner = settings.migration_database_url or settings.database_url
     vault = Vault(keyring)
     privacy = PersonalData(Sealer(vault), BlindIndex(keyring))

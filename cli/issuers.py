@@ -21,16 +21,19 @@ from api.issuers.registry import (
     refusal,
     settings_of,
 )
-from cli.command_services import CommandServices, in_plain_words, load_settings, open_keys, opened, run
+from cli.command_services import CommandServices, in_plain_words, load_settings, open_keys, opened, owned_by, run
 from cli.installation import upgrade_to_newest
+from cli.log import export_log, import_log
 from cli.terminal import USAGE, Bar, Failure, as_json, print_list, unavailable
 from commands import servers, signing_keys
+from domain import server
 from domain.rules import origin as issuers
 from eventstore import database
 from eventstore.database import DBAPIError, schema
 from eventstore.database.engines import file_of, in_words
 from eventstore.database.moving import NotMovable, is_moved, is_taken
 from eventstore.database.moving import move as move_log
+from eventstore.export_import import NotALog, issuer_of
 from security.keyring import Keyring
 
 
@@ -196,6 +199,66 @@ def upgrade() -> None:
     for each in registry_of(settings).entries():
         upgrade_to_newest(settings_of(settings, each))
         click.echo(f"{each.issuer} is at the newest revision")
+
+
+# An issuer's log on its way to another installation, and back.
+
+
+@issuer.command()
+@click.argument("url")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def export(url: str, file: Path) -> None:
+    """Write an issuer's whole log to a new FILE, as `grantlog log export` does, with the id from which its keys come.
+
+    Disable it before, if it is to go on elsewhere: what happens afterwards is not in the file."""
+    settings = load_settings()
+    keyring, entry = open_keys(settings), found(registry_of(settings), url)
+    export_log(settings_of(settings, entry), keyring_of(keyring, entry), file, entry.id)
+
+
+@issuer.command(name="import")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("url")
+@placing
+def import_(file: Path, url: str, database: str | None, migration_database: str | None, schema: str | None) -> None:
+    """Serve an issuer whose log was exported, under this URL.
+
+    The master key must be the one with which it was exported. Clients and dashboards know the issuer by its URL, so
+    another one is a change that they have to be told."""
+    settings = load_settings()
+    keyring, registry = open_keys(settings), registry_of(settings)
+    try:
+        with file.open("rb") as source:
+            issuer_id = issuer_of(source.readline())
+    except NotALog as error:
+        raise Failure(str(error)) from None
+    if issuer_id is None:
+        raise Failure("this is the log of a server's own issuer: `grantlog log import` brings it in")
+    if any(each.id == issuer_id for each in registry.entries()):
+        raise Failure("that issuer is here already")
+    place = default_place(settings, issuer_id, IssuerPlace(database, migration_database, schema))
+    entry = IssuerEntry(issuer_id, url, "adding", place)
+    if problem := refusal(settings, url, place):
+        raise Failure(problem, USAGE)
+    put(registry, entry)
+    theirs, own = settings_of(settings, entry), keyring_of(keyring, entry)
+    try:
+        prepare_place(theirs, place)
+        import_log(owned_by(theirs, own), file)
+    except Failure:
+        registry.drop(entry)
+        raise
+    with in_plain_words(theirs):
+        asyncio.run(_known_as(theirs, own, url))
+    put(registry, msgspec.structs.replace(entry, standing="enabled"))
+    click.echo(f"{url} is served, with the id {issuer_id}")
+
+
+async def _known_as(settings: Settings, keyring: Keyring, url: str) -> None:
+    async with opened(settings, keyring) as services:
+        state: server.State = await services.ledger.state(server.STREAM)
+        if state.issuer not in (None, url):
+            await services.execute(servers.accept_issuer(url))
 
 
 # Moving an issuer's log to another place.

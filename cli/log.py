@@ -18,6 +18,7 @@ from api.server.transparency import ensure_key, kept_of
 from cli.command_services import (
     CommandServices,
     Owned,
+    chosen_issuer,
     connected,
     load_settings,
     open_keys,
@@ -49,7 +50,7 @@ from eventstore.transparency.comparison import NotAcceptable, misfits
 from eventstore.transparency.published import read_leaves
 from eventstore.unavailable import Forged
 from projections import PROJECTIONS, clients
-from security.keyring import MasterKeyError, WrapBroken
+from security.keyring import Keyring, MasterKeyError, WrapBroken
 from security.vault import Vault, sample
 from verifier.note import Key
 from verifier.source import open_source
@@ -157,11 +158,16 @@ def export(file: Path) -> None:
     Keep the file as you keep the database. It is of no use without the master key."""
     settings = load_settings()
     require_schema(settings)
-    keyring = open_keys(settings)
+    chosen = chosen_issuer(settings)
+    export_log(settings, open_keys(settings), file, None if chosen is None else chosen.id)
+
+
+def export_log(settings: Settings, keyring: Keyring, file: Path, issuer_id: str | None) -> None:
+    """Writes a whole log to a new file; raises Failure."""
     with _created(file) as sink, snapshot(settings.database_url) as connection, Bar("export") as bar:
         authenticate(connection, Vault(keyring))
         try:
-            count = write(connection, sink, bar)
+            count = write(connection, sink, bar, issuer_id)
         except Forged as error:
             raise Failure(f"{error}: nothing that can be trusted was written") from None
         sink.flush()
@@ -184,7 +190,12 @@ def import_(file: Path) -> None:
 
     Positions, proofs and checkpoints stay what they were; erasures in the log are applied to the vault again. When it
     is broken off after the events are here, `grantlog projections rebuild` does what is left."""
-    database = owned()
+    import_log(owned(), file)
+    run(begin_what_is_due)
+
+
+def import_log(database: Owned, file: Path) -> None:
+    """Brings an exported log into an empty database, and proves it; raises Failure."""
     try:
         with file.open("rb") as source, Bar("import") as bar:
             carried = read(database.engine, database.vault, source, database.now, bar, partial(_prove_keys, database))
@@ -193,7 +204,6 @@ def import_(file: Path) -> None:
     database.rebuild("projections", PROJECTIONS)
     click.echo(f"{carried.events:,} events are here; {carried.erased} erasures were applied again")
     _prove(database.settings, database.vault)
-    run(begin_what_is_due)
 
 
 async def begin_what_is_due(_: CommandServices) -> None:

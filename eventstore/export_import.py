@@ -49,8 +49,14 @@ class Carried(NamedTuple):
     erased: int
 
 
-def write(connection: Connection, file: BinaryIO, progress: Progress = lambda done, goal: None) -> int:
-    """Writes the whole log as this connection sees it, in one snapshot; how many events. Raises `Forged`."""
+def write(
+    connection: Connection,
+    file: BinaryIO,
+    progress: Progress = lambda done, goal: None,
+    issuer_id: str | None = None,
+) -> int:
+    """Writes the whole log as this connection sees it, in one snapshot; how many events. `issuer_id` is that of one of
+    several issuers, without which its vault does not open. Raises `Forged`."""
     digest, log = sha256(), store(connection)
 
     def line(content: bytes) -> None:
@@ -58,7 +64,8 @@ def write(connection: Connection, file: BinaryIO, progress: Progress = lambda do
         file.write(content)
 
     newest = connection.execute(select(head.c.position, head.c.time).where(head.c.id == 1)).one()
-    line(_encoded({"format": FORMAT, "position": newest.position, "time": newest.time}))
+    whose = {} if issuer_id is None else {"issuer_id": issuer_id}
+    line(_encoded({"format": FORMAT, "position": newest.position, "time": newest.time} | whose))
     for table in CARRIED:
         for row in connection.execute(select(table).order_by(*table.primary_key.columns)).mappings():
             line(_encoded({"table": table.name, "row": _out(table, dict(row))}))
@@ -75,6 +82,15 @@ def write(connection: Connection, file: BinaryIO, progress: Progress = lambda do
         progress(done, newest.position)
     file.write(_encoded({"end": newest.position, "sha256": digest.hexdigest()}))
     return int(newest.position)
+
+
+def issuer_of(first: bytes) -> str | None:
+    """The id of the issuer whose log begins with this line; None for that of a server's own. Raises `NotALog`."""
+    opening = _members(first) if not first.startswith(EVENT) else {}
+    if opening.get("format") != FORMAT:
+        raise NotALog("this is not the export of a log, or one of another version")
+    found = opening.get("issuer_id")
+    return found if isinstance(found, str) else None
 
 
 def read(

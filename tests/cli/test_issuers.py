@@ -94,6 +94,36 @@ def test_a_log_moves_and_goes_on_when_that_was_broken_off(
     assert "something in that place" in cli.run("issuer", "move", FURTHER, *(places[0]), exits=1).stderr
 
 
+def test_an_exported_issuer_comes_back_with_its_keys(cli: CommandLine, tmp_path: Path) -> None:
+    cli.run("issuer", "add", FURTHER)
+    cli.run(
+        "--issuer",
+        FURTHER,
+        "person",
+        "add",
+        "--realm",
+        "platform",
+        "--username",
+        "grace",
+        "--password-stdin",
+        stdin="a password of some length\n",
+    )
+    file = str(tmp_path / "further.jsonl")
+    cli.run("issuer", "export", FURTHER, file)
+    (row,) = cli.json("issuer", "list")
+    sqlite = cli.database_url.startswith("sqlite")
+    place = ("--database", f"sqlite:///{tmp_path}/x.db") if sqlite else ("--schema", "x")
+    assert "here already" in cli.run("issuer", "import", file, "https://again.example", *place, exits=1).stderr
+    (tmp_path / "issuers.json").unlink()
+    cli.run("issuer", "import", file, "https://again.example", *place)
+    (again,) = cli.json("issuer", "list")
+    assert (again["id"], again["issuer"]) == (row["id"], "https://again.example")
+    # Its people are found by its blind indexes, and their names can be read.
+    assert "grace" in cli.run("--issuer", "https://again.example", "person", "list").stdout
+    cli.run("log", "export", str(tmp_path / "own.jsonl"))
+    assert "server's own" in cli.run("issuer", "import", str(tmp_path / "own.jsonl"), FURTHER, exits=1).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
