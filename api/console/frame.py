@@ -59,13 +59,15 @@ class LogLine(msgspec.Struct, frozen=True):
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """What the frame shows of this request. `printed_at` stands on paper."""
+    """What the frame shows of this request. `printed_at` stands on paper; `problem` says why the log is signed no
+    more."""
 
     path: str
     name: str
     places: tuple[Place, ...]
     may: tuple[str, ...]
     log: LogLine | None
+    problem: str | None
     theme: str
     theme_csrf: str
     sign_out_csrf: str
@@ -113,6 +115,7 @@ async def answer_page(
         places=places_for(session.scope),
         may=session.scope,
         log=await _log(visit.api),
+        problem=visit.services.transparency.problem,
         theme=theme_of(visit.scope, visit.services.settings.issuer),
         theme_csrf=visit.token(THEME),
         sign_out_csrf=visit.token(SIGN_OUT),

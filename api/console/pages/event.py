@@ -12,6 +12,7 @@ from litestar.params import PathParameter, QueryParameter
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import PAGE, passed_through, shown
 from api.console.navigation import url_of
+from api.console.own_api import Refused
 from api.console.shown_events import Event
 
 EVENT = "/console/events/{position:int}"
@@ -43,7 +44,8 @@ class Around(NamedTuple):
 
 
 class EventPage(ConsolePage, frozen=True, kw_only=True):
-    """`show_url` leads to the same with personal values, None where there are none to be shown."""
+    """`show_url` leads to the same with personal values, None where there are none to be shown. `receipt` proves the
+    event; without one `unproved` says why: `unsigned` or `differs`."""
 
     template: ClassVar[str] = "console/event.html"
     event: Event
@@ -54,6 +56,20 @@ class EventPage(ConsolePage, frozen=True, kw_only=True):
     raw: str
     show_url: str | None
     receipt_url: str
+    receipt: str = ""
+    unproved: str = ""
+
+
+async def _proof(visit: Visit, position: int) -> tuple[str, str]:
+    """The receipt, or why there is none."""
+    try:
+        return (await visit.api.call("GET", f"/audit/proofs/{position}")).body.decode(), ""
+    except Refused as refused:
+        if refused.status == 404:
+            return "", "unsigned"
+        if refused.problem.reason == "log_diverged":
+            return "", "differs"
+        raise
 
 
 def _said(value: Any) -> str:
@@ -151,6 +167,7 @@ async def console_event(request: Request[Any, Any, Any], position: Position, sho
     async def make(visit: Visit) -> ConsolePage:
         query = {"names": "1"} if show == "1" else {"names": "1", "personal": "0"}
         event = await visit.api.get(f"/audit/events/{position}", Event, query)
+        receipt, unproved = await _proof(visit, position)
         may_show = show != "1" and event.sealed and "audit:personal" in visit.may
         return EventPage(
             title=f"Event {position}",
@@ -162,6 +179,8 @@ async def console_event(request: Request[Any, Any, Any], position: Position, sho
             raw=json.dumps(event.data, ensure_ascii=False, indent=2),
             show_url=f"/console/events/{position}?show=1" if may_show else None,
             receipt_url=f"/console/events/{position}/receipt",
+            receipt=receipt,
+            unproved=unproved,
         )
 
     return await shown(request, make)

@@ -38,7 +38,7 @@ class BadSignature extends Error {
   }
 }
 
-class Unfit extends Error {
+export class Unfit extends Error {
   /** @param {Outcome} outcome @param {Part} part @param {string} reason */
   constructor(outcome, part, reason) {
     super(reason);

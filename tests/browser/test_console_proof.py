@@ -1,0 +1,90 @@
+"""The console's proofs in Chromium, on both databases: what this browser keeps of the log, and what it makes of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, Route
+
+from tests.browser.conftest import Visit
+from tests.browser.demonstration import Demo
+from tests.browser.visitor import Visitor
+
+pytestmark = pytest.mark.parametrize("demo", ["sqlite", "postgresql"], indirect=True)
+
+KEPT = "localStorage.getItem('grantlog-log-checkpoint')"
+
+
+async def enter(visitor: Visitor, path: str) -> None:
+    """Signs the administrator in at a page of the console."""
+    page = visitor.page
+    await page.goto(visitor.demo.issuer + path)
+    await visitor.sign_in(visitor.demo.ada)
+    await page.wait_for_selector("button[name=decision], .console")
+    if await page.locator("button[name=decision]").count():
+        await page.click("button[name=decision][value=approve]")
+    await page.wait_for_selector(".console")
+
+
+async def state(page: Page) -> str:
+    """What the badge says in the end."""
+    await page.wait_for_selector("[data-verify][data-state]")
+    return str(await page.get_attribute("[data-verify]", "data-state"))
+
+
+async def test_every_visit_holds_the_log_against_the_one_before(visit: Visit, demo: Demo) -> None:
+    visitor = await visit()
+    page, event = visitor.page, f"{demo.issuer}/console/events/1"
+    await enter(visitor, "/console/events/1")
+    assert await state(page) == "unpinned"
+    await page.fill("#verifier-key", "elsewhere+00000000+AAAA")
+    await page.click(".pinning button")
+    assert "not" in await visitor.text(".pinning .note")
+    vkey = demo.http.get(f"{demo.issuer}/log/vkey").text.strip()
+    await page.fill("#verifier-key", vkey)
+    await page.click(".pinning button")
+    await page.wait_for_selector("[data-state=verified]")
+    assert await page.locator(".chain li").count() == 5
+    older = str(await page.evaluate(KEPT))
+
+    await page.goto(f"{demo.issuer}/console/audit")
+    size = int(older.split("\n")[1])
+    while int(demo.http.get(f"{demo.issuer}/log/checkpoint").text.split("\n")[1]) < size + 3:
+        demo.service_token()
+    await page.goto(event)
+    assert await state(page) == "verified"
+    newer = str(await page.evaluate(KEPT))
+    assert int(newer.split("\n")[1]) > size
+
+    async def roll_back(route: Route) -> None:
+        await route.fulfill(body=older, content_type="text/plain")
+
+    await page.route("**/log/checkpoint", roll_back)
+    await page.goto(event)
+    assert await state(page) == "differs"
+    assert "the log has shrunk" in await visitor.text(".misfit")
+    async with page.expect_download() as saved:
+        await page.click(".misfit a")
+    evidence = json.loads(Path(await (await saved.value).path()).read_text())
+    assert (evidence["kept"], evidence["newest"]) == (newer, older)
+    await page.unroute("**/log/checkpoint")
+
+    await page.evaluate(f"localStorage.setItem('grantlog-log-checkpoint', {json.dumps(older)})")
+    await page.goto(event)
+    assert await state(page) == "verified"
+
+
+async def test_a_changed_event_fills_the_page_with_an_alarm(visit: Visit, demo: Demo) -> None:
+    visitor = await visit()
+    page, event = visitor.page, f"{demo.issuer}/console/events/2"
+    await enter(visitor, "/console/events/2")
+
+    async def spoil(route: Route) -> None:
+        answer = await route.fetch()
+        before, _, after = (await answer.text()).partition("<code data-receipt>c2sp.org/tlog-proof@v1\nextra ey")
+        await route.fulfill(response=answer, body=f"{before}<code data-receipt>c2sp.org/tlog-proof@v1\nextra ez{after}")
+
+    await page.route(event, spoil)
+    await page.goto(event)
+    assert await state(page) == "differs"
+    assert "the event is not the one" in await visitor.text(".misfit")
