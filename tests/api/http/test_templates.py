@@ -15,6 +15,9 @@ from api.http.templates import render
 from api.languages import LANGUAGES
 from api.letters.composing import LetterPage
 from api.pages import account_pages, email_address, factors, notices, passkey_enrolment, recover, register
+from api.pages.sign_in import LeavingPage
+from api.pages.upstream.coming_back import LinkQuestionPage
+from api.upstreams.flow import UpstreamButton
 
 SINCE = 1_772_700_000_123_456
 SCOPES = (
@@ -45,6 +48,7 @@ SAMPLES: dict[str, templates.HtmlPage] = {
         application="Paperboat",
         username="paul",
         error="Wrong.",
+        upstreams=(UpstreamButton("corp", "Corp"),),
     ),
     "second_factor": templates.SecondFactorPage(
         action="/sign-in?x=1", csrf="token-c", auth_session="sealed", application="Paperboat", error="Wrong."
@@ -60,7 +64,9 @@ SAMPLES: dict[str, templates.HtmlPage] = {
         needed=False,
         switched_off=True,
         continue_url="/oauth/authorize?x=1",
-        account_url="/account?realm=platform",
+        realm="platform",
+        sign_out_action="/account/sign-out?realm=platform",
+        mails=True,
         enrol_url="/account/factors/totp",
         renew_action="/account/factors/recovery-codes",
         remove_action="/account/factors/remove",
@@ -77,7 +83,9 @@ SAMPLES: dict[str, templates.HtmlPage] = {
         needed=True,
         switched_off=False,
         continue_url=None,
-        account_url="/account?realm=platform",
+        realm="platform",
+        sign_out_action="/account/sign-out?realm=platform",
+        mails=True,
         enrol_url="/account/factors/totp",
         renew_action="/account/factors/recovery-codes",
         remove_action="/account/factors/remove",
@@ -167,7 +175,17 @@ SAMPLES: dict[str, templates.HtmlPage] = {
     "data_erased_soon": account_pages.DataPage(
         **SOMEBODY, export_action="/e", erase_action="/r", keep_action="/k", erasure_due=SINCE, waiting_days=7
     ),
-    "own_password": account_pages.OwnPasswordPage(**SOMEBODY, action="/change", minimum=8, error="Wrong."),
+    "own_password": account_pages.OwnPasswordPage(
+        **SOMEBODY,
+        action="/change",
+        minimum=8,
+        links=(account_pages.ShownLink("Corp", SINCE, "/account/password/unlink?name=corp"),),
+        error="Wrong.",
+    ),
+    "leaving": LeavingPage(title="Corp", url="https://corp.example/authorize?a=1&b=2"),
+    "link_question": LinkQuestionPage(
+        action="/account/upstream/link", csrf="token-c", title="Corp", email="paul@example.test"
+    ),
     "notices": notices.NoticesPage(
         **SOMEBODY,
         email="paul@example.test",
@@ -229,6 +247,7 @@ SAMPLES: dict[str, templates.HtmlPage] = {
         realm="platform",
         resume=True,
         recover_url="/account/recover?realm=platform",
+        upstreams=(UpstreamButton("corp", "Corp"),),
     ),
     "reference": templates.ReferencePage(
         version="1.2.3",
