@@ -30,7 +30,7 @@ JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 1) + 1)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run dev test explore conformance check docs pictures verifier lock wheel sbom bench bench-budget bench-full bench-peer clean
+.PHONY: help run dev test explore conformance check docs pictures verifier lock wheel sbom chart bench bench-budget bench-full bench-peer clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,7 +68,7 @@ verifier: $(VENV)/.runtime  ## Write what auditors take away: grantlog-verify.py
 
 lock: dev  ## Pin the newest versions that pyproject.toml allows, with their hashes
 	$(UV_COMPILE) --upgrade --extra build --output-file requirements.lock
-	$(UV_COMPILE) --upgrade --extra build --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(UV_COMPILE) --upgrade --extra build --extra dev --extra otel --constraint requirements.lock --output-file requirements-dev.lock
 
 wheel: dev  ## Build the wheel into build/; with the same SOURCE_DATE_EPOCH it has the same bytes
 	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} $(BIN)/python -m pip --quiet wheel --no-deps \
@@ -77,6 +77,12 @@ wheel: dev  ## Build the wheel into build/; with the same SOURCE_DATE_EPOCH it h
 sbom: dev  ## Write everything that is installed with the server to build/sbom.json (CycloneDX)
 	@mkdir -p build
 	$(BIN)/python deploy/sbom.py > build/sbom.json
+
+chart: dev  ## Lint, render and validate the Helm chart (needs Go, which makes helm and kubeconform in some minutes)
+	GOBIN=$(CURDIR)/build/bin go install helm.sh/helm/v3/cmd/helm@v3.22.0
+	GOBIN=$(CURDIR)/build/bin go install github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
+	$(BIN)/python -m pip --quiet download --no-deps --dest build/schemas kubernetes-validate==1.37.0
+	$(BIN)/python -m tests.deploy.chart build/bin build/schemas
 
 bench: dev  ## Measure both databases beside a constant answer of the same server (needs wrk), and the parts of a request
 	$(BIN)/python -m bench $(BENCH)

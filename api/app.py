@@ -1,5 +1,6 @@
 """The composition root: every part put together into the ASGI app of one process."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -41,7 +42,9 @@ from api.openapi.document import openapi_config
 from api.openapi.hot_endpoints import described
 from api.pages.pushed_authorization_request import par
 from api.routes import CONSOLE, ROUTES
+from api.server import telemetry as telemetries
 from api.server.metrics import Metrics
+from api.server.telemetry import Telemetry
 from api.server.transparency import Transparency, require_continuation, watch
 from api.services import SYSTEM, Services, lifetimes, record_start, running_version, services_of
 from api.throttling.tallies import Tallies
@@ -85,11 +88,12 @@ out commands of theirs, `asking` to read the log for them, `settle` to bring wha
 
 
 class ProcessParts(NamedTuple):
-    """What all issuers of a process have in common: threads for passwords, and numbers. None of it knows anybody."""
+    """What all issuers of a process have in common: threads for passwords, numbers, traces. Nobody is known to it."""
 
     hasher: Hasher
     strength: StrengthMeter
     metrics: Metrics
+    telemetry: Telemetry | None
 
     def close(self) -> None:
         """Ends the threads."""
@@ -101,7 +105,10 @@ def process_parts(settings: Settings, metrics: Metrics | None = None) -> Process
     """Those of a process with these settings."""
     parameters = Argon2Parameters(settings.argon2_memory, settings.argon2_time, settings.argon2_parallelism)
     hasher = Hasher(parameters, threads=settings.password_concurrency)
-    return ProcessParts(hasher, StrengthMeter(), metrics or Metrics())
+    metrics = metrics or Metrics()
+    proxies = Proxies(settings.trusted_proxies, settings.proxy_header)
+    telemetry = telemetries.opened(running_version(), metrics.facts, proxies)
+    return ProcessParts(hasher, StrengthMeter(), metrics, telemetry)
 
 
 async def open_services(
@@ -116,7 +123,7 @@ async def open_services(
     # What slows callers counts by a clock that nobody sets, so that setting one locks nobody out.
     steady: Timer = SteadyClock() if clock is None else clock
     clock = WatchedClock() if clock is None else clock
-    hasher, strength, metrics = parts or process_parts(settings)
+    hasher, strength, metrics, _ = parts or process_parts(settings)
     outgoing = OutgoingRequests(allow_private=settings.allow_private_urls)
     opening = partial(
         Ledger.open, settings.database_url, keyring, clock, on_commit=metrics.batch, on_recorded=metrics.facts.recorded
@@ -233,7 +240,10 @@ def create(
     @asynccontextmanager
     async def running(app: Litestar) -> AsyncIterator[None]:
         keyring = open_keys()
+        # Behind the fork, since it has threads.
         parts = process_parts(settings, metrics)
+        if parts.telemetry is not None:
+            parts.telemetry.follow(outer)
         try:
             async with serving(settings, keyring, clock, parts) as services:
                 app.state.services, app.state.parts = services, parts
@@ -247,10 +257,13 @@ def create(
                 yield
         finally:
             parts.close()
+            if parts.telemetry is not None:
+                await asyncio.to_thread(parts.telemetry.close)
 
     app.state.running = running
     given: Any = app
-    return wrapped(given, app, settings, metrics, lambda: app.state.services)
+    outer = wrapped(given, app, settings, metrics, lambda: app.state.services)
+    return outer
 
 
 def wrapped(

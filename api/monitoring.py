@@ -11,7 +11,7 @@ from litestar import Request, Response, get
 from api.http.errors import Missing
 from api.http.request_context import Proxies, RequestContext, is_for_operators, request_context
 from api.server.board import KEY, Board, WorkerStatus
-from api.server.standing import standing
+from api.server.log_standing import standing
 from api.services import Services, is_of_process, running_version, services_of
 from eventstore.database import Connection, schema
 from eventstore.may_write import key_problem

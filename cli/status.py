@@ -6,7 +6,7 @@ import msgspec
 import rich_click as click
 
 from api.config.settings import masked
-from api.server.standing import standing
+from api.server.log_standing import standing
 from api.services import running_version
 from cli.command_services import UPGRADE, connected, load_settings, open_keys, schema_is_current
 from cli.terminal import UNAVAILABLE, as_json, moment, print_one

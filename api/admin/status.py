@@ -16,7 +16,7 @@ from api.http.parameters import Page
 from api.monitoring import examine
 from api.oauth.bearer import needing
 from api.server.board import KEY, Board, WorkerStatus
-from api.server.standing import followed
+from api.server.log_standing import followed
 from api.services import Injected, is_of_process, running_version, services_of
 from domain import server
 from domain.event import Moment

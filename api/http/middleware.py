@@ -35,6 +35,9 @@ from security.clock import SECOND, format_rfc3339
 from security.masking import Masker
 from security.tokens import ordered_id
 
+Traced = Callable[[Scope, str, int | None, float], None]
+"""Is told of an answered request: its scope, method, status (None for an answer that was never begun) and seconds."""
+
 Direct = Callable[[Scope, Receive], Awaitable[RawResponse]]
 """An endpoint that is asked for its whole answer and sends nothing itself."""
 
@@ -161,6 +164,8 @@ class Middleware:
         self.make_id = make_id
         self.measure = measure
         self.refused = refused
+        self.traced: Traced | None = None
+        """Is told of every answered request, where somebody wants to know."""
         self.pages = pages
         self.load = LoadShedding(in_flight, self.direct)
         self._busy: dict[str, tuple[Fields, bytes]] = {}
@@ -211,6 +216,8 @@ class Middleware:
             self.measure(scope.get("path_template"), method, response.status, seconds)
             if TOLD in scope:
                 self.refused(*scope[TOLD])
+            if self.traced is not None:
+                self.traced(scope, method, response.status, seconds)
             if self.log_requests:
                 self.access.line(context.request_id, method, path, response.status, seconds)
 
@@ -237,6 +244,8 @@ class Middleware:
             self.measure(scope.get("path_template"), "POST", status, seconds)
             if TOLD in scope:
                 self.refused(*scope[TOLD])
+            if self.traced is not None:
+                self.traced(scope, "POST", status, seconds)
             if self.log_requests:
                 self.access.line(context.request_id, "POST", path, status, seconds)
         head, length = self._head(given.headers)

@@ -168,7 +168,10 @@ class Hosts:
                 await inner(scope, receive, send)
 
             given: App = answering
-            yield wrapped(given, inner, settings, parts.metrics, lambda: services), services
+            outer = wrapped(given, inner, settings, parts.metrics, lambda: services)
+            if parts.telemetry is not None:
+                parts.telemetry.follow(outer)
+            yield outer, services
 
     # The file of issuers.
 

@@ -1,7 +1,7 @@
 """What the server decided, in numbers: tokens, sign-ins, refusals, replays. No label holds what a caller chose."""
 
 import collections
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
@@ -71,6 +71,20 @@ class Facts:
     def refused(self, error: str, reason: str | None) -> None:
         """Counts a refusal; both are words of closed lists."""
         self._counted["refusals", error, reason or ""] += 1
+
+    @property
+    def families(self) -> Mapping[str, tuple[str, tuple[str, ...]]]:
+        """What is counted: by name the meaning and the labels."""
+        return FAMILIES
+
+    def counted(self, name: str) -> list[tuple[dict[str, str], int]]:
+        """The counts of one of them by this process, with their labels."""
+        labels = FAMILIES[name][1]
+        return [
+            (dict(zip(labels, key[1:], strict=True)), count)
+            for key, count in list(self._counted.items())
+            if key[0] == name
+        ]
 
     def write(self) -> None:
         """Hands on what was counted."""

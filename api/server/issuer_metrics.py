@@ -1,7 +1,7 @@
 """The numbers of a further issuer: counted among those of the process, and by its URL where they are its own."""
 
+from api.server.log_standing import LogStanding
 from api.server.metrics import Metrics
-from api.server.standing import LogStanding
 
 
 class MetricsOfIssuer(Metrics):

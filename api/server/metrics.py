@@ -27,7 +27,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from api.server.board import DIRECTORY
 from api.server.facts import Facts
-from api.server.standing import LogStanding
+from api.server.log_standing import LogStanding
 from api.throttling.throttle import allocate
 
 # The files behind `/metrics`, as the library has them, with room on the disk for all that they hold.

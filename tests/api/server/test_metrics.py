@@ -7,8 +7,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.server.board import prepare_directory
+from api.server.log_standing import LogStanding
 from api.server.metrics import Metrics, Spread
-from api.server.standing import LogStanding
 
 STANDING = LogStanding(
     position=7,
