@@ -377,7 +377,11 @@ def bootstrap(name: str, again: bool, output: Path | None, as_json: bool) -> Non
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
         known = await services.every(client_rows.page)
-        former = [each.client_id for each in known if each.type == "confidential" and "clients:write" in each.scope]
+        former = [
+            each.client_id
+            for each in known
+            if "client_credentials" in each.grant_types and "clients:write" in each.scope
+        ]
         if former and not again:
             raise Failure(
                 f"there is a service client already: {former[0]}. If its secret is lost, run "

@@ -199,6 +199,7 @@ def test_a_dashboards_secret_is_shown_to_nobody(cli: CommandLine) -> None:
 
 
 def test_bootstrap_makes_one_service_with_every_admin_scope(cli: CommandLine) -> None:
+    cli.run("console", "enable")
     made = cli.json("bootstrap")
     registered, issued = cli.newest(2)
     assert set(registered["data"]["scope"]) == ADMINISTRATIVE_SCOPES
