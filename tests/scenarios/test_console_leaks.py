@@ -146,3 +146,26 @@ async def test_an_incident_is_looked_after_and_closed(world: World, job: Client)
     assert address in listed.text
     assert "ada" in listed.text
     assert address not in (await browser.open("/console/incidents?state=reported")).text
+
+
+async def test_desk_wants_a_recent_sign_in_and_its_own_forms(world: World, job: Client) -> None:
+    await enable_console(world)
+    person = await person_with(world, *SECURITY)
+    browser = world.browser()
+    await sign_in(browser, person)
+    found = await pasted(browser, f"{job.secret}")
+    sent = {**found.form(CONTAIN).fields, "do": "contain"}
+    foreign = await browser.client.post(CONTAIN, data=sent, headers={"sec-fetch-site": "cross-site"})
+    assert foreign.status_code == 403
+    assert "frame-ancestors 'none'" in found.answer.headers["content-security-policy"]
+    world.clock.advance(400)
+    # What is typed waits where the API wants a more recent sign-in, and who enters is asked at once.
+    late = await browser.client.post(CONTAIN, data=sent, headers=OWN)
+    assert late.status_code == 401
+    assert "max_age=300" in late.text
+    assert not await world.events("incident.*")
+    entering = await browser.client.get(DESK)
+    assert entering.headers["location"] == "/console/sign-in?to=%2Fconsole%2Fleaks&max_age=150"
+    page = await sign_in(browser, person, DESK)
+    assert 'id="paste"' in page.text
+    assert (await browser.client.get(DESK)).status_code == 200
