@@ -247,7 +247,7 @@ def create(
         try:
             async with serving(settings, keyring, clock, parts) as services:
                 app.state.services, app.state.parts = services, parts
-                app.state.branding = partial(assumed_branding, services)
+                app.state.branding = lambda scope: assumed_branding(services_of(scope), scope)
                 # What lives from here to the end need not be looked at by every collection.
                 gc.collect()
                 gc.freeze()
