@@ -96,7 +96,7 @@ async def test_slash_leads_to_the_box_that_finds_everything(visit: Visit, demo: 
 ELSEWHERE = "elsewhere.example"
 
 
-async def test_link_of_another_site_lands_signed_in_and_its_form_does_nothing(visit: Visit, demo: Demo) -> None:
+async def test_link_of_another_site_works_and_its_form_does_not(visit: Visit, demo: Demo) -> None:
     visitor = await visit()
     await enter(visitor)
     page, own = visitor.page, f"{demo.issuer}/console/audit?type=scope.*"

@@ -4,7 +4,9 @@ import re
 
 from api.app import routed
 from api.environment import load
+from commands import people
 from commands.console import console_client, console_sessions
+from commands.permissions import operator
 from domain.rules.administrative_scope import CONSOLE
 from tests.scenarios.consoles import at_console, enable_console, person_with, sign_in
 from tests.scenarios.world import SYSTEM, World
@@ -154,3 +156,31 @@ async def test_client_is_changed_by_whoever_runs_the_server(world: World) -> Non
 def test_console_that_is_off_is_not_there() -> None:
     off = routed(load({}, None, environment="demo", console=False))
     assert not [each.path for each in off.routes if each.path.startswith("/console")]
+
+
+async def test_stepping_up_leads_back_and_replaces_the_grant(world: World) -> None:
+    await enable_console(world)
+    browser, ada = world.browser(), await person_with(world, *READER)
+    await sign_in(browser, ada)
+    (before,) = await world.events("grant.code_issued")
+    world.clock.advance(400)
+    page = await browser.open("/console/audit/export?show=1&type=scope.*")
+    page = await browser.press(page, "/oauth/authorize/sign-in", **ada.typed)
+    assert page.status == 200
+    assert "<h1>Search the log</h1>" in page.text
+    file = await browser.client.get("/console/audit/export?show=1&type=scope.*")
+    assert file.status_code == 200
+    assert len(await world.events("session.stepped_up")) == 1
+    (ended,) = await world.events("grant.ended")
+    assert ended.stream == before.stream
+
+
+async def test_removed_role_is_felt_by_the_next_click(world: World) -> None:
+    await enable_console(world)
+    browser, ada = world.browser(), await person_with(world, *READER)
+    await sign_in(browser, ada)
+    await world.define_role("administration", "none", "clients:read")
+    await world.execute(people.change_roles(ada.account_id, ("none",), by=operator))
+    page = await browser.open("/console/audit")
+    assert page.status == 403
+    assert "<h1>Search the log</h1>" not in page.text
