@@ -17,6 +17,8 @@ from security.clock import format_rfc3339
 
 THEME_COOKIE = "grantlog-console-theme"
 THEMES = ("auto", "light", "dark")
+KEYS_COOKIE = "grantlog-console-keys"
+KEYS = ("on", "off")
 _WITNESS = re.compile("^\N{EM DASH} ", re.MULTILINE)
 
 POLICY = (
@@ -69,6 +71,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     log: LogLine | None
     problem: str | None
     theme: str
+    keys: str
     theme_csrf: str
     sign_out_csrf: str
     find_csrf: str
@@ -116,7 +119,8 @@ async def answer_page(
         may=session.scope,
         log=await _log(visit.api),
         problem=visit.services.transparency.problem,
-        theme=theme_of(visit.scope, visit.services.settings.issuer),
+        theme=_wanted(visit, THEME_COOKIE, THEMES),
+        keys=_wanted(visit, KEYS_COOKIE, KEYS),
         theme_csrf=visit.token(THEME),
         sign_out_csrf=visit.token(SIGN_OUT),
         find_csrf=visit.token(FIND),
@@ -138,7 +142,7 @@ async def _log(api: OwnApi) -> LogLine | None:
     return LogLine(int(lines[1]), max(0, len(_WITNESS.findall("\n".join(lines))) - 1))
 
 
-def theme_of(scope: Scope, issuer: str) -> str:
-    """How somebody wants to see pages."""
-    found = read_cookie(scope, THEME_COOKIE, issuer)
-    return found if found in THEMES else THEMES[0]
+def _wanted(visit: Visit, cookie: str, choices: tuple[str, ...]) -> str:
+    """How somebody wants to have it: what their cookie says, else the first."""
+    found = read_cookie(visit.scope, cookie, visit.services.settings.issuer)
+    return found if found in choices else choices[0]

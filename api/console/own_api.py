@@ -3,12 +3,12 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import msgspec
 
 from api.http.error_responses import error_response
-from api.http.request_context import KEY, READINGS, Message, Receive, Scope, Send, request_context
+from api.http.request_context import KEY, READINGS, Message, Receive, Scope, Send, check, request_context
 from api.http.responses import JSON
 from api.services import SERVICES, services_of
 
@@ -151,6 +151,7 @@ class OwnApi:
             sent.append(message)
 
         try:
+            check(inner)
             await self._app(inner, _receiving(body), send)
         except Exception as error:
             given = error_response(inner, error)
@@ -186,7 +187,7 @@ class OwnApi:
             "http_version": self._scope.get("http_version", "1.1"),
             "method": method,
             "scheme": self._scope.get("scheme", "http"),
-            "path": path,
+            "path": unquote(path),
             "raw_path": path.encode(),
             "root_path": "",
             "query_string": query.encode(),

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from math import ceil
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
@@ -88,6 +89,8 @@ def read_address(query: str) -> dict[str, list[str]]:
             raise UnknownFilter(f"There is no {name[:40]} here. Filters are {', '.join((*FILTERS, *SINGLE))}.")
         if value:
             given.setdefault(name, []).append(value)
+    if given.get("range", [USUAL])[0] not in RANGES:
+        raise UnknownFilter(f"A range is one of {', '.join(RANGES)}.")
     for name in SINGLE:
         if len(given.get(name, ())) > 1:
             raise UnknownFilter(f"There can be only one {name}.")
@@ -145,4 +148,4 @@ STEPS = (60, 300, 900, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400, 604_800)
 
 def step_for(seconds: float) -> int:
     """The round number of seconds of each bar, so that there are about as many as can be told apart."""
-    return next((each for each in STEPS if seconds / each <= STRETCHES), STEPS[-1])
+    return next((each for each in STEPS if seconds / each <= STRETCHES), ceil(seconds / STRETCHES))

@@ -59,8 +59,14 @@ class Event(msgspec.Struct, frozen=True):
     def by(self) -> str:
         """Who acted, by name where there is one."""
         if self.actor.id is None:
-            return self.actor.kind
+            return "the system" if self.actor.kind == "system" else "nobody who is known"
         return self.name(self.actor.id) or self.actor.id
+
+    @property
+    def about(self) -> str:
+        """What the event names beside who acted, as far as that is called something."""
+        found = {} if self.names is UNSET else self.names
+        return ", ".join(dict.fromkeys(each for each in found.values() if each and each != self.by))
 
     def name(self, id: str) -> str | None:
         """What somebody or something is called now."""

@@ -17,7 +17,7 @@ from litestar.datastructures import Cookie
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
-from api.console.frame import SIGN_OUT, THEME, THEME_COOKIE, THEMES, Visit
+from api.console.frame import KEYS, KEYS_COOKIE, SIGN_OUT, THEME, THEME_COOKIE, THEMES, Visit
 from api.console.gate import FORM, PAGE, SIGN_IN, ConsoleForm, is_within, own_api, posted
 from api.console.own_api import OwnApi
 from api.console.session import TokenAnswer, ask_for_tokens, begin, end, signed_in
@@ -219,9 +219,10 @@ async def console_signed_out(request: Request[Any, Any, Any]) -> Response[bytes]
 
 
 class ThemeForm(ConsoleForm, frozen=True):
-    """How pages are to look; `to` is the page that one came from."""
+    """How pages are to look, or whether single keys do something; `to` is the page that one came from."""
 
-    theme: Annotated[str, Meta(max_length=8)] = "auto"
+    theme: Annotated[str, Meta(max_length=8)] = ""
+    keys: Annotated[str, Meta(max_length=8)] = ""
     to: Annotated[str, Meta(max_length=2_000)] = HOME
 
 
@@ -231,16 +232,21 @@ async def console_theme(request: Request[Any, Any, Any], data: JSONBody[ThemeFor
 
     async def make(visit: Visit) -> Response[bytes]:
         issuer = visit.services.settings.issuer
-        chosen = Cookie(
-            key=cookie_name(THEME_COOKIE, issuer),
-            value=data.theme if data.theme in THEMES else THEMES[0],
-            max_age=365 * 86_400,
-            path="/",
-            secure=issuer.startswith("https:"),
-            httponly=True,
-            samesite="strict",
-        )
-        return see_other(data.to if is_within(data.to) else HOME, [chosen])
+        wanted = [(THEME_COOKIE, data.theme, THEMES), (KEYS_COOKIE, data.keys, KEYS)]
+        chosen = [
+            Cookie(
+                key=cookie_name(name, issuer),
+                value=value,
+                max_age=365 * 86_400,
+                path="/",
+                secure=issuer.startswith("https:"),
+                httponly=True,
+                samesite="strict",
+            )
+            for name, value, choices in wanted
+            if value in choices
+        ]
+        return see_other(data.to if is_within(data.to) else HOME, chosen)
 
     return await posted(request, data, make, back=HOME)
 

@@ -184,3 +184,45 @@ async def test_removed_role_is_felt_by_the_next_click(world: World) -> None:
     page = await browser.open("/console/audit")
     assert page.status == 403
     assert "<h1>Search the log</h1>" not in page.text
+
+
+async def test_no_page_may_be_framed_or_kept(world: World) -> None:
+    _, page = await at_console(world, *READER)
+    fields = page.answer.headers
+    assert fields["x-frame-options"] == "DENY"
+    assert fields["cache-control"] == "no-store"
+    assert "frame-ancestors 'none'" in fields["content-security-policy"]
+    assert "unsafe" not in fields["content-security-policy"]
+
+
+async def test_nothing_that_is_sent_is_a_fault_of_the_server(world: World) -> None:
+    browser, _ = await at_console(world, *READER, "leaks:write", "keys:read")
+    queries: tuple[str, ...] = (
+        "after=x",
+        "from=x",
+        "range=x",
+        "order=x",
+        "since=x",
+        "since=0001-01-01T00:00:00Z",
+        "ip=x",
+        "type=x",
+    )
+    queries += ("until=0001-01-01T00:00:00Z", "since=2026-01-01T24:00:00Z", "client_id=%2F", "account_id=%00", "type=")
+    queries += ("since=9999-12-31T23:59:59.999999Z", "until=9999-12-31T23:59:59.999999Z")
+    for query in queries:
+        for path in ("/console/audit", "/console/audit/export", "/console/live"):
+            assert (await browser.client.get(f"{path}?{query}")).status_code < 500, (path, query)
+    for of in ("%2F", "%0A", "..", "%25", "%C3%A9", "x" * 64):
+        assert (await browser.client.get(f"/console/notifications?of={of}")).status_code < 500, of
+    page = await browser.open("/console/notifications")
+    own = {"sec-fetch-site": "same-origin"}
+    for path in ("/console/find", "/console/audit/line", "/console/theme"):
+        form = (page if path != "/console/audit/line" else await browser.open("/console/audit")).form(path)
+        for text in ("\0", "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "a:b:c", '"', "x" * 4_000):
+            sent = {**form.fields, "text": text, "line": text, "theme": text[:8], "to": text[:2_000]}
+            assert (await browser.client.post(path, data=sent, headers=own)).status_code < 500, (path, text)
+    for name in ("grantlog-console", "grantlog-console-flow"):
+        for value in ("", "x", "AAAA", "A" * 5_000):
+            headers = {"cookie": f"{name}={value}"}
+            for path in ("/console/", "/console/callback?code=x&state=y"):
+                assert (await world.client.get(path, headers=headers)).status_code < 500, (name, value)

@@ -75,6 +75,8 @@ async def _proof(visit: Visit, position: int) -> tuple[str, str]:
 def _said(value: Any) -> str:
     if value is None:
         return "\N{EN DASH}"
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return ", ".join(value) or "none"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -13,11 +13,51 @@ function typing(target) {
   return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
 }
 
+/** Goes to the row before or after the one that has the focus. @param {number} step */
+function row(step) {
+  const links = [...document.querySelectorAll(".row .at")];
+  const next = links[Math.max(0, links.indexOf(/** @type {Element} */ (document.activeElement)) + step)];
+  if (next instanceof HTMLElement) next.focus();
+}
+
+/** Follows the page's link of that kind. @param {string} selector */
+function go(selector) {
+  const link = document.querySelector(selector);
+  if (link instanceof HTMLElement) link.click();
+}
+
+/** What single keys do, unless somebody switched them off (WCAG 2.2 §2.1.4). @type {Record<string, () => void>} */
+const KEYS = {
+  "/": () => document.getElementById("find")?.focus(),
+  j: () => row(1),
+  k: () => row(-1),
+  "[": () => go("a[rel=prev], a[rel=first]"),
+  "]": () => go("a[rel=next]"),
+  e: () => /** @type {HTMLElement | null} */ (document.querySelector("[data-export]"))?.focus(),
+  p: () => print(),
+  "?": () => {
+    const menu = /** @type {HTMLDetailsElement | null} */ (document.querySelector(".me"));
+    if (menu) menu.open = !menu.open;
+  },
+};
+
 document.addEventListener("keydown", (event) => {
   const find = document.getElementById("find");
-  const wanted = (event.key === "/" && !typing(event.target)) || (event.key === "k" && (event.ctrlKey || event.metaKey));
-  if (find && wanted && !event.altKey) {
+  if (event.key === "k" && (event.ctrlKey || event.metaKey) && find) {
     event.preventDefault();
     find.focus();
+    return;
+  }
+  if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target) || document.documentElement.dataset.keys === "off") return;
+  const act = KEYS[event.key];
+  if (act) {
+    event.preventDefault();
+    act();
   }
 });
+
+// UTC is what the server writes; where somebody points, it says what the clock on the wall said.
+for (const time of document.querySelectorAll("time[datetime]")) {
+  const at = new Date(time.getAttribute("datetime") ?? "");
+  if (!Number.isNaN(at.valueOf())) time.setAttribute("title", at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" }));
+}

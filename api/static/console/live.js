@@ -124,7 +124,7 @@ if (live && rows && pause && standing) {
   pause.hidden = false;
   pause.addEventListener("click", turn);
   document.addEventListener("keydown", (event) => {
-    if (event.key === " " && event.target === document.body) {
+    if (event.key === " " && event.target === document.body && document.documentElement.dataset.keys !== "off") {
       event.preventDefault();
       turn();
     }
