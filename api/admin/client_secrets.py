@@ -40,6 +40,7 @@ EXAMPLE: dict[str, Any] = {
     "created_at": "2026-01-31T12:00:00.000000Z",
     "not_before": None,
     "expires_at": "2026-02-07T12:00:00.000000Z",
+    "revoked_at": None,
     "last_used_at": "2026-02-01T08:30:00.000000Z",
     "use_count": 4711,
     "safe_to_retire": False,
@@ -56,6 +57,7 @@ class SecretBody(msgspec.Struct, frozen=True, kw_only=True):
     created_at: Time
     not_before: Time | None
     expires_at: Time | None
+    revoked_at: Annotated[Time | None, Meta(description="When somebody ended it; null for one that nobody did.")]
     last_used_at: Time | None
     use_count: int
     safe_to_retire: bool
@@ -204,7 +206,9 @@ async def _used_until(ledger: Ledger, uses: SecretUses, sightings: CatchUpSubscr
 
 def secret_body(row: secrets.SecretRow) -> SecretBody:
     """The answer about a version."""
-    return schemas.shown(SecretBody, row, "created_at", "not_before", "expires_at", "last_used_at", id=row.secret_id)
+    return schemas.shown(
+        SecretBody, row, "created_at", "not_before", "expires_at", "revoked_at", "last_used_at", id=row.secret_id
+    )
 
 
 # A client's rotation policy: how old its newest secret may become, how long versions overlap, when to warn.

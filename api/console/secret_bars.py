@@ -24,7 +24,13 @@ class SecretVersion(msgspec.Struct, frozen=True):
     safe_to_retire: bool
     safe_to_retire_reason: str
     expires_at: str | None = None
+    revoked_at: str | None = None
     last_used_at: str | None = None
+
+    @property
+    def until(self) -> str | None:
+        """When it ended, or ends; None where it has no end."""
+        return self.revoked_at or self.expires_at
 
     @property
     def alive(self) -> bool:
@@ -64,7 +70,7 @@ def drawn(versions: Sequence[SecretVersion], now: Moment) -> SecretBars | None:
     if not versions:
         return None
     first = min(parse_rfc3339(each.created_at) for each in versions)
-    ends = [parse_rfc3339(each.expires_at) for each in versions if each.expires_at is not None]
+    ends = [parse_rfc3339(each.until) for each in versions if each.until is not None]
     # A secret that lives for years would leave nothing to be seen of the others.
     last = min(max([now, *ends]), now + max(now - first, 30 * DAY))
     scale = (WIDTH - LABEL) / max(1, last - first)
@@ -75,9 +81,9 @@ def drawn(versions: Sequence[SecretVersion], now: Moment) -> SecretBars | None:
     bars = []
     for number, each in enumerate(versions):
         begins = place(parse_rfc3339(each.created_at))
-        end = place(last if each.expires_at is None else parse_rfc3339(each.expires_at))
+        end = place(last if each.until is None else parse_rfc3339(each.until))
         used = None if each.last_used_at is None else place(parse_rfc3339(each.last_used_at))
-        words = f"version {each.version}, {each.state}, from {each.created_at} to {each.expires_at or 'no end'}"
+        words = f"version {each.version}, {each.state}, from {each.created_at} to {each.until or 'no end'}"
         width = max(2.0, round(end - begins, 1))
         bars.append(SecretBar(each.version, number * ROW + 4, begins, width, each.alive, used, words))
     return SecretBars(len(versions) * ROW + 4, place(now), tuple(bars))

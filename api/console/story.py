@@ -9,7 +9,7 @@ import msgspec
 from api.console.frame import Visit
 from api.console.shown_events import Event
 
-STORY_LENGTH = 50
+STORY_LENGTH = 40
 """Events that a page tells; the search has the others."""
 
 
@@ -27,14 +27,16 @@ class StoryDay(NamedTuple):
     events: tuple[Event, ...]
 
 
-async def story(visit: Visit, query: Mapping[str, str | list[str]], *, unsealed: bool = False) -> tuple[StoryDay, ...]:
-    """The newest events that match, by day; one reading of the log. Personal values stay sealed unless they are asked
-    for."""
+async def story(
+    visit: Visit, query: Mapping[str, str | list[str]], *, unsealed: bool = False, not_by: str | None = None
+) -> tuple[StoryDay, ...]:
+    """The newest events that match, by day, without those that somebody caused themselves; one reading of the log.
+    Personal values stay sealed unless they are asked for."""
     asked: dict[str, str | int | list[str]] = {"order": "desc", "limit": STORY_LENGTH, "names": "1"}
     found = await visit.api.get(
         "/audit/events", EventList, {**asked, **query, **({} if unsealed else {"personal": "0"})}
     )
-    return by_day(found.items)
+    return by_day(each for each in found.items if not_by is None or each.actor.id != not_by)
 
 
 def by_day(events: Iterable[Event]) -> tuple[StoryDay, ...]:

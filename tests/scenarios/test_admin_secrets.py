@@ -19,6 +19,7 @@ MEMBERS = {
     "use_count",
     "safe_to_retire",
     "safe_to_retire_reason",
+    "revoked_at",
 }
 
 

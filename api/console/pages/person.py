@@ -30,7 +30,6 @@ ROLES = "/console/people/roles"
 PASSWORD = "/console/people/password"  # noqa: S105 - an address
 ERASE = "/console/people/erase"
 FORMS = (END_SESSION, SWITCH, ROLES, PASSWORD, ERASE)
-ADMINISTRATOR_ASKS = "audit:personal"
 
 
 class PersonFacts(PersonSummary, frozen=True):
@@ -113,8 +112,8 @@ async def _person(visit: Visit, account_id: str, *, show: bool) -> PersonPage:
     if "audit:read" in may:
         did = await story(visit, {"by_account_id": account_id})
         # One reading in clear is enough, and it is told as such.
-        done_to = await story(visit, {"about_account_id": account_id}, unsealed=show)
-    if person is None and not done_to:
+        done_to = await story(visit, {"about_account_id": account_id}, unsealed=show, not_by=account_id)
+    if person is None and not done_to and not did:
         # Nobody of this id was ever here.
         await visit.api.get(f"/admin/people/{account_id}", PersonFacts)
     alive = person is not None and "grants:read" in may

@@ -1,0 +1,108 @@
+"""Clients, people, roles and grants in the console: for everybody, on a phone, without script, and nothing unasked."""
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Page
+
+from tests.browser.conftest import Visit
+from tests.browser.demonstration import Demo, Person
+from tests.browser.visitor import Visitor
+
+BACKENDS = ["sqlite", "postgresql"]
+pytestmark = pytest.mark.parametrize("demo", BACKENDS, indirect=True, scope="module")
+
+SIDEWAYS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+
+
+async def at_console(visitor: Visitor, person: Person, path: str) -> Page:
+    """A page of the console, after the sign-in."""
+    page = visitor.page
+    await page.goto(visitor.demo.issuer + path)
+    await visitor.sign_in(person)
+    if await page.locator("button[name=decision]").count():
+        await page.click("button[name=decision][value=approve]")
+    await page.wait_for_selector("nav.places")
+    return page
+
+
+def addresses(demo: Demo) -> list[str]:
+    """A page of each kind, of somebody and something that the demo has."""
+    client = demo.made["third_party"]["client_id"]
+    (paul,) = demo.call("GET", "/admin/people?username=paul&realm=platform")["items"]
+    return [
+        *("/console/clients?sort=risk", f"/console/clients/{client}", f"/console/clients/{client}?at=1&from=1"),
+        *("/console/people", f"/console/people/{paul['id']}", f"/console/people/{paul['id']}?show=1"),
+        *("/console/roles", "/console/grants"),
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_pages_are_for_everybody_and_fit_a_phone(demo: Demo, visit: Visit, scheme: str) -> None:
+    wide = await visit(color_scheme=scheme, viewport={"width": 1280, "height": 900})
+    page = await at_console(wide, demo.ada, "/console/clients")
+    faults = {}
+    for address in addresses(demo):
+        await page.goto(demo.issuer + address)
+        for width in (1280, 320):
+            await page.set_viewport_size({"width": width, "height": 900})
+            report = (await Axe().run(page, options={"preload": False})).response
+            found = [f"{each['id']}: {each['nodes'][0]['html'][:120]}" for each in report["violations"]]
+            if await page.evaluate(SIDEWAYS):
+                found.append("scrolls sideways")
+            if found:
+                faults[f"{address} at {width}"] = found
+    assert faults == {}
+
+
+async def test_person_is_found_signed_out_and_erased_without_script(demo: Demo, visit: Visit) -> None:
+    visitor = await visit(java_script_enabled=False)
+    person = demo.person()
+    page = await at_console(visitor, demo.ada, "/console/people")
+    await page.fill("#text", person.username)
+    await page.click("button:has-text('Find') >> nth=1")
+    await page.wait_for_selector("#did")
+    address = page.url
+    assert person.username not in address
+    await page.click("button:has-text('Erase')")
+    await page.fill("#typed", person.username)
+    await page.click("button.takes:has-text('Erase')")
+    await page.wait_for_selector("h1:has-text('Somebody who was erased')")
+    assert page.url == address
+    # What was typed went to the server alone, as a form.
+    assert not [each for each in await visitor.heard() if person.username in each.url]
+
+
+async def test_secret_is_shown_once_and_no_token_reaches_the_browser(demo: Demo, visit: Visit) -> None:
+    visitor = await visit()
+    made = demo.call(
+        "POST",
+        "/admin/clients",
+        {"client_name": f"Night job {id(visitor)}", "grant_types": ["client_credentials"], "scope": "catalog:read"},
+    )
+    page = await at_console(visitor, demo.ada, f"/console/clients/{made['client_id']}")
+    await page.select_option("#others", "now")
+    await page.click("button:has-text('Make a new secret')")
+    secret = await visitor.text("pre code")
+    assert secret.startswith("glog_cs_")
+    assert secret != made["client_secret"]
+    await page.click("text=I have stored it")
+    await page.wait_for_selector("svg.bars")
+    holding = [each.url for each in await visitor.heard() if secret.encode() in each.received + each.sent]
+    assert holding == [f"{demo.issuer}/console/clients/rotate"]
+    for each in await visitor.heard():
+        assert b"glog_at_" not in each.sent + each.received
+        assert b"glog_rt_" not in each.sent + each.received
+    assert await page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])") == "[{},{}]"
+
+
+async def test_role_that_is_taken_away_is_felt_at_the_next_click(demo: Demo, visit: Visit) -> None:
+    name = f"reader{id(visit)}"
+    made = {"realm": "administration", "username": name, "password": "correct horse battery staple"}
+    person = demo.call("POST", "/admin/people", made | {"roles": ["reader"]})
+    visitor = await visit()
+    page = await at_console(visitor, Person(name, made["password"]), "/console/clients")
+    assert await page.locator("tbody tr").count()
+    demo.call("PATCH", f"/admin/people/{person['id']}", {"roles": []})
+    visitor.refused = {401, 403}
+    await page.goto(f"{demo.issuer}/console/clients")
+    assert not await page.locator("tbody tr").count()
