@@ -1,9 +1,11 @@
 """The console's proofs in Chromium, on both databases: what this browser keeps of the log, and what it makes of it."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, Route
 
 from tests.browser.conftest import Visit
@@ -88,3 +90,40 @@ async def test_a_changed_event_fills_the_page_with_an_alarm(visit: Visit, demo: 
     await page.goto(event)
     assert await state(page) == "differs"
     assert "the event is not the one" in await visitor.text(".misfit")
+
+
+async def test_the_slider_walks_along_a_tokens_life(visit: Visit, demo: Demo) -> None:
+    sha256 = hashlib.sha256(demo.service_token().encode()).hexdigest()
+    visitor = await visit(viewport={"width": 320, "height": 800})
+    page, address = visitor.page, f"{demo.issuer}/console/tokens/{sha256}"
+    await enter(visitor, f"/console/tokens/{sha256}")
+    assert "◆ Valid" in await visitor.text(".verdict")
+    assert (await Axe().run(page)).violations_count == 0
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await page.keyboard.press("[")
+    await page.wait_for_url(f"{address}?at=*#slider")
+    assert await page.evaluate("document.activeElement.id") == "slider"
+    issued = await page.input_value("#at")
+    await page.keyboard.press("ArrowRight")
+    assert await page.get_attribute("#slider", "aria-valuetext") == await page.input_value("#at") > issued
+    looked = page.url
+    await page.wait_for_function("address => location.href !== address", arg=looked)
+    await page.wait_for_selector(".verdict")
+    for key in ("Home", "End"):
+        before = page.url
+        await page.keyboard.press(key)
+        await page.wait_for_function("address => location.href !== address", arg=before)
+        await page.wait_for_selector(".verdict")
+    assert "NO: expired" in await visitor.text(".verdict")
+    assert "client enabled from" in str(await page.get_attribute(".lanes", "aria-label"))
+
+
+async def test_without_script_a_form_asks_for_the_moment(visit: Visit, demo: Demo) -> None:
+    sha256 = hashlib.sha256(demo.service_token().encode()).hexdigest()
+    visitor = await visit(java_script_enabled=False)
+    await enter(visitor, f"/console/tokens/{sha256}")
+    await visitor.page.fill("#at", "2020-01-01T00:00:00Z")
+    await visitor.page.click(".moment button")
+    assert "NO: not yet issued" in await visitor.text(".verdict")
+    await visitor.page.goto(f"{demo.issuer}/console/events/1")
+    assert "not checked here" in await visitor.text(".badge")

@@ -1,6 +1,12 @@
 """Proofs on the console's pages, as far as the server writes them."""
 
+import re
+from html import unescape
+from random import Random
+
 from eventstore.transparency.published import Diverged
+from security.clock import SECOND, format_rfc3339
+from security.tokens import digest
 from tests.scenarios.consoles import at_console
 from tests.scenarios.test_transparency import followed, resting
 from tests.scenarios.world import World
@@ -31,3 +37,47 @@ async def test_a_log_that_differs_is_told_on_every_page(world: World) -> None:
     for path in ("/console/", "/console/audit", "/console/events/1"):
         page = await browser.open(path)
         assert f"✕ The log is not the one that was signed: {found}" in page.text
+
+
+async def test_token_is_judged_at_any_moment_as_the_api_does(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    shop = await world.register_client("Photo Prints", grant_types=("client_credentials",), scope=("orders",))
+    world.clock.advance(5)
+    answer = await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=shop.auth)
+    token = answer.json()["access_token"]
+    issued = world.clock.now()
+    world.clock.advance(60)
+    await world.client.post("/oauth/revoke", data={"token": token}, auth=shop.auth)
+    revoked = (await world.events("grant.token_revoked"))[-1]
+    world.clock.advance(1)
+
+    sha256 = digest(token).hex()
+    bearer = {"authorization": f"Bearer {await world.token('audit:read')}"}
+    page = await browser.open(f"/console/tokens/{sha256}")
+    assert "✕ NO: revoked" in page.text
+    assert len(re.findall("told in the log at", page.text)) == 2
+    random = Random(23)  # noqa: S311 - moments are no secrets
+    moments = [random.randint(issued - SECOND, world.clock.now()) for _ in range(8)]
+    for moment in (*moments, issued, issued - 1, revoked.time, revoked.time - 1):
+        at = format_rfc3339(moment)
+        asked = await world.client.post("/audit/token-state", json={"sha256": sha256, "at": at}, headers=bearer)
+        told = asked.json()
+        page = await browser.open(f"/console/tokens/{sha256}?at={at}")
+        verdict = page.text.partition("verdict ")[2].partition("</p>")[0]
+        assert ("◆ Valid" in verdict, f"NO: {told['reason'].replace('_', ' ')}" in verdict) == (
+            told["active"],
+            not told["active"],
+        )
+        assert re.findall(r'aria-label="event (\d+)"', verdict) == [str(each) for each in told["decided_by"]]
+    at_the_instant = await browser.open(f"/console/tokens/{sha256}?at={format_rfc3339(revoked.time)}")
+    before = re.search(r'<a href="([^"]+)">A microsecond before', at_the_instant.text)
+    assert before is not None
+    assert "◆ Valid" in (await browser.open(unescape(before[1]))).text
+
+
+async def test_what_is_no_token_or_no_moment_is_told(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    for path, status in ((f"{'0' * 64}", 404), ("nonsense", 400), (f"{'0' * 64}?at=yesterday", 400)):
+        answer = await browser.client.get(f"/console/tokens/{path}")
+        assert answer.status_code == status, path
+        assert answer.headers["content-type"].startswith("text/html")

@@ -1,0 +1,151 @@
+"""A token, code or secret: whether it was valid at any moment and by what, and how all that it rests on stood."""
+
+from typing import Annotated, Any, ClassVar
+from urllib.parse import urlencode
+
+import msgspec
+from litestar import Request, Response, get
+from litestar.params import PathParameter, QueryParameter
+
+from api.console.frame import ConsolePage, Visit
+from api.console.gate import PAGE, shown
+from api.console.navigation import url_of
+from api.console.shown_events import Event
+from api.console.token_lanes import DrawnLanes, Standing, drawn, moments_of
+from api.http.errors import InvalidRequest
+from security.clock import Moment, format_rfc3339, parse_rfc3339
+
+TOKEN = "/console/tokens/{sha256:str}"  # noqa: S105 - an address
+LONGEST_MOMENT = 64
+
+Sha256 = Annotated[str, PathParameter(max_length=64, description="Its SHA-256 in hex.")]
+At = Annotated[str | None, QueryParameter(name="at", max_length=LONGEST_MOMENT, description="RFC 3339; else now.")]
+Show = Annotated[str | None, QueryParameter(name="show", max_length=1, description="`1`: with personal values.")]
+
+
+class SecretRef(msgspec.Struct, frozen=True):
+    """A version of a client's secret."""
+
+    id: str
+    version: int
+
+
+class Uses(msgspec.Struct, frozen=True):
+    """How often it was used, and how often after its end."""
+
+    count: int
+    after_end: int
+    first_at: str | None
+    last_at: str | None
+
+
+class History(msgspec.Struct, frozen=True):
+    """What `POST /audit/token-history` answers, as far as the page shows it."""
+
+    kind: str
+    sha256: str
+    state: str
+    issued_at: str
+    events: tuple[Event, ...]
+    uses: Uses
+    standing: Standing
+    client_id: str | None = None
+    client_name: str | None = None
+    secret: SecretRef | None = None
+    account_id: str | None = None
+    grant_id: str | None = None
+    scope: str | None = None
+    expires_at: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What it is, and the beginning of its digest."""
+        return f"{self.kind.replace('_', ' ').capitalize()} {self.sha256[:8]}…"
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """What `POST /audit/token-state` answers."""
+
+    active: bool
+    reason: str
+    decided_by: tuple[int, ...]
+    at: str
+    as_of_position: int
+    offline_until: str | None = None
+
+    @property
+    def words(self) -> str:
+        """The reason in words."""
+        return self.reason.replace("_", " ")
+
+
+class TokenPage(ConsolePage, frozen=True, kw_only=True):
+    """`before` and `after` lead to the moments next to this one at which something changed, `just_before` to the
+    microsecond before it, where it was still valid; `show_url` to the same with personal values."""
+
+    template: ClassVar[str] = "console/token.html"
+    history: History
+    judged: Judged
+    lanes: DrawnLanes
+    client_url: str | None
+    person_url: str | None
+    grant_url: str | None
+    before: str | None
+    after: str | None
+    just_before: str | None
+    show_url: str | None
+
+
+def _moment(text: str | None) -> Moment | None:
+    """The moment that was asked about; raises 400 where it is none. A `+` became a blank on its way."""
+    if text is None or not text.strip():
+        return None
+    try:
+        return parse_rfc3339(text.strip().replace(" ", "+"))
+    except ValueError:
+        raise InvalidRequest.field("at", "must be an RFC 3339 date-time such as 2026-01-31T12:00:00Z") from None
+
+
+async def _token(visit: Visit, sha256: str, at: Moment | None, show: bool) -> ConsolePage:
+    asked: dict[str, Any] = {"sha256": sha256}
+    names = {"names": "1"} if show else {"names": "1", "personal": "0"}
+    history = await visit.api.send("POST", "/audit/token-history", History, asked, query=names, tell=True)
+    when = asked if at is None else asked | {"at": format_rfc3339(at)}
+    judged = await visit.api.send("POST", "/audit/token-state", Judged, when, tell=True)
+    chosen = parse_rfc3339(judged.at)
+    others = [history.expires_at, judged.at if at is None else None, history.uses.last_at]
+    moments = moments_of(history.standing, [*others, *(each.time for each in history.events)])
+    earlier = [each for each in moments if each < chosen]
+    later = [each for each in moments if each > chosen]
+
+    def url(moment: Moment) -> str:
+        shows = {"show": "1"} if show else {}
+        return f"/console/tokens/{sha256}?{urlencode({'at': format_rfc3339(moment)} | shows)}"
+
+    may_show = not show and "audit:personal" in visit.may and any(each.sealed for each in history.events)
+    return TokenPage(
+        title=history.title,
+        history=history,
+        judged=judged,
+        lanes=drawn(history.standing, moments, chosen),
+        client_url=None if history.client_id is None else url_of("client", history.client_id),
+        person_url=None if history.account_id is None else url_of("person", history.account_id),
+        grant_url=None if history.grant_id is None else url_of("grant", history.grant_id),
+        before=url(earlier[-1]) if earlier else None,
+        after=url(later[0]) if later else None,
+        just_before=None if judged.active or not earlier else url(chosen - 1),
+        show_url=f"/console/tokens/{sha256}?{urlencode({'at': judged.at, 'show': '1'})}" if may_show else None,
+    )
+
+
+@get(TOKEN, **PAGE, summary="A token")
+async def console_token(
+    request: Request[Any, Any, Any], sha256: Sha256, at: At = None, show: Show = None
+) -> Response[bytes]:
+    """Its lanes, and whether it was valid at a moment: now, unless the address says which."""
+    moment = _moment(at)
+    return await shown(request, lambda visit: _token(visit, sha256, moment, show == "1"))
+
+
+ROUTES: list[Any] = [console_token]
+THINGS = {"secret": "/console/tokens/{}", "digest": "/console/tokens/{}"}
