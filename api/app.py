@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
 from functools import partial
 from typing import Any, NamedTuple
@@ -44,6 +44,7 @@ from api.pages.pushed_authorization_request import par
 from api.routes import CONSOLE, ROUTES
 from api.server import telemetry as telemetries
 from api.server.metrics import Metrics
+from api.server.presence import Presence, require_level
 from api.server.telemetry import Telemetry
 from api.server.transparency import Transparency, require_continuation, watch
 from api.services import SYSTEM, Services, lifetimes, record_start, running_version, services_of
@@ -57,6 +58,7 @@ from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing, Sightings
 from eventstore.projecting.counting import EventCounting
 from eventstore.projecting.stream_owners import StreamOwners
+from eventstore.unavailable import DatabaseAway, LedgerOverloaded
 from projections import event_index, sightings
 from projections.figures import event_counts
 from security.clock import Clock, SteadyClock, Timer, WatchedClock
@@ -183,7 +185,12 @@ async def serving(
         await require_continuation(services.ledger, settings)
         watch(services.ledger, settings)
         before: server.State = await services.ledger.state(server.STREAM)
+        require_level(before)
         await record_start(services, keyring)
+        presence = Presence(services.ledger, Origin(SYSTEM))
+        with suppress(DatabaseAway, LedgerOverloaded):
+            # Where nothing can be written now it is said later, before the level can rise without this process.
+            await presence.say()
         if before.settings and any(before.settings.get(each) != now for each, now in named(settings).items()):
             await tell_of_dead(services)
         await services.transparency.start(Origin(SYSTEM))
@@ -194,13 +201,15 @@ async def serving(
     except BaseException:
         await close_services(services)
         raise
-    background = Background(services)
+    background = Background(services, presence)
     background.start()
     try:
         yield services
     finally:
         await background.stop()
         await services.transparency.stop()
+        with suppress(DatabaseAway, LedgerOverloaded):
+            await presence.leave()
         await close_services(services)
 
 

@@ -12,6 +12,7 @@ from api.letters.noticing import NoticeWriter
 from api.letters.postman import Postman
 from api.notifications.backchannel_logout import LogoutNotifier
 from api.notifications.delivering import Notifier
+from api.server.presence import SAY_EVERY, Presence
 from api.services import SYSTEM, Services
 from api.signals.signal_delivery import SignalNotifier
 from commands import clients, people, signing_keys
@@ -149,8 +150,9 @@ WIPE_EVERY = 1.0
 class Background:
     """The process's own tasks; `start` them with the app, `stop` them before the ledger closes."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, presence: Presence | None = None) -> None:
         self._services = services
+        self._presence = presence
         self._tasks: list[asyncio.Task[None]] = []
         self._notifier = Notifier(services.ledger, services.settings)
 
@@ -188,6 +190,7 @@ class Background:
             (60.0, partial(clients.rotate_due, ledger, services.format, Origin(SYSTEM))),
             (60.0, partial(people.erase_due, ledger, Origin(SYSTEM))),
             (60.0, self._settle_keys),
+            *(() if self._presence is None else ((SAY_EVERY, self._presence.say),)),
             (600.0, Retention(services).enforce),
             (WIPE_EVERY, ledger.wipe),
             (0.5, notifier.distribute),

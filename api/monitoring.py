@@ -12,7 +12,9 @@ from api.http.errors import Missing
 from api.http.request_context import Proxies, RequestContext, is_for_operators, request_context
 from api.server.board import KEY, Board, WorkerStatus
 from api.server.log_standing import standing
+from api.server.presence import TooOld, require_level
 from api.services import Services, is_of_process, running_version, services_of
+from domain import server
 from eventstore.database import Connection, schema
 from eventstore.may_write import key_problem
 from eventstore.projecting.rebuild import differing, outdated
@@ -86,19 +88,27 @@ def _projections(connection: Connection) -> str:
     return " ".join(outdated(connection, PROJECTIONS)) or "ok"
 
 
+def _level(state: server.State) -> str:
+    try:
+        require_level(state)
+    except TooOld as error:
+        return str(error)
+    return "ok"
+
+
 async def _looked_at(services: Services) -> dict[str, str]:
     # What requests ask first goes over a connection of its own, which may be the only one that is frozen.
     await services.ledger.settled()
-    revision = await services.ledger.read(schema.current)
-    needed = schema.newest()
+    tables = await services.ledger.read(schema.problem)
+    state: server.State = await services.ledger.state(server.STREAM)
     read_only = await services.ledger.is_read_only()
     keys = await services.ledger.read(key_problem, services.ledger.vault, services.keyring)
     return {
         "database": "read-only: a standby, or set so" if read_only else "ok",
-        "migrations": "ok" if revision == needed else f"at {revision}; run grantlog database upgrade for {needed}",
+        "migrations": tables or "ok",
         "projections": await services.ledger.read(_projections),
         "keys": keys or "ok",
-        "log": services.transparency.problem or "ok",
+        "log": services.transparency.problem or _level(state),
         "clock": await services.ledger.clock_fault() or "ok",
     }
 

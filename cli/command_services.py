@@ -17,6 +17,7 @@ from api.config.settings import Settings, log_origin
 from api.environment import SettingsError, load
 from api.http.own_tokens import recognise
 from api.issuers.registry import IssuerEntry, IssuerRegistry, RegistryError, keyring_of, settings_of
+from api.server.presence import TooOld, require_level
 from cli.terminal import USAGE, Bar, Failure, refused, unavailable
 from commands import servers
 from commands.log_keys import settle_mac_key
@@ -315,12 +316,13 @@ async def opened(settings: Settings, keyring: Keyring) -> AsyncIterator[CommandS
     try:
         format = Format(settings.token_prefix, settings.former_token_prefixes)
         services = CommandServices(settings, ledger, format, Origin(actor()))
+        require_level(await ledger.state(server.STREAM))
         await ledger.read(prove_key, ledger.vault, keyring)
         await install(ledger, keyring, format, settings.issuer, services.origin)
         await settle_mac_key(ledger, services.origin)
         await recognise(format, ledger)
         yield await _as_served(services)
-    except Outdated as error:
+    except (Outdated, TooOld) as error:
         raise unavailable(str(error)) from None
     finally:
         await ledger.close()

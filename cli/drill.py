@@ -16,8 +16,7 @@ from cli.command_services import connected, load_settings, open_keys, prove_key
 from cli.terminal import REFUSED, USAGE, Bar, Failure, as_json, moment, print_one
 from cli.verify import read_keys, read_text
 from eventstore.database.engines import is_sqlite, migrating, snapshot
-from eventstore.database.schema import current
-from eventstore.database.schema import newest as needed_revision
+from eventstore.database.schema import problem
 from eventstore.personal_data import PersonalData
 from eventstore.projecting.rebuild import Comparison, differing, outdated
 from eventstore.repository import newest
@@ -217,9 +216,8 @@ class _Proof:
     def _opens(self, opened: "_Engine") -> tuple[int, int]:
         """Position and time of the newest event of a copy that this version and this master key can serve."""
         with opened.engine.connect() as connection:
-            revision = current(connection)
-            if revision != needed_revision():
-                raise Failure(f"the copy is at revision {revision}; this version needs {needed_revision()}")
+            if wrong := problem(connection):
+                raise Failure(f"the copy's tables: {wrong}")
             prove_key(connection, self._vault, self._keyring)
             sample(connection, self._keyring)
             if old := [*outdated(connection, PROJECTIONS), *differing(connection)]:

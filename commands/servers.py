@@ -9,11 +9,13 @@ from commands.permissions import operator
 from domain import client, server
 from domain.client import Registration
 from domain.client_secret import NewSecret
+from domain.decision import Outcome
 from domain.event import Moment, Recorded
 from domain.moving import demo_history
 from domain.rules import origin as origins
 from domain.rules.administrative_scope import CONSOLE
 from eventstore.command import Command
+from eventstore.database import nodes
 from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.may_write import put_proof
@@ -157,6 +159,16 @@ def start(version: str, settings: Mapping[str, server.Setting]) -> Command[serve
 def accept_issuer(issuer: str) -> Command[server.State]:
     """Lets the server start under this issuer identifier from now on."""
     return Command(server.STREAM, lambda state, view: server.accept_issuer(state, now=view.now, issuer=issuer))
+
+
+def raise_feature_level(level: int) -> Command[server.State]:
+    """Lets events be written that take this level, if every process that serves the log knows it."""
+
+    def decide(state: server.State, view: View) -> Outcome:
+        known = 0 if level <= state.feature_level else nodes.known_by_all(view.connection, view.now)
+        return server.raise_feature_level(state, now=view.now, level=level, known_by_all=known)
+
+    return Command(server.STREAM, decide)
 
 
 def suspend_issuance() -> Command[server.State]:

@@ -1,5 +1,6 @@
 """What a fact is: the event itself, and the event as it stands recorded in the log."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -25,6 +26,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     event, and not in a list of commands, since what is written is events: no verb can promise one thing and record
     another, and a new verb that ends something needs no line anywhere.
     Fields added later have defaults, and no field ever changes its meaning.
+    `since` is the feature level from which on the event may be written, `members_since` that of fields added later: an
+    older node would not know what they say (`domain.rules.feature_level`).
     """
 
     type: ClassVar[str]
@@ -33,6 +36,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hidden: ClassVar[tuple[str, ...]] = ()
     destroys_key: ClassVar[bool] = False
     in_doubt: ClassVar[bool] = False
+    since: ClassVar[int] = 1
+    members_since: ClassVar[Mapping[str, int]] = {}
 
     def subject(self, stream: str) -> str:
         """Under whose key the personal fields are sealed; in almost every event that of the stream it stands in."""

@@ -123,6 +123,17 @@ class SubjectKeyIntroduced(Event, frozen=True, kw_only=True):
     in_doubt = True
 
 
+class FeatureLevelRaised(Event, frozen=True, kw_only=True):
+    """Every node that serves the log knows this level: from now on events that take it are written, and a version that
+    does not know it serves no more.
+    """
+
+    type = "server.feature_level_raised"
+
+    level: int
+    former: int = 1
+
+
 EVENTS: tuple[type[Event], ...] = (
     ServerStarted,
     UnknownClientRefused,
@@ -134,6 +145,7 @@ EVENTS: tuple[type[Event], ...] = (
     DivergenceAccepted,
     ProjectionDiffered,
     SubjectKeyIntroduced,
+    FeatureLevelRaised,
 )
 
 
@@ -164,6 +176,7 @@ class State(msgspec.Struct, frozen=True):
     accepted: dict[str, str] = {}
     accepted_at: Moment | None = None
     differences: int = 0
+    feature_level: int = 1
 
 
 INITIAL = State()
@@ -234,6 +247,13 @@ def tell_of_subject_key(state: State, *, now: Moment, kept: bool) -> Outcome:
     return accept() if kept else accept(SubjectKeyIntroduced())
 
 
+def raise_feature_level(state: State, *, now: Moment, level: int, known_by_all: int) -> Outcome:
+    """Lets events be written that take this level, if all nodes know it. A repeat changes nothing."""
+    if level <= state.feature_level or known_by_all < level:
+        return accept()
+    return accept(FeatureLevelRaised(level=level, former=state.feature_level))
+
+
 def evolve(state: State, recorded: Recorded) -> State:
     """The server after one more event."""
     event = recorded.event
@@ -249,10 +269,8 @@ def evolve(state: State, recorded: Recorded) -> State:
             )
         case IssuerAccepted():
             return replace(state, issuer=event.issuer)
-        case IssuanceSuspended():
-            return replace(state, suspended_at=recorded.time)
-        case IssuanceResumed():
-            return replace(state, suspended_at=None)
+        case IssuanceSuspended() | IssuanceResumed():
+            return replace(state, suspended_at=recorded.time if isinstance(event, IssuanceSuspended) else None)
         case LogDiverged(reason=reason):
             return replace(state, diverged=Divergence(reason, recorded.time, recorded.position))
         case DivergenceAccepted(misfits=misfits):
@@ -263,6 +281,8 @@ def evolve(state: State, recorded: Recorded) -> State:
             return _refused(state, event)
         case SubjectKeyIntroduced():
             return state
+        case FeatureLevelRaised(level=level):
+            return replace(state, feature_level=level)
         case _:
             raise AssertionError(f"{recorded.type} is no event of the server")
 

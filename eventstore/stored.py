@@ -96,6 +96,24 @@ head = Table(
 another one for that must not write: it would find nobody by name, and take no name for taken.
 """
 
+schema_floor = Table(
+    "schema_floor",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("revision", Text, nullable=False),
+)
+"""One row, `id` 1: the oldest revision of which a server may be that serves these tables. A migration that only adds
+leaves it as it is; one after which older servers would fail puts its own revision there."""
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("node_id", Text, primary_key=True),
+    Column("feature_level", Integer, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+)
+"""The processes that serve this log, each with the feature level that it knows and when it last said so."""
+
 projection_versions = Table(
     "projection_versions", metadata, Column("name", Text, primary_key=True), Column("version", Integer, nullable=False)
 )

@@ -9,6 +9,10 @@ class InDoubt(LedgerOverloaded):
     """Not at present: the log has diverged, and this would let somebody do more than before (503 with Retry-After)."""
 
 
+class OtherLevel(LedgerOverloaded):
+    """Not at present: some node does not know the feature level that this takes, or this one not the log's (503)."""
+
+
 class DatabaseAway(Exception):
     """The database does not answer or keeps its lock (503): nothing was stored, unless it went while it committed."""
 

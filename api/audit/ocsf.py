@@ -108,7 +108,9 @@ _TOLD: Mapping[ClassRow, str] = {
         "initial_access_token.revoked incident.secrets_added incident.evidence_added incident.assigned incident.closed "
         "grants.settled destination.tested destination.replayed"
     ),
-    ClassRow(ENTITY_MANAGEMENT, 3, "Update", MEDIUM): "server.issuer_accepted transfer.imported transfer.exported",
+    ClassRow(ENTITY_MANAGEMENT, 3, "Update", MEDIUM): (
+        "server.issuer_accepted server.feature_level_raised transfer.imported transfer.exported"
+    ),
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", HIGH): "log_key.succeeded incident.identified incident.contained",
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete"): "consent.withdrawn scope.retired event_stream.deleted",
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete", LOW): (

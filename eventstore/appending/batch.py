@@ -14,6 +14,7 @@ from domain import server
 from domain.decision import Outcome, Refusal, accept
 from domain.event import Event, Moment, Recorded
 from domain.events import ENDING_MANY, is_stateless
+from domain.rules import feature_level
 from eventstore import may_write, search
 from eventstore.appending.rows import Writing
 from eventstore.command import Command, Sweep
@@ -24,7 +25,7 @@ from eventstore.may_write import require_clock
 from eventstore.recorder import Head, LockBusy, LogRecorder
 from eventstore.repository import EVERY, MANY, Versioned, evolve, initial, versions
 from eventstore.stored import head
-from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, Forged, InDoubt, WrongClock
+from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, Forged, InDoubt, OtherLevel, WrongClock
 from eventstore.view import Folds, OfGrant, View
 from projections.prepared import Prepared
 from security import tokens
@@ -179,10 +180,17 @@ class Batch(View):
         return stream, outcome
 
     def _require_sound(self, outcome: Outcome) -> None:
-        """Raises `InDoubt` when this may not be recorded while the log has diverged, as the log itself says."""
+        """Raises `InDoubt` when this may not be recorded while the log has diverged, as the log itself says, and
+        `OtherLevel` when a node would not know what it means, or this one does not know what the log may mean."""
         for event in outcome.events:
-            if not event.in_doubt and self.folded(server.STREAM)[0].diverged is not None:
-                raise InDoubt(event.type)
+            if not event.in_doubt:
+                state: server.State = self.folded(server.STREAM)[0]
+                if state.diverged is not None:
+                    raise InDoubt(event.type)
+                if state.feature_level > feature_level.FEATURE_LEVEL:
+                    raise OtherLevel(f"the log is at feature level {state.feature_level}")
+            if (level := feature_level.needed(event)) > 1 and level > self.folded(server.STREAM)[0].feature_level:
+                raise OtherLevel(f"{event.type} takes feature level {level}")
 
     def _preview(self, events: list[tuple[str, Event]], origin: Origin) -> None:
         """Lets a caller's later command see the earlier one's events before anything of it is collected."""
@@ -477,7 +485,7 @@ def _answer(batch: Batch, request: PendingRequest) -> Answer:
         return request, batch.run(request), None
     except Exception as error:
         # A verb that failed before anything was collected harms only its caller; the rest goes on.
-        unchanged = batch.position == position and (request.then is None or isinstance(error, InDoubt))
+        unchanged = batch.position == position and (request.then is None or isinstance(error, InDoubt | OtherLevel))
         if isinstance(error, SQLAlchemyError) or not unchanged:
             raise
         return request, None, error

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sqlalchemy import Connection, MetaData, Table, inspect, text
+from sqlalchemy import Connection, MetaData, Table, inspect, select, text, update
 from sqlalchemy.engine import make_url
 
 from eventstore import stored
@@ -35,6 +35,9 @@ class EarlierRevision(Exception):
         )
 
 
+READ_ONLY = frozenset({"schema_floor"})
+"""Tables that are the owner's."""
+
 GROWING = frozenset({"log_tiles", "log_checkpoints", "log_edge"})
 """Tables of which it may also replace rows, and remove none: tiles grow, checkpoints gather cosignatures."""
 
@@ -51,12 +54,18 @@ def metadata() -> Sequence[MetaData]:
 
 def newest() -> str:
     """The revision that this code needs: the one on which no other builds. No library is needed to find it."""
+    built_on = revisions()
+    (head,) = built_on.keys() - built_on.values()
+    return head
+
+
+def revisions() -> dict[str, str | None]:
+    """Each revision that this code knows, with the one that it builds on."""
     built_on = {}
     for path in (MIGRATIONS / "versions").glob("[0-9]*.py"):
         found = _BUILT_ON.search(path.read_text(encoding="utf-8"))
         built_on[path.name.partition("_")[0]] = None if found is None else found[1]
-    (head,) = built_on.keys() - built_on.values()
-    return head
+    return built_on
 
 
 def current(connection: Connection) -> str | None:
@@ -79,12 +88,32 @@ def _supported(connection: Connection) -> str | None:
     return found
 
 
+def problem(connection: Connection) -> str | None:
+    """Why this code cannot serve these tables, in words; None if it can. Raises `EarlierRevision`.
+
+    It can serve those of a later revision whose migrations only added to them, as they are during an upgrade.
+    """
+    found, needed = _supported(connection), newest()
+    if found == needed:
+        return None
+    known = revisions()
+    if found is None or found in known:
+        return f"at {found}; run grantlog database upgrade for {needed}"
+    floor = connection.scalar(select(stored.schema_floor.c.revision).where(stored.schema_floor.c.id == 1))
+    return None if floor in known else f"at {found}, for servers of revision {floor} or later; this one is of {needed}"
+
+
+def raise_floor(connection: Connection, revision: str) -> None:
+    """For a migration that takes something away or changes it: no server serves from now on that does not know it."""
+    connection.execute(update(stored.schema_floor).values(revision=revision))
+
+
 def is_current(url: str) -> bool:
-    """Whether the database has every table in the shape that this code needs. Raises `EarlierRevision`."""
+    """Whether this code can serve the database. Raises `EarlierRevision`."""
     engine = migrating(url)
     try:
         with engine.connect() as connection:
-            return _supported(connection) == newest()
+            return problem(connection) is None
     finally:
         engine.dispose()
 
@@ -160,7 +189,7 @@ def grant_to_server(connection: Connection, tables: Iterable[Table], role: str) 
     for table in tables:
         name = quote(table.name)
         connection.execute(text(f"REVOKE ALL ON {name} FROM {to}"))
-        rights = "SELECT, INSERT"
-        if table.name not in APPEND_ONLY:
+        rights = "SELECT" if table.name in READ_ONLY else "SELECT, INSERT"
+        if table.name not in APPEND_ONLY | READ_ONLY:
             rights += ", UPDATE" if table.name in GROWING else ", UPDATE, DELETE"
         connection.execute(text(f"GRANT {rights} ON {name} TO {to}"))

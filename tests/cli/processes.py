@@ -19,11 +19,17 @@ from tests.started import PATIENCE, Process, end, free_port, start
 class Running:
     """One process and its children. What it prints goes to files, so that no pipe can fill up.
 
-    `anew` for tests of the start itself, where not even Python runs yet.
+    `anew` for tests of the start itself, where not even Python runs yet. `release` is where other code lies than this.
     """
 
     def __init__(
-        self, arguments: tuple[str, ...], environment: Mapping[str, str], directory: Path, anew: bool = False
+        self,
+        arguments: tuple[str, ...],
+        environment: Mapping[str, str],
+        directory: Path,
+        anew: bool = False,
+        *,
+        release: Path | None = None,
     ) -> None:
         self.port = int(environment["GRANTLOG_PORT"])
         # Several servers at the same time would be in each other's way.
@@ -31,7 +37,7 @@ class Running:
         self.health_port = int(environment["GRANTLOG_HEALTH_PORT"])
         self._files = [directory / "stdout", directory / "stderr"]
         with self._files[0].open("ab") as out, self._files[1].open("ab") as err:
-            env = os.environ | environment | {"PYTHONPATH": str(Path(__file__).parents[2])}
+            env = os.environ | environment | {"PYTHONPATH": str(release or Path(__file__).parents[2])}
             # There is no `.env` in this folder that could add to the settings.
             self.process: Process = (
                 start(
@@ -42,7 +48,7 @@ class Running:
                     stdout=out,
                     stderr=err,
                 )
-                if anew
+                if anew or release is not None
                 else Forked(arguments, env, directory, out, err)
             )
 

@@ -101,8 +101,9 @@ class Rehearsed:
             over.set()
             for each in threads:
                 each.join()
-        if faults:
-            raise AssertionError(f"after {done} requests: {faults[0]!r}") from faults[0]
+            # Whatever else went wrong, it was for this.
+            if faults:
+                raise AssertionError(f"after {done} requests: {faults[0]!r}") from faults[0]
 
 
 def token(caller: httpx.Client, auth: tuple[str, str]) -> str:

@@ -1,5 +1,6 @@
 """Migrations make what the code declares, on both databases; PostgreSQL's server role can do no more than it needs."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -54,6 +55,40 @@ def test_a_database_from_before_the_first_release_is_refused(
         assert inspect(engine).get_table_names() == ["alembic_version"]
     finally:
         engine.dispose()
+
+
+def test_a_server_serves_later_tables_that_only_have_more(database_url: str) -> None:
+    later = schema.newest() + "9"
+    engine = migrating(database_url)
+    try:
+        with engine.begin() as connection:
+            connection.execute(text("ALTER TABLE log_head ADD COLUMN later TEXT"))
+            connection.execute(text("UPDATE alembic_version SET version_num = :later"), {"later": later})
+        assert schema.is_current(database_url)
+        with engine.begin() as connection:
+            schema.raise_floor(connection, later)
+            assert f"for servers of revision {later} or later" in (schema.problem(connection) or "")
+        assert not schema.is_current(database_url)
+    finally:
+        engine.dispose()
+
+
+TAKING_AWAY = re.compile(
+    r"(?i)\b(drop_\w+|alter_column|rename_\w+|drop (table|column|constraint)|rename (to|column))\b"
+)
+
+
+def test_a_migration_that_takes_something_away_raises_the_floor() -> None:
+    """Of those that are later than the floor's own."""
+    built_on = schema.revisions()
+    revision: str | None = schema.newest()
+    while revision not in (None, "1120"):
+        (page,) = (schema.MIGRATIONS / "versions").glob(f"{revision}_*.py")
+        source = page.read_text(encoding="utf-8")
+        assert TAKING_AWAY.search(source) is None or "raise_floor(" in source, page.name
+        revision = built_on[revision or ""]
+    assert revision == "1120"
+    assert TAKING_AWAY.search("op.execute('ALTER TABLE a DROP COLUMN b')")
 
 
 @pytest.fixture

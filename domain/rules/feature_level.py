@@ -1,0 +1,25 @@
+"""What a log may hold so that every node which serves it understands it: its feature level.
+
+A version knows a level. The log's own rises when every node that serves it knows a higher one, which is an event; until
+then nothing is written that takes it. So an upgrade goes from node to node while the others go on, and one that has not
+been upgraded meets nothing that it does not know.
+"""
+
+from msgspec.structs import fields
+
+from domain.event import Event
+
+FEATURE_LEVEL = 1
+"""What this version knows. It rises by one with each release that has an event type, a member of an event, or a version
+of the events' MAC which the release before does not know (`Event.since`, `Event.members_since`). A new version of the
+MAC begins with a key that `mac_key.introduced` names, so it is a member like others."""
+
+
+def needed(event: Event) -> int:
+    """The level that writing this event takes: its type's, or that of the newest member which says something."""
+    level = event.since
+    if event.members_since:
+        defaults = {field.name: field.default for field in fields(event)}
+        said = (since for name, since in event.members_since.items() if getattr(event, name) != defaults[name])
+        level = max(level, *said, 1)
+    return level
