@@ -9,7 +9,7 @@ ALIVE = frozenset({"active", "expiring", "not_yet_issued"})
 """States of what still works."""
 
 
-class SecretVersion(msgspec.Struct, frozen=True):
+class LeakedVersion(msgspec.Struct, frozen=True):
     """A version of a client's secret."""
 
     id: str
@@ -79,7 +79,7 @@ class FoundSecret(msgspec.Struct, frozen=True):
     client_id: str | None = None
     client_name: str | None = None
     client_owner: str | None = None
-    secret: SecretVersion | None = None
+    secret: LeakedVersion | None = None
     account_id: str | None = None
     grant_id: str | None = None
     issued_at: str | None = None

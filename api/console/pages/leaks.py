@@ -307,7 +307,7 @@ class TokenList(msgspec.Struct, frozen=True):
     next: str | None = None
 
 
-class PersonList(msgspec.Struct, frozen=True):
+class LeakPersonList(msgspec.Struct, frozen=True):
     """A page of people."""
 
     items: tuple[LeakPerson, ...]
@@ -328,10 +328,10 @@ class LeakEventList(msgspec.Struct, frozen=True):
     next: str | None = None
 
 
-LeakList = TokenList | PersonList | AddressList | LeakEventList
+LeakList = TokenList | LeakPersonList | AddressList | LeakEventList
 KINDS: dict[str, type[LeakList]] = {
     "tokens": TokenList,
-    "people": PersonList,
+    "people": LeakPersonList,
     "addresses": AddressList,
     "events": LeakEventList,
 }
