@@ -71,6 +71,7 @@ lock: dev  ## Pin the newest versions that pyproject.toml allows, with their has
 	$(UV_COMPILE) --upgrade --extra build --extra dev --extra otel --constraint requirements.lock --output-file requirements-dev.lock
 
 wheel: dev  ## Build the wheel into build/; with the same SOURCE_DATE_EPOCH it has the same bytes
+	@rm -rf build/lib build/bdist.*
 	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} $(BIN)/python -m pip --quiet wheel --no-deps \
 		--no-build-isolation --no-index --wheel-dir build .
 

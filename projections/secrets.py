@@ -182,20 +182,21 @@ def ending(connection: sa.Connection, after: Moment, until: Moment) -> list[Endi
     return [Ending(*row) for row in rows]
 
 
-_LAST = (
-    sa.select(TABLE.c.client_id)
-    .join(CLIENTS, CLIENTS.c.client_id == TABLE.c.client_id)
-    .where(CLIENTS.c.state != "deleted", TABLE.c.revoked_at.is_(None))
-    .group_by(TABLE.c.client_id)
-    .having(sa.func.count(TABLE.c.expires_at) == sa.func.count())
-)
+_OTHER = TABLE.alias()
 
 
 def count_last(connection: sa.Connection, after: Moment, until: Moment) -> int:
     """How many clients have a last secret that ends between two moments."""
-    last = sa.func.max(TABLE.c.expires_at)
-    found = _LAST.having(last > after, last <= until).subquery()
-    return connection.scalar(sa.select(sa.func.count()).select_from(found)) or 0
+    lasting = sa.or_(_OTHER.c.expires_at.is_(None), _OTHER.c.expires_at > until)
+    outlived = sa.exists().where(_OTHER.c.client_id == TABLE.c.client_id, _OTHER.c.revoked_at.is_(None), lasting)
+    query = sa.select(sa.func.count(TABLE.c.client_id.distinct())).join(
+        CLIENTS, CLIENTS.c.client_id == TABLE.c.client_id
+    )
+    ending = TABLE.c.expires_at > after, TABLE.c.expires_at <= until
+    return (
+        connection.scalar(query.where(*ending, TABLE.c.revoked_at.is_(None), CLIENTS.c.state != "deleted", ~outlived))
+        or 0
+    )
 
 
 def by_id(connection: sa.Connection, secret_id: str, now: Moment) -> SecretRow | None:

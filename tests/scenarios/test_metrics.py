@@ -99,6 +99,10 @@ async def test_open_incidents_and_last_secrets_are_counted(world: World) -> None
     await world.execute(rotate_secret(client.client_id, new, others_expire_in=60, by=operator))
     text = (await world.operators.get("/metrics")).text
     assert _value(text, "grantlog_secrets_expiring") == 1
+    _, lasting = mint_secret(world.services.format)
+    await world.execute(rotate_secret(client.client_id, lasting, by=operator))
+    text = (await world.operators.get("/metrics")).text
+    assert _value(text, "grantlog_secrets_expiring") == 0
     await world.execute(report("incident", LeakReport(source="administrator")))
     text = (await world.operators.get("/metrics")).text
     assert _value(text, "grantlog_incidents_open") == 1
