@@ -34,6 +34,22 @@ def read(
     return Command(stream, decide)
 
 
+def watch(
+    stream: str,
+    question: audit.Question,
+    parameters: Mapping[str, str],
+    count: int,
+    *,
+    seconds: int,
+    unsealed: bool,
+) -> Command[audit.State]:
+    """A question was answered that will be asked again and again for so many seconds."""
+    reading = audit.Watched(
+        question=question, parameters=dict(parameters), count=count, seconds=seconds, unsealed=unsealed
+    )
+    return _noted(stream, reading)
+
+
 def open_export(
     stream: str, reading_id: str, parameters: Mapping[str, str], *, address: str | None, unsealed: bool
 ) -> Command[audit.State]:

@@ -55,6 +55,23 @@ class Read(Event, frozen=True, kw_only=True):
     unsealed: bool = False
 
 
+class Watched(Event, frozen=True, kw_only=True):
+    """Somebody asked a question that they ask again and again: within `seconds` no further event tells of it.
+
+    `count` is what they got the first time. Were they shown more than then, such as personal values, it would be
+    another event.
+    """
+
+    type = "audit.watched"
+    in_doubt = True
+
+    question: Question
+    parameters: dict[str, str] = {}
+    count: int
+    seconds: int
+    unsealed: bool = False
+
+
 class ExportOpened(Event, frozen=True, kw_only=True):
     """An export began; `reading_id` names it until it is closed."""
 
@@ -106,7 +123,7 @@ class StreamClosed(Event, frozen=True, kw_only=True):
     count: int
 
 
-EVENTS: tuple[type[Event], ...] = (Read, ExportOpened, ExportClosed, StreamOpened, StreamClosed)
+EVENTS: tuple[type[Event], ...] = (Read, Watched, ExportOpened, ExportClosed, StreamOpened, StreamClosed)
 
 
 class State(msgspec.Struct, frozen=True):
@@ -129,7 +146,7 @@ def note(state: State, *, now: Moment, reading: Event) -> Outcome:
 def evolve(state: State, recorded: Recorded) -> State:
     """The day's readings after one more event."""
     match recorded.event:
-        case Read(count=count):
+        case Read(count=count) | Watched(count=count):
             return replace(state, reads=state.reads + 1, records=state.records + count)
         case ExportOpened() | StreamOpened():
             return replace(state, opened=state.opened + 1)

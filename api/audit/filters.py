@@ -25,12 +25,20 @@ WithPersonal = Annotated[
 ]
 
 
-def auditor(request: Request[Any, Any, Any], shows: WithPersonal = "1") -> Auditor:
+Watching = Annotated[
+    Literal["0", "1"],
+    QueryParameter(
+        name="watch",
+        description="`1`: this is asked again and again, and one event in five minutes tells of all of it.",
+    ),
+]
+
+
+def auditor(request: Request[Any, Any, Any], shows: WithPersonal = "1", watch: Watching = "0") -> Auditor:
     """Whom the route's guard let in."""
     who = caller(request)
-    return Auditor(
-        services_of(request), who.origin, shows == "1" and PERSONAL in who.scope, partial(note_reading, request.scope)
-    )
+    personal, note = shows == "1" and PERSONAL in who.scope, partial(note_reading, request.scope)
+    return Auditor(services_of(request), who.origin, personal, note, watch == "1")
 
 
 def _repeatable(name: str, description: str, longest: int = LONGEST_ID) -> Any:

@@ -135,8 +135,8 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(API_ACTIVITY, 1, "Create"): "pushed_request.received event_stream.signal_delivered",
     ClassRow(API_ACTIVITY, 1, "Create", MEDIUM, failure=True): "event_stream.signal_failed",
     ClassRow(API_ACTIVITY, 2, "Read"): (
-        "usage.token_first_seen usage.token_seen usage.first_seen usage.seen audit.read audit.export_opened "
-        "audit.export_closed audit.stream_opened audit.stream_closed"
+        "usage.token_first_seen usage.token_seen usage.first_seen usage.seen audit.read audit.watched "
+        "audit.export_opened audit.export_closed audit.stream_opened audit.stream_closed"
     ),
 }
 

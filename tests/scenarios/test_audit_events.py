@@ -338,3 +338,35 @@ async def test_a_disabled_clients_events_name_it_still(world: World) -> None:
     await world.execute(any_command(client.stream(shop.client_id), client.disable))
     types = [each["type"] for each in await everything(asking, client_id=shop.client_id)]
     assert types == ["client.registered", "client.secret_issued", "client.disabled"]
+
+
+async def test_who_watches_is_told_of_once_in_five_minutes(world: World) -> None:
+    admin = await administering(world, "audit:read", "audit:personal", "leaks:read")
+    before = await world.head()
+    for _ in range(3):
+        ok(await admin.get("/audit/overview?watch=1"))
+        ok(await admin.get("/audit/events?watch=1&limit=1&type=client.*"))
+        ok(await admin.get("/leaks/incidents?watch=1"))
+    watched = await world.events("audit.*", after=before)
+    assert [(each.type, each.event.question) for each in watched] == [
+        ("audit.watched", "overview"),
+        ("audit.watched", "events"),
+        ("audit.watched", "incidents"),
+    ]
+    assert {each.event.seconds for each in watched} == {300}
+    # Whoever asks something else, or asks in another way, is told of; and so is what tells no two questions apart.
+    ok(await admin.get("/audit/events?watch=1&limit=1&type=scope.*"))
+    ok(await admin.post("/audit/find?watch=1", json={"text": "a"}))
+    ok(await admin.post("/audit/find?watch=1", json={"text": "b"}))
+    other = await administering(world, "audit:read")
+    ok(await other.get("/audit/overview?watch=1"))
+    world.clock.advance(301)
+    ok(await admin.get("/audit/overview?watch=1"))
+    later = [(each.type, each.event.question) for each in await world.events("audit.*", after=watched[-1].position)]
+    assert later == [
+        ("audit.watched", "events"),
+        ("audit.read", "find"),
+        ("audit.read", "find"),
+        ("audit.watched", "overview"),
+        ("audit.watched", "overview"),
+    ]

@@ -135,6 +135,12 @@ async def test_an_incident_is_looked_after_and_closed(world: World, job: Client)
     page = await browser.open(address)
     assert "&lt;script&gt;" in page.text
     assert re.search(r"▲ [1-9]", page.text)
+    before = await world.head()
+    for _ in range(2):
+        watched = await browser.open(f"{address}?watch=1")
+    assert 'http-equiv="refresh" content="10"' in watched.text
+    assert set(await world.types_after(before)) == {"audit.watched"}
+    assert len(await world.types_after(before)) == 4
     page = await browser.press(page, "/console/incidents/assign")
     assert len(await world.events("incident.assigned")) == 1
     page = await browser.press(page, "/console/incidents/evidence", evidence="and in a mail")

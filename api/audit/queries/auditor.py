@@ -1,14 +1,14 @@
 """Who asks, and the event that every answer leaves behind: nobody reads the log unseen."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 
 from commands import audit as commands
 from domain import audit
-from domain.event import Moment
+from domain.event import SECOND, Moment
 from eventstore.execution import Origin, Step
 from eventstore.unavailable import DatabaseAway, LedgerOverloaded
 from security.clock import day_of
@@ -51,14 +51,31 @@ class Sources(Protocol):
     def transparency(self) -> DivergenceAlarm: ...
 
 
+# Who watches asks the same again and again, and one event tells of all of it.
+
+WATCH = 300
+"""Seconds for which one event tells of the same question."""
+
+WATCHABLE: frozenset[audit.Question] = frozenset(
+    {"overview", "counts", "events", "event", "incidents", "leak_investigation"}
+)
+"""Questions that their parameters tell from each other."""
+
+WATCHING_AT_MOST = 10_000
+
+_WATCHING: dict[tuple[Hashable, ...], Moment] = {}
+"""Since when this process knows that somebody watches."""
+
+
 class Auditor(NamedTuple):
     """Somebody who may read the log. `personal` says that they may see personal values too; `note` is told the
-    position of each event that an answer leaves."""
+    position of each event that an answer leaves. With `watching` they ask the same again and again."""
 
     sources: Sources
     origin: Origin
     personal: bool
     note: Callable[[int], None] = lambda _: None
+    watching: bool = False
 
     @property
     def now(self) -> Moment:
@@ -88,7 +105,27 @@ class Auditor(NamedTuple):
         address: str | None = None,
     ) -> None:
         """Records an answer, which is sent after this: it is committed before anybody sees what they asked for."""
-        answered = commands.read(self.stream, question, self.words(asked), count, unsealed=unsealed, address=address)
+        words = self.words(asked)
+        if self.watching and address is None and question in WATCHABLE and "foreign" not in words:
+            await self._watch(question, words, count, unsealed=unsealed)
+            return
+        answered = commands.read(self.stream, question, words, count, unsealed=unsealed, address=address)
+        await self._told(answered)
+
+    async def _watch(self, question: audit.Question, words: dict[str, str], count: int, *, unsealed: bool) -> None:
+        """Records that they watch, unless that was told a moment ago by this process."""
+        actor, now = self.origin.actor, self.now
+        means = tuple(sorted((actor.credential or {}).items()))
+        key = (id(self.sources.ledger), actor.kind, actor.id, means, question, tuple(sorted(words.items())), unsealed)
+        begun = _WATCHING.get(key)
+        if begun is not None and begun <= now < begun + WATCH * SECOND:
+            return
+        await self._told(commands.watch(self.stream, question, words, count, seconds=WATCH, unsealed=unsealed))
+        if len(_WATCHING) >= WATCHING_AT_MOST:
+            _WATCHING.clear()
+        _WATCHING[key] = now
+
+    async def _told(self, answered: Step) -> None:
         executed = await self.sources.ledger.execute(answered, origin=self.origin)
         for each in executed.recorded:
             self.note(each.position)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 from litestar import Request, Response, get, post
@@ -38,6 +38,9 @@ TO_DO = (
     "The way by which it leaked is closed.",
 )
 """What is left to do, in the order of `docs/leaks.md`."""
+
+WATCHED_EVERY = 10
+"""Seconds after which a page that is watched looks again."""
 
 LOOKED_AT = 20
 """Secrets of an incident whose later uses are asked for."""
@@ -120,6 +123,9 @@ class IncidentsPage(ConsolePage, frozen=True, kw_only=True):
 Stage = Annotated[str | None, QueryParameter(name="state", max_length=20, description="Only those in this state.")]
 Further = Annotated[str | None, QueryParameter(name="after", max_length=2_048, description="Where the list goes on.")]
 IncidentId = Annotated[str, PathParameter(max_length=128, description="The incident's id.")]
+Watch = Annotated[
+    Literal["", "1"], QueryParameter(name="watch", description="Has the page look again every ten seconds.")
+]
 Pasted = Annotated[str | None, QueryParameter(name="pasted", max_length=40, description="When it was pasted.")]
 
 
@@ -195,6 +201,7 @@ class IncidentPage(ConsolePage, frozen=True, kw_only=True):
     events: IncidentEventList | None
     later: tuple[FoundSecret, ...]
     me: str
+    watched: bool
     assign_csrf: str | None = None
     evidence_csrf: str | None = None
     close_csrf: str | None = None
@@ -203,23 +210,23 @@ class IncidentPage(ConsolePage, frozen=True, kw_only=True):
 
 @get(LIST + "/{incident_id:str}", **PAGE, summary="An incident")
 async def console_incident(
-    request: Request[Any, Any, Any], incident_id: IncidentId, pasted: Pasted = None
+    request: Request[Any, Any, Any], incident_id: IncidentId, pasted: Pasted = None, watch: Watch = ""
 ) -> Response[bytes]:
     """Its clock, what was ended, where it was found, whether anybody tried since, and what is left to do."""
 
     async def make(visit: Visit) -> ConsolePage:
-        return await _page(visit, incident_id, pasted)
+        return await _page(visit, incident_id, pasted, watch=watch or None)
 
     return await shown(request, make)
 
 
-async def _page(visit: Visit, incident_id: str, pasted: str | None) -> ConsolePage:
+async def _page(visit: Visit, incident_id: str, pasted: str | None, *, watch: str | None) -> ConsolePage:
     where = f"/leaks/incidents/{incident_id}"
-    incident = await visit.api.get(where, Incident, {"names": "1"})
-    occurrences = await visit.api.get(f"{where}/occurrences", OccurrenceList, {"limit": 100})
+    incident = await visit.api.get(where, Incident, {"names": "1", "watch": watch})
+    occurrences = await visit.api.get(f"{where}/occurrences", OccurrenceList, {"limit": 100, "watch": watch})
     events: IncidentEventList | None = None
     if "audit:read" in visit.may:
-        query: Query = {"incident_id": incident_id, "names": "1", "order": "asc", "limit": 100}
+        query: Query = {"incident_id": incident_id, "names": "1", "order": "asc", "limit": 100, "watch": watch}
         events = await visit.api.get("/audit/events", IncidentEventList, query)
     writes = "leaks:write" in visit.may and incident.state != "closed"
     return IncidentPage(
@@ -229,20 +236,22 @@ async def _page(visit: Visit, incident_id: str, pasted: str | None) -> ConsolePa
         after_paste=_took(pasted, incident.contained_at) if pasted and incident.contained_at else None,
         occurrences=occurrences,
         events=events,
-        later=await _later(visit, incident),
+        later=await _later(visit, incident, watch),
         me=visit.who.session.account_id,
+        watched=watch is not None,
+        refresh=None if watch is None else WATCHED_EVERY,
         assign_csrf=visit.token(ASSIGN) if writes else None,
         evidence_csrf=visit.token(EVIDENCE) if writes else None,
         close_csrf=visit.token(CLOSE) if writes else None,
     )
 
 
-async def _later(visit: Visit, incident: Incident) -> tuple[FoundSecret, ...]:
+async def _later(visit: Visit, incident: Incident, watch: str | None) -> tuple[FoundSecret, ...]:
     """What leaked, with its uses after its end, those first that were tried most."""
     if not incident.secrets:
         return ()
     asked = {"items": [{"sha256": each.sha256} for each in incident.secrets[:LOOKED_AT]]}
-    query = {"counts": "0"}
+    query: Query = {"counts": "0", "watch": watch}
     found = await visit.api.send("POST", "/leaks/investigate", Reports, asked, query=query, tell=True)
     return tuple(sorted(found.items, key=lambda each: -each.uses_after_end))
 
