@@ -131,7 +131,9 @@ def _filled(tag: str, sentence: str, data: Data) -> str:
             return name.replace("_", " ")
         return f"{value} seconds" if name.endswith("_seconds") else str(value)
 
-    return _MEMBER.sub(told, sentence)
+    filled = _MEMBER.sub(told, sentence)
+    # What is told at once happened once, and within no time that was waited for.
+    return filled.replace(" 1 times", " once").replace(" within 0 seconds", "")
 
 
 def meaning(tag: str, data: Data) -> str:

@@ -171,6 +171,8 @@ def test_a_meaning_holds_the_values_that_it_names() -> None:
     assert meaning("account.sign_in_failed", {"count": 3, "window_seconds": 60}) == (
         "Sign-ins failed, 3 times within 60 seconds from one address."
     )
+    at_once = meaning("account.sign_in_failed", {"count": 1, "window_seconds": 0})
+    assert at_once == "Sign-ins failed, once from one address."
     linked = {"sub": "glogged@elsewhere.example", "upstream": "elsewhere"}
     assert "elsewhere.example" not in meaning("account.upstream_linked", linked)
 
