@@ -25,6 +25,7 @@ from domain import server
 from domain.event import ANONYMOUS, Actor
 from domain.grants.grant_type import Lifetimes
 from domain.keys import mac_key
+from domain.rules.origin import of_issuer
 from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.may_write import key_problem, put_proof
@@ -73,6 +74,11 @@ class Services:
     certificates: Certificates
     subjects: Subjects
     refusals: ClientRefusals
+
+
+def web_origin(services: Services) -> str:
+    """What browsers send as `Origin` from pages of this server."""
+    return of_issuer(services.settings.issuer)
 
 
 def services_of(connection: Any) -> Services:

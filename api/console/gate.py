@@ -3,7 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from litestar import Request, Response
 from msgspec import Meta, Struct
@@ -16,7 +16,7 @@ from api.http.errors import AccessDenied
 from api.http.request_context import Scope, header_values
 from api.http.responses import send_response
 from api.http.templates import see_other
-from api.services import Services, services_of
+from api.services import Services, services_of, web_origin
 from security.clock import SECOND
 
 PAGE: dict[str, Any] = {"tags": ["Console"], "media_type": "text/html", "opt": {"answers": "page"}}
@@ -224,7 +224,7 @@ def is_within(onward: str) -> bool:
         and onward.isprintable()
         and (onward == "/console" or onward.startswith(("/console/", "/console?")))
         and "\\" not in onward
-        and "//" not in onward.partition("?")[0]
+        and not {"", ".", ".."} & set(unquote(onward.partition("?")[0]).rstrip("/").split("/")[1:])
     )
 
 
@@ -248,6 +248,6 @@ def _require_own_page(services: Services, scope: Scope) -> None:
     if verdicts:
         own = all(each in ("same-origin", "none") for each in verdicts)
     else:
-        own = all(services.settings.issuer.startswith(each) for each in header_values(scope, b"origin"))
+        own = all(each == web_origin(services) for each in header_values(scope, b"origin"))
     if not own:
         raise AccessDenied("This form was sent from another site, so nothing was done.")

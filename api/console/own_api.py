@@ -202,14 +202,15 @@ class OwnApi:
 
 
 def address(path: str, query: Query | None = None) -> str:
-    """The path with its query; a parameter that is None, or an empty list, is left out."""
+    """The path with its query; a parameter that is None, or an empty list, is left out. What is encoded in the path
+    stays a part of the name that it stands in: an id that somebody made up leads to no other endpoint."""
     pairs: list[tuple[str, str]] = []
     for name, value in (query or {}).items():
         if value is None:
             continue
         values = [str(value)] if isinstance(value, str | int) else list(value)
         pairs += [(name, each) for each in values]
-    return quote(path, safe="/:@%") + (f"?{urlencode(pairs)}" if pairs else "")
+    return quote(path, safe="/:@") + (f"?{urlencode(pairs)}" if pairs else "")
 
 
 def as_curl(method: str, url: str, body: str | None) -> str:

@@ -3,6 +3,7 @@
 import re
 
 from api.app import routed
+from api.console.gate import is_within
 from api.environment import load
 from commands import people
 from commands.console import console_client, console_sessions
@@ -77,7 +78,8 @@ async def test_forms_of_other_sites_and_other_sessions_do_nothing(world: World) 
     browser, page = await at_console(world, *READER)
     form = page.form("/console/theme")
     sent = {**form.fields, "theme": "dark"}
-    for headers in ({"sec-fetch-site": "cross-site"}, {"origin": "https://elsewhere.example"}):
+    shorter = {"origin": world.settings.issuer[:-1]}
+    for headers in ({"sec-fetch-site": "cross-site"}, {"origin": "https://elsewhere.example"}, shorter):
         refused = await browser.client.post(form.action, data=sent, headers=headers)
         assert refused.status_code == 403
     own = {"sec-fetch-site": "same-origin"}
@@ -125,9 +127,20 @@ async def test_sign_in_leads_back_to_pages_of_the_console_alone(world: World) ->
     person = await person_with(world, *READER)
     page = await sign_in(world.browser(), person, "/console/sign-in?to=https://elsewhere.example/")
     assert "<h1>Overview</h1>" in page.text
-    for wrong in ("//elsewhere.example", "/console//elsewhere.example", "/consoles", "/admin/clients", "/console/\\x"):
-        begun = await world.client.get("/console/sign-in", params={"to": wrong})
-        assert begun.status_code == 303
+    for right in ("/console", "/console/", "/console/audit?q=a//b..", "/console/clients/a%3Ab"):
+        assert is_within(right), right
+    wrong = ("//elsewhere.example", "/console//elsewhere.example", "/consoles", "/admin/clients", "/console/\\x")
+    for each in (*wrong, "/console/../oauth/logout", "/console/%2e%2e/oauth/logout", "/console/..%2foauth"):
+        assert not is_within(each), each
+
+
+async def test_made_up_id_leads_to_no_other_endpoint(world: World) -> None:
+    browser, _ = await at_console(world, "clients:read")
+    shop = await world.register_client("Photo Prints")
+    before = await world.head()
+    page = await browser.open(f"/console/clients/{shop.client_id}%252Fsecrets")
+    assert page.status == 404
+    assert await world.types_after(before) == []
 
 
 async def test_answer_that_was_not_asked_for_signs_nobody_in(world: World) -> None:

@@ -216,7 +216,7 @@ async def _notifications(visit: Visit, of: str | None, done: str | None = None) 
 
 
 def _at(name: str) -> str:
-    return f"/admin/notifications/destinations/{quote(name, safe='')}"
+    return f"/admin/notifications/destinations/{name}"
 
 
 @get(NOTIFICATIONS, **PAGE, summary="Who is told of what happens")
