@@ -62,10 +62,7 @@
     accessToken = answer.access_token;
     element("scope").replaceChildren(...answer.scope.split(" ").filter(Boolean).map((name) => {
       const entry = document.createElement("li");
-      const code = document.createElement("code");
-      code.className = "entry-name";
-      code.textContent = name;
-      entry.append(described(name), code);
+      entry.textContent = described(name);
       return entry;
     }));
     const expires = new Date(Date.now() + answer.expires_in * 1000);

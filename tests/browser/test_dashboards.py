@@ -39,6 +39,9 @@ async def test_sign_in_refresh_sign_out_without_a_client_on_the_wire(demo: Demo,
     await signed_in(visitor, slug, owner(demo, slug))
     assert await visitor.text("#status") == "You are signed in."
     assert await visitor.page.locator("#scope li").count() == len(SCOPE[slug])
+    # What one may is told in words, and the way to the console is where there is something to do.
+    assert not SCOPE[slug] & set(await visitor.page.locator("#scope li").all_inner_texts())
+    assert await visitor.page.locator("a[href='/console/']").count() == (slug == "administration")
 
     await visitor.page.click("#refresh")
     await visitor.page.wait_for_selector("#status:has-text('Your access was refreshed.')")

@@ -3,6 +3,7 @@
 import re
 
 from security.tokens import Kind
+from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import Scene
 from tests.scenarios.browser import Browser, Page
 from tests.scenarios.consoles import at_console
@@ -167,3 +168,31 @@ async def test_auditor_can_change_nothing(scene: Scene) -> None:
         answer = await browser.client.post(path, data=fields, headers={"sec-fetch-site": "same-origin"})
         assert answer.status_code == 403, path
     assert not [tag for tag in await world.types_after(before) if not tag.startswith("audit.")]
+
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> {{ 7 * 7 }}"
+
+
+async def test_hostile_names_are_text(world: World) -> None:
+    browser, _ = await at_console(world, *READING, *WRITING, *AUDITING)
+    shop = await world.register_client(HOSTILE)
+    asking = await administering(world)
+    named = {"realm": "platform", "username": "mallory", "name": HOSTILE}
+    person = ok(await asking.post("/admin/people", json=named), 201)["id"]
+    addresses = ("/console/clients", f"/console/clients/{shop.client_id}?at=1", "/console/people")
+    for address in (*addresses, f"/console/people/{person}?show=1", "/console/grants", "/console/roles"):
+        page = await browser.open(address)
+        assert page.status == 200, address
+        assert "<script>alert" not in page.text
+        assert "<img src=x" not in page.text
+        assert "{{ 7 * 7 }}" in page.text or "alert(1)" not in page.text, address
+
+
+async def test_person_page_names_exactly_its_readings(scene: Scene) -> None:
+    world = scene.world
+    browser, _ = await at_console(world, *READING, *AUDITING)
+    await lived(scene)
+    before = len(await world.events("audit.read"))
+    page = await browser.open(f"/console/people/{scene.person.account_id}?show=1")
+    assert readings(page) == [each.position for each in (await world.events("audit.read"))[before:]]
+    assert {each.actor.kind for each in (await world.events("audit.read"))[before:]} == {"person"}
