@@ -20,7 +20,7 @@ ALIVE = ("active", "enabled")
 WAITING = ("not_yet_issued",)
 
 
-class Stretch(msgspec.Struct, frozen=True, rename={"since": "from", "until": "to"}):
+class LaneStretch(msgspec.Struct, frozen=True, rename={"since": "from", "until": "to"}):
     """A stretch of time in one state, and the event that began it; `until` is None where it lasts."""
 
     state: str
@@ -32,13 +32,13 @@ class Stretch(msgspec.Struct, frozen=True, rename={"since": "from", "until": "to
 class Standing(msgspec.Struct, frozen=True):
     """What `POST /audit/token-history` tells of how each stood."""
 
-    token: tuple[Stretch, ...] = ()
-    secret: tuple[Stretch, ...] = ()
-    client: tuple[Stretch, ...] = ()
-    person: tuple[Stretch, ...] = ()
+    token: tuple[LaneStretch, ...] = ()
+    secret: tuple[LaneStretch, ...] = ()
+    client: tuple[LaneStretch, ...] = ()
+    person: tuple[LaneStretch, ...] = ()
 
     @property
-    def lanes(self) -> tuple[tuple[str, tuple[Stretch, ...]], ...]:
+    def lanes(self) -> tuple[tuple[str, tuple[LaneStretch, ...]], ...]:
         """Those that there are, by name."""
         every = (("token", self.token), ("secret", self.secret), ("client", self.client), ("person", self.person))
         return tuple((name, stretches) for name, stretches in every if stretches)
@@ -116,7 +116,7 @@ def drawn(standing: Standing, moments: Sequence[Moment], at: Moment) -> DrawnLan
     return DrawnLanes(lanes, ticks, x(at), len(lanes) * ROW)
 
 
-def _drawn(name: str, stretch: Stretch, x: Callable[[Moment], float]) -> DrawnStretch:
+def _drawn(name: str, stretch: LaneStretch, x: Callable[[Moment], float]) -> DrawnStretch:
     begin = x(parse_rfc3339(stretch.since))
     end = LEFT + WIDTH if stretch.until is None else x(parse_rfc3339(stretch.until))
     state = stretch.state.replace("_", " ")

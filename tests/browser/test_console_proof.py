@@ -127,3 +127,24 @@ async def test_without_script_a_form_asks_for_the_moment(visit: Visit, demo: Dem
     assert "NO: not yet issued" in await visitor.text(".verdict")
     await visitor.page.goto(f"{demo.issuer}/console/events/1")
     assert "not checked here" in await visitor.text(".badge")
+
+
+async def test_the_log_is_checked_on_its_page(visit: Visit, demo: Demo) -> None:
+    visitor = await visit(viewport={"width": 320, "height": 800})
+    page = visitor.page
+    await enter(visitor, "/console/log")
+    assert await state(page) == "unpinned"
+    await page.fill("#verifier-key", demo.http.get(f"{demo.issuer}/log/vkey").text.strip())
+    await page.click(".pinning button")
+    await page.wait_for_selector("[data-state=verified]")
+    assert (await Axe().run(page)).violations_count == 0
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await page.fill("#first", "5")
+    await page.click("[data-check] button")
+    await page.wait_for_selector("[data-checked].verified")
+    assert "positions 5 to" in await visitor.text("[data-checked]")
+    assert "without a gap" in await visitor.text("[data-checked]")
+    pdf = await page.pdf()
+    assert pdf.startswith(b"%PDF")
+    await page.emulate_media(media="print")
+    assert "events signed" in await visitor.text(".printed")

@@ -4,12 +4,16 @@ import re
 from html import unescape
 from random import Random
 
+from api.console.pages.signed_log import head_of
+from eventstore.transparency import published
 from eventstore.transparency.published import Diverged
 from security.clock import SECOND, format_rfc3339
 from security.tokens import digest
 from tests.scenarios.consoles import at_console
-from tests.scenarios.test_transparency import followed, resting
+from tests.scenarios.test_proven_export import check
+from tests.scenarios.test_transparency import followed, pinned, resting
 from tests.scenarios.world import World
+from verifier.note import Cosigner
 
 READER = ("audit:read", "audit:personal")
 
@@ -81,3 +85,30 @@ async def test_what_is_no_token_or_no_moment_is_told(world: World) -> None:
         answer = await browser.client.get(f"/console/tokens/{path}")
         assert answer.status_code == status, path
         assert answer.headers["content-type"].startswith("text/html")
+
+
+async def test_the_logs_page_tells_who_signed_and_what_waits(world: World) -> None:
+    browser, _ = await at_console(world, *READER, "keys:read")
+    await followed(world)
+    newest = await world.services.ledger.read(published.newest)
+    assert newest is not None
+    witness = Cosigner("witness.example", bytes(32))
+    note = newest.note + witness.cosign(newest.note.split("\n\n")[0] + "\n", 1_764_000_000)
+    head = head_of(note)
+    assert head is not None
+    assert [each.at for each in head.signatures] == [None, "2025-11-24T16:00:00.000000Z"]
+
+    page = await browser.open("/console/log")
+    key = await pinned(world)
+    assert f">{key}<" in page.text
+    assert "log_key.introduced" not in page.text
+    assert "events in 24 hours" in page.text
+    assert "has waited" not in page.text
+    resting(world)
+    await world.define_scopes("made:waiting")
+    world.clock.advance(6)
+    assert re.search(r"An event has waited [6-9] s", (await browser.open("/console/log")).text)
+    proven = await browser.client.get("/console/log/export?from=3")
+    assert check(proven.content, key).outcome == "verified"
+    packed = await browser.client.get("/console/audit/export?type=client.*&format=package")
+    assert packed.content.startswith(b"PK")

@@ -35,7 +35,7 @@ EXPORT = "/console/audit/export"
 LIMIT = "100"
 ID_LENGTH = 22
 FILTERED: dict[str, Any] = {**PAGE, "opt": {**PAGE["opt"], "repeatable": FILTERS}}
-FORMATS = {"csv": "CSV", "jsonl": "JSON Lines", "proof": "with proof"}
+FORMATS = {"csv": "CSV", "jsonl": "JSON Lines", "proof": "with proof", "package": "to take away"}
 
 
 class Events(msgspec.Struct, frozen=True):
@@ -311,6 +311,8 @@ async def console_export(request: Request[Any, Any, Any]) -> Response[bytes]:
         asked: dict[str, list[str]] = asked_of_api(given, now)
         if "show" not in given:
             asked["personal"] = ["0"]
+        if format == "package":
+            return passed_through(visit, "/audit/package", asked, back=address_of(given))
         asked |= {"order": given.get("order", ["desc"])} if "order" in given else {}
         asked |= {"proof": ["1"]} if format == "proof" else {"format": [format]}
         return passed_through(visit, "/audit/export", asked, back=address_of(given))

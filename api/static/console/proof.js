@@ -107,6 +107,10 @@ const show = async () => {
     badge("differs", `✕ Does not fit: ${seen.reason}.`, button("Pin another key", again));
     return;
   }
+  if (place.hasAttribute("data-log")) {
+    await ofLog(seen);
+    return;
+  }
   if (text === "") {
     // The page itself says why there is no receipt.
     place.dataset.state = place.dataset.unproved ?? "";
@@ -125,6 +129,13 @@ const show = async () => {
   } else {
     badge("unknown", `▲ The receipt fits; whether the log does could not be seen: ${seen.reason}`, steps);
   }
+};
+
+/** The badge on the page of the log itself. @param {Look} seen */
+const ofLog = async (seen) => {
+  if (seen.state === "unpinned") badge("unpinned", "▲ You have pinned no key.", await pinning(seen));
+  else if (seen.state === "fits") badge("verified", "✓ Signed by the key that you pinned, and the log that this browser saw before.", button("Forget the key", again));
+  else badge("unknown", `▲ That could not be seen: ${seen.reason}`);
 };
 
 const again = async () => {
