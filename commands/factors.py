@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from commands.mailing.notices import factor_letter_id
 from commands.people import UNKNOWN, acting_as, policy_of, session_is_live, totp_vault_name
 from commands.permissions import CallerScope
 from domain import account, session
@@ -11,6 +12,7 @@ from domain.factors import second_factor
 from domain.factors.second_factor import AMR, Factors, PasskeyEnrolled, SecondFactor, ShownFactor
 from eventstore.command import Command
 from eventstore.database import Connection
+from eventstore.pending import letters
 from eventstore.personal_data import PersonalData
 from eventstore.search import Criteria, newest, recorded_forms, search
 from eventstore.view import Folds, View
@@ -138,7 +140,11 @@ def verify(account_id: str, shown: ShownFactor) -> Command[account.State]:
     def decide(state: account.State, view: View) -> Outcome | Refusal:
         if not account.alive(state):
             return Refusal(NotFound.UNKNOWN, UNKNOWN)
-        return second_factor.verify(state.factors, now=view.now, shown=shown)
+        outcome = second_factor.verify(state.factors, now=view.now, shown=shown)
+        if outcome.events:
+            # Nobody has left this sign-in.
+            letters.remove(view.connection, factor_letter_id(shown.auth_session))
+        return outcome
 
     return Command(account.stream(account_id), decide)
 

@@ -140,7 +140,8 @@ async def login(
         return await perform(services, request, grant)
     except FactorMissing as missing:
         browser = new_id()
-        auth_session = second_factor.begin(services, missing.verified, place=f"dashboard {slug}", browser=browser)
+        place, by = f"dashboard {slug}", origin(request.scope)
+        auth_session = await second_factor.begin(services, missing.verified, place=place, browser=browser, by=by)
         cookie = cookie_of(_factor_cookie(slug), browser, services.settings.issuer, second_factor.LASTS)
         under_way = second_factor.resume(services, auth_session, place=f"dashboard {slug}", browser=browser)
         return await _asked(request, slug, auth_session, under_way, missing, [cookie])

@@ -116,6 +116,13 @@ class Postman:
         }
         if letter.position is not None:
             told |= await ledger.read(_happened, ledger.privacy, letter.position, spoken)
+        elif "moment" in letter.told:
+            unknown = spoken.say(UNKNOWN)
+            told |= {
+                "at": spoken.moment(int(letter.told["moment"])),
+                "address": letter.told["address"] or unknown,
+                "agent": (letter.told["agent"] or unknown)[:LONGEST_AGENT],
+            }
         looks: branding.State = await ledger.state(branding.STREAM)
         name: Any = await ledger.unseal(person.name) or await ledger.unseal(person.username)
         return compose(
@@ -125,7 +132,7 @@ class Postman:
             ledger.clock.now(),
             name=name,
             link=self._link(letter, person),
-            told={**told, **letter.told},
+            told={**letter.told, **told},
             look=looks.of(person.realm or letter.told.get("realm", "")),
         )
 

@@ -154,8 +154,8 @@ class InvalidSession(errors.HTTPError):
     default = "Begin again with name and password."
 
 
-def _begin(services: Services, verified: Verified, place: _Place) -> str:
-    return second_factor.begin(services, verified, place=place.name, browser=place.key)
+async def _begin(services: Services, scope: Scope, verified: Verified, place: _Place) -> str:
+    return await second_factor.begin(services, verified, place=place.name, browser=place.key, by=origin(scope))
 
 
 def _resume(services: Services, place: _Place, auth_session: str) -> second_factor.AuthSession:
@@ -186,7 +186,7 @@ async def _shown(
         return await _second_step(services, scope, realm, parameters, place, parameters["auth_session"])
     verified = await _person(services, scope, realm, parameters)
     if (await policy_of(services, realm)).asks(verified.account.factors):
-        raise await _asking(services, place, _begin(services, verified, place))
+        raise await _asking(services, place, await _begin(services, scope, verified, place))
     return verified, None
 
 

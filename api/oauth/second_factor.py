@@ -18,13 +18,16 @@ from api.services import Services
 from api.throttling.admission import Wait
 from api.throttling.limits import Bucket, Limit, group
 from commands import factors
+from commands.mailing import notices
 from domain import account
 from domain.decision import FactorRefused, Refusal
 from domain.event import SECOND, Moment
 from domain.factors import second_factor
 from domain.factors.second_factor import SecondFactor, ShownFactor
+from domain.people.notices import NoticeKind
 from domain.people.upstream_link import UpstreamProof
 from eventstore.execution import Origin
+from eventstore.pending.letters import Letter
 from security.keyring import MasterKeyError, WrapBroken
 from security.passkeys import NotVerified
 from security.second_factors import RECOVERY_LENGTH, matching_step, recovery_digest
@@ -32,6 +35,8 @@ from security.tokens import new_id
 
 LASTS = 300
 """Seconds between a right password and the factor beside it."""
+
+KIND: NoticeKind = "factor_failed"
 
 LONGEST = 2048
 LONGEST_CODE = 64
@@ -58,12 +63,20 @@ class AuthSession(msgspec.Struct, frozen=True, array_like=True):
         return sha256(self.id.encode()).hexdigest()
 
 
-def begin(services: Services, verified: Verified, *, place: str, browser: str) -> str:
-    """The sealed text for a person who has to show a factor at a `place`; it opens beside the `browser`'s secret."""
+async def begin(services: Services, verified: Verified, *, place: str, browser: str, by: Origin) -> str:
+    """The sealed text for a person who has to show a factor at a `place`; it opens beside the `browser`'s secret. If
+    nobody does, the person is told: somebody knows their password."""
     until = services.ledger.clock.now() + LASTS * SECOND
     if verified.password is None and verified.upstream is None:
         raise AssertionError("a factor is asked for beside a password")
     begun = AuthSession(new_id(), verified.account.account_id, verified.password, until, verified.upstream)
+    person = verified.account
+    reachable = services.settings.mail != "off" and person.email is not None
+    if reachable and verified.password is not None and KIND not in person.notices_off:
+        ledger, now = services.ledger, services.ledger.clock.now()
+        told = {"moment": str(now), "address": by.ip or "", "agent": by.user_agent or ""}
+        letter = Letter(KIND, person.account_id, until + notices.LASTS * SECOND, told=told)
+        await ledger.maintain(notices.await_factor, ledger.vault, begun.sha256, letter, now)
     sealed = services.keyring.wrap(_purpose(place, browser), msgspec.msgpack.encode(begun))
     return urlsafe_b64encode(sealed).rstrip(b"=").decode()
 

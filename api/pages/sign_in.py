@@ -257,7 +257,7 @@ async def enter_verified(
         elif entered.reason is not FactorRefused.MISSING:
             return await sign_in_page(services, scope, place, _wrong(place.realm, NOT_LINKED))
     if session_begun is None:
-        asked = AskedFactor(second_factor.begin(services, verified, place=place.realm, browser=secret))
+        asked = await _ask(services, scope, place.realm, verified, secret)
         return await _factor_page(services, scope, place, asked, [flow.forget(services)])
     cookies = [flow.forget(services)]
     return await _lead_on(services, place, session_begun, begun.onward, begun.again, shown=False, cookies=cookies)
@@ -284,13 +284,18 @@ async def _enter(
     except Wait as wait:
         return _wait(wait)
     if (await policy_of(services, realm)).asks(verified.account.factors):
-        return AskedFactor(second_factor.begin(services, verified, place=realm, browser=secret))
+        return await _ask(services, scope, realm, verified, secret)
     begun = await start_session(services, scope, realm, verified, again=again)
     if isinstance(begun, BegunSession):
         return begun
     if begun.reason is FactorRefused.MISSING:
-        return AskedFactor(second_factor.begin(services, verified, place=realm, browser=secret))
+        return await _ask(services, scope, realm, verified, secret)
     return _wrong(realm)
+
+
+async def _ask(services: Services, scope: Scope, realm: str, verified: Verified, secret: str) -> AskedFactor:
+    by = origin(scope)
+    return AskedFactor(await second_factor.begin(services, verified, place=realm, browser=secret, by=by))
 
 
 async def _enter_factor(

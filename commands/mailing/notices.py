@@ -144,6 +144,24 @@ def write_letter(
         letters.put(connection, vault, new_id(), letter, now)
 
 
+WAITING_AT_MOST = 5
+"""Letters to a person that wait, with which no further one comes of a sign-in that was left."""
+
+
+def factor_letter_id(auth_session: str) -> str:
+    """By which the letter is known that tells of a sign-in which was left before the second factor: the digest of that
+    sign-in, shortened."""
+    return f"factor-{auth_session[:32]}"
+
+
+def await_factor(connection: Connection, vault: Vault, auth_session: str, letter: Letter, now: Moment) -> None:
+    """Has the person told when the time for the factor is over, unless it was shown, or a wrong one was, which is told
+    by itself."""
+    if letters.count_to(connection, letter.account_id) < WAITING_AT_MOST:
+        due_at = letter.expires_at - LASTS * SECOND
+        letters.put(connection, vault, factor_letter_id(auth_session), letter, now, due_at)
+
+
 def choose(account_id: str, session_id: str, off: Collection[NoticeKind]) -> Command[account.State]:
     """A person who is signed in is not to be told of these."""
 

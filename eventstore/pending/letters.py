@@ -62,20 +62,28 @@ _TAKE = update(table).where(_THIS).values(due_at=bindparam("due_at"), attempts=t
 # An attempt that took longer than its lease is no longer the newest, and what came of it decides nothing.
 _AGAIN = update(table).where(_THIS, table.c.attempts == bindparam("b_attempt")).values(due_at=bindparam("due_at"))
 _DONE = delete(table).where(_THIS)
+_TO = select(func.count()).select_from(table).where(table.c.account_id == bindparam("b_account_id"))
 _WAITING = select(func.count(), func.min(table.c.made_at)).select_from(table)
 
 
-def put(connection: Connection, vault: Vault, letter_id: str, letter: Letter, now: Moment) -> None:
-    """Has a letter sent."""
+def put(
+    connection: Connection, vault: Vault, letter_id: str, letter: Letter, now: Moment, due_at: Moment | None = None
+) -> None:
+    """Has a letter sent, at once or when it is due unless it is removed before."""
     row = {
         "letter_id": letter_id,
         "account_id": letter.account_id,
         "made_at": now,
-        "due_at": now,
+        "due_at": now if due_at is None else due_at,
         "attempts": 0,
         "sealed": vault.seal_row(table.name, letter_id, msgspec.msgpack.encode(letter)),
     }
     connection.execute(insert(table), row)
+
+
+def count_to(connection: Connection, account_id: str) -> int:
+    """How many letters to a person wait."""
+    return connection.scalar(_TO, {"b_account_id": account_id}) or 0
 
 
 def is_due(connection: Connection, now: Moment) -> bool:

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from api.letters.noticing import NoticeWriter
+from api.oauth.second_factor import LASTS
 from commands import people
 from commands.mailing import notices
+from commands.mailing.notices import WAITING_AT_MOST
 from domain.people.notices import SWITCHABLE
 from projections import person_notices
 from tests.scenarios.asking import Scene
@@ -115,6 +117,25 @@ async def test_a_row_that_cannot_be_looked_at_keeps_nobody_waiting(
         broken = (await world.events("account.password_changed"))[0].position
     assert await subjects(world) == ["Your password was changed"]
     assert await world.services.ledger.read(person_notices.waiting, 10) == []
+
+
+async def test_a_password_without_its_factor_is_told(world: World, paul: Person) -> None:
+    generator = await enrol(world, paul)
+    await told(world)
+    browser = await sign_in(world, paul)
+    page = await browser.open(f"{SIGN_IN}?realm={paul.realm}")
+    page = await browser.press(page, SIGN_IN, **paul.typed)
+    await browser.press(page, SIGN_IN, code=generator.code())
+    assert await subjects(world) == ["A new sign-in to your account"]
+    world.clock.advance(LASTS + 1)
+    (letter,) = await told(world)
+    assert letter.subject == "Somebody knows your password"
+    for shown in (ADDRESS, FIREFOX, "1 January 2026"):
+        assert shown in letter.text
+    for _ in range(2 * WAITING_AT_MOST):
+        await sign_in(world, paul)
+    world.clock.advance(LASTS + 1)
+    assert await subjects(world) == ["Somebody knows your password"] * WAITING_AT_MOST
 
 
 async def test_who_asks_to_be_erased_is_told(world: World, paul: Person) -> None:
