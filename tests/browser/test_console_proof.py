@@ -11,9 +11,11 @@ from playwright.async_api import Page, Route
 from tests.browser.conftest import Visit
 from tests.browser.demonstration import Demo
 from tests.browser.visitor import Visitor
+from verifier.note import Cosigner
 
 pytestmark = pytest.mark.parametrize("demo", ["sqlite", "postgresql"], indirect=True)
 
+WITNESS = Cosigner("witness.example", bytes(32))
 KEPT = "localStorage.getItem('grantlog-log-checkpoint')"
 
 
@@ -43,10 +45,18 @@ async def test_every_visit_holds_the_log_against_the_one_before(visit: Visit, de
     await page.click(".pinning button")
     assert "not" in await visitor.text(".pinning .note")
     vkey = demo.http.get(f"{demo.issuer}/log/vkey").text.strip()
-    await page.fill("#verifier-key", vkey)
+    await page.fill("#verifier-key", f"{vkey} {WITNESS.key}")
     await page.click(".pinning button")
     await page.wait_for_selector("[data-state=verified]")
-    assert await page.locator(".chain li").count() == 5
+    assert await page.locator(".chain li").count() == 6
+    assert "0 of 1 witnesses that you pinned" in await visitor.text(".chain")
+    await page.emulate_media(media="print")
+    await page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    receipt = await visitor.text("[data-receipt]")
+    assert receipt.startswith("c2sp.org/tlog-proof@v1")
+    assert "events signed" in await visitor.text(".printed")
+    assert not await page.locator(".pinning").is_visible()
+    await page.emulate_media(media="screen")
     older = str(await page.evaluate(KEPT))
 
     await page.goto(f"{demo.issuer}/console/audit")

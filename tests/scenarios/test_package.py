@@ -86,3 +86,10 @@ async def test_what_has_no_proof_is_not_packed(world: World) -> None:
     assert answer.json()["errors"][0]["field"] == "order"
     assert (await world.client.head("/audit/package", headers=bearer)).status_code == 200
     assert await world.head() == head
+
+
+async def test_the_page_that_checks_it_is_handed_out_to_anybody(world: World) -> None:
+    answer = await world.client.get("/verify.html")
+    assert answer.content == offline_verifier()
+    assert answer.headers["content-disposition"] == 'attachment; filename="verify.html"'
+    assert "default-src 'none'" in answer.headers["content-security-policy"]

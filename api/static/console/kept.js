@@ -1,7 +1,7 @@
 // @ts-check
 // What this browser keeps of the log, so that whoever looks at the console is a witness of it: the verifier keys that a
 // person pinned, and the newest checkpoint that it has seen. Each visit holds the log against that checkpoint.
-import { Malformed, Unfit, openHead, parseKeys, same } from "./verify.js";
+import { Malformed, Unfit, isWitness, openHead, parseKeys, same } from "./verify.js";
 import { extended, text } from "./tiles.js";
 
 /** @typedef {import("./verify.js").Key} Key */
@@ -14,6 +14,7 @@ import { extended, text } from "./tiles.js";
  * @property {string} reason
  * @property {string} offered
  * @property {Key[]} keys
+ * @property {Key[]} witnesses
  * @property {Head | null} head
  * @property {string} newest
  * @property {string} kept
@@ -22,9 +23,9 @@ import { extended, text } from "./tiles.js";
 const KEYS = "grantlog-log-keys";
 const CHECKPOINT = "grantlog-log-checkpoint";
 
-/** Pins keys, one a line; Malformed where they are none. Forgets what was seen under others. @param {string} keys */
+/** Pins keys, the log's and its witnesses'; Malformed where there is none of a log. Forgets what was seen under others. @param {string} keys */
 export const pin = async (keys) => {
-  if ((await parseKeys(keys)).length === 0) throw new Malformed("not a verifier key: there is none");
+  if ((await parseKeys(keys)).every(isWitness)) throw new Malformed("there is no log's verifier key among them");
   localStorage.setItem(KEYS, keys.trim());
   localStorage.removeItem(CHECKPOINT);
 };
@@ -39,7 +40,7 @@ export const look = async () => {
   const pinned = localStorage.getItem(KEYS) ?? "";
   const kept = localStorage.getItem(CHECKPOINT) ?? "";
   /** @type {Look} */
-  const found = { state: "unknown", reason: "", offered: "", keys: [], head: null, newest: "", kept };
+  const found = { state: "unknown", reason: "", offered: "", keys: [], witnesses: [], head: null, newest: "", kept };
   try {
     found.newest = await text("checkpoint");
     if (pinned === "") {
@@ -47,9 +48,11 @@ export const look = async () => {
       found.keys = await parseKeys(found.offered);
       return { ...found, state: "unpinned" };
     }
-    found.keys = await parseKeys(pinned);
+    const every = await parseKeys(pinned);
+    found.keys = every.filter((key) => !isWitness(key));
+    found.witnesses = every.filter(isWitness);
     if (found.newest === "" && kept === "") return { ...found, state: "none" };
-    found.head = await openHead(found.newest, found.keys, [], "the newest checkpoint");
+    found.head = await openHead(found.newest, found.keys, found.witnesses, "the newest checkpoint");
     const reason = kept === "" ? "" : await misfit(await openHead(kept, found.keys), found.head);
     if (reason) return { ...found, state: "differs", reason };
     localStorage.setItem(CHECKPOINT, found.newest);

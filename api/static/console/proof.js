@@ -34,6 +34,10 @@ const step = (mark, name, value) => {
   return item;
 };
 
+/** @param {import("./verify.js").Head | null} head */
+const witnessed = (head) =>
+  (head?.cosigned ?? []).map(({ key, time }) => `${key.name} at ${new Date(Number(time) * 1000).toISOString()}`).join(", ") || "pin a witness's key beside the log's, and its signature is checked too";
+
 /** @param {Verdict} verdict @param {string} text @param {Look} seen */
 const chain = async (verdict, text, seen) => {
   const receipt = parseReceipt(text);
@@ -47,6 +51,7 @@ const chain = async (verdict, text, seen) => {
     step(mark(1), `Path of ${receipt.path.length} hashes`, receipt.path.map(encode64).join(" ") || "the event is the whole tree"),
     step(mark(2), head ? `Root over ${head.checkpoint.size} events` : "Root", head ? encode64(head.checkpoint.root) : verdict.reason),
     step(mark(3), "Signature", `by ${keys}`),
+    step(head?.cosigned.length ? "✓" : "·", `${head?.cosigned.length ?? 0} of ${seen.witnesses.length} witnesses that you pinned`, witnessed(head)),
     step(seen.state === "fits" ? "✓" : "·", "The log that this browser saw before", seen.reason || "it begins with the checkpoint that was kept at the last visit"),
   );
   return steps;
@@ -68,7 +73,7 @@ const alarm = (reason, text, seen) => {
 /** Where somebody pins the key. @param {Look} seen */
 const pinning = async (seen) => {
   const form = /** @type {HTMLFormElement} */ (element("form", "", "pinning"));
-  const label = element("label", "The log's key, as its operator gave it to you on another way");
+  const label = element("label", "The log's key (and witnesses'), as you got it on another way");
   const input = /** @type {HTMLInputElement} */ (element("input", "", "figures"));
   const fault = element("p", "", "note alarm");
   const offered = hex(await sha256(new TextEncoder().encode(seen.offered)));
@@ -116,7 +121,7 @@ const show = async () => {
     place.dataset.state = place.dataset.unproved ?? "";
     return;
   }
-  const verdict = await checkReceipt(text, seen.keys);
+  const verdict = await checkReceipt(text, seen.keys, { witnesses: seen.witnesses });
   const stray = verdict.head && seen.head ? await strayed(verdict.head, seen.head) : "";
   const steps = verdict.part === "receipt" ? "" : await chain(verdict, text, seen);
   if (verdict.outcome !== "verified" || stray) {
@@ -143,5 +148,8 @@ const again = async () => {
   document.querySelector(".misfit")?.remove();
   await show();
 };
+
+// On paper the receipt is written out.
+addEventListener("beforeprint", () => document.querySelector("[data-receipt]")?.closest("details")?.setAttribute("open", ""));
 
 void show().catch((error) => badge("unknown", `▲ This browser cannot verify it: ${error.message}`));

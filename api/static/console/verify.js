@@ -239,6 +239,9 @@ export const parseKey = async (text) => {
   return { name, kind: material[0], bytes: material.subarray(1), id };
 };
 
+/** Whether a key is a witness's, and no log's. @param {Key} key */
+export const isWitness = ({ kind }) => kind === WITNESS;
+
 /** The keys of a text, one a line. @param {string} text */
 export const parseKeys = (text) => Promise.all(text.split(/\s+/).filter(Boolean).map(parseKey));
 
