@@ -111,8 +111,11 @@ class Hosts:
             scope[ELSEWHERE] = error
             await self._nobody(scope, receive, send)
             return
-        with issuer.used(self._timer):
+        issuer.enter()
+        try:
             await issuer.ready.result()(scope, receive, send)
+        finally:
+            issuer.leave(self._timer.now())
 
     def answer_whole(self, scope: Scope, body: bytes) -> Awaitable[WrittenResponse]:
         """As that of the `Middleware` whose issuer it is."""
@@ -126,11 +129,14 @@ class Hosts:
         except (Misdirected, DatabaseAway) as error:
             scope[ELSEWHERE] = error
             return await self._nobody.answer_whole(scope, body)
-        with issuer.used(self._timer):
+        issuer.enter()
+        try:
             return await issuer.ready.result().answer_whole(scope, body)
+        finally:
+            issuer.leave(self._timer.now())
 
     async def _issuer(self, host: bytes | None) -> OpenIssuer:
-        """Who answers under this name, opened if need be; to be used at once. Raises Misdirected, DatabaseAway."""
+        """Who answers under this name, opened if need be; to be entered at once. Raises Misdirected, DatabaseAway."""
         entry = self._entries.get(host) if host is not None else None
         if entry is None:
             raise Misdirected

@@ -12,7 +12,7 @@ from api.http.middleware import Middleware
 from api.issuers.registry import IssuerEntry
 from api.services import Services
 from eventstore.unavailable import DatabaseAway
-from security.clock import DAY, SECOND, Timer
+from security.clock import DAY, SECOND, Moment, Timer
 
 OPENED_WITHIN = 10.0
 """Seconds that a request waits for the log of its issuer."""
@@ -49,37 +49,33 @@ class OpenIssuer:
         self.used_at = now
         self.leaving = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
-        self._left = asyncio.Event()
-        self._left.set()
+        self._left: asyncio.Event | None = None
 
-    @contextmanager
-    def used(self, timer: Timer) -> Iterator[None]:
-        """Keeps it open meanwhile, and for a while."""
+    def enter(self) -> None:
+        """Keeps it open until `leave`, and for a while."""
         self._asked = True
-        with self._held():
-            try:
-                yield
-            finally:
-                self.used_at = timer.now()
+        self.users += 1
+
+    def leave(self, now: Moment) -> None:
+        """Ends a request."""
+        self.used_at = now
+        self._let_go()
 
     @contextmanager
     def visited(self) -> Iterator[None]:
         """Keeps it open meanwhile, and no longer if nobody asks."""
-        with self._held():
-            yield
-        if not self._asked:
-            self.used_at -= DAY
-
-    @contextmanager
-    def _held(self) -> Iterator[None]:
         self.users += 1
-        self._left.clear()
         try:
             yield
         finally:
-            self.users -= 1
-            if not self.users:
-                self._left.set()
+            self._let_go()
+        if not self._asked:
+            self.used_at -= DAY
+
+    def _let_go(self) -> None:
+        self.users -= 1
+        if not self.users and self._left is not None:
+            self._left.set()
 
     @property
     def services(self) -> Services:
@@ -94,8 +90,10 @@ class OpenIssuer:
         self.ready.set_result(app)
 
     async def unused(self) -> None:
-        """Returns when nobody uses it."""
-        await self._left.wait()
+        """Returns when nobody uses it. To be called once."""
+        if self.users:
+            self._left = asyncio.Event()
+            await self._left.wait()
 
 
 class OpenIssuers:
@@ -120,7 +118,7 @@ class OpenIssuers:
         return None if found is None or not found.ready.done() or found.leaving.is_set() else found
 
     async def get(self, entry: IssuerEntry) -> OpenIssuer:
-        """The issuer, opened if need be. To be `used` before anything else is waited for. Raises `DatabaseAway`."""
+        """The issuer, opened if need be. To be entered before anything else is waited for. Raises `DatabaseAway`."""
         found = self.opened(entry.id)
         if found is not None and found.entry == entry:
             return found

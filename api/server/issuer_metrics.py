@@ -1,5 +1,7 @@
 """The numbers of a further issuer: counted among those of the process, and by its URL where they are its own."""
 
+from collections import Counter
+
 from api.server.log_standing import LogStanding
 from api.server.metrics import Metrics
 
@@ -11,13 +13,13 @@ class MetricsOfIssuer(Metrics):
         self._process = process
         self._issuer = issuer
         self._known: dict[str, int] = {}
+        self._answered: Counter[int] = Counter()
         self.facts = process.facts
 
     def request(self, route: str | None, method: str, status: int | None, seconds: float) -> None:
         """Counts an answered request."""
         self._process.request(route, method, status, seconds)
-        kind = f"{5 if status is None else status // 100}xx"
-        self._process.of_issuers.requests.labels(self._issuer, kind).inc()
+        self._answered[5 if status is None else status // 100] += 1
 
     def batch(self, commands: int) -> None:
         """Counts a committed transaction."""
@@ -46,7 +48,10 @@ class MetricsOfIssuer(Metrics):
         self._process.letter_given_up()
 
     def write(self, passwords_waiting: int) -> None:
-        """Leaves it to the process, whose threads these are."""
+        """Hands on what was counted since the last call. The threads for passwords are the process's."""
+        answered, self._answered = self._answered, Counter()
+        for kind, count in answered.items():
+            self._process.of_issuers.requests.labels(self._issuer, f"{kind}xx").inc(count)
 
     def text(self, version: str, standing: LogStanding | None) -> bytes:
         """Nothing: the numbers are the operators', who ask the settings' issuer."""

@@ -191,6 +191,7 @@ async def test_each_tells_of_itself(issuers: Issuers) -> None:
     # The process is the operators' matter, who come by the settings' issuer.
     assert (await issuers.home.caller("127.0.0.1").get("/metrics")).status_code == 200
     assert (await issuers.a.caller("127.0.0.1").get("/metrics")).status_code == 404
+    issuers.a.services.metrics.write(0)
     numbers = (await issuers.home.operators.get("/metrics")).text
     assert 'grantlog_issuer_requests_total{issuer="https://a.example",status="2xx"}' in numbers
 

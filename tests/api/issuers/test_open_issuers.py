@@ -1,14 +1,14 @@
 """Which logs a process has open: a bounded number, one opened at a time, and closed when nobody asks."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
 
 from api.issuers import open_issuers
-from api.issuers.open_issuers import IssuerAway, OpenIssuers
+from api.issuers.open_issuers import IssuerAway, OpenIssuer, OpenIssuers
 from api.issuers.registry import IssuerEntry
 from security.clock import ManualClock
 
@@ -39,6 +39,12 @@ class Logs:
         finally:
             self.opened.remove(entry.issuer)
 
+    @contextmanager
+    def using(self, issuer: OpenIssuer) -> Iterator[None]:
+        issuer.enter()
+        yield
+        issuer.leave(self.clock.now())
+
     def at_most(self, number: int) -> OpenIssuers:
         return OpenIssuers(self.opening, number, 300, self.clock)
 
@@ -57,7 +63,7 @@ async def test_the_one_that_was_used_longest_ago_makes_room() -> None:
     those = logs.at_most(2)
     for entry in (A, B, A):
         logs.clock.advance(1)
-        with (await those.get(entry)).used(logs.clock):
+        with logs.using(await those.get(entry)):
             pass
     await those.get(C)
     assert logs.opened == [A.issuer, C.issuer]
@@ -69,7 +75,7 @@ async def test_one_in_use_is_waited_for_but_not_for_ever(monkeypatch: pytest.Mon
     logs = Logs()
     those = logs.at_most(1)
     used = await those.get(A)
-    with used.used(logs.clock):
+    with logs.using(used):
         with pytest.raises(IssuerAway):
             await those.get(B)
         assert logs.opened == [A.issuer]
@@ -99,14 +105,14 @@ async def test_idle_ones_and_those_that_are_elsewhere_are_closed() -> None:
     logs = Logs()
     those = logs.at_most(3)
     for entry in (A, B):
-        with (await those.get(entry)).used(logs.clock):
+        with logs.using(await those.get(entry)):
             pass
     logs.clock.advance(299)
     await those.close_idle()
     await those.close_others({A.id: A})
     assert logs.opened == [A.issuer]
     logs.clock.advance(1)
-    with (await those.get(A)).used(logs.clock):
+    with logs.using(await those.get(A)):
         await those.close_idle()
     assert logs.opened == [A.issuer]
     logs.clock.advance(300)
