@@ -1,0 +1,172 @@
+"""`python -m bench.cells`: tokens of several issuers over one and two PostgreSQL servers, and what one of them costs.
+
+What is compared is processor time for a token, of the workers and of the databases, since a rate depends on what else
+the machine does; the rates stand beside it.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from bench import databases, processes, server
+from bench.preparation import basic
+from security.keyring import new_master_key
+
+CONNECTIONS = 16
+"""By which tokens are asked for, of each issuer: what is committed together is of one log."""
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Cell(NamedTuple):
+    """An issuer as the load knows it."""
+
+    host: str
+    authorization: str
+
+
+class Measured(NamedTuple):
+    """Tokens a second, and microseconds of processor time for each."""
+
+    rate: float
+    workers: float
+    databases: float
+
+
+def main() -> int:
+    """Prints the table; 0."""
+    parser = argparse.ArgumentParser(prog="python -m bench.cells", description=__doc__)
+    parser.add_argument("--seconds", type=int, default=10, help="of each run")
+    parser.add_argument("--issuers", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--servers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--workers", type=int, nargs="+", default=[1])
+    options = parser.parse_args()
+    print(f"load average before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print("| PostgreSQL servers | workers | issuers | tokens/s | µs of the workers | µs of the databases | together |")
+    print("|--:|--:|--:|--:|--:|--:|--:|")
+    with tempfile.TemporaryDirectory(prefix="grantlog-cells-") as name, ExitStack() as stack:
+        directory = Path(name)
+        directory.chmod(0o755)
+        for servers in options.servers:
+            clusters = [
+                stack.enter_context(databases.postgresql(directory / f"{servers}-{each}")) for each in range(servers)
+            ]
+            for workers in options.workers:
+                place = directory / f"of-{servers}-{workers}"
+                place.mkdir()
+                for number, found in _run(place, clusters, workers, options):
+                    both = found.workers + found.databases
+                    print(
+                        f"| {servers} | {workers} | {number} | {found.rate:,.0f} | {found.workers:.0f} | "
+                        f"{found.databases:.0f} | {both:.0f} |",
+                        flush=True,
+                    )
+    return 0
+
+
+def _run(
+    directory: Path, clusters: Sequence[databases.Database], workers: int, options: argparse.Namespace
+) -> list[tuple[int, Measured]]:
+    environment = {
+        "GRANTLOG_DATA_DIR": str(directory),
+        "GRANTLOG_DATABASE_URL": f"sqlite:///{directory / 'own.db'}",
+        "GRANTLOG_MASTER_KEY": new_master_key(),
+        "GRANTLOG_ISSUER": "https://login.example",
+        "GRANTLOG_PORT": str(server.free_port()),
+        "GRANTLOG_HEALTH_PORT": "0",
+        "GRANTLOG_THROTTLE": "0",
+        "GRANTLOG_LOG_REQUESTS": "0",
+    }
+    _grantlog(environment, "database", "upgrade")
+    cells = [
+        _cell(environment, f"c{workers}w{each}", clusters[each % len(clusters)]) for each in range(max(options.issuers))
+    ]
+    port, found = int(environment["GRANTLOG_PORT"]), []
+    command: list[str | Path] = [server.BIN / "grantlog", "serve", "--workers", str(workers)]
+    with server.serving(command, port, "/health/live", directory / "log", environment) as running:
+        asyncio.run(_load(port, cells, 1.0))
+        for number in options.issuers:
+            before = _times(running, clusters)
+            began = time.perf_counter()
+            tokens = asyncio.run(_load(port, cells[:number], options.seconds))
+            took = time.perf_counter() - began
+            of_workers, of_databases = (
+                (after - then) / tokens * 1e6 for after, then in zip(_times(running, clusters), before, strict=True)
+            )
+            found.append((number, Measured(tokens / took, of_workers, of_databases)))
+    return found
+
+
+def _cell(environment: Mapping[str, str], name: str, database: databases.Database) -> Cell:
+    url = f"https://{name}.example"
+    _grantlog(environment, "issuer", "add", url, "--database", database.url, "--schema", name)
+    _grantlog(environment, "--issuer", url, "scope", "put", "orders", "See orders")
+    options = ("--name", "Service", "--scope", "orders", "--grant-type", "client_credentials", "--json")
+    made = json.loads(_grantlog(environment, "--issuer", url, "client", "register", *options))
+    return Cell(f"{name}.example", basic(made["client_id"], made["client_secret"]))
+
+
+def _grantlog(environment: Mapping[str, str], *arguments: str) -> str:
+    command = [str(server.BIN / "grantlog"), *arguments]
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{arguments}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+async def _load(port: int, cells: Sequence[Cell], seconds: float) -> int:
+    """How many tokens were given. Raises RuntimeError when an answer is none."""
+    end = time.monotonic() + seconds
+    asked = (_ask(port, cell, end) for cell in cells for _ in range(CONNECTIONS))
+    return sum(await asyncio.gather(*asked))
+
+
+async def _ask(port: int, cell: Cell, end: float) -> int:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    body = "grant_type=client_credentials"
+    request = (
+        f"POST /oauth/token HTTP/1.1\r\nhost: {cell.host}\r\nauthorization: {cell.authorization}\r\n"
+        f"content-type: application/x-www-form-urlencoded\r\ncontent-length: {len(body)}\r\n\r\n{body}"
+    ).encode()
+    tokens = 0
+    while time.monotonic() < end:
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        answer = await reader.readexactly(int(length.partition(b":")[2]))
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(f"no token: {answer!r}")
+        tokens += 1
+    writer.close()
+    return tokens
+
+
+def _times(running: server.Server, clusters: Sequence[databases.Database]) -> tuple[float, float]:
+    """Processor time in seconds of the workers, and of the databases."""
+    return sum(map(_time, running.workers)), sum(_time_below(each.process) for each in clusters)
+
+
+def _time(pid: int) -> float:
+    """Of a process and of those that it has waited for."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(int(fields[each]) for each in (11, 12, 13, 14)) / TICKS
+
+
+def _time_below(pid: int) -> float:
+    return _time(pid) + sum(map(_time, processes.children(pid)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
