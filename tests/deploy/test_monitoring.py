@@ -21,6 +21,7 @@ WELL = {
     'grantlog_log_diverged{job="grantlog"}': "0x150",
     'grantlog_log_forged{job="grantlog"}': "0x150",
     'grantlog_projections_differing{job="grantlog"}': "0x150",
+    'grantlog_issuer_alarms{job="grantlog",issuer="https://b.example",alarm="forged"}': "0x150",
     'grantlog_requests_total{job="grantlog",status="2xx"}': "0+6000x150",
     'grantlog_requests_total{job="grantlog",status="5xx"}': "0x150",
     'grantlog_request_seconds_bucket{job="grantlog",route="/oauth/token",le="0.5"}': "0+6000x150",
@@ -45,6 +46,7 @@ CAUSES = {
     "GrantlogLogDiverged": {"grantlog_log_diverged": "1x150"},
     "GrantlogLogForged": {"grantlog_log_forged": "1x150"},
     "GrantlogProjectionsDiffer": {"grantlog_projections_differing": "2x150"},
+    "GrantlogIssuerAlarm": {"grantlog_issuer_alarms": "1x150"},
     "GrantlogDatabaseAway": {"grantlog_database_up": "0x150"},
     "GrantlogDown": {"up": "0x150"},
     "GrantlogErrors": {'grantlog_requests_total{job="grantlog",status="5xx"': "0+120x150"},
@@ -66,7 +68,11 @@ CAUSES = {
 
 
 JOB = {"job": "grantlog"}
-LABELS = {"GrantlogReplays": JOB | {"kind": "code"}, "GrantlogLagging": JOB | {"follower": "event_index"}}
+LABELS = {
+    "GrantlogIssuerAlarm": JOB | {"issuer": "https://b.example", "alarm": "forged"},
+    "GrantlogReplays": JOB | {"kind": "code"},
+    "GrantlogLagging": JOB | {"follower": "event_index"},
+}
 
 
 def rules() -> list[dict[str, Any]]:
@@ -110,7 +116,10 @@ def test_every_runbook_is_a_place_in_the_documents() -> None:
 
 
 def test_alerts_and_dashboard_ask_for_numbers_that_there_are(tmp_path: Path) -> None:
-    told = set(re.findall(r"^# TYPE (\w+)", Metrics().text("1", STANDING).decode(), re.MULTILINE)) | {"up"}
+    metrics = Metrics()
+    # Told where there are further issuers, and nowhere else.
+    assert metrics.of_issuers is not None
+    told = set(re.findall(r"^# TYPE (\w+)", metrics.text("1", STANDING).decode(), re.MULTILINE)) | {"up"}
     panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
     asked = [target["expr"] for panel in panels for target in panel["targets"]]
     for expression in (*asked, *(rule["expr"] for rule in rules())):
