@@ -9,6 +9,28 @@ ALIVE = frozenset({"active", "expiring", "not_yet_issued"})
 """States of what still works."""
 
 
+CALLED = {
+    "access": "access token",
+    "refresh": "refresh token",
+    "code": "authorization code",
+    "session": "browser session",
+    "aws_access_key": "AWS access key",
+    "github_token": "GitHub token",
+    "gitlab_token": "GitLab token",
+    "google_api_key": "Google API key",
+    "jwt": "signed token (JWT) of another server",
+    "slack_token": "Slack token",
+    "stripe_key": "Stripe key",
+    "checked_token": "token with a checksum like ours, such as another Grantlog's",
+}
+"""Kinds of secrets in words, where they are not their names."""
+
+
+def called(kind: str | None) -> str:
+    """What a secret of this kind is called."""
+    return "secret" if kind is None else CALLED.get(kind, kind.replace("_", " "))
+
+
 class LeakedVersion(msgspec.Struct, frozen=True):
     """A version of a client's secret."""
 
@@ -102,7 +124,7 @@ class FoundSecret(msgspec.Struct, frozen=True):
     @property
     def words(self) -> str:
         """What it is called in a sentence."""
-        return (self.kind or "secret").replace("_", " ")
+        return called(self.kind)
 
 
 class Elsewhere(msgspec.Struct, frozen=True):
@@ -112,9 +134,10 @@ class Elsewhere(msgspec.Struct, frozen=True):
     at: int
 
     @property
-    def words(self) -> str:
-        """What it is called in a sentence."""
-        return self.kind.replace("_", " ")
+    def title(self) -> str:
+        """What it is called at the beginning of a sentence."""
+        words = called(self.kind)
+        return words[0].upper() + words[1:]
 
 
 def nothing_found(problem: str) -> str:

@@ -1,12 +1,15 @@
 """The leak desk in Chromium: from a paste to an incident, with and without script, by keyboard, on both databases."""
 
 import time
+from hashlib import sha256
 from typing import Any
 
 import pytest
+from axe_playwright_python.async_playwright import Axe
 
 from tests.browser.conftest import Visit
 from tests.browser.demonstration import Demo
+from tests.browser.test_pages import FAULTS, LEAST_CONTRAST, PHONE
 from tests.browser.visitor import Visitor
 from tests.databases import BACKENDS
 
@@ -41,6 +44,16 @@ def active(demo: Demo, token: str) -> bool:
     answer = demo.http.post(f"{demo.issuer}/oauth/introspect", data={"token": token}, auth=auth)
     found: bool = answer.json()["active"]
     return found
+
+
+async def read_by_everybody(visitor: Visitor) -> None:
+    """Nothing that a reader could not read, on a desk and on a phone, and no page wider than its screen."""
+    for size in ({"width": 1280, "height": 800}, PHONE):
+        await visitor.page.set_viewport_size(size)  # type: ignore[arg-type]
+        assert await visitor.page.evaluate(FAULTS, LEAST_CONTRAST) == [], (visitor.page.url, size)
+        results = await Axe().run(visitor.page)
+        assert results.violations_count == 0, (visitor.page.url, size, results.generate_report())
+        assert not await visitor.page.evaluate("document.documentElement.scrollWidth > innerWidth")
 
 
 async def test_three_secrets_are_contained_in_two_clicks(demo: Demo, visit: Visit) -> None:
@@ -121,11 +134,14 @@ async def test_desk_by_keyboard_and_without_script(demo: Demo, visit: Visit) -> 
 
 async def test_typed_evidence_outlives_the_sign_in(demo: Demo, visit: Visit) -> None:
     _, secret, token = leaking(demo)
-    visitor = await at_desk(visit, demo)
+    visitor = await at_desk(visit, demo, color_scheme="dark")
     visitor.refused.add(401)
     page = visitor.page
-    await page.fill("#paste", secret)
+    await read_by_everybody(visitor)
+    await page.fill("#paste", f"{secret} ghp_{secret[-36:]}")
     await page.click("form.desk button")
+    await page.wait_for_selector("#would")
+    await read_by_everybody(visitor)
     await page.fill("#evidence", "typed before")
     # As when a session has ended meanwhile.
     await visitor.context.clear_cookies()
@@ -137,7 +153,6 @@ async def test_typed_evidence_outlives_the_sign_in(demo: Demo, visit: Visit) -> 
     await beside.fill("#password", demo.ada.password)
     await beside.click("main form button[type=submit]")
     await beside.wait_for_selector("#paste")
-    await beside.close()
     assert active(demo, token)
     await page.click("button:has-text('Go on')")
     assert await page.input_value("#evidence") == "typed before"
@@ -147,3 +162,8 @@ async def test_typed_evidence_outlives_the_sign_in(demo: Demo, visit: Visit) -> 
     assert not active(demo, token)
     (found,) = [each for each in demo.call("GET", "/leaks/incidents")["items"] if each["evidence"] == "typed before"]
     assert found["state"] == "contained"
+    await page.emulate_media(color_scheme="light")
+    await read_by_everybody(visitor)
+    for path in ("/console/incidents", f"{DESK}/{sha256(secret.encode()).hexdigest()}/tokens"):
+        await page.goto(demo.issuer + path)
+        await read_by_everybody(visitor)

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
-from api.console.leak_reports import Ended, FoundSecret
+from api.console.leak_reports import Ended, FoundSecret, called
 from api.console.navigation import Place, url_of
 from api.console.own_api import Query
 from api.console.shown_events import Event, EventActor
@@ -79,6 +79,11 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     def url(self) -> str:
         """Its page."""
         return f"{LIST}/{self.incident_id}"
+
+    @property
+    def leaked(self) -> str:
+        """What leaked, in words."""
+        return "not known" if self.kind is None else called(self.kind)
 
     @property
     def about(self) -> str:
@@ -230,7 +235,7 @@ async def _page(visit: Visit, incident_id: str, pasted: str | None, *, watch: st
         events = await visit.api.get("/audit/events", IncidentEventList, query)
     writes = "leaks:write" in visit.may and incident.state != "closed"
     return IncidentPage(
-        title=f"Incident {incident.about}",
+        title=f"Incident: {incident.about}",
         incident=incident,
         steps=_steps(incident, () if events is None else events.items),
         after_paste=_took(pasted, incident.contained_at) if pasted and incident.contained_at else None,
@@ -275,6 +280,8 @@ def _took(since: str, until: str) -> str:
         return ""
     if seconds < 0:
         return ""
+    if seconds < 0.05:
+        return "no time"
     whole = round(seconds)
     if whole < 120:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
