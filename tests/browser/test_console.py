@@ -12,10 +12,7 @@ from tests.browser.visitor import Visitor
 
 pytestmark = pytest.mark.parametrize("demo", ["sqlite", "postgresql"], indirect=True)
 
-PATHS = [
-    *("/console/", "/console/audit", "/console/events/1", "/console/live"),
-    *("/console/health", "/console/settings", "/console/notifications"),
-]
+PATHS = ["/console/", "/console/audit", "/console/events/1"]
 SECRETS = re.compile(rb"glog_(at|rt|ac|cs)_[0-9A-Za-z]{36}")
 
 
@@ -45,12 +42,14 @@ async def test_no_token_is_in_the_traffic_of_a_visit(visit: Visit, demo: Demo) -
         )
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_every_page_can_be_read_by_everybody(visit: Visit, demo: Demo, scheme: str) -> None:
+async def test_every_page_can_be_read_by_everybody(visit: Visit, demo: Demo) -> None:
+    """Each that the navigation leads to, on a desk and on a phone; light on the one database, dark on the other."""
     axe = Axe()
-    visitor = await visit(color_scheme=scheme)
+    visitor = await visit(color_scheme="light" if demo.database_url.startswith("sqlite") else "dark")
     await enter(visitor)
-    for path in PATHS:
+    places = "[...document.querySelectorAll('.places a')].map(each => each.getAttribute('href'))"
+    for path in (*(await visitor.page.evaluate(places)), "/console/events/1", f"/console/tokens/{'0' * 64}"):
+        visitor.refused = {404}
         await visitor.page.goto(demo.issuer + path)
         for size in ({"width": 1280, "height": 800}, PHONE):
             await visitor.page.set_viewport_size(size)  # type: ignore[arg-type]
