@@ -101,6 +101,26 @@ async def tail(page: Page, environment: dict[str, str], start: int) -> None:
     await page.locator("pre").screenshot(path=IMAGES / "log-tail.png")
 
 
+CONSOLE = {"console": "/console/", "console-search": "/console/audit?range=30d"}
+"""Pages of the console, by the names of their pictures."""
+
+
+async def console(page: Page, issuer: str, administrator: dict[str, str]) -> None:
+    """The first page, the search, and the newest event that it finds."""
+    await page.goto(f"{issuer}/console/")
+    await page.fill("#username", administrator["username"])
+    await page.fill("#password", administrator["password"])
+    await page.press("#password", "Enter")
+    await page.click("button[name=decision][value=approve]")
+    for name, path in CONSOLE.items():
+        await page.goto(issuer + path)
+        await page.screenshot(path=IMAGES / f"{name}.png")
+    await page.locator(".row .at").first.click()
+    await page.wait_for_selector("[data-verify]")
+    await page.wait_for_load_state("networkidle")
+    await page.screenshot(path=IMAGES / "console-event.png")
+
+
 async def main() -> None:
     """Starts a demo, takes the pictures, ends it."""
     IMAGES.mkdir(exist_ok=True)
@@ -128,6 +148,8 @@ async def main() -> None:
             told = shown(GRANTLOG, "log", "tail", "--no-follow", "--json", environment=dict(environment))
             begin = json.loads(told.splitlines()[-1])["position"] + 1
             await flow(page, f"http://127.0.0.1:{demo_port}/", demo["person"])
+            desk = await browser.new_page(viewport={"width": 1280, "height": 800})
+            await console(desk, f"http://127.0.0.1:{port}", demo["administrator"])
             await tail(await browser.new_page(device_scale_factor=2), dict(environment), begin)
             await browser.close()
     finally:
