@@ -14,7 +14,10 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from playwright.async_api import Page, async_playwright
 
@@ -121,9 +124,18 @@ async def console(page: Page, issuer: str, administrator: dict[str, str]) -> Non
     await page.screenshot(path=IMAGES / "console-event.png")
 
 
-async def main() -> None:
-    """Starts a demo, takes the pictures, ends it."""
-    IMAGES.mkdir(exist_ok=True)
+class Demo(NamedTuple):
+    """A demo that runs; `made` is demo.json."""
+
+    issuer: str
+    application: str
+    made: dict[str, Any]
+    environment: dict[str, str]
+
+
+@contextmanager
+def running(*options: str) -> Iterator[Demo]:
+    """A demo of its own, as long as the block lasts."""
     folder = Path(tempfile.mkdtemp())
     port, demo_port = free_port(8400), free_port(8401)
     environment = os.environ | {
@@ -133,29 +145,38 @@ async def main() -> None:
         "GRANTLOG_DATA_DIR": str(folder),
         "GRANTLOG_LOG_LEVEL": "warning",
     }
-    server = subprocess.Popen([GRANTLOG, "demo"], env=environment, stdout=subprocess.DEVNULL)  # noqa: S603
+    server = subprocess.Popen([GRANTLOG, "demo", *options], env=environment, stdout=subprocess.DEVNULL)  # noqa: S603
     try:
-        for _ in range(600):
+        issuer = f"http://127.0.0.1:{port}"
+        for _ in range(1_200):
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready").close()  # noqa: S310 - our own demo
+                urllib.request.urlopen(f"{issuer}/health/ready").close()  # noqa: S310 - our own demo
                 break
             except OSError:
                 time.sleep(0.1)
-        demo = json.loads((folder / "demo.json").read_text())
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
-            page = await browser.new_page(viewport={"width": 620, "height": 800}, device_scale_factor=2)
-            told = shown(GRANTLOG, "log", "tail", "--no-follow", "--json", environment=dict(environment))
-            begin = json.loads(told.splitlines()[-1])["position"] + 1
-            await flow(page, f"http://127.0.0.1:{demo_port}/", demo["person"])
-            desk = await browser.new_page(viewport={"width": 1280, "height": 800})
-            await console(desk, f"http://127.0.0.1:{port}", demo["administrator"])
-            await tail(await browser.new_page(device_scale_factor=2), dict(environment), begin)
-            await browser.close()
+        made = json.loads((folder / "demo.json").read_text())
+        yield Demo(issuer, f"http://127.0.0.1:{demo_port}/", made, dict(environment))
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(30)
         shutil.rmtree(folder)
+
+
+async def main() -> None:
+    """Starts a demo, takes the pictures, ends it; those of the console from one with a month behind it."""
+    IMAGES.mkdir(exist_ok=True)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        with running() as demo:
+            page = await browser.new_page(viewport={"width": 620, "height": 800}, device_scale_factor=2)
+            told = shown(GRANTLOG, "log", "tail", "--no-follow", "--json", environment=demo.environment)
+            begin = json.loads(told.splitlines()[-1])["position"] + 1
+            await flow(page, demo.application, demo.made["person"])
+            await tail(await browser.new_page(device_scale_factor=2), demo.environment, begin)
+        with running("--history=if-empty") as demo:
+            page = await browser.new_page(viewport={"width": 1280, "height": 800})
+            await console(page, demo.issuer, demo.made["administrator"])
+        await browser.close()
 
 
 if __name__ == "__main__":
