@@ -32,7 +32,7 @@ def sender(
     if terms.kind == "mail":
         return mail.to_mailbox(settings, clock, secrets.to) if settings.mail_host else _no_mail
     if terms.kind == "slack":
-        return slack.to_room(secrets.url or "", outgoing, settings.issuer)
+        return slack.to_room(secrets.url or "", outgoing, settings)
     keys = signing_keys(secrets.signing_key or "")
     return webhook.to_webhook(Subscription(name, secrets.url or "", chosen(terms.types), keys), outgoing, clock)
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from api.audit.rendering import Rendering, ShownEvent
+from api.config.settings import Settings
 from eventstore import search
 from eventstore.database import Connection
 from eventstore.personal_data import PersonalData
@@ -38,6 +39,15 @@ def compose(connection: Connection, privacy: PersonalData, position: int) -> Not
         return None
     event = Rendering(privacy, connection, personal=False, names=True).event(state)
     return NotificationMessage(event.id, msgspec.json.encode(Payload(event.type, event.time, event)), event)
+
+
+def where_to_look(event: ShownEvent, settings: Settings) -> str:
+    """Where a person looks it up: on the console's page of the incident or the event, or by the API without one."""
+    if not settings.console:
+        return f"{settings.issuer}/audit/events/{event.position}"
+    kind, _, key = event.stream.partition(":")
+    page = f"incidents/{key}" if kind == "incident" else f"events/{event.position}"
+    return f"{settings.issuer}/console/{page}"
 
 
 class Failed(NamedTuple):

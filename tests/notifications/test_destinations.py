@@ -129,7 +129,7 @@ async def test_a_chat_room_hears_a_sentence_with_the_clients_name(world: World) 
         (said,) = found.said
         assert set(said) == {"text"}
         assert "Leaky &amp; Sons" in said["text"]
-        assert f"{world.settings.issuer}/audit/events/" in said["text"]
+        assert f"{world.settings.issuer}/console/incidents/" in said["text"]
         assert "hook-of-the-room" not in str(await world.events())
 
 

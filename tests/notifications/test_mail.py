@@ -75,7 +75,7 @@ async def test_an_incident_comes_as_a_letter(
     assert letter["Message-ID"].endswith("@example.test>")
     assert letter["Auto-Submitted"] == "auto-generated"
     text = letter.get_payload()
-    assert f"/audit/events/{position}" in text
+    assert "/console/incidents/" in text
     assert EVIDENCE not in text
     assert "192.0.2.7" not in text
 

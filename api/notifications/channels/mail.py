@@ -10,7 +10,7 @@ import aiosmtplib
 import msgspec
 
 from api.config.settings import Settings, is_mailbox
-from api.notifications.message import Failed, NotificationMessage, SendNotification, Wrong, chosen
+from api.notifications.message import Failed, NotificationMessage, SendNotification, Wrong, chosen, where_to_look
 from domain.event import Moment
 from projections.outbox import Destination
 from security.clock import SECOND, Clock
@@ -73,7 +73,7 @@ def to_mailbox(settings: Settings, clock: Clock, recipients: tuple[str, ...] = (
 
     async def send(message: NotificationMessage) -> Failed | None:
         to = recipients or settings.mail_to
-        mail = letter(message, settings.issuer, settings.mail_from, to, clock.now())
+        mail = letter(message, settings, to, clock.now())
         return await hand_over(mail, server)
 
     return send
@@ -104,11 +104,9 @@ async def hand_over(mail: EmailMessage, server: MailServer) -> Failed | None:
     return Failed("the mail server refused a recipient", final=True) if refused else None
 
 
-def letter(
-    message: NotificationMessage, issuer: str, sender: str, recipients: tuple[str, ...], now: Moment
-) -> EmailMessage:
+def letter(message: NotificationMessage, settings: Settings, recipients: tuple[str, ...], now: Moment) -> EmailMessage:
     """The same as an e-mail. Its Message-ID is made of the event's id, so that mail programs can tell repeats too."""
-    event = message.event
+    event, issuer, sender = message.event, settings.issuer, settings.mail_from
     mail = EmailMessage()
     mail["From"] = sender
     mail["To"] = ", ".join(recipients)
@@ -119,6 +117,6 @@ def letter(
     shown = msgspec.json.format(msgspec.json.encode(event), indent=2).decode()
     mail.set_content(
         f"{issuer} recorded {event.type} in {event.stream} at {event.time}.\n\n"
-        f"Look at it: {issuer}/audit/events/{event.position}\n\n{shown}\n"
+        f"Look at it: {where_to_look(event, settings)}\n\n{shown}\n"
     )
     return mail
