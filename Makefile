@@ -64,7 +64,7 @@ pictures: dev  ## Take the README's pictures anew from a running demo (needs Chr
 
 verifier: $(VENV)/.runtime  ## Write what auditors take away: grantlog-verify.pyz (needs Python and cryptography) and verify.html
 	@$(BIN)/python -m verifier.bundle grantlog-verify.pyz
-	@$(BIN)/python -m api.audit.offline_verifier
+	@$(BIN)/python -c 'from pathlib import Path; from api.audit.offline_verifier import write; write(Path("verify.html"))'
 
 lock: dev  ## Pin the newest versions that pyproject.toml allows, with their hashes
 	$(UV_COMPILE) --upgrade --extra build --output-file requirements.lock

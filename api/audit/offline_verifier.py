@@ -40,6 +40,12 @@ def _hash(content: str) -> str:
 CONTENT = offline_verifier()
 
 
+def write(path: Path) -> None:
+    """Writes the file, and prints its SHA-256 to be compared with."""
+    path.write_bytes(CONTENT)
+    print(f"{sha256(CONTENT).hexdigest()}  {path}")
+
+
 @get("/verify.html", tags=["Log"], summary="A page that verifies offline", media_type="text/html")
 async def verifier_page() -> Response[bytes]:
     """One file, to be saved and opened where there is no server: it checks receipts and exports with proof.
@@ -50,7 +56,3 @@ async def verifier_page() -> Response[bytes]:
 
 
 ROUTES: list[Any] = [verifier_page]
-
-if __name__ == "__main__":
-    Path(NAME).write_bytes(CONTENT)
-    print(f"{sha256(CONTENT).hexdigest()}  {NAME}")
