@@ -54,7 +54,7 @@ class GivenDelivery(msgspec.Struct, frozen=True, kw_only=True):
 
     method: Literal["urn:ietf:rfc:8935", "urn:ietf:rfc:8936"]
     endpoint_url: Annotated[str, Meta(max_length=URI_MAXIMUM)] | None = None
-    authorization_header: Annotated[str, Meta(max_length=1_024, pattern=r"^[\x20-\x7e]*\Z")] | None = None
+    authorization_header: Annotated[str, Meta(max_length=1_024, pattern=r"^[\x20-\x7e]*(?![\s\S])")] | None = None
 
     def __repr__(self) -> str:
         return f"GivenDelivery({self.method})"

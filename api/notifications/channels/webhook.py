@@ -31,7 +31,7 @@ class WebhookSetting(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     secret_env: str | None = None
     secret_file: str | None = None
     types: tuple[str, ...] = ("*",)
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")] | None = None
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}(?![\s\S])")] | None = None
 
 
 class Subscription(Struct, frozen=True):
