@@ -122,6 +122,7 @@ async def _opened(url: str, directory: Path, keyring: Keyring) -> AsyncIterator[
             "path": "nothing",
             "incident_id": incident_id,
             "sha256": grant.event.access_token,
+            "what": "tokens",
         }
         board = await make_dashboard(world, "own", realm="platform", scope=("orders", ACCOUNT))
         own, _ = await board.sign_in(platform.paul)
