@@ -8,8 +8,8 @@ def test_console_is_enabled_again_and_moves_with_the_issuer(cli: CommandLine) ->
     cli.run("client", "disable", "console")
     assert "The console is enabled" in cli.run("console", "enable").stdout
     assert cli.newest()[0]["type"] == "client.enabled"
-    cli.environment["GRANTLOG_ISSUER"] = "https://moved.example"
-    assert "The console is enabled" in cli.run("console", "enable").stdout
+    elsewhere = CommandLine({**cli.environment, "GRANTLOG_ISSUER": "https://moved.example"}, cli.database_url)
+    assert "The console is enabled" in elsewhere.run("console", "enable").stdout
     moved = cli.newest()[0]
     assert moved["type"] == "client.updated"
     assert moved["data"]["new"]["redirect_uris"] == ["https://moved.example/console/callback"]
