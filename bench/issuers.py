@@ -21,11 +21,15 @@ import psycopg
 from api.environment import load
 from api.issuers.registry import IssuerEntry, IssuerRegistry, default_place, keyring_of, new_issuer_id, settings_of
 from api.issuers.registry import IssuerPlace as Place
-from bench import databases, server
+from bench import databases, processes, server
 from cli.issuers import install, prepare_place
 from security.keyring import new_master_key, open_keyring
 
 PATH = "/.well-known/openid-configuration"
+
+
+Took = tuple[float, float]
+"""Seconds that passed, and those of the processor."""
 
 
 def main() -> int:
@@ -35,6 +39,7 @@ def main() -> int:
     parser.add_argument("--asked", type=int, default=16, help="how many of them are asked")
     parser.add_argument("--open", type=int, default=8, help="whose logs may be open at a time")
     options = parser.parse_args()
+    print(f"load average before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; in brackets is processor time")
     print("| database | issuers | start | memory | an idle issuer | first request | next one | connections |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory(prefix="grantlog-issuers-") as name, ExitStack() as stack:
@@ -94,7 +99,7 @@ def _started(
         directory / "log",
         environment,
     ) as running:
-        took = time.perf_counter() - began
+        took, spent = time.perf_counter() - began, _spent(running)
         time.sleep(1)
         memory = running.memory
         first, again, most = _ask(running, database, asked)
@@ -105,8 +110,8 @@ def _started(
             idle = running.memory
     each = f"{(idle - _BEFORE.get(database.name, idle)) / number * 1024:.0f} KiB" if number else ""
     _BEFORE.setdefault(database.name, memory)
-    milliseconds = [f"{median(found) * 1000:.0f} ms" if found else "" for found in (first, again)]
-    cells = (database.name, number, f"{took:.1f} s", f"{idle:.0f} MiB", each, *milliseconds, most)
+    milliseconds = [_told(found) for found in (first, again)]
+    cells = (database.name, number, f"{took:.1f} s ({spent:.1f} s)", f"{idle:.0f} MiB", each, *milliseconds, most)
     print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
@@ -116,16 +121,30 @@ _BEFORE: dict[str, float] = {}
 
 def _ask(
     running: server.Server, database: databases.Database, hosts: list[str]
-) -> tuple[list[float], list[float], int | str]:
-    first, again, most = [], [], _connections(database)
+) -> tuple[list[Took], list[Took], int | str]:
+    first: list[Took] = []
+    again: list[Took] = []
+    most = _connections(database)
     with httpx.Client(base_url=running.url) as client:
         for host in hosts:
             for kept in (first, again):
-                began = time.perf_counter()
+                began, before = time.perf_counter(), _spent(running)
                 client.get(PATH, headers={"host": host}).raise_for_status()
-                kept.append(time.perf_counter() - began)
+                kept.append((time.perf_counter() - began, _spent(running) - before))
             most = max(most, _connections(database))
     return first, again, most if database.name == databases.POSTGRESQL else _files(running)
+
+
+def _told(found: list[Took]) -> str:
+    if not found:
+        return ""
+    took, spent = (median(each) * 1000 for each in zip(*found, strict=True))
+    return f"{took:.0f} ms ({spent:.0f} ms)"
+
+
+def _spent(running: server.Server) -> float:
+    """Processor time of the server's processes so far, in seconds."""
+    return sum(sum(processes.thread_times(pid).values()) for pid in (running.process, *running.workers))
 
 
 def _connections(database: databases.Database) -> int:

@@ -45,6 +45,11 @@ class Server:
         self.url = f"http://127.0.0.1:{port}"
 
     @property
+    def process(self) -> int:
+        """The process that was started."""
+        return self._process.pid
+
+    @property
     def workers(self) -> list[int]:
         """The processes that answer requests."""
         return processes.children(self._process.pid) or [self._process.pid]
