@@ -1,6 +1,7 @@
 """Whatever the console can do, the API decides who may: an auditor changes nothing by any of its forms."""
 
 import asyncio
+import re
 
 from api.console.session import COOKIE, SignedIn
 from api.routes import CONSOLE
@@ -8,12 +9,16 @@ from commands.console.console_sessions import find_session
 from commands.servers import AUDITING, READING
 from security.tokens import digest
 from tests.scenarios.browser import Browser
-from tests.scenarios.consoles import at_console
+from tests.scenarios.consoles import at_console, enable_console
 from tests.scenarios.world import World
 
 OWN = {"sec-fetch-site": "same-origin"}
 ASKING = {"find", "audit/line", "people/find", "theme", "sign-out"}
 """Forms that change nothing of anybody's but how one looks at it."""
+
+OPEN = {"/console/sign-in", "/console/callback", "/console/signed-out"}
+
+NAMES = {"sha256": "0" * 64, "what": "tokens"}
 
 FORMS = sorted(
     path
@@ -58,6 +63,17 @@ async def test_auditor_changes_nothing_by_any_form(world: World) -> None:
         # A form that first says what it would do may say so.
         assert answer.status_code in (200, 400, 403, 404), (path, answer.status_code)
     assert [each for each in await world.types_after(before) if not each.startswith("audit.")] == []
+
+
+async def test_every_page_wants_the_console_s_cookie(world: World) -> None:
+    await enable_console(world)
+    before = await world.head()
+    paths = {path for handler in CONSOLE if "GET" in handler.http_methods for path in handler.paths}
+    for path in sorted(paths - OPEN):
+        answer = await world.client.get(re.sub(r"\{(\w+)[^}]*\}", lambda name: NAMES.get(name[1], "1"), path))
+        assert answer.status_code == 303, path
+        assert answer.headers["location"].startswith("/console/sign-in?"), path
+    assert await world.types_after(before) == []
 
 
 async def test_forms_without_their_own_token_are_refused(world: World) -> None:

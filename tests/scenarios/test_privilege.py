@@ -18,6 +18,7 @@ PUBLIC = (
     "/.well-known/",
     "/account",
     "/branding/",
+    "/console",
     "/credentials/revoke",
     "/dashboards/",
     "/device",
@@ -31,6 +32,7 @@ PUBLIC = (
     "/oauth/",
     "/schema",
     "/static/",
+    "/verify.html",
 )
 """Beginnings of what answers without an access token: it asks for something else, or tells what everybody may know."""
 
