@@ -17,8 +17,8 @@ def console() -> None:
 
 @console.command()
 def enable() -> None:
-    """Make the console's client, with a secret that only the vault has; or put it right after the issuer moved, and
-    enable it again. Installing makes it too. GRANTLOG_CONSOLE=0 has no console served."""
+    """Make the console's client, with a secret that only the vault has; or put it right after the issuer moved or its
+    secret was ended, and enable it again. Installing makes it too. GRANTLOG_CONSOLE=0 has no console served."""
 
     async def work(services: CommandServices) -> bool:
         state: client.State = await services.ledger.state(client.stream(CONSOLE))

@@ -9,7 +9,7 @@ from commands.permissions import CallerScope, operator
 from domain import client, client_secret
 from domain.client import Registration
 from domain.client_secret import NewSecret, SecretVersion
-from domain.decision import NotFound, Outcome, Refusal, accept, malformed
+from domain.decision import Forbidden, NotFound, Outcome, Refusal, accept, malformed
 from domain.event import Recorded
 from domain.grants import GRANTS
 from domain.keys.client_keys import KeyChanges
@@ -62,7 +62,9 @@ def update(
     def decide(state: client.State, view: View) -> Outcome | Refusal:
         # What is sealed cannot be compared by the verb, and a repeat is to be no event.
         same = owner is not UNSET and owner == privacy.open(view.connection, state.owner)
-        return _gone(state) or client.update(
+        others = client.named(changes) or keys != client.UNCHANGED
+        refused = _gone(state) or (_of_console(client_id) if others else None)
+        return refused or client.update(
             state,
             now=view.now,
             changes=changes,
@@ -107,17 +109,25 @@ def enable(client_id: str, *, by: CallerScope) -> Command[client.State]:
 
 
 def delete(client_id: str) -> Command[client.State]:
-    """Ends a client for good, with every token."""
-    return _to_known(client_id, lambda state, view: client.delete(state, now=view.now))
+    """Ends a client for good, with every token. The console's stays: its id could never be registered again."""
+    return _to_known(client_id, lambda state, view: _of_console(client_id) or client.delete(state, now=view.now))
 
 
-def _to_known(client_id: str, decide: Callable[[client.State, View], Outcome]) -> Command[client.State]:
+def _to_known(client_id: str, decide: Callable[[client.State, View], Outcome | Refusal]) -> Command[client.State]:
     """A command to a client, which is refused where it does not exist or is deleted."""
     return Command(client.stream(client_id), lambda state, view: _gone(state) or decide(state, view))
 
 
 def _gone(state: client.State) -> Refusal | None:
     return None if client.alive(state) else Refusal(NotFound.UNKNOWN, "There is no such client.")
+
+
+def _of_console(client_id: str) -> Refusal | None:
+    if client_id != CONSOLE:
+        return None
+    return Refusal(
+        Forbidden.ADMINISTRATIVE_SCOPE, "This client is the server's own: `grantlog console enable` makes it."
+    )
 
 
 def _circumstances(
@@ -209,17 +219,20 @@ def rotate_secret(
     by: CallerScope,
 ) -> Command[client.State]:
     """Adds a version beside the others and says when they end, in seconds from now."""
-    return _to_known(
-        client_id,
-        lambda state, view: client_secret.rotate(
+
+    def decide(state: client.State, view: View) -> Outcome:
+        if client_id == CONSOLE and not_before_in:
+            return malformed("not_before_in", "the console uses its newest secret at once")
+        return client_secret.rotate(
             state,
             now=view.now,
             new=new,
             others_expire_in=others_expire_in,
             not_before_in=not_before_in,
             caller_scope=by(view),
-        ),
-    )
+        )
+
+    return _to_known(client_id, decide)
 
 
 def revoke_secret(client_id: str, secret_id: str, tokens: Literal["keep", "revoke"] = "keep") -> Command[client.State]:

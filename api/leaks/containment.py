@@ -10,7 +10,7 @@ from api.leaks.resolve import find, open_incident, require_fit
 from api.leaks.targets import Target, concerned, numbers, secrets_ended
 from commands import clients, grants, incidents, people, registering
 from commands.audit import read
-from domain import account, client, incident, session
+from domain import account, incident, session
 from domain.client_secret import NewSecret
 from domain.decision import Conflict, Refusal
 from domain.event import SECOND, Moment, Recorded
@@ -244,14 +244,12 @@ class Containment:
 
     # -- within the transaction ----------------------------------------------------------------------------------------
     def hand_over(self, view: View) -> str | None:
-        """The new secret for whoever asked; a dashboard's goes to the server alone, and is in force at once."""
+        """The new secret for whoever asked; what the server itself acts with goes to it alone, and is in force at
+        once."""
         secret, client_id = self.wanted.secret, self.target.client_id
         if secret is None or client_id is None:
             return None
-        if view.state(client.stream(client_id)).type != "dashboard":
-            return secret.reveal()
-        clients.keep_in_vault(self._ledger.vault, view, client_id, secret)
-        return None
+        return clients.made_secret(self._ledger.vault, view, client_id, secret).shown
 
 
 async def containments(

@@ -8,10 +8,10 @@ import base64
 
 from commands.clients import keep_in_vault, mint_secret, vault_name
 from commands.permissions import operator
-from domain import client
+from domain import client, client_secret
 from domain.client import Registration
 from domain.client_secret import NewSecret
-from domain.decision import Outcome
+from domain.decision import Outcome, accept
 from domain.event import Recorded
 from domain.grants import GRANTS
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES, CONSOLE
@@ -23,7 +23,8 @@ from eventstore.database import Connection
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.view import View
-from security.tokens import Format
+from security.tokens import Format, digest
+from security.vault import Vault
 
 SCOPE = (OPENID, OFFLINE_ACCESS, "profile", *sorted(ADMINISTRATIVE_SCOPES))
 """What it asks for; what the person's roles do not allow is left out of what it gets."""
@@ -69,16 +70,31 @@ def put(issuer: str, secret: NewSecret) -> Command[client.State]:
     return Command(client.stream(CONSOLE), decide)
 
 
+def renew_secret(vault: Vault, secret: NewSecret) -> Command[client.State]:
+    """Gives it this secret where that of the vault works no more, such as after a leak; else it is no event."""
+
+    def decide(state: client.State, view: View) -> Outcome:
+        kept = vault.get_secret(view.connection, vault_name(CONSOLE))
+        sha256 = secret.sha256 if kept is None else digest(kept.value.decode("ascii")).hex()
+        version = client_secret.matching(state.secrets, sha256)
+        if version is not None and client_secret.unusable(version, view.now) is None:
+            return accept()
+        return client_secret.rotate(state, now=view.now, new=secret, caller_scope=operator(view))
+
+    return Command(client.stream(CONSOLE), decide)
+
+
 async def enable(ledger: Ledger, format: Format, issuer: str, origin: Origin) -> tuple[Recorded, ...]:
-    """Makes the client, or puts its addresses right after the issuer moved; what was recorded."""
+    """Makes the client, or puts right its addresses after the issuer moved, and its secret after that was ended; what
+    was recorded."""
     secret, made = mint_secret(format)
 
     def keep(view: View, recorded: tuple[Recorded, ...]) -> tuple[Recorded, ...]:
-        if any(isinstance(each.event, client.ClientRegistered) for each in recorded):
+        if any(isinstance(each.event, (client.ClientRegistered, client_secret.SecretRotated)) for each in recorded):
             keep_in_vault(ledger.vault, view, CONSOLE, secret)
         return recorded
 
-    executed = await ledger.execute(put(issuer, made), origin=origin, then=keep)
+    executed = await ledger.execute(put(issuer, made), renew_secret(ledger.vault, made), origin=origin, then=keep)
     if executed.refusal is not None:
         raise AssertionError(f"the console contradicts the rules: {executed.refusal.detail}")
     return executed.recorded

@@ -166,6 +166,32 @@ async def test_client_is_changed_by_whoever_runs_the_server(world: World) -> Non
     assert await world.types_after(before) == []
 
 
+async def test_console_outlives_what_is_done_to_its_client(world: World) -> None:
+    await enable_console(world)
+    token = await world.token("clients:read", "clients:write", "leaks:read", "leaks:write")
+    bearer = {"authorization": f"Bearer {token}"}
+    ours = "/admin/clients/console"
+    for refused in (
+        await world.client.delete(ours, headers=bearer),
+        await world.client.patch(ours, json={"scope": "openid"}, headers=bearer),
+        await world.client.post(f"{ours}/secrets", json={"not_before_in": 3_600}, headers=bearer),
+    ):
+        assert refused.status_code in (400, 403), refused.text
+    # Whoever contains it learns no secret of it, and the vault has the one that works.
+    body = {"client_id": CONSOLE, "rotate": True}
+    contained = await world.client.post("/leaks/contain", json=body, headers=bearer)
+    assert contained.status_code == 200, contained.text
+    assert contained.json()["client_secret"] is None
+    assert "glog_cs_" not in contained.text
+    assert (await sign_in(world.browser(), await person_with(world, *READER, username="rose"))).status == 200
+    # One that was ended without another is renewed by whoever runs the server.
+    await world.client.post("/leaks/contain", json={"client_id": CONSOLE}, headers=bearer)
+    enabled = (world.services.ledger, world.services.format, world.settings.issuer, SYSTEM)
+    assert [each.type for each in await console_client.enable(*enabled)] == ["client.secret_rotated"]
+    assert await console_client.enable(*enabled) == ()
+    assert (await sign_in(world.browser(), await person_with(world, *READER, username="zoe"))).status == 200
+
+
 def test_console_that_is_off_is_not_there() -> None:
     off = routed(load({}, None, environment="demo", console=False))
     assert not [each.path for each in off.routes if each.path.startswith("/console")]
