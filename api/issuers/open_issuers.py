@@ -20,6 +20,9 @@ OPENED_WITHIN = 10.0
 LEFT_WITHIN = 10.0
 """Seconds that requests get which are in hand when an issuer is closed. Streams end with its ledger."""
 
+CLOSED_WITHIN = 15.0
+"""Seconds that closing is waited for: a database that is frozen answers nobody, and nobody else waits for it."""
+
 LOOK_EVERY = 0.02
 """Seconds between two looks for one that nobody uses."""
 
@@ -47,6 +50,8 @@ class OpenIssuer:
         self.users = 0
         """Requests in hand, streams among them."""
         self.used_at = now
+        self.late = False
+        """Whether somebody has waited in vain for it to open or to close."""
         self.leaving = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
         self._left: asyncio.Event | None = None
@@ -88,6 +93,11 @@ class OpenIssuer:
         """Has requests answered."""
         self._services = services
         self.ready.set_result(app)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is open, and nobody uses it."""
+        return self.ready.done() and not self.users and not self.leaving.is_set()
 
     async def unused(self) -> None:
         """Returns when nobody uses it. To be called once."""
@@ -134,7 +144,30 @@ class OpenIssuers:
             return found
         if self._timer.now() < self._failed.get(entry.id, 0):
             raise IssuerAway("not opened a moment ago")
+        try:
+            made = await self._begin(entry)
+            await asyncio.wait((made.ready,))
+        except asyncio.CancelledError:
+            if (waited_for := self._open.get(entry.id)) is not None:
+                # Whoever came next would keep all others from their turn for as long again.
+                waited_for.late = True
+            raise
+        if made.ready.exception() is not None:
+            self._failed[entry.id] = self._timer.now() + TRIED_AGAIN_AFTER
+            raise IssuerAway("its log cannot be opened")
+        self._failed.pop(entry.id, None)
+        return made
+
+    async def _begin(self, entry: IssuerEntry) -> OpenIssuer:
+        """The one that is about to be opened, if need be in place of one that was."""
         made = self._open.get(entry.id)
+        if made is not None and made.late:
+            if made.entry == entry:
+                raise IssuerAway("not opened yet")
+            # Its log is elsewhere by now, and what it waits for is nobody's matter any more.
+            made.leaving.set()
+            del self._open[entry.id]
+            made = None
         if made is not None and (made.entry != entry or made.leaving.is_set()):
             # It is closing, or its log is elsewhere by now.
             await self._end(made)
@@ -144,16 +177,11 @@ class OpenIssuers:
             made = self._open[entry.id] = OpenIssuer(entry, self._timer.now())
             # Its tasks outlive the request that wants it, and are none of its matter.
             made.task = asyncio.get_running_loop().create_task(self._keep(made), context=Context())
-        await asyncio.wait((made.ready,))
-        if made.ready.exception() is not None:
-            self._failed[entry.id] = self._timer.now() + TRIED_AGAIN_AFTER
-            raise IssuerAway("its log cannot be opened")
-        self._failed.pop(entry.id, None)
         return made
 
     async def _make_room(self) -> None:
         while len(self._open) >= self._most:
-            unused = [each for each in self._open.values() if not each.users]
+            unused = [each for each in self._open.values() if each.is_idle]
             if unused:
                 await self._end(min(unused, key=lambda each: each.used_at))
             else:
@@ -184,15 +212,20 @@ class OpenIssuers:
     async def close_idle(self) -> None:
         """Closes those that nobody has asked for a while."""
         now = self._timer.now()
-        await self._end_all(each for each in self._open.values() if not each.users and now - each.used_at >= self._idle)
+        await self._end_all(each for each in self._open.values() if each.is_idle and now - each.used_at >= self._idle)
 
     async def close_others(self, entries: Mapping[str, IssuerEntry]) -> None:
         """Closes those that are served no more, or from elsewhere."""
-        await self._end_all(each for each in self._open.values() if entries.get(each.entry.id) != each.entry)
+        others = [each for each in self._open.values() if entries.get(each.entry.id) != each.entry]
+        await self._end_all(each for each in others if not each.leaving.is_set())
 
     async def close(self) -> None:
         """Closes all."""
         await self._end_all(self._open.values())
 
     async def _end_all(self, those: Iterable[OpenIssuer]) -> None:
-        await asyncio.gather(*(self._end(each) for each in tuple(those)))
+        ending = tuple(those)
+        for each in ending:
+            each.leaving.set()
+        if tasks := [each.task for each in ending if each.task is not None]:
+            await asyncio.wait(tasks, timeout=CLOSED_WITHIN)

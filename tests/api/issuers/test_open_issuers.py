@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from api.issuers import open_issuers
 from api.issuers.open_issuers import IssuerAway, OpenIssuer, OpenIssuers
@@ -24,6 +25,8 @@ class Logs:
         self.opened: list[str] = []
         self.times = 0
         self.broken = False
+        self.frozen: set[str] = set()
+        self.thawed = asyncio.Event()
         self.clock = ManualClock()
 
     @asynccontextmanager
@@ -31,6 +34,8 @@ class Logs:
         self.times += 1
         if self.broken:
             raise ConnectionRefusedError
+        if entry.issuer in self.frozen:
+            await self.thawed.wait()
         self.opened.append(entry.issuer)
         # Whoever asks meanwhile waits for the same.
         await asyncio.sleep(0)
@@ -97,6 +102,33 @@ async def test_what_cannot_be_opened_is_not_tried_by_every_caller() -> None:
     assert logs.times == 1
     logs.broken = False
     logs.clock.advance(3)
+    assert (await those.get(A)).entry is A
+    await those.close()
+
+
+async def test_a_frozen_database_keeps_nobody_else_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_issuers, "OPENED_WITHIN", 0.05)
+    monkeypatch.setattr(open_issuers, "CLOSED_WITHIN", 0.01)
+    logs = Logs()
+    those = logs.at_most(2)
+    logs.frozen = {A.issuer}
+    with pytest.raises(IssuerAway):
+        await those.get(A)
+    monkeypatch.setattr(open_issuers, "OPENED_WITHIN", 60)
+    with pytest.raises(IssuerAway):
+        await those.get(A)
+    for entry in (B, C):
+        assert (await those.get(entry)).entry is entry
+    logs.clock.advance(301)
+    await those.close_idle()
+    assert logs.opened == []
+    # Elsewhere it answers at once, and where it was as soon as that does.
+    moved = replace(A, issuer="https://a.example:8443")
+    await those.close_others({A.id: moved})
+    assert (await those.get(moved)).entry is moved
+    await those.close()
+    assert (logs.opened, len(those)) == ([], 0)
+    logs.thawed.set()
     assert (await those.get(A)).entry is A
     await those.close()
 
