@@ -17,7 +17,6 @@ from api.upstreams.provider import AskedOnce, Upstream, authorization_url, metad
 from domain.event import SECOND, Moment
 from domain.people import upstream
 from domain.people.upstream_link import UpstreamProof
-from domain.rules.pkce import transform
 from security.keyring import MasterKeyError, WrapBroken
 from security.tokens import same
 
@@ -46,6 +45,11 @@ class SignInPlace(msgspec.Struct, frozen=True, array_like=True):
     onward: str
     again: str | None
 
+    @property
+    def anew(self) -> bool:
+        """Whether a session that they have will not do. What comes back to a dashboard does not ask for it."""
+        return self.again is not None and self.again != self.onward
+
 
 class UpstreamFlow(msgspec.Struct, frozen=True, array_like=True):
     """A sign-in under way. Once the provider has answered there is a `proof`, and the person is asked whether the
@@ -62,7 +66,8 @@ class UpstreamFlow(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def asked(self) -> AskedOnce:
-        return AskedOnce(self.nonce, self.verifier)
+        since = self.until - LASTS * SECOND if self.place.anew else None
+        return AskedOnce(self.nonce, self.verifier, since)
 
     def __repr__(self) -> str:
         return f"UpstreamFlow({self.name})"
@@ -94,13 +99,17 @@ async def begin(services: Services, found: Upstream, place: SignInPlace, browser
     until = services.ledger.clock.now() + LASTS * SECOND
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
     under_way = UpstreamFlow(found.name, state, nonce, verifier, until, place)
-    url = authorization_url(services, found, metadata, state=state, nonce=nonce, challenge=transform(verifier))
+    url = authorization_url(services, found, metadata, under_way.asked, state)
     return url, keep(services, under_way, browser)
 
 
 def keep(services: Services, under_way: UpstreamFlow, browser: str) -> Cookie:
     """The cookie that holds it. Raises RequestTooLong."""
-    clear = zlib.compress(msgspec.msgpack.encode(under_way))
+    clear = msgspec.msgpack.encode(under_way)
+    # What is alike again and again takes no room in the cookie, and all the more when it comes back.
+    if len(clear) > CLEAR_MAXIMUM:
+        raise RequestTooLong
+    clear = zlib.compress(clear)
     value = urlsafe_b64encode(services.keyring.wrap(_purpose(browser), clear)).rstrip(b"=").decode()
     if len(value) > LONGEST:
         raise RequestTooLong

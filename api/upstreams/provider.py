@@ -13,10 +13,12 @@ import msgspec
 from api.http.outgoing_requests import FetchedResponse, NoAnswer, NotAllowed
 from api.services import Services
 from commands.upstreams import vault_name
+from domain.event import Moment
 from domain.people.upstream import UpstreamTerms
 from domain.people.upstream_link import UpstreamProof
 from domain.rules import public_key, upstream_id_token
 from domain.rules.logout import web_problem
+from domain.rules.pkce import transform
 from security.foreign_tokens import ReadToken, read, signed_by
 from security.jose import BadToken
 
@@ -68,10 +70,12 @@ class Upstream(NamedTuple):
 
 
 class AskedOnce(NamedTuple):
-    """What one sign-in is known by: `nonce` in what the provider signs, `verifier` where the code is redeemed."""
+    """What one sign-in is known by: `nonce` in what the provider signs, `verifier` where the code is redeemed. Who is
+    to sign in anew is to have done so `since` then."""
 
     nonce: str
     verifier: str
+    since: Moment | None = None
 
 
 def redirect_uri(issuer: str, realm: str, name: str) -> str:
@@ -101,28 +105,31 @@ async def _document(services: Services, url: str, type: type[Any], *, anew: bool
 
 
 def authorization_url(
-    services: Services, upstream: Upstream, metadata: ProviderMetadata, *, state: str, nonce: str, challenge: str
+    services: Services, upstream: Upstream, metadata: ProviderMetadata, asked: AskedOnce, state: str
 ) -> str:
-    """Where the person's browser is sent."""
-    asked = {
+    """Where the person's browser is sent. Whoever is to sign in anew is not to come back by a session that they have
+    there (OpenID Connect Core §3.1.2.1)."""
+    request = {
         "response_type": "code",
         "client_id": upstream.terms.client_id,
         "redirect_uri": redirect_uri(services.settings.issuer, upstream.realm, upstream.name),
         "scope": " ".join(upstream.terms.scope),
         "state": state,
-        "nonce": nonce,
-        "code_challenge": challenge,
+        "nonce": asked.nonce,
+        "code_challenge": transform(asked.verifier),
         "code_challenge_method": "S256",
     }
+    if asked.since is not None:
+        request |= {"prompt": "login", "max_age": "0"}
     joint = "&" if "?" in metadata.authorization_endpoint else "?"
-    return f"{metadata.authorization_endpoint}{joint}{urlencode(asked)}"
+    return f"{metadata.authorization_endpoint}{joint}{urlencode(request)}"
 
 
 async def redeem(services: Services, upstream: Upstream, asked: AskedOnce, code: str) -> UpstreamProof:
     """Who has signed in there. Raises ProviderAway, also where what it answered is not good."""
     metadata = await metadata_of(services, upstream.terms)
     answer = await _token(services, upstream, metadata, asked.verifier, code)
-    claims = await _verified(services, upstream.terms, metadata, answer.id_token, asked.nonce)
+    claims = await _verified(services, upstream.terms, metadata, answer.id_token, asked)
     sub = upstream_id_token.subject(claims) or ""
     email = upstream_id_token.verified_address(claims)
     if email is None and "email" not in claims:
@@ -182,7 +189,7 @@ async def _send(
 
 
 async def _verified(
-    services: Services, terms: UpstreamTerms, metadata: ProviderMetadata, raw: str, nonce: str
+    services: Services, terms: UpstreamTerms, metadata: ProviderMetadata, raw: str, asked: AskedOnce
 ) -> dict[str, Any]:
     try:
         token = read(raw)
@@ -193,7 +200,9 @@ async def _verified(
     if not signed and not await _is_signed(services, metadata, token, anew=True):
         raise ProviderAway("its id_token is signed by nobody known")
     now = services.ledger.clock.now()
-    judged = upstream_id_token.judge(token.claims, issuer=terms.issuer, client_id=terms.client_id, nonce=nonce, now=now)
+    judged = upstream_id_token.judge(
+        token.claims, issuer=terms.issuer, client_id=terms.client_id, nonce=asked.nonce, now=now, since=asked.since
+    )
     if judged is None:
         raise ProviderAway("its id_token is not for this sign-in")
     return token.claims

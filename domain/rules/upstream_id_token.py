@@ -12,9 +12,14 @@ SUB_MAXIMUM = 255
 """Characters (OpenID Connect Core §2)."""
 
 
-def judge(claims: Mapping[str, Any], *, issuer: str, client_id: str, nonce: str, now: Moment) -> str | None:
-    """Who somebody is there (`sub`); None for a token that is not for this very sign-in, or not good any more."""
+def judge(
+    claims: Mapping[str, Any], *, issuer: str, client_id: str, nonce: str, now: Moment, since: Moment | None = None
+) -> str | None:
+    """Who somebody is there (`sub`); None for a token that is not for this very sign-in, or not good any more, or that
+    says they signed in there before `since`, where they were to do so anew."""
     if claims.get("iss") != issuer or claims.get("nonce") != nonce or not _is_for(claims, client_id):
+        return None
+    if since is not None and not _is_anew(claims, since // SECOND):
         return None
     return subject(claims) if _in_time(claims, now // SECOND) else None
 
@@ -39,6 +44,12 @@ def _in_time(claims: Mapping[str, Any], at: int) -> bool:
     if ends is None or made is None or ("nbf" in claims and begins is None):
         return False
     return ends + SKEW > at and max(made, begins or 0) <= at + SKEW
+
+
+def _is_anew(claims: Mapping[str, Any], since: int) -> bool:
+    # Some never say when it was.
+    at = seconds(claims.get("auth_time"))
+    return "auth_time" not in claims or (at is not None and at + SKEW >= since)
 
 
 def verified_address(claims: Mapping[str, Any]) -> str | None:

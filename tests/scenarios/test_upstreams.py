@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 
+from api.upstreams.flow import RequestTooLong, SignInPlace, begin, find
 from security.keyring import Keyring
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import APPROVE, CONSENT, SIGN_IN, Scene, set_scene
@@ -209,6 +210,43 @@ async def test_callback_refuses_what_it_did_not_begin(scene: Scene, corp: Provid
     scene.world.clock.advance(601)
     assert (await browser.open(f"{CALLBACK}?{back.query}")).status == 403
     assert await scene.world.events("session.started") == ()
+
+
+async def test_a_look_at_the_way_back_uses_no_code(scene: Scene, corp: Provider) -> None:
+    await corp.configure()
+    browser = scene.world.browser()
+    back = await corp.sign_in(await corp.leave(browser, await browser.open(scene.address()), SIGN_IN))
+    asked = len(corp.asked)
+    assert (await browser.client.head(back)).status_code == 200
+    assert len(corp.asked) == asked
+    assert link_question(await browser.open(back))
+
+
+async def test_who_is_to_sign_in_anew_does_so_there(scene: Scene, corp: Provider) -> None:
+    world = scene.world
+    await corp.configure()
+    browser, theirs = world.browser(), corp.world.browser()
+    url = await corp.leave(browser, await browser.open(scene.address()), SIGN_IN)
+    assert "prompt=" not in url
+    # They are signed in there already.
+    await theirs.press(await theirs.open(url), SIGN_IN, **corp.person.typed)
+    corp.world.clock.advance(60)
+    url = await corp.leave(browser, await browser.open(scene.address(prompt="login")), SIGN_IN)
+    assert {"prompt=login", "max_age=0"} <= set(urlsplit(url).query.split("&"))
+    page = await theirs.open(url)
+    assert "password" in page.text
+    back = (await theirs.press(await theirs.press(page, SIGN_IN, **corp.person.typed), CONSENT, APPROVE)).location
+    assert link_question(await browser.open(back))
+
+
+async def test_what_would_not_come_back_whole_is_told_at_once(scene: Scene, corp: Provider) -> None:
+    await corp.configure()
+    found = await find(scene.world.services, "platform", "corp")
+    assert found is not None
+    # What is alike takes no room when it is packed.
+    long = "/oauth/authorize?" + "%22" * 8_000
+    with pytest.raises(RequestTooLong):
+        await begin(scene.world.services, found, SignInPlace(long, "platform", None, (), long, long), "x")
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [

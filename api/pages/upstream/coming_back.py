@@ -13,7 +13,7 @@ from msgspec import Meta
 from api.branding import branding_at
 from api.http.errors import AccessDenied
 from api.http.load_shedding import away
-from api.http.request_context import Scope
+from api.http.request_context import Scope, request_context
 from api.http.templates import HtmlPage, page_answer
 from api.languages import Words
 from api.oauth.person_authentication import Verified, note_failure
@@ -89,6 +89,9 @@ async def upstream_callback(
     under_way = flow.resume(services, scope, secret)
     if under_way is None or secret is None or not flow.is_answer_to(under_way, realm, name, sent_state):
         raise AccessDenied(OVER)
+    if request_context(scope).head:
+        # It is safe (RFC 9110 §9.2.1): the code stays good for the person.
+        return await sign_in_page(services, scope, _target(under_way))
     found = await flow.find(services, realm, name)
     if not 0 < len(code) <= CODE_MAXIMUM or found is None:
         return await _again(services, scope, under_way, REFUSED)
@@ -156,12 +159,15 @@ async def upstream_link_answered(request: Request[Any, Any, Any], data: JSONBody
 
 
 async def _again(services: Services, scope: Scope, under_way: UpstreamFlow, words: Words | None) -> Response[bytes]:
-    begun = under_way.place
-    place = FormTarget(begun.action, begun.realm, begun.application, begun.form_action)
     failure = None if words is None else SignInFailure(403, words)
-    answer = await sign_in_page(services, scope, place, failure)
+    answer = await sign_in_page(services, scope, _target(under_way), failure)
     answer.cookies.append(flow.forget(services))
     return answer
+
+
+def _target(under_way: UpstreamFlow) -> FormTarget:
+    begun = under_way.place
+    return FormTarget(begun.action, begun.realm, begun.application, begun.form_action)
 
 
 ROUTES: list[Any] = [upstream_callback, upstream_link_answered]
