@@ -38,7 +38,9 @@ def auditor(request: Request[Any, Any, Any], shows: WithPersonal = "1", watch: W
     """Whom the route's guard let in."""
     who = caller(request)
     personal, note = shows == "1" and PERSONAL in who.scope, partial(note_reading, request.scope)
-    return Auditor(services_of(request), who.origin, personal, note, watch == "1")
+    # Whoever goes on to another page does not ask the same again.
+    watching = watch == "1" and "after" not in request.query_params
+    return Auditor(services_of(request), who.origin, personal, note, watching)
 
 
 def _repeatable(name: str, description: str, longest: int = LONGEST_ID) -> Any:

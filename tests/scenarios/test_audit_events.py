@@ -370,3 +370,17 @@ async def test_who_watches_is_told_of_once_in_five_minutes(world: World) -> None
         ("audit.watched", "overview"),
         ("audit.watched", "overview"),
     ]
+
+
+async def test_who_watches_is_told_of_anew_with_more_and_with_another_page(world: World) -> None:
+    admin = await administering(world, "audit:read", "leaks:read", "leaks:write")
+    for secret in ("a", "b"):
+        shop = await world.register_client(secret)
+        ok(await admin.post("/leaks/contain", json={"client_id": shop.client_id}))
+    before = await world.head()
+    first = ok(await admin.get("/leaks/incidents?watch=1&limit=1"))
+    for _ in range(2):
+        ok(await admin.get("/leaks/incidents?watch=1&limit=2"))
+    ok(await admin.get("/leaks/incidents", params={"watch": "1", "limit": 2, "after": first["next"]}))
+    told = [(each.type, each.event.count) for each in await world.events("audit.*", after=before)]
+    assert told == [("audit.watched", 1), ("audit.watched", 2), ("audit.read", 1)]

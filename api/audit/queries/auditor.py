@@ -63,8 +63,8 @@ WATCHABLE: frozenset[audit.Question] = frozenset(
 
 WATCHING_AT_MOST = 10_000
 
-_WATCHING: dict[tuple[Hashable, ...], Moment] = {}
-"""Since when this process knows that somebody watches."""
+_WATCHING: dict[tuple[Hashable, ...], tuple[Moment, int]] = {}
+"""Since when this process knows that somebody watches, and how many records they were told to have got."""
 
 
 class Auditor(NamedTuple):
@@ -113,17 +113,17 @@ class Auditor(NamedTuple):
         await self._told(answered)
 
     async def _watch(self, question: audit.Question, words: dict[str, str], count: int, *, unsealed: bool) -> None:
-        """Records that they watch, unless that was told a moment ago by this process."""
+        """Records that they watch, unless that was told a moment ago by this process, of as many records."""
         actor, now = self.origin.actor, self.now
         means = tuple(sorted((actor.credential or {}).items()))
         key = (id(self.sources.ledger), actor.kind, actor.id, means, question, tuple(sorted(words.items())), unsealed)
-        begun = _WATCHING.get(key)
-        if begun is not None and begun <= now < begun + WATCH * SECOND:
+        begun, told = _WATCHING.get(key, (now + 1, 0))
+        if begun <= now < begun + WATCH * SECOND and count <= told:
             return
         await self._told(commands.watch(self.stream, question, words, count, seconds=WATCH, unsealed=unsealed))
         if len(_WATCHING) >= WATCHING_AT_MOST:
             _WATCHING.clear()
-        _WATCHING[key] = now
+        _WATCHING[key] = now, count
 
     async def _told(self, answered: Step) -> None:
         executed = await self.sources.ledger.execute(answered, origin=self.origin)
