@@ -19,11 +19,11 @@ from api.http.request_context import Scope
 from api.http.responses import cookie_name, read_cookie
 from api.services import Services
 from commands.console import console_client, console_sessions
+from commands.console.console_sessions import COOKIE as COOKIE
 from commands.console.console_sessions import ConsoleSession
 from security.clock import SECOND
 from security.tokens import digest, same
 
-COOKIE = "grantlog-console"
 LONGEST = 128
 TOUCH_AFTER = 60
 """Seconds after which it is noted again that a session is in use."""

@@ -20,6 +20,7 @@ from api.languages import Words
 from api.oauth.person_authentication import Verified, policy_of
 from api.services import Services, origin
 from commands import factors, people, upstreams
+from commands.console import console_sessions
 from domain import account, session
 from domain.decision import FactorRefused, Refusal
 from domain.event import SECOND, Actor, Moment
@@ -29,7 +30,7 @@ from domain.people.upstream_link import UPSTREAM_AMR
 from domain.rules.origin import by_issuers_name, of_issuer
 from eventstore.execution import Origin, Step
 from eventstore.present import session_by_digest
-from security.tokens import Kind, Secret, new_id, same
+from security.tokens import Kind, Secret, digest, new_id, same
 
 NAME = "grantlog-session-"
 RENEW_AFTER = 60
@@ -178,8 +179,10 @@ def _signed_in(services: Services, realm: str, secret: Secret) -> BegunSession:
 
 
 async def end_session(services: Services, scope: Scope, ended: BrowserSession) -> Cookie:
-    """Signs the person out; gives the cookie that takes the session's back."""
+    """Signs the person out, of the console in the same browser too; gives the cookie that takes the session's back."""
     await services.ledger.execute(people.end_session(ended.session_id, "signed_out"), origin=ended.origin(scope))
+    if raw := read_cookie(scope, console_sessions.COOKIE, services.settings.issuer):
+        await console_sessions.forget_session(services.ledger, digest(raw))
     return clear_cookie(NAME + ended.realm, services.settings.issuer)
 
 

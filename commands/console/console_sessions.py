@@ -6,6 +6,9 @@ from eventstore.pending import console_sessions
 from eventstore.pending.console_sessions import ConsoleSession as ConsoleSession
 from eventstore.pending.console_sessions import KeptSession
 
+COOKIE = "grantlog-console"
+"""What holds a session's secret in its browser."""
+
 IDLE = 1_800
 """Seconds after which somebody who does nothing is signed out."""
 

@@ -98,6 +98,12 @@ async def test_sign_out_ends_the_grant_and_the_sign_in(world: World) -> None:
     assert (await browser.client.get("/console/")).status_code == 303
 
 
+async def test_sign_out_at_the_server_is_one_of_the_console_too(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    await browser.press(await browser.open("/account?realm=administration"), "/account/sign-out")
+    assert (await browser.client.get("/console/")).status_code == 303
+
+
 async def test_pages_show_what_the_persons_scopes_allow(world: World) -> None:
     await enable_console(world)
     browser = world.browser()
