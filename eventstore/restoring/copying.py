@@ -65,8 +65,12 @@ def base_backup(url: str, place: Path) -> Path:
 
 
 def take_backup(backup: Path, place: Path) -> Path:
-    """Copies a base backup in plain format that was taken before; the copy."""
+    """Copies a base backup in plain format that was taken before; the copy. What it keeps elsewhere would be written to
+    there, perhaps under a server that runs: raises `NotRestored`, as for what cannot be copied."""
     copy = place / "data"
+    elsewhere = [each.name for each in (backup / "pg_wal", *(backup / "pg_tblspc").glob("*")) if each.is_symlink()]
+    if elsewhere or (backup / "tablespace_map").exists():
+        raise NotRestored(f"{backup}: it leads to other directories ({', '.join(elsewhere) or 'tablespace_map'})")
     try:
         shutil.copytree(backup, copy, symlinks=True)
     except (OSError, shutil.Error) as error:
@@ -104,6 +108,11 @@ def recovered(url: str, place: Path, wal: Path | None, until: Moment | None) -> 
         "recovery_target_timeline": "latest",
         "max_connections": "20",
         "shared_preload_libraries": "",
+        # Nor is anything to be done where those stand who left it there: an archive cleaned, a log of theirs written.
+        "archive_cleanup_command": "",
+        "recovery_end_command": "",
+        "logging_collector": "off",
+        "external_pid_file": "",
     } | ({} if until is None else {"recovery_target_time": _as_read_early(until)})
     (place / "postgresql.conf").touch()
     (place / "pg_hba.conf").write_text("local all all trust\n", encoding="utf-8")

@@ -139,6 +139,8 @@ def test_postgresql_is_restored_to_a_moment(directory: Path) -> None:
         server.start()
         server.administer("CREATE DATABASE grantlog")
         schema.upgrade(server.url("grantlog"))
+        # What an administrator set for their own standby is no matter of a copy.
+        server.administer(f"ALTER SYSTEM SET recovery_end_command = 'touch {archive}/ended'")
         rehearsed = Copied(directory, server.url("grantlog"), PATH=f"{server.programs}:/usr/bin:/bin")
         with rehearsed.written_to():
             shown = rehearsed.restore()
@@ -152,8 +154,12 @@ def test_postgresql_is_restored_to_a_moment(directory: Path) -> None:
         shown = rehearsed.restore(*taken, "--until", moment)
         assert acknowledged <= shown["restored"] < later
         assert shown["lost"] == rehearsed.size - shown["restored"]
+        assert not (archive / "ended").exists()
         # A moment that the archive does not reach.
         assert "recovery target" in rehearsed.is_refused(*taken, "--until", "2099-01-01T00:00:00Z")
+        (backup / "pg_wal").rename(directory / "wal")
+        (backup / "pg_wal").symlink_to(directory / "wal")
+        assert "other directories (pg_wal)" in rehearsed.is_refused(*taken)
     finally:
         server.stop()
 
