@@ -167,6 +167,8 @@ def refusal(settings: Settings, issuer: str, place: IssuerPlace) -> str | None:
     """Why this can be no further issuer with a log there, in words; None when it can."""
     if text := issuers.fault(issuer):
         return f"the URL {text}"
+    if host_of(issuer) != _sent_host(issuer):
+        return "the URL must have its host in small letters and no port that is the usual one, as browsers send it"
     if urlsplit(issuer).hostname == urlsplit(settings.issuer).hostname:
         return f"{settings.issuer}, which the settings name, has that host name"
     for url in (place.database_url, place.migration_database_url):
@@ -180,6 +182,12 @@ def refusal(settings: Settings, issuer: str, place: IssuerPlace) -> str | None:
     elif not is_sqlite(_database(settings, place)):
         return "on PostgreSQL an issuer's log is in a schema of its own"
     return None
+
+
+def _sent_host(issuer: str) -> str:
+    """What browsers send as `Host` (URL Standard §4.2, §4.4)."""
+    usual = ":443" if issuer.startswith("https:") else ":80"
+    return host_of(issuer).lower().removesuffix(usual).removesuffix(":")
 
 
 def _database(settings: Settings, place: IssuerPlace) -> str:

@@ -130,6 +130,8 @@ def test_an_exported_issuer_comes_back_with_its_keys(cli: CommandLine, tmp_path:
         (("http://further.example",), "must use https"),
         ((f"{FURTHER}/path",), "must end after the host and port"),
         ((ISSUER + ":8443",), "which the settings name, has that host name"),
+        (("https://Further.example",), "as browsers send it"),
+        ((FURTHER + ":443",), "as browsers send it"),
         ((FURTHER, "--database", "mysql://a/b"), "the database's URL must begin with"),
         ((FURTHER, "--schema", "A"), "schema"),
     ],
