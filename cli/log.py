@@ -75,14 +75,15 @@ def log() -> None:
 
 @log.command()
 @click.option("--follow/--no-follow", "-f", default=True, show_default=True, help="Go on as events happen, or end.")
-@click.option("--from", "start", type=POSITION, metavar="N", help=f"Begin at position N; else {LAST} back.")
+@click.option("--from", "start", type=POSITION, metavar="N", help="Begin at position N.")
+@click.option("--last", type=POSITION, default=LAST, show_default=True, metavar="N", help="Else begin N events back.")
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this type, or `client.*`; repeatable.")
 @raw
-def tail(follow: bool, start: int | None, types: tuple[str, ...], raw: bool) -> None:
+def tail(follow: bool, start: int | None, last: int, types: tuple[str, ...], raw: bool) -> None:
     """Show the last events, and each further one as it happens."""
     # Ctrl-C and a closed pipe are the usual ways to end this, and no failures.
     with suppress(KeyboardInterrupt, BrokenPipeError), _connected() as connection:
-        position = (start if start is not None else max(1, newest(connection) - LAST + 1)) - 1
+        position = (start if start is not None else max(1, newest(connection) - last + 1)) - 1
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         named = _client_names(connection)
         while True:

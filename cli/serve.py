@@ -279,6 +279,8 @@ def show_where_to_look(settings: Settings, with_third_party: bool) -> None:
     prefix = f"GRANTLOG_DATA_DIR={shlex.quote(directory)} " if directory else ""
     lines = [("Start here", f"{settings.issuer}/")]
     lines += [(each.client_name, f"{settings.issuer}/dashboards/{each.slug}") for each in DASHBOARDS]
+    if settings.console:
+        lines.append(("Console", f"{settings.issuer}/console/"))
     if with_third_party:
         lines.append(("Third party", f"http://127.0.0.1:{settings.demo_port}/"))
     lines += [

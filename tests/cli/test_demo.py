@@ -123,6 +123,7 @@ def test_demo_starts_twice_with_the_same_secrets_and_exits_0(environment: dict[s
     for email in (b"ada@example.test", b"paul@example.test"):
         assert email not in data
     assert f"{made['issuer']}/dashboards/client" in server.printed
+    assert f"{made['issuer']}/console/" in server.printed
     assert "demo.json" in server.printed
     assert str(Path(environment["GRANTLOG_DATA_DIR"]) / "mail") in server.printed
 

@@ -20,6 +20,7 @@ def test_the_tail_shows_the_last_events_in_a_line_each(cli: CommandLine) -> None
     cli.run("scope", "put", "orders:read", "See your orders")
     lines = cli.run("log", "tail", "--no-follow").stdout.splitlines()
     assert len(lines) == 10
+    assert cli.run("log", "tail", "--no-follow", "--last", "3").stdout.splitlines() == lines[-3:]
     assert re.match(r" *\d+ \d\d:\d\d:\d\d\.\d{3} scope\.defined +scope:orders:read by system user=", lines[-1])
     assert lines[-1].endswith("name=orders:read description=See your orders")
 
