@@ -76,14 +76,12 @@ class Ended(msgspec.Struct, frozen=True):
     @property
     def words(self) -> str:
         """As a sentence tells it."""
-        return ", ".join(
-            (
-                some(self.secrets_ended, "secret"),
-                some(self.grants_ended, "grant"),
-                some(self.tokens_ended, "token"),
-                some(self.people_affected, "person", "people"),
-            )
+        ended = (
+            some(self.secrets_ended, "secret"),
+            some(self.grants_ended, "grant"),
+            some(self.tokens_ended, "token"),
         )
+        return f"{', '.join(ended)}; {some(self.people_affected, 'person', 'people')} affected"
 
 
 def some(count: int, one: str, many: str | None = None) -> str:

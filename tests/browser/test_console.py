@@ -56,6 +56,14 @@ async def test_every_page_can_be_read_by_everybody(visit: Visit, demo: Demo) -> 
             assert await visitor.page.evaluate(FAULTS, LEAST_CONTRAST) == [], (path, size)
             results = await axe.run(visitor.page)
             assert results.violations_count == 0, (path, size, results.generate_report())
+        if path == "/console/roles":
+            # Names of roles stand in a line, and what does not fit is scrolled to.
+            assert (await visitor.page.locator(".matrix td").first.bounding_box() or {})["height"] < 80
+    await visitor.page.click(".me > summary")
+    menu = await visitor.page.locator(".me > .menu").bounding_box()
+    assert menu is not None
+    assert menu["x"] >= 0
+    assert menu["x"] + menu["width"] <= PHONE["width"]
 
 
 async def test_a_person_finds_without_script_what_they_look_for(visit: Visit, demo: Demo) -> None:

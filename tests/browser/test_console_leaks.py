@@ -67,14 +67,14 @@ async def test_three_secrets_are_contained_in_two_clicks(demo: Demo, visit: Visi
     await page.wait_for_selector("#would")
     assert await page.locator("tbody tr").count() == 3
     promised = await visitor.text("#would")
-    assert promised == "A containment would end 2 secrets, 2 grants, 2 tokens, 0 people"
+    assert promised == "A containment would end 2 secrets, 2 grants, 2 tokens; 0 people affected"
     assert active(demo, token)
     await page.fill("#evidence", "a public log")
     await page.click("button[value=contain]")
     await page.wait_for_selector("h1:has-text('Contained'), ol.clock")
     assert time.monotonic() - begun < 10
     assert not active(demo, token)
-    assert "2 secrets, 2 grants, 2 tokens, 0 people" in await page.inner_text("main")
+    assert "2 secrets, 2 grants, 2 tokens; 0 people affected" in await page.inner_text("main")
     incidents = len(demo.call("GET", "/leaks/incidents")["items"])
     await page.reload()
     assert len(demo.call("GET", "/leaks/incidents")["items"]) == incidents
@@ -123,7 +123,7 @@ async def test_desk_by_keyboard_and_without_script(demo: Demo, visit: Visit) -> 
     assert not active(demo, token)
     words = await page.inner_text("main")
     assert "<script>alert(1)</script>" in words
-    assert "after it was pasted: 1 secret, 1 grant, 1 token, 0 people" in words
+    assert "after it was pasted: 1 secret, 1 grant, 1 token; 0 people affected" in words
     await page.click("button:has-text('I look after it')")
     await page.fill("#note", "done")
     await page.click("form[action$=close] button")

@@ -34,11 +34,11 @@ async def test_what_is_pasted_is_found_and_contained(world: World, job: Client) 
     assert "2 secrets of this server" in found.text
     assert "Access token at character" in found.text
     assert "GitHub token at character" in found.text
-    assert "would end 1 secret, 1 grant, 1 token, 0 people" in found.text
+    assert "would end 1 secret, 1 grant, 1 token; 0 people affected" in found.text
     before = await world.head()
     world.clock.advance(8)
     done = await browser.press(found, CONTAIN, ("do", "contain"), evidence=f"a chat, beside {job.secret}")
-    assert "Contained 8.0 s after it was pasted: 1 secret, 1 grant, 1 token, 0 people" in done.text
+    assert "Contained 8.0 s after it was pasted: 1 secret, 1 grant, 1 token; 0 people affected" in done.text
     (contained,) = await world.events("incident.contained", after=before)
     assert (contained.actor.kind, contained.event.numbers.tokens_ended) == ("person", 1)
     assert (await token(world, job)).status_code == 401

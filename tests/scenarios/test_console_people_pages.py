@@ -121,6 +121,9 @@ async def test_grants_end_together_after_a_dry_run(scene: Scene) -> None:
     browser, _ = await at_console(world, *READING, *WRITING)
     await lived(scene)
     page = await browser.open(f"/console/grants?client_id={scene.shop.client_id}")
+    linked = f'<a href="/console/clients/{scene.shop.client_id}"><bdi>Shop</bdi></a>'
+    assert linked in page.text
+    assert linked in (await browser.open(f"/console/people/{scene.person.account_id}")).text
     tried = await press(browser, page, "/console/grants/end")
     assert "Would end 1 grant of 1 person" in tried.text
     assert not await world.events("grant.ended")

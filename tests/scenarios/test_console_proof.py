@@ -57,7 +57,9 @@ async def test_token_is_judged_at_any_moment_as_the_api_does(world: World) -> No
 
     sha256 = digest(token).hex()
     bearer = {"authorization": f"Bearer {await world.token('audit:read')}"}
+    assert f'href="/console/tokens/{sha256}"' in (await browser.open(f"/console/events/{revoked.position}")).text
     page = await browser.open(f"/console/tokens/{sha256}")
+    assert f"<h1>Access token {sha256[:8]}" in page.text
     assert "✕ NO: revoked" in page.text
     assert len(re.findall("told in the log at", page.text)) == 2
     random = Random(23)  # noqa: S311 - moments are no secrets

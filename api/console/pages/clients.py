@@ -82,6 +82,14 @@ async def console_clients(
     return await shown(request, make)
 
 
+async def client_names(visit: Visit) -> dict[str, str]:
+    """What the first 200 clients are called, by their ids; nothing for who may not see them."""
+    if "clients:read" not in visit.may:
+        return {}
+    found = await visit.api.get("/admin/clients", ClientList, {"sort": "client_name", "limit": 200})
+    return {each.client_id: each.client_name for each in found.items}
+
+
 async def _risks(visit: Visit, client: ClientSummary) -> tuple[str, ...]:
     if not client.has_secrets:
         return ()

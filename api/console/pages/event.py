@@ -1,6 +1,7 @@
 """One event: what it says, who acted, what changed, what is around it, and the proof that it is in the log."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, NamedTuple
@@ -22,6 +23,9 @@ Position = Annotated[int, PathParameter(ge=1, le=2**53 - 1, description="Its pla
 Show = Annotated[str | None, QueryParameter(name="show", max_length=1, description="`1`: with personal values.")]
 
 _LEADS = {"client_id": "client", "account_id": "person", "grant_id": "grant", "incident_id": "incident"}
+_DIGESTS = frozenset({"access_token", "refresh_token", "code"})
+"""Members that hold the SHA-256 of what has a page of its own; so does `sha256` of a client's secret."""
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Member(NamedTuple):
@@ -98,6 +102,14 @@ def changes_in(data: Mapping[str, Any]) -> tuple[Member, ...]:
     return tuple(Member(name, _said(new.get(name)), was=_said(old.get(name))) for name in names)
 
 
+def _kind_of(type: str, name: str, value: Any) -> str | None:
+    """What a member names that has a page of its own, as `url_of` knows it."""
+    named = name in _DIGESTS or (name == "sha256" and type.startswith("client.secret_"))
+    if named and isinstance(value, str) and _DIGEST.fullmatch(value):
+        return "digest"
+    return _LEADS.get(name)
+
+
 def members_of(event: Event) -> tuple[Member, ...]:
     """What the event holds beside its changes."""
     found = []
@@ -105,7 +117,7 @@ def members_of(event: Event) -> tuple[Member, ...]:
     for path, value in flat(plain):
         at = f"data.{path}"
         hidden = "erased" if at in event.erased else "sealed" if at in event.sealed else None
-        kind = _LEADS.get(path.rpartition(".")[2])
+        kind = _kind_of(event.type, path.rpartition(".")[2], value)
         url = url_of(kind, value) if kind is not None and isinstance(value, str) else None
         called = event.name(value) if isinstance(value, str) else None
         found.append(Member(path, _said(value), url=url, called=called, hidden=hidden))
@@ -147,6 +159,8 @@ def around_of(event: Event) -> tuple[Around, ...]:
     if filter_name is not None:
         words = {"account": "person"}.get(kind, kind)
         ways.append(Around(f"All of this {words}", f"/console/audit?{urlencode({filter_name: id, 'range': 'all'})}"))
+    if kind == "usage" and _DIGEST.fullmatch(id):
+        ways.append(Around("The token", url_of("digest", id)))
     if event.actor.kind == "person" and event.actor.id is not None:
         query = urlencode({"by_account_id": event.actor.id, "range": "all"})
         ways.append(Around("All that this person did", f"/console/audit?{query}"))

@@ -11,6 +11,7 @@ from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
 from api.console.navigation import Place
 from api.console.own_api import address
+from api.console.pages.clients import client_names
 from api.http.templates import see_other
 from security.clock import DAY, parse_rfc3339
 
@@ -56,7 +57,7 @@ class GrantList(msgspec.Struct, frozen=True):
 
 class GrantsPage(ConsolePage, frozen=True, kw_only=True):
     """Those that match. With `dry_run` it says what ending them would end, and asks: so many that are `alive`, of so
-    many `people`."""
+    many `people`. `names` are those of clients, by their ids."""
 
     template: ClassVar[str] = "console/grants.html"
     client_id: str
@@ -68,6 +69,7 @@ class GrantsPage(ConsolePage, frozen=True, kw_only=True):
     people: int
     dry_run: bool
     tokens: dict[str, str]
+    names: dict[str, str]
 
 
 async def matching(visit: Visit, client_id: str, account_id: str, unused: int | None, after: str | None) -> GrantList:
@@ -80,7 +82,7 @@ async def matching(visit: Visit, client_id: str, account_id: str, unused: int | 
     return GrantList(tuple(each for each in found.items if parse_rfc3339(each.last_used_at) < since), found.next)
 
 
-def _page(
+async def _page(
     visit: Visit, found: GrantList, client_id: str, account_id: str, unused: int | None, *, dry_run: bool
 ) -> GrantsPage:
     alive = [each for each in found.items if each.state == "active"]
@@ -95,6 +97,7 @@ def _page(
         people=len({each.account_id for each in alive if each.account_id is not None}),
         dry_run=dry_run,
         tokens={each: visit.token(each) for each in (END_MANY, END_ONE)},
+        names=await client_names(visit) if found.items else {},
     )
 
 
@@ -110,7 +113,7 @@ async def console_grants(
 
     async def make(visit: Visit) -> ConsolePage:
         found = await matching(visit, client_id, account_id, unused, after)
-        return _page(visit, found, client_id, account_id, unused, dry_run=False)
+        return await _page(visit, found, client_id, account_id, unused, dry_run=False)
 
     return await shown(request, make)
 
@@ -152,7 +155,7 @@ async def console_grants_ended(request: Request[Any, Any, Any], data: JSONBody[E
     async def make(visit: Visit) -> ConsolePage | Response[bytes]:
         found = await matching(visit, data.client_id, data.account_id, unused, None)
         if data.confirmed != "yes":
-            return _page(visit, found, data.client_id, data.account_id, unused, dry_run=True)
+            return await _page(visit, found, data.client_id, data.account_id, unused, dry_run=True)
         for each in found.items:
             if each.state == "active":
                 await visit.api.call("DELETE", f"/admin/grants/{each.grant_id}")

@@ -19,11 +19,13 @@ from api.console.leak_reports import (
     Graph,
     Investigated,
     LeakAddress,
+    called,
     graph,
     nothing_found,
 )
 from api.console.navigation import Place, url_of
 from api.console.own_api import Refused
+from api.console.pages.clients import client_names
 from api.console.shown_events import Event
 from api.http.templates import HtmlPage, render, see_other
 from security.clock import format_rfc3339
@@ -224,6 +226,7 @@ class ContainedPage(ConsolePage, frozen=True, kw_only=True):
     contained: Contained
     rotated: bool
     pasted: str
+    client_names: dict[str, str]
 
 
 @post(CONTAIN, **{**FORM, "opt": {**FORM["opt"], "lists": True}}, summary="Ends what leaked, or says what would end")
@@ -243,7 +246,13 @@ async def console_leaks_contained(request: Request[Any, Any, Any], data: JSONBod
         if len(done.items) == 1 and not data.rotate and first.incident_id is not None:
             pasted = f"?pasted={data.pasted}" if data.pasted else ""
             return see_other(url_of("incident", first.incident_id) + pasted)
-        return ContainedPage(title="Contained", contained=done, rotated=data.rotate == "1", pasted=data.pasted)
+        return ContainedPage(
+            title="Contained",
+            contained=done,
+            rotated=data.rotate == "1",
+            pasted=data.pasted,
+            client_names=await client_names(visit),
+        )
 
     async def tried(visit: Visit) -> ConsolePage | Response[bytes]:
         return await _tried(visit, data)
@@ -292,6 +301,11 @@ class LeakToken(msgspec.Struct, frozen=True):
     grant_id: str | None = None
     account_id: str | None = None
     expires_at: str | None = None
+
+    @property
+    def words(self) -> str:
+        """What it is called."""
+        return called(self.kind)
 
 
 class LeakPerson(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ from msgspec import Meta
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
 from api.console.own_api import Refused
+from api.console.pages.clients import client_names
 from api.console.pages.grants import GrantList, GrantRow
 from api.console.pages.people import PersonSummary
 from api.console.pages.roles import Role, ScopeChange, all_roles, all_scopes, change_of
@@ -87,6 +88,7 @@ class PersonPage(ConsolePage, frozen=True, kw_only=True):
     sign_ins: tuple[SignIn, ...] | None
     grants: tuple[GrantRow, ...] | None
     consents: tuple[Consent, ...]
+    client_names: dict[str, str]
     roles: tuple[Role, ...]
     tokens: dict[str, str]
 
@@ -129,6 +131,7 @@ async def _person(visit: Visit, account_id: str, *, show: bool) -> PersonPage:
         sign_ins=sessions,
         grants=grants,
         consents=consents(grants or ()),
+        client_names=await client_names(visit) if grants else {},
         roles=await all_roles(visit, person.realm) if person is not None else (),
         tokens={each: visit.token(each) for each in FORMS},
     )

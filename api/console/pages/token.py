@@ -9,6 +9,7 @@ from litestar.params import PathParameter, QueryParameter
 
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import PAGE, shown
+from api.console.leak_reports import called
 from api.console.navigation import url_of
 from api.console.shown_events import Event
 from api.console.token_lanes import DrawnLanes, Standing, drawn, moments_of
@@ -60,7 +61,12 @@ class History(msgspec.Struct, frozen=True):
     @property
     def title(self) -> str:
         """What it is, and the beginning of its digest."""
-        return f"{self.kind.replace('_', ' ').capitalize()} {self.sha256[:8]}…"
+        return f"{self.words[0].upper()}{self.words[1:]} {self.sha256[:8]}…"
+
+    @property
+    def words(self) -> str:
+        """What it is called in a sentence."""
+        return called(self.kind)
 
 
 class Judged(msgspec.Struct, frozen=True):
