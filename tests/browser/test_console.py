@@ -58,7 +58,9 @@ async def test_every_page_can_be_read_by_everybody(visit: Visit, demo: Demo) -> 
             assert results.violations_count == 0, (path, size, results.generate_report())
         if path == "/console/roles":
             # Names of roles stand in a line, and what does not fit is scrolled to.
-            assert (await visitor.page.locator(".matrix td").first.bounding_box() or {})["height"] < 80
+            cell = await visitor.page.locator(".matrix td").first.bounding_box()
+            assert cell is not None
+            assert cell["height"] < 80
     await visitor.page.click(".me > summary")
     menu = await visitor.page.locator(".me > .menu").bounding_box()
     assert menu is not None
