@@ -317,12 +317,12 @@ class Connection(HttpToolsProtocol):
             except httptools.HttpParserError:
                 raise self._stop_parsing(InvalidRequest("The target of the request is not valid.")) from None
             raw, query = parsed.path or b"/", parsed.query or b""
+            exchange.name_host(scope, target)
         if not raw.isascii() or raw[:1] != b"/":
             raise self._stop_parsing(InvalidRequest("The target of the request is not valid."))
         path = raw.decode("ascii")
         scope["path"] = unquote(path) if "%" in path else path
-        scope["raw_path"] = raw
-        scope["query_string"] = query
+        scope["raw_path"], scope["query_string"] = raw, query
 
     def on_body(self, body: bytes) -> None:
         self._unread = 0

@@ -1,6 +1,7 @@
 """One request on a connection and its answer: the two ends that an ASGI app is given."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -12,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from api.http.errors import HTTPError
 from api.http.log_lines import trace
-from api.http.request_context import App, Message, Scope, fields
+from api.http.request_context import FIELDS, App, Message, Scope, fields
 from api.http.responses import WrittenResponse
 
 ENOUGH = 65_536
@@ -88,6 +89,17 @@ def behind(fields: Iterable[tuple[bytes, bytes]], connection: Carrier) -> httpto
 
 
 # One request and its answer.
+
+ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
+
+
+def name_host(scope: Scope, target: bytes) -> None:
+    """Has `Host` say what an absolute target says, as a proxy that reads that one would have it (RFC 9112 §3.2.2)."""
+    named = ABSOLUTE.match(target)
+    if named is not None:
+        scope["headers"][:] = [(name, named[1] if name == b"host" else value) for name, value in scope["headers"]]
+        scope[FIELDS] = dict(scope["headers"])
+
 
 UNUSUAL = frozenset((b"expect", b"origin", b"transfer-encoding"))
 

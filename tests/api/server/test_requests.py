@@ -256,6 +256,25 @@ async def test_the_connection_ends_where_the_client_said_so(server: Server, sent
     assert line.field("connection") == ("close" if over else None)
 
 
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        (b"/early", b"grantlog.test"),
+        (b"http://a.example:8443/early", b"a.example:8443"),
+        (b"https://a.example?x", b"a.example"),
+        # Refused as no host, like every other such value.
+        (b"http://grantlog.test@a.example/early", b"grantlog.test@a.example"),
+    ],
+)
+async def test_an_absolute_target_names_the_host(server: Server, app: App, target: bytes, host: bytes) -> None:
+    line = Line(server)
+    await line.send(request(target))
+    if b"@" in host:
+        assert line.statuses == [400]
+    else:
+        assert [value for name, value in app.heads[-1] if name == b"host"] == [host]
+
+
 async def test_refused_client_may_finish_sending_within_a_limit(server: Server) -> None:
     line = Line(server)
     await line.send(request(b"/" + LONG))
