@@ -43,6 +43,9 @@ RANGES: Mapping[str, int] = {"1h": 3_600, "24h": 86_400, "7d": 7 * 86_400, "30d"
 
 USUAL = "24h"
 OWN_READS = "audit.*"
+TERMS_AT_MOST = 50
+"""Parts of a line: each name in it is a question of its own, and leaves an event."""
+
 _TOKEN = re.compile(r'(-?)(?:([a-z_]+):)?(?:"([^"]*)"|(\S+))')
 
 
@@ -59,8 +62,10 @@ class Term(NamedTuple):
 
 def read_line(line: str) -> list[Term]:
     """The parts of a line; raises `UnknownFilter`."""
-    terms = []
+    terms: list[Term] = []
     for minus, word, quoted, plain in _TOKEN.findall(line):
+        if len(terms) == TERMS_AT_MOST:
+            raise UnknownFilter(f"A line has {TERMS_AT_MOST} parts at most.")
         value = quoted or plain
         if not word:
             terms.append(Term("", value))

@@ -123,6 +123,8 @@ async def test_what_is_pasted_leads_to_its_page_and_stands_nowhere(world: World)
         answer = await browser.client.post(form.action, data={**form.fields, "text": text}, headers=headers)
         assert answer.status_code == 303
         assert place in answer.headers["location"]
+    long = await browser.client.post(form.action, data={**form.fields, "text": "a " * 100_000}, headers=headers)
+    assert long.status_code == 200
     nothing = await browser.client.post(form.action, data={**form.fields, "text": "glog_at_nonsense"}, headers=headers)
     assert nothing.status_code == 200
     assert "glog_at_nonsense" not in nothing.text

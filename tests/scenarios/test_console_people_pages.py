@@ -2,6 +2,8 @@
 
 import re
 
+from commands import people
+from commands.permissions import operator
 from security.tokens import Kind
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import Scene
@@ -90,6 +92,12 @@ async def test_person_is_found_by_name_that_stands_nowhere(world: World) -> None
     nobody = await press(browser, page, "/console/people/find", text="nobody-here")
     assert "Nobody has exactly this name" in nobody.text
     assert "nobody-here" not in nobody.text
+    await world.define_role("administration", "none", "clients:read")
+    (ada,) = [each for each in await world.events("session.started")]
+    await world.execute(people.change_roles(ada.event.account_id, ("none",), by=operator))
+    refused = await press(browser, page, "/console/people/find", text="nobody-here")
+    assert refused.status == 403
+    assert "nobody-here" not in refused.text
 
 
 async def test_person_signs_out_changes_roles_and_is_erased(scene: Scene) -> None:

@@ -179,5 +179,11 @@ def test_line_of_any_shape_is_read_or_refused(line: str) -> None:
     assert all(each.name == "" for each in terms)
 
 
+def test_line_asks_for_no_more_names_than_somebody_types() -> None:
+    assert len(read_line("a " * 50)) == 50
+    with pytest.raises(UnknownFilter):
+        read_line("a " * 51)
+
+
 def test_address_keeps_repeated_filters() -> None:
     assert read_address("type=a.*&type=b.*&range=7d") == {"type": ["a.*", "b.*"], "range": ["7d"]}

@@ -47,7 +47,7 @@ class FoundPage(ConsolePage, frozen=True, kw_only=True):
     found: tuple[FoundThing, ...]
 
 
-@post(FIND, **FORM, summary="What a pasted text names")
+@post(FIND, **{**FORM, "opt": {**FORM["opt"], "lists": True}}, summary="What a pasted text names")
 async def console_find(request: Request[Any, Any, Any], data: JSONBody[FindForm]) -> Response[bytes]:
     """To the page of what the text names; a list of several; and nothing of the text is kept or shown."""
 

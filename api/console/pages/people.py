@@ -86,8 +86,10 @@ async def console_person_found(request: Request[Any, Any, Any], data: JSONBody[F
             named = {"email" if "@" in text else "username": text}
             # The foot of a page shows what was asked, and what was typed is to stand nowhere.
             asked = len(visit.api.calls)
-            found = await visit.api.get("/admin/people", PersonList, named)
-            del visit.api.calls[asked:]
+            try:
+                found = await visit.api.get("/admin/people", PersonList, named)
+            finally:
+                del visit.api.calls[asked:]
         if len(found.items) == 1:
             return see_other(f"/console/people/{found.items[0].id}")
         return _page(visit, found, None, searched=True)
