@@ -372,7 +372,7 @@ async def test_who_watches_is_told_of_once_in_five_minutes(world: World) -> None
     ]
 
 
-async def test_who_watches_is_told_of_anew_with_more_and_with_another_page(world: World) -> None:
+async def test_who_watches_is_told_of_more_and_of_another_page(world: World) -> None:
     admin = await administering(world, "audit:read", "leaks:read", "leaks:write")
     for secret in ("a", "b"):
         shop = await world.register_client(secret)
