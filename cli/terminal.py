@@ -171,6 +171,8 @@ def text(value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{text(name)} {text(each)}" for name, each in value.items()) or "-"
     if isinstance(value, list | tuple):
         return ", ".join(map(text, value)) or "-"
     return "".join(character if character.isprintable() else "�" for character in str(value))

@@ -115,6 +115,6 @@ def configure(
     root = logging.getLogger()
     root.handlers[:] = [StandardLibrary()]
     root.setLevel(max(LEVELS[level], logging.INFO))
-    for chatty in ("sqlalchemy", "httpx", "httpcore", "asyncio"):
-        # At INFO these write statements with their parameters, and addresses with their queries.
+    for chatty in ("sqlalchemy", "httpx", "httpcore", "asyncio", "alembic.runtime.plugins"):
+        # At INFO these write statements with their parameters, addresses with their queries, and what they are made of.
         logging.getLogger(chatty).setLevel(max(LEVELS[level], logging.WARNING))

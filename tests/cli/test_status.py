@@ -14,7 +14,9 @@ def test_it_tells_of_the_log_and_of_what_waits(cli: CommandLine) -> None:
     assert found["lag"]["event_index"] == found["position"]
     assert (found["incidents_open"], found["secrets_expiring"], found["outbox_dead"]) == (0, 0, 0)
     assert (found["checkpoint"], found["wrong"]) == (None, [])
-    assert "incidents_open" in cli.run("status").stdout
+    shown = cli.run("status").stdout
+    assert "incidents_open" in shown
+    assert f"event_index {found['position']}, " in shown
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -46,6 +46,7 @@ def test_the_level_is_kept(stream):
 def test_other_libraries_write_the_same_lines(stream):
     token = REQUEST_ID.set("abc")
     logging.getLogger("library").warning("token %s is odd", SECRET)
+    logging.getLogger("alembic.runtime.plugins").info("setup plugin")
     REQUEST_ID.reset(token)
     (line,) = lines(stream)
     assert (line["event"], line["level"], line["request_id"]) == ("token glog_cs_*** is odd", "warning", "abc")
