@@ -33,14 +33,14 @@ def places_for(scope: Collection[str]) -> tuple[Place, ...]:
 # Where a thing has its page, by the kinds that `POST /audit/find` tells.
 
 _PAGES: dict[str, str] = {
-    "request": "/console/audit?request_id={}",
+    "request": "/console/audit?request_id={}&range=all",
     "position": "/console/audit?from={}&until_position={}",
-    "client": "/console/audit?client_id={}",
-    "person": "/console/audit?account_id={}",
-    "grant": "/console/audit?grant_id={}",
-    "incident": "/console/audit?incident_id={}",
-    "secret": "/console/audit?secret_id={}",
-    "digest": "/console/audit?secret_id={}",
+    "client": "/console/audit?client_id={}&range=all",
+    "person": "/console/audit?account_id={}&range=all",
+    "grant": "/console/audit?grant_id={}&range=all",
+    "incident": "/console/audit?incident_id={}&range=all",
+    "secret": "/console/audit?secret_id={}&range=all",
+    "digest": "/console/audit?secret_id={}&range=all",
 }
 """At first the search for it, until a page announces itself in `THINGS`."""
 

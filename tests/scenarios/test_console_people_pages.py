@@ -1,6 +1,7 @@
 """The console's pages of clients, people, roles and grants: each act is the person's own; nothing is shown unasked."""
 
 import re
+from html import unescape
 
 from commands import people
 from commands.permissions import operator
@@ -64,6 +65,17 @@ async def test_client_is_shown_as_it_was_and_what_changed(world: World) -> None:
     assert "What changed" in page.text
     # One reading for the story, one for the state and one for the difference: the foot names all.
     assert readings(page) == [each.position for each in (await world.events("audit.read"))[-3:]]
+
+
+async def test_all_of_something_is_of_all_times(world: World) -> None:
+    shop = await world.register_client("Photo Prints")
+    world.clock.advance(2 * 86_400)
+    browser, _ = await at_console(world, *READING, *AUDITING)
+    page = await browser.open(f"/console/clients/{shop.client_id}")
+    (link,) = re.findall(r'href="([^"]+)">Everything that concerns it', page.text)
+    found = await browser.open(unescape(link))
+    assert "A client came into being." in found.text
+    assert 'client Photo Prints <span aria-hidden="true">' in found.text
 
 
 async def test_person_is_masked_until_shown(scene: Scene) -> None:

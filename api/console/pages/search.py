@@ -168,7 +168,7 @@ async def _search(visit: Visit, query: str) -> ConsolePage:
         title="Search the log",
         line=line_of(given),
         csrf=csrf,
-        chips=_chips(given),
+        chips=_chips(given, found.items),
         ranges=_ranges(given),
         orders=_choices(given, "order", {"desc": "newest first", "asc": "oldest first"}, "desc"),
         reads=_reads(given),
@@ -193,7 +193,8 @@ def _filters_alone(given: Given) -> Given:
     }
 
 
-def _chips(given: Given) -> tuple[Chip, ...]:
+def _chips(given: Given, events: tuple[Event, ...]) -> tuple[Chip, ...]:
+    """What is asked for, by the names that the events of this page say as far as they say any."""
     chips = []
     for name, values in given.items():
         if name in ("range", "order", "after", "reads", "show"):
@@ -201,7 +202,8 @@ def _chips(given: Given) -> tuple[Chip, ...]:
         for each in values:
             rest = {**given, name: [other for other in values if other != each]}
             rest.pop("after", None)
-            chips.append(Chip(f"{name.removesuffix('_id').replace('_', ' ')} {each}", address_of(rest)))
+            called = next((known for event in events if (known := event.name(each))), each)
+            chips.append(Chip(f"{name.removesuffix('_id').replace('_', ' ')} {called}", address_of(rest)))
     return tuple(chips)
 
 
