@@ -19,7 +19,7 @@ from api.http.responses import clear_cookie, read_cookie, set_cookie
 from api.languages import Words
 from api.oauth.person_authentication import Verified, policy_of
 from api.services import Services, origin
-from commands import factors, people, upstreams
+from commands import factors, grants, people, upstreams
 from commands.console import console_sessions
 from domain import account, session
 from domain.decision import FactorRefused, Refusal
@@ -181,9 +181,18 @@ def _signed_in(services: Services, realm: str, secret: Secret) -> BegunSession:
 async def end_session(services: Services, scope: Scope, ended: BrowserSession) -> Cookie:
     """Signs the person out, of the console in the same browser too; gives the cookie that takes the session's back."""
     await services.ledger.execute(people.end_session(ended.session_id, "signed_out"), origin=ended.origin(scope))
-    if raw := read_cookie(scope, console_sessions.COOKIE, services.settings.issuer):
-        await console_sessions.forget_session(services.ledger, digest(raw))
+    await _leave_console(services, scope, ended)
     return clear_cookie(NAME + ended.realm, services.settings.issuer)
+
+
+async def _leave_console(services: Services, scope: Scope, ended: BrowserSession) -> None:
+    ledger, raw = services.ledger, read_cookie(scope, console_sessions.COOKIE, services.settings.issuer)
+    kept = await console_sessions.find_session(ledger, digest(raw)) if raw else None
+    if raw is None or kept is None:
+        return
+    if (known := await ledger.validation.find(digest(kept.session.access_token))) is not None:
+        await ledger.execute(grants.end(known.grant_id, "logout"), origin=ended.origin(scope))
+    await console_sessions.forget_session(ledger, digest(raw))
 
 
 async def login_name(services: Services, person: account.State) -> str:

@@ -102,6 +102,8 @@ async def test_sign_out_at_the_server_is_one_of_the_console_too(world: World) ->
     browser, _ = await at_console(world, *READER)
     await browser.press(await browser.open("/account?realm=administration"), "/account/sign-out")
     assert (await browser.client.get("/console/")).status_code == 303
+    (ended,) = await world.events("grant.ended")
+    assert ended.event.reason == "logout"
 
 
 async def test_pages_show_what_the_persons_scopes_allow(world: World) -> None:
