@@ -64,6 +64,8 @@ class Hosts:
         self._registry = IssuerRegistry.of(settings)
         self._own = host_of(settings.issuer).encode("latin-1")
         self._entries: Mapping[bytes, IssuerEntry] = {}
+        # One that is disabled is still another's, and nobody is to meet the settings' issuer under its name.
+        self._looks = False
         self._unreadable = False
         self._tasks: list[asyncio.Task[None]] = []
         timer = SteadyClock()
@@ -95,7 +97,7 @@ class Hosts:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         if scope["type"] == "http":
-            if self._entries and FOR_OPERATORS not in scope:
+            if self._looks and FOR_OPERATORS not in scope:
                 return self._routed(scope, receive, send)
             return self.home(scope, receive, send)
         return self._lifespan(scope, receive, send) if scope["type"] == "lifespan" else self.home(scope, receive, send)
@@ -119,7 +121,7 @@ class Hosts:
 
     def answer_whole(self, scope: Scope, body: bytes) -> Awaitable[WrittenResponse]:
         """As that of the `Middleware` whose issuer it is."""
-        if not self._entries or (host := fields(scope).get(b"host")) == self._own:
+        if not self._looks or (host := fields(scope).get(b"host")) == self._own:
             return self.home.answer_whole(scope, body)
         return self._routed_whole(scope, body, host)
 
@@ -184,13 +186,15 @@ class Hosts:
     def read(self) -> None:
         """Looks whether it has changed. One that cannot be read changes nothing, and is logged once."""
         try:
-            served = [each for each in self._registry.entries() if each.standing == "enabled"]
+            known_here = self._registry.entries()
         except RegistryError as error:
             if not self._unreadable:
                 log.error("the file of issuers cannot be read", **trace(error))
             self._unreadable = True
             return
         self._unreadable = False
+        self._looks = any(each.standing != "adding" for each in known_here)
+        served = [each for each in known_here if each.standing == "enabled"]
         before = self._entries
         # An issuer that has not changed stays the same object, by which its requests know it.
         known = {each.id: each for each in before.values()}

@@ -91,11 +91,13 @@ class IssuerRegistry:
         return cls(settings.issuers_file.absolute())
 
     def entries(self) -> tuple[IssuerEntry, ...]:
-        """All of them, read again if the file has changed. Raises RegistryError."""
+        """All of them, read again if the file has changed. Raises RegistryError, also where it was there and is gone:
+        whoever removes the last issuer leaves a file."""
         try:
             found = self._path.stat()
         except FileNotFoundError:
-            self._seen, self._entries = None, ()
+            if self._seen is not None:
+                raise RegistryError(f"the file of issuers {self._path.name} is gone") from None
             return ()
         seen = (found.st_ino, found.st_mtime_ns, found.st_size)
         if seen != self._seen:

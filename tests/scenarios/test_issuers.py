@@ -237,7 +237,20 @@ async def test_a_disabled_issuer_is_served_no_longer_and_again(issuers: Issuers)
     issuers.registry.put(replace(entry, standing="disabled"))
     await until(lambda: issuers.hosts.open.opened(entry.id) is None)
     assert (await world.client.get("/.well-known/jwks.json")).status_code == 421
-    issuers.registry.put(entry)
+    # Nor does anybody else answer under its name when no further issuer is left, or the file has gone.
+    other = issuers.entry(issuers.a)
+    issuers.registry.put(replace(other, standing="disabled"))
+    kept = issuers.home.settings.issuers_file
+    assert kept is not None
+    for gone in (False, True):
+        if gone:
+            kept.rename(kept.with_suffix(".gone"))
+        issuers.hosts.read()
+        assert (await world.client.get("/.well-known/jwks.json")).status_code == 421
+        assert (await world.client.post("/oauth/token")).status_code == 421
+        ok(await issuers.home.client.get("/.well-known/jwks.json"))
+    kept.with_suffix(".gone").rename(kept)
+    issuers.registry.put_all((other, entry))
     issuers.hosts.read()
     ok(await world.client.get("/.well-known/jwks.json"))
     # Its log was closed and is open again, and goes on.
