@@ -102,6 +102,9 @@ async def console_callback(
     under_way = _remembered(services, scope, sent_state)
     if under_way is None:
         raise AccessDenied("This sign-in was not begun in this browser, or too long ago. Open the console again.")
+    if request_context(scope).head:
+        # It is safe (RFC 9110 §9.2.1): the code stays good for the person.
+        return see_other(under_way.to)
     if error or not code or iss != services.settings.issuer:
         return _not_signed_in(request, error)
     api = own_api(services, request)

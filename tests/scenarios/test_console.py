@@ -1,6 +1,7 @@
 """The console: the sign-in behind its cookie, its frame, and that it is a client of the API like any other."""
 
 import re
+from urllib.parse import parse_qs, urlsplit
 
 from api.app import routed
 from api.console.gate import is_within
@@ -159,6 +160,10 @@ async def test_answer_that_was_not_asked_for_signs_nobody_in(world: World) -> No
     assert begun.status_code == 303
     for query in ("", "?code=x", "?code=x&state=y&iss=https://elsewhere.example", "?error=access_denied&state=z"):
         assert (await world.client.get(f"/console/callback{query}")).status_code == 403
+    # Who only asks what would come leaves the sign-in as it is.
+    (state,) = parse_qs(urlsplit(begun.headers["location"]).query)["state"]
+    looked = await world.client.head("/console/callback", params={"code": "x", "state": state})
+    assert (looked.status_code, "set-cookie" in looked.headers) == (303, False)
 
 
 async def test_client_is_changed_by_whoever_runs_the_server(world: World) -> None:
