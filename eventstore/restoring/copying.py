@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 
 from eventstore.database.engines import arguments
 from security.clock import Moment, format_rfc3339
@@ -121,7 +121,10 @@ def recovered(url: str, place: Path, wal: Path | None, until: Moment | None) -> 
     try:
         _run(place, "pg_ctl", "-w", "-t", str(LONGEST), "-D", data, "-l", place / "server.log", "-o", told, "start")
         _until_recovered(place, given.username or "postgres", given.database or "postgres")
-        yield f"postgresql+psycopg://{quote(given.username or 'postgres')}@/{given.database}?host={quote(str(place))}"
+        # The log of a further issuer is in a schema, which stands there.
+        within = {name: value for name, value in given.query.items() if name == "options"}
+        copy = URL.create("postgresql+psycopg", given.username or "postgres", database=given.database, query=within)
+        yield copy.update_query_dict({"host": str(place)}).render_as_string(hide_password=False)
     finally:
         if (data / "postmaster.pid").exists():
             _run(place, "pg_ctl", "-w", "-D", data, "-m", "fast", "stop")

@@ -29,6 +29,8 @@ from tests.processes.commands import run
 from tests.processes.rehearsing import Rehearsed, token_and_question
 from tests.started import PATIENCE
 
+FURTHER = "https://further.example"
+
 PAULA = {
     "realm": "platform",
     "username": "paula",
@@ -145,6 +147,11 @@ def test_postgresql_is_restored_to_a_moment(directory: Path) -> None:
         with rehearsed.written_to():
             shown = rehearsed.restore()
             assert shown["projections"] == "equal"
+            # The log of a further issuer is another one, in a schema of its own.
+            rehearsed.runs("issuer", "add", FURTHER)
+            of_further = rehearsed.does("--issuer", FURTHER, "drill", "restore", str(directory / "place"))
+            assert (of_further["projections"], of_further["lost"]) == ("equal", 0)
+            assert 0 < of_further["restored"] < shown["restored"]
             backup = server.back_up("nightly")
             acknowledged = rehearsed.grow()
             moment = format_rfc3339(SystemClock().now())
