@@ -12,9 +12,11 @@ from commands.people import end_session
 from domain import account, client, session
 from domain.decision import NotFound
 from domain.event import Moment, Recorded, Sealed
+from domain.grant import GrantEndReason
 from domain.grant import State as GrantState
+from domain.rules.administrative_scope import CONSOLE
 from eventstore.database import Connection
-from eventstore.execution import Single
+from eventstore.execution import Single, Step
 from eventstore.personal_data import PersonalData
 from eventstore.search import recorded_forms
 from projections import grants, sessions
@@ -138,12 +140,23 @@ def _clear(connection: Connection, privacy: PersonalData, recorded: Recorded, fi
     return None if text is None else privacy.open(connection, Sealed(recorded.id, field, text))
 
 
-async def ending(services: Services, account_id: str, place_id: str, *, by_administrator: bool) -> Single | NotFound:
-    """What ends a person's sign-in; `NotFound` where it is not one of theirs. One that is over may be ended again."""
+async def ending(
+    services: Services, account_id: str, place_id: str, *, by_administrator: bool
+) -> tuple[Single, *tuple[Step, ...]] | NotFound:
+    """What ends a person's sign-in, of a browser with what the console was given there; `NotFound` where it is not one
+    of theirs. One that is over may be ended again."""
+    reason: GrantEndReason = "administrator" if by_administrator else "logout"
     state: session.State = await services.ledger.state(session.stream(place_id))
     if state.exists and state.account_id == account_id:
-        return end_session(place_id, "administrator" if by_administrator else "signed_out")
+        at_console = await services.ledger.read(_at_console, services.ledger.clock.now(), account_id, place_id)
+        ended = end_session(place_id, "administrator" if by_administrator else "signed_out")
+        return ended, *(end(each, reason) for each in at_console)
     granted: GrantState = await services.ledger.state(f"grant:{place_id}")
     if granted.exists and granted.account_id == account_id and granted.grant_type == PASSWORD:
-        return end(place_id, "administrator" if by_administrator else "logout")
+        return (end(place_id, reason),)
     return NotFound.UNKNOWN
+
+
+def _at_console(connection: Connection, now: Moment, account_id: str, session_id: str) -> list[str]:
+    given = grants.page(connection, now, client_id=CONSOLE, account_id=account_id, limit=AT_MOST).items
+    return [each.grant_id for each in given if each.session_id == session_id and each.state == "active"]

@@ -88,10 +88,10 @@ async def end_session_of_person(
 async def _end(
     services: Services, account_id: str, session_id: str, once: Once, *, by_administrator: bool
 ) -> Response[None]:
-    command = await ending(services, account_id, session_id, by_administrator=by_administrator)
-    if isinstance(command, NotFound):
+    commands = await ending(services, account_id, session_id, by_administrator=by_administrator)
+    if isinstance(commands, NotFound):
         raise Missing(UNKNOWN)
-    return await once.carry_out(command, reply=lambda view, _: Reply(None, 204))
+    return await once.carry_out(*commands, reply=lambda view, _: Reply(None, 204))
 
 
 ROUTES: list[Any] = [list_own_sessions, end_own_session, list_sessions_of_person, end_session_of_person]

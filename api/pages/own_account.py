@@ -142,10 +142,10 @@ async def account_other_places_ended(
 
 
 async def _end(services: Services, scope: Scope, used: BrowserSession, place_id: str) -> None:
-    command = await ending(services, used.account.account_id, place_id, by_administrator=False)
-    if isinstance(command, NotFound):
+    commands = await ending(services, used.account.account_id, place_id, by_administrator=False)
+    if isinstance(commands, NotFound):
         raise Missing("There is no such sign-in.")
-    executed = await services.ledger.execute(command, origin=used.origin(scope))
+    executed = await services.ledger.execute(*commands, origin=used.origin(scope))
     if executed.refusal is not None:
         raise api_error(executed.refusal)
 

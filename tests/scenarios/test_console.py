@@ -107,6 +107,18 @@ async def test_sign_out_at_the_server_is_one_of_the_console_too(world: World) ->
     assert ended.event.reason == "logout"
 
 
+async def test_sign_in_that_an_administrator_ends_is_over_at_the_console(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    (started,) = await world.events("session.started")
+    bearer = {"authorization": f"Bearer {await world.token('grants:write')}"}
+    sessions = f"/admin/people/{started.event.account_id}/sessions"
+    ended = await world.client.delete(f"{sessions}/{started.stream.partition(':')[2]}", headers=bearer)
+    assert ended.status_code == 204
+    (grant,) = await world.events("grant.ended")
+    assert grant.event.reason == "administrator"
+    assert (await browser.client.get("/console/")).status_code == 303
+
+
 async def test_pages_show_what_the_persons_scopes_allow(world: World) -> None:
     await enable_console(world)
     browser = world.browser()
