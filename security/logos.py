@@ -108,6 +108,11 @@ _ATTRIBUTES = frozenset(
     ]
 )
 _VALUE = re.compile(r"[A-Za-z0-9#%.,:;+*/()\s'\"_-]*")
+_CALLED = re.compile(r"([A-Za-z-]*)\s*\(")
+_FUNCTIONS = frozenset(
+    ["url", "rgb", "rgba", "hsl", "hsla", "matrix", "translate", "scale", "rotate", "skewx", "skewy"]
+)
+"""Of colours and of places. Of others some fetch what they name, such as `image-set`."""
 _OWN_URL = re.compile(r"url\(\s*#[A-Za-z_][\w.-]*\s*\)(\s+[a-z]+)?")
 _OWN_REFERENCE = re.compile(r"#[A-Za-z_][\w.-]*")
 
@@ -219,7 +224,7 @@ def _styles(style: str) -> Iterable[tuple[str, str]]:
 
 def _is_harmless(value: str) -> bool:
     """Whether it refers to nothing, or to a part of the picture itself."""
-    if not _VALUE.fullmatch(value):
+    if not _VALUE.fullmatch(value) or not _FUNCTIONS.issuperset(map(str.lower, _CALLED.findall(value))):
         return False
     return "url" not in value.lower() or _OWN_URL.fullmatch(value.strip()) is not None
 

@@ -59,13 +59,15 @@ def test_an_svg_keeps_what_draws() -> None:
         '<path d="M0 0h8v8z" fill="#fff" onclick="x()"/></g>'
         '<image href="https://evil.example/a.png"/><foreignObject><path d="M0 0"/></foreignObject>'
         '<use xlink:href="#a"/><use href="https://evil.example/#a"/><rect fill="url(https://evil.example#a)"/>'
+        "<rect mask=\"image-set('//evil.example/a' 1x)\" transform='skewX(1) translate(2, 3)' fill='src(\"a\")'/>"
         '<rect fill="url( #a )" width="&#60;8"/><a href="javascript:alert(1)"><text>hidden</text></a>'
         "<text>A &lt;b&gt; &amp; C</text><animate attributeName='href'/><path xmlns='urn:other' d='M0 0'/>"
     )
     found = svg(inner)
     assert found == (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8">'
-        f'<g fill="red">{DRAWN}</g><use href="#a"></use><use></use><rect></rect><rect fill="url( #a )"></rect>'
+        f'<g fill="red">{DRAWN}</g><use href="#a"></use><use></use><rect></rect>'
+        '<rect transform="skewX(1) translate(2, 3)"></rect><rect fill="url( #a )"></rect>'
         "<text>A &lt;b&gt; &amp; C</text></svg>"
     )
     assert clean(SVG, found.encode()).decode() == found
