@@ -148,7 +148,8 @@ async def shown_sign_in(
     services, scope = services_of(request), request.scope
     admission.admit(services.throttle, scope)
     place = _place(entered(request).dashboard, return_to)
-    if not upstream:
+    # HEAD is safe: whoever looks at the address leaves for nowhere.
+    if not upstream or request_context(scope).head:
         return await sign_in_page(services, scope, _target(place))
     found = await flow.find(services, place.realm, upstream)
     if found is None:

@@ -289,6 +289,8 @@ async def test_dashboard_is_signed_in_to_by_it_too(scene: Scene, corp: Provider)
     await linked(scene, corp)
     browser = world.browser()
     assert "/dashboards/shop/sign-in?upstream=corp" in (await browser.open("/dashboards/shop")).text
+    looked = await browser.client.head("/dashboards/shop/sign-in?upstream=corp")
+    assert (looked.status_code, "grantlog-upstream" in looked.headers.get("set-cookie", "")) == (200, False)
     answer = await browser.client.get("/dashboards/shop/sign-in?upstream=corp")
     before = await world.head()
     page = await browser.open(await corp.sign_in(answer.headers["location"]))
