@@ -15,6 +15,7 @@ from litestar.datastructures import Cookie
 from msgspec.structs import replace
 
 from api.console.own_api import FORM, OwnApi
+from api.http.errors import TemporarilyUnavailable
 from api.http.request_context import Scope
 from api.http.responses import cookie_name, read_cookie
 from api.services import Services
@@ -90,7 +91,8 @@ async def signed_in(services: Services, api: OwnApi, scope: Scope) -> SignedIn |
 
 async def _refreshed(services: Services, api: OwnApi, sha256: bytes) -> ConsoleSession | None:
     """The session with fresh tokens. One process refreshes; the others wait and find what it got, since a refresh token
-    that is used twice ends all that came of it (RFC 9700 §4.14.2)."""
+    that is used twice ends all that came of it (RFC 9700 §4.14.2). Raises TemporarilyUnavailable where there are none
+    at present."""
     ledger = services.ledger
     for _ in range(int(CLAIMED_FOR / LOOK_AGAIN)):
         until = ledger.clock.now() + CLAIMED_FOR * SECOND
@@ -103,12 +105,17 @@ async def _refreshed(services: Services, api: OwnApi, sha256: bytes) -> ConsoleS
         if claimed:
             return await _refresh(services, api, sha256, kept.session)
         await asyncio.sleep(LOOK_AGAIN)
-    return None
+    raise TemporarilyUnavailable
 
 
 async def _refresh(services: Services, api: OwnApi, sha256: bytes, session: ConsoleSession) -> ConsoleSession | None:
     parameters = {"grant_type": "refresh_token", "refresh_token": session.refresh_token}
-    answer = await ask_for_tokens(services, api, parameters)
+    try:
+        answer = await ask_for_tokens(services, api, parameters)
+    except TemporarilyUnavailable:
+        # It waits as it was, and for whoever is the next to ask.
+        await console_sessions.keep_session(services.ledger, sha256, session)
+        raise
     if answer is None:
         await console_sessions.forget_session(services.ledger, sha256)
         return None
@@ -126,12 +133,15 @@ async def _refresh(services: Services, api: OwnApi, sha256: bytes, session: Cons
 
 
 async def ask_for_tokens(services: Services, api: OwnApi, parameters: dict[str, str]) -> TokenAnswer | None:
-    """Asks the token endpoint as the client `console`; None where it refuses."""
+    """Asks the token endpoint as the client `console`; None where it refuses. Raises TemporarilyUnavailable where it
+    refuses for now alone, as while issuance is suspended."""
     authorization = await console_client.authorization(services.ledger)
     if authorization is None:
         return None
     body = urlencode(parameters).encode()
     answer = await api.exchange("POST", "/oauth/token", body, FORM, authorization)
+    if answer.status in (429, 503):
+        raise TemporarilyUnavailable("There are no tokens at present: the server is busy, or issuance is suspended.")
     return msgspec.json.decode(answer.body, type=TokenAnswer) if answer.status == 200 else None
 
 

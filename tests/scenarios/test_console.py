@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 from api.app import routed
 from api.console.gate import is_within
 from api.environment import load
-from commands import people
+from commands import people, servers
 from commands.console import console_client, console_sessions
 from commands.permissions import operator
 from domain.rules.administrative_scope import CONSOLE
@@ -64,6 +64,18 @@ async def test_tokens_are_refreshed_behind_the_cookie(world: World) -> None:
     assert page.status == 200
     assert "<h1>Overview</h1>" in page.text
     assert len(await world.events("grant.tokens_refreshed")) == 1
+
+
+async def test_session_outlives_what_is_refused_for_now(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    await world.execute(servers.suspend_issuance())
+    world.clock.advance(590)
+    for _ in range(2):
+        frozen = await browser.client.get("/console/")
+        assert (frozen.status_code, "set-cookie" in frozen.headers) == (503, False)
+        assert int(frozen.headers["retry-after"]) > 0
+    await world.execute(servers.resume_issuance())
+    assert "<h1>Overview</h1>" in (await browser.open("/console/")).text
 
 
 async def test_idle_and_old_sessions_are_over_with_their_grants(world: World) -> None:
