@@ -278,7 +278,7 @@ async def _succeed(
 @click.command()
 @as_json
 def key(as_json: bool) -> None:
-    """Show the log's verifier key and its fingerprint, for you to give to auditors on a way of your own.
+    """Show the log's verifier key and its fingerprint, for you to give to auditors by a way of your own.
 
     `/log/vkey` shows the key too, but whoever replaces the log can replace that answer with it."""
     print_one(run(shown), as_json)

@@ -155,7 +155,7 @@ def verify(
 
 def _pinned(keys: Sequence[str]) -> list[Key]:
     if not keys:
-        raise Failure("--key: name the log's verifier key, which its operator gave you on another way than this source")
+        raise Failure("--key: name the log's verifier key, which its operator gave you by other means than this source")
     return read_keys(keys, "--key")
 
 

@@ -50,7 +50,7 @@ def file(content: bytes, media_type: str, cache: str) -> Response[bytes]:
 async def vkey(ledger: Injected[Ledger]) -> Response[bytes]:
     """The verifier key as text; its name is the checkpoints' origin.
 
-    It comes from the very server that it is meant to check. Pin the key that its operator gave you on another way, and
+    It comes from the very server that it is meant to check. Pin the key that its operator gave you by other means, and
     use this one to see that they agree."""
     state: log_key.State = await ledger.state(log_key.STREAM)
     if state.verifier_key is None:

@@ -39,6 +39,7 @@ async def test_what_is_pasted_is_found_and_contained(world: World, job: Client) 
     world.clock.advance(8)
     done = await browser.press(found, CONTAIN, ("do", "contain"), evidence=f"a chat, beside {job.secret}")
     assert "Contained 8.0 s after it was pasted: 1 secret, 1 grant, 1 token; 0 people affected" in done.text
+    assert "<b>Identified, at once</b>" in done.text
     (contained,) = await world.events("incident.contained", after=before)
     overview = await browser.open("/console/")
     assert re.search(r'<a href="/console/incidents/\w+" aria-describedby="reported-1">Contained: ', overview.text)

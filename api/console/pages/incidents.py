@@ -32,7 +32,7 @@ SOURCES = {
 }
 TO_DO = (
     "Everything that leaked is in the text that was contained, also older commits and copies.",
-    "Whoever uses the secret has the new one, over a way of its own.",
+    "Whoever uses the secret has the new one, by a way of its own.",
     "What was done with it while it was out has been looked at.",
     "Who was concerned has been told.",
     "The way by which it leaked is closed.",

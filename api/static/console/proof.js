@@ -73,7 +73,7 @@ const alarm = (reason, text, seen) => {
 /** Where somebody pins the key. @param {Look} seen */
 const pinning = async (seen) => {
   const form = /** @type {HTMLFormElement} */ (element("form", "", "pinning"));
-  const label = element("label", "The log's key (and witnesses'), as you got it on another way");
+  const label = element("label", "The log's key (and witnesses'), as you got it by other means");
   const input = /** @type {HTMLInputElement} */ (element("input", "", "figures"));
   const fault = element("p", "", "note alarm");
   const offered = hex(await sha256(new TextEncoder().encode(seen.offered)));
