@@ -119,7 +119,7 @@ async def test_sign_out_at_the_server_is_one_of_the_console_too(world: World) ->
     assert ended.event.reason == "logout"
 
 
-async def test_sign_in_that_an_administrator_ends_is_over_at_the_console(world: World) -> None:
+async def test_sign_in_that_somebody_ends_is_over_at_the_console(world: World) -> None:
     browser, _ = await at_console(world, *READER)
     (started,) = await world.events("session.started")
     bearer = {"authorization": f"Bearer {await world.token('grants:write')}"}
