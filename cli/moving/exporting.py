@@ -17,6 +17,7 @@ from cli.terminal import Bar, new_file
 from commands import moving
 from domain import account, client, client_secret
 from domain.moving.transfer import Exported
+from domain.rules.administrative_scope import CONSOLE
 from domain.rules.client_metadata import SECRET_METHODS
 from domain.rules.standard_claims import KEPT
 from projections import accounts
@@ -65,13 +66,14 @@ def export_people(output: Path, realm: str, with_hashes: bool) -> None:
 @to_file
 @click.option("--with-hashes", is_flag=True, help="With what is kept of their secrets.")
 def export_clients(output: Path, with_hashes: bool) -> None:
-    """Write clients to FILE as `import passport` reads them from `oauth_clients`. Dashboards are left out."""
+    """Write clients to FILE as `import passport` reads them from `oauth_clients`. Dashboards and the console are left
+    out: each installation has its own."""
 
     async def work(services: CommandServices) -> None:
         states: list[client.State] = [
             await services.ledger.state(client.stream(each.client_id))
             for each in await services.every(client_rows.page)
-            if each.slug is None
+            if each.slug is None and each.client_id != CONSOLE
         ]
 
         async def rows() -> AsyncIterator[Mapping[str, Any]]:

@@ -63,7 +63,8 @@ def test_wrong_usage_exits_with_2(cli: CommandLine) -> None:
 
 def test_list_has_the_dashboards_and_registered_clients(cli: CommandLine) -> None:
     made = cli.json(*SHOP)
-    assert [each["slug"] for each in cli.json("client", "list")] == ["administration", "client", None]
+    assert [each["slug"] for each in cli.json("client", "list")] == ["administration", "client", None, None]
+    assert "console" in cli.run("client", "list").stdout
     assert made["client_id"] in cli.run("client", "list").stdout
 
 

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from sqlalchemy import Boolean, Connection, LargeBinary, Table, Text, UniqueConstraint, delete, insert, select, update
 
 from api.background import Checking, Retention
-from commands import people
+from commands import people, upstreams
 from commands.permissions import operator
 from domain import account, client, incident, usage
 from domain.events import AGGREGATES
 from domain.people.passwords import ForeignHash
+from domain.people.upstream import UpstreamTerms
 from eventstore.database.engines import migrating
 from eventstore.projecting.check_rounds import Difference, ProjectionRounds
 from eventstore.projecting.checks import CATEGORIES, OWNERS, SUMMED, TABLES
@@ -97,12 +98,20 @@ async def everything_happened(scene: Scene) -> World:
     ok(await admin.put(f"/admin/clients/{scene.shop.client_id}/rotation", json={"maximum_age": 90 * 86_400}))
     gone = await world.register_person("gone")
     await erase(world, gone.account_id)
+    known_as = await world.register_person("known")
     going = await world.register_person("going")
     await world.execute(people.request_erasure(going.account_id, 86_400))
     hashed = people.PersonRegistration(
         realm="platform", username="moved", email=None, password_hash=BCRYPT, foreign_hash=ForeignHash("$2y$04", 960)
     )
-    await world.execute(people.register(new_id(), hashed, privacy=world.services.ledger.privacy, by=operator))
+    privacy, vault = world.services.ledger.privacy, world.services.ledger.vault
+    await world.execute(people.register(new_id(), hashed, privacy=privacy, by=operator))
+    terms = UpstreamTerms(issuer="https://elsewhere.example", client_id="here", title="Elsewhere")
+    issuer = world.settings.issuer
+    await world.execute(
+        upstreams.put("platform", "elsewhere", terms, secret="s" * 32, issuer=issuer, vault=vault, by=operator)
+    )
+    await world.execute(upstreams.link(known_as.account_id, "elsewhere", "sub-1", privacy=privacy, by=operator))
     await world.services.follower.follow()
     return world
 
