@@ -16,7 +16,7 @@ from tests.cli.conftest import CommandLine
 def test_projections_are_listed_verified_and_rebuilt(cli: CommandLine) -> None:
     cli.run("client", "list")
     listed = {each["name"]: each for each in cli.json("projections", "list")}
-    assert listed["clients"]["rows"] == 2
+    assert listed["clients"]["rows"] == 3
     assert {"event_index", "sightings"} <= listed.keys()
     assert not any(each["rebuild_needed"] for each in listed.values())
     before = cli.events()
