@@ -1,6 +1,6 @@
 """People: making them known, finding, changing, disabling and erasing them, and their passwords."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from litestar import Request, Response, delete, get, patch, post
@@ -24,7 +24,7 @@ from api.http import parameters
 from api.http.errors import InvalidRequest, Missing
 from api.http.load_shedding import away
 from api.http.parameters import DEFAULT, After, Limit, Page
-from api.oauth.bearer import Bearer, needing
+from api.oauth.bearer import Bearer, needing, require_recent
 from api.oauth.person_authentication import policies
 from api.services import Injected, services_of
 from commands import factors
@@ -32,6 +32,8 @@ from commands import people as commands
 from commands.permissions import CallerScope
 from domain import account
 from domain.event import Recorded
+from domain.rules.administrative_scope import administrative
+from eventstore import present
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.view import View
@@ -136,6 +138,7 @@ async def read_person(account_id: parameters.AccountId, ledger: Injected[Ledger]
     summary="Change a person",
 )
 async def change_person(
+    request: Request[Any, Any, Any],
     account_id: parameters.AccountId,
     data: JSONBody[PersonChanges],
     ledger: Injected[Ledger],
@@ -144,7 +147,9 @@ async def change_person(
     once: Injected[Once],
 ) -> Response[PersonBody]:
     """A merge patch (RFC 7396), all of it or nothing. Nobody changes a person who may do more than they may give. The
-    last enabled administrator stays one."""
+    last enabled administrator stays one. A role with administrative scopes is given after a recent sign-in."""
+    if data.roles is not UNSET and await _gives_administration(ledger, account_id, data.roles):
+        await require_recent(services_of(request), who)
     own = who.account_id == account_id
     names = commands.PersonNames(
         username=data.username, email=data.email, name=data.name, claims=person_claims.given(data)
@@ -152,6 +157,13 @@ async def change_person(
     changing = commands.change_names(account_id, names, privacy=ledger.privacy, by=None if own else may)
     roles = () if data.roles is UNSET else (commands.change_roles(account_id, tuple(data.roles), by=may),)
     return await once.carry_out(changing, *roles, reply=_now(ledger, account_id))
+
+
+async def _gives_administration(ledger: Ledger, account_id: str, roles: Sequence[str]) -> bool:
+    person: account.State = await ledger.state(account.stream(account_id))
+    given = [each for each in roles if each not in person.roles]
+    scopes = await ledger.look(present.role_scopes, person.realm, given)
+    return any(administrative(each) for each in scopes.values())
 
 
 @delete(ONE, **commanding("people:write", recent=True), tags=TAGS, summary="Erase a person")
@@ -180,8 +192,10 @@ async def set_password(
 ) -> Response[None]:
     """Ends every grant of theirs, save the one with which people change their own, for which `current_password` is
     asked: wrong ones count as failed sign-ins. Whoever sets another's password can act as them, and so needs the
-    administrative scopes that they may have."""
+    administrative scopes that they may have, and a recent sign-in."""
     services = services_of(request)
+    if who.account_id != account_id:
+        await require_recent(services, who)
     passwords.check_length(services, data.password)
     if (first := await once.first_answer()) is not None:
         return first

@@ -84,6 +84,29 @@ async def test_what_a_client_authenticates_with_wants_a_recent_one(
     ok(await world.client.patch(path, json={"client_name": "Renamed"}, headers=bearer))
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/admin/people/{person}/password", {"password": "another long sentence"}),
+        ("PATCH", "/admin/people/{person}", {"roles": ["everything"]}),
+    ],
+)
+async def test_acting_as_another_or_making_administrators_wants_a_recent_one(
+    world: World, dashboard: Dashboard, ada: Person, method: str, path: str, body: dict[str, Any]
+) -> None:
+    await world.define_role("administration", "nothing", "profile")
+    cleo = await world.register_person("cleo", realm="administration", roles_of=("nothing",))
+    token = ok(await dashboard.login(ada))["access_token"]
+    world.clock.advance(world.settings.recent_authentication + 1)
+    bearer, address = {"authorization": f"Bearer {token}"}, path.format(person=cleo.account_id)
+    is_refused(await world.client.request(method, address, json=body, headers=bearer), world)
+    # What gives nobody anything is asked of nobody.
+    ok(await world.client.patch(f"/admin/people/{cleo.account_id}", json={"name": "Cleo"}, headers=bearer))
+    for odd in ("\0", "a:b", "x" * 4_000):
+        sent = await world.client.patch(f"/admin/people/{cleo.account_id}", json={"roles": [odd]}, headers=bearer)
+        assert sent.status_code == 400
+
+
 async def test_another_sign_in_steps_up(world: World, dashboard: Dashboard, ada: Person) -> None:
     shop = await world.register_client()
     path = f"/admin/clients/{shop.client_id}/disable"
