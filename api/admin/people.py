@@ -36,7 +36,7 @@ from domain.rules.administrative_scope import administrative
 from eventstore import present
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
-from eventstore.view import View
+from eventstore.view import Folds, View
 from projections import accounts
 from security.tokens import new_id
 
@@ -59,11 +59,14 @@ async def register_person(
     request: Request[Any, Any, Any],
     data: JSONBody[NewPerson],
     ledger: Injected[Ledger],
+    who: Injected[Bearer],
     may: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[PersonBody]:
     """Without `roles` they get their realm's default ones. Nobody can give a role that allows an administrative scope
-    which they lack."""
+    which they lack; one that allows any is given after a recent sign-in."""
+    if await ledger.look(_makes_administrator, data.realm, data.roles):
+        await require_recent(services_of(request), who)
     encoded, claims = None, person_claims.made(data)
     if data.password is not None:
         services = services_of(request)
@@ -161,9 +164,13 @@ async def change_person(
 
 async def _gives_administration(ledger: Ledger, account_id: str, roles: Sequence[str]) -> bool:
     person: account.State = await ledger.state(account.stream(account_id))
-    given = [each for each in roles if each not in person.roles]
-    scopes = await ledger.look(present.role_scopes, person.realm, given)
-    return any(administrative(each) for each in scopes.values())
+    return await ledger.look(_makes_administrator, person.realm, [each for each in roles if each not in person.roles])
+
+
+def _makes_administrator(folds: Folds, realm: str, roles: Sequence[str] | None) -> bool:
+    """Whether these roles, or the realm's default ones, allow an administrative scope."""
+    names = present.default_roles(folds, realm) if roles is None else roles
+    return any(administrative(each) for each in present.role_scopes(folds, realm, names).values())
 
 
 @delete(ONE, **commanding("people:write", recent=True), tags=TAGS, summary="Erase a person")

@@ -89,6 +89,7 @@ async def test_what_a_client_authenticates_with_wants_a_recent_one(
     [
         ("POST", "/admin/people/{person}/password", {"password": "another long sentence"}),
         ("PATCH", "/admin/people/{person}", {"roles": ["everything"]}),
+        ("POST", "/admin/people", {"realm": "administration", "username": "dora"}),
     ],
 )
 async def test_acting_as_another_or_making_administrators_wants_a_recent_one(
@@ -102,6 +103,11 @@ async def test_acting_as_another_or_making_administrators_wants_a_recent_one(
     is_refused(await world.client.request(method, address, json=body, headers=bearer), world)
     # What gives nobody anything is asked of nobody.
     ok(await world.client.patch(f"/admin/people/{cleo.account_id}", json={"name": "Cleo"}, headers=bearer))
+    made = await world.client.post("/admin/people", json={"realm": "platform", "username": "dora"}, headers=bearer)
+    assert made.status_code == 201
+    for odd in ("\0", "nowhere"):
+        sent = await world.client.post("/admin/people", json={"realm": odd, "username": "eve"}, headers=bearer)
+        assert sent.status_code == 400
     for odd in ("\0", "a:b", "x" * 4_000):
         sent = await world.client.patch(f"/admin/people/{cleo.account_id}", json={"roles": [odd]}, headers=bearer)
         assert sent.status_code == 400
