@@ -92,7 +92,7 @@ async def test_what_a_client_authenticates_with_wants_a_recent_one(
         ("POST", "/admin/people", {"realm": "administration", "username": "dora"}),
     ],
 )
-async def test_acting_as_another_or_making_administrators_wants_a_recent_one(
+async def test_acting_as_another_wants_a_recent_one(
     world: World, dashboard: Dashboard, ada: Person, method: str, path: str, body: dict[str, Any]
 ) -> None:
     await world.define_role("administration", "nothing", "profile")
