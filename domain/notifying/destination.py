@@ -64,6 +64,7 @@ class DestinationReplayed(Event, frozen=True, kw_only=True):
     """So many dead letters of these positions are tried once more; `last` is null for the end of the log."""
 
     type = "destination.replayed"
+    in_doubt = True
 
     name: str
     count: int
