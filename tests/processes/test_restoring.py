@@ -65,6 +65,14 @@ class Copied(Rehearsed):
             self.grow()
             yield
 
+    def signed_beyond(self, position: int, checkpoint: Path) -> None:
+        """Waits until the checkpoint that the node keeps outside the database covers more than this."""
+        for _ in range(PATIENCE * 20):
+            if int(checkpoint.read_text().splitlines()[1]) > position:
+                return
+            threading.Event().wait(0.05)
+        raise AssertionError("nothing newer was signed")
+
     def erase_somebody(self) -> None:
         """Makes Paula known and erases her."""
 
@@ -104,6 +112,8 @@ def test_a_file_is_restored_while_a_server_writes(directory: Path, sqlite_url: s
         assert "is there already" in run(directory, rehearsed.environment, "drill", "restore", str(place)).stderr
         (place / "grantlog.db").rename(before)
         shutil.rmtree(place)
+        kept = directory / "node" / "checkpoint"
+        rehearsed.signed_beyond(shown["restored"], kept)
     rehearsed.erase_somebody()
     with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(after)) as target:
         source.backup(target)
@@ -113,7 +123,6 @@ def test_a_file_is_restored_while_a_server_writes(directory: Path, sqlite_url: s
     assert shown["lost"] == rehearsed.size - shown["restored"] > 0
     assert shown["erasures_to_repeat"] == ["account:paula"]
     assert not (directory / "place").exists()
-    kept = directory / "node" / "checkpoint"
     said = rehearsed.is_refused("--backup", str(before), "--checkpoint", str(kept))
     assert "events are lost: the copy ends at" in said
 
