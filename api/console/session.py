@@ -7,7 +7,7 @@ has it sent along; who comes by a link is led through a page of this server firs
 import asyncio
 import hmac
 import secrets
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64encode
 from urllib.parse import urlencode
 
 import msgspec
@@ -17,12 +17,13 @@ from msgspec.structs import replace
 from api.console.own_api import FORM, OwnApi
 from api.http.errors import TemporarilyUnavailable
 from api.http.request_context import Scope
-from api.http.responses import cookie_name, read_cookie
+from api.http.responses import read_cookie, set_cookie
 from api.services import Services
 from commands.console import console_client, console_sessions
 from commands.console.console_sessions import COOKIE as COOKIE
 from commands.console.console_sessions import ConsoleSession
 from security.clock import SECOND
+from security.jose import read_claims
 from security.tokens import digest, same
 
 LONGEST = 128
@@ -154,9 +155,8 @@ class AuthenticationTime(msgspec.Struct, frozen=True):
 def signed_in_at(session: ConsoleSession) -> int | None:
     """When they last proved who they are, as their id_token says; None where it does not."""
     try:
-        payload = session.id_token.split(".")[1]
-        found = msgspec.json.decode(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=AuthenticationTime)
-    except (IndexError, ValueError, msgspec.DecodeError):
+        found = msgspec.convert(read_claims(session.id_token), AuthenticationTime)
+    except (IndexError, ValueError):
         return None
     return None if found.auth_time is None else found.auth_time * SECOND
 
@@ -189,13 +189,4 @@ def cleared(services: Services) -> Cookie:
 
 
 def _cookie(services: Services, value: str, max_age: int) -> Cookie:
-    issuer = services.settings.issuer
-    return Cookie(
-        key=cookie_name(COOKIE, issuer),
-        value=value,
-        max_age=max_age,
-        path="/",
-        secure=issuer.startswith("https:"),
-        httponly=True,
-        samesite="strict",
-    )
+    return set_cookie(COOKIE, value, services.settings.issuer, max_age=max_age, samesite="strict")

@@ -23,13 +23,14 @@ from api.console.own_api import OwnApi
 from api.console.session import TokenAnswer, ask_for_tokens, begin, end, signed_in
 from api.http.errors import AccessDenied
 from api.http.request_context import Scope, request_context
-from api.http.responses import cookie_name, read_cookie
+from api.http.responses import clear_cookie, read_cookie, set_cookie
 from api.http.templates import ErrorPage, SignedOutPage, page_answer, see_other
 from api.services import Services, services_of
 from api.throttling.admission import admit
 from commands.console.console_client import AFTER_SIGN_OUT, CALLBACK, LASTS, SCOPE
 from commands.console.console_sessions import ConsoleSession
 from security.clock import SECOND
+from security.jose import read_claims
 from security.keyring import MasterKeyError, WrapBroken
 
 CLIENT_ID = "console"
@@ -170,9 +171,8 @@ def _subject(services: Services, tokens: TokenAnswer, nonce: str) -> str | None:
     """Who signed in (OpenID Connect Core §3.1.3.7); None where the id_token is not for this sign-in. It came straight
     from the token endpoint of this very process, which stands for its signature."""
     try:
-        payload = tokens.id_token.split(".")[1]
-        claims = msgspec.json.decode(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=IdTokenClaims)
-    except (IndexError, ValueError, msgspec.DecodeError):
+        claims = msgspec.convert(read_claims(tokens.id_token), IdTokenClaims)
+    except (IndexError, ValueError):
         return None
     fits = claims.iss == services.settings.issuer and claims.aud in (CLIENT_ID, [CLIENT_ID])
     current = services.ledger.clock.now() < claims.exp * SECOND
@@ -237,15 +237,7 @@ async def console_theme(request: Request[Any, Any, Any], data: JSONBody[ThemeFor
         issuer = visit.services.settings.issuer
         wanted = [(THEME_COOKIE, data.theme, THEMES), (KEYS_COOKIE, data.keys, KEYS)]
         chosen = [
-            Cookie(
-                key=cookie_name(name, issuer),
-                value=value,
-                max_age=365 * 86_400,
-                path="/",
-                secure=issuer.startswith("https:"),
-                httponly=True,
-                samesite="strict",
-            )
+            set_cookie(name, value, issuer, max_age=365 * 86_400, samesite="strict")
             for name, value, choices in wanted
             if value in choices
         ]
@@ -259,7 +251,9 @@ async def console_theme(request: Request[Any, Any, Any], data: JSONBody[ThemeFor
 
 def _remember(services: Services, state: str, under_way: UnderWay) -> Cookie:
     sealed = services.ledger.vault.seal_row(SEALED_FOR, state, msgspec.msgpack.encode(under_way))
-    return _flow_cookie(services, urlsafe_b64encode(sealed).decode(), UNDER_WAY_LASTS)
+    # Lax: the way back may have begun at another site, such as one that federates a sign-in.
+    value = urlsafe_b64encode(sealed).decode()
+    return set_cookie(UNDER_WAY, value, services.settings.issuer, max_age=UNDER_WAY_LASTS)
 
 
 def _remembered(services: Services, scope: Scope, state: str) -> UnderWay | None:
@@ -275,21 +269,7 @@ def _remembered(services: Services, scope: Scope, state: str) -> UnderWay | None
 
 
 def _forget(services: Services) -> Cookie:
-    return _flow_cookie(services, "", 0)
-
-
-def _flow_cookie(services: Services, value: str, max_age: int) -> Cookie:
-    issuer = services.settings.issuer
-    return Cookie(
-        key=cookie_name(UNDER_WAY, issuer),
-        value=value,
-        max_age=max_age,
-        path="/",
-        secure=issuer.startswith("https:"),
-        httponly=True,
-        # The way back may have begun at another site, such as one that federates a sign-in.
-        samesite="lax",
-    )
+    return clear_cookie(UNDER_WAY, services.settings.issuer)
 
 
 ROUTES: list[Any] = [console_sign_in, console_callback, console_sign_out, console_signed_out, console_theme]

@@ -1,6 +1,7 @@
 """Responses as plain data, as hot endpoints and the middleware send them, and the cookies of the server's own pages."""
 
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 import msgspec
 from litestar.datastructures import Cookie
@@ -87,15 +88,24 @@ def read_cookie(scope: Scope, name: str, issuer_url: str) -> str | None:
     return None
 
 
-def set_cookie(name: str, value: str, issuer_url: str) -> Cookie:
-    """A cookie that lasts as long as the browser runs. Lax, because people come here from applications elsewhere."""
+def set_cookie(
+    name: str,
+    value: str,
+    issuer_url: str,
+    *,
+    max_age: int | None = None,
+    samesite: Literal["lax", "strict"] = "lax",
+) -> Cookie:
+    """A cookie that lasts `max_age` seconds, or as long as the browser runs. Lax where people come here from
+    applications elsewhere; a strict one stays away from what other sites lead to."""
     return Cookie(
         key=cookie_name(name, issuer_url),
         value=value,
+        max_age=max_age,
         path="/",
         secure=origin.is_secure(issuer_url),
         httponly=True,
-        samesite="lax",
+        samesite=samesite,
     )
 
 
