@@ -69,6 +69,8 @@ class Notifications:
         self.count = 0
         self.closed = False
         """Nobody is to wait any more: the process stops."""
+        self.dismissed = False
+        """Who follows the log for a caller is to leave it: it is about to be closed."""
 
     def ring(self) -> None:
         """Something was appended. On the event loop's thread only."""
@@ -76,6 +78,11 @@ class Notifications:
         if self._rung is not None and not self._rung.done():
             self._rung.set_result(None)
         self._rung = None
+
+    def dismiss(self) -> None:
+        """Sends those away who follow the log for a caller, and wakes them."""
+        self.dismissed = True
+        self.ring()
 
     async def wait(self, since: int) -> None:
         """Returns when the bell has rung since the count was `since`, or when it is time to look without that."""

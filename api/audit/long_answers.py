@@ -316,7 +316,7 @@ async def _messages(reader: StreamFollower, last: int) -> AsyncGenerator[bytes, 
 
 async def _may_go_on(reader: StreamFollower) -> bool:
     ledger: Ledger = reader.asking.sources.ledger
-    if ledger.arrivals.closed:
+    if ledger.arrivals.closed or ledger.arrivals.dismissed:
         return False
     known = await ledger.validation.find(reader.digest)
     return known is not None and known.reason(ledger.clock.now()) == "active" and READ in known.terms.scope

@@ -6,23 +6,26 @@ As long as there are no further issuers `Host` is not looked at, and everything 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import structlog
 
 from api.app import ProcessParts, serving, wrapped
 from api.config.settings import Settings
-from api.http.errors import Misdirected
+from api.http.errors import Misdirected, Throttled
 from api.http.log_lines import trace
 from api.http.middleware import Middleware
 from api.http.request_context import FOR_OPERATORS, App, Message, Proxies, Receive, Scope, Send, fields
 from api.http.responses import RawResponse, WrittenResponse
 from api.issuers.caretaker import Caretaker
 from api.issuers.open_issuers import OpenIssuer, OpenIssuers
+from api.issuers.openings import Openings
 from api.issuers.registry import IssuerEntry, IssuerRegistry, RegistryError, host_of, keyring_of, settings_of
 from api.server.issuer_metrics import MetricsOfIssuer
 from api.services import SERVICES, Services
 from eventstore.database import schema
+from eventstore.database.reach import Reach
 from eventstore.unavailable import DatabaseAway
 from security.clock import Clock, SteadyClock
 
@@ -69,7 +72,11 @@ class Hosts:
         self._unreadable = False
         self._tasks: list[asyncio.Task[None]] = []
         timer = SteadyClock()
-        self.open = OpenIssuers(self._opening, settings.open_issuers, settings.issuer_idle, timer)
+        self._reach = Reach(timer)
+        self._openings = Openings(timer) if settings.throttle else None
+        self.open = OpenIssuers(
+            self._opening, settings.open_issuers, settings.issuer_idle, timer, reaching=self._reached
+        )
         self._timer = timer
         # What is nobody's is answered with the fields and the log line of everything else, and asks no ledger.
         self._nobody = Middleware(
@@ -108,8 +115,8 @@ class Hosts:
             await self.home(scope, receive, send)
             return
         try:
-            issuer = await self._issuer(host)
-        except (Misdirected, DatabaseAway) as error:
+            issuer = await self._issuer(host, scope)
+        except (Misdirected, Throttled, DatabaseAway) as error:
             scope[ELSEWHERE] = error
             await self._nobody(scope, receive, send)
             return
@@ -127,8 +134,8 @@ class Hosts:
 
     async def _routed_whole(self, scope: Scope, body: bytes, host: bytes | None) -> WrittenResponse:
         try:
-            issuer = await self._issuer(host)
-        except (Misdirected, DatabaseAway) as error:
+            issuer = await self._issuer(host, scope)
+        except (Misdirected, Throttled, DatabaseAway) as error:
             scope[ELSEWHERE] = error
             return await self._nobody.answer_whole(scope, body)
         issuer.enter()
@@ -137,15 +144,26 @@ class Hosts:
         finally:
             issuer.leave(self._timer.now())
 
-    async def _issuer(self, host: bytes | None) -> OpenIssuer:
-        """Who answers under this name, opened if need be; to be entered at once. Raises Misdirected, DatabaseAway."""
+    async def _issuer(self, host: bytes | None, scope: Scope) -> OpenIssuer:
+        """Who answers under this name, opened if need be; to be entered at once. Raises Misdirected, Throttled,
+        DatabaseAway."""
         entry = self._entries.get(host) if host is not None else None
         if entry is None:
             raise Misdirected
         if entry.moving_to is not None:
             entry = await self._moved(entry)
         found = self.open.opened(entry.id)
-        return found if found is not None and found.entry is entry else await self.open.get(entry)
+        if found is not None and found.entry is entry:
+            return found
+        return await self.open.get(entry, partial(self._admit, scope))
+
+    def _admit(self, scope: Scope) -> None:
+        """Whose request it is that has a log opened. Raises Throttled."""
+        if self._openings is not None:
+            self._openings.take(self.proxies.arrive(scope, "").address)
+
+    async def _reached(self, entry: IssuerEntry) -> None:
+        await self._reach.require(settings_of(self._settings, entry).database_url)
 
     async def _moved(self, entry: IssuerEntry) -> IssuerEntry:
         host = entry.host.encode("latin-1")
@@ -228,6 +246,7 @@ class Hosts:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.open.close()
+        await self._reach.close()
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def received() -> Message:

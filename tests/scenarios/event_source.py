@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
 
 from tests.scenarios.world import ADDRESS, World
 
@@ -26,7 +27,10 @@ class EventSource:
         self, world: World, target: str, token: str, last_event_id: str | None = None, *, origin: str | None = None
     ) -> None:
         path, _, query = target.partition("?")
-        headers = [(b"host", b"127.0.0.1:8400"), (b"authorization", f"Bearer {token}".encode())]
+        headers = [
+            (b"host", urlsplit(world.settings.issuer).netloc.encode()),
+            (b"authorization", f"Bearer {token}".encode()),
+        ]
         if last_event_id is not None:
             headers.append((b"last-event-id", last_event_id.encode()))
         if origin is not None:

@@ -26,6 +26,7 @@ from security.tokens import Kind, digest
 from tests.scenarios.administration import EVERYTHING, ok
 from tests.scenarios.asking import Scene
 from tests.scenarios.endpoints import endpoints
+from tests.scenarios.event_source import EventSource
 from tests.scenarios.issuers import Issuers, open_issuers
 from tests.scenarios.openid import set_openid
 from tests.scenarios.world import SYSTEM, Client, World
@@ -208,6 +209,21 @@ async def test_error_pages_look_like_their_issuers(issuers: Issuers) -> None:
     assert "Paperboat" in await shown(issuers.home)
     for world in (issuers.a, issuers.b):
         assert "Paperboat" not in await shown(world)
+
+
+async def test_who_follows_a_log_that_is_closed_is_sent_away(issuers: Issuers) -> None:
+    a = await issuers.world(issuers.a)
+    async with EventSource(a, "/audit/stream", await a.token("audit:read")) as stream:
+        assert stream.started["status"] == 200
+        kept, other = issuers.hosts.open, issuers.entry(issuers.b)
+        closing = asyncio.create_task(kept.close_others({other.id: other}))
+        # Long before requests would be waited for no longer.
+        while await stream.block() is not None:
+            pass
+        await closing
+        assert kept.opened(issuers.entry(a).id) is None
+    ends = [each.type for each in await (await issuers.world(a)).events()]
+    assert ends.index("audit.stream_closed") > ends.index("audit.stream_opened")
 
 
 @pytest.mark.parametrize(

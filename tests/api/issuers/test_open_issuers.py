@@ -1,6 +1,7 @@
 """Which logs a process has open: a bounded number, one opened at a time, and closed when nobody asks."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -8,9 +9,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from api.http.errors import Throttled
 from api.issuers import open_issuers
-from api.issuers.open_issuers import IssuerAway, OpenIssuer, OpenIssuers
+from api.issuers.open_issuers import IssuerAway, LogReaders, OpenIssuer, OpenIssuers
+from api.issuers.openings import AT_ONCE, Openings
 from api.issuers.registry import IssuerEntry
+from eventstore.database import reach
+from eventstore.unavailable import DatabaseAway
 from security.clock import ManualClock
 
 pytestmark = pytest.mark.anyio
@@ -27,6 +32,7 @@ class Logs:
         self.broken = False
         self.frozen: set[str] = set()
         self.thawed = asyncio.Event()
+        self.streams: dict[str, list[OpenIssuer]] = {}
         self.clock = ManualClock()
 
     @asynccontextmanager
@@ -40,7 +46,7 @@ class Logs:
         # Whoever asks meanwhile waits for the same.
         await asyncio.sleep(0)
         try:
-            yield None, None
+            yield None, entry.issuer
         finally:
             self.opened.remove(entry.issuer)
 
@@ -50,8 +56,21 @@ class Logs:
         yield
         issuer.leave(self.clock.now())
 
-    def at_most(self, number: int) -> OpenIssuers:
-        return OpenIssuers(self.opening, number, 300, self.clock)
+    def follow(self, issuer: OpenIssuer) -> None:
+        """A stream begins, and lasts until it is sent away."""
+        issuer.enter()
+        self.streams.setdefault(issuer.entry.issuer, []).append(issuer)
+
+    def following(self, issuer: Any) -> int:
+        return len(self.streams.get(issuer, []))
+
+    def dismiss(self, issuer: Any) -> None:
+        for each in self.streams.pop(issuer, []):
+            each.leave(self.clock.now())
+
+    def at_most(self, number: int, *, reaching: Any = None) -> OpenIssuers:
+        followers = LogReaders(self.following, self.dismiss)
+        return OpenIssuers(self.opening, number, 300, self.clock, reaching=reaching, followers=followers)
 
 
 async def test_many_who_ask_at_once_open_it_once() -> None:
@@ -154,3 +173,94 @@ async def test_idle_ones_and_those_that_are_elsewhere_are_closed() -> None:
         pass
     await those.close_idle()
     assert logs.opened == []
+
+
+async def test_who_only_follows_a_log_makes_room_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_issuers, "OPENED_WITHIN", 0.05)
+    logs = Logs()
+    those = logs.at_most(2)
+    for entry in (A, B):
+        logs.follow(await those.get(entry))
+    with pytest.raises(IssuerAway):
+        await those.get(C)
+    logs.clock.advance(31)
+    monkeypatch.setattr(open_issuers, "OPENED_WITHIN", 60)
+    with logs.using(await those.get(B)):
+        # One that is asked too is asked for something.
+        await those.get(C)
+    assert logs.opened == [B.issuer, C.issuer]
+    assert list(logs.streams) == [B.issuer]
+    await those.close()
+    assert logs.streams == {}
+
+
+async def test_a_database_out_of_reach_takes_nobodys_turn() -> None:
+    logs, asked = Logs(), asyncio.Event()
+
+    async def reaching(entry: IssuerEntry) -> None:
+        if entry is A:
+            asked.set()
+            await logs.thawed.wait()
+            raise DatabaseAway
+
+    those = logs.at_most(1, reaching=reaching)
+    waiting = asyncio.create_task(those.get(A))
+    await asked.wait()
+    assert (await those.get(B)).entry is B
+    logs.thawed.set()
+    with pytest.raises(DatabaseAway):
+        await waiting
+    assert logs.opened == [B.issuer]
+    await those.close()
+
+
+async def test_a_silent_database_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "ANSWERS_WITHIN", 0.05)
+    clock = ManualClock()
+    # Its machine takes connections, and nobody says anything over them.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        urls = [f"postgresql+psycopg://a@127.0.0.1:{port}/a?options=-csearch_path%3D{each}" for each in "ab"]
+        databases = reach.Reach(clock)
+        found = await asyncio.gather(*(databases.require(url) for url in urls), return_exceptions=True)
+        assert [type(each) for each in found] == [DatabaseAway] * 2
+        monkeypatch.setattr(reach, "ANSWERS_WITHIN", 60)
+        for _ in range(3):
+            with pytest.raises(DatabaseAway):
+                await databases.require(urls[1])
+        silent.setblocking(False)  # noqa: FBT003 - the method's own way
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+        clock.advance(3)
+        # From here on it is asked again, and nobody waits for that either.
+        with pytest.raises(DatabaseAway):
+            await databases.require(urls[0])
+        await databases.close()
+
+
+async def test_an_address_has_a_bounded_number_of_logs_opened() -> None:
+    clock = ManualClock()
+    openings = Openings(clock)
+    for _ in range(AT_ONCE):
+        openings.take("2001:db8::1")
+    with pytest.raises(Throttled) as refused:
+        openings.take("2001:db8::2")
+    assert refused.value.retry_after == 1
+    openings.take("192.0.2.1")
+    openings.take(None)
+    clock.advance(1)
+    openings.take("2001:db8::1")
+    # Who is refused has opened nothing, and what is open is nobody's opening.
+    logs = Logs()
+    those = logs.at_most(2)
+    await those.get(A)
+
+    def refusing() -> None:
+        raise Throttled(1)
+
+    await those.get(A, refusing)
+    with pytest.raises(Throttled):
+        await those.get(B, refusing)
+    assert logs.opened == [A.issuer]
+    await those.close()
