@@ -2,10 +2,12 @@
 
 import re
 from typing import ClassVar, NamedTuple
+from urllib.parse import parse_qsl
 
 import msgspec
 from litestar import Response
 
+from api.console.masking import PERSONAL, switched
 from api.console.navigation import Place, places_for
 from api.console.own_api import Asked, OwnApi
 from api.console.session import SignedIn
@@ -62,7 +64,7 @@ class LogLine(msgspec.Struct, frozen=True):
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """What the frame shows of this request. `printed_at` stands on paper; `problem` says why the log is signed no
-    more."""
+    more. `show_url` leads to the same page with personal values, or without; None for who may not see any."""
 
     path: str
     name: str
@@ -79,16 +81,19 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     issuer: str
     printed_at: str
     asked: tuple[Asked, ...]
+    show_url: str | None = None
 
 
 class ConsolePage(HtmlPage, frozen=True, kw_only=True):
     """A page of the console. `title` stands above it, on its tab and on paper; `frame` is filled in with the answer.
-    `refresh` is the seconds after which the page is asked for again."""
+    `refresh` is the seconds after which the page is asked for again. `personal` says whether personal values are shown
+    that can be masked; None where there is no such choice."""
 
     template: ClassVar[str]
     title: str
     frame: Frame | None = None
     refresh: int | None = None
+    personal: bool | None = None
 
 
 class RefusedPage(ConsolePage, frozen=True, kw_only=True):
@@ -128,10 +133,18 @@ async def answer_page(
         issuer=visit.services.settings.issuer,
         printed_at=format_rfc3339(visit.services.ledger.clock.now()),
         asked=tuple(visit.api.calls),
+        show_url=_show_url(visit, page.personal),
     )
     refresh = retry_after if page.refresh is None else page.refresh
     content = render(msgspec.structs.replace(page, frame=frame, refresh=refresh))
     return Response(content, status_code=status, headers=dict(HEADERS), media_type="text/html")
+
+
+def _show_url(visit: Visit, personal: bool | None) -> str | None:
+    if personal is None or PERSONAL not in visit.may or visit.scope["method"] != "GET":
+        return None
+    pairs = parse_qsl(visit.scope["query_string"].decode("latin-1"))
+    return switched(visit.scope["path"], pairs, shown=personal)
 
 
 async def _log(api: OwnApi) -> LogLine | None:

@@ -213,7 +213,7 @@ def graph(found: Sequence[FoundSecret], would: Ended | None) -> Graph:
     tokens = _sum([part for each in derived for part in (each.codes, each.access_tokens, each.refresh_tokens)])
     secrets = Came(len(known), sum(each.alive for each in known))
     people = 0 if would is None else would.people_affected
-    addresses = len({place.ip or place.first_at for each in known for place in each.addresses})
+    places = sum(len(each.addresses) for each in known)
     nodes = [
         _node(number, name, came)
         for number, (name, came) in enumerate((("Secrets", secrets), ("Grants", grants), ("Tokens", tokens)))
@@ -224,7 +224,7 @@ def graph(found: Sequence[FoundSecret], would: Ended | None) -> Graph:
         [
             *(f"{some(came.total, name)}, {came.live:,} alive" for came, name in counted),
             f"{some(people, 'person', 'people')} affected",
-            f"used from {some(addresses, 'address', 'addresses')}",
+            f"used from {some(places, 'place')}",
         ]
     )
     return Graph(tuple(nodes), sentence)

@@ -5,6 +5,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from api.console.masking import pseudonym
+
 ENDS = ("ended", "revoked", "disabled", "deleted", "erased", "refused", "replayed", "failed", "retired", "suspended")
 GRANTS = ("issued", "registered", "enabled", "given", "started", "refreshed", "introduced", "activated", "resumed")
 MARKS = {"ended": "\N{MULTIPLICATION X}", "granted": "\N{BLACK DIAMOND}", "fact": "\N{BLACK CIRCLE}"}
@@ -57,10 +59,21 @@ class Event(msgspec.Struct, frozen=True):
 
     @property
     def by(self) -> str:
-        """Who acted, by name where there is one."""
+        """Who acted, by name where one is told."""
         if self.actor.id is None:
             return "the system" if self.actor.kind == "system" else "nobody who is known"
-        return self.name(self.actor.id) or self.actor.id
+        unnamed = pseudonym(self.actor.id) if self.actor.kind == "person" else self.actor.id
+        return self.name(self.actor.id) or unnamed
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """The ids of those whom it names."""
+        found = [] if self.names is UNSET else [key for key in self.names if key.startswith("account:")]
+        if self.stream.startswith("account:"):
+            found.append(self.stream)
+        if self.actor.kind == "person" and self.actor.id is not None:
+            found.append(f"account:{self.actor.id}")
+        return tuple(dict.fromkeys(each.partition(":")[2] for each in found))
 
     @property
     def about(self) -> str:

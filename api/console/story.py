@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from api.console.frame import Visit
+from api.console.masking import sealed
 from api.console.shown_events import Event
 
 STORY_LENGTH = 40
@@ -33,9 +34,7 @@ async def story(
     """The newest events that match, by day, without those that somebody caused themselves; one reading of the log.
     Personal values stay sealed unless they are asked for."""
     asked: dict[str, str | int | list[str]] = {"order": "desc", "limit": STORY_LENGTH, "names": "1"}
-    found = await visit.api.get(
-        "/audit/events", EventList, {**asked, **query, **({} if unsealed else {"personal": "0"})}
-    )
+    found = await visit.api.get("/audit/events", EventList, {**asked, **query, **sealed("1" if unsealed else "")})
     return by_day(each for each in found.items if not_by is None or each.actor.id != not_by)
 
 
@@ -88,14 +87,14 @@ class LookedAt(NamedTuple):
 async def looked_at(visit: Visit, stream: str, at: str | None, since: str | None, until: str | None) -> LookedAt:
     """What the aggregate was `at` a moment, and what changed of it from one to another; moments are RFC 3339 or
     positions."""
-    path, sealed = stream, {"personal": "0"}
+    masked = sealed()
     then = difference = None
     if at:
         point = {"position": at} if at.isdigit() else {"at": at}
-        then = await visit.api.get(f"/audit/state/{path}", StateThen, {**point, **sealed})
+        then = await visit.api.get(f"/audit/state/{stream}", StateThen, {**point, **masked})
     if since or until:
         between = {"from": since or None, "to": until or None}
-        difference = await visit.api.get(f"/audit/diff/{path}", Difference, {**between, **sealed})
+        difference = await visit.api.get(f"/audit/diff/{stream}", Difference, {**between, **masked})
     return LookedAt(then, difference)
 
 

@@ -11,7 +11,7 @@ from security.clock import SECOND, format_rfc3339
 from security.tokens import digest
 from tests.scenarios.consoles import at_console
 from tests.scenarios.test_proven_export import check
-from tests.scenarios.test_transparency import followed, pinned, resting
+from tests.scenarios.test_transparency import followed, pinned
 from tests.scenarios.world import World
 from verifier.note import Cosigner
 
@@ -26,7 +26,7 @@ async def test_event_has_its_receipt_or_says_why_not(world: World) -> None:
     assert receipt.startswith("c2sp.org/tlog-proof@v1\nextra ")
     proofs = [each.event for each in await world.events("audit.read") if each.event.question == "proof"]
     assert [each.parameters for each in proofs] == [{"position": "1"}]
-    resting(world)
+    await world.services.transparency.stop()
     await world.define_scopes("made:unsigned")
     page = await browser.open(f"/console/events/{await world.head()}")
     assert "Not yet signed" in page.text
@@ -106,7 +106,7 @@ async def test_the_logs_page_tells_who_signed_and_what_waits(world: World) -> No
     assert "log_key.introduced" not in page.text
     assert "events in 24 hours" in page.text
     assert "has waited" not in page.text
-    resting(world)
+    await world.services.transparency.stop()
     await world.define_scopes("made:waiting")
     world.clock.advance(6)
     assert re.search(r"An event has waited [6-9] s", (await browser.open("/console/log")).text)

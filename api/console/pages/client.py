@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
+from api.console.masking import PERSONAL, Show
 from api.console.own_api import Refused
 from api.console.pages.grants import GrantList, GrantRow
 from api.console.secret_bars import SecretBars, SecretVersion, SecretVersions, drawn, seconds_of
@@ -81,7 +82,12 @@ def page_of(client_id: str) -> str:
 
 @get("/console/clients/{client_id:str}", **PAGE, summary="A client")
 async def console_client(
-    request: Request[Any, Any, Any], client_id: ClientId, at: Moment = None, since: From = None, until: To = None
+    request: Request[Any, Any, Any],
+    client_id: ClientId,
+    at: Moment = None,
+    since: From = None,
+    until: To = None,
+    show: Show = "",
 ) -> Response[bytes]:
     """As it is, as it was at a moment, and what changed from one to another."""
 
@@ -91,6 +97,7 @@ async def console_client(
         secrets = (await visit.api.get(f"{path}/secrets", SecretVersions, {"limit": 200})).items
         audits = "audit:read" in may
         stream = f"client:{client_id}"
+        done: dict[str, str | list[str]] = {"client_id": client_id, "type": ["client.*", "incident.*"]}
         return ClientPage(
             title=client.client_name,
             client=client,
@@ -98,7 +105,8 @@ async def console_client(
             bars=drawn(secrets, visit.services.ledger.clock.now()),
             policy=await _policy(visit, path),
             grants=await _grants(visit, client_id) if "grants:read" in may else None,
-            story=await story(visit, {"client_id": client_id, "type": ["client.*", "incident.*"]}) if audits else None,
+            story=await story(visit, done, unsealed=show == "1") if audits else None,
+            personal=show == "1" and PERSONAL in may,
             looked_at=await looked_at(visit, stream, at, since, until) if audits else LookedAt(None, None),
             at=at or "",
             since=since or "",

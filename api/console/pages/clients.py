@@ -8,6 +8,7 @@ from litestar.params import QueryParameter
 
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import PAGE, shown
+from api.console.masking import Show
 from api.console.navigation import Place
 from api.console.secret_bars import SecretVersions, risks
 
@@ -67,7 +68,7 @@ class ClientsPage(ConsolePage, frozen=True, kw_only=True):
 
 @get("/console/clients", **PAGE, summary="The clients")
 async def console_clients(
-    request: Request[Any, Any, Any], q: Named = "", sort: Sorting = "name", after: Cursor = None
+    request: Request[Any, Any, Any], q: Named = "", sort: Sorting = "name", after: Cursor = None, show: Show = ""
 ) -> Response[bytes]:
     """By name or age, or those first that should be looked at."""
 
@@ -77,7 +78,7 @@ async def console_clients(
         told = [RiskyClient(each, await _risks(visit, each)) for each in found.items]
         if sort == "risk":
             told.sort(key=lambda each: -len(each.risks))
-        return ClientsPage(title="Clients", q=q, sort=sort, clients=tuple(told), next=found.next)
+        return ClientsPage(title="Clients", q=q, sort=sort, clients=tuple(told), next=found.next, personal=show == "1")
 
     return await shown(request, make)
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, NamedTuple
 from urllib.parse import urlencode
@@ -12,6 +12,7 @@ from litestar.params import PathParameter, QueryParameter
 
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import PAGE, passed_through, shown
+from api.console.masking import sealed, without_ids
 from api.console.navigation import url_of
 from api.console.own_api import Refused
 from api.console.shown_events import Event
@@ -53,6 +54,7 @@ class EventPage(ConsolePage, frozen=True, kw_only=True):
 
     template: ClassVar[str] = "console/event.html"
     event: Event
+    stream: str
     actor: tuple[Member, ...]
     members: tuple[Member, ...]
     changes: tuple[Member, ...]
@@ -141,6 +143,11 @@ def actor_of(event: Event) -> tuple[Member, ...]:
     return tuple(found)
 
 
+def masked(members: tuple[Member, ...], people: Sequence[str]) -> tuple[Member, ...]:
+    """The same, with no more of these people's ids than their ends."""
+    return tuple(each._replace(value=without_ids(each.value, people)) for each in members)
+
+
 def around_of(event: Event) -> tuple[Around, ...]:
     """Ways from here. None of it is asked for before somebody goes there: a read is an event."""
     ways = [Around("Next", f"/console/events/{event.position + 1}")]
@@ -181,18 +188,20 @@ async def console_event(request: Request[Any, Any, Any], position: Position, sho
     so."""
 
     async def make(visit: Visit) -> ConsolePage:
-        query = {"names": "1"} if show == "1" else {"names": "1", "personal": "0"}
+        query = {"names": "1", **sealed(show or "")}
         event = await visit.api.get(f"/audit/events/{position}", Event, query)
         receipt, unproved = await _proof(visit, position)
         may_show = show != "1" and event.sealed and "audit:personal" in visit.may
+        people = () if show == "1" else event.people
         return EventPage(
             title=f"Event {position}",
             event=event,
-            actor=actor_of(event),
-            members=members_of(event),
+            stream=without_ids(event.stream, people),
+            actor=masked(actor_of(event), people),
+            members=masked(members_of(event), people),
             changes=changes_in(event.data),
             around=around_of(event),
-            raw=json.dumps(event.data, ensure_ascii=False, indent=2),
+            raw=without_ids(json.dumps(event.data, ensure_ascii=False, indent=2), people),
             show_url=f"/console/events/{position}?show=1" if may_show else None,
             receipt_url=f"/console/events/{position}/receipt",
             receipt=receipt,

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from api.console.frame import FIND, ConsolePage, Visit
 from api.console.gate import FORM, ConsoleForm, posted
+from api.console.masking import pseudonym
 from api.console.navigation import url_of
 from api.http.templates import see_other
 
@@ -27,6 +28,16 @@ class FoundThing(msgspec.Struct, frozen=True):
     kind: str
     id: str
     label: str | None = None
+
+    @property
+    def called(self) -> str:
+        """What it is called; a person by a pseudonym, since somebody looks over many a shoulder."""
+        return pseudonym(self.id) if self.kind == "person" else self.label or self.id
+
+    @property
+    def told_id(self) -> str:
+        """Its id, as far as that is told."""
+        return "" if self.kind == "person" else self.id
 
     @property
     def url(self) -> str:

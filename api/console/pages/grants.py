@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
+from api.console.masking import pseudonym
 from api.console.navigation import Place
 from api.console.own_api import address
 from api.console.pages.clients import client_names
@@ -46,6 +47,11 @@ class GrantRow(msgspec.Struct, frozen=True):
     def kind(self) -> str:
         """Its grant type, short enough for a row."""
         return self.grant_type.rpartition(":")[2].replace("_", " ")
+
+    @property
+    def person(self) -> str:
+        """On whose behalf."""
+        return "" if self.account_id is None else pseudonym(self.account_id)
 
 
 class GrantList(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
 from api.console.leak_reports import Ended, FoundSecret, called
+from api.console.masking import Show, pseudonym, sealed
 from api.console.navigation import Place, url_of
 from api.console.own_api import Query
 from api.console.shown_events import Event, EventActor
@@ -104,9 +105,9 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
         return self.reported_by.kind if self.reported_by.id is None else self.name(kind, self.reported_by.id)
 
     def name(self, kind: str, id: str) -> str:
-        """What somebody is called now; the id of who has no name."""
+        """What somebody is called now, as far as that is told."""
         names = {} if self.names is UNSET else self.names
-        return names.get(f"{kind}:{id}") or id
+        return names.get(f"{kind}:{id}") or (pseudonym(id) if kind == "account" else id)
 
 
 class IncidentList(msgspec.Struct, frozen=True):
@@ -122,6 +123,7 @@ class IncidentsPage(ConsolePage, frozen=True, kw_only=True):
     template: ClassVar[str] = "console/incidents.html"
     found: IncidentList
     state: str | None
+    me: str
     states: tuple[str, ...] = STATES
 
 
@@ -136,14 +138,15 @@ Pasted = Annotated[str | None, QueryParameter(name="pasted", max_length=40, desc
 
 @get(LIST, **PAGE, summary="Incidents")
 async def console_incidents(
-    request: Request[Any, Any, Any], stage: Stage = None, after: Further = None
+    request: Request[Any, Any, Any], stage: Stage = None, after: Further = None, show: Show = ""
 ) -> Response[bytes]:
     """The newest first."""
 
     async def make(visit: Visit) -> ConsolePage:
-        query = {"state": stage or None, "after": after, "names": "1"}
+        query = {"state": stage or None, "after": after, "names": "1", **sealed(show)}
         found = await visit.api.get("/leaks/incidents", IncidentList, query)
-        return IncidentsPage(title="Incidents", found=found, state=stage or None)
+        me = visit.who.session.account_id
+        return IncidentsPage(title="Incidents", found=found, state=stage or None, me=me, personal=show == "1")
 
     return await shown(request, make)
 
@@ -215,23 +218,27 @@ class IncidentPage(ConsolePage, frozen=True, kw_only=True):
 
 @get(LIST + "/{incident_id:str}", **PAGE, summary="An incident")
 async def console_incident(
-    request: Request[Any, Any, Any], incident_id: IncidentId, pasted: Pasted = None, watch: Watch = ""
+    request: Request[Any, Any, Any],
+    incident_id: IncidentId,
+    pasted: Pasted = None,
+    watch: Watch = "",
+    show: Show = "",
 ) -> Response[bytes]:
     """Its clock, what was ended, where it was found, whether anybody tried since, and what is left to do."""
 
     async def make(visit: Visit) -> ConsolePage:
-        return await _page(visit, incident_id, pasted, watch=watch or None)
+        return await _page(visit, incident_id, pasted, watch=watch or None, show=show)
 
     return await shown(request, make)
 
 
-async def _page(visit: Visit, incident_id: str, pasted: str | None, *, watch: str | None) -> ConsolePage:
-    where = f"/leaks/incidents/{incident_id}"
-    incident = await visit.api.get(where, Incident, {"names": "1", "watch": watch})
-    occurrences = await visit.api.get(f"{where}/occurrences", OccurrenceList, {"limit": 100, "watch": watch})
+async def _page(visit: Visit, incident_id: str, pasted: str | None, *, watch: str | None, show: str) -> ConsolePage:
+    where, how = f"/leaks/incidents/{incident_id}", {"watch": watch, **sealed(show)}
+    incident = await visit.api.get(where, Incident, {"names": "1", **how})
+    occurrences = await visit.api.get(f"{where}/occurrences", OccurrenceList, {"limit": 100, **how})
     events: IncidentEventList | None = None
     if "audit:read" in visit.may:
-        query: Query = {"incident_id": incident_id, "names": "1", "order": "asc", "limit": 100, "watch": watch}
+        query: Query = {"incident_id": incident_id, "names": "1", "order": "asc", "limit": 100, **how}
         events = await visit.api.get("/audit/events", IncidentEventList, query)
     writes = "leaks:write" in visit.may and incident.state != "closed"
     return IncidentPage(
@@ -242,6 +249,7 @@ async def _page(visit: Visit, incident_id: str, pasted: str | None, *, watch: st
         occurrences=occurrences,
         events=events,
         later=await _later(visit, incident, watch),
+        personal=show == "1",
         me=visit.who.session.account_id,
         watched=watch is not None,
         refresh=None if watch is None else WATCHED_EVERY,
@@ -256,7 +264,7 @@ async def _later(visit: Visit, incident: Incident, watch: str | None) -> tuple[F
     if not incident.secrets:
         return ()
     asked = {"items": [{"sha256": each.sha256} for each in incident.secrets[:LOOKED_AT]]}
-    query: Query = {"counts": "0", "watch": watch}
+    query: Query = {"counts": "0", "watch": watch, **sealed()}
     found = await visit.api.send("POST", "/leaks/investigate", Reports, asked, query=query, tell=True)
     return tuple(sorted(found.items, key=lambda each: -each.uses_after_end))
 

@@ -23,6 +23,7 @@ from api.console.leak_reports import (
     graph,
     nothing_found,
 )
+from api.console.masking import Show, pseudonym, sealed
 from api.console.navigation import Place, url_of
 from api.console.own_api import Refused
 from api.console.pages.clients import client_names
@@ -120,6 +121,7 @@ class ContainForm(ConsoleForm, frozen=True):
     named: Named = ""
     given: Annotated[str, Meta(max_length=128)] = ""
     since: Annotated[str, Meta(max_length=64)] = ""
+    show: Literal["", "1"] = ""
     rotate: Literal["", "1"] = ""
     disable_client: Literal["", "1"] = ""
     evidence: Annotated[str, Meta(max_length=8_000)] = ""
@@ -152,7 +154,7 @@ async def console_leaks_pasted(request: Request[Any, Any, Any], data: JSONBody[P
         if not data.text.strip():
             return see_other(DESK)
         pasted = format_rfc3339(visit.services.ledger.clock.now())
-        found = await visit.api.send("POST", "/leaks/investigate", Investigated, {"secret": data.text})
+        found = await visit.api.send("POST", "/leaks/investigate", Investigated, {"secret": data.text}, query=sealed())
         digests = " ".join(each.sha256 for each in found.items if each.known)
         return await _found(visit, found, ContainForm(digests=digests, pasted=pasted))
 
@@ -186,6 +188,7 @@ async def _found(visit: Visit, found: Investigated, form: ContainForm) -> Consol
         offline_until=offline,
         form=_fresh(visit, form) if containable else None,
         what=NAMES.get(form.named, ""),
+        personal=form.show == "1",
         refused=refused,
     )
 
@@ -266,7 +269,9 @@ async def _tried(visit: Visit, form: ContainForm) -> ConsolePage | Response[byte
     found = Investigated()
     if form.digests:
         asked = {"items": [{"sha256": each} for each in form.digests.split()]}
-        found = await visit.api.send("POST", "/leaks/investigate", Investigated, asked, tell=True)
+        found = await visit.api.send(
+            "POST", "/leaks/investigate", Investigated, asked, query=sealed(form.show), tell=True
+        )
     pasted = form.pasted or format_rfc3339(visit.services.ledger.clock.now())
     return await _found(visit, found, replace(form, pasted=pasted))
 
@@ -307,11 +312,21 @@ class LeakToken(msgspec.Struct, frozen=True):
         """What it is called."""
         return called(self.kind)
 
+    @property
+    def person(self) -> str:
+        """On whose behalf."""
+        return "" if self.account_id is None else pseudonym(self.account_id)
+
 
 class LeakPerson(msgspec.Struct, frozen=True):
     """Somebody on whose behalf it was used."""
 
     account_id: str
+
+    @property
+    def person(self) -> str:
+        """What they are called here."""
+        return pseudonym(self.account_id)
 
 
 class TokenList(msgspec.Struct, frozen=True):
@@ -370,14 +385,15 @@ Further = Annotated[str | None, QueryParameter(name="after", max_length=2_048, d
 
 @get("/console/leaks/{sha256:str}/{what:str}", **PAGE, summary="What came of a leaked secret")
 async def console_leak_list(
-    request: Request[Any, Any, Any], sha256: ListedDigest, what: ListName, after: Further = None
+    request: Request[Any, Any, Any], sha256: ListedDigest, what: ListName, after: Further = None, show: Show = ""
 ) -> Response[bytes]:
     """Its codes and tokens, the people concerned, from where it was used, or all that was done with it."""
 
     async def make(visit: Visit) -> ConsolePage:
-        query = {"limit": 100, "after": after}
+        query = {"limit": 100, "after": after, **sealed(show)}
         found = await visit.api.get(f"/leaks/investigate/{sha256}/{what}", KINDS[what], query)
-        return LeakListPage(title=LISTS[what], what=what, sha256=sha256, found=found, lists=LISTS)
+        personal = show == "1" if what in ("addresses", "events") else None
+        return LeakListPage(title=LISTS[what], what=what, sha256=sha256, found=found, lists=LISTS, personal=personal)
 
     return await shown(request, make)
 

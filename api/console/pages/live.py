@@ -6,6 +6,7 @@ from litestar import Request, Response, get
 
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import PAGE, passed_through, shown
+from api.console.masking import sealed
 from api.console.navigation import Place
 from api.console.searching import (
     FILTERS,
@@ -75,8 +76,8 @@ async def console_live_stream(request: Request[Any, Any, Any]) -> Response[bytes
         asked = {name: values for name, values in given.items() if name in FILTERS}
         if "reads" not in given:
             asked["not_type"] = [*asked.get("not_type", []), OWN_READS]
-        asked |= {"names": ["1"]} | ({} if "show" in given else {"personal": ["0"]})
-        return passed_through(visit, "/audit/stream", asked, accept="text/event-stream", back=LIVE)
+        how = {**asked, "names": "1", **sealed("1" if "show" in given else "")}
+        return passed_through(visit, "/audit/stream", how, accept="text/event-stream", back=LIVE)
 
     return await shown(request, make)
 

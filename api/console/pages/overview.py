@@ -8,6 +8,7 @@ from litestar import Request, Response, get
 
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import PAGE, shown
+from api.console.masking import Show, sealed
 from api.console.navigation import Place
 from api.console.shown_events import Event
 
@@ -123,17 +124,18 @@ class OverviewPage(ConsolePage, frozen=True, kw_only=True):
     lines: tuple[DrawnLine, ...] = ()
 
 
-async def _overview(visit: Visit) -> ConsolePage:
+async def _overview(visit: Visit, show: str) -> ConsolePage:
     if "audit:read" not in visit.may:
         return OverviewPage(title="Overview")
-    found = await visit.api.get("/audit/overview", Overview)
-    return OverviewPage(title="Overview", overview=found, lines=tuple(drawn(each, found.since) for each in found.lines))
+    found = await visit.api.get("/audit/overview", Overview, sealed(show))
+    lines = tuple(drawn(each, found.since) for each in found.lines)
+    return OverviewPage(title="Overview", overview=found, lines=lines, personal=show == "1")
 
 
 @get("/console", **PAGE, summary="The console's first page")
-async def console_overview(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def console_overview(request: Request[Any, Any, Any], show: Show = "") -> Response[bytes]:
     """What is going on; without a sign-in, to that."""
-    return await shown(request, _overview)
+    return await shown(request, lambda visit: _overview(visit, show))
 
 
 ROUTES: list[Any] = [console_overview]

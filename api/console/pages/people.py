@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
+from api.console.masking import pseudonym
 from api.console.navigation import Place
 from api.http.templates import see_other
 
@@ -34,7 +35,7 @@ class PersonSummary(msgspec.Struct, frozen=True):
     @property
     def called(self) -> str:
         """By which of their names they are shown: never the address, which is masked."""
-        return self.name or self.username or self.id
+        return self.name or self.username or pseudonym(self.id)
 
 
 class PersonList(msgspec.Struct, frozen=True):

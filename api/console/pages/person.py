@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
+from api.console.masking import pseudonym
 from api.console.own_api import Refused
 from api.console.pages.clients import client_names
 from api.console.pages.grants import GrantList, GrantRow
@@ -81,6 +82,7 @@ class PersonPage(ConsolePage, frozen=True, kw_only=True):
 
     template: ClassVar[str] = "console/person.html"
     account_id: str
+    unnamed: str
     person: PersonFacts | None
     show: bool
     did: tuple[StoryDay, ...] | None
@@ -124,6 +126,7 @@ async def _person(visit: Visit, account_id: str, *, show: bool) -> PersonPage:
     return PersonPage(
         title="Somebody who was erased" if person is None else person.called,
         account_id=account_id,
+        unnamed=pseudonym(account_id),
         person=person,
         show=show,
         did=did,

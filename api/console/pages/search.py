@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, passed_through, posted, shown
+from api.console.masking import pseudonym, sealed
 from api.console.navigation import Place
 from api.console.pages.find import Found
 from api.console.searching import (
@@ -150,10 +151,10 @@ async def _search(visit: Visit, query: str) -> ConsolePage:
         return SearchPage(title="Search the log", line="", csrf=csrf, fault=str(unknown))
     now = datetime.fromtimestamp(visit.services.ledger.clock.now() / 1_000_000, UTC)
     asked = asked_of_api(given, now)
-    personal = {} if "show" in given else {"personal": ["0"]}
+    personal = sealed("1" if "show" in given else "")
     order = given.get("order", ["desc"])
     listed = {"from": given.get("from", []), "after": given.get("after", []), "order": order, "limit": [LIMIT]}
-    found = await visit.api.get("/audit/events", Events, {**asked, **listed, **personal, "names": ["1"]})
+    found = await visit.api.get("/audit/events", Events, {**asked, **listed, **personal, "names": "1"})
     histogram = None
     # What shows another page of the same list need not count it once more, and each count is an event.
     if "since" in asked and "after" not in given:
@@ -202,7 +203,8 @@ def _chips(given: Given, events: tuple[Event, ...]) -> tuple[Chip, ...]:
         for each in values:
             rest = {**given, name: [other for other in values if other != each]}
             rest.pop("after", None)
-            called = next((known for event in events if (known := event.name(each))), each)
+            unnamed = pseudonym(each) if NAMED.get(name) == "person" else each
+            called = next((known for event in events if (known := event.name(each))), unnamed)
             chips.append(Chip(f"{name.removesuffix('_id').replace('_', ' ')} {called}", address_of(rest)))
     return tuple(chips)
 

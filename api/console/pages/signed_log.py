@@ -12,6 +12,7 @@ from litestar.params import QueryParameter
 
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import PAGE, passed_through, shown
+from api.console.masking import sealed
 from api.console.navigation import Place
 from api.console.own_api import Query, Refused
 from api.console.shown_events import Event
@@ -150,10 +151,10 @@ async def _public(visit: Visit, path: str) -> str:
 async def _log(visit: Visit) -> ConsolePage:
     now = visit.services.ledger.clock.now()
     head, vkey = head_of(await _public(visit, "/log/checkpoint")), (await _public(visit, "/log/vkey")).strip()
-    unsigned: Query = {"from": 1 if head is None else head.size + 1, "order": "asc", "limit": 1, "personal": "0"}
+    unsigned: Query = {"from": 1 if head is None else head.size + 1, "order": "asc", "limit": 1, **sealed()}
     waiting = (await visit.api.get("/audit/events", LogEvents, unsigned)).items
     age = now - parse_rfc3339(waiting[0].time) if waiting else 0
-    history: Query = {"type": "log_key.*", "order": "asc", "limit": 200, "names": "1", "personal": "0"}
+    history: Query = {"type": "log_key.*", "order": "asc", "limit": 200, "names": "1", **sealed()}
     keys = (await visit.api.get("/audit/events", LogEvents, history)).items
     growth = await visit.api.get("/audit/counts", Growth, {"since": format_rfc3339(now - DAY), "step": HOUR // SECOND})
     status = await visit.api.get("/admin/status", StandingOfServer) if "keys:read" in visit.may else None

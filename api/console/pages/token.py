@@ -10,6 +10,7 @@ from litestar.params import PathParameter, QueryParameter
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import PAGE, shown
 from api.console.leak_reports import called
+from api.console.masking import pseudonym, sealed
 from api.console.navigation import url_of
 from api.console.shown_events import Event
 from api.console.token_lanes import DrawnLanes, Standing, drawn, moments_of
@@ -68,6 +69,13 @@ class History(msgspec.Struct, frozen=True):
         """What it is called in a sentence."""
         return called(self.kind)
 
+    @property
+    def person(self) -> str:
+        """On whose behalf, by the name that an event of it tells."""
+        if self.account_id is None:
+            return ""
+        return next((name for each in self.events if (name := each.name(self.account_id))), pseudonym(self.account_id))
+
 
 class Judged(msgspec.Struct, frozen=True):
     """What `POST /audit/token-state` answers."""
@@ -114,7 +122,7 @@ def _moment(text: str | None) -> Moment | None:
 
 async def _token(visit: Visit, sha256: str, at: Moment | None, show: bool) -> ConsolePage:
     asked: dict[str, Any] = {"sha256": sha256}
-    names = {"names": "1"} if show else {"names": "1", "personal": "0"}
+    names = {"names": "1", **sealed("1" if show else "")}
     history = await visit.api.send("POST", "/audit/token-history", History, asked, query=names, tell=True)
     when = asked if at is None else asked | {"at": format_rfc3339(at)}
     judged = await visit.api.send("POST", "/audit/token-state", Judged, when, tell=True)

@@ -41,7 +41,7 @@ if (live && rows && pause && standing) {
     time.setAttribute("datetime", event.time);
     const names = event.names ?? {};
     const id = event.actor.id;
-    const by = id === null ? event.actor.kind : names[id] ?? names[`client:${id}`] ?? names[`account:${id}`] ?? id;
+    const by = id === null ? event.actor.kind : names[id] ?? names[`client:${id}`] ?? names[`account:${id}`] ?? (event.actor.kind === "person" ? `person ${id.slice(0, 4)}…${id.slice(-4)}` : id);
     const at = /** @type {HTMLAnchorElement} */ (part("figures at", String(event.position), "a"));
     at.href = `/console/events/${event.position}`;
     at.setAttribute("aria-label", `Event ${event.position}`);
