@@ -15,6 +15,7 @@ import rich_click as click
 
 from api.config.settings import Settings
 from api.server.transparency import ensure_key, kept_of
+from cli.archiving import archive, archived
 from cli.command_services import (
     CommandServices,
     Owned,
@@ -71,6 +72,10 @@ raw = click.option("--json", "raw", is_flag=True, help="Print the stored form it
 @click.group()
 def log() -> None:
     """Watch and read the log of events."""
+
+
+log.add_command(archive)
+log.add_command(archived)
 
 
 @log.command()

@@ -1,5 +1,8 @@
 """The log itself: what was done to it that the log cannot do. Stream `log`."""
 
+from base64 import b64decode, b64encode
+from collections.abc import Collection, Iterator
+
 import msgspec
 
 from domain.decision import Outcome, accept
@@ -23,7 +26,28 @@ class ForgedRemoved(Event, frozen=True, kw_only=True):
     sha256: str
 
 
-EVENTS: tuple[type[Event], ...] = (ForgedRemoved,)
+class Archived(Event, frozen=True, kw_only=True):
+    """Old events of streams that have ended were copied into a sealed segment, which was read again and verified.
+
+    `segment` is the file's name, `place` the directory or URL where it was put, `sha256` its digest in hex and `size`
+    its length in bytes. It has `count` events from position `first` to `last`: those whose bits stand in `positions`,
+    in base64, the first position's being the lowest bit of the first byte. All of their streams had ended by `before`.
+    """
+
+    type = "log.archived"
+
+    segment: str
+    place: str
+    sha256: str
+    size: int
+    first: int
+    last: int
+    count: int
+    positions: str
+    before: Moment
+
+
+EVENTS: tuple[type[Event], ...] = (ForgedRemoved, Archived)
 
 
 class State(msgspec.Struct, frozen=True):
@@ -38,8 +62,30 @@ def remove_forged(state: State, *, now: Moment, first: int, count: int, sha256: 
     return accept(ForgedRemoved(first=first, count=count, sha256=sha256))
 
 
+def archive(state: State, *, now: Moment, archived: Archived) -> Outcome:
+    """Tells of a segment that stands where the event says."""
+    return accept(archived)
+
+
+def bits_of(positions: Collection[int]) -> str:
+    """Positions, not none, in ascending order, as `Archived.positions` has them."""
+    first, *_, last = (*positions, *positions)
+    bits = bytearray((last - first) // 8 + 1)
+    for position in positions:
+        bits[(position - first) // 8] |= 1 << (position - first) % 8
+    return b64encode(bits).decode()
+
+
+def positions_of(archived: Archived) -> Iterator[int]:
+    """The positions whose events stand in the segment, in ascending order."""
+    for number, byte in enumerate(b64decode(archived.positions)):
+        for bit in range(8):
+            if byte >> bit & 1:
+                yield archived.first + 8 * number + bit
+
+
 def evolve(state: State, recorded: Recorded) -> State:
     """Always the same."""
-    if not isinstance(recorded.event, ForgedRemoved):
+    if not isinstance(recorded.event, EVENTS):
         raise AssertionError(f"{recorded.type} is no event of the log itself")
     return state

@@ -88,7 +88,7 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(AUTHENTICATION, 5, "Service Ticket Renew", LOW, failure=True): "grant.refresh_refused",
     ClassRow(AUTHENTICATION, 5, "Service Ticket Renew", HIGH, failure=True): "grant.refresh_replayed",
     ClassRow(ENTITY_MANAGEMENT, 1, "Create"): (
-        "client.registered consent.given scope.defined initial_access_token.issued event_stream.created"
+        "client.registered consent.given scope.defined initial_access_token.issued event_stream.created log.archived"
     ),
     ClassRow(ENTITY_MANAGEMENT, 1, "Create", LOW): (
         "role.defined trusted_issuer.trusted upstream.configured authorization_detail_type.defined "

@@ -1,0 +1,111 @@
+"""`grantlog log archive` and `grantlog log archived`: old events outside the database, in files that the log names."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+import rich_click as click
+
+from cli.command_services import CommandServices, run
+from cli.terminal import Bar, Failure, as_json, moment, print_list, refused
+from commands.archiving.segments import NotArchived, SegmentLook, archive_before, look
+from domain.event import Moment
+from domain.log import Archived
+from eventstore.archiving.places import PlaceAway, SegmentPlace
+from eventstore.archiving.segment import SegmentDamaged
+from eventstore.transparency.published import Diverged
+from security.clock import SystemClock, parse_rfc3339
+
+T = TypeVar("T")
+
+COLUMNS = ("segment", "first", "last", "events", "bytes", "place")
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def _past(_: click.Context, __: click.Parameter, text: str) -> Moment:
+    try:
+        found = parse_rfc3339(f"{text}T00:00:00Z" if _DAY.fullmatch(text) else text)
+    except ValueError:
+        raise click.BadParameter("must be a day such as 2026-01-31, or a moment such as 2026-01-31T12:00:00Z") from None
+    if found > SystemClock().now():
+        raise click.BadParameter("must be in the past")
+    return found
+
+
+def _place(_: click.Context, __: click.Parameter, url: str | None) -> SegmentPlace | None:
+    try:
+        return None if url is None else SegmentPlace(url)
+    except PlaceAway as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command()
+@click.option("--before", required=True, callback=_past, metavar="DATE", help="Only what is older, and had ended then.")
+@click.option("--to", "place", required=True, callback=_place, metavar="URL", help="A directory, or a URL for fsspec.")
+@as_json
+def archive(before: Moment, place: SegmentPlace, as_json: bool) -> None:
+    """Copy old events of streams that have ended into sealed segments, outside the database.
+
+    These are grants that are over or whose tokens have all expired, sessions, uses of tokens, days of the audit, and
+    people who were erased. Each segment is read again and verified, event by event and up to a signed checkpoint,
+    before an event, `log.archived`, names its digest. Nothing is taken out of the database. It may be broken off, and
+    goes on from there when it is called again."""
+
+    async def work(services: CommandServices) -> list[Archived]:
+        with Bar("archive") as bar:
+            return [each async for each in archive_before(services.ledger, place, before, services.origin, bar)]
+
+    made = run(lambda services: _in_words(work, services))
+    print_list([_members(each) for each in made], COLUMNS, as_json)
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Read each segment and verify it, event by event.")
+@click.option("--from", "place", callback=_place, metavar="URL", help="Where the segments are by now, if elsewhere.")
+@as_json
+def archived(check: bool, place: SegmentPlace | None, as_json: bool) -> None:
+    """Show the segments of which the log tells, and with `--check` whether each is there and unchanged.
+
+    Exits with 1 when one is not."""
+
+    async def work(services: CommandServices) -> list[SegmentLook]:
+        with Bar("check") as bar:
+            return [each async for each in look(services.ledger, place, check=check, progress=bar)]
+
+    seen = run(lambda services: _in_words(work, services))
+    told = [{"position": each.position, **_members(each.archived), **_state(each, check)} for each in seen]
+    print_list(told, ("position", *COLUMNS, "state") if check else ("position", *COLUMNS), as_json)
+    wrong = [each for each in seen if each.problem is not None]
+    if wrong:
+        where = ", ".join(f"{each.archived.first}-{each.archived.last}" for each in wrong[:5])
+        raise Failure(f"{len(wrong)} of {len(seen)} segments are missing or changed: positions {where}")
+
+
+async def _in_words(work: Callable[[CommandServices], Awaitable[T]], services: CommandServices) -> T:
+    try:
+        return await work(services)
+    except (PlaceAway, SegmentDamaged) as error:
+        raise Failure(f"nothing is archived of what was not read again whole: {error}") from None
+    except Diverged as error:
+        await services.diverge(error)
+        raise Failure("the log does not fit its tree, and nothing of it is archived") from None
+    except NotArchived as error:
+        raise refused(error.refusal) from None
+
+
+def _members(archived: Archived) -> Mapping[str, Any]:
+    return {
+        "segment": archived.segment,
+        "first": archived.first,
+        "last": archived.last,
+        "events": archived.count,
+        "bytes": archived.size,
+        "sha256": archived.sha256,
+        "before": moment(archived.before),
+        "place": archived.place,
+    }
+
+
+def _state(seen: SegmentLook, check: bool) -> Mapping[str, Any]:
+    return {"state": seen.problem or "whole"} if check else {}

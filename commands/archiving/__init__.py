@@ -1,0 +1,1 @@
+"""Use cases that concern what stands outside the database."""

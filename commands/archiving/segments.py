@@ -1,0 +1,104 @@
+"""Copying old events into sealed segments, each verified before the log tells of it, and looking at them again."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from domain import log
+from domain.decision import Conflict, Outcome, Refusal, refuse
+from domain.event import Moment
+from domain.log import Archived
+from eventstore.archiving import archived as archive
+from eventstore.archiving import segment
+from eventstore.archiving.places import PlaceAway, SegmentPlace
+from eventstore.archiving.segment import Contents, SegmentDamaged
+from eventstore.command import Command
+from eventstore.execution import Origin
+from eventstore.ledger import Ledger
+from eventstore.projecting.rebuild import Progress
+from eventstore.transparency.note import Checkpoint
+from eventstore.transparency.published import Diverged
+from eventstore.view import View
+
+
+class NotArchived(Exception):
+    """The log refused to tell of a segment: somebody else archives at the same time."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal)
+        self.refusal = refusal
+
+
+async def archive_before(
+    ledger: Ledger, place: SegmentPlace, before: Moment, by: Origin, progress: Progress
+) -> AsyncIterator[Archived]:
+    """Archives what can be of before a moment, segment by segment; nothing is taken away.
+
+    Whenever it is broken off, what the log tells of is there and whole; it may be called again and goes on. Raises
+    `PlaceAway`, `SegmentDamaged`, `Diverged` and `Forged`.
+    """
+    told = await ledger.read_long(archive.find)
+    known, seen = [each.archived for each in told], max((each.version for each in told), default=0)
+    signed, last = await ledger.read_long(archive.bounds, ledger.vault, before)
+    for first, end in archive.stretches(last):
+        taken = archive.taken(known, first, end)
+        contents = await ledger.read_long(archive.collect, signed, first, end, taken, before)
+        if contents is not None:
+            made = await _put(ledger, place, signed, contents)
+            seen = await _tell(ledger, made, seen, by)
+            known.append(made)
+            yield made
+        progress(end, last)
+
+
+async def _put(ledger: Ledger, place: SegmentPlace, signed: Checkpoint, contents: Contents) -> Archived:
+    packed = await asyncio.to_thread(segment.pack, contents)
+    made = archive.described(contents, packed, place.url)
+    await asyncio.to_thread(place.put, made.segment, packed)
+    # What was read again counts, and not what was to be written.
+    await ledger.read_long(archive.verify, signed, made, await asyncio.to_thread(place.get, made.segment))
+    return made
+
+
+async def _tell(ledger: Ledger, made: Archived, seen: int, by: Origin) -> int:
+    """Tells of a segment, unless there is another by now that was not `seen`; the version of the event."""
+
+    def decide(state: log.State, view: View) -> Outcome | Refusal:
+        if archive.find(view.connection, seen):
+            return refuse(Conflict.EXISTS)
+        return log.archive(state, now=view.now, archived=made)
+
+    executed = await ledger.execute(Command(log.STREAM, decide), origin=by)
+    if executed.refusal is not None:
+        raise NotArchived(executed.refusal)
+    return executed.recorded[0].version
+
+
+class SegmentLook(NamedTuple):
+    """A segment of which the log tells at a position, and what is wrong with it; None for nothing."""
+
+    position: int
+    archived: Archived
+    problem: str | None
+
+
+async def look(
+    ledger: Ledger, place: SegmentPlace | None, *, check: bool, progress: Progress
+) -> AsyncIterator[SegmentLook]:
+    """Every segment of which the log tells, read from where it was put, or from another place, and verified if asked.
+    Raises `Diverged`."""
+    known = await ledger.read_long(archive.find)
+    signed = (await ledger.read_long(archive.bounds, ledger.vault, 0)).signed
+    for done, each in enumerate(known, 1):
+        problem = await _problem(ledger, place, signed, each.archived) if check else None
+        progress(done, len(known))
+        yield SegmentLook(each.position, each.archived, problem)
+
+
+async def _problem(ledger: Ledger, place: SegmentPlace | None, signed: Checkpoint, archived: Archived) -> str | None:
+    try:
+        packed = await asyncio.to_thread((place or SegmentPlace(archived.place)).get, archived.segment)
+        await ledger.read_long(archive.verify, signed, archived, packed)
+    except (PlaceAway, SegmentDamaged, Diverged) as error:
+        return str(error)
+    return None

@@ -1,0 +1,1 @@
+"""Sealed segments: old events of streams that have ended, outside the database."""

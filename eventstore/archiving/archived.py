@@ -1,0 +1,185 @@
+"""What goes into a segment, and whether one that was read is what the log says: its digest, events, leaves and root."""
+
+from collections.abc import Collection, Iterator, Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import Connection
+
+from domain import log
+from domain.event import Moment
+from domain.log import Archived
+from eventstore.archiving import segment
+from eventstore.archiving.ended import has_ended, may_end
+from eventstore.archiving.segment import LONGEST, Contents, Heading, SegmentDamaged
+from eventstore.mapper import PLACE, LogMapper, decoder
+from eventstore.recorder import EventRow, LogRecorder, portions, store
+from eventstore.search import first_at
+from eventstore.transparency import merkle, published
+from eventstore.transparency.merkle import HASH_BYTES, WIDTH, leaf_hash, width_in
+from eventstore.transparency.note import Checkpoint, head_of, is_signed_by
+from eventstore.transparency.published import Diverged
+from eventstore.transparency.signing_keys import signers
+from eventstore.unavailable import Forged
+from security.vault import Vault
+
+STREAMS_AT_ONCE = 256
+
+
+class Bounds(NamedTuple):
+    """The newest checkpoint that the log's own keys signed, and the last position that is old enough and under it."""
+
+    signed: Checkpoint
+    last: int
+
+
+def bounds(connection: Connection, vault: Vault, before: Moment) -> Bounds:
+    """How far an archive of what was before that moment can reach."""
+    newest = published.newest_signed(connection)
+    head = None if newest is None else head_of(newest.note)
+    if newest is None or head is None or not is_signed_by(newest.note, signers(connection, vault, head.origin)):
+        return Bounds(Checkpoint("", 0, merkle.EMPTY_ROOT), 0)
+    return Bounds(head, min(head.size, first_at(connection, before, head.size) - 1))
+
+
+class Told(NamedTuple):
+    """A segment, with the position of the event that tells of it and its version in the log's own stream."""
+
+    position: int
+    version: int
+    archived: Archived
+
+
+def find(connection: Connection, after: int = 0) -> list[Told]:
+    """The segments of which the log tells behind a version of its own stream, in the order in which it does."""
+    told = store(connection).get(log.STREAM, gt=after)
+    return [Told(each.position, each.version, each.event) for each in told if isinstance(each.event, Archived)]
+
+
+def taken(archived: Collection[Archived], first: int, last: int) -> frozenset[int]:
+    """The positions from `first` to `last` that stand in segments already."""
+    near = (each for each in archived if each.first <= last and each.last >= first)
+    return frozenset(position for each in near for position in log.positions_of(each))
+
+
+def collect(connection: Connection, signed: Checkpoint, first: int, last: int, taken: Collection[int],
+            before: Moment) -> Contents | None:  # fmt: skip
+    """What a segment from `first` to `last` has: the events of streams that have ended, without those that stand in
+    segments already. None for no event. Raises `Forged`, and `Diverged` where the tree is not that of the events.
+    """
+    rows = LogRecorder.over(connection).rows_between(first - 1, last)
+    _require_whole(rows, first, last)
+    candidates = [row for row in rows if row.id not in taken and may_end(row.originator_id)]
+    ended = _ended(connection, {row.originator_id for row in candidates}, last, before)
+    chosen = {row.id: row for row in candidates if row.originator_id in ended}
+    if not chosen:
+        return None
+    mapper = decoder(connection)
+    forms = {position: mapper.form(row) for position, row in chosen.items()}
+    origin = _origin(mapper, min(forms))
+    heading = Heading(origin=origin, first=min(forms), last=max(forms), count=len(forms), before=before)
+    numbers = sorted({(position - 1) // WIDTH for position in forms})
+    return Contents(heading, dict(_tiles(connection, signed, numbers)), forms)
+
+
+def _require_whole(rows: Sequence[EventRow], first: int, last: int) -> None:
+    for expected, row in enumerate(rows, first):
+        if row.id != expected:
+            raise Forged(expected)
+    if len(rows) != last - first + 1:
+        raise Forged(first + len(rows))
+
+
+def _ended(connection: Connection, streams: Collection[str], last: int, before: Moment) -> set[str]:
+    recorder, recorded = LogRecorder.over(connection), decoder(connection).recorded
+    found = set()
+    for some in portions(sorted(streams), STREAMS_AT_ONCE):
+        for stream, rows in recorder.select_events_of(dict.fromkeys(some, 0)).items():
+            told = [recorded(row) for row in rows]
+            if told and has_ended(connection, told, before):
+                found.add(stream)
+    return found
+
+
+def _tiles(connection: Connection, signed: Checkpoint, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """Tiles of level 0 as the tree has them, each proven to stand under the root that was signed. Raises `Diverged`."""
+    hashes = merkle.Hashes(published.reader(connection), signed.size)
+    for number in numbers:
+        width, index = width_in(signed.size, 0, number), number * WIDTH
+        try:
+            tile = published.reader(connection)(0, number, width)
+            # All leaves of the tile are in the path of its first one.
+            path = merkle.inclusion(hashes, index)
+        except LookupError as error:
+            raise Diverged(f"the stored tree of {signed.size} leaves has a gap: {error}") from error
+        if merkle.root_of_path(index, signed.size, tile[:HASH_BYTES], path) != signed.root:
+            raise Diverged(f"the stored tree of {signed.size} leaves is not the one that was signed", index + 1)
+        hashes.forget()
+        yield number, tile
+
+
+def _origin(mapper: LogMapper, position: int) -> str:
+    key = mapper.ring.of(position)
+    return "" if key is None else key.origin
+
+
+def described(contents: Contents, packed: bytes, place: str) -> Archived:
+    """The event that tells of a segment."""
+    digest, heading = sha256(packed).hexdigest(), contents.heading
+    return Archived(
+        segment=segment.name(contents, digest),
+        place=place,
+        sha256=digest,
+        size=len(packed),
+        first=heading.first,
+        last=heading.last,
+        count=heading.count,
+        positions=log.bits_of(sorted(contents.forms)),
+        before=heading.before,
+    )
+
+
+def opened(packed: bytes, archived: Archived) -> Contents:
+    """A segment that is the one of which the event tells, to the byte. Raises `SegmentDamaged`."""
+    if sha256(packed).hexdigest() != archived.sha256:
+        raise SegmentDamaged("it is not what was archived: its digest differs")
+    return segment.unpack(packed)
+
+
+def verify(connection: Connection, signed: Checkpoint, archived: Archived, packed: bytes) -> None:
+    """Whether a segment is what the event says, its events are authentic and those of the tree that was signed.
+
+    Looks at nothing of the table of events, so that it says what the segment alone is worth. Raises `SegmentDamaged`,
+    and `Diverged` where the stored tree is not the one that was signed.
+    """
+    contents = opened(packed, archived)
+    heading, mapper = contents.heading, decoder(connection)
+    if heading.origin != _origin(mapper, heading.first):
+        raise SegmentDamaged(f"it is of another log: {heading.origin[:100]}")
+    if [*contents.forms] != [*log.positions_of(archived)]:
+        raise SegmentDamaged("it has events at other positions than the log says")
+    trees = dict(_tiles(connection, signed, sorted(contents.tiles)))
+    for number, hashes in contents.tiles.items():
+        if not trees[number].startswith(hashes):
+            raise SegmentDamaged(f"tile {number} is not that of the log's tree")
+    for position, form in contents.forms.items():
+        _verify_event(mapper, contents, position, form)
+
+
+def _verify_event(mapper: LogMapper, contents: Contents, position: int, form: bytes) -> None:
+    try:
+        place = PLACE.decode(form)
+        mapper.form((position, place.stream, place.version, place.type, form))
+    except (Forged, msgspec.DecodeError):
+        raise SegmentDamaged(f"the event at position {position} is not authentic") from None
+    number, offset = divmod(position - 1, WIDTH)
+    known = contents.tiles.get(number, b"")[offset * HASH_BYTES :][:HASH_BYTES]
+    if leaf_hash(form) != known:
+        raise SegmentDamaged(f"the event at position {position} is not the one whose hash stands in the tree")
+
+
+def stretches(last: int) -> Iterator[tuple[int, int]]:
+    """The stretches of the log up to a position that have a segment each: first and last position."""
+    for first in range(1, last + 1, LONGEST):
+        yield first, min(first + LONGEST - 1, last)

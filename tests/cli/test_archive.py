@@ -1,0 +1,56 @@
+"""`grantlog log archive` and `grantlog log archived`."""
+
+import asyncio
+from pathlib import Path
+
+from domain import account
+from eventstore.execution import Origin
+from eventstore.ledger import Ledger
+from security.clock import SystemClock, format_rfc3339
+from security.keyring import parse_keyring
+from tests.any_command import any_command
+from tests.cli.conftest import CommandLine
+from tests.cli.test_audit import followed
+
+
+async def erase(cli: CommandLine, stream: str) -> None:
+    """Erases a person, as they do themselves on the pages."""
+    key = cli.environment["GRANTLOG_MASTER_KEY"]
+    assert key is not None
+    ledger = await Ledger.open(cli.database_url, parse_keyring(key), SystemClock())
+    erasing = any_command(stream, account.erase, {"leaves_no_administrator": False})
+    assert (await ledger.execute(erasing, origin=Origin())).refusal is None
+    await ledger.close()
+
+
+def test_segments_are_made_listed_and_checked(cli: CommandLine, tmp_path: Path) -> None:
+    username = ("--username", "paula", "--email", "paula@example.test")
+    cli.run("person", "add", "--realm", "platform", *username, stdin="a long and unguessable password\n" * 2)
+    (person,) = [each["stream"] for each in cli.events() if each["type"] == "account.registered"]
+    asyncio.run(erase(cli, person))
+    cli.run("audit", "key")
+    followed(cli)
+    directory = tmp_path / "archive"
+    assert "must be in the past" in cli.run("log", "archive", "--before", "2999-01-01", "--to", "x", exits=2).stderr
+    assert "must be a day" in cli.run("log", "archive", "--before", "then", "--to", "x", exits=2).stderr
+    secret = ("--to", "s3://key:secret@bucket")
+    said = cli.run("log", "archive", "--before", "2020-01-01", *secret, exits=2).stderr
+    assert "without user" in said
+    assert cli.json("log", "archive", "--before", "2020-01-01", "--to", str(directory)) == []
+
+    before = ("--before", format_rfc3339(SystemClock().now()), "--to", str(directory))
+    (made,) = cli.json("log", "archive", *before)
+    (told,) = cli.newest()
+    assert told["type"] == "log.archived"
+    assert {name: told["data"][name] for name in ("sha256", "first", "last", "place")} == {
+        name: made[name] for name in ("sha256", "first", "last", "place")
+    }
+    (listed,) = cli.json("log", "archived", "--check")
+    assert (listed["position"], listed["state"], listed["segment"]) == (told["position"], "whole", made["segment"])
+    assert cli.json("log", "archive", *before) == []
+
+    (directory / made["segment"]).write_bytes(b"something else")
+    checked = cli.run("log", "archived", "--check", exits=1)
+    assert "its digest differs" in checked.stdout
+    assert f"positions {made['first']}-{made['last']}" in checked.stderr
+    assert "state" not in cli.json("log", "archived")[0]

@@ -1,0 +1,69 @@
+"""Segments as files: what is packed comes out again, and whatever else is read is refused in words."""
+
+from collections.abc import Collection
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain import log
+from domain.log import Archived
+from eventstore.archiving import segment
+from eventstore.archiving.places import PlaceAway, SegmentPlace
+from eventstore.archiving.segment import Contents, Heading, SegmentDamaged
+
+
+def contents() -> Contents:
+    forms = {n: b'{"position":%d,"id":"%d"}' % (n, n) for n in (3, 4, 300)}
+    heading = Heading(origin="login.example.com/log", first=3, last=300, count=3, before=1_000)
+    return Contents(heading, {0: bytes(8_192), 1: bytes(44 * 32)}, forms)
+
+
+def archived(positions: Collection[int]) -> Archived:
+    bits = log.bits_of(sorted(positions))
+    first, last, count = min(positions), max(positions), len(positions)
+    return Archived(
+        segment="a", place="b", sha256="c", size=1, first=first, last=last, count=count, positions=bits, before=1
+    )
+
+
+@given(st.sets(st.integers(1, 2**40), min_size=1, max_size=1) | st.sets(st.integers(5, 5_000), min_size=1))
+def test_positions_are_as_they_were_told(positions: set[int]) -> None:
+    assert [*log.positions_of(archived(positions))] == sorted(positions)
+
+
+def test_what_was_packed_comes_out_and_the_same_makes_the_same() -> None:
+    packed = segment.pack(contents())
+    assert segment.unpack(packed) == contents()
+    assert packed == segment.pack(contents())
+
+
+@given(st.data())
+def test_whatever_else_is_read_is_refused(data: st.DataObject) -> None:
+    text = zstandard.ZstdDecompressor().decompress(segment.pack(contents()), max_output_size=100_000)
+    at = data.draw(st.integers(0, len(text) - 1))
+    changed = text[:at] + data.draw(st.binary(max_size=3)) + text[at + data.draw(st.integers(0, 9)) :]
+    packed = zstandard.ZstdCompressor().compress(changed)
+    if changed == text:
+        return
+    with pytest.raises(SegmentDamaged):
+        segment.unpack(data.draw(st.sampled_from((packed, packed[: len(packed) // 2], changed, b""))))
+
+
+def test_no_file_leads_out_of_its_place() -> None:
+    place = SegmentPlace("memory://archive/of/events")
+    place.put("a.jsonl.zst", b"1")
+    assert place.get("a.jsonl.zst") == b"1"
+    for name in ("../a", "..", "a/b", ""):
+        with pytest.raises(PlaceAway):
+            place.get(name)
+    for url in (
+        "",
+        "nothing-that-there-is://a",
+        "s3://key:secret@bucket",
+        "https://example.com/?signature=1",
+        "a" * 2_000,
+    ):
+        with pytest.raises(PlaceAway):
+            SegmentPlace(url)
