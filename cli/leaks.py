@@ -273,7 +273,7 @@ async def _investigated(services: CommandServices, text: str | None, sha256: str
     found, questions = None, [resolve.Candidate(sha256 or "", None)]
     if text is not None:
         found, others = extract(text, services.format), foreign(text, services.format)
-        questions = resolve.questions(found, text, services.format)
+        questions = await resolve.asked_about(services.ledger, found, text, services.format)
 
     async def settle(_: Sequence[str]) -> None:
         await CatchUpSubscription(services.ledger, EventIndexing(), Sightings()).follow()

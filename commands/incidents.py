@@ -207,6 +207,13 @@ def end_secret(client_id: str, secret_id: str, tokens: Literal["keep", "revoke"]
     )
 
 
+def revoke_key(client_id: str, thumbprint: str) -> Command[client.State]:
+    """Ends a key that leaked."""
+    return Command(
+        client.stream(client_id), lambda state, view: client.revoke_key(state, now=view.now, thumbprint=thumbprint)
+    )
+
+
 def end_secrets(client_id: str) -> Command[client.State]:
     """Ends every secret version of a client, and none of their tokens."""
     return Command(client.stream(client_id), lambda state, view: client_secret.revoke_all(state, now=view.now))

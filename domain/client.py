@@ -170,6 +170,7 @@ class State(client_secret.SecretHolder, frozen=True):
     cutoff: int = 0
     windows: cut_off.Windows = ()
     registration_token: RegistrationToken | None = None
+    revoked_keys: frozenset[str] = frozenset()
 
     @property
     def known_as(self) -> str:
@@ -258,6 +259,15 @@ def revoke_registration_token(state: State, *, now: Moment, token_id: str) -> Ou
     return accept(registration_token.RegistrationTokenRevoked(token_id=token_id))
 
 
+def revoke_key(state: State, *, now: Moment, thumbprint: str) -> Outcome:
+    """Ends a key that leaked, of a client that has it or had it. A repeat changes nothing."""
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    if state.deleted or thumbprint in state.revoked_keys:
+        return accept()
+    return accept(client_keys.KeyRevoked(thumbprint=thumbprint))
+
+
 # Questions --------------------------------------------------------------------------------------------------------
 
 
@@ -279,7 +289,8 @@ def live_secret(state: State, secret_id: str, now: Moment) -> client_secret.Secr
 
 def live_key(state: State, key_id: str) -> InvalidClient | None:
     """Why the client may not authenticate by this key any more, checked under the lock; None when it may."""
-    return barred(state) or (None if client_keys.still_proves(state, key_id) else InvalidClient.ASSERTION_KEY)
+    proves = key_id not in state.revoked_keys and client_keys.still_proves(state, key_id)
+    return barred(state) or (None if proves else InvalidClient.ASSERTION_KEY)
 
 
 def authenticate(state: State, sha256: str, now: Moment) -> client_secret.SecretVersion | InvalidClient:
@@ -326,8 +337,8 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, secrets=client_secret.fold(state.secrets, recorded), secrets_issued=issued)
         case foreign_secret.ForeignSecretImported() | foreign_secret.ForeignSecretEnded():
             return replace(state, foreign_secret=foreign_secret.fold(recorded))
-        case client_keys.KeysRegistered() | RegistrationTokenIssued() | registration_token.RegistrationTokenRevoked():
-            return _proven(state, event)
+        case RegistrationTokenIssued() | registration_token.RegistrationTokenRevoked():
+            return replace(state, registration_token=registration_token.fold(event))
         case ClientDisabled() | ClientEnabled() | ClientDeleted():
             cutoff = state.cutoff if isinstance(event, ClientEnabled) else recorded.position
             deleted = state.deleted or isinstance(event, ClientDeleted)
@@ -341,13 +352,7 @@ def evolve(state: State, recorded: Recorded) -> State:
         case client_secret.SecretExpiredUsed() | AuthenticationFailed() | TokenLimitReached():
             return state
         case _:
-            raise AssertionError(f"{recorded.type} is no event of a client")
-
-
-def _proven(state: State, event: Event) -> State:
-    if isinstance(event, client_keys.KeysRegistered):
-        return replace(state, keys=client_keys.keys_of(event))
-    return replace(state, registration_token=registration_token.fold(event))
+            return replace(state, **client_keys.fold(state.revoked_keys, event))
 
 
 # How a client comes to its attributes (RFC 7591 §2): registration and change.

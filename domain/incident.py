@@ -14,7 +14,7 @@ from domain.event import Event, Moment, Recorded, Sealed, sealed
 
 Source = Literal["administrator", "command_line", "github", "gitlab", "public_revocation", "policy"]
 Status = Literal["reported", "identified", "contained", "closed"]
-TargetKind = Literal["secret", "secret_version", "client", "account", "address"]
+TargetKind = Literal["secret", "secret_version", "client", "account", "address", "key"]
 
 EVIDENCE_MAXIMUM = 8_100
 """Characters of evidence, with the address that a containment adds to what somebody wrote."""

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, bindparam, func, or_, select, text
 
 from domain import account, client, client_secret, consent, cut_off, ended_grants, exchange, grant, session
@@ -213,12 +214,13 @@ _ACCOUNT = {
     "sqlite": "json_extract(used.state, '$.data.account_id')",
     "postgresql": "used.state::json -> 'data' ->> 'account_id'",
 }
-_POSITIONS_GIVEN = {
+POSITIONS_GIVEN = {
     "sqlite": "json_each(:positions) AS given CROSS JOIN stored_events AS used ON used.id = given.value",
     "postgresql": (
         "unnest(CAST(:positions AS bigint[])) AS given (value) JOIN stored_events AS used ON used.id = given.value"
     ),
 }
+"""The events at some positions, as `used`."""
 _JOIN = {"sqlite": "CROSS JOIN", "postgresql": "JOIN"}
 _BEGUN_BY = """
 SELECT begun.id FROM (SELECT DISTINCT used.originator_id FROM {given}) AS of_grant {join} stored_events AS begun
@@ -260,17 +262,22 @@ def _only_refreshed(connection: Connection, secret_id: str) -> int:
     if not refreshed:
         return 0
     dialect = connection.dialect.name
-    query = text(_BEGUN_BY.format(given=_POSITIONS_GIVEN[dialect], join=_JOIN[dialect]))
-    begun = set(connection.scalars(query, {"positions": _given(connection, refreshed)}))
+    query = text(_BEGUN_BY.format(given=POSITIONS_GIVEN[dialect], join=_JOIN[dialect]))
+    begun = set(connection.scalars(query, {"positions": positions_given(connection, refreshed)}))
     return len(begun.difference(_named(connection, secret_id, (issued_with.FOR_ITSELF, *issued_with.ON_BEHALF))))
 
 
 def people(connection: Connection, secret_id: str, after: str | None, limit: int) -> list[str]:
     """At most `limit` ids of people on whose behalf a secret version ever authenticated, in the order of their ids."""
-    dialect = connection.dialect.name
-    query = text(_PEOPLE.format(account=_ACCOUNT[dialect], given=_POSITIONS_GIVEN[dialect]))
     positions = _named(connection, secret_id, (issued_with.REFRESHED, *issued_with.ON_BEHALF))
-    given = {"positions": _given(connection, positions), "after": after or "", "limit": limit}
+    return people_at(connection, positions, after, limit)
+
+
+def people_at(connection: Connection, positions: Sequence[int], after: str | None, limit: int) -> list[str]:
+    """The same of the events at these positions."""
+    dialect = connection.dialect.name
+    query = text(_PEOPLE.format(account=_ACCOUNT[dialect], given=POSITIONS_GIVEN[dialect]))
+    given = {"positions": positions_given(connection, positions), "after": after or "", "limit": limit}
     return list(connection.scalars(query, given))
 
 
@@ -282,7 +289,8 @@ def _named(connection: Connection, secret_id: str, what: Sequence[bytes]) -> lis
     return found
 
 
-def _given(connection: Connection, positions: Sequence[int]) -> Any:
+def positions_given(connection: Connection, positions: Sequence[int]) -> Any:
+    """Positions as `POSITIONS_GIVEN` takes them."""
     return list(positions) if connection.dialect.name == "postgresql" else json.dumps(positions)
 
 
@@ -347,14 +355,14 @@ def used_at(connection: Connection, positions: Sequence[int], now: Moment) -> Us
     """What the events at these positions are about."""
     dialect = connection.dialect.name
     parts = {
-        "given": _POSITIONS_GIVEN[dialect],
+        "given": POSITIONS_GIVEN[dialect],
         "join": _JOIN[dialect],
         "listed": _LISTED,
         "session": _SESSION[dialect],
         "told": _TELLING,
         "client": _CLIENT[dialect],
     }
-    given = _given(connection, positions)
+    given = positions_given(connection, positions)
     found = connection.execute(text(_BEGAN.format(**parts)), {"positions": given, "now": now}).all()
     sessions = connection.scalars(text(_SIGNED_IN.format(**parts)), {"positions": given}).all()
     return Used(
@@ -405,6 +413,10 @@ class WhatEnded(NamedTuple):
 
     numbers: Numbers = Numbers()
     offline_until: Moment | None = None
+
+    def and_secrets(self, count: int) -> "WhatEnded":
+        """The same with so many secrets or keys besides."""
+        return self._replace(numbers=replace(self.numbers, secrets_ended=self.numbers.secrets_ended + count))
 
 
 def ended_at(connection: Connection, began: Sequence[int], position: int, now: Moment) -> WhatEnded:

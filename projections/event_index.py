@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from domain.event import Actor, Event, Recorded
+from domain.keys import named_keys
 from projections import issued_with
 from projections.prepared import Prepared, with_cursor
 from projections.tables import metadata
@@ -43,12 +44,13 @@ class NameKind(IntEnum):
     PERSON_ACTING = 8
     INCIDENT = 9
     ISSUED_WITH = 10
+    KEY = 11
 
 
 ADDRESS_KEY_BYTES = 16
 
 # As plain numbers: to hash and to compare a member of an enumeration takes longer than all the rest.
-_CLIENT, _ACCOUNT, _GRANT, _SECRET, _REQUEST, _ADDRESS, _TYPE, _PERSON_ACTING, _INCIDENT, _ISSUED_WITH = map(
+_CLIENT, _ACCOUNT, _GRANT, _SECRET, _REQUEST, _ADDRESS, _TYPE, _PERSON_ACTING, _INCIDENT, _ISSUED_WITH, _KEY = map(
     int, NameKind
 )
 
@@ -104,6 +106,7 @@ def rows(recorded: Recorded, address: bytes | None, belongs: Owners | None) -> l
     category, _, rest = recorded.stream.partition(":")
     own.update((kind, part.encode()) for kind, part in zip(_STREAMS.get(category, ()), rest.split(":"), strict=False))
     found += [(kind, name, position) for kind, name in own.difference(common)]
+    found += {(_KEY, each.encode(), position) for each in named_keys.of(recorded)}
     if recorded.request_id is not None:
         found.append((_REQUEST, recorded.request_id.encode(), position))
     if address is not None:

@@ -23,6 +23,12 @@ _JWT_HEAD = "eyJ"
 _JWT = re.compile(r"eyJ[0-9A-Za-z_-]{8,}(?:\.[0-9A-Za-z_-]*)*")
 """What is signed (RFC 7515 §7.1), whole or cut off: an access token may be (RFC 9068), or an assertion."""
 
+_PRIVATE_HEAD = "PRIVATE KEY-----"
+_PEM = re.compile(r"-----BEGIN [A-Z0-9]{0,16} ?PRIVATE KEY-----(?:[^-]|-(?!----))*")
+_KEY_HEAD = "kty"
+_PRIVATE_MEMBER = re.compile(r'(\\?"(?:d|p|q|dp|dq|qi|k)\\?"\s{0,9}:\s{0,9}\\?")[0-9A-Za-z_-]{16,}')
+"""Private keys as PEM (RFC 7468), and the numbers of those in JSON (RFC 7518 §6)."""
+
 
 class Masker:
     """Replaces what is shaped like a secret of these prefixes by its kind: `glog_at_***`; in base64, by `***`."""
@@ -43,6 +49,10 @@ class Masker:
             value = self.pattern.sub(r"\1_***", value)
         if _JWT_HEAD in value:
             value = _JWT.sub("jwt_***", value)
+        if _PRIVATE_HEAD in value:
+            value = _PEM.sub("private_key_***", value)
+        if _KEY_HEAD in value:
+            value = _PRIVATE_MEMBER.sub(r"\1***", value)
         if any(head in value for head in self._encoded_heads):
             value = _RUN.sub(self._without_encoded, value)
         return value

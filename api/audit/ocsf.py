@@ -102,7 +102,7 @@ _TOLD: Mapping[ClassRow, str] = {
         "event_stream.changed event_stream.status_changed client.foreign_secret_imported"
     ),
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", LOW): (
-        "client.secret_revoked client.foreign_secret_ended "
+        "client.secret_revoked client.key_revoked client.foreign_secret_ended "
         "client.registration_token_revoked client.rotation_unscheduled role.changed "
         "realm_policy.changed branding.changed "
         "initial_access_token.revoked incident.secrets_added incident.evidence_added incident.assigned incident.closed "

@@ -18,10 +18,11 @@ from domain.event import SECOND, Moment, Recorded, Sealed
 from eventstore import affected, search
 from eventstore.affected import OF_USES, WhatEnded, ended_at, worth_telling
 from eventstore.database import Connection
-from eventstore.execution import Origin
+from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.personal_data import PersonalData, Unsealing, address_key
 from eventstore.projecting.catch_up import CatchUpSubscription
+from eventstore.search import SearchName
 from eventstore.unavailable import DatabaseAway, LedgerOverloaded
 from eventstore.view import View
 from projections import event_index
@@ -40,7 +41,10 @@ ROUNDS = 5
 class AddressTarget:
     """What was used from an address, since a moment, as far as the log has been looked through."""
 
-    def __init__(self, address: str, since: Moment | None) -> None:
+    holders: tuple[str, ...] = ()
+    """The clients whose it is; nobody's address is a client's."""
+
+    def __init__(self, address: str | None, since: Moment | None) -> None:
         self.address = address
         self._since = since
         self._first = 1
@@ -58,6 +62,15 @@ class AddressTarget:
             if ledger.changes.position - self._reached <= FEW:
                 return
             await index.follow()
+
+    @property
+    def where(self) -> str | None:
+        """What an incident's evidence says of it. An address is personal, and stands where all of that is sealed."""
+        return f"Address {self.address}"
+
+    def also(self) -> list[Step]:
+        """What else is to be done in the transaction that ends them."""
+        return []
 
     async def tried(self, ledger: Ledger) -> WhatEnded:
         """What an end of them would end now. Holds no lock."""
@@ -77,16 +90,19 @@ class AddressTarget:
     # -- finding -------------------------------------------------------------------------------------------------------
     def _indexed(self, connection: Connection, privacy: PersonalData, now: Moment) -> None:
         """Takes what the index has."""
-        head, key = event_index.reached(connection), address_key(privacy, self.address)
-        low = max(self._first, self._reached + 1)
-        while low <= head:
-            found = event_index.positions(
-                connection, NameKind.ADDRESS, key, low, head, EVENTS_AT_ONCE, descending=False
-            )
-            if found:
-                self._take(connection, privacy, found, now)
-            low = found[-1] + 1 if len(found) == EVENTS_AT_ONCE else head + 1
+        head, first = event_index.reached(connection), max(self._first, self._reached + 1)
+        for kind, key in self._names(privacy):
+            low = first
+            while low <= head:
+                found = event_index.positions(connection, kind, key, low, head, EVENTS_AT_ONCE, descending=False)
+                if found:
+                    self._take(connection, privacy, found, now)
+                low = found[-1] + 1 if len(found) == EVENTS_AT_ONCE else head + 1
         self._reached = max(self._reached, head)
+
+    def _names(self, privacy: PersonalData) -> list[SearchName]:
+        """By what the search index has it."""
+        return [(NameKind.ADDRESS, address_key(privacy, self.address or ""))]
 
     def _take(self, connection: Connection, privacy: PersonalData, positions: Sequence[int], now: Moment) -> None:
         used = affected.used_at(connection, positions, now)
@@ -111,7 +127,7 @@ class AddressTarget:
 
     def _beyond(self, connection: Connection, privacy: PersonalData, head: int, now: Moment) -> None:
         """Takes what the events beyond the index say, by their seals."""
-        unsealing, key = Unsealing(privacy), address_key(privacy, self.address)
+        unsealing, key = Unsealing(privacy), address_key(privacy, self.address or "")
         grants: set[str] = set()
         sessions: set[str] = set()
         for recorded in affected.uses_between(connection, max(self._reached, self._first - 1), head):

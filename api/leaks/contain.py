@@ -176,7 +176,7 @@ async def contain(
     opening, *others = found[0].commands()
     others += [step for each in found[1:] for step in each.commands()]
     answer = await once.carry_out(opening, *others, reply=reply)
-    if data.address is not None:
+    if any(each.target.gathered is not None for each in found):
         address_target.begin_settling(ledger)
     return answer
 

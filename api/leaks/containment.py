@@ -112,8 +112,9 @@ class Containment:
         end = incidents.end_together(
             lambda state, view: gathered.end(state, view, self._ledger.privacy, self.incident_id)
         )
-        recorded = await execute(*self._opening(), end)
-        self.ended = await gathered.ended(self._ledger, recorded[0].position - 1, recorded[0].time)
+        recorded = await execute(*self._opening(), *gathered.also(), *self._disabling(gathered.holders), end)
+        if recorded:
+            self.ended = await gathered.ended(self._ledger, recorded[0].position - 1, recorded[0].time)
 
     def tried(self, view: View) -> Numbers | Refusal:
         """What a dry run tells, after `count`; or what the run would be refused for."""
@@ -169,9 +170,7 @@ class Containment:
 
     def _report(self) -> incidents.LeakReport:
         target, evidence = self.target, self._evidence
-        if target.gathered is not None:
-            # An address is personal, and stands where everything that is told of an incident is sealed.
-            where = f"Address {target.gathered.address}"
+        if target.gathered is not None and (where := target.gathered.where) is not None:
             evidence = where if evidence is None else f"{where}: {evidence}"
         return incidents.LeakReport(
             self._source, evidence, target.sha256, target.leaked[0].kind if target.leaked else None
@@ -235,9 +234,10 @@ class Containment:
         if wanted.secret is not None:
             new = NewSecret(self.secret_id, wanted.secret.hex)
             ends.append(clients.rotate_secret(client_id, new, by=lambda _: wanted.caller_scope))
-        if wanted.disable_client:
-            ends.append(clients.disable(client_id))
-        return ends
+        return [*ends, *self._disabling([client_id])]
+
+    def _disabling(self, holders: Sequence[str]) -> list[Step]:
+        return [clients.disable(each) for each in holders] if self.wanted.disable_client else []
 
     def _since(self) -> incidents.Since:
         return incidents.Since(self._first, self.wanted.since)
@@ -266,7 +266,7 @@ async def containments(
     for target in targets:
         is_client = target.client_id is not None
         secret = format.mint(Kind.CLIENT_SECRET) if asked.rotate and is_client else None
-        wanted = Wanted(since, secret, asked.disable_client and is_client, caller_scope)
+        wanted = Wanted(since, secret, asked.disable_client and bool(target.clients), caller_scope)
         found.append(Containment(ledger, target, wanted, goes_on=True, source=source, evidence=evidence))
     return found
 

@@ -17,7 +17,7 @@ from api.audit.rendering import Rendering, ShownEvent, unsealed
 from api.http import parameters
 from api.http.errors import InvalidRequest, Missing, Unprocessable
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor
-from api.leaks import resolve
+from api.leaks import key_investigation, resolve
 from api.leaks.investigation import (
     Address,
     Damaged,
@@ -30,6 +30,8 @@ from api.leaks.investigation import (
     came_of,
     page_of,
 )
+from api.leaks.key_investigation import NamedKey
+from api.leaks.key_target import KIND
 from api.leaks.targets import of_secret
 from api.oauth.bearer import needing
 from api.services import Injected, services_of
@@ -53,6 +55,9 @@ Settle = Callable[[Sequence[str]], Awaitable[None]]
 
 RECORDED_AT_ONCE = 200
 """Digests that one event of an investigation names."""
+
+PRIVATE_KEY = "private_key"
+"""What a key is called that somebody else made, as clients do with theirs."""
 
 EXAMPLE: dict[str, Any] = {
     "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -149,7 +154,7 @@ async def investigate(
     found = await resolve.secrets_in(data.secret, asking.sources.format)
     if len(found.secrets) > ITEMS:
         raise Unprocessable(f"At most {ITEMS:,} secrets at a time.")
-    questions = resolve.questions(found, data.secret, asking.sources.format)
+    questions = await resolve.asked_about(asking.sources.ledger, found, data.secret, asking.sources.format)
     others = await resolve.foreign_in(data.secret, asking.sources.format)
     return told(await reported(settle, asking, questions, counts=wanted), found, others)
 
@@ -159,11 +164,13 @@ def told(answers: Sequence[Report], found: Extract | None = None, others: Sequen
     first = {name: getattr(answers[0], name) for name in Report.__struct_fields__}
     if found is None:
         return Investigated(**first, items=tuple(answers))
+    known = any(each.kind == KIND and each.state != "unknown" for each in answers)
     return Investigated(
         **first,
-        items=tuple(answers) if found.secrets else (),
+        items=tuple(each for each in answers if each.problem is None),
         damaged=tuple(Damaged(resolve.KINDS[each.kind], each.at) for each in found.damaged),
-        foreign=tuple(FoundElsewhere(*each) for each in others),
+        # Who has a key that is known here is told above.
+        foreign=tuple(FoundElsewhere(*each) for each in others if not (known and each.kind == PRIVATE_KEY)),
         characters=found.characters,
     )
 
@@ -217,7 +224,10 @@ async def _report(asking: Auditor, question: resolve.Candidate, *, counts: bool)
     ledger = asking.sources.ledger
     head = ledger.changes.position
     asked = InvestigatedSecret(question.sha256, question.kind, question.problem, head, asking.now, asking.personal)
-    return await answered(ledger, asked, counts=counts)
+    report = await answered(ledger, asked, counts=counts)
+    if report.state != "unknown" or question.kind not in (None, KIND):
+        return report
+    return await key_investigation.answered(ledger, asked, counts=counts) or report
 
 
 async def _record(asking: Auditor, answers: list[Report]) -> None:
@@ -252,11 +262,13 @@ class Concerned(msgspec.Struct, frozen=True):
     account_id: str
 
 
-async def _known(settle: Settle, asking: Auditor, sha256: str, page: str) -> IssuanceRecord:
+async def _known(settle: Settle, asking: Auditor, sha256: str, page: str) -> IssuanceRecord | NamedKey:
     if len(sha256) != 64 or sha256.strip("0123456789abcdef"):
         raise Missing("No such secret was ever issued here.")
     await settle([sha256])
-    found = await asking.sources.ledger.read(issued.find, bytes.fromhex(sha256))
+    ledger = asking.sources.ledger
+    found: IssuanceRecord | NamedKey | None = await ledger.read(issued.find, bytes.fromhex(sha256))
+    found = found or await key_investigation.find(ledger, sha256, ledger.changes.position)
     await asking.record("leak_investigation", {"sha256": sha256, "page": page}, int(found is not None), unsealed=False)
     if found is None:
         raise Missing("No such secret was ever issued here.")
@@ -279,23 +291,24 @@ async def tokens_of(
     """In the order of their issue, dead or alive. `POST /leaks/investigate` says more of each by its digest."""
     (position,) = decode_cursor("leak_tokens", after, int) or (0,)
     found = await _known(settle, asking, sha256, "tokens")
-    if found.kind == "client_secret":
+    if isinstance(found, NamedKey) or found.kind == "client_secret":
         await asking.sources.search_index.follow()
-        return await asking.sources.ledger.read(_tokens_of_secret, found, asking, position, limit)
+        return await asking.sources.ledger.read(_tokens_by_index, found, asking, position, limit)
     return await asking.sources.ledger.read(_tokens_of_grant, found, asking, position, limit)
 
 
-def _tokens_of_secret(
-    connection: Connection, found: IssuanceRecord, asking: Auditor, after: int, limit: int
+def _tokens_by_index(
+    connection: Connection, found: IssuanceRecord | NamedKey, asking: Auditor, after: int, limit: int
 ) -> Page[Token]:
-    names = search.issued_names(found.secret_id or "")
+    secret_id = None if isinstance(found, NamedKey) else found.secret_id
+    names = (found.name,) if isinstance(found, NamedKey) else search.issued_names(secret_id or "")
     criteria = Criteria((names,), after + 1, asking.sources.ledger.changes.position)
     positions, more = _search(connection, criteria, limit)
     events = search.recorded_forms(connection, positions[:limit])
     items = [
         _token(each, each.by.time)
         for event in events
-        if getattr(event.event, "secret_id", None) == found.secret_id
+        if isinstance(found, NamedKey) or getattr(event.event, "secret_id", None) == secret_id
         for each in issued.all_of(event)
     ]
     return Page(items, encode_cursor("leak_tokens", (positions[limit - 1],)) if more else None)
@@ -358,9 +371,11 @@ async def events_of(
 
 
 def _events(
-    connection: Connection, found: IssuanceRecord, asking: Auditor, before: int | None, limit: int
+    connection: Connection, found: IssuanceRecord | NamedKey, asking: Auditor, before: int | None, limit: int
 ) -> Page[ShownEvent]:
-    if found.kind == "client_secret":
+    if isinstance(found, NamedKey):
+        name = found.name
+    elif found.kind == "client_secret":
         name = (NameKind.SECRET, (found.secret_id or "").encode())
     elif found.grant_id is not None:
         name = (NameKind.GRANT, found.grant_id.encode())
@@ -389,7 +404,7 @@ async def addresses_of(
     """Those that tried it after its end first, then those that used it last. A token's stand in its report."""
     (skip,) = decode_cursor("leak_addresses", after, int) or (0,)
     found = await _known(settle, asking, sha256, "addresses")
-    if found.kind != "client_secret" or found.secret_id is None:
+    if isinstance(found, NamedKey) or found.kind != "client_secret" or found.secret_id is None:
         return Page([])
     ledger = asking.sources.ledger
     reader = partial(InvestigationReader, privacy=ledger.privacy, personal=asking.personal)
@@ -415,10 +430,14 @@ async def people_of(
     """Everybody who ever was concerned, in the order of their ids."""
     (last,) = decode_cursor("leak_people", after, str) or (None,)
     found = await _known(settle, asking, sha256, "people")
-    if found.kind != "client_secret":
+    ledger = asking.sources.ledger
+    if isinstance(found, NamedKey):
+        ids = await ledger.read_long(affected.people_at, found.positions, last, limit + 1)
+    elif found.kind != "client_secret":
         return Page([] if found.account_id is None else [Concerned(found.account_id)])
-    await asking.sources.search_index.follow()
-    ids = await asking.sources.ledger.read_long(affected.people, found.secret_id or "", last, limit + 1)
+    else:
+        await asking.sources.search_index.follow()
+        ids = await ledger.read_long(affected.people, found.secret_id or "", last, limit + 1)
     following = encode_cursor("leak_people", (ids[limit - 1],)) if len(ids) > limit else None
     return Page([Concerned(each) for each in ids[:limit]], following)
 

@@ -124,7 +124,7 @@ def of_token(reader: InvestigationReader, found: IssuanceRecord, told: Iterable[
         min(use.first_at for use in uses),
         max(use.last_at for use in uses),
         sum(use.after_end for use in uses),
-        _addresses(uses, personal=reader.personal),
+        grouped(uses, personal=reader.personal),
         _resource_servers(uses),
     )
 
@@ -153,7 +153,7 @@ def _presented(reader: InvestigationReader, found: IssuanceRecord, told: Iterabl
                 dead = True
             case _:
                 continue
-        ip, agent = (reader.open(_sealed(recorded, field)) for field in ("ip", "user_agent"))
+        ip, agent = (reader.open(sealed_field(recorded, field)) for field in ("ip", "user_agent"))
         yield Use(ip, agent, None, recorded.time, recorded.time, 1, int(dead))
 
 
@@ -178,8 +178,8 @@ def _introspected(reader: InvestigationReader, sha256: str) -> Iterator[Use]:
         event: Any = recorded.event
         count = getattr(event, "count", 1)
         told = event.told_ip is not None
-        holder = Sealed(recorded.id, "told_ip", event.told_ip) if told else _sealed(recorded, "ip")
-        agent = None if told else _sealed(recorded, "user_agent")
+        holder = Sealed(recorded.id, "told_ip", event.told_ip) if told else sealed_field(recorded, "ip")
+        agent = None if told else sealed_field(recorded, "user_agent")
         if event.told_user_agent is not None:
             agent = Sealed(recorded.id, "told_user_agent", event.told_user_agent)
         yield Use(
@@ -194,7 +194,8 @@ def _introspected(reader: InvestigationReader, sha256: str) -> Iterator[Use]:
         )
 
 
-def _addresses(uses: Iterable[Use], *, personal: bool) -> list[Address]:
+def grouped(uses: Iterable[Use], *, personal: bool) -> list[Address]:
+    """The uses by the place that they came from."""
     places: dict[tuple[str | None, str | None], list[Use]] = {}
     for use in uses:
         places.setdefault((use.ip, use.told_by), []).append(use)
@@ -235,7 +236,8 @@ def _agents(found: Iterable[str | None]) -> list[str]:
     return sorted({agent for agent in found if agent is not None})
 
 
-def _sealed(recorded: Recorded, field: str) -> Sealed | None:
+def sealed_field(recorded: Recorded, field: str) -> Sealed | None:
+    """Where the address or the user agent of an event's caller is sealed."""
     text = getattr(recorded, field)
     return None if text is None else Sealed(recorded.id, field, text)
 
@@ -372,7 +374,7 @@ def _of_client_secret(reader: InvestigationReader, now: Moment, found: IssuanceR
         state=_secret_state(row, owner, now),
         expires_at=found.expires_at if row is None else row.expires_at,
         used=Uses(seen.first_at, seen.last_at, seen.uses_after_end, page_of(reader, secret_id), []),
-        came=_came(ever, living),
+        came=radius_by_kind(ever, living),
         containment=numbers(living, int(alive and owner is not None and owner.state != "deleted")),
     )
 
@@ -403,7 +405,7 @@ def _of_token(reader: InvestigationReader, asked: InvestigatedSecret, found: Iss
         state=state,
         expires_at=found.expires_at,
         used=of_token(reader, found, told),
-        came=_came(counted([each._replace(alive=True) for each in came]), counted(came)),
+        came=radius_by_kind(counted([each._replace(alive=True) for each in came]), counted(came)),
         containment=numbers(counted(everything), int(found.kind in REGISTERING and state == "active")),
     )
 
@@ -424,7 +426,8 @@ def exchanged_for(sha256: str, told: Iterable[Recorded]) -> set[str]:
     return found - {sha256}
 
 
-def _came(ever: affected.IssuedCounts | Alive, living: Alive) -> CameOfIt:
+def radius_by_kind(ever: affected.IssuedCounts | Alive, living: Alive) -> CameOfIt:
+    """What was ever issued and what of it is alive, kind by kind."""
     return CameOfIt(*(Came(*each) for each in zip(ever[:4], living[:4], strict=True)))
 
 

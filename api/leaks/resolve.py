@@ -3,10 +3,12 @@
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from api.http.errors import InvalidRequest, Missing, Unprocessable
 from api.http.request_context import normalise
+from api.leaks import key_target
 from api.leaks.address_target import AddressTarget
 from api.leaks.targets import Target, of_secret, together
 from domain import account, client
@@ -16,6 +18,8 @@ from eventstore import issued, present
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.view import Folds
+from security import pasted_keys
+from security.pasted_keys import Names
 from security.scanning import MOST, Extract, ForeignSecret, extract, foreign
 from security.tokens import RANDOM_LENGTH, Format, Kind, digest
 
@@ -55,6 +59,11 @@ async def secrets_in(text: str, format: Format) -> Extract:
     return extract(text, format) if len(text) <= INLINE else await asyncio.to_thread(extract, text, format)
 
 
+async def keys_in(text: str) -> tuple[Names, ...]:
+    """The names of the keys and certificates in it. A long text is looked through in a thread."""
+    return pasted_keys.found_in(text) if len(text) <= INLINE else await asyncio.to_thread(pasted_keys.found_in, text)
+
+
 async def foreign_in(text: str, format: Format) -> tuple[ForeignSecret, ...]:
     """What in it others handed out. A long text is looked through in a thread."""
     return foreign(text, format) if len(text) <= INLINE else await asyncio.to_thread(foreign, text, format)
@@ -73,6 +82,15 @@ def questions(found: Extract, text: str, format: Format) -> list[Candidate]:
     if found.secrets:
         return [Candidate(each.hex, None if each.kind is None else KINDS[each.kind]) for each in found.secrets]
     return [Candidate(digest(text).hex(), None, nothing_in(text, format))]
+
+
+async def asked_about(ledger: Ledger, found: Extract, text: str, format: Format) -> list[Candidate]:
+    """The same with the keys in the text, and with the thumbprint of one that is known here if the text is such."""
+    names, word = await keys_in(text), pasted_keys.thumbprint_in(text)
+    if word is not None and not found.secrets and await key_target.targets(ledger, ((word,),), None):
+        names = ((word,),)
+    keys = [Candidate(pasted_keys.hex_of(each), key_target.KIND) for each in dict.fromkeys(chain.from_iterable(names))]
+    return [*(questions(found, text, format) if found.secrets or not keys else ()), *keys]
 
 
 def _problem(raw: str, format: Format) -> str:
@@ -103,9 +121,9 @@ async def find(ledger: Ledger, format: Format, named: Mapping[str, str], since: 
     ((name, value),) = named.items()
     match name:
         case "secret":
-            return await _of_text(ledger, format, value)
+            return await _of_text(ledger, format, value, since)
         case "sha256" | "digests":
-            return _or_missing(await ledger.read(issued_targets, list(map(bytes.fromhex, value.split()))), "secret")
+            return _or_missing(await _of_digests(ledger, value.split(), since), "secret")
         case "secret_id":
             return _or_missing([await ledger.read(of_secret_version, value)], "secret version")
         case "client_id":
@@ -120,14 +138,31 @@ async def find(ledger: Ledger, format: Format, named: Mapping[str, str], since: 
     return [Target("address", gathered=AddressTarget(address, since))]
 
 
-async def _of_text(ledger: Ledger, format: Format, text: str) -> list[Target]:
-    found = (await secrets_in(text, format)).secrets
-    if not found:
-        raise InvalidRequest.field("secret", nothing_in(text, format))
+async def _of_text(ledger: Ledger, format: Format, text: str, since: Moment | None) -> list[Target]:
+    found, names = (await secrets_in(text, format)).secrets, await keys_in(text)
     if len(found) > MOST:
         raise Unprocessable(f"At most {MOST:,} secrets at a time.")
+    word = pasted_keys.thumbprint_in(text)
+    leaked = await _of_keys(ledger, names if word is None else ((word,),), since)
+    if not found and not names and not leaked:
+        raise InvalidRequest.field("secret", nothing_in(text, format))
     targets = await ledger.read(issued_targets, [each.sha256 for each in found])
-    return _or_missing(targets, "secret")
+    return _or_missing([*targets, *leaked], "secret")
+
+
+async def _of_digests(ledger: Ledger, digests: Sequence[str], since: Moment | None) -> list[Target]:
+    """The targets of digests, of which some may be thumbprints."""
+    found = await ledger.read(issued_targets, list(map(bytes.fromhex, digests)))
+    known = {leaked.sha256 for target in found for leaked in target.leaked}
+    rest = [(pasted_keys.of_hex(each),) for each in dict.fromkeys(digests) if each not in known]
+    return [*found, *await _of_keys(ledger, rest, since)]
+
+
+async def _of_keys(ledger: Ledger, found: Sequence[Names], since: Moment | None) -> list[Target]:
+    return [
+        Target("key", each.holders[0] if len(each.holders) == 1 else None, leaked=each.leaked, gathered=each)
+        for each in await key_target.targets(ledger, found, since)
+    ]
 
 
 def issued_targets(connection: Connection, digests: Sequence[bytes]) -> list[Target]:
@@ -145,9 +180,11 @@ def _or_missing(targets: Sequence[Target | None], what: str) -> list[Target]:
 
 def require_fit(targets: Sequence[Target], *, rotate: bool, disable_client: bool, since: bool) -> None:
     """Raises InvalidRequest for what is asked for besides and has nothing to be done to."""
-    if (rotate or disable_client) and all(target.client_id is None for target in targets):
+    if rotate and any(target.kind == "key" for target in targets):
+        raise InvalidRequest.field("rotate", "a key is its client's to replace, in jwks or at jwks_uri")
+    if (rotate or disable_client) and not any(target.clients for target in targets):
         raise InvalidRequest.field("rotate" if rotate else "disable_client", "needs a client, and this names none")
-    if since and not all(target.kind == "address" or target.cuts_off for target in targets):
+    if since and not all(target.gathered or target.cuts_off for target in targets):
         raise InvalidRequest.field("since", "means nothing for a single token: its grant ends as a whole")
 
 

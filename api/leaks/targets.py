@@ -50,6 +50,13 @@ class Target(NamedTuple):
     registering: tuple[IssuanceRecord, ...] = ()
 
     @property
+    def clients(self) -> tuple[str, ...]:
+        """The clients whose it is."""
+        if self.gathered is not None:
+            return self.gathered.holders
+        return () if self.client_id is None else (self.client_id,)
+
+    @property
     def cuts_off(self) -> bool:
         """Whether facts about a client or person end all of it, which can spare what is older."""
         return self.kind in ("client", "account") or bool(self.secret_ids and not self.grants and not self.alone)

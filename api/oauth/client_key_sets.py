@@ -31,16 +31,23 @@ _decode = msgspec.json.Decoder(_Published).decode
 
 
 async def keys_of(services: Services, scope: Any, state: client.State, *, anew: bool = False) -> tuple[PublicKey, ...]:
-    """The client's keys, fetched if need be, with `anew` even if they are known. Raises KeysAway."""
+    """The client's keys without those that leaked, fetched if need be, with `anew` even if they are known. Raises
+    KeysAway."""
     uri = state.keys.jwks_uri
     if uri is None:
-        return state.keys.jwks
+        return _good(state, state.keys.jwks)
     try:
         with away(scope):
             body = await services.documents.get(uri, accept=ACCEPT, largest=LARGEST, anew=anew)
-        return public_key.usable(_decode(body).keys)
+        return _good(state, public_key.usable(_decode(body).keys))
     except (NotAllowed, NoAnswer, msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise KeysAway from error
+
+
+def _good(state: client.State, keys: tuple[PublicKey, ...]) -> tuple[PublicKey, ...]:
+    if not state.revoked_keys:
+        return keys
+    return tuple(key for key in keys if public_key.thumbprint(key) not in state.revoked_keys)
 
 
 async def signer(services: Services, scope: Any, state: client.State, token: ReadToken) -> PublicKey | InvalidClient:

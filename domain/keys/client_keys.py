@@ -4,6 +4,8 @@ Their facts stand in the client's stream. Unlike a secret they are no secret of 
 them anew.
 """
 
+from typing import Any
+
 import msgspec
 from msgspec import UNSET, UnsetType
 
@@ -23,7 +25,17 @@ class KeysRegistered(Event, frozen=True, kw_only=True):
     certificate: CertificateName | None = None
 
 
-EVENTS: tuple[type[Event], ...] = (KeysRegistered,)
+class KeyRevoked(Event, frozen=True, kw_only=True):
+    """The client can never again prove itself by this key or certificate, wherever it is published: it leaked. It is
+    named by its `thumbprint` (RFC 7638, RFC 8705 §3.1)."""
+
+    type = "client.key_revoked"
+    in_doubt = True
+
+    thumbprint: str
+
+
+EVENTS: tuple[type[Event], ...] = (KeysRegistered, KeyRevoked)
 
 
 class KeyChanges(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +79,17 @@ def still_proves(client: ClientMetadata, key_id: str) -> bool:
 def registered(keys: ClientKeys) -> KeysRegistered:
     """The fact that a client has these keys."""
     return KeysRegistered(jwks=keys.jwks, jwks_uri=keys.jwks_uri, certificate=keys.certificate)
+
+
+def fold(revoked: frozenset[str], event: Event) -> dict[str, Any]:
+    """What of a client's state is another one after a fact about its keys; `revoked` are those that leaked before."""
+    match event:
+        case KeysRegistered():
+            return {"keys": keys_of(event)}
+        case KeyRevoked():
+            return {"revoked_keys": revoked | {event.thumbprint}}
+        case _:
+            raise AssertionError(f"{event.type} is no event of a client")
 
 
 def keys_of(event: KeysRegistered) -> ClientKeys:

@@ -41,11 +41,14 @@ async def authenticated(services: Services, scope: Any, state: client.State) -> 
             keys = await keys_of(services, scope, state, anew=True)
     except KeysAway:
         return InvalidClient.KEYS_UNAVAILABLE
-    return caller(state, None, found.key_thumbprint) if _has(keys, found) else InvalidClient.CERTIFICATE_UNTRUSTED
+    good = found.thumbprint not in state.revoked_keys and _has(keys, found)
+    return caller(state, None, found.key_thumbprint) if good else InvalidClient.CERTIFICATE_UNTRUSTED
 
 
 def _by_authority(services: Services, state: client.State, found: ClientCertificate) -> Caller | InvalidClient:
     name = state.keys.certificate
+    if not state.revoked_keys.isdisjoint((found.thumbprint, found.key_thumbprint)):
+        return InvalidClient.CERTIFICATE_UNTRUSTED
     trusted = services.certificates.authorities()
     if not client_certificates.is_trusted(found, trusted, services.ledger.clock.now()):
         return InvalidClient.CERTIFICATE_UNTRUSTED

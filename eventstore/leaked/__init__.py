@@ -1,0 +1,1 @@
+"""What leaked besides secrets, looked up in the log."""

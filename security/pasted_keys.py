@@ -1,0 +1,119 @@
+"""Keys and certificates in any text, as they leak: a JWK or a set of them (RFC 7517), PEM (RFC 7468), or a thumbprint
+alone. Of a private key its public half is named, and nothing of it is kept.
+
+A certificate has two names: its own, to which tokens are bound (RFC 8705 §3.1), and that of its key (RFC 7638).
+"""
+
+import json
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+from joserfc.errors import JoseError
+from joserfc.jwk import import_key
+
+MOST = 50
+"""Keys that are looked for in one text."""
+
+LONGEST_PEM = 16_384
+"""Characters of one that is looked at."""
+
+_OBJECT = re.compile(r"\{[^{}]*\}")
+_BEGIN, _END = "-----BEGIN ", "-----END "
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
+_MEMBERS: Mapping[str, tuple[str, ...]] = {"RSA": ("e", "n"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
+_PRIVATE, _CERTIFICATE = "PRIVATE KEY", "CERTIFICATE"
+
+Names = tuple[str, ...]
+"""The thumbprints of one key, or of a certificate and its key."""
+
+_NO_KEY = (JoseError, ValueError, TypeError, KeyError, UnsupportedAlgorithm, x509.InvalidVersion)
+
+
+def found_in(text: str) -> tuple[Names, ...]:
+    """The names of the keys in a text, each once, up to `MOST`. The time is linear in its length."""
+    return tuple(islice(dict.fromkeys(_every(text)), MOST))
+
+
+def thumbprint_in(text: str) -> str | None:
+    """The thumbprint that a text is, and nothing else."""
+    word = text.strip()
+    return word if _THUMBPRINT.fullmatch(word) else None
+
+
+def hex_of(thumbprint: str) -> str:
+    """A thumbprint as the digest that it is, in hexadecimal digits."""
+    return urlsafe_b64decode(thumbprint + "=").hex()
+
+
+def of_hex(sha256: str) -> str:
+    """The thumbprint that such a digest is."""
+    return urlsafe_b64encode(bytes.fromhex(sha256)).rstrip(b"=").decode()
+
+
+def _every(text: str) -> Iterator[Names]:
+    # What stands in a string of JSON has its quotes and line breaks escaped.
+    plain = text.replace('\\"', '"').replace("\\r", "").replace("\\n", "\n")
+    if '"kty"' in plain:
+        for each in _OBJECT.findall(plain):
+            if '"kty"' in each and (name := _of_jwk(each)) is not None:
+                yield (name,)
+    for block in plain.split(_BEGIN)[1:]:
+        label, _, rest = block[:LONGEST_PEM].partition("-----")
+        body, end, _ = rest.partition(_END)
+        if end and (names := _of_pem(label, f"{_BEGIN}{label}-----\n{_stripped(body)}\n{_END}{label}-----\n")):
+            yield names
+
+
+def _stripped(body: str) -> str:
+    """Its lines without what a log, a mail or a diff puts before each of them."""
+    lines = [line.strip(" \t\r>|") for line in body.strip().split("\n")]
+    if all(line.startswith("+") for line in lines):
+        lines = [line[1:].lstrip() for line in lines]
+    return "\n".join(filter(None, lines))
+
+
+def _of_jwk(text: str) -> str | None:
+    try:
+        said: Any = json.loads(text)
+        names = _MEMBERS[said["kty"]]
+        return str(import_key({"kty": said["kty"], **{name: said[name] for name in names}}).thumbprint())
+    except (*_NO_KEY, RecursionError):
+        return None
+
+
+def _of_pem(label: str, pem: str) -> Names:
+    try:
+        octets = pem.encode("ascii")
+        if label == _CERTIFICATE:
+            found = x509.load_pem_x509_certificate(octets)
+            own = urlsafe_b64encode(found.fingerprint(hashes.SHA256())).rstrip(b"=").decode()
+            return (own, *_of_public(found.public_key()))
+        if label.endswith(_PRIVATE):
+            # Whether its numbers are primes takes long, and is nothing to us.
+            private = load_pem_private_key(octets, None, unsafe_skip_rsa_key_validation=True)
+            return _of_public(private.public_key())
+        return _of_public(load_pem_public_key(octets))
+    except _NO_KEY:
+        return ()
+
+
+def _of_public(key: Any) -> Names:
+    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    for kind in _MEMBERS:
+        try:
+            return (str(import_key(pem, kind).thumbprint()),)  # type: ignore[call-overload]
+        except (JoseError, ValueError, TypeError, KeyError):
+            continue
+    return ()

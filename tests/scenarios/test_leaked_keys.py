@@ -1,0 +1,176 @@
+"""A key leaked: pasted as it was found, it is known whose it is and what is bound to it, and all of that ends."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from api.leaks import address_target
+from security import pasted_keys
+from security.keyring import Keyring
+from tests.scenarios.administration import administering, ok, problem
+from tests.scenarios.asking import VERIFIER, Scene, set_scene
+from tests.scenarios.assertions import made_key, refused, register_signer
+from tests.scenarios.proofs import Holder
+from tests.scenarios.test_certificate_bound_tokens import BOUND, shown
+from tests.scenarios.test_leaks_at_an_address import NOTHING, active, contain, give, proved
+from tests.scenarios.test_tls_client_auth import AUTHORITY, DNS, HEADER, ISSUED, MTLS
+from tests.scenarios.world import ADDRESS, Client, World
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def settings_given(tmp_path: Path) -> dict[str, Any]:
+    path = tmp_path / "authorities.pem"
+    path.write_bytes(AUTHORITY.certificate.public_bytes(Encoding.PEM))
+    return {
+        "client_certificate_header": HEADER,
+        "client_ca_file": path,
+        "mtls_url": MTLS,
+        "trusted_proxies": (f"{ADDRESS}/32",),
+    }
+
+
+@pytest.fixture
+async def admin(world: World) -> httpx.AsyncClient:
+    return await administering(world)
+
+
+@pytest.fixture
+async def server(world: World) -> Client:
+    return await world.register_client("API", grant_types=("client_credentials",), scope=("introspect",))
+
+
+async def looked_at(admin: httpx.AsyncClient, text: str) -> Any:
+    return ok(await admin.post("/leaks/investigate", json={"secret": text}))
+
+
+async def test_key_of_a_client_in_whatever_form(
+    world: World, admin: httpx.AsyncClient, server: Client, keyring: Keyring
+) -> None:
+    leaked, safe = made_key("ES256", "leaked"), made_key("ES256", "safe")
+    signer, other = await register_signer(world, leaked, safe), await register_signer(world, safe)
+    given = [ok(await signer.ask())["access_token"] for _ in range(3)]
+    spared = ok(await other.ask())["access_token"]
+    before = await world.head()
+    private = leaked.as_pem(private=True).decode()
+    words = json.dumps({"keys": [dict(leaked.as_dict(private=True))]})
+    thumbprint = leaked.thumbprint()
+    for text in (private, f"{words} in a log", json.dumps(words), leaked.as_pem(private=False).decode(), thumbprint):
+        found = await looked_at(admin, text)
+        assert (found["kind"], found["state"], found["client_id"]) == ("key", "active", signer.client_id), text
+        assert (len(found["items"]), found["foreign"]) == (1, [])
+        assert found["derived"]["access_tokens"] == {"total": 3, "live": 3}
+        assert found["addresses"][0]["count"] == 3
+        assert found["containment"] == NOTHING | {"secrets_ended": 1, "grants_ended": 3, "tokens_ended": 3}
+    pages = f"/leaks/investigate/{found['sha256']}"
+    assert len(ok(await admin.get(f"{pages}/tokens"))["items"]) == 3
+    types = [each["type"] for each in ok(await admin.get(f"{pages}/events"))["items"]]
+    assert types == ["grant.tokens_issued"] * 3 + ["client.keys_registered"]
+    # Who may not know more than the digest knows it by that.
+    assert ok(await admin.post("/leaks/investigate", json={"sha256": found["sha256"]}))["client_id"] == signer.client_id
+    problem(await admin.post("/leaks/contain", json={"secret": private, "rotate": True}), 400, field="rotate")
+    numbers = await contain(admin, secret=private, evidence=f"In a paste: {private}")
+    assert numbers == NOTHING | {"secrets_ended": 1, "grants_ended": 3, "tokens_ended": 3}
+    assert [await active(world, server, raw) for raw in (*given, spared)] == [False, False, False, True]
+    # The client goes on with its other key, and never again with this one, not even when it is registered anew.
+    refused(await signer.ask())
+    ok(await admin.patch(f"/admin/clients/{signer.client_id}", json={"client_name": "Mended"}))
+    signer.key = safe
+    ok(await signer.ask())
+    assert (await looked_at(admin, thumbprint))["state"] == "revoked"
+    (revoked,) = await world.events("client.key_revoked")
+    assert (revoked.stream, revoked.event.thumbprint) == (f"client:{signer.client_id}", thumbprint)
+    (incident,) = ok(await admin.get("/leaks/incidents"))["items"]
+    assert (incident["kind"], incident["sha256"]) == ("key", pasted_keys.hex_of(thumbprint))
+    assert incident["evidence"] == "In a paste: private_key_***-----END PRIVATE KEY-----\n"
+    told = str(await world.events(after=before)) + json.dumps(incident)
+    assert not any(part in told for part in (str(leaked.as_dict(private=True)["d"]), private.split("\n")[1]))
+    assert await contain(admin, secret=private) == NOTHING | {"grants_ended": 0}
+    await address_target.settle(world.services.ledger)
+    await proved(world, keyring)
+
+
+async def test_key_to_which_a_persons_tokens_are_bound(world: World, admin: httpx.AsyncClient, server: Client) -> None:
+    scene = await set_scene(world)
+    app = await world.register_client("App", public=True)
+    given = []
+    for holder in (leaked := Holder(world), Holder(world)):
+        page = await scene.approved(await scene.signed_in(), scene.address(app, prompt="consent", dpop_jkt=holder.jkt))
+        given.append(await redeemed(scene, app, page.parameters["code"], holder))
+    found = await looked_at(admin, json.dumps(leaked.key.as_dict(private=True)))
+    assert (found["state"], found["client_id"]) == ("active", app.client_id)
+    assert found["account_id"] == scene.person.account_id
+    assert [found["derived"][each] for each in ("codes", "access_tokens", "refresh_tokens")] == [
+        {"total": 1, "live": 0},
+        {"total": 1, "live": 1},
+        {"total": 1, "live": 1},
+    ]
+    assert await contain(admin, sha256=found["sha256"]) == NOTHING | {
+        "grants_ended": 1,
+        "tokens_ended": 2,
+        "people_affected": 1,
+    }
+    assert [await active(world, server, each["access_token"]) for each in given] == [False, True]
+    # It was nobody's to prove themselves by, so that there is nothing more to end.
+    assert await world.events("client.key_revoked") == ()
+    assert (await looked_at(admin, leaked.jkt))["state"] == "expired"
+
+
+async def redeemed(scene: Scene, app: Client, code: str, holder: Holder) -> Any:
+    data = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": app.redirect_uri,
+        "code_verifier": VERIFIER,
+        "client_id": app.client_id,
+    }
+    headers = {"dpop": holder.proof("/oauth/token")}
+    return ok(await scene.world.client.post("/oauth/token", data=data, headers=headers))
+
+
+async def test_certificate_of_a_client(world: World, server: Client) -> None:
+    await world.define_scopes("clients:read")
+    admin = await administering(world)
+    body = {
+        "client_name": "Job",
+        "grant_types": ["client_credentials"],
+        "scope": "clients:read",
+        "token_endpoint_auth_method": "tls_client_auth",
+        DNS: "job.example",
+        BOUND: True,
+    }
+    client_id = ok(await admin.post("/admin/clients", json=body), 201)["client_id"]
+    data = {"grant_type": "client_credentials", "client_id": client_id}
+    token = ok(await world.client.post("/oauth/token", data=data, headers=shown(ISSUED)))["access_token"]
+    certificate = ISSUED.public_bytes(Encoding.PEM).decode()
+    own, of_key = (await looked_at(admin, certificate))["items"]
+    assert (own["client_id"], own["derived"]["access_tokens"]) == (client_id, {"total": 1, "live": 1})
+    # Nothing was ever bound to the key itself, and no event names it.
+    assert (of_key["kind"], of_key["state"]) == ("key", "unknown")
+    assert await contain(admin, secret=certificate, disable_client=False) == NOTHING | {
+        "secrets_ended": 1,
+        "grants_ended": 1,
+        "tokens_ended": 1,
+    }
+    assert not await active(world, server, token)
+    refused(await world.client.post("/oauth/token", data=data, headers=shown(ISSUED)))
+
+
+async def test_what_names_nothing_here(world: World, admin: httpx.AsyncClient, job: Client) -> None:
+    (spared,) = await give(world, job, "203.0.113.7")
+    stranger = made_key("EdDSA", "stranger")
+    found = await looked_at(admin, stranger.as_pem(private=True).decode())
+    assert (found["kind"], found["state"], len(found["items"])) == ("key", "unknown", 1)
+    problem(await admin.post("/leaks/contain", json={"secret": stranger.as_pem(private=True).decode()}), 404)
+    # What only looks like a thumbprint may be anything, and is none of ours.
+    word = stranger.thumbprint()
+    alone = await looked_at(admin, word)
+    assert (alone["kind"], alone["items"]) == (None, [])
+    problem(await admin.post("/leaks/contain", json={"secret": word}), 400, field="secret")
+    both = await looked_at(admin, f"{spared} {json.dumps(dict(stranger.as_dict(private=True)))}")
+    assert [each["state"] for each in both["items"]] == ["active", "unknown"]

@@ -1,0 +1,64 @@
+"""Keys in any text: found in whatever form they leak, named by their public half, in a time that is linear."""
+
+import json
+from time import process_time
+from typing import Any
+
+import pytest
+from joserfc.jwk import ECKey, OKPKey, RSAKey
+
+from security import pasted_keys
+from security.masking import masking
+
+KEYS: dict[str, Any] = {
+    "EC": ECKey.generate_key("P-256"),
+    "RSA": RSAKey.generate_key(2_048),
+    "OKP": OKPKey.generate_key("Ed25519"),
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_every_form_has_the_same_name(kind: str) -> None:
+    key = KEYS[kind]
+    pem, jwk = key.as_pem(private=True).decode(), json.dumps(key.as_dict(private=True))
+    texts = {
+        "private": jwk,
+        "public": json.dumps(key.as_dict(private=False)),
+        "a set in a string": json.dumps(f'{{"keys": [{jwk}]}}'),
+        "PEM": f"here:\n{pem}there",
+        "public PEM": key.as_pem(private=False).decode(),
+        "PEM in a string": json.dumps({"key": pem}),
+        "PEM in a diff": "".join(f"+{line}\n" for line in pem.splitlines()),
+        "PEM in a mail": "".join(f"> {line}\r\n" for line in pem.splitlines()),
+    }
+    name = key.thumbprint()
+    assert {form: pasted_keys.found_in(text) for form, text in texts.items()} == dict.fromkeys(texts, ((name,),))
+    assert pasted_keys.found_in(f"{jwk} {pem}") == ((name,),)
+    assert pasted_keys.of_hex(pasted_keys.hex_of(name)) == name
+    masked = [masking("glog").text(text) for form, text in texts.items() if "public" not in form]
+    assert not any(part in each for part in (key.as_dict(private=True)["d"], pem.split("\n")[1]) for each in masked)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-----BEGIN " * 90_000,
+        "-----BEGIN PRIVATE KEY-----" * 38_000,
+        "{" * 1_000_000,
+        '{"kty"' * 170_000,
+        '{"kty":1}' * 110_000,
+        '{"kty":["RSA"],"n":{}}',
+        '{"kty":"EC","crv":"P-256","x":"A","y":5}',
+        '{"kty":"RSA","n":"","e":""}',
+        "-----BEGIN PRIVATE KEY-----\né\n-----END PRIVATE KEY-----",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----",
+        "\ud800",
+    ],
+    ids=range(11),
+)
+def test_what_is_none_takes_no_time(text: str) -> None:
+    began = process_time()
+    assert pasted_keys.found_in(text) == ()
+    assert pasted_keys.thumbprint_in(text) is None
+    masking("glog").text(text)
+    assert process_time() - began < 10
