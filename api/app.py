@@ -132,7 +132,9 @@ async def open_services(
     )
     if read_threads is not None:
         opening = partial(opening, read_threads=read_threads)
-    ledger = await opening(origin=log_origin(settings))
+    ledger = await opening(
+        origin=log_origin(settings), replica_url=settings.replica_url, on_replica=metrics.replica_read
+    )
     owners = StreamOwners()
     follower = CatchUpSubscription(ledger, EventIndexing(owners), Sightings(), EventCounting(owners))
     return Services(

@@ -14,7 +14,7 @@ from api.config.settings import FIELDS, PREFIX, TYPES, Settings, is_mailbox, pla
 from domain.rules import origin as issuers
 from domain.rules.origin import is_loopback
 from eventstore import database
-from eventstore.database.engines import understood
+from eventstore.database.engines import is_sqlite, understood
 from eventstore.transparency.keeper import configured_witnesses
 from security.passkeys import covers
 
@@ -115,6 +115,8 @@ def fallbacks(settings: Settings) -> dict[str, Any]:
     if settings.issuers_file is None:
         derived["issuers_file"] = settings.data_dir / "issuers.json"
     derived["migration_database_url"] = understood(settings.migration_database_url or database_url)
+    if settings.replica_url:
+        derived["replica_url"] = understood(settings.replica_url)
     if settings.home is None:
         derived["home"] = settings.environment == "demo"
     if settings.mail is None:
@@ -158,6 +160,10 @@ def _databases(settings: Settings) -> Iterator[tuple[str, str]]:
     urls = {"database_url": settings.database_url}
     if settings.migration_database_url != settings.database_url:
         urls["migration_database_url"] = settings.migration_database_url
+    if settings.replica_url:
+        urls["replica_url"] = settings.replica_url
+        if is_sqlite(settings.replica_url) or is_sqlite(settings.database_url):
+            yield "replica_url", "is for PostgreSQL alone"
     for field, url in urls.items():
         if text := database.problem(url):
             yield field, text

@@ -21,6 +21,7 @@ from eventstore.application import Log
 from eventstore.database import schema
 from eventstore.database.background import BackgroundWriter, LongReads
 from eventstore.database.engines import arguments, empty_write_ahead_log, is_sqlite, reading, writing
+from eventstore.database.replica import PassedEvents, ReplicaOutcome, ReplicaReads
 from eventstore.database.threads import Patience
 from eventstore.execution import Executed, Origin, PendingRequest, Single, Step
 from eventstore.mapper import LogMapper, Ring, attach
@@ -174,6 +175,7 @@ class Ledger:
         clock: Clock,
         on_commit: Callable[[int], None],
         on_recorded: Callable[[Sequence[Recorded]], None],
+        replica: Callable[[Patience], ReplicaReads] | None,
     ) -> None:
         self.log = log
         self.vault = parts.vault
@@ -197,7 +199,8 @@ class Ledger:
             self._write_ahead = url
         else:
             self._committer = ThreadCommitter(self._transactions, patience)
-            self._reader = ThreadReader(read_engine, parts.changes, patience, read_threads)
+            beside = None if replica is None else replica(patience)
+            self._reader = ThreadReader(read_engine, parts.changes, patience, read_threads, beside)
             may_write = partial(require_key_still, own=parts.indexed_by)
             self._aside = BackgroundWriter(url, patience, log.mapper, may_write)
         self._long_reads = LongReads(url, patience, log.mapper)
@@ -217,6 +220,8 @@ class Ledger:
         on_recorded: Callable[[Sequence[Recorded]], None] = lambda recorded: None,
         origin: str = "",
         awaits_disk: bool = True,
+        replica_url: str = "",
+        on_replica: Callable[[ReplicaOutcome], None] = lambda outcome: None,
     ) -> Self:
         """Connects; raises `DatabaseAway` when the database does not answer or has no tables yet.
 
@@ -224,13 +229,15 @@ class Ledger:
         are authenticated. Raises MasterKeyError when the master key does not open the vault.
 
         `on_commit` is told, on the writer's thread, how many callers each transaction served, and `on_recorded`, on the
-        event loop's, what was committed for each caller of `execute`. Without `awaits_disk` commits on SQLite do not
-        wait for the disk: for what nobody misses.
+        event loop's, what was committed for each caller of `execute`. Standbys at `replica_url` validate tokens, and
+        `on_replica` is told what became of each read. Without `awaits_disk` commits on SQLite do not wait for the disk:
+        for what nobody misses.
         """
         write_engine, read_engine = writing(url, awaits_disk=awaits_disk), reading(url, read_threads + BESIDE)
         vault = Vault(keyring)
         ring = Ring(vault, origin)
         mapper = LogMapper(ring)
+        passed = PassedEvents() if replica_url else None
         for engine in (write_engine, read_engine):
             attach(engine, mapper)
         try:
@@ -242,7 +249,7 @@ class Ledger:
                 # Who signs has verified what it signs. The rest is verified before anything is made of it.
                 known = min(signed_size(connection, vault), position)
                 file = DatabaseFile(write_engine.url) if is_sqlite(url) else None
-                changes = Changes(known, vault.forget, state=state_at(connection, known), file=file)
+                changes = Changes(known, vault.forget, state=state_at(connection, known), file=file, passed=passed)
                 changes.catch_up(connection, position)
         except BaseException as error:
             # Nobody else closes what has been connected to by now.
@@ -261,7 +268,10 @@ class Ledger:
             keyring.derivation_id,
             ring,
         )
-        return cls(url, log, parts, read_engine, read_threads, clock, on_commit, on_recorded)
+        replica = None
+        if passed is not None:
+            replica = partial(ReplicaReads, replica_url, passed, mapper, threads=read_threads, told=on_replica)
+        return cls(url, log, parts, read_engine, read_threads, clock, on_commit, on_recorded, replica)
 
     # -- writing ------------------------------------------------------------------------------------------------------
     @overload

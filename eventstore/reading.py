@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from select import POLLIN, poll
 from threading import get_ident
 from time import monotonic
@@ -16,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from eventstore.database import threads
 from eventstore.database.engines import arguments, away
+from eventstore.database.replica import NotAnswered, ReplicaReads
 from eventstore.database.threads import Patience, Threads, asks_over
 from eventstore.repository import Changes, newest
 from eventstore.stored import head
@@ -208,10 +210,18 @@ class InlineReader:
 class ThreadReader:
     """PostgreSQL: threads with a connection each, one of them for catching up, and the loop's for the log's head."""
 
-    def __init__(self, engine: Engine, changes: Changes, patience: Patience, threads: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        changes: Changes,
+        patience: Patience,
+        threads: int,
+        replica: ReplicaReads | None = None,
+    ) -> None:
         self._engine = engine
         self._changes = changes
         self._patience = patience
+        self._replica = replica
         self._threads = Threads(patience, threads, "read")
         self._catching_up = Threads(patience, 1, "catch up")
         self._kept: dict[int, Connection] = {}
@@ -235,11 +245,21 @@ class ThreadReader:
         return await self._threads.run(self._read, read, args, kwargs)
 
     async def find(self, read: Callable[[Connection, Sequence[K]], Mapping[K, T]], key: K) -> T | None:
-        """What the query finds for this key, None for nothing; one query for all who ask meanwhile."""
+        """What the query finds for this key, None for nothing; one query for all who ask meanwhile, of a standby where
+        one has what is known here."""
         gathering = self._gatherings.get(read)
         if gathering is None:
-            gathering = self._gatherings[read] = BatchedReads(lambda keys: self.run(read, keys), self._at_once)
+            gathering = self._gatherings[read] = BatchedReads(lambda keys: self._found(read, keys), self._at_once)
         return await gathering.find(key)
+
+    async def _found(
+        self, read: Callable[[Connection, Sequence[K]], Mapping[K, T]], keys: Sequence[K]
+    ) -> Mapping[K, T]:
+        if self._replica is not None:
+            self._changes.require_sound()
+            with suppress(NotAnswered):
+                return await self._replica.run(lambda: self._changes.position, self.settled, read, keys)
+        return await self.run(read, keys)
 
     def _read(self, read: Callable[..., T], args: Any, kwargs: Any) -> T:
         """Each thread keeps its connection: to take one from a pool and give it back costs more than a short query."""
@@ -324,6 +344,8 @@ class ThreadReader:
             await asyncio.wait([asking])
         await self._threads.close()
         await self._catching_up.close()
+        if self._replica is not None:
+            await self._replica.close()
         for connection in self._kept.values():
             connection.close()
         self._engine.dispose()

@@ -18,6 +18,7 @@ from domain import ended_grants, grant
 from domain.event import Moment, Recorded
 from domain.events import AGGREGATES, DESTROYING, ENDING_MANY, is_stateless
 from eventstore import search
+from eventstore.database.replica import PassedEvents, seen_up_to
 from eventstore.mapper import decoder
 from eventstore.recorder import NO_HEAD, LogRecorder, store
 from eventstore.stored import events, folds, head, named
@@ -78,6 +79,7 @@ class Changes:
         *,
         state: str | None = None,
         file: "DatabaseFile | None" = None,
+        passed: PassedEvents | None = None,
     ) -> None:
         self.destroyed = destroyed
         """Is told each stream whose key was destroyed, by whichever process: it must be forgotten here too."""
@@ -90,6 +92,10 @@ class Changes:
         self._timed: tuple[Newest, Moment | None] = Newest(0, None), None
         self.position = position
         self._file = file
+        self._passed = passed
+        """What standbys are compared with, where there are any. It knows an event before `position` reaches it."""
+        if passed is not None and state is not None:
+            passed.add(position, state)
         self.forged: int | None = None
         """Where the first event was found that does not verify; None as long as all did."""
         self.floor = position
@@ -117,6 +123,8 @@ class Changes:
 
     def advance(self, position: int, state: str | None) -> None:
         """Everything up to this position has been noted; `state` is the stored form of the event there."""
+        if self._passed is not None and state is not None:
+            self._passed.add(position, state)
         with self._lock:
             if position > self.position:
                 self.known = Newest(position, state)
@@ -136,6 +144,11 @@ class Changes:
             if changed.get(other, 0) > as_of:
                 return False
         return True
+
+    def seen_by(self, connection: Connection) -> int:
+        """Up to where this connection sees the log at least. What comes after it counts as a change, even where seen:
+        one to the primary sees all that is known here, a standby's what was proven of it."""
+        return seen_up_to(connection) or self.position
 
     def suspect(self, position: int) -> None:
         """The event there is forged or missing: an alarm, and nothing behind it is obeyed or written any more."""
@@ -171,6 +184,8 @@ class Changes:
             except Forged:
                 break
             reached = position
+            if self._passed is not None:
+                self._passed.add(position, form.decode())
             # Those that ended together are not noted one by one either.
             forgets = forgets or topic in ENDING_MANY
             if topic in DESTROYING:
@@ -413,7 +428,7 @@ class Repository:
 
     def seen(self, connection: Connection) -> Folds:
         """Every fold as a reader's connection sees it, at least as new as what this process knows."""
-        as_of = self._changes.position
+        as_of = self._changes.seen_by(connection)
 
         def state(stream: str) -> Any:
             return self.load(connection, stream, as_of).state
@@ -474,7 +489,7 @@ class Repository:
                     raise Forged(row[0])
                 recorded = recorded_of(row)
             except Forged:
-                if row[0] <= self._changes.position:
+                if row[0] <= self._changes.position or seen_up_to(connection) is not None:
                     raise
                 self._changes.suspect(row[0])
                 break

@@ -165,8 +165,7 @@ class Validation:
         return self._judge(self._states.seen(connection), digests)
 
     def _judge(self, folds: Folds, digests: Sequence[bytes]) -> dict[bytes, Known]:
-        # Every connection sees at least this much. What comes after it counts as a change, even where it is seen.
-        as_of = self._changes.position
+        as_of = self._changes.seen_by(folds.connection)
         return {digest: self._known(folds, each, as_of) for digest, each in issued.judge(folds, digests).items()}
 
     def _known(self, folds: Folds, judged: issued.Judged, as_of: int) -> Known:

@@ -70,6 +70,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     [operations](operations.md#several-postgresql-servers)."""
     migration_database_url: Annotated[str, unset("`GRANTLOG_DATABASE_URL`"), SECRET_IN_URL] = ""
     """The same database as the role that owns the tables; migrations run as that role."""
+    replica_url: Annotated[str, NONE, SECRET_IN_URL] = ""
+    """URL of standbys of that PostgreSQL, of which tokens are validated where they have what the primary had, see
+    [operations](operations.md#several-postgresql-servers)."""
     issuers_file: Annotated[Path | None, unset("`issuers.json` in the data directory")] = None
     """File that names the further issuers of this server, which `grantlog issuer` keeps, see [issuers](issuers.md)."""
     open_issuers: Annotated[int, within(1, 10000)] = 16

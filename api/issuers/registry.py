@@ -217,12 +217,16 @@ def settings_of(settings: Settings, entry: IssuerEntry, place: IssuerPlace | Non
         owner = url
     elif place.schema is not None:
         url, owner = in_schema(url, place.schema), in_schema(owner, place.schema)
+    replica = settings.replica_url if place.database_url is None else ""
+    if replica and place.schema is not None:
+        replica = in_schema(replica, place.schema)
     host = urlsplit(entry.issuer).hostname or ""
     return msgspec.structs.replace(
         settings,
         issuer=entry.issuer,
         database_url=url,
         migration_database_url=owner,
+        replica_url=replica,
         master_key_file=None if settings.master_key else _master_key_file(settings),
         data_dir=folder,
         checkpoint_file=folder / "checkpoint",

@@ -29,6 +29,10 @@ class MetricsOfIssuer(Metrics):
         """Counts an attempt that has to wait."""
         self._process.throttled(rule)
 
+    def replica_read(self, outcome: str) -> None:
+        """Counts a read of a standby."""
+        self._process.replica_read(outcome)
+
     def alarms(self, **now: int) -> None:
         """What is wrong with the issuer's log. Of an alarm that never was there is no number."""
         for name, value in now.items():

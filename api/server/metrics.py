@@ -223,6 +223,7 @@ class Metrics:
             "grantlog_letters_given_up", "Mail to people that is not tried any more.", registry=self.registry
         )
         self.facts = Facts(self.registry)
+        self._replica_reads: Counter | None = None
         self._issuers: IssuerNumbers | None = None
         self._took: dict[tuple[str | None, str, int], Spread] = {}
         self._sizes = Spread(COMMANDS)
@@ -252,6 +253,13 @@ class Metrics:
     def throttled(self, rule: str) -> None:
         """Counts an attempt that has to wait."""
         self._throttled.labels(rule).inc()
+
+    def replica_read(self, outcome: str) -> None:
+        """Counts a read of a standby, where there is one."""
+        if self._replica_reads is None:
+            text = "Reads of standbys, by what became of them: the primary answered all but those that were answered."
+            self._replica_reads = Counter("grantlog_replica_reads", text, ("outcome",), registry=self.registry)
+        self._replica_reads.labels(outcome).inc()
 
     def alarms(self, **now: int) -> None:
         """What is wrong with the transparency log at this moment, by the names of `ALARMS`, as this process sees it."""
