@@ -20,6 +20,7 @@ from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.may_write import put_proof
 from eventstore.projecting.rebuild import Outdated, outdated
+from eventstore.transparency.published import is_accepted
 from eventstore.view import View
 from projections import PROJECTIONS
 from projections import scopes as scope_rows
@@ -182,10 +183,13 @@ def resume_issuance() -> Command[server.State]:
 
 
 def note_divergence(reason: str, position: int | None) -> Command[server.State]:
-    """Has nothing issued until somebody has looked at what was found in the log."""
-    return Command(
-        server.STREAM, lambda state, view: server.note_divergence(state, now=view.now, reason=reason, position=position)
-    )
+    """Has nothing issued until somebody has looked at what was found in the log; nothing where they have meanwhile."""
+
+    def decide(state: server.State, view: View) -> Outcome:
+        accepted = is_accepted(view.connection, position, state.accepted)
+        return server.note_divergence(state, now=view.now, reason=reason, position=position, accepted=accepted)
+
+    return Command(server.STREAM, decide)
 
 
 def accept_divergence(reason: str, misfits: Mapping[str, str] | None = None) -> Command[server.State]:

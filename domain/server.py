@@ -216,9 +216,11 @@ def resume_issuance(state: State, *, now: Moment) -> Outcome:
     return accept() if state.suspended_at is None else accept(IssuanceResumed())
 
 
-def note_divergence(state: State, *, now: Moment, reason: str, position: int | None = None) -> Outcome:
-    """Has nothing issued until somebody has looked. Once is enough, whoever else notices it."""
-    if state.diverged is not None:
+def note_divergence(
+    state: State, *, now: Moment, reason: str, position: int | None = None, accepted: bool = False
+) -> Outcome:
+    """Has nothing issued until somebody has looked. Once is enough, whoever else notices it, be it after the look."""
+    if accepted or state.diverged is not None:
         return accept()
     return accept(LogDiverged(reason=reason[:REASON_MAXIMUM], position=position))
 

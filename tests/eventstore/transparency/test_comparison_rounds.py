@@ -154,6 +154,11 @@ async def test_divergence_not_yet_recordable_is_recorded_when_it_can(
     assert (await ledger.state(server.STREAM)).diverged is None
     await keeper.reconsider()
     assert (await ledger.state(server.STREAM)).diverged.reason == keeper.diverged
+    # Another process has found the same, and gets to record it when somebody has looked already.
+    facts = {"misfits": await ledger.read(misfits, read_leaves, {}, 1)}
+    await ledger.execute(any_command(server.STREAM, server.accept_divergence, facts), origin=HERE)
+    await ledger.execute(note_divergence("late", 3), origin=HERE)
+    assert (await ledger.state(server.STREAM)).diverged is None
 
 
 async def test_growth_that_was_read_before_the_finding_is_not_signed(
