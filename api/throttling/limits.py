@@ -56,6 +56,10 @@ class Rule(msgspec.Struct, frozen=True):
         """The cell after one more attempt."""
         raise NotImplementedError
 
+    def admit(self, cell: Cell, now: Moment) -> Cell | None:
+        """The cell after one more attempt; None where that has to wait."""
+        return None if self.wait(cell, now) else self.take(cell, now)
+
     def give_back(self, cell: Cell) -> Cell:
         """The cell after one attempt less, where others have been made since."""
         raise NotImplementedError
@@ -177,6 +181,13 @@ class PerMinute(Rule, frozen=True):
 
     def take(self, cell: Cell, now: Moment) -> Cell:
         began, present, former = self._counted(cell, now)
+        return Cell(began, former * UNDER_WAY + min(present + 1, UNDER_WAY - 1))
+
+    def admit(self, cell: Cell, now: Moment) -> Cell | None:
+        # Asked for every token of a client, so what was counted is worked out once.
+        began, present, former = self._counted(cell, now)
+        if present + former >= self.most and self.wait(cell, now):
+            return None
         return Cell(began, former * UNDER_WAY + min(present + 1, UNDER_WAY - 1))
 
     def give_back(self, cell: Cell) -> Cell:

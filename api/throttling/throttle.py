@@ -43,6 +43,8 @@ MAGIC = b"grantlog throttle 2\n".ljust(32, b"\0")
 HEAD = Struct("<32s32s32s")
 HEAD_SIZE = 128
 ENTRY = Struct("<16sqq")
+CELL = Struct("<qq")
+CELL_AT = ENTRY.size - CELL.size
 WAYS = 8
 """Entries of one place: a subject may stand in any of these."""
 
@@ -146,11 +148,20 @@ class ThrottleFile:
 
     def read(self, section: str, digest: bytes) -> Cell:
         """What is remembered; an empty cell if nothing is."""
-        offset = self._find(self._place(section, digest), digest)
-        if offset < 0:
-            return Cell()
-        _, moment, times = ENTRY.unpack_from(self._memory, offset)
-        return Cell(moment, times)
+        offset = self.offset(section, digest)
+        return Cell() if offset < 0 else self.at(offset)
+
+    def offset(self, section: str, digest: bytes) -> int:
+        """Where a subject's entry is, for as long as the file is locked; negative where there is none."""
+        return self._find(self._place(section, digest), digest)
+
+    def at(self, offset: int) -> Cell:
+        """The cell of the entry there."""
+        return Cell._make(CELL.unpack_from(self._memory, offset + CELL_AT))
+
+    def put(self, offset: int, digest: bytes, cell: Cell) -> None:
+        """Writes the entry there."""
+        ENTRY.pack_into(self._memory, offset, digest, *cell)
 
     def _find(self, place: range, digest: bytes) -> int:
         """Where in its place a subject's entry is; negative where there is none."""
@@ -182,7 +193,7 @@ class ThrottleFile:
             when = fresh(Cell(moment, times)) if mark != NOTHING else -1
             if best_fresh is None or when < best_fresh:
                 best, best_fresh = offset, when
-        ENTRY.pack_into(self._memory, best, digest, *cell)
+        self.put(best, digest, cell)
 
     def _find_place(self, section: str, digest: bytes) -> range:
         start, places = self._starts[section]
@@ -288,6 +299,8 @@ class Throttle:
         file = self._file
         if file is None:
             return Admission(self, None)
+        if len(limits) == 1 and (ticket := self._take_alone(file, limits[0])) is not None:
+            return Admission(self, None, (ticket,))
         marks = [
             (each, file.digest(*each[:2]) if each.own is None else self._marks(each.rule, each.subject))
             for each in limits
@@ -306,6 +319,24 @@ class Throttle:
                 file.write(limit.rule, digest, after, rule.fresh)
                 tickets.append(_Ticket(limit, digest, cell, after))
         return Admission(self, None, tuple(tickets))
+
+    def _take_alone(self, file: ThrottleFile, limit: Limit) -> _Ticket | None:
+        """Counts an attempt against one limit with a rule of its own, under which something is remembered and nobody
+        has to wait: nearly every token's. None, and nothing counted, for all else."""
+        rule = limit.own
+        if rule is None:
+            return None
+        digest = self._marks(limit.rule, limit.subject)
+        with file.locked():
+            offset = file.offset(limit.rule, digest)
+            if offset < 0:
+                return None
+            cell = file.at(offset)
+            after = rule.admit(cell, self._clock.now())
+            if after is None:
+                return None
+            file.put(offset, digest, after)
+        return _Ticket(limit, digest, cell, after)
 
     def retry_after(self, *limits: Limit) -> int | None:
         """Whole seconds to wait, or None, without counting: for a check that nobody overtakes. It takes no lock: what

@@ -299,6 +299,7 @@ def test_whoever_waits_for_a_minutes_tokens_as_told_gets_one(most, pauses):
         wait = rule.wait(cell, now)
         assert 0 <= wait <= 2 * MINUTE
         assert rule.wait(cell, now + wait) == 0
+        assert rule.admit(cell, now) == (None if wait else rule.take(cell, now))
         if not wait:
             cell = rule.take(cell, now)
             assert rule.give_back(cell).times == cell.times - 1
