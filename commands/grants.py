@@ -55,7 +55,8 @@ def suspended(view: View) -> Refusal | None:
 
 def known_scopes(view: View, names: Iterable[str]) -> frozenset[str]:
     """Those of the names that are built in or defined."""
-    return frozenset(name for name in names if name in BUILT_IN or view.state(scope.stream(name)).exists)
+    state = view.state
+    return frozenset([name for name in names if name in BUILT_IN or state(scope.stream(name)).exists])
 
 
 def parties(

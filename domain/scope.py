@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Container, Sequence
+from functools import lru_cache
 
 import msgspec
 from msgspec.structs import replace
@@ -140,10 +141,31 @@ def granted(
     the person's; None where no person is involved. A name that is asked for outright must exist and be the client's;
     what the person may not have is left out silently, and so is everything ungranted when nothing was asked for.
     """
+    if roles is None and isinstance(within, tuple) and isinstance(known, frozenset) and known.issuperset(asked or ()):
+        # Of names that exist, so that what is remembered is small whatever is asked for.
+        return _granted_to_client(asked, within, known, dashboard)
+    return _granted(asked, within, known, roles, dashboard)
+
+
+def _granted(
+    asked: tuple[str, ...] | None,
+    within: Sequence[str],
+    known: Container[str],
+    roles: Sequence[role.State] | None,
+    dashboard: bool,
+) -> tuple[str, ...] | InvalidScope:
     wanted = _wanted(asked, within, known, dashboard)
     if isinstance(wanted, InvalidScope):
         return wanted
     return _left(wanted, known, roles)
+
+
+@lru_cache(maxsize=1_024)
+def _granted_to_client(
+    asked: tuple[str, ...] | None, within: tuple[str, ...], known: frozenset[str], dashboard: bool
+) -> tuple[str, ...] | InvalidScope:
+    """The same where no person is involved: what follows from the names alone, and is asked for every token."""
+    return _granted(asked, within, known, None, dashboard)
 
 
 def requested(

@@ -299,7 +299,7 @@ def begin(
         return Outcome((), refused)
     outcome = first_tokens(
         grant_type=grant_type,
-        parties=replace(parties, details=details),
+        parties=parties if details is parties.details else replace(parties, details=details),
         secret=secret,
         scope=granted,
         audience=target,
