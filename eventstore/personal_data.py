@@ -10,10 +10,13 @@ from eventstore.execution import Origin
 from projections.event_index import ADDRESS_KEY_BYTES
 from projections.tables import parse_sealed
 from security.mac import BlindIndex
-from security.sealing import SealBroken, Sealer, anonymous_subject, subject_of
+from security.sealing import SCHEME, SealBroken, Sealer, anonymous_subject, subject_of
 from security.vault import Vault
 
 INDEXED = ("username", "email", "sub")
+
+_OF_A_PERSON = f"{SCHEME}.account:"
+"""How what is sealed under a person's key begins."""
 
 
 class PersonalData:
@@ -149,10 +152,9 @@ class Unsealing:
     def person(self, recorded: Recorded) -> str | None:
         """Who is forgotten together with the caller's address, beside a person who acted; None where nobody is."""
         sealed = recorded.ip or recorded.user_agent
-        if sealed is None or recorded.actor.kind == "person":
+        if sealed is None or not sealed.startswith(_OF_A_PERSON) or recorded.actor.kind == "person":
             return None
-        category, _, name = subject_of(sealed).partition(":")
-        return name if category == "account" else None
+        return subject_of(sealed).partition(":")[2] or None
 
     def _key(
         self,

@@ -102,10 +102,12 @@ def rows(recorded: Recorded, address: bytes | None, belongs: Owners | None) -> l
     if common is None:
         common = _remember(alike, _common(naming, named, belongs, actor, issued))
     found = [(kind, name, position) for kind, name in common]
-    own = {(_GRANT, value.encode()) for member in naming.grants if (value := getattr(event, member)) is not None}
     category, _, rest = recorded.stream.partition(":")
-    own.update((kind, part.encode()) for kind, part in zip(_STREAMS.get(category, ()), rest.split(":"), strict=False))
-    found += [(kind, name, position) for kind, name in own.difference(common)]
+    of_stream = _STREAMS.get(category)
+    if of_stream is not None or naming.grants:
+        own = {(_GRANT, value.encode()) for member in naming.grants if (value := getattr(event, member)) is not None}
+        own.update((kind, part.encode()) for kind, part in zip(of_stream or (), rest.split(":"), strict=False))
+        found += [(kind, name, position) for kind, name in own.difference(common)]
     found += {(_KEY, each.encode(), position) for each in named_keys.of(recorded)}
     if recorded.request_id is not None:
         found.append((_REQUEST, recorded.request_id.encode(), position))

@@ -25,17 +25,20 @@ class _Ahead(threading.local, Generic[T]):
 
     def __init__(self, draw: Callable[[int], T]) -> None:
         self._draw: Callable[[int], T] = draw
-        self._left: T = draw(0)
+        self._drawn: T = draw(0)
+        self._at = 0
 
     def forget(self) -> None:
-        self._left = self._draw(0)
+        self._drawn, self._at = self._draw(0), 0
 
     def take(self, count: int) -> T:
-        if len(self._left) < count:
-            self._left = self._draw(AT_A_TIME)
-        drawn: T = self._left[:count]
-        self._left = self._left[count:]
-        return drawn
+        start = self._at
+        end = self._at = start + count
+        taken: T = self._drawn[start:end]
+        if len(taken) == count:
+            return taken
+        self._drawn, self._at = self._draw(AT_A_TIME), count
+        return self._drawn[:count]
 
 
 def drawn_ahead(draw: Callable[[int], T]) -> Callable[[int], T]:
@@ -222,7 +225,7 @@ class Format:
     whether a text is an access token that this server signed (RFC 9068), which has our form in no other way.
     """
 
-    __slots__ = ("_former", "_heads", "_start", "prefix", "prefixes", "signed")
+    __slots__ = ("_former", "_heads", "_start", "_starts", "prefix", "prefixes", "signed")
 
     def __init__(self, prefix: str = DEFAULT_PREFIX, former: Iterable[str] = ()) -> None:
         if _PREFIX.fullmatch(prefix) is None:
@@ -230,6 +233,7 @@ class Format:
         self.prefix = prefix
         self._start = len(prefix) + len("_at_")
         self._heads = {f"{prefix}_{kind.value}_": kind for kind in Kind}
+        self._starts = {kind: start for start, kind in self._heads.items()}
         self._former = tuple(Format(each) for each in dict.fromkeys(former) if each != prefix)
         self.prefixes = (prefix, *(each.prefix for each in self._former))
         self.signed: Callable[[str], bool] = lambda token: False
@@ -237,7 +241,7 @@ class Format:
     def mint(self, kind: Kind) -> Secret:
         """A new secret of that kind, from the system's generator."""
         body = characters(RANDOM_LENGTH)
-        return Secret(f"{self.prefix}_{kind.value}_{body}{checksum(body.encode('ascii'))}", kind)
+        return Secret(f"{self._starts[kind]}{body}{six_digits(crc32(body.encode('ascii')))}", kind)
 
     def parse(self, raw: str) -> Kind | None:
         """The kind of a well-formed secret, ever issued or not; None for another prefix, kind, length or checksum."""
