@@ -80,6 +80,9 @@ def category(stream: str) -> str:
     return stream.partition(":")[0]
 
 
+SINGULAR: frozenset[str] = frozenset(page.STREAM for page in AGGREGATES.values() if hasattr(page, "STREAM"))
+"""The streams of which there is one in every log, so that what is true of one without events is worth remembering."""
+
 _STATELESS = frozenset(name for name, page in AGGREGATES.items() if getattr(page, "STATELESS", False))
 
 

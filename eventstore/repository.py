@@ -16,7 +16,7 @@ from sqlalchemy import URL, Connection, bindparam, delete, func, insert, select,
 
 from domain import ended_grants, grant
 from domain.event import Moment, Recorded
-from domain.events import AGGREGATES, DESTROYING, ENDING_MANY, is_stateless
+from domain.events import AGGREGATES, DESTROYING, ENDING_MANY, SINGULAR, is_stateless
 from eventstore import search
 from eventstore.database.replica import PassedEvents, seen_up_to
 from eventstore.mapper import decoder
@@ -63,8 +63,9 @@ class Changes:
     """The position up to which this process knows the log, and for each stream that changed lately where it did.
 
     A cached value computed at position `as_of` still holds when none of the streams it depends on changed after that:
-    `holds`. Only a stream's second and later events count: nothing can have been cached of a stream before its first.
-    Nothing is cached of a stream without a state. The memory of changes is bounded. What was forgotten raises `floor`,
+    `holds`. Only a stream's second and later events count, and the first of one that there is once in every log
+    (`SINGULAR`): of no other anything can have been cached before its first. Nothing is cached of a stream without a
+    state. The memory of changes is bounded. What was forgotten raises `floor`,
     and a value older than that is computed again. Any thread may tell and ask.
 
     Everything up to `position` was authentic. From the first event on that is not, at `forged`, this process learns no
@@ -190,7 +191,7 @@ class Changes:
             forgets = forgets or topic in ENDING_MANY
             if topic in DESTROYING:
                 self.destroyed(stream)
-            if version > 1 and not many and not is_stateless(stream):
+            if not many and may_be_cached(stream, version):
                 self.note(stream, position)
         if forgets:
             self.forget(reached)
@@ -260,6 +261,11 @@ class Changes:
         if known.state is not None and known.state != state:
             what = "is missing" if state is None else "is another one than before"
             self.go_back(f"the event at position {known.position} {what}", known)
+
+
+def may_be_cached(stream: str, version: int) -> bool:
+    """Whether something can have been cached of a stream before its event of this version."""
+    return (version > 1 or stream in SINGULAR) and not is_stateless(stream)
 
 
 class DatabaseFile:
@@ -415,7 +421,7 @@ class Repository:
             known = self._known(stream)
             rows = LogRecorder.over(connection).select_events(stream, gt=known.version, limit=LONG + 1)
             found = self._as_it_stands(connection, stream, self._read_on(connection, stream, known, rows, as_of))
-            if found.version:
+            if found.version or stream in SINGULAR:
                 self.keep(stream, found)
         return found
 

@@ -1,6 +1,7 @@
 """People as the administration lists them, and as a login name's blind index leads to one. Names stand here sealed."""
 
 from collections.abc import Iterator, Mapping
+from operator import itemgetter
 from typing import Any, Literal
 
 import msgspec
@@ -10,6 +11,7 @@ from domain import account, cut_off
 from domain.event import Event, Moment, Recorded
 from domain.rules.standard_claims import KEPT, KeptClaim
 from projections import tables
+from projections.prepared import Prepared
 from projections.tables import RowPage, Write, cut, metadata
 
 VERSION = 1
@@ -164,24 +166,39 @@ def by_id(connection: sa.Connection, account_id: str) -> AccountRow | None:
     return _first(connection, TABLE.c.account_id == account_id)
 
 
+def _by_index(field: str) -> Prepared:
+    column = TABLE.c[f"{field}_index"]
+    return Prepared(
+        sa.select(TABLE.c.account_id).where(TABLE.c.realm == sa.bindparam("realm"), column == sa.bindparam("index"))
+    )
+
+
+def _nearest(field: str) -> Prepared:
+    column = TABLE.c[f"{field}_index"]
+    ours = sa.select(TABLE.c.account_id).where(TABLE.c.realm == sa.bindparam("realm")).order_by(column).limit(1)
+    rests = (
+        ("0", ours.where(column >= sa.bindparam("index")).subquery()),
+        ("1", ours.where(column.is_not(None)).subquery()),
+    )
+    turns = (sa.select(sa.literal_column(place, sa.Integer), rest) for place, rest in rests)
+    return Prepared(sa.union_all(*turns))
+
+
+_LOGINS = ("username", "email")
+_BY_INDEX = {field: _by_index(field) for field in _LOGINS}
+_NEAREST = {field: _nearest(field) for field in _LOGINS}
+
+
 def id_by_index(connection: sa.Connection, field: str, index: bytes, realm: str) -> str | None:
     """To whom the row with this blind index of a login name leads."""
-    found: str | None = connection.scalar(
-        sa.select(TABLE.c.account_id).where(TABLE.c.realm == realm, TABLE.c[f"{field}_index"] == index)
-    )
-    return found
+    row = _BY_INDEX[field].first(connection, {"realm": realm, "index": index})
+    return None if row is None else row[0]
 
 
 def id_nearest(connection: sa.Connection, field: str, index: bytes, realm: str) -> str | None:
     """The same, or the next row, round about: one question either way, so that its time tells nobody who exists."""
-    column = TABLE.c[f"{field}_index"]
-    ours = sa.select(TABLE.c.account_id).where(TABLE.c.realm == realm).order_by(column).limit(1)
-    from_here = ours.where(column >= index).subquery()
-    from_the_first = ours.where(column.is_not(None)).subquery()
-    rows = connection.execute(
-        sa.union_all(sa.select(sa.literal(0), from_here), sa.select(sa.literal(1), from_the_first))
-    ).all()
-    return min(rows, key=lambda row: row[0])[1] if rows else None
+    rows = _NEAREST[field].all(connection, {"realm": realm, "index": index})
+    return min(rows, key=itemgetter(0))[1] if rows else None
 
 
 def page(

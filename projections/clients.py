@@ -12,6 +12,7 @@ from domain.event import Event, Moment, Recorded
 from domain.keys import client_keys
 from domain.rules import client_metadata, people
 from projections import tables
+from projections.prepared import Prepared
 from projections.tables import RowPage, Write, metadata
 from projections.tables import cut as cut_page
 
@@ -294,10 +295,13 @@ def dashboards(connection: sa.Connection, *, after: int | None = None, limit: in
     return _page(connection, sa.select(*_COLUMNS).where(TABLE.c.type == "dashboard"), after, limit)
 
 
+_BY_SLUG = Prepared(sa.select(TABLE.c.client_id).where(TABLE.c.slug == sa.bindparam("slug")))
+
+
 def id_by_slug(connection: sa.Connection, slug: str) -> str | None:
     """To which dashboard the row with this slug leads."""
-    found: str | None = connection.scalar(sa.select(TABLE.c.client_id).where(TABLE.c.slug == slug))
-    return found
+    row = _BY_SLUG.first(connection, {"slug": slug})
+    return None if row is None else row[0]
 
 
 def may_allow_origin(connection: sa.Connection, origin: str) -> list[str]:

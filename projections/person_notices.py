@@ -24,6 +24,7 @@ from domain.grant import GrantEnded, RefreshReplayed, TokensIssued
 from domain.people.own_data import ErasureRequested
 from domain.people.upstream_link import UpstreamLinked, UpstreamUnlinked
 from domain.session import SessionStarted
+from projections.prepared import Prepared
 from projections.tables import ROW_POSITION, Write, metadata
 
 TABLE = sa.Table(
@@ -57,8 +58,8 @@ HANDLES: tuple[type[Event], ...] = (
 )
 
 _ADD = sa.insert(TABLE)
-_FIRST = sa.select(TABLE.c.position).order_by(TABLE.c.position).limit(sa.bindparam("b_limit"))
-_GONE = sa.delete(TABLE).where(TABLE.c.position == sa.bindparam("b_position"))
+_FIRST = Prepared(sa.select(TABLE.c.position).order_by(TABLE.c.position).limit(sa.bindparam("b_limit")))
+_GONE = Prepared(sa.delete(TABLE).where(TABLE.c.position == sa.bindparam("b_position")).returning(TABLE.c.position))
 
 
 def is_told(event: Event) -> bool:
@@ -81,9 +82,9 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
 
 def waiting(connection: sa.Connection, limit: int) -> list[int]:
     """Positions of events at which nobody has looked yet, the oldest first."""
-    return list(connection.scalars(_FIRST, {"b_limit": limit}))
+    return [position for (position,) in _FIRST.all(connection, {"b_limit": limit})]
 
 
 def take(connection: sa.Connection, position: int) -> bool:
     """Has nobody look at it again; False where somebody was faster. Needs the ledger's turn."""
-    return connection.execute(_GONE, {"b_position": position}).rowcount > 0
+    return bool(_GONE.all(connection, {"b_position": position}))

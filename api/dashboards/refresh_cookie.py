@@ -3,7 +3,7 @@
 from litestar.datastructures import Cookie
 
 from api.http.request_context import Scope
-from api.http.responses import cookie_name, read_cookie
+from api.http.responses import HostCookie, cookie_name, read_cookie
 from api.services import Services
 from domain.event import SECOND
 from domain.rules.origin import is_secure
@@ -46,7 +46,7 @@ def cleared(slug: str, issuer_url: str) -> Cookie:
 
 def cookie_of(slug: str, value: str, issuer_url: str, max_age: int) -> Cookie:
     """A cookie of a dashboard's, with its name made from the slug."""
-    return Cookie(
+    return HostCookie(
         key=cookie_name(name_of(slug), issuer_url),
         value=value,
         max_age=max_age,

@@ -24,12 +24,13 @@ class NoticeWriter:
             # What may still turn out never to have been committed is not told of.
             await ledger.settled()
             told: set[notices.ConcernedPerson | None] = {None}
+            found: list[tuple[int, notices.ConcernedPerson | None]] = []
             for position in positions:
-                found = None if mail == "off" else await self._concerned(position)
+                whom = None if mail == "off" else await self._concerned(position)
                 # What was done at once, and what is repeated by machines, is one letter.
-                found = None if found in told else found
-                told.add(found)
-                await ledger.maintain(notices.write_letter, ledger.vault, position, found, ledger.clock.now())
+                found.append((position, None if whom in told else whom))
+                told.add(whom)
+            await ledger.maintain(notices.write_letters, ledger.vault, found, ledger.clock.now())
 
     async def _concerned(self, position: int) -> notices.ConcernedPerson | None:
         """Who is told; nobody of what cannot be looked at, since others wait behind it."""

@@ -1,7 +1,7 @@
 """What people are told of their accounts: whether an event concerns somebody, who it is, and what they chose."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
@@ -135,13 +135,14 @@ def network_of(address: str) -> str:
     return str(ip_network((parsed, 16 if parsed.version == 4 else 32), strict=False))
 
 
-def write_letter(
-    connection: Connection, vault: Vault, position: int, found: ConcernedPerson | None, now: Moment
+def write_letters(
+    connection: Connection, vault: Vault, found: Sequence[tuple[int, ConcernedPerson | None]], now: Moment
 ) -> None:
-    """Exchanges an event that waits for the letter that tells of it, unless somebody was faster."""
-    if person_notices.take(connection, position) and found is not None:
-        letter = Letter(found.kind, found.account_id, now + LASTS * SECOND, position=position)
-        letters.put(connection, vault, new_id(), letter, now)
+    """Exchanges events that wait, by their positions, for the letters that tell of them, unless somebody was faster."""
+    for position, whom in found:
+        if person_notices.take(connection, position) and whom is not None:
+            letter = Letter(whom.kind, whom.account_id, now + LASTS * SECOND, position=position)
+            letters.put(connection, vault, new_id(), letter, now)
 
 
 WAITING_AT_MOST = 5

@@ -23,7 +23,7 @@ from eventstore.execution import Executed, Origin, PendingRequest
 from eventstore.issued import grants_of
 from eventstore.may_write import require_clock
 from eventstore.recorder import Head, LockBusy, LogRecorder
-from eventstore.repository import EVERY, MANY, Versioned, evolve, initial, versions
+from eventstore.repository import EVERY, MANY, Versioned, evolve, initial, may_be_cached, versions
 from eventstore.stored import head
 from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, Forged, InDoubt, OtherLevel, WrongClock
 from eventstore.view import Folds, OfGrant, View
@@ -295,7 +295,7 @@ class Batch(View):
         for stream in self._destroyed:
             changes.destroyed(stream)
         for stream, position in self.touched.items():
-            if self._folds[stream][1] > 1 and not is_stateless(stream):
+            if may_be_cached(stream, self._folds[stream][1]):
                 changes.note(stream, position)
         if self._ends_many:
             changes.forget(self.position)

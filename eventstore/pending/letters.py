@@ -15,6 +15,7 @@ from domain.event import Moment
 from domain.people.notices import NoticeKind
 from eventstore.pending.mailed_links import LinkPurpose
 from eventstore.stored import letters as table
+from projections.prepared import Prepared
 from security.keyring import MasterKeyError, WrapBroken
 from security.vault import Vault
 
@@ -61,7 +62,7 @@ _DUE = select(table).where(table.c.due_at <= bindparam("b_now")).order_by(table.
 _TAKE = update(table).where(_THIS).values(due_at=bindparam("due_at"), attempts=table.c.attempts + 1)
 # An attempt that took longer than its lease is no longer the newest, and what came of it decides nothing.
 _AGAIN = update(table).where(_THIS, table.c.attempts == bindparam("b_attempt")).values(due_at=bindparam("due_at"))
-_DONE = delete(table).where(_THIS)
+_DONE = Prepared(delete(table).where(_THIS))
 _TO = select(func.count()).select_from(table).where(table.c.account_id == bindparam("b_account_id"))
 _WAITING = select(func.count(), func.min(table.c.made_at)).select_from(table)
 
@@ -99,7 +100,7 @@ def claim(connection: Connection, vault: Vault, now: Moment, lease_until: Moment
             letter = _decode(vault.open_row(table.name, row.letter_id, bytes(row.sealed)))
         except (WrapBroken, MasterKeyError, msgspec.DecodeError):
             log.error("a letter was altered in the database, and is dropped", letter_id=row.letter_id)
-            connection.execute(_DONE, {"b_letter_id": row.letter_id})
+            remove(connection, row.letter_id)
             continue
         connection.execute(_TAKE, {"b_letter_id": row.letter_id, "due_at": lease_until})
         found.append(ClaimedLetter(row.letter_id, row.attempts + 1, letter))
@@ -113,7 +114,7 @@ def put_off(connection: Connection, claimed: ClaimedLetter, again_at: Moment) ->
 
 def remove(connection: Connection, letter_id: str) -> None:
     """It was sent, or never will be."""
-    connection.execute(_DONE, {"b_letter_id": letter_id})
+    _DONE.run(connection, ({"b_letter_id": letter_id},))
 
 
 def remove_of(connection: Connection, account_id: str) -> None:

@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, update
 
-from eventstore.stored import CHECKPOINTS, EDGE, begin_edge, put_tile
+from eventstore.stored import CHECKPOINTS, EDGE, INSERTS, begin_edge, put_tile
 from eventstore.transparency import merkle, published
 from eventstore.transparency.merkle import EMPTY_ROOT, HASH_BYTES, HEIGHT, WIDTH, Edge, Tile, leaf_hash, widths
 from eventstore.transparency.note import Checkpoint, Signer, is_signed_by
 from eventstore.transparency.published import NOTHING, AcceptedDigests, Diverged, ReadLeaves, is_accepted
+from projections.prepared import Prepared
 from security.clock import Clock
 
 LARGEST_STEP = 4_096
@@ -17,6 +18,9 @@ LARGEST_STEP = 4_096
 
 ReadSigners = Callable[[Connection], Sequence[Signer]]
 """The log's keys that sign now, the active one first. Asked within the transaction that stores what they sign."""
+
+_PUT_TILE = {dialect: Prepared(put_tile(dialect)) for dialect in INSERTS}
+"""SQLAlchemy would compile it each time."""
 
 _ADVANCE = update(EDGE).where(EDGE.c.id == 1, EDGE.c.size == bindparam("b_before")).values(size=bindparam("b_after"))
 
@@ -123,10 +127,8 @@ class Tree:
         moved = connection.execute(_ADVANCE, {"b_before": growth.before, "b_after": growth.checkpoint.size})
         if moved.rowcount != 1:
             return None
-        connection.execute(
-            put_tile(connection.dialect.name),
-            [{"level": t.level, "number": t.number, "width": t.width, "hashes": t.hashes} for t in growth.tiles],
-        )
+        rows = [{"level": t.level, "number": t.number, "width": t.width, "hashes": t.hashes} for t in growth.tiles]
+        _PUT_TILE[connection.dialect.name].run(connection, rows)
         signers, now = self._signers(connection), self._clock.now()
         # The keys bear the log's present name. Since this process started it may have become another.
         note = growth.checkpoint._replace(origin=signers[0].name).signed(signers)

@@ -7,6 +7,7 @@ from sqlalchemy import BigInteger, Column, Connection, Index, Table, Text, bindp
 
 from domain.account import AccountErased, AccountRegistered, PasswordChanged, PasswordRehashed
 from domain.event import Event, Recorded
+from projections.prepared import Prepared
 from projections.tables import Write, metadata
 
 VERSION = 1
@@ -24,7 +25,7 @@ HANDLES: tuple[type[Event], ...] = (AccountRegistered, PasswordChanged, Password
 
 _INSERT = insert(TABLE)
 _DELETE = delete(TABLE).where(TABLE.c.account_id == bindparam("b_account_id"))
-_DEAREST = (
+_DEAREST = Prepared(
     select(TABLE.c.account_id)
     .where(TABLE.c.realm == bindparam("b_realm"))
     .order_by(TABLE.c.work.desc(), TABLE.c.account_id)
@@ -45,5 +46,5 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
 
 def id_of_dearest(connection: Connection, realm: str) -> str | None:
     """Whose hash of those in the realm takes longest, by its row; None where there is none."""
-    found: str | None = connection.scalar(_DEAREST, {"b_realm": realm})
-    return found
+    row = _DEAREST.first(connection, {"b_realm": realm})
+    return None if row is None else row[0]

@@ -5,7 +5,10 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
+from commands import realm_policies
+from commands.permissions import operator
 from domain import client, grant, usage
+from domain.factors import realm_policy
 from domain.succession import Refresh, Succession
 from eventstore.ledger import Ledger
 from eventstore.repository import Repository, Snapshots, Versioned
@@ -66,4 +69,17 @@ async def test_two_processes_record_uses_of_the_same_tokens(
     assert (await other.state(streams[0])).count == (await ledger.state(streams[0])).count == 6
     await other.execute(any_command(streams[0], usage.note, facts), origin=HERE)
     assert (await ledger.state(streams[0])).count == 7
+    await other.close()
+
+
+async def test_the_first_event_of_a_stream_that_is_remembered_without_any_is_seen_elsewhere(
+    ledger: Ledger, database_url: str, keyring: Keyring, clock: ManualClock
+) -> None:
+    other = await Ledger.open(database_url, keyring, clock)
+    for process in (ledger, other):
+        assert "shop" not in (await process.state(realm_policy.STREAM)).realms
+        assert process.assumed(realm_policy.STREAM) is not None
+    await ledger.execute(realm_policies.put("shop", by=operator), origin=HERE)
+    for process in (ledger, other):
+        assert "shop" in (await process.state(realm_policy.STREAM)).realms
     await other.close()
