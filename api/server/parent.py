@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from struct import Struct
 
 import structlog
 
@@ -31,6 +32,11 @@ MERCY = 5.0
 """Seconds beyond the time that workers are given to stop, until they are killed."""
 
 _PR_SET_PDEATHSIG = 1
+
+_STARTED = Struct("<BI")
+"""A worker's number and its process id, by which it says that it has started."""
+
+_MANY = 1024
 
 log = structlog.get_logger("server")
 
@@ -89,6 +95,7 @@ class Parent:
         self._failed = False
         self._to_replace: list[Post] = []
         self._replaced: Post | None = None
+        self._leaving = 0
         self._started_out, self._started_in = os.pipe()
         os.set_blocking(self._started_out, False)
 
@@ -107,7 +114,7 @@ class Parent:
                 while not self._over():
                     for key, _ in selector.select(self._until_next()):
                         with suppress(BlockingIOError):
-                            told = os.read(key.fd, 4096)
+                            told = os.read(key.fd, _STARTED.size * _MANY)
                             self._hear(told if key.fd == self._started_out else b"")
                     self._turn()
         finally:
@@ -127,9 +134,11 @@ class Parent:
             self._to_replace = list(self._posts)
 
     def _hear(self, started: bytes) -> None:
-        """Whose workers have started."""
-        for number in started:
-            self._posts[number].started = self._ever_started = True
+        """Which workers have started. What one says that has been told to leave is not said of who comes after it."""
+        for number, pid in _STARTED.iter_unpack(started):
+            self._ever_started = True
+            if pid != self._leaving and pid == self._posts[number].pid:
+                self._posts[number].started = True
 
     def _replace(self) -> None:
         """Has one worker finish what it accepted and another take its place, when the one before has started: the
@@ -138,7 +147,7 @@ class Parent:
             return
         self._replaced = self._to_replace.pop(0) if self._to_replace else None
         if self._replaced is not None and self._replaced.pid:
-            self._replaced.started = False
+            self._replaced.started, self._leaving = False, self._replaced.pid
             with suppress(ProcessLookupError):
                 os.kill(self._replaced.pid, signal.SIGTERM)
 
@@ -244,4 +253,4 @@ class Parent:
             os._exit(code)
 
     def _tell_started(self, number: int) -> None:
-        os.write(self._started_in, bytes((number,)))
+        os.write(self._started_in, _STARTED.pack(number, os.getpid()))
