@@ -1,6 +1,8 @@
 """Processes that tests start: they heed the signals that tests rely on, and are gone when the test ends, however."""
 
 import contextlib
+import functools
+import itertools
 import os
 import secrets
 import signal
@@ -27,13 +29,35 @@ PORTS = range(10_000, 32_768)
 """Below those that Linux gives to connections, any of which may be taken the moment after somebody looked."""
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+AT_ONCE = 256
+"""Ports of one process of the tests, which are gone through in turn: none is given again before all others were."""
+
+
+@functools.cache
+def _own_ports() -> Iterator[int]:
+    """Those that no other process of tests on this machine gives to anybody: between the look at a port and its use
+    seconds may pass, and longer while a server is stopped and started again."""
+    places = range(PORTS.start, PORTS.stop - AT_ONCE + 1, AT_ONCE)
     while True:
-        port = secrets.choice(PORTS)
+        place = secrets.choice(places)
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            # A name without a file, which the system takes back when the process has ended, however.
+            claim.bind(f"\0grantlog-ports-{place}")
+        except OSError:
+            claim.close()
+            continue
+        claim.detach()
+        return itertools.cycle(range(place, place + AT_ONCE))
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on, and that no other test running at the same time is given."""
+    for port in _own_ports():
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+    raise AssertionError("they go round for ever")
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """What the tests' own way to start processes promises."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.started import PATIENCE, assert_ends, started
+from tests.started import AT_ONCE, PATIENCE, assert_ends, free_port, started
 
 SLEEPS = (
     "import subprocess, sys; child = subprocess.Popen(['sleep', '600']); print(child.pid, flush=True); child.wait()"
@@ -50,6 +51,17 @@ def test_children_are_gone_whose_parent_ended_by_itself() -> None:
         assert process.wait(PATIENCE) == 0
         os.kill(child, 0)
     assert_ends(child)
+
+
+def test_no_port_is_given_twice_to_processes_of_one_time() -> None:
+    code = "from tests.started import free_port; print([free_port() for _ in range(100)], flush=True); input()"
+    command = [sys.executable, "-c", code]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "cwd": Path(__file__).parents[1]}
+    with started(command, **pipes) as one, started(command, **pipes) as other:
+        given = [json.loads(each.stdout.readline()) for each in (one, other)]
+        given.append([free_port() for _ in range(AT_ONCE // 2)])
+    everything = [port for each in given for port in each]
+    assert len(set(everything)) == len(everything)
 
 
 def test_every_test_starts_its_processes_so() -> None:
