@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 
+from bench.processes import holder
 from tests import plain_http
 from tests.fork_server import Forked
 from tests.started import PATIENCE, Process, end, free_port, start
@@ -83,6 +84,22 @@ class Running:
     def look(self, path: str) -> httpx.Response:
         """The same over the listener for those who look after the server."""
         return plain_http.get(f"http://127.0.0.1:{self.health_port}{path}")
+
+    @contextlib.contextmanager
+    def each_worker(self) -> Iterator[list[httpx.Client]]:
+        """Callers over connections that are kept, one to each of its workers."""
+        found: dict[int, httpx.Client] = {}
+        with contextlib.ExitStack() as opened:
+            for _ in range(PATIENCE):
+                caller = opened.enter_context(plain_http.client(f"http://127.0.0.1:{self.port}"))
+                _, port = caller.get("/health/live").extensions["network_stream"].get_extra_info("client_addr")
+                if (pid := holder(self.workers, self.port, port)) is not None:
+                    found.setdefault(pid, caller)
+                # What is held already has the next one go to another worker.
+                if found.keys() == set(self.workers):
+                    break
+            assert found.keys() == set(self.workers)
+            yield list(found.values())
 
     @property
     def workers(self) -> list[int]:

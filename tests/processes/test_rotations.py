@@ -109,7 +109,7 @@ def test_rotations_fail_no_request(backend: Backend, directory: Path, sqlite_url
                     postgresql.administer(f"ALTER ROLE {SERVER} PASSWORD 'the second'")
                     node.say("the second")
                 replace_workers(server)
-                assert "0 values" not in node.runs("keys", "rewrap")
+                assert not node.runs("keys", "rewrap").startswith("0 values")
                 node.grow()
             assert all(done)
             assert made & set(signers)
