@@ -1,7 +1,9 @@
 """Signed tokens: each algorithm signs and verifies, and nothing of a token's own header chooses how it is verified."""
 
+import asyncio
 import hmac
 import json
+import threading
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from functools import cache
@@ -49,6 +51,23 @@ def test_what_was_signed_verifies(algorithm: str) -> None:
 async def test_signing_off_the_loop_gives_the_same(algorithm: str) -> None:
     signed = await PrivateKey(made(algorithm).private).sign(CLAIMS)
     assert verify(signed, keys).claims == CLAIMS
+
+
+def test_one_thread_signs_for_every_loop_and_outlives_what_cannot_be_signed() -> None:
+    key = PrivateKey(made("RS256").private)
+
+    async def together() -> list[str | BaseException]:
+        given: list[dict[str, Any]] = [{"n": 1}, {"n": object()}, {"n": 3}]
+        gone = asyncio.ensure_future(key.sign(CLAIMS))
+        await asyncio.sleep(0)
+        gone.cancel()
+        return await asyncio.gather(*map(key.sign, given), return_exceptions=True)
+
+    for _ in range(2):
+        first, wrong, last = asyncio.run(together())
+        assert isinstance(wrong, TypeError)
+        assert [verify(str(each), keys).claims["n"] for each in (first, last)] == [1, 3]
+    assert sum(thread.name == "signing" for thread in threading.enumerate()) == 1
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
