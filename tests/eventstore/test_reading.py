@@ -182,7 +182,8 @@ async def test_silent_database_is_an_error_and_later_readers_succeed(
         locking.execute(text(f"LOCK TABLE {head.name} IN ACCESS EXCLUSIVE MODE"))
         former = reader._question._connection
         first = asyncio.create_task(reader.settled())
-        while not reader._asked:
+        # What was asked last stays in `_asked`, and says nothing about this question.
+        while reader not in patience.held:
             await asyncio.sleep(0)
         second = asyncio.create_task(reader.settled())
         while not reader._waiting:

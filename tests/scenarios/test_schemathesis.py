@@ -26,14 +26,17 @@ from urllib3 import HTTPResponse
 from urllib3._collections import HTTPHeaderDict
 
 from security.keyring import Keyring
+from tests.explore import EXPLORING
 from tests.scenarios.administration import EVERYTHING
 from tests.scenarios.dashboards import make_platform
 from tests.scenarios.endpoints import Endpoint, described, endpoints
 from tests.scenarios.raw import send
 from tests.scenarios.world import World, open_world
 
-EXAMPLES = 10
-"""For each endpoint and each kind of caller."""
+EXAMPLES = 3
+"""For each endpoint and each kind of caller; whoever explores has other ones, and `EXPLORED` of them."""
+
+EXPLORED = 20
 
 CHECKS = [
     not_a_server_error,
@@ -44,14 +47,15 @@ CHECKS = [
 ]
 DOCUMENTED = [each for each in endpoints() if each.operation is not None]
 BOUNDED = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=True,
+    max_examples=EXPLORED if settings.get_current_profile_name() == EXPLORING else EXAMPLES,
     database=None,
     # A failing example is shown as it was found: making it smaller would take longer than reading it.
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=list(HealthCheck),
 )
+
+pytestmark = pytest.mark.hypothesis
+"""The properties stand inside these tests, where nobody else would see that they are there to be explored."""
 
 
 class Server(HTTPAdapter):
