@@ -32,6 +32,11 @@ def register_profiles() -> None:
     settings.load_profile(FIXED)
 
 
+def exploring() -> bool:
+    """Whether these are examples of `make explore`, which has the time for more of them."""
+    return settings.get_current_profile_name() == EXPLORING
+
+
 def explore(rounds: int | None, minutes: float, first: int | None, options: Sequence[str]) -> int:
     """Runs so many rounds, or as many as begin within so many minutes; 1 with the first that finds something.
 

@@ -13,6 +13,7 @@ import pytest
 from security.clock import SECOND, SystemClock
 from security.keyring import new_master_key, parse_keyring
 from tests import fork_server
+from tests.cases import cases
 from tests.cli.conftest import CommandLine
 from tests.started import free_port
 
@@ -94,8 +95,8 @@ def test_an_argument_that_is_not_utf8_is_wrong_usage(cli: CommandLine, command: 
     assert "not UTF-8" in cli.run(*command, "caf\udcff", exits=2).stderr
 
 
-@pytest.mark.parametrize("raw", ["glog_at_".encode("utf-16"), b"caf\xe9\n"])
-@pytest.mark.parametrize(
+@cases("raw", ["glog_at_".encode("utf-16"), b"caf\xe9\n"])
+@cases(
     "command",
     [
         ("leaks", "contain"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cli.moving import arrivals
+from tests.cases import cases
 from tests.cli.conftest import CommandLine
 
 BCRYPT = "$2y$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e"
@@ -132,7 +133,7 @@ def test_names_of_two_people_are_refused(cli: CommandLine, tmp_path: Path) -> No
     )
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "text", "said"),
     [
         ("p.csv", "", "the first line has to name each column once"),

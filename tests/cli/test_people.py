@@ -26,28 +26,29 @@ def test_the_password_is_asked_for_twice_and_not_shown(cli: CommandLine) -> None
     assert cli.newest()[0]["type"] == "account.registered"
 
 
-@pytest.mark.parametrize(
-    ("password", "problem"),
-    [
-        ("short", "must have at least 12 characters"),
-        ("elevenchars", "must have at least 12 characters"),
-        ("a\u0308" * 11, "must have at least 12 characters"),
-        ("", "must have at least 12 characters"),
-        ("x" * 129, "must have at most 128 characters"),
-        ("Eve@Example.test", "a name of the person or of this server"),
-        ("Example, Eve", "a name of the person or of this server"),
-        ("Client Dashboard", "a name of the person or of this server"),
-    ],
-)
-def test_a_password_that_may_not_be_set_is_refused(cli: CommandLine, password: str, problem: str) -> None:
+UNFIT = [
+    ("short", "must have at least 12 characters"),
+    ("elevenchars", "must have at least 12 characters"),
+    ("a\u0308" * 11, "must have at least 12 characters"),
+    ("", "must have at least 12 characters"),
+    ("x" * 129, "must have at most 128 characters"),
+    ("Eve@Example.test", "a name of the person or of this server"),
+    ("Example, Eve", "a name of the person or of this server"),
+    ("Client Dashboard", "a name of the person or of this server"),
+]
+
+
+def test_a_password_that_may_not_be_set_is_refused(cli: CommandLine) -> None:
     named = (*EVE, "--name", "Eve Example")
     # The first command installs what every server begins with.
     cli.run("client", "list")
-    said = cli.refused(*named, stdin=f"{password}\n")
-    assert said.startswith("Error: password: ")
-    assert problem in said
+    for password, problem in UNFIT:
+        said = cli.refused(*named, stdin=f"{password}\n")
+        assert said.startswith("Error: password: ")
+        assert problem in said
     cli.run(*named, stdin=PASSWORD)
-    assert problem in cli.refused("person", "set-password", "eve", "--password-stdin", stdin=f"{password}\n")
+    for password, problem in UNFIT:
+        assert problem in cli.refused("person", "set-password", "eve", "--password-stdin", stdin=f"{password}\n")
 
 
 def test_claims_are_given_changed_and_taken_away(cli: CommandLine) -> None:

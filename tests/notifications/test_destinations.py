@@ -15,6 +15,7 @@ import pytest
 from api.notifications.delivering import Notifier
 from security.clock import ManualClock
 from security.keyring import Keyring
+from tests.cases import cases
 from tests.notifications.receiver import SECRET, Receiver, receiving
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.world import World, open_world
@@ -168,7 +169,7 @@ async def test_what_fails_stands_among_the_deliveries(world: World, receiver: Re
     assert ok(await admin.get(PATH)) == {"items": [], "next": None}
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "body", "field"),
     [
         ("Pager", {"url": "https://hooks.example.com/"}, "name"),

@@ -8,6 +8,7 @@ import pytest
 from domain import client
 from security.keyring import new_master_key
 from tests.any_command import any_command
+from tests.cases import cases
 from tests.scenarios.asking import APPROVE, CONSENT, DENY, Scene
 from tests.scenarios.browser import Page
 from tests.scenarios.dashboards import make_platform
@@ -132,7 +133,7 @@ async def test_a_withdrawal_is_the_persons_own(scene: Scene) -> None:
     assert await scene.world.events("consent.withdrawn") == ()
 
 
-@pytest.mark.parametrize("client_id", ["unknown", "%C3%A9", "x" * 500, "a:b"])
+@cases("client_id", ["unknown", "%C3%A9", "x" * 500, "a:b"])
 async def test_withdrawing_what_was_never_given_is_404(scene: Scene, client_id: str) -> None:
     browser = await scene.signed_in()
     form = (await browser.open(GRANTS)).form(SIGN_OUT)

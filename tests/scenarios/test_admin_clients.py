@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.world import World
 
@@ -133,7 +134,7 @@ async def test_a_secret_may_have_an_end(world: World, admin: httpx.AsyncClient) 
     assert made["client_secret_expires_at"] == world.clock.now() // 1_000_000 + 3600
 
 
-@pytest.mark.parametrize(
+@cases(
     ("change", "field"),
     [
         ({"client_name": ""}, "client_name"),

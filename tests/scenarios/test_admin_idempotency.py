@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select, update
 
 from security.keyring import Keyring
 from security.vault import ANSWERS
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.world import World, open_world
 
@@ -134,7 +135,7 @@ async def test_repeat_is_answered_though_the_person_changed_meanwhile(world: Wor
     assert await world.head() == before
 
 
-@pytest.mark.parametrize("key", [b"", b"x" * 256, b"caf\xc3\xa9", b"tab\there"])
+@cases("key", [b"", b"x" * 256, b"caf\xc3\xa9", b"tab\there"])
 async def test_a_malformed_key_is_400(world: World, admin: httpx.AsyncClient, key: bytes) -> None:
     before = await world.head()
     answer = await admin.post("/admin/clients", json=JOB, headers=[(b"idempotency-key", key)])

@@ -13,6 +13,7 @@ from api import background
 from domain.rules.standard_claims import KEPT
 from security.keyring import Keyring
 from security.vault import KEYS
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.world import World, open_world
 
@@ -65,7 +66,7 @@ async def test_names_are_taken_once_in_a_realm_however_they_are_spelt(world: Wor
     assert (await make(admin, realm="administration"))["realm"] == "administration"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("change", "field"),
     [
         ({"realm": "elsewhere"}, "realm"),

@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.world import World
 
@@ -38,7 +39,7 @@ async def test_a_scopes_name_may_hold_slashes(world: World, admin: httpx.AsyncCl
         ok(await admin.delete(f"/admin/scopes/{name}"), 204)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("path", "body", "status", "field"),
     [
         ("/admin/scopes/-x", {"description": "x"}, 400, "name"),

@@ -9,6 +9,7 @@ import pytest
 from api.audit.queries import counts as counting
 from domain.event import SECOND
 from security.clock import format_rfc3339
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import lived
@@ -105,7 +106,7 @@ async def test_what_is_not_looked_at_is_estimated_and_said_to_be(world: World, m
     assert (await counts(asking, type="scope.*"))["exact"] is True
 
 
-@pytest.mark.parametrize(
+@cases(
     ("query", "field"),
     [
         ("step=0", "step"),

@@ -11,6 +11,7 @@ from domain import client, incident
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from security.clock import format_rfc3339
 from tests.any_command import any_command
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import lived, rotate
@@ -131,7 +132,7 @@ async def test_an_unknown_name_finds_nothing(world: World) -> None:
         assert ok(await asking.get(f"/audit/events?{query}")) == {"items": [], "next": None}
 
 
-@pytest.mark.parametrize(
+@cases(
     ("query", "field"),
     [
         ("ip=nonsense", "ip"),

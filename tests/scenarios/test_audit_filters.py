@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.event_source import EventSource
@@ -188,7 +189,7 @@ async def test_values_stay_sealed_when_they_are_not_wanted(scene: Scene) -> None
     problem(await asking.get("/audit/events", params={"personal": "2"}), 400, field="personal")
 
 
-@pytest.mark.parametrize("name", ["client_id", "by_account_id", "about_account_id", "not_type", "ip", "request_id"])
+@cases("name", ["client_id", "by_account_id", "about_account_id", "not_type", "ip", "request_id"])
 async def test_too_many_values_are_refused_by_their_name(world: World, name: str) -> None:
     asking = await administering(world)
     values = [f"10.0.0.{number}" if name == "ip" else f"a.b{'c' * number}" for number in range(33)]

@@ -8,6 +8,7 @@ import pytest
 
 from api.audit.queries import finding
 from security.clock import format_rfc3339
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import lived
@@ -157,7 +158,7 @@ async def test_a_changed_name_is_told_to_whoever_may_see_it(scene: Scene) -> Non
     assert ok(await asking.get(address, params=query | {"personal": "0"})) == hidden
 
 
-@pytest.mark.parametrize(
+@cases(
     ("query", "field"),
     [
         ({"from": "yesterday"}, "from"),

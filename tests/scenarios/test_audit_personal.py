@@ -12,6 +12,7 @@ from eventstore.execution import Origin
 from eventstore.view import View
 from projections.sightings import newest
 from tests.any_command import any_command
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import VERIFIER, Scene
 from tests.scenarios.dashboards import make_dashboard
@@ -47,8 +48,8 @@ async def test_personal_values_are_shown_to_those_who_may_see_them(scene: Scene)
     assert {"ip", "user_agent"} <= set(mine["sealed"])
 
 
-@pytest.mark.parametrize("ip", [ADDRESS, "203.0.113.1", "nonsense"])
-@pytest.mark.parametrize("path", ["/audit/events", "/audit/export"])
+@cases("ip", [ADDRESS, "203.0.113.1", "nonsense"])
+@cases("path", ["/audit/events", "/audit/export"])
 async def test_who_may_not_see_addresses_cannot_find_one_by_guessing(world: World, path: str, ip: str) -> None:
     blind = await administering(world, "audit:read")
     before = await world.head()

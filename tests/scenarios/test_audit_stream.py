@@ -14,6 +14,7 @@ from api.audit.queries import auditor
 from domain import client
 from security.keyring import Keyring
 from tests.any_command import any_command
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.event_source import EventSource
 from tests.scenarios.world import ADDRESS, World, open_world
@@ -189,7 +190,7 @@ async def test_a_stopping_server_ends_its_streams(database_url: str, tmp_path: P
     await source.__aexit__()
 
 
-@pytest.mark.parametrize("text", ["x", "-1", "1.5", "9" * 17])
+@cases("text", ["x", "-1", "1.5", "9" * 17])
 async def test_a_last_event_id_that_is_none_is_refused(world: World, text: str) -> None:
     asking = await administering(world, "audit:read")
     problem(await asking.get("/audit/stream", headers={"last-event-id": text}), 400, field="Last-Event-ID")

@@ -16,6 +16,7 @@ from eventstore.stored import head
 from projections import digests, sessions, tokens
 from security.clock import SECOND, format_rfc3339, parse_rfc3339
 from tests.any_command import any_command
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import Past, disable_client, erase, lived, rotate
@@ -205,7 +206,7 @@ async def test_what_was_never_issued_is_unknown(scene: Scene) -> None:
     assert all(digest not in str(each) for each in await scene.world.events("audit.*"))
 
 
-@pytest.mark.parametrize(
+@cases(
     "body",
     [
         {},

@@ -9,6 +9,7 @@ import pytest
 from commands import signing_keys
 from domain.keys import signing_key
 from domain.keys.signing_key import TOKENS_LAST
+from tests.cases import cases
 from tests.scenarios.asking import APPROVE, AUTHORIZE, CONSENT, SIGN_IN, STATE, VERIFIER, error_of
 from tests.scenarios.browser import Browser, Form, Page
 from tests.scenarios.openid import NONCE, OpenId, set_openid
@@ -20,6 +21,12 @@ FORM_POST = {"response_mode": "form_post"}
 @pytest.fixture
 async def scene(world: World) -> OpenId:
     return await set_openid(world)
+
+
+@pytest.fixture
+async def allowed(scene: OpenId) -> Browser:
+    """A browser whose person has allowed the shop to know it."""
+    return await scene.allowed()
 
 
 def is_sign_in(page: Page) -> bool:
@@ -285,7 +292,7 @@ async def rotated(scene: OpenId, *, compromised: bool) -> None:
     assert answer.status_code == 200
 
 
-@pytest.mark.parametrize(
+@cases(
     "changes",
     [
         {"iss": "https://other.example"},
@@ -352,16 +359,16 @@ async def test_claims_of_a_scope_need_no_other_question(scene: OpenId) -> None:
     assert (await scene.id_token(page)).keys().isdisjoint({"name"})
 
 
-@pytest.mark.parametrize(
-    "acr", [{"values": ["urn:grantlog:acr:2"]}, {"values": "urn:grantlog:acr:2"}, {"value": "2"}, {"value": 2}]
-)
-async def test_essential_class_that_cannot_be_met_is_an_error(scene: OpenId, acr: dict[str, Any]) -> None:
+@cases("acr", [{"values": ["urn:grantlog:acr:2"]}, {"values": "urn:grantlog:acr:2"}, {"value": "2"}, {"value": 2}])
+async def test_essential_class_that_cannot_be_met_is_an_error(
+    scene: OpenId, allowed: Browser, acr: dict[str, Any]
+) -> None:
     claims = json.dumps({"id_token": {"acr": {"essential": True} | acr}})
-    page = await (await scene.allowed()).open(scene.openid(claims=claims))
+    page = await allowed.open(scene.openid(claims=claims))
     assert error_of(page) == ("unmet_authentication_requirements", STATE)
 
 
-@pytest.mark.parametrize(
+@cases(
     "acr",
     [
         None,
@@ -370,9 +377,9 @@ async def test_essential_class_that_cannot_be_met_is_an_error(scene: OpenId, acr
         {"values": ["urn:grantlog:acr:2"]},
     ],
 )
-async def test_class_that_can_be_met_is_told(scene: OpenId, acr: dict[str, Any] | None) -> None:
+async def test_class_that_can_be_met_is_told(scene: OpenId, allowed: Browser, acr: dict[str, Any] | None) -> None:
     claims = json.dumps({"id_token": {"acr": acr}})
-    page = await (await scene.allowed()).open(scene.openid(claims=claims, acr_values="urn:grantlog:acr:1 2"))
+    page = await allowed.open(scene.openid(claims=claims, acr_values="urn:grantlog:acr:1 2"))
     assert (await scene.id_token(page))["acr"] == "urn:grantlog:acr:1"
 
 
@@ -398,13 +405,13 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
-async def test_bad_parameter_is_told_to_the_application(scene: OpenId, bad: dict[str, str]) -> None:
-    page = await (await scene.allowed()).open(scene.openid(**bad))
+@cases("bad", BAD.values(), ids=BAD.keys())
+async def test_bad_parameter_is_told_to_the_application(scene: OpenId, allowed: Browser, bad: dict[str, str]) -> None:
+    page = await allowed.open(scene.openid(**bad))
     assert error_of(page) == ("invalid_request", STATE)
 
 
-@pytest.mark.parametrize(
+@cases(
     "harmless",
     [
         {"display": "popup"},
@@ -418,8 +425,8 @@ async def test_bad_parameter_is_told_to_the_application(scene: OpenId, bad: dict
         {"prompt": ""},
     ],
 )
-async def test_other_parameters_do_no_harm(scene: OpenId, harmless: dict[str, str]) -> None:
-    page = await (await scene.allowed()).open(scene.openid(**harmless))
+async def test_other_parameters_do_no_harm(scene: OpenId, allowed: Browser, harmless: dict[str, str]) -> None:
+    page = await allowed.open(scene.openid(**harmless))
     assert "code" in page.parameters
 
 

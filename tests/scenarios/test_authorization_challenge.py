@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from domain import client
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import CHALLENGE, VERIFIER, Scene
 from tests.scenarios.devices import posted
@@ -62,7 +63,7 @@ async def test_what_is_missing_is_told(world: World, scene: Scene, own: Client) 
     assert await world.types_after(before) == []
 
 
-@pytest.mark.parametrize(
+@cases(
     ("given", "error"),
     [
         ({"password": "wrong"}, "invalid_grant"),

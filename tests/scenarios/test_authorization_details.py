@@ -9,6 +9,7 @@ import pytest
 from domain.grants.token_exchange import ACCESS_TOKEN, GRANT_TYPE
 from domain.rules.client_metadata import ExchangeRule
 from security.jose import read_claims
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene, error_of, set_scene
 from tests.scenarios.browser import Page
@@ -78,7 +79,7 @@ async def test_types_are_defined_read_changed_and_removed(world: World, admin: h
     assert "authorization_details_types_supported" not in metadata
 
 
-@pytest.mark.parametrize(
+@cases(
     "schema",
     [
         {"pattern": "(a+)+$"},
@@ -192,7 +193,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("text", BAD.values(), ids=BAD)
+@cases("text", BAD.values(), ids=BAD)
 async def test_what_is_refused(scene: Scene, text: str) -> None:
     refused = await for_itself(scene, scene.shop, text)
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_authorization_details")

@@ -7,6 +7,7 @@ import pytest
 from domain import client, role
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from tests.any_command import any_command
+from tests.cases import cases
 from tests.scenarios.asking import APPROVE, AUTHORIZE, CONSENT, DENY, SIGN_IN, SIGN_OUT, STATE, Scene, error_of
 
 LOOPBACK = "http://127.0.0.1/callback"
@@ -69,7 +70,7 @@ STATES = [
 ]
 
 
-@pytest.mark.parametrize("state", STATES, ids=lambda state: state[:20])
+@cases("state", STATES, ids=lambda state: state[:20])
 async def test_state_comes_back_octet_by_octet(scene: Scene, state: str) -> None:
     browser = scene.world.browser()
     address = scene.address(state=None) + "&state=" + state
@@ -81,7 +82,7 @@ async def test_state_comes_back_octet_by_octet(scene: Scene, state: str) -> None
     assert "<script>" not in page.text
 
 
-@pytest.mark.parametrize("state", ["a%0d%0aSet-Cookie:%20x=y", "%00", "%ff", "%zz", "%7f"])
+@cases("state", ["a%0d%0aSet-Cookie:%20x=y", "%00", "%ff", "%zz", "%7f"])
 async def test_a_state_that_is_no_text_is_answered_by_a_page(scene: Scene, state: str) -> None:
     page = await (await scene.signed_in()).open(scene.address(state=None) + "&state=" + state)
     assert (page.status, "location" in page.answer.headers) == (400, False)

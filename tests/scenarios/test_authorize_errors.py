@@ -4,6 +4,7 @@ import pytest
 
 from domain import client
 from tests.any_command import any_command
+from tests.cases import cases
 from tests.scenarios.asking import APPROVE, AUTHORIZE, CONSENT, DENY, SIGN_IN, SIGN_OUT, STATE, Scene, error_of
 
 FORM = "application/x-www-form-urlencoded"
@@ -94,7 +95,7 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "added", "error"), ERRORS)
+@cases(("changes", "added", "error"), ERRORS)
 async def test_every_other_error_goes_back_but_only_after_the_sign_in(
     scene: Scene, changes: dict[str, str | None], added: str, error: str
 ) -> None:
@@ -161,7 +162,7 @@ BODIES = [
 ]
 
 
-@pytest.mark.parametrize("path", [SIGN_IN, CONSENT, SIGN_OUT])
+@cases("path", [SIGN_IN, CONSENT, SIGN_OUT])
 async def test_bodies_that_are_no_form_of_ours_are_refused(scene: Scene, path: str) -> None:
     browser = await scene.signed_in()
     before = await scene.world.head()

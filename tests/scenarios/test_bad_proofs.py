@@ -9,6 +9,7 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import OctKey
 
+from tests.cases import cases
 from tests.scenarios.proofs import Holder, encoded, token_of
 from tests.scenarios.world import Client, World
 
@@ -168,7 +169,7 @@ async def service(world: World) -> Client:
     return await world.register_client("Service", grant_types=("client_credentials",), scope=("orders",))
 
 
-@pytest.mark.parametrize("what", BAD)
+@cases("what", BAD)
 async def test_bad_proof_is_refused(world: World, service: Client, what: str) -> None:
     before, proof = await world.head(), BAD[what](Holder(world))
     data = {"grant_type": "client_credentials"}
@@ -185,7 +186,7 @@ async def test_two_proofs_are_refused(world: World, service: Client) -> None:
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_dpop_proof")
 
 
-@pytest.mark.parametrize("ath", [None, "", "x", urlsafe_b64encode(b"x" * 32).decode(), 5])
+@cases("ath", [None, "", "x", urlsafe_b64encode(b"x" * 32).decode(), 5])
 async def test_proof_is_for_the_token_it_names(world: World, service: Client, ath: Any) -> None:
     holder = Holder(world)
     data = {"grant_type": "client_credentials"}

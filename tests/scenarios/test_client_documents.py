@@ -13,6 +13,7 @@ from domain.event import SECOND
 from domain.rules import client_assertion
 from domain.rules.client_id_document import GRANT_TYPES, MAXIMUM
 from eventstore.pending import client_documents
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import APPROVE, AUTHORIZE, CONSENT, DENY, SIGN_IN, Scene, set_scene
 from tests.scenarios.assertions import Signer, made_key, public
@@ -218,7 +219,7 @@ async def test_a_document_is_used_while_its_host_rests(scene: Scene, publishing:
     assert (await browser.open(asked_by(scene, prompt="consent"))).status == 429
 
 
-@pytest.mark.parametrize(
+@cases(
     "uri",
     [
         *("http://agent.example/client.json", "https://agent.example", "https://agent.example/a/../b", "https:///a"),

@@ -11,6 +11,7 @@ from api.http import errors
 from commands import clients
 from domain import client
 from eventstore.unavailable import DatabaseAway
+from tests.cases import cases
 from tests.scenarios.dashboards import Dashboard, make_dashboard
 from tests.scenarios.endpoints import Endpoint, endpoints
 from tests.scenarios.event_source import EventSource
@@ -134,7 +135,7 @@ async def test_a_clients_token_is_for_the_pages_that_the_client_lists(world: Wor
     assert (answer.status_code, cors(answer.headers)) == (401, READABLE)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("method", "path", "given", "status"),
     [
         ("GET", "/admin/nothing", {}, 404),
@@ -163,7 +164,7 @@ async def test_a_stream_says_it_before_it_begins(world: World, token: str) -> No
         assert await source.message() is not None
 
 
-@pytest.mark.parametrize(
+@cases(
     ("error", "status"),
     [(LookupError("a bug"), 500), (DatabaseAway("gone"), 503), (errors.Throttled(3), 429)],
 )

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.cases import cases
 from tests.scenarios.dashboards import Dashboard, Platform, introspect, make_platform
 from tests.scenarios.factors import Generator, enrol
 from tests.scenarios.world import World
@@ -122,7 +123,7 @@ async def test_a_disabled_person_does_not_complete_it(world: World, platform: Pl
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_grant")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("body", "field"),
     [
         ({}, "totp"),

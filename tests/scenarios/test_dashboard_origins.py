@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from tests.cases import cases
 from tests.scenarios.dashboards import PAGE, Dashboard, Platform, make_dashboard, make_platform
 from tests.scenarios.world import World
 
@@ -69,7 +70,7 @@ async def test_a_fault_of_the_server_can_be_read_too(world, platform, monkeypatc
     assert answer.json()["error"] == "server_error"
 
 
-@pytest.mark.parametrize("origin", FOREIGN)
+@cases("origin", FOREIGN)
 async def test_nothing_is_evaluated_for_a_foreign_page(world, platform, origin):
     at = platform.client
     access, cookie = await at.sign_in(platform.paul)
@@ -148,7 +149,7 @@ async def preflight(at: Dashboard, path: str, method: str, origin: str | None):
     return await at.call("OPTIONS", path, origin=origin, headers=fields)
 
 
-@pytest.mark.parametrize(("method", "path"), ENDPOINTS)
+@cases(("method", "path"), ENDPOINTS)
 async def test_a_preflight_says_what_an_allowed_page_may_do(world, platform, method, path):
     answer = await preflight(platform.client, path, method, PAGE)
     assert answer.status_code == 204
@@ -162,15 +163,15 @@ async def test_a_preflight_says_what_an_allowed_page_may_do(world, platform, met
     }
 
 
-@pytest.mark.parametrize(("method", "path"), ENDPOINTS)
-@pytest.mark.parametrize("origin", ["https://elsewhere.example", "null"])
+@cases(("method", "path"), ENDPOINTS)
+@cases("origin", ["https://elsewhere.example", "null"])
 async def test_a_preflight_of_a_foreign_page_is_refused(world, platform, method, path, origin):
     answer = await preflight(platform.client, path, method, origin)
     assert answer.status_code == 403
     assert not cors(answer.headers)
 
 
-@pytest.mark.parametrize(("method", "path"), ENDPOINTS)
+@cases(("method", "path"), ENDPOINTS)
 async def test_a_plain_options_tells_the_methods(world, platform, method, path):
     answer = await platform.client.call("OPTIONS", path, origin=None)
     assert answer.status_code == 204
@@ -178,7 +179,7 @@ async def test_a_plain_options_tells_the_methods(world, platform, method, path):
     assert not cors(answer.headers)
 
 
-@pytest.mark.parametrize(("method", "path"), ENDPOINTS)
+@cases(("method", "path"), ENDPOINTS)
 async def test_other_methods_are_405(world, platform, method, path):
     for wrong in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} - {method}:
         answer = await platform.client.call(wrong, path)

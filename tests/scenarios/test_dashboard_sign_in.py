@@ -10,6 +10,7 @@ from api.oauth import person_authentication
 from domain import account
 from security.passwords import Hasher
 from tests.any_command import any_command
+from tests.cases import cases
 from tests.scenarios.dashboards import (
     PLATFORM,
     Platform,
@@ -221,7 +222,7 @@ async def test_recorded_failure_takes_as_long_as_a_counted_one(platform, monkeyp
     ] * 4
 
 
-@pytest.mark.parametrize(
+@cases(
     ("given", "status"),
     [
         ({"json": {"username": "paul"}}, 400),

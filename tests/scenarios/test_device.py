@@ -12,6 +12,7 @@ from domain.grants import device_code
 from eventstore import stored
 from eventstore.pending import device_requests
 from security import user_codes
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import APPROVE, DENY, Scene
 from tests.scenarios.devices import DECISION, DEVICE, SIGN_IN, SIGN_OUT, begin, decided, posted, typed
@@ -193,7 +194,7 @@ async def test_openid_on_a_device_needs_offline_access_to_refresh(world: World, 
         assert ("refresh_token" in answer, "id_token" in answer) == (refreshable, "openid" in asked), asked
 
 
-@pytest.mark.parametrize(
+@cases(
     ("given", "error"),
     [
         ({"scope": "nothing"}, "invalid_scope"),

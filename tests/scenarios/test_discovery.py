@@ -9,6 +9,7 @@ import pytest
 from domain.grants import authorization_code
 from domain.grants.id_token import CLAIMS
 from domain.rules.built_in_scope import BUILT_IN
+from tests.cases import cases
 from tests.scenarios.administration import ok
 from tests.scenarios.asking import SIGN_IN, error_of
 from tests.scenarios.endpoints import paths
@@ -103,7 +104,7 @@ async def test_request_objects_are_refused_as_it_says(world: World) -> None:
         assert error_of(page)[0] == f"{name}_not_supported"
 
 
-@pytest.mark.parametrize("path", [OPENID, OAUTH, RESOURCE, "/.well-known/jwks.json"])
+@cases("path", [OPENID, OAUTH, RESOURCE, "/.well-known/jwks.json"])
 async def test_pages_of_every_origin_may_read(world: World, path: str) -> None:
     origin = {"origin": "https://anybody.example"}
     answer: httpx.Response = await world.client.get(path, headers=origin)

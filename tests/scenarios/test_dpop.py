@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from domain import client
+from tests.cases import cases
 from tests.scenarios.asking import CHALLENGE, STATE, VERIFIER, Scene, set_scene
 from tests.scenarios.browser import Page
 from tests.scenarios.proofs import Holder
@@ -67,7 +68,7 @@ async def test_token_without_proof_is_a_bearers(world: World, service: Client) -
     assert 'DPoP error="invalid_dpop_proof"' in refused.headers["www-authenticate"]
 
 
-@pytest.mark.parametrize("scheme", ["dpop", "DPOP", "DPoP"])
+@cases("scheme", ["dpop", "DPOP", "DPoP"])
 async def test_scheme_is_named_in_any_case(world: World, service: Client, scheme: str) -> None:
     holder = Holder(world)
     token = (await issued(world, service, holder)).json()["access_token"]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from domain.people.email_address import CONFIRMATION_LASTS
+from tests.cases import cases
 from tests.scenarios.browser import Browser, Page
 from tests.scenarios.letters import ReceivedLetter, delivered
 from tests.scenarios.test_notices import sign_in
@@ -121,7 +122,7 @@ async def test_present_password_is_asked_for(world: World, paul: Person) -> None
     assert await delivered(world) == []
 
 
-@pytest.mark.parametrize("email", ["paul", "a@b@c", "p@x\n.test", "x" * 400 + "@example.test", "\x00@example.test"])
+@cases("email", ["paul", "a@b@c", "p@x\n.test", "x" * 400 + "@example.test", "\x00@example.test"])
 async def test_what_is_no_address_is_refused(world: World, paul: Person, email: str) -> None:
     browser = await sign_in(world, paul)
     assert (await ask(browser, email)).status == 400
@@ -174,7 +175,7 @@ async def test_foreign_forms_confirm_nothing(world: World, paul: Person) -> None
     assert await world.head() == before
 
 
-@pytest.mark.parametrize("text", ["", "x", "glog_ev_" + "0" * 36, "x" * 5000, "glog_pr_" + "0" * 36])
+@cases("text", ["", "x", "glog_ev_" + "0" * 36, "x" * 5000, "glog_pr_" + "0" * 36])
 async def test_what_is_no_link_is_not_found(world: World, text: str) -> None:
     assert (await world.client.get(CONFIRM, params={"link": text})).status_code == 404
     assert (await world.client.post(CONFIRM, data={"link": text})).status_code == 404

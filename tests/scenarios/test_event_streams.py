@@ -27,6 +27,7 @@ from domain.factors.second_factor import (
 from domain.signals.event_stream import METHODS, SUPPORTED, URIS
 from projections import signals
 from security.vault import Stored
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import APPROVE, CONSENT, set_scene
 from tests.scenarios.factors import enrol
@@ -420,7 +421,7 @@ async def test_a_stream_is_read_changed_and_deleted(receiving: Receiving) -> Non
     await receiving.create()
 
 
-@pytest.mark.parametrize(
+@cases(
     "body",
     [
         {"delivery": {"method": METHODS["push"]}},

@@ -1,7 +1,6 @@
 """What other sites and other people cannot make a browser do."""
 
-import pytest
-
+from tests.cases import cases
 from tests.scenarios.asking import APPROVE, CONSENT, SIGN_IN, SIGN_OUT, Scene
 from tests.scenarios.browser import Browser, Form
 
@@ -27,7 +26,7 @@ FOREIGN: list[dict[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize("headers", FOREIGN, ids=str)
+@cases("headers", FOREIGN, ids=str)
 async def test_forms_posted_from_elsewhere_do_nothing(scene: Scene, headers: dict[str, str]) -> None:
     browser = scene.world.browser()
     page = await browser.open(scene.address())
@@ -44,7 +43,7 @@ async def test_forms_posted_from_elsewhere_do_nothing(scene: Scene, headers: dic
     assert await scene.world.head() == before
 
 
-@pytest.mark.parametrize("headers", [{}, {"sec-fetch-site": "same-origin"}, {"sec-fetch-site": "none"}], ids=str)
+@cases("headers", [{}, {"sec-fetch-site": "same-origin"}, {"sec-fetch-site": "none"}], ids=str)
 async def test_browsers_that_say_less_may_post_our_forms(scene: Scene, headers: dict[str, str]) -> None:
     browser = scene.world.browser()
     page = await browser.open(scene.address())

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.openid import OpenId, set_openid
 from tests.scenarios.world import World
@@ -57,7 +58,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("body", "status"), BAD)
+@cases(("body", "status"), BAD)
 async def test_who_cannot_be_told_is_refused(openid: OpenId, body: dict[str, Any], status: int) -> None:
     admin = await administering(openid.world, "leaks:write")
     head = await openid.world.head()

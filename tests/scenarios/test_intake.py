@@ -18,6 +18,7 @@ from eventstore.mapper import MAX_BYTES
 from security.keyring import Keyring
 from security.scanning import TYPES
 from security.tokens import Format, Kind
+from tests.cases import cases
 from tests.scenarios.administration import problem
 from tests.scenarios.traces import database, holds
 from tests.scenarios.world import Client, World, open_world
@@ -105,7 +106,7 @@ async def test_githubs_own_example_is_taken(world: World) -> None:
     assert await incidents(world) == []
 
 
-@pytest.mark.parametrize(
+@cases(
     ("change", "status"),
     [
         ({"signed": ""}, 401),
@@ -323,7 +324,7 @@ async def test_gitlab_ends_what_it_names(world: World) -> None:
     assert not await is_active(world, asking, raw)
 
 
-@pytest.mark.parametrize("given", [None, "", "wrong", "Bearer wrong", GITLAB_TOKEN[:-1]])
+@cases("given", [None, "", "wrong", "Bearer wrong", GITLAB_TOKEN[:-1]])
 async def test_wrong_gitlab_token_learns_and_changes_nothing(world: World, given: str | None) -> None:
     _, raw = await issue(world)
     before = await world.head()

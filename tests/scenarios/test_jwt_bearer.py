@@ -8,6 +8,7 @@ import pytest
 from domain import account
 from domain.event import SECOND
 from domain.grants.jwt_bearer import GRANT_TYPE
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.assertions import ALGORITHMS, made_key, public, signed
@@ -100,7 +101,7 @@ async def test_each_assertion_is_taken_once(world: World, robot: Client) -> None
     ok(await asserted(world, robot, jti="another"))
 
 
-@pytest.mark.parametrize(
+@cases(
     "changes",
     [
         {"iss": "https://elsewhere.example"},
@@ -134,7 +135,7 @@ async def test_what_an_assertion_must_say(world: World, robot: Client, changes: 
     assert "grant.tokens_issued" not in await world.types_after(before)
 
 
-@pytest.mark.parametrize("what", ["none", "other key", "other kid", "no jwt", "own key", "nested", "crit"])
+@cases("what", ["none", "other key", "other kid", "no jwt", "own key", "nested", "crit"])
 async def test_whose_signature_it_must_have(world: World, robot: Client, what: str) -> None:
     key, other = made_key("ES256"), made_key("ES256", "other")
     said, kid = claims(world), public(key)["kid"]
@@ -204,7 +205,7 @@ async def test_trusted_issuers_are_shown(world: World, robot: Client, admin: htt
     problem(await admin.put("/admin/trusted-issuers/other", json=terms()), 409, field="issuer")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("changes", "field"),
     [
         ({"issuer": ""}, "issuer"),

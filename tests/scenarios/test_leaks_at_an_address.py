@@ -20,6 +20,7 @@ from projections import PROJECTIONS
 from security.clock import format_rfc3339
 from security.keyring import Keyring
 from security.tokens import digest
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import APPROVE, CONSENT, Scene
 from tests.scenarios.world import Client, World
@@ -380,7 +381,7 @@ async def test_an_erased_person_leaves_nothing_to_end(world: World, scene: Scene
     assert await contain(admin, **HERE) == NOTHING
 
 
-@pytest.mark.parametrize("address", ["", "nowhere", "203.0.113.7/24", "203.0.113.999", "\u0000"])
+@cases("address", ["", "nowhere", "203.0.113.7/24", "203.0.113.999", "\u0000"])
 async def test_what_is_no_address_is_told_so(admin: httpx.AsyncClient, address: str) -> None:
     problem(await admin.post("/leaks/contain", json={"address": address}), 400, field=None)
 

@@ -10,6 +10,7 @@ from domain import client
 from domain.decision import accept
 from domain.keys import signing_key
 from tests.any_command import any_command
+from tests.cases import cases
 from tests.scenarios.browser import Browser, Page
 from tests.scenarios.openid import OpenId, set_openid
 from tests.scenarios.world import World
@@ -28,6 +29,11 @@ async def signed_in(openid: OpenId) -> tuple[Browser, str]:
     browser = await openid.signed_in()
     answer = await openid.redeem(await openid.approved(browser, openid.openid()))
     return browser, answer["id_token"]
+
+
+@pytest.fixture
+async def somebody(openid: OpenId) -> tuple[Browser, str]:
+    return await signed_in(openid)
 
 
 def address(**parameters: str | None) -> str:
@@ -100,7 +106,7 @@ def refused(page: Page) -> None:
     assert "cannot be answered" in page.text
 
 
-@pytest.mark.parametrize(
+@cases(
     "changes",
     [
         {"post_logout_redirect_uri": "https://evil.example/"},
@@ -113,8 +119,10 @@ def refused(page: Page) -> None:
         {"client_id": "ü"},
     ],
 )
-async def test_what_leads_astray_is_an_error_page(openid: OpenId, changes: dict[str, str]) -> None:
-    browser, hint = await signed_in(openid)
+async def test_what_leads_astray_is_an_error_page(
+    openid: OpenId, somebody: tuple[Browser, str], changes: dict[str, str]
+) -> None:
+    browser, hint = somebody
     given = {"id_token_hint": hint, "post_logout_redirect_uri": BACK, "state": "x"} | changes
     refused(await browser.open(address(**given)))
     assert await is_signed_in(openid, browser)

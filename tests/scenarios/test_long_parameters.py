@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from api.http.bodies import FREE, LONGEST_FREE
+from tests.cases import cases
 from tests.scenarios.endpoints import described
 from tests.scenarios.spoiling import resolved
 from tests.scenarios.world import World
@@ -12,7 +13,7 @@ from tests.scenarios.world import World
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/introspect", "/oauth/revoke"])
+@cases("path", ["/oauth/token", "/oauth/introspect", "/oauth/revoke"])
 async def test_parameters_without_their_own_limit_have_the_general_one(world: World, path: str) -> None:
     shop = await world.register_client(grant_types=("client_credentials",))
     properties = resolved(described()["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"])

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.dashboards import Dashboard, make_dashboard
 from tests.scenarios.world import PASSWORD, Person, World
@@ -26,6 +27,17 @@ async def ada(world: World) -> Person:
 @pytest.fixture
 async def board(world: World) -> Dashboard:
     return await make_dashboard(world, "board", realm="administration", scope=("people:write",))
+
+
+@pytest.fixture
+async def admin(world: World) -> httpx.AsyncClient:
+    return await administering(world)
+
+
+@pytest.fixture
+async def eve(admin: httpx.AsyncClient) -> dict[str, Any]:
+    made: dict[str, Any] = ok(await admin.post("/admin/people", json=EVE | {"roles": []}), 201)
+    return made
 
 
 @pytest.fixture
@@ -152,7 +164,7 @@ EVE = {"realm": "platform", "username": "quillfeather", "email": "q.marchbanks@e
 PLATFORM = "a name of the person or of this server"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("password", "why"),
     [
         ("password1234", "a password that many people have"),
@@ -169,13 +181,13 @@ PLATFORM = "a name of the person or of this server"
     ],
 )
 @pytest.mark.usefixtures("board")
-async def test_guessable_password_is_refused_with_its_reason(world: World, password: str, why: str) -> None:
-    admin = await administering(world)
-    made = ok(await admin.post("/admin/people", json=EVE | {"roles": []}), 201)
+async def test_guessable_password_is_refused_with_its_reason(
+    world: World, admin: httpx.AsyncClient, eve: dict[str, Any], password: str, why: str
+) -> None:
     before = await world.head()
     new: dict[str, Any] = {"username": None, "email": None} | EVE | {"roles": []}
     for answer in (
-        await admin.post(f"/admin/people/{made['id']}/password", json={"password": password}),
+        await admin.post(f"/admin/people/{eve['id']}/password", json={"password": password}),
         await admin.post("/admin/people", json=new | {"password": password}),
     ):
         assert why in problem(answer, 400, field="password")["errors"][0]["detail"]

@@ -8,6 +8,7 @@ import pytest
 
 from api.http.outgoing_requests import FetchedResponse, NoAnswer
 from domain.grant import DEVICE_CODE
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import APPROVE, CONSENT
 from tests.scenarios.openid import OpenId, set_openid
@@ -140,7 +141,7 @@ async def test_several_hosts_are_one_sector_by_its_document(
     problem(await admin.patch(path, json={"sector_identifier_uri": None, "redirect_uris": URIS}), 400)
 
 
-@pytest.mark.parametrize(
+@cases(
     "says",
     [
         URIS[:1],

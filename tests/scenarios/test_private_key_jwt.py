@@ -9,6 +9,7 @@ import pytest
 from joserfc.jwk import ECKey, OctKey, OKPKey
 
 from domain.rules import client_assertion, public_key
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import set_scene
 from tests.scenarios.assertions import (
@@ -115,7 +116,7 @@ BAD_KEYS: dict[str, list[Any]] = {
 }
 
 
-@pytest.mark.parametrize("keys", BAD_KEYS.values(), ids=BAD_KEYS)
+@cases("keys", BAD_KEYS.values(), ids=BAD_KEYS)
 async def test_bad_keys_are_refused(admin: httpx.AsyncClient, keys: list[Any]) -> None:
     refusal = problem(await admin.post("/admin/clients", json=asked(jwks={"keys": keys})), 400)
     assert refusal["errors"][0]["field"].startswith("jwks")
@@ -161,7 +162,7 @@ GOOD: dict[str, Callable[[Signer], str]] = {
 }
 
 
-@pytest.mark.parametrize("good", GOOD.values(), ids=GOOD)
+@cases("good", GOOD.values(), ids=GOOD)
 async def test_good_assertions_are_taken(world: World, good: Callable[[Signer], str]) -> None:
     signer = await register_signer(world)
     ok(await signer.ask(good(signer)))

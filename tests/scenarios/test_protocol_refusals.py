@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.cases import cases
 from tests.scenarios.administration import ok
 from tests.scenarios.asking import VERIFIER, Scene
 from tests.scenarios.browser import Page
@@ -25,7 +26,7 @@ async def test_a_bearer_token_without_the_scope_introspects_nothing(world: World
     assert answer.headers["www-authenticate"] == 'Bearer error="insufficient_scope", scope="introspect"'
 
 
-@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/introspect", "/oauth/revoke"])
+@cases("path", ["/oauth/token", "/oauth/introspect", "/oauth/revoke"])
 async def test_other_methods_are_told_which_there_are(world: World, path: str) -> None:
     for method, status in (("OPTIONS", 204), ("GET", 405), ("HEAD", 405), ("PUT", 405)):
         answer = await world.client.request(method, path)
@@ -54,8 +55,8 @@ async def test_client_without_the_grant_type_is_told_so_in_any_case(world: World
     assert await world.head() == before
 
 
-@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/introspect", "/oauth/revoke"])
-@pytest.mark.parametrize("basic", [b"\xff\xfe", "é:é".encode(), b"=", b"a", b"", b"//79", b"YTpi YTpi", b"YWI="])
+@cases("path", ["/oauth/token", "/oauth/introspect", "/oauth/revoke"])
+@cases("basic", [b"\xff\xfe", "é:é".encode(), b"=", b"a", b"", b"//79", b"YTpi YTpi", b"YWI="])
 async def test_malformed_basic_header_is_a_failed_client(world: World, path: str, basic: bytes) -> None:
     data = {"grant_type": "client_credentials", "token": "any"}
     headers = [(b"authorization", b"Basic " + basic)]
@@ -80,7 +81,7 @@ async def test_resources_may_be_several_and_anything_else_may_not(world: World) 
     refused(twice, 400, "invalid_request")
 
 
-@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/introspect", "/oauth/revoke"])
+@cases("path", ["/oauth/token", "/oauth/introspect", "/oauth/revoke"])
 async def test_who_authenticates_in_two_ways_is_refused(world: World, path: str) -> None:
     """RFC 6749 §2.3; a bearer token is one of them where it is accepted at all."""
     shop = await world.register_client(grant_types=("client_credentials",))

@@ -11,6 +11,7 @@ import pytest
 
 from api.http.fetched_documents import AGAIN_AFTER, LEAST_FRESH, MOST_FRESH, USUALLY_FRESH, freshness
 from api.http.outgoing_requests import FetchedResponse
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.assertions import Signer, made_key, public, signed
 from tests.scenarios.world import World
@@ -146,7 +147,7 @@ BAD: dict[str, tuple[Any, int, dict[str, str]]] = {
 }
 
 
-@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+@cases("bad", BAD.values(), ids=BAD)
 async def test_what_are_no_keys(world: World, publisher: Publisher, bad: tuple[Any, int, dict[str, str]]) -> None:
     signer = await register(world, publisher)
     publisher.body, publisher.status, publisher.fields = bad

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from domain import client
 from eventstore.pending import pushed_requests
 from eventstore.stored import pushed_requests as table
+from tests.cases import cases
 from tests.scenarios.asking import (
     APPROVE,
     AUTHORIZE,
@@ -162,7 +163,7 @@ async def test_what_stands_beside_the_reference_counts_for_nothing(scene: Scene)
     assert (await scene.redeem(page))["scope"] == "orders"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("changes", "error"),
     [
         ({"request_uri": "urn:ietf:params:oauth:request_uri:x"}, "invalid_request"),

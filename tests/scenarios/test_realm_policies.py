@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.cases import cases
 from tests.scenarios.administration import ok
 from tests.scenarios.asking import APPROVE, CHALLENGE, CONSENT, Scene
 from tests.scenarios.asking import SIGN_IN as AUTHORIZE_SIGN_IN
@@ -173,7 +174,7 @@ async def test_a_device_leads_to_the_enrolment_too(scene: Scene) -> None:
     assert APPROVE in page.form("/device/decision").buttons
 
 
-@pytest.mark.parametrize("onward", ["//evil.example/oauth/authorize?x", "https://evil.example/", "/account", "é" * 9])
+@cases("onward", ["//evil.example/oauth/authorize?x", "https://evil.example/", "/account", "é" * 9])
 async def test_the_enrolment_leads_nowhere_else(scene: Scene, onward: str) -> None:
     browser = await scene.signed_in()
     answer = await browser.client.get(FACTORS, params={"onward": onward})

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from domain import session
+from tests.cases import cases
 from tests.scenarios.administration import ok
 from tests.scenarios.dashboards import Dashboard, make_dashboard
 from tests.scenarios.world import Person, World
@@ -50,7 +51,7 @@ def is_refused(answer: httpx.Response, world: World) -> None:
     assert f'max_age="{world.settings.recent_authentication}"' in challenge
 
 
-@pytest.mark.parametrize(("method", "path"), DANGEROUS)
+@cases(("method", "path"), DANGEROUS)
 async def test_an_old_sign_in_will_not_do(
     world: World, dashboard: Dashboard, ada: Person, method: str, path: str
 ) -> None:

@@ -12,6 +12,7 @@ from domain.people.mailed import RECOVERY_LASTS
 from eventstore.pending import mailed_links
 from security.clock import SECOND
 from tests.any_command import any_command
+from tests.cases import cases
 from tests.scenarios.asking import Scene
 from tests.scenarios.browser import Browser, Page
 from tests.scenarios.dashboards import make_dashboard
@@ -189,7 +190,7 @@ async def test_second_factor_is_asked_for_after_it(world: World, paul: Person) -
     assert "grantlog-session-platform" in browser.cookies
 
 
-@pytest.mark.parametrize("password", ["short", "password1234", "paul@example.test"])
+@cases("password", ["short", "password1234", "paul@example.test"])
 async def test_weak_passwords_are_refused_and_the_link_stays(world: World, paul: Person, password: str) -> None:
     letter = await mailed(world, paul.username)
     page = await set_password(world, letter.link, password)
@@ -198,7 +199,7 @@ async def test_weak_passwords_are_refused_and_the_link_stays(world: World, paul:
     assert (await set_password(world, letter.link)).status == 200
 
 
-@pytest.mark.parametrize("text", ["", "x", "glog_pr_" + "0" * 36, "x" * 5000, "glog_at_" + "0" * 36])
+@cases("text", ["", "x", "glog_pr_" + "0" * 36, "x" * 5000, "glog_at_" + "0" * 36])
 async def test_what_is_no_link_is_not_found(world: World, text: str) -> None:
     answer = await world.client.get(NEW_PASSWORD, params={"link": text})
     assert answer.status_code == 404

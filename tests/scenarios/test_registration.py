@@ -7,6 +7,7 @@ import pytest
 
 from api.throttling import limits
 from domain import client
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import set_scene
 from tests.scenarios.assertions import Signer, made_key, public
@@ -152,7 +153,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+@cases("bad", BAD.values(), ids=BAD)
 async def test_what_cannot_be_registered(world: World, bad: tuple[dict[str, Any], str]) -> None:
     changes, error = bad
     before = await world.head()
@@ -160,7 +161,7 @@ async def test_what_cannot_be_registered(world: World, bad: tuple[dict[str, Any]
     assert await world.head() == before
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{", b'{"a":1,"a":2}', b'"x"', b"\xff"])
+@cases("body", [b"", b"[]", b"null", b"{", b'{"a":1,"a":2}', b'"x"', b"\xff"])
 async def test_what_is_no_object(world: World, body: bytes) -> None:
     answer = await world.client.post(PATH, content=body, headers={"content-type": "application/json"})
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")

@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.world import Client, World
 
@@ -44,9 +45,7 @@ async def test_two_headers_are_one_too_many(world: World, job: Client) -> None:
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 
-@pytest.mark.parametrize(
-    "schemes", [("Basic", "Bearer"), ("Bearer", "Basic"), ("Bearer", "Bearer"), ("Basic", "Basic")]
-)
+@cases("schemes", [("Basic", "Bearer"), ("Bearer", "Basic"), ("Bearer", "Bearer"), ("Basic", "Basic")])
 async def test_two_headers_are_one_too_many_at_introspection_too(
     world: World, job: Client, schemes: tuple[str, str]
 ) -> None:

@@ -12,6 +12,7 @@ from joserfc.jwk import KeySet, OctKey
 
 from domain import client
 from domain.event import SECOND
+from tests.cases import cases
 from tests.scenarios.asking import CHALLENGE, STATE, Scene, error_of, set_scene
 from tests.scenarios.assertions import Signer, encoded, made_key, public, register_signer, signed
 from tests.scenarios.browser import Page
@@ -216,7 +217,7 @@ BAD: dict[str, Callable[[Asking], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", BAD)
+@cases("what", BAD)
 async def test_bad_object_is_refused(asking: Asking, what: str) -> None:
     text = BAD[what](asking)
     before = await asking.scene.world.head()
@@ -225,7 +226,7 @@ async def test_bad_object_is_refused(asking: Asking, what: str) -> None:
     assert await asking.scene.world.types_after(before) == []
 
 
-@pytest.mark.parametrize("typ", ["OAuth-AuthZ-Req+JWT", "application/oauth-authz-req+jwt", "jwt"])
+@cases("typ", ["OAuth-AuthZ-Req+JWT", "application/oauth-authz-req+jwt", "jwt"])
 async def test_type_is_a_media_type(asking: Asking, typ: str) -> None:
     """RFC 7515 §4.1.9: capitals say nothing, and `application/` may be left out."""
     answer = await asking.push(asking.object({"typ": typ}))

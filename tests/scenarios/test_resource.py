@@ -3,8 +3,8 @@
 from typing import Any
 
 import httpx
-import pytest
 
+from tests.cases import cases
 from tests.scenarios.administration import EVERYTHING, administering, ok, problem
 from tests.scenarios.asking import STATE, Scene, error_of
 from tests.scenarios.dashboards import make_dashboard
@@ -41,7 +41,7 @@ def target_refused(answer: httpx.Response) -> None:
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_target")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("resources", "data", "aud", "recorded"),
     [
         ((), {}, None, ()),
@@ -62,7 +62,7 @@ async def test_token_is_for_one_resource_and_introspection_names_it(
     assert (await introspected(world, job, raw))["aud"] == (aud or issuer)
 
 
-@pytest.mark.parametrize("resource", [PRINTS, "catalog", CATALOG + "/", CATALOG + " " + CATALOG, "x" * 20_000])
+@cases("resource", [PRINTS, "catalog", CATALOG + "/", CATALOG + " " + CATALOG, "x" * 20_000])
 async def test_unregistered_resource_is_invalid_target_and_no_event(world: World, resource: str) -> None:
     job = await job_for(world, CATALOG)
     before = await world.head()

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from domain import client
+from tests.cases import cases
 from tests.scenarios.asking import CHALLENGE, STATE, VERIFIER, Scene, error_of, set_scene
 from tests.scenarios.assertions import Signer, made_key, register_signer
 from tests.scenarios.proofs import Holder
@@ -154,7 +155,7 @@ async def test_tokens_end_with_their_grant(held: Held) -> None:
     assert again.json()["error"] == "invalid_grant"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("change", "field"),
     [
         ({"token_endpoint_auth_method": "client_secret_basic"}, "token_endpoint_auth_method"),

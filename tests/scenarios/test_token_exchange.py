@@ -11,6 +11,7 @@ from domain.exchange import EXCHANGES_MAXIMUM
 from domain.grants.token_exchange import ACCESS_TOKEN, GRANT_TYPE
 from domain.rules.client_metadata import ExchangeRule
 from security.tokens import digest
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import Scene
 from tests.scenarios.world import Client, World
@@ -138,7 +139,7 @@ async def test_an_actor_shows_a_token_of_its_own(gateway: Gateway) -> None:
     assert refused(await gateway.exchange(**acting)) == (400, "invalid_request")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("given", "error"),
     [
         ({"resource": STOCK}, "invalid_target"),
@@ -287,7 +288,7 @@ async def test_rules_are_registered_and_shown(world: World, scene: Scene) -> Non
     assert ok(await admin.get(path))["token_exchange"] == []
 
 
-@pytest.mark.parametrize(
+@cases(
     "changes",
     [
         {"grant_types": ["client_credentials"]},

@@ -12,6 +12,7 @@ from domain import server
 from domain.keys import log_key
 from eventstore.transparency import published
 from tests.any_command import any_command
+from tests.cases import cases
 from tests.processes.hostile import unprotected
 from tests.scenarios.world import SYSTEM, World
 from verifier.note import Cosigner, Key, open_note, parse_checkpoint
@@ -85,7 +86,7 @@ async def test_a_full_tile_may_be_kept_for_ever(world: World) -> None:
     assert len((await world.client.get("/log/tile/1/000.p/1")).content) == 32
 
 
-@pytest.mark.parametrize(
+@cases(
     "path",
     ["0/001", "0/00", "00/000", "0/000.p/256", "0/000.p/0", "0/x000/001", "64/000", "entries/", "a/000", "0/000/"],
 )

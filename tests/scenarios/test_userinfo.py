@@ -11,6 +11,7 @@ from commands.permissions import operator
 from domain import client
 from domain.keys import signing_key
 from security import jose
+from tests.cases import cases
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import APPROVE, CONSENT, Scene
 from tests.scenarios.dashboards import make_dashboard
@@ -41,6 +42,12 @@ async def token_of(scene: Scene, shop: Client, scope: str) -> str:
     page = await scene.approved(await scene.signed_in(), scene.address(shop, scope=scope))
     access: str = (await scene.redeem(page, shop))["access_token"]
     return access
+
+
+@pytest.fixture
+async def token(scene: Scene, shop: Client) -> str:
+    """One that would do."""
+    return await token_of(scene, shop, "openid")
 
 
 def bearing(token: str) -> dict[str, str]:
@@ -135,7 +142,7 @@ async def test_a_post_brings_the_token_in_the_header_or_in_the_form(scene: Scene
     assert (head.status_code, head.content) == (200, b"")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("method", "given", "status", "error"),
     [
         ("GET", {}, 401, "invalid_token"),
@@ -153,9 +160,8 @@ async def test_a_post_brings_the_token_in_the_header_or_in_the_form(scene: Scene
     ],
 )
 async def test_what_brings_no_token_is_refused_as_rfc_6750_says(
-    scene: Scene, shop: Client, method: str, given: dict[str, Any], status: int, error: str
+    scene: Scene, token: str, method: str, given: dict[str, Any], status: int, error: str
 ) -> None:
-    token = await token_of(scene, shop, "openid")
     answer = await scene.world.client.request(method, PATH, **_with(given, token))
     assert (answer.status_code, answer.json()["error"]) == (status, error)
     if status == 401 or (status == 400 and "params" not in given):
