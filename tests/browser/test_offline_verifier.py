@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, FilePayload, Page
 
-from api.audit.offline_verifier import ROOM, offline_verifier
+from api.audit.offline_verifier import MODULES, joined, offline_verifier
 from eventstore.transparency.merkle import ProvenExport, inclusion, receipt
 from eventstore.transparency.note import Checkpoint
 from tests.eventstore.transparency.memory_tree import mth, tree_of
@@ -27,7 +27,7 @@ WITNESS = Cosigner("witness.example", bytes(32))
 SIGNED = Checkpoint(ORIGIN, SIZE, mth(LEAVES)).signed([SIGNER])
 NOTE = SIGNED + WITNESS.cosign(SIGNED.split("\n\n")[0] + "\n", 1_764_000_000)
 RECEIPT = receipt(POSITION - 1, inclusion(TREE.hashes(), POSITION - 1), NOTE, LEAVES[POSITION - 1])
-MODULE = "data:text/javascript;base64," + base64.b64encode((ROOM / "verify.js").read_bytes()).decode()
+MODULE = "data:text/javascript;base64," + base64.b64encode(joined(*MODULES).encode()).decode()
 
 
 def file(name: str, content: bytes) -> FilePayload:

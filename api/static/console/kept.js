@@ -1,11 +1,12 @@
 // @ts-check
 // What this browser keeps of the log, so that whoever looks at the console is a witness of it: the verifier keys that a
 // person pinned, and the newest checkpoint that it has seen. Each visit holds the log against that checkpoint.
-import { Malformed, Unfit, isWitness, openHead, parseKeys, same } from "./verify.js";
+import { Malformed, same } from "./bytes.js";
+import { Unfit, isWitness, openHead, parseKeys } from "./note.js";
 import { extended, text } from "./tiles.js";
 
-/** @typedef {import("./verify.js").Key} Key */
-/** @typedef {import("./verify.js").Head} Head */
+/** @typedef {import("./note.js").Key} Key */
+/** @typedef {import("./note.js").Head} Head */
 /**
  * What came of a look: `none` there is no checkpoint yet; `unpinned` no key is pinned, `offered` is the server's own;
  * `fits`; `differs` the log is not what it was or was signed by somebody else; `unknown` nobody can tell.

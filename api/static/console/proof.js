@@ -1,7 +1,9 @@
 // @ts-check
 // The badge on an event's page: holds the receipt against the key that this person pinned, and the log against what this
 // browser saw of it before.
-import { encode64, hex, leafHash, checkReceipt, parseReceipt, sha256 } from "./verify.js";
+import { encode64, hex } from "./bytes.js";
+import { leafHash, sha256 } from "./tree.js";
+import { checkReceipt, parseReceipt } from "./verify.js";
 import { look, pin, strayed, unpin } from "./kept.js";
 
 /** @typedef {import("./kept.js").Look} Look */
@@ -34,7 +36,7 @@ const step = (mark, name, value) => {
   return item;
 };
 
-/** @param {import("./verify.js").Head | null} head */
+/** @param {import("./note.js").Head | null} head */
 const witnessed = (head) =>
   (head?.cosigned ?? []).map(({ key, time }) => `${key.name} at ${new Date(Number(time) * 1000).toISOString()}`).join(", ") || "pin a witness's key beside the log's, and its signature is checked too";
 

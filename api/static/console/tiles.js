@@ -1,8 +1,8 @@
 // @ts-check
 // What the log shows to anybody (C2SP tlog-tiles): its newest checkpoint, and the proof that one tree extends another.
-import { consistent, nodeHash } from "./verify.js";
+import { consistent, nodeHash } from "./tree.js";
 
-/** @typedef {import("./verify.js").Checkpoint} Checkpoint */
+/** @typedef {import("./note.js").Checkpoint} Checkpoint */
 
 const WIDTH = 256n;
 

@@ -1,6 +1,9 @@
 // @ts-check
 // The page `verify.html`: reads what a person opens or pastes, and shows what `verify.js` says about it.
-import { Malformed, checkExport, checkReceipt, encode64, hex, leafHash, linesOf, parseKeys, parseReceipt, readEvent } from "./verify.js";
+import { Malformed, encode64, hex } from "./bytes.js";
+import { parseKeys } from "./note.js";
+import { leafHash } from "./tree.js";
+import { checkExport, checkReceipt, linesOf, parseReceipt, readEvent } from "./verify.js";
 
 /** @typedef {import("./verify.js").Verdict} Verdict */
 
@@ -58,9 +61,9 @@ const figures = ({ position, until, head }, more) => {
   return list;
 };
 
-/** @typedef {{witnesses: import("./verify.js").Key[], quorum: number, event: Uint8Array | null}} Demanded */
+/** @typedef {{witnesses: import("./note.js").Key[], quorum: number, event: Uint8Array | null}} Demanded */
 
-/** @param {Blob} file @param {import("./verify.js").Key[]} keys @param {Demanded} demanded @returns {Promise<Node[]>} */
+/** @param {Blob} file @param {import("./note.js").Key[]} keys @param {Demanded} demanded @returns {Promise<Node[]>} */
 const judged = async (file, keys, demanded) => {
   if (!(await file.slice(0, 22).text()).startsWith("c2sp.org/tlog-proof@")) {
     const progress = (/** @type {number} */ records) => (at("progress").textContent = `${records} records …`);
