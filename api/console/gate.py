@@ -30,6 +30,7 @@ FORM: dict[str, Any] = {
 
 SIGN_IN = "/console/sign-in"
 LONGEST_ADDRESS = 2_000
+SECONDS_LEFT = 10
 _CHALLENGE = re.compile(r'(max_age|acr_values)="([^"]*)"')
 
 FROM_ELSEWHERE = b"""<!doctype html>
@@ -193,6 +194,13 @@ def _sign_in(onward: str, **challenge: str) -> str:
 def step_up(refused: Refused, onward: str) -> str | None:
     """Where somebody signs in as the API wants it, and on to this address; None where that was not it."""
     return _sign_in_for(refused.fields, onward) if refused.status == 401 else None
+
+
+def is_recently_signed_in(visit: Visit) -> bool:
+    """Whether their sign-in is recent enough for the API for some seconds more."""
+    at = signed_in_at(visit.who.session)
+    wanted = (visit.services.settings.recent_authentication - SECONDS_LEFT) * SECOND
+    return at is not None and visit.services.ledger.clock.now() - at <= wanted
 
 
 def recent_sign_in(visit: Visit) -> str | None:

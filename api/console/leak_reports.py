@@ -50,10 +50,15 @@ class LeakAddress(msgspec.Struct, frozen=True):
 
 
 class Came(msgspec.Struct, frozen=True):
-    """What was ever issued, and what of it is alive."""
+    """What was ever issued, and what of it is alive; None where nobody counted."""
 
     total: int = 0
-    live: int = 0
+    live: int | None = 0
+
+    @property
+    def in_words(self) -> str:
+        """How many are alive, behind how many there were."""
+        return "" if self.live is None else f", {self.live:,} alive"
 
 
 class Derived(msgspec.Struct, frozen=True):
@@ -63,6 +68,16 @@ class Derived(msgspec.Struct, frozen=True):
     codes: Came = Came()
     access_tokens: Came = Came()
     refresh_tokens: Came = Came()
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it is known what of it is alive."""
+        return self.grants.live is not None
+
+    @property
+    def tokens(self) -> Came:
+        """Codes and tokens together."""
+        return _sum([self.codes, self.access_tokens, self.refresh_tokens])
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -108,6 +123,7 @@ class FoundSecret(msgspec.Struct, frozen=True):
     uses_after_end: int = 0
     addresses: tuple[LeakAddress, ...] = ()
     derived: Derived | None = None
+    containment: Ended | None = None
 
     @property
     def known(self) -> bool:
@@ -206,13 +222,14 @@ class Graph(NamedTuple):
 
 
 def graph(found: Sequence[FoundSecret], would: Ended | None) -> Graph:
-    """What came of these secrets, all together."""
+    """What came of these secrets, all together; of what nobody counted, what a containment would end is alive."""
     known = [each for each in found if each.known]
-    derived = [each.derived or Derived() for each in known]
-    grants = _sum([each.grants for each in derived])
-    tokens = _sum([part for each in derived for part in (each.codes, each.access_tokens, each.refresh_tokens)])
+    grants, tokens = _issued(known)
+    if would is not None:
+        grants, tokens = _alive(grants, would.grants_ended), _alive(tokens, would.tokens_ended)
     secrets = Came(len(known), sum(each.alive for each in known))
-    people = 0 if would is None else would.people_affected
+    affected = [would] if would is not None else [each.containment for each in known]
+    people = sum(each.people_affected for each in affected if each is not None)
     places = sum(len(each.addresses) for each in known)
     nodes = [
         _node(number, name, came)
@@ -222,7 +239,7 @@ def graph(found: Sequence[FoundSecret], would: Ended | None) -> Graph:
     counted = ((secrets, "secret"), (grants, "grant"), (tokens, "token"))
     sentence = "; ".join(
         [
-            *(f"{some(came.total, name)}, {came.live:,} alive" for came, name in counted),
+            *(f"{some(came.total, name)}{came.in_words}" for came, name in counted),
             f"{some(people, 'person', 'people')} affected",
             f"used from {some(places, 'place')}",
         ]
@@ -230,10 +247,29 @@ def graph(found: Sequence[FoundSecret], would: Ended | None) -> Graph:
     return Graph(tuple(nodes), sentence)
 
 
+def issued_in_words(found: Sequence[FoundSecret]) -> str:
+    """What was ever issued for these secrets; nothing where that was not counted."""
+    known = [each for each in found if each.known and each.derived is not None]
+    grants, tokens = _issued(known)
+    return f"{some(grants.total, 'grant')}, {some(tokens.total, 'token')}" if known else ""
+
+
+def _issued(known: Sequence[FoundSecret]) -> tuple[Came, Came]:
+    derived = [each.derived or Derived() for each in known]
+    return _sum([each.grants for each in derived]), _sum([each.tokens for each in derived])
+
+
+def _alive(came: Came, ended: int) -> Came:
+    return Came(came.total, min(came.total, ended)) if came.live is None else came
+
+
 def _sum(parts: Sequence[Came]) -> Came:
-    return Came(sum(each.total for each in parts), sum(each.live for each in parts))
+    live = [each.live for each in parts if each.live is not None]
+    return Came(sum(each.total for each in parts), sum(live) if len(live) == len(parts) else None)
 
 
 def _node(number: int, name: str, came: Came) -> Node:
+    if came.live is None:
+        return Node(number * STEP, name, f"{came.total:,} in all", 0.0)
     filled = round(WIDTH * came.live / came.total, 1) if came.total else 0.0
     return Node(number * STEP, name, f"{came.live:,} of {came.total:,} alive", filled)

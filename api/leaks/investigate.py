@@ -26,6 +26,7 @@ from api.leaks.investigation import (
     InvestigatedSecret,
     InvestigationReader,
     Report,
+    WhichCounts,
     answered,
     came_of,
     page_of,
@@ -99,7 +100,12 @@ ANSWER: dict[str, Any] = EXAMPLE | {"items": [EXAMPLE], "damaged": [], "foreign"
 
 
 Counts = Annotated[
-    Literal[0, 1], QueryParameter(name="counts", description="0: `derived` and `containment` are null, at once.")
+    Literal[0, 1, 2],
+    QueryParameter(
+        name="counts",
+        description="0: `derived` and `containment` are null, at once. 2: of a client secret `derived` has only what "
+        "was ever issued, `live` and `containment` are null.",
+    ),
 ]
 
 
@@ -138,16 +144,15 @@ async def investigate(
     by itself. Also of expired and pruned ones. The counts are exact, and those of `containment` are what `POST
     /leaks/contain` would report; of a million tokens they take seconds, and `counts=0` answers at once without them.
     What is none of ours has `kind` null and says in `problem` what is wrong."""
-    wanted = bool(counts)
     if data.items is not None:
         if data.secret is not None or data.sha256 is not None:
             raise InvalidRequest.field("items", "give one secret, or several in items")
         questions = [
             _question(asking, f"items[{number}].", each.secret, each.sha256) for number, each in enumerate(data.items)
         ]
-        return Reports(await reported(settle, asking, questions, counts=wanted))
+        return Reports(await reported(settle, asking, questions, counts=counts))
     if data.secret is None:
-        answers = await reported(settle, asking, [_question(asking, "", None, data.sha256)], counts=wanted)
+        answers = await reported(settle, asking, [_question(asking, "", None, data.sha256)], counts=counts)
         return told(answers)
     if data.sha256 is not None:
         raise InvalidRequest.field("secret", "give either the secret itself or its sha256")
@@ -156,7 +161,7 @@ async def investigate(
         raise Unprocessable(f"At most {ITEMS:,} secrets at a time.")
     questions = await resolve.asked_about(asking.sources.ledger, found, data.secret, asking.sources.format)
     others = await resolve.foreign_in(data.secret, asking.sources.format)
-    return told(await reported(settle, asking, questions, counts=wanted), found, others)
+    return told(await reported(settle, asking, questions, counts=counts), found, others)
 
 
 def told(answers: Sequence[Report], found: Extract | None = None, others: Sequence[ForeignSecret] = ()) -> Investigated:
@@ -176,7 +181,7 @@ def told(answers: Sequence[Report], found: Extract | None = None, others: Sequen
 
 
 async def reported(
-    settle: Settle, asking: Auditor, questions: Sequence[resolve.Candidate], *, counts: bool
+    settle: Settle, asking: Auditor, questions: Sequence[resolve.Candidate], *, counts: WhichCounts
 ) -> list[Report]:
     """The answers in their order, and the event that somebody asked for them."""
     await settle([question.sha256 for question in questions])
@@ -206,7 +211,7 @@ def settling(request: Request[Any, Any, Any]) -> Settle:
     return settle
 
 
-async def _reports(asking: Auditor, questions: Sequence[resolve.Candidate], *, counts: bool) -> list[Report]:
+async def _reports(asking: Auditor, questions: Sequence[resolve.Candidate], *, counts: WhichCounts) -> list[Report]:
     """The answers in order. The same string is often found in many places, and is looked at once."""
     found: dict[resolve.Candidate, Report] = {}
     distinct = list(dict.fromkeys(questions))
@@ -220,7 +225,7 @@ async def _reports(asking: Auditor, questions: Sequence[resolve.Candidate], *, c
     return [found[question] for question in questions]
 
 
-async def _report(asking: Auditor, question: resolve.Candidate, *, counts: bool) -> Report:
+async def _report(asking: Auditor, question: resolve.Candidate, *, counts: WhichCounts) -> Report:
     ledger = asking.sources.ledger
     head = ledger.changes.position
     asked = InvestigatedSecret(question.sha256, question.kind, question.problem, head, asking.now, asking.personal)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -246,10 +246,10 @@ def sealed_field(recorded: Recorded, field: str) -> Sealed | None:
 
 
 class Came(msgspec.Struct, frozen=True):
-    """What came of it: ever issued, and how many are alive."""
+    """What came of it: ever issued, and how many are alive; null where that was not counted."""
 
     total: int
-    live: int
+    live: int | None
 
 
 class CameOfIt(msgspec.Struct, frozen=True):
@@ -323,20 +323,28 @@ class InvestigatedSecret(msgspec.Struct, frozen=True):
 
 
 class Radius(NamedTuple):
-    """What came of a client secret: all that was ever issued, and what of it is alive."""
+    """What came of a client secret: all that was ever issued, and what of it is alive, None where nobody counted."""
 
     issued: affected.IssuedCounts
-    alive: Alive
+    alive: Alive | None
 
 
-async def answered(ledger: Ledger, asked: InvestigatedSecret, *, counts: bool) -> Report:
+WhichCounts = Literal[0, 1, 2]
+"""What is counted: nothing, everything, or of a client secret only what was ever issued, which takes no time."""
+
+
+async def answered(ledger: Ledger, asked: InvestigatedSecret, *, counts: WhichCounts) -> Report:
     """The answer about one secret. Without `counts` it says nothing of what came of it, and takes no time for that."""
     radius, of = None, await ledger.read(_counted, asked) if counts else None
-    if of is not None and of.secret_ids:
+    if of is not None and of.secret_ids and counts == 2:
+        radius = Radius(await ledger.read_long(affected.issued, of.secret_ids[0]), None)
+    elif of is not None and of.secret_ids:
         alive = Counting(of)
         came, _ = await asyncio.gather(ledger.read_long(affected.issued, of.secret_ids[0]), alive.count(ledger))
         radius = Radius(came, alive.alive)
     report = await ledger.read(_reported, ledger.privacy, asked, radius)
+    if radius is not None and radius.alive is None:
+        return msgspec.structs.replace(report, containment=None)
     return report if counts else msgspec.structs.replace(report, derived=None, containment=None)
 
 
@@ -375,7 +383,7 @@ def _of_client_secret(reader: InvestigationReader, now: Moment, found: IssuanceR
         expires_at=found.expires_at if row is None else row.expires_at,
         used=Uses(seen.first_at, seen.last_at, seen.uses_after_end, page_of(reader, secret_id), []),
         came=radius_by_kind(ever, living),
-        containment=numbers(living, int(alive and owner is not None and owner.state != "deleted")),
+        containment=numbers(living or Alive(), int(alive and owner is not None and owner.state != "deleted")),
     )
 
 
@@ -426,9 +434,10 @@ def exchanged_for(sha256: str, told: Iterable[Recorded]) -> set[str]:
     return found - {sha256}
 
 
-def radius_by_kind(ever: affected.IssuedCounts | Alive, living: Alive) -> CameOfIt:
-    """What was ever issued and what of it is alive, kind by kind."""
-    return CameOfIt(*(Came(*each) for each in zip(ever[:4], living[:4], strict=True)))
+def radius_by_kind(ever: affected.IssuedCounts | Alive, living: Alive | None) -> CameOfIt:
+    """What was ever issued and, where that was counted, what of it is alive, kind by kind."""
+    alive = (None,) * 4 if living is None else living[:4]
+    return CameOfIt(*(Came(*each) for each in zip(ever[:4], alive, strict=True)))
 
 
 def _report(

@@ -47,7 +47,7 @@ class NamedKey(NamedTuple):
         return NameKind.KEY, self.thumbprint.encode()
 
 
-async def answered(ledger: Ledger, asked: InvestigatedSecret, *, counts: bool) -> Report | None:
+async def answered(ledger: Ledger, asked: InvestigatedSecret, *, counts: int) -> Report | None:
     """The answer about one key; None where no event names it."""
     named = await find(ledger, asked.sha256, asked.head)
     if named is None:

@@ -33,6 +33,9 @@ TABLE = sa.Table(
 )
 """`since` is a second of Unix time, from which a row counts for `seconds`. What an event does not have is empty."""
 
+# PostgreSQL's key is wide, and without statistics the whole table looks cheaper to it.
+sa.Index("ix_event_counts_seconds_since", TABLE.c.seconds, TABLE.c.since, info={"only": "postgresql"})
+
 
 class CountedEvents(NamedTuple):
     """What events have in common that are counted together, within a minute."""

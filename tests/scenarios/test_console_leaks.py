@@ -35,6 +35,11 @@ async def test_what_is_pasted_is_found_and_contained(world: World, job: Client) 
     assert "Access token at character" in found.text
     assert "GitHub token at character" in found.text
     assert "would end 1 secret, 1 grant, 1 token; 0 people affected" in found.text
+    assert "Ever issued for it: 1 grant, 1 token." in found.text
+    assert "2 secrets, 2 alive; 1 grant, 1 alive; 1 token, 1 alive" in found.text
+    # Counted once: what lives is asked for with the dry run alone, behind what is known at once.
+    asked = re.findall(r"/leaks/(investigate[^ &<]*|contain)", found.text.partition("<footer")[2])
+    assert asked == ["investigate?counts=2", "contain"]
     before = await world.head()
     world.clock.advance(8)
     done = await browser.press(found, CONTAIN, ("do", "contain"), evidence=f"a chat, beside {job.secret}")
@@ -116,6 +121,7 @@ async def test_who_only_reads_ends_nothing(world: World, job: Client) -> None:
     browser, _ = await at_console(world, "leaks:read")
     page = await pasted(browser, f"{job.secret}")
     assert "1 secret of this server" in page.text
+    assert "1 secret, 1 alive; 0 grants, 0 alive" in page.text
     assert CONTAIN not in page.text
     assert "Its story" not in page.text
 

@@ -9,8 +9,19 @@ from litestar.params import JSONBody, PathParameter, QueryParameter
 from msgspec import Meta
 from msgspec.structs import replace
 
+from api.console.continued import ContinuedPage
 from api.console.frame import HEADERS, ConsolePage, Visit
-from api.console.gate import FORM, PAGE, ConsoleForm, Unsigned, posted, recent_sign_in, shown, step_up
+from api.console.gate import (
+    FORM,
+    PAGE,
+    ConsoleForm,
+    Unsigned,
+    is_recently_signed_in,
+    posted,
+    recent_sign_in,
+    shown,
+    step_up,
+)
 from api.console.leak_reports import (
     Contained,
     Elsewhere,
@@ -21,6 +32,7 @@ from api.console.leak_reports import (
     LeakAddress,
     called,
     graph,
+    issued_in_words,
     nothing_found,
 )
 from api.console.masking import Show, pseudonym, sealed
@@ -36,6 +48,9 @@ CONTAIN = "/console/leaks/contain"
 FREEZE = "/console/leaks/freeze"
 LONGEST = 1 << 20
 DIGESTS_LONGEST = 65 * 1_000
+AT_ONCE = {"counts": "2"}
+"""Of an investigation: what was ever issued, and not what of it is alive."""
+SIGN_IN_FIRST = "what would end is told to whoever signed in a moment ago: look once more"
 LISTS = {"tokens": "Codes and tokens", "people": "People", "addresses": "Addresses", "events": "What it did"}
 
 Named = Literal["", "client_id", "account_id", "secret_id", "address"]
@@ -138,6 +153,7 @@ class LeakFoundPage(ConsolePage, frozen=True, kw_only=True):
     foreign: tuple[Elsewhere, ...] = ()
     characters: int | None = None
     nothing: str | None = None
+    issued: str = ""
     drawing: Graph | None = None
     would: Ended | None = None
     offline_until: str | None = None
@@ -154,18 +170,57 @@ async def console_leaks_pasted(request: Request[Any, Any, Any], data: JSONBody[P
         if not data.text.strip():
             return see_other(DESK)
         pasted = format_rfc3339(visit.services.ledger.clock.now())
-        found = await visit.api.send("POST", "/leaks/investigate", Investigated, {"secret": data.text}, query=sealed())
+        found = await visit.api.send(
+            "POST", "/leaks/investigate", Investigated, {"secret": data.text}, query=AT_ONCE | sealed()
+        )
         digests = " ".join(each.sha256 for each in found.items if each.known)
-        return await _found(visit, found, ContainForm(digests=digests, pasted=pasted))
+        return await _told(visit, found, ContainForm(digests=digests, pasted=pasted))
 
     return await posted(request, data, make, back=DESK)
 
 
-async def _found(visit: Visit, found: Investigated, form: ContainForm) -> ConsolePage | Response[bytes]:
-    """The page about what was found; for who may, with what a containment would end."""
-    would, refused, offline = None, None, None
+def _found(visit: Visit, found: Investigated, form: ContainForm) -> LeakFoundPage:
+    """The page about what was found, as far as it is known at once."""
     containable = bool(form.digests or form.given) and "leaks:write" in visit.may
-    if containable:
+    items = tuple(sorted(found.items, key=lambda each: (-each.uses_after_end, not each.alive)))
+    return LeakFoundPage(
+        title="Leak desk",
+        items=items,
+        damaged=found.damaged,
+        foreign=found.foreign,
+        characters=found.characters,
+        nothing=nothing_found(found.problem) if found.problem and not items else None,
+        issued=issued_in_words(items),
+        form=_fresh(visit, form) if containable else None,
+        what=NAMES.get(form.named, ""),
+        personal=form.show == "1",
+    )
+
+
+async def _told(visit: Visit, found: Investigated, form: ContainForm) -> ConsolePage | Response[bytes]:
+    """The page about what was found, and then, once it is counted, what of it lives and would end. Where the API wants
+    a more recent sign-in first, the form waits for that."""
+    page = _found(visit, found, form)
+    if page.form is not None and not is_recently_signed_in(visit):
+        return await _counted(visit, page, found, form)
+
+    async def rest() -> ConsolePage:
+        try:
+            made = await _counted(visit, page, found, form)
+        except Refused as refused:
+            return replace(page, refused=refused.words)
+        return made if isinstance(made, LeakFoundPage) else replace(page, refused=SIGN_IN_FIRST)
+
+    return ContinuedPage(visit, page, rest)
+
+
+async def _counted(
+    visit: Visit, page: LeakFoundPage, found: Investigated, form: ContainForm
+) -> LeakFoundPage | Response[bytes]:
+    """The page with the exact counts, asked for once: those of a containment, or for who may end nothing, those of the
+    investigation."""
+    would, refused, offline = None, None, None
+    if page.form is not None:
         try:
             tried = await visit.api.send("POST", "/leaks/contain", Contained, _body(form, dry_run=True))
             would, offline = tried.together, tried.offline_until
@@ -175,20 +230,15 @@ async def _found(visit: Visit, found: Investigated, form: ContainForm) -> Consol
             if error.status not in (400, 404, 409, 422):
                 raise
             refused = error.words
-    items = tuple(sorted(found.items, key=lambda each: (-each.uses_after_end, not each.alive)))
-    return LeakFoundPage(
-        title="Leak desk",
-        items=items,
-        damaged=found.damaged,
-        foreign=found.foreign,
-        characters=found.characters,
-        nothing=nothing_found(found.problem) if found.problem and not items else None,
-        drawing=graph(items, would) if any(each.known for each in items) else None,
+    elif any(each.known and each.derived is not None and not each.derived.is_counted for each in found.items):
+        asked = {"items": [{"sha256": each.sha256} for each in found.items if each.known]}
+        counted = await visit.api.send("POST", "/leaks/investigate", Investigated, asked, query=sealed(), tell=True)
+        found = replace(found, items=counted.items)
+    return replace(
+        page,
+        drawing=graph(found.items, would) if any(each.known for each in found.items) else None,
         would=would,
         offline_until=offline,
-        form=_fresh(visit, form) if containable else None,
-        what=NAMES.get(form.named, ""),
-        personal=form.show == "1",
         refused=refused,
     )
 
@@ -270,10 +320,10 @@ async def _tried(visit: Visit, form: ContainForm) -> ConsolePage | Response[byte
     if form.digests:
         asked = {"items": [{"sha256": each} for each in form.digests.split()]}
         found = await visit.api.send(
-            "POST", "/leaks/investigate", Investigated, asked, query=sealed(form.show), tell=True
+            "POST", "/leaks/investigate", Investigated, asked, query=AT_ONCE | sealed(form.show), tell=True
         )
     pasted = form.pasted or format_rfc3339(visit.services.ledger.clock.now())
-    return await _found(visit, found, replace(form, pasted=pasted))
+    return await _told(visit, found, replace(form, pasted=pasted))
 
 
 def _kept(visit: Visit, refused: Refused, form: ContainForm) -> Response[bytes] | None:
