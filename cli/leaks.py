@@ -278,7 +278,7 @@ async def _investigated(services: CommandServices, text: str | None, sha256: str
     async def settle(_: Sequence[str]) -> None:
         await CatchUpSubscription(services.ledger, EventIndexing(), Sightings()).follow()
 
-    reports = await reported(settle, services.auditor(), questions, counts=True)
+    reports = await reported(settle, services.auditor(), questions, counts=1)
     members: dict[str, Any] = msgspec.to_builtins(told(reports, found, others))
     return members
 

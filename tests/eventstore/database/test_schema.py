@@ -28,7 +28,7 @@ def test_migrations_and_models_agree(database_url: str) -> None:
         with engine.connect() as connection:
 
             def is_of_this_database(declared: Any, *_: object) -> bool:
-                return getattr(declared, "info", {}).get("only", connection.dialect.name) == connection.dialect.name
+                return bool(declared.info.get("only", connection.dialect.name) == connection.dialect.name)
 
             opts = {"compare_type": True, "include_object": is_of_this_database}
             context = MigrationContext.configure(connection, opts=opts)
