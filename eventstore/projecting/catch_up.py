@@ -2,9 +2,9 @@
 
 import asyncio
 import copy
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, NamedTuple, Protocol, Self
 
 from sqlalchemy import Connection
@@ -21,9 +21,15 @@ from projections.event_index import IndexRow, Owners
 from projections.sightings import NOBODY, Sighting
 from security.clock import month_of
 
-BATCH = 512
+BATCH = 1_024
 """Events in one step, which is one transaction. What events that are followed together name in common is one row for
 all of them, and a transaction costs as much for a few as for many."""
+
+GATHERED_FOR = 0.5
+"""Seconds for which events are gathered while the log grows fast, unless there are as many as one step takes before."""
+
+CALM = 32
+"""Events between two looks up to which the log does not grow fast: they are followed at once."""
 
 PORTION = 128
 """Events that are read at a time: on SQLite the event loop waits for that, a millisecond."""
@@ -59,7 +65,13 @@ class CatchUpSubscription:
     Models that stand at the same place are moved on together, so that an event is read and decoded once for all.
     """
 
-    def __init__(self, ledger: Ledger, *models: Following, batch: int = BATCH) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        *models: Following,
+        batch: int = BATCH,
+        seconds: Callable[[], float] = monotonic,
+    ) -> None:
         self._ledger = ledger
         self._models = models
         self._wanted = frozenset(model.name for model in models)
@@ -69,6 +81,9 @@ class CatchUpSubscription:
         self._positions = dict.fromkeys(self._wanted, 0)
         self._left: dict[str, int] = {}
         self._resting = 0
+        self._seconds = seconds
+        self._seen = 0
+        self._gathered_until = 0.0
 
     def only(self, name: str) -> Self:
         """The same follower for those who wait for one model only; the others may stay behind."""
@@ -106,7 +121,7 @@ class CatchUpSubscription:
             self._resting -= 1
             return
         await self._ledger.settled()
-        if self.position >= self._ledger.changes.position:
+        if not self._is_due(self._ledger.changes.position):
             return
         await self._look()
         moved = any(self._positions[name] != left for name, left in self._left.items())
@@ -115,6 +130,15 @@ class CatchUpSubscription:
             self._resting = REST
         else:
             await self.follow(hurry=False)
+
+    def _is_due(self, head: int) -> bool:
+        """Whether to follow now. While the log grows fast, fewer and larger steps take less of what requests need."""
+        grown, self._seen = head - self._seen, head
+        behind, now = head - self.position, self._seconds()
+        if behind <= 0 or (grown > CALM and behind < self._batch and now < self._gathered_until):
+            return False
+        self._gathered_until = now + GATHERED_FOR
+        return True
 
     async def _look(self) -> None:
         found = await self._ledger.read(event_index.progress)

@@ -193,13 +193,20 @@ def _decimal(body: bytes) -> int | None:
 INTERVAL_S = 0.25
 """How often the log is looked at. With the witnesses' timeout a committed event is covered within a second."""
 
+LOADED_S = 0.75
+"""The same while the log grows fast and nobody has to cosign: every look that finds something costs a transaction and
+a signature, and a committed event is covered within a second all the same."""
+
+CALM = 128
+"""Events between two looks up to which the log does not grow fast."""
+
 KEEP_EVERY_S = 1.0
 """Seconds between two writes of the checkpoint that is kept outside the database."""
 
 REST = 3
 """How many looks a process leaves out after another one was faster: one of them follows, the others stand by."""
 
-STEP = 512
+STEP = 1_024
 """Leaves in one step of a server: a step on SQLite runs between two turns of the event loop."""
 
 ASK_AGAIN = 60 * SECOND
@@ -260,6 +267,7 @@ class Keeper:
         self._interval_s = interval_s
         self._ask_again: int | None = None
         self._beaten = False
+        self._grown = 0
         self.alarms: dict[str, WitnessAlarm] = {}
         """By witness, what is wrong with it at the moment."""
         self.short = False
@@ -276,7 +284,14 @@ class Keeper:
             except (DatabaseAway, LedgerOverloaded) as error:
                 log.warning("transparency.waiting", reason=type(error).__name__)
                 more = False
-            await asyncio.sleep(0 if more else self._interval_s * (REST if self._beaten else 1))
+            await asyncio.sleep(0 if more else self.rest())
+
+    def rest(self) -> float:
+        """Seconds until the next look, by what came since the last one."""
+        grown, self._grown = self._grown, 0
+        if self._beaten:
+            return self._interval_s * REST
+        return max(self._interval_s, LOADED_S) if grown > CALM and self._witnesses is None else self._interval_s
 
     async def step(self) -> bool:
         """One step of the tree, and its witnesses when it has reached the head; whether the log goes on behind it."""
@@ -306,6 +321,7 @@ class Keeper:
         if self._beaten:
             return False
         self._tree.remember(growth.checkpoint)
+        self._grown += growth.checkpoint.size - growth.before
         return growth.more
 
     async def _keep(self) -> None:

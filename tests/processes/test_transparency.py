@@ -49,6 +49,7 @@ async def covered(base: str, size: int) -> str:
 def test_a_checkpoint_covers_an_event_within_a_second() -> None:
     # The longest way: an event just missed, then a look, then witnesses of whom one is away.
     assert keeper.INTERVAL_S + keeper.TIMEOUT_S < 1
+    assert keeper.LOADED_S < 1
 
 
 async def test_two_servers_never_sign_two_trees_of_one_size(world: World, start: Start, database_url: str) -> None:

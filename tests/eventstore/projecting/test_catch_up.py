@@ -14,7 +14,14 @@ from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.personal_data import Unsealing, address_key
 from eventstore.projecting import catch_up
-from eventstore.projecting.catch_up import REST, CatchUpSubscription, EventIndexing, Sightings
+from eventstore.projecting.catch_up import (
+    CALM,
+    GATHERED_FOR,
+    REST,
+    CatchUpSubscription,
+    EventIndexing,
+    Sightings,
+)
 from projections import event_index, sightings
 from projections.event_index import NameKind
 from security.clock import ManualClock
@@ -153,6 +160,28 @@ async def test_models_at_one_position_move_together_after_catching_up(ledger: Le
     await write(ledger, "c", 2)
     assert await both.follow(steps=1)
     assert await ledger.read(event_index.progress) == {event_index.NAME: 36, sightings.NAME: 36}
+    assert await indexed(ledger) == await computed(ledger)
+
+
+async def test_while_the_log_grows_fast_what_comes_is_gathered_for_a_moment(ledger: Ledger) -> None:
+    now, many = 0.0, CALM // 3 + 1
+    following = CatchUpSubscription(ledger, EventIndexing(), seconds=lambda: now)
+    await write(ledger, "a", 1)
+    await following.keep_up()
+    assert following.position == 3
+    await write(ledger, "b", many)
+    await following.keep_up()
+    assert following.position == 3
+    await write(ledger, "c", many)
+    now = GATHERED_FOR
+    await following.keep_up()
+    assert following.position == 3 + 6 * many
+    await write(ledger, "d", many)
+    await following.keep_up()
+    assert following.position == 3 + 6 * many
+    # Nothing came since: it is followed at once.
+    await following.keep_up()
+    assert following.position == 3 + 9 * many
     assert await indexed(ledger) == await computed(ledger)
 
 

@@ -1,3 +1,4 @@
+import asyncio
 from pathlib import Path
 
 import httpx
@@ -8,7 +9,7 @@ from commands.servers import note_divergence
 from eventstore.database.engines import migrating
 from eventstore.ledger import Ledger
 from eventstore.transparency import published, signing_keys
-from eventstore.transparency.keeper import ASK_AGAIN, Keeper, Witness, Witnesses
+from eventstore.transparency.keeper import ASK_AGAIN, CALM, INTERVAL_S, LOADED_S, Keeper, Witness, Witnesses
 from eventstore.transparency.note import VerifierKey
 from eventstore.transparency.tree import Tree
 from security.clock import SECOND, ManualClock
@@ -60,6 +61,18 @@ async def test_the_tree_of_real_events_is_verified(ledger: Ledger, clock: Manual
     verdict = verify(source, [KEY])
     source.close()
     assert (verdict.outcome, verdict.checked) == ("verified", head)
+
+
+async def test_it_rests_longer_while_the_log_grows_fast(ledger: Ledger, clock: ManualClock, tmp_path: Path) -> None:
+    alone = Keeper(ledger, Tree(ORIGIN, signing, clock), clock, note_divergence)
+    asking = Place(tmp_path / "witness").asking()
+    witnessed = Keeper(ledger, Tree(ORIGIN, signing, clock), clock, note_divergence, witnesses=asking)
+    for keeper, rest in (alone, LOADED_S), (witnessed, INTERVAL_S):
+        await asyncio.gather(*(ledger.execute(register(f"{rest}{n}"), origin=HERE) for n in range(CALM)))
+        await keeper.step()
+        assert keeper.rest() == rest
+        await keeper.step()
+        assert keeper.rest() == INTERVAL_S
 
 
 async def test_a_checkpoint_is_shown_with_its_cosignatures(ledger: Ledger, clock: ManualClock, tmp_path: Path) -> None:
