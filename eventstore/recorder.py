@@ -43,6 +43,7 @@ from projections.prepared import Prepared, translate
 T = TypeVar("T")
 
 INSERT = Prepared(insert(events))
+_NAMES = tuple(str(each.key) for each in events.c)
 CHANNEL = EVENTS
 """Where PostgreSQL tells of what was appended, and where the library's own subscription listens."""
 
@@ -238,21 +239,12 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         if connection is None:
             raise AssertionError("only the ledger appends, in a transaction that holds the log's lock")
         rows = cast(Sequence[EventRow], stored_events)
-        INSERT.run(
-            connection,
-            [
-                {
-                    "id": id_,
-                    "originator_id": stream,
-                    "originator_version": version,
-                    "topic": topic,
-                    "state": form.decode(),
-                }
-                for id_, stream, version, topic, form in rows
-            ],
-        )
+        values = [(id_, stream, version, topic, form.decode()) for id_, stream, version, topic, form in rows]
         if connection.dialect.name == "postgresql":
+            INSERT.run(connection, [dict(zip(_NAMES, each, strict=True)) for each in values])
             _NOTIFY.run(connection, ({},))
+        else:
+            INSERT.run_all(connection, _NAMES, values)
         return [each.id for each in rows]
 
     def select_events(  # type: ignore[override]
