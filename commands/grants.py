@@ -1,6 +1,7 @@
 """Grants: what a person allows a client, the codes and tokens that come of it, and their end."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import msgspec
 
@@ -284,6 +285,10 @@ def issue_tokens(
     presented = None if credential is None else bytes.fromhex(request.presented or "")
     goes_on = credential is not None and not credential.of_another
     joins = goes_on or (credential is not None and credential.joins)
+    # Of tokens that clients get for themselves most are alike but for their digests.
+    for_itself = credential is None and account_id is None
+    alone = for_itself and request.details is None and request.actor is None and request.asserted_by is None
+    alike = (grant_type.grant_type, client_id, secret_id, key_id, jkt, x5t, request.scope, issuer) if alone else None
 
     def decide(state: grant.State, view: View) -> Outcome | Refusal:
         person, subject = account_id, None
@@ -302,32 +307,36 @@ def issue_tokens(
             subject = found if isinstance(found, Subject) else None
         if person is not None:
             admit_person(person)
+        behind = partial(standing, state, view, person, subject)
         decided = suspended(view) or grant_type.issue(
             state,
             now=view.now,
             request=request,
-            parties=parties(
-                view,
-                client_id=client_id,
-                secret_id=secret_id,
-                key_id=key_id,
-                jkt=jkt,
-                x5t=x5t,
-                account_id=person,
-                asked=request.scope,
-                issuer=issuer,
-                with_consent=goes_on,
-                details=_details(view, state, privacy),
-                with_details=request.details is not None,
-                subject=subject,
-                actor=_actor(view, request),
-                asserted=_asserted(view, request),
-                signs_in=grant_type.first_party,
-            ),
+            parties=behind() if alike is None else view.shared(alike, behind),
             minted=minted,
             lifetimes=lifetimes,
         )
         return decided if isinstance(decided, Refusal) else _unless_unsigned(decided, minted)
+
+    def standing(state: grant.State, view: View, person: str | None, subject: Subject | None) -> Parties:
+        return parties(
+            view,
+            client_id=client_id,
+            secret_id=secret_id,
+            key_id=key_id,
+            jkt=jkt,
+            x5t=x5t,
+            account_id=person,
+            asked=request.scope,
+            issuer=issuer,
+            with_consent=goes_on,
+            details=_details(view, state, privacy),
+            with_details=request.details is not None,
+            subject=subject,
+            actor=_actor(view, request),
+            asserted=_asserted(view, request),
+            signs_in=grant_type.first_party,
+        )
 
     # Only what starts a grant, or presents nothing that was ever issued, is about the grant of this id.
     return Command(f"grant:{ordered_id(at)}", decide, starts=not joins, presented=presented if joins else None)

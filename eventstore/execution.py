@@ -37,6 +37,15 @@ class Origin(msgspec.Struct, frozen=True):
     on_device: str | None = None
 
 
+def person_on(device: str, state: Any, event: Any) -> str | None:
+    """Whose grant it is, if it is the own one of the client on the `device`: what others present may be stolen, and
+    the device a thief's."""
+    for told in (state, event):
+        if whose := getattr(told, "client_id", None):
+            return (getattr(told, "account_id", None) or None) if whose == device else None
+    return None
+
+
 class Executed(msgspec.Struct, Generic[T], frozen=True):
     """What became of the commands. With a refusal, `recorded` holds the facts that the refusal itself established."""
 

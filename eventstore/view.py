@@ -1,7 +1,7 @@
 """What a command may look at while it holds the append lock, and what any look at the present may."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
@@ -56,6 +56,12 @@ class View(ABC):
     @abstractmethod
     def state(self, stream: str) -> Any:
         """A stream's fold; the aggregate's INITIAL when it has no events."""
+
+    @abstractmethod
+    def shared(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, made once for all commands of a transaction that ask by the same key, until a stream that
+        is no grant's gets an event. It may follow from the key and from folds of such streams, and from nothing else.
+        """
 
     @abstractmethod
     def look(self, at: Callable[Concatenate[Folds, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,7 +1,7 @@
 """One transaction for a batch of requests: for each one load, decide, collect; then append and project all at once."""
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from time import monotonic
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
@@ -19,7 +19,7 @@ from eventstore import may_write, search
 from eventstore.appending.rows import Writing
 from eventstore.command import Command, Sweep
 from eventstore.database.engines import away, together
-from eventstore.execution import Executed, Origin, PendingRequest
+from eventstore.execution import Executed, Origin, PendingRequest, person_on
 from eventstore.issued import grants_of
 from eventstore.may_write import require_clock
 from eventstore.recorder import Head, LockBusy, LogRecorder
@@ -35,7 +35,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _MOVE_HEAD = Prepared(update(head).where(head.c.id == 1).values(position=bindparam("position"), time=bindparam("time")))
-
 
 _Decided = tuple[str, Event] | Sweep[Any]
 """An event and its stream, or a sweep that is still to be carried out."""
@@ -58,6 +57,7 @@ class Batch(View):
         self._recorded: list[Recorded] = []
         self._indexes: list[Any] = []
         self._grants: dict[bytes, OfGrant | None] = {}
+        self._shared: dict[Hashable, Any] = {}
         self.touched: dict[str, int] = {}
         self._long: dict[str, tuple[Any, Recorded]] = {}
         self._ends_many = False
@@ -117,6 +117,12 @@ class Batch(View):
     def grant_of(self, presented: bytes) -> OfGrant | None:
         return self._grants[presented]
 
+    def shared(self, key: Hashable, make: Callable[[], T]) -> T:
+        found: T | None = self._shared.get(key)
+        if found is None:
+            found = self._shared[key] = make()
+        return found
+
     def look(self, at: Callable[Concatenate[Folds, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         return at(self.folds(), *args, **kwargs)
 
@@ -164,6 +170,7 @@ class Batch(View):
             return tuple(outcomes), events
         finally:
             self._folds, self.position = before, position
+            self._shared.clear()
 
     def _decide(self, command: Command[Any]) -> tuple[str, Outcome]:
         stream = command.stream
@@ -201,6 +208,7 @@ class Batch(View):
                 self.position, "", stream, version + 1, self.now, origin.actor, origin.request_id, None, None, event
             )
             self._folds[stream] = (evolve(stream, state, recorded), version + 1)
+        self._shared.clear()
 
     def _sweep(self, sweep: Sweep[Any], request: PendingRequest) -> None:
         """Carries a sweep out, one portion in memory at a time."""
@@ -237,7 +245,7 @@ class Batch(View):
         if event.personal:
             realm = getattr(event, "realm", None) or getattr(state, "realm", None) or ""
             event, indexes = privacy.seal_event(self._connection, event, stream, event_id, realm, self.now)
-        person = None if origin.on_device is None else _person(origin.on_device, state, event)
+        person = None if origin.on_device is None else person_on(origin.on_device, state, event)
         ip, agent = privacy.seal_origin(self._connection, origin, event_id, self.now, person)
         self.position += 1
         recorded = Recorded(
@@ -245,6 +253,8 @@ class Batch(View):
         )
         self._folds[stream] = (evolve(stream, state, recorded), version + 1)
         self.touched[stream] = self.position
+        if not stream.startswith("grant:"):
+            self._shared.clear()
         if recorded.version % EVERY == 0 and not is_stateless(stream):
             self._long[stream] = (self._folds[stream][0], recorded)
         if event.destroys_key:
@@ -304,14 +314,6 @@ class Batch(View):
         for stream in self.touched:
             state, version = self._folds[stream]
             states.keep(stream, Versioned(state, version, self.position))
-
-
-def _person(client_id: str, state: Any, event: Any) -> str | None:
-    """Whose grant it is, if it is this client's own: what others present may be stolen, and the device a thief's."""
-    for told in (state, event):
-        if whose := getattr(told, "client_id", None):
-            return (getattr(told, "account_id", None) or None) if whose == client_id else None
-    return None
 
 
 # Transactions, one after the other: decided, committed, and redone one by one when something breaks one.

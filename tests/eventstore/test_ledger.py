@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import Connection, event, select
 
 from domain import client
-from domain.decision import Conflict, NotFound, Outcome, refuse
+from domain.decision import Conflict, NotFound, Outcome, accept, refuse
 from eventstore import repository
 from eventstore.appending.batch import Unknown
+from eventstore.command import Command
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger, may_be_repeated
 from eventstore.stored import events
@@ -54,6 +55,21 @@ async def test_events_are_stored_with_dense_positions_and_versions(ledger: Ledge
         ("client:b", 2),
     ]
     assert await ledger.head() == (5, ledger.clock.now())
+
+
+async def test_what_commands_of_one_transaction_share_follows_what_they_change(ledger: Ledger) -> None:
+    await ledger.execute(register("a"), origin=HERE)
+
+    def ask(name: str) -> Command[Any]:
+        return any_command(
+            f"grant:{name}",
+            lambda state, *, now, enabled: accept(result=enabled),
+            under_lock=lambda view: {"enabled": view.shared("alike", lambda: view.state("client:a").enabled)},
+        )
+
+    asked = [ask("1"), ask("2"), disable("a"), ask("3"), enable("a"), ask("4")]
+    done = await asyncio.gather(*(ledger.execute(each, origin=HERE) for each in asked))
+    assert [each.outcomes[0].result for each in done] == [True, True, None, False, None, True]
 
 
 async def test_stored_form_is_the_leaf_and_personal_values_are_sealed(ledger: Ledger) -> None:
