@@ -98,6 +98,8 @@ def _print_report(found: dict[str, Any]) -> None:
     servers = [each["client_id"] for each in found.pop("resource_servers")]
     version = found.pop("secret")
     found["secret"] = None if version is None else f"{version['id']} (version {version['version']})"
+    mailed = found.pop("link")
+    found["link"] = None if mailed is None else f"{mailed['purpose']} in {mailed['realm']}"
     came = {f"derived_{name}": f"{each['live']} alive of {each['total']}" for name, each in derived.items()}
     # Somebody who tried it when it was over is what matters most.
     first = {"uses_after_end": found.pop("uses_after_end")}

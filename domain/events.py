@@ -89,3 +89,8 @@ _STATELESS = frozenset(name for name, page in AGGREGATES.items() if getattr(page
 def is_stateless(stream: str) -> bool:
     """Whether no verb looks at the state of such a stream. It is never folded, and only its newest version matters."""
     return category(stream) in _STATELESS
+
+
+def may_be_cached(stream: str, version: int) -> bool:
+    """Whether something can have been cached of a stream before its event of this version."""
+    return (version > 1 or stream in SINGULAR) and not is_stateless(stream)

@@ -16,7 +16,7 @@ from sqlalchemy import URL, Connection, bindparam, delete, func, insert, select,
 
 from domain import ended_grants, grant
 from domain.event import Moment, Recorded
-from domain.events import AGGREGATES, DESTROYING, ENDING_MANY, SINGULAR, is_stateless
+from domain.events import AGGREGATES, DESTROYING, ENDING_MANY, SINGULAR, is_stateless, may_be_cached
 from eventstore import search
 from eventstore.database.replica import PassedEvents, seen_up_to
 from eventstore.mapper import decoder
@@ -261,11 +261,6 @@ class Changes:
         if known.state is not None and known.state != state:
             what = "is missing" if state is None else "is another one than before"
             self.go_back(f"the event at position {known.position} {what}", known)
-
-
-def may_be_cached(stream: str, version: int) -> bool:
-    """Whether something can have been cached of a stream before its event of this version."""
-    return (version > 1 or stream in SINGULAR) and not is_stateless(stream)
 
 
 class DatabaseFile:

@@ -4,12 +4,15 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.search import moment
 from api.leaks.resolve import find, open_incident, require_fit
-from api.leaks.targets import Target, concerned, numbers, secrets_ended
+from api.leaks.targets import Target, concerned, links_good, numbers, secrets_ended
 from commands import clients, grants, incidents, people, registering
 from commands.audit import read
+from commands.mailing import recovery
 from domain import account, incident, session
 from domain.client_secret import NewSecret
 from domain.decision import Conflict, Refusal
@@ -138,7 +141,10 @@ class Containment:
             offline.append(view.query(offline_of, self.target.client_id or "", view.now))
         self._first = 0 if since is None else view.query(first_since, since, view.head)
         until = max(filter(None, offline), default=None)
-        self.ended = WhatEnded(numbers(found, secrets_ended(view, self.target)), until)
+        told = numbers(found, secrets_ended(view, self.target))
+        if links_good(view, self.target):
+            told = replace(told, people_affected=max(told.people_affected, 1))
+        self.ended = WhatEnded(told, until)
         return self.numbers
 
     def commands(self) -> tuple[Single, *tuple[Step, ...]]:
@@ -154,7 +160,8 @@ class Containment:
         if self.target.gathered is not None:
             return (result,)
         first, *opening = self._opening()
-        rest: tuple[Step, ...] = (*opening, *self._ends(), result)
+        links = [recovery.end_links(self.target.account_id or "", self.target.links)] if self.target.links else []
+        rest: tuple[Step, ...] = (*opening, *self._ends(), *links, result)
         return first, *rest
 
     def _opening(self) -> tuple[Single, *tuple[Step, ...]]:

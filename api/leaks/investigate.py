@@ -9,6 +9,7 @@ import msgspec
 from litestar import Request, get, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
+from msgspec.structs import replace
 
 from api.admin import schemas
 from api.audit.queries.auditor import Auditor
@@ -17,7 +18,7 @@ from api.audit.rendering import Rendering, ShownEvent, unsealed
 from api.http import parameters
 from api.http.errors import InvalidRequest, Missing, Unprocessable
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor
-from api.leaks import key_investigation, resolve
+from api.leaks import key_investigation, mailed_target, resolve
 from api.leaks.investigation import (
     Address,
     Damaged,
@@ -69,6 +70,7 @@ EXAMPLE: dict[str, Any] = {
     "client_name": "Photo Prints",
     "client_owner": "prints@partner.example",
     "secret": {"id": "8Wq3nBz5MhCy2tLv9RdK7x", "version": 2},
+    "link": None,
     "account_id": None,
     "grant_id": None,
     "issued_at": "2026-01-31T11:00:00.000000Z",
@@ -230,7 +232,11 @@ async def _report(asking: Auditor, question: resolve.Candidate, *, counts: Which
     head = ledger.changes.position
     asked = InvestigatedSecret(question.sha256, question.kind, question.problem, head, asking.now, asking.personal)
     report = await answered(ledger, asked, counts=counts)
-    if report.state != "unknown" or question.kind not in (None, KIND):
+    if report.state != "unknown":
+        return report
+    if (mailed := await mailed_target.answered(ledger, asked)) is not None:
+        return mailed if counts else replace(mailed, derived=None, containment=None)
+    if question.kind not in (None, KIND):
         return report
     return await key_investigation.answered(ledger, asked, counts=counts) or report
 

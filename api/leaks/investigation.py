@@ -261,6 +261,14 @@ class CameOfIt(msgspec.Struct, frozen=True):
     refresh_tokens: Came
 
 
+class MailedLinkRef(msgspec.Struct, frozen=True):
+    """What a link that was mailed is for (`recovery`, `invitation`, `verification`, `email_present`, `email_new` or
+    `registration`), and in which realm."""
+
+    purpose: str
+    realm: str | None
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What it is, who used it and what ending it would end. Everything is null or empty for what is not ours. `problem`
     says what is wrong with a string that is none of ours, and never what would be right. `client_owner` and addresses
@@ -274,6 +282,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     client_name: str | None = None
     client_owner: str | None = None
     secret: SecretVersionRef | None = None
+    link: MailedLinkRef | None = None
     account_id: str | None = None
     grant_id: str | None = None
     issued_at: Time | None = None

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from api.leaks import mailed_target
 from api.leaks.containment import Containment, Wanted
 from api.leaks.targets import Target, of_secret
 from api.services import origin
@@ -88,12 +89,15 @@ async def _take(
     if kind is None:
         return False
     found = await ledger.read(issued.find, digest(finding.raw))
-    target = None if found is None else await ledger.read(of_secret, found)
+    targets = (
+        [await ledger.read(of_secret, found)] if found else await mailed_target.targets(ledger, [digest(finding.raw)])
+    )
+    target = targets[0] if targets else None
     commands = _commands(ledger, format, finding, source, target, ends=kind.value in contain)
     executed = await ledger.execute(*commands, origin=by)
     if executed.refusal is not None and executed.refusal.reason is not Conflict.EXISTS:
         raise AssertionError(f"a finding was refused: {executed.refusal.reason}")
-    return found is not None
+    return target is not None
 
 
 def _commands(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from api.http.errors import InvalidRequest, Missing, Unprocessable
 from api.http.request_context import normalise
-from api.leaks import key_target
+from api.leaks import key_target, mailed_target
 from api.leaks.address_target import AddressTarget
 from api.leaks.targets import Target, of_secret, together
 from domain import account, client
@@ -146,13 +146,21 @@ async def _of_text(ledger: Ledger, format: Format, text: str, since: Moment | No
     leaked = await _of_keys(ledger, names if word is None else ((word,),), since)
     if not found and not names and not leaked:
         raise InvalidRequest.field("secret", nothing_in(text, format))
-    targets = await ledger.read(issued_targets, [each.sha256 for each in found])
+    targets = await _issued_or_mailed(ledger, [each.sha256 for each in found])
     return _or_missing([*targets, *leaked], "secret")
+
+
+async def _issued_or_mailed(ledger: Ledger, digests: Sequence[bytes]) -> list[Target]:
+    found = await ledger.read(issued_targets, digests)
+    known = {leaked.sha256 for target in found for leaked in target.leaked}
+    rest = [digest for digest in digests if digest.hex() not in known]
+    links = await mailed_target.targets(ledger, rest) if rest else []
+    return together([*found, *links]) if links else found
 
 
 async def _of_digests(ledger: Ledger, digests: Sequence[str], since: Moment | None) -> list[Target]:
     """The targets of digests, of which some may be thumbprints."""
-    found = await ledger.read(issued_targets, list(map(bytes.fromhex, digests)))
+    found = await _issued_or_mailed(ledger, list(map(bytes.fromhex, digests)))
     known = {leaked.sha256 for target in found for leaked in target.leaked}
     rest = [(pasted_keys.of_hex(each),) for each in dict.fromkeys(digests) if each not in known]
     return [*found, *await _of_keys(ledger, rest, since)]

@@ -14,6 +14,7 @@ from domain.registering import initial_access_token, registration_token
 from eventstore import search
 from eventstore.database import Connection
 from eventstore.issued import IssuanceRecord
+from eventstore.pending import mailed_links
 from eventstore.time_travel import Descendant, descendants, grants_of_people
 from eventstore.view import View
 from projections import grants
@@ -36,7 +37,7 @@ class Alone(NamedTuple):
 class Target(NamedTuple):
     """What is to end. `grants` are those of single tokens, codes or sessions, `gathered` those of an address. `leaked`
     are the secrets by which it is known. There may be many of one client, or of one person's sign-ins. `registering`
-    are tokens that let clients register and manage that."""
+    are tokens that let clients register and manage that, `links` the digests of links that were mailed."""
 
     kind: incident.TargetKind
     client_id: str | None = None
@@ -48,6 +49,7 @@ class Target(NamedTuple):
     alone: tuple[Alone, ...] = ()
     gathered: AddressTarget | None = None
     registering: tuple[IssuanceRecord, ...] = ()
+    links: tuple[bytes, ...] = ()
 
     @property
     def clients(self) -> tuple[str, ...]:
@@ -126,6 +128,7 @@ def merged(group: Sequence[Target]) -> Target:
         session_ids=_distinct(each.session_ids for each in group),
         leaked=_distinct(each.leaked for each in group),
         registering=tuple(each for part in group for each in part.registering),
+        links=_distinct(each.links for each in group),
         alone=tuple(each for each in _distinct(each.alone for each in group) if each.grant_id not in grants),
     )
 
@@ -173,11 +176,16 @@ def numbers(found: Alive, secrets_ended: int) -> Numbers:
 
 def secrets_ended(view: View, target: Target) -> int:
     """How many secret versions, and tokens of registration, it ends that live."""
-    alive = sum(_registers(view, each) for each in target.registering)
+    alive = sum(_registers(view, each) for each in target.registering) + links_good(view, target)
     if target.client_id is None or target.counted(None) is None:
         return alive
     state: client.State = view.state(client.stream(target.client_id))
     return alive + living_secrets(state, None if target.kind == "client" else target.secret_ids, view.now)
+
+
+def links_good(view: View, target: Target) -> int:
+    """How many links that were mailed it ends that are not over."""
+    return mailed_links.count_good(view.connection, target.links, view.now) if target.links else 0
 
 
 def _registers(view: View, found: IssuanceRecord) -> bool:

@@ -1,13 +1,13 @@
 """What is done about a forgotten password: a link is mailed, and followed to a new one."""
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from commands import people
 from commands.people import PersonNames
 from commands.permissions import CallerScope
 from domain import account
-from domain.decision import Conflict, NotFound, Outcome, Refusal, Unavailable
+from domain.decision import Conflict, NotFound, Outcome, Refusal, Unavailable, accept
 from domain.event import SECOND, Moment
 from domain.people import mailed
 from domain.people.mailed import INVITATION_LASTS, RECOVERY_LASTS, PasswordStanding
@@ -123,3 +123,13 @@ def recover(link: MailedLink, password_hash: str) -> list[Step]:
 def use_up(digest: bytes) -> Callable[[View, object], None]:
     """Ends the link in the transaction that it led to."""
     return lambda view, _: mailed_links.forget(view.connection, [digest])
+
+
+def end_links(account_id: str, digests: Sequence[bytes]) -> Command[account.State]:
+    """Ends links that leaked, in the transaction that tells of it. None of them was a fact."""
+
+    def decide(state: account.State, view: View) -> Outcome:
+        mailed_links.forget(view.connection, digests)
+        return accept()
+
+    return Command(account.stream(account_id), decide)

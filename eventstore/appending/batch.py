@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from domain import server
 from domain.decision import Outcome, Refusal, accept
 from domain.event import Event, Moment, Recorded
-from domain.events import ENDING_MANY, is_stateless
+from domain.events import ENDING_MANY, is_stateless, may_be_cached
 from domain.rules import feature_level
 from eventstore import may_write, search
 from eventstore.appending.rows import Writing
@@ -23,7 +23,7 @@ from eventstore.execution import Executed, Origin, PendingRequest, person_on
 from eventstore.issued import grants_of
 from eventstore.may_write import require_clock
 from eventstore.recorder import Head, LockBusy, LogRecorder
-from eventstore.repository import EVERY, MANY, Versioned, evolve, initial, may_be_cached, versions
+from eventstore.repository import EVERY, MANY, Versioned, evolve, initial, versions
 from eventstore.stored import head
 from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, Forged, InDoubt, OtherLevel, WrongClock
 from eventstore.view import Folds, OfGrant, View

@@ -6,7 +6,7 @@ A request about somebody who is not known here leaves a row as well, with a link
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 import structlog
@@ -86,13 +86,43 @@ def find(
     row = connection.execute(select(table).where(table.c.link == digest)).first()
     if row is None or row.expires_at <= now:
         return None
+    link = _opened(vault, digest, bytes(row.sealed))
+    is_that = link is not None and link.purpose in purposes and link.account_id != "" and now < link.expires_at
+    return link if is_that else None
+
+
+def _opened(vault: Vault, digest: bytes, sealed: bytes) -> MailedLink | None:
     try:
-        link = _decode(vault.open_row(table.name, digest.hex(), bytes(row.sealed)))
+        return _decode(vault.open_row(table.name, digest.hex(), sealed))
     except (WrapBroken, MasterKeyError, msgspec.DecodeError):
         log.error("a mailed link cannot be read")
         return None
-    is_that = link.purpose in purposes and link.account_id != "" and now < link.expires_at
-    return link if is_that else None
+
+
+class KnownLink(NamedTuple):
+    """A link that was mailed, good or not. `over_at` is when it was superseded, used or reported, 0 where that is all
+    that is known, and otherwise when it is or was too old."""
+
+    link: MailedLink
+    made_at: Moment
+    over_at: Moment
+
+
+def known(connection: Connection, vault: Vault, digests: Collection[bytes]) -> dict[bytes, KnownLink]:
+    """Those of the digests that are links which somebody was sent and that are not forgotten yet; no altered ones."""
+    found = {}
+    for row in connection.execute(select(table).where(table.c.link.in_(digests))).all():
+        digest = bytes(row.link)
+        link = _opened(vault, digest, bytes(row.sealed))
+        if link is not None and (link.account_id or link.purpose == "registration"):
+            found[digest] = KnownLink(link, row.made_at, row.expires_at)
+    return found
+
+
+def count_good(connection: Connection, digests: Collection[bytes], now: Moment) -> int:
+    """How many of them are not over yet."""
+    query = select(func.count()).select_from(table).where(table.c.link.in_(digests), table.c.expires_at > now)
+    return connection.scalar(query) or 0
 
 
 def forget(connection: Connection, digests: Sequence[bytes]) -> None:

@@ -72,7 +72,7 @@ async def test_two_processes_record_uses_of_the_same_tokens(
     await other.close()
 
 
-async def test_the_first_event_of_a_stream_that_is_remembered_without_any_is_seen_elsewhere(
+async def test_first_event_of_a_remembered_empty_stream_is_seen(
     ledger: Ledger, database_url: str, keyring: Keyring, clock: ManualClock
 ) -> None:
     other = await Ledger.open(database_url, keyring, clock)

@@ -1,0 +1,83 @@
+"""Links that were mailed to people leak like any secret: they are named, and ended before anybody follows them."""
+
+from hashlib import sha256
+
+import httpx
+import pytest
+
+from domain.people.mailed import RECOVERY_LASTS
+from tests.scenarios.administration import administering, ok
+from tests.scenarios.test_recovery import SECRET, mailed, set_password
+from tests.scenarios.world import Person, World
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def admin(world: World) -> httpx.AsyncClient:
+    return await administering(world)
+
+
+@pytest.fixture
+async def paul(world: World) -> Person:
+    return await world.register_person("paul")
+
+
+def secret_of(link: str) -> str:
+    found = SECRET.search(link)
+    assert found is not None
+    return found[0]
+
+
+async def test_leaked_link_is_named_and_ended(admin: httpx.AsyncClient, world: World, paul: Person) -> None:
+    letter = await mailed(world, paul.email)
+    text = f"GET {letter.link} HTTP/1.1"
+    found = ok(await admin.post("/leaks/investigate", json={"secret": text}))
+    assert (found["kind"], found["state"], found["account_id"]) == ("password_reset", "active", paul.account_id)
+    assert found["link"] == {"purpose": "recovery", "realm": "platform"}
+    assert found["issued_at"] < found["expires_at"]
+    assert found["first_used_at"] is None
+    would = {"secrets_ended": 1, "grants_ended": 0, "tokens_ended": 0, "people_affected": 1}
+    assert found["containment"] == would
+    tried = ok(await admin.post("/leaks/contain", json={"secret": text, "dry_run": True}))
+    assert tried["contained"] == would
+    assert (await world.browser().open(letter.link)).status == 200
+    before = await world.head()
+    done = ok(await admin.post("/leaks/contain", json={"secret": text}))
+    assert done["contained"] == would
+    assert done["items"][0]["account_id"] == paul.account_id
+    assert (await set_password_status(world, letter.link)) == 404
+    assert not SECRET.search(str(await world.events(after=before)))
+    found = ok(await admin.post("/leaks/investigate", json={"secret": text}))
+    assert (found["state"], found["containment"]["secrets_ended"]) == ("revoked", 0)
+    again = ok(await admin.post("/leaks/contain", json={"sha256": found["sha256"]}))
+    assert (again["incident_id"], again["contained"]["secrets_ended"]) == (done["incident_id"], 0)
+
+
+async def set_password_status(world: World, link: str) -> int:
+    return (await world.browser().open(link)).status
+
+
+async def test_who_followed_a_leaked_link_is_told(admin: httpx.AsyncClient, world: World, paul: Person) -> None:
+    letter = await mailed(world, paul.email)
+    assert (await set_password(world, letter.link)).status == 200
+    digest = sha256(secret_of(letter.link).encode()).hexdigest()
+    found = ok(await admin.post("/leaks/investigate", json={"sha256": digest}))
+    assert (found["kind"], found["state"], found["account_id"]) == ("password_reset", "redeemed", paul.account_id)
+    assert found["first_used_at"] == found["last_used_at"] >= found["issued_at"]
+    assert [(each["count"], each["ip"]) for each in found["addresses"]] == [(1, "192.0.2.7")]
+
+
+async def test_link_that_nobody_used_is_over_by_itself(admin: httpx.AsyncClient, world: World, paul: Person) -> None:
+    former = await mailed(world, paul.email)
+    newer = await mailed(world, paul.email)
+    states = [await state_of(admin, each.link) for each in (former, newer)]
+    assert states == ["revoked", "active"]
+    world.clock.advance(RECOVERY_LASTS)
+    assert await state_of(await administering(world), newer.link) == "expired"
+
+
+async def state_of(admin: httpx.AsyncClient, link: str) -> str:
+    found = ok(await admin.post("/leaks/investigate", json={"secret": link}))
+    state: str = found["state"]
+    return state
