@@ -57,7 +57,7 @@ async def test_events_are_stored_with_dense_positions_and_versions(ledger: Ledge
     assert await ledger.head() == (5, ledger.clock.now())
 
 
-async def test_what_commands_of_one_transaction_share_follows_what_they_change(ledger: Ledger) -> None:
+async def test_what_commands_share_follows_what_they_change(ledger: Ledger) -> None:
     await ledger.execute(register("a"), origin=HERE)
 
     def ask(name: str) -> Command[Any]:

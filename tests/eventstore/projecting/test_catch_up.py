@@ -163,7 +163,7 @@ async def test_models_at_one_position_move_together_after_catching_up(ledger: Le
     assert await indexed(ledger) == await computed(ledger)
 
 
-async def test_while_the_log_grows_fast_what_comes_is_gathered_for_a_moment(ledger: Ledger) -> None:
+async def test_what_comes_fast_is_gathered_for_a_moment(ledger: Ledger) -> None:
     now, many = 0.0, CALM // 3 + 1
     following = CatchUpSubscription(ledger, EventIndexing(), seconds=lambda: now)
     await write(ledger, "a", 1)
