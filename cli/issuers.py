@@ -29,7 +29,7 @@ from commands import servers, signing_keys
 from domain import server
 from domain.rules import origin as issuers
 from eventstore import database
-from eventstore.database import DBAPIError, schema
+from eventstore.database import DBAPIError, citus, schema
 from eventstore.database.engines import file_of, in_words
 from eventstore.database.moving import NotMovable, is_moved, is_taken
 from eventstore.database.moving import move as move_log
@@ -102,7 +102,8 @@ def put(registry: IssuerRegistry, entry: IssuerEntry) -> None:
 @issuer.command()
 @click.argument("url")
 @placing
-def add(url: str, database: str | None, migration_database: str | None, schema: str | None) -> None:
+@click.option("--citus", is_flag=True, help="The database is a coordinator of Citus; a node gets the schema.")
+def add(url: str, database: str | None, migration_database: str | None, schema: str | None, citus: bool) -> None:
     """Serve one more issuer, with a log, keys, people and clients of its own.
 
     Makes its database, or its schema in a database of PostgreSQL, and installs there what a new server gets. Servers
@@ -113,7 +114,7 @@ def add(url: str, database: str | None, migration_database: str | None, schema: 
     entry = next((each for each in registry.entries() if each.issuer == url), None)
     if entry is None:
         issuer_id = new_issuer_id()
-        place = default_place(settings, issuer_id, IssuerPlace(database, migration_database, schema))
+        place = default_place(settings, issuer_id, IssuerPlace(database, migration_database, schema, citus))
         entry = IssuerEntry(issuer_id, url, "adding", place)
     elif entry.standing != "adding":
         raise Failure(f"{url} is there already")
@@ -121,9 +122,21 @@ def add(url: str, database: str | None, migration_database: str | None, schema: 
         raise Failure(problem, USAGE)
     put(registry, entry)
     prepare_place(settings_of(settings, entry), entry.place)
+    entry = with_node(settings, entry)
     install(settings_of(settings, entry), keyring_of(keyring, entry))
     put(registry, msgspec.structs.replace(entry, standing="enabled"))
     click.echo(f"{url} is served, with the id {entry.id}")
+
+
+def with_node(settings: Settings, entry: IssuerEntry) -> IssuerEntry:
+    """The issuer as it is served: from the node that Citus chose for its schema, where it did; raises Failure."""
+    if not entry.place.citus or entry.place.schema is None:
+        return entry
+    try:
+        node = citus.node_of(_owner_of(settings_of(settings, entry)), entry.place.schema)
+    except NotMovable as error:
+        raise Failure(str(error)) from None
+    return msgspec.structs.replace(entry, place=msgspec.structs.replace(entry.place, node=str(node)))
 
 
 def prepare_place(settings: Settings, place: IssuerPlace) -> None:
@@ -131,6 +144,8 @@ def prepare_place(settings: Settings, place: IssuerPlace) -> None:
     if place.schema is not None:
         owner = settings.migration_database_url or settings.database_url
         try:
+            if place.citus and not citus.is_there(owner):
+                raise Failure("the database has no Citus: run CREATE EXTENSION citus there")
             schema.make_schema(settings.database_url, owner, place.schema)
         except DBAPIError as error:
             said = in_words(error, settings.database_url, owner)
@@ -161,10 +176,11 @@ def list_(as_json: bool) -> None:
             "standing": "moving" if each.moving_to is not None else each.standing,
             "database_url": database.shown(settings_of(settings, each).database_url),
             "schema": each.place.schema,
+            "node": each.place.node,
         }
         for each in registry_of(settings).entries()
     ]
-    print_list(rows, ("issuer", "standing", "database_url", "schema", "id"), as_json)
+    print_list(rows, ("issuer", "standing", "database_url", "schema", "node", "id"), as_json)
 
 
 @issuer.command()
@@ -270,7 +286,8 @@ NOTICED_WITHIN = 2.0
 @issuer.command()
 @click.argument("url")
 @placing
-def move(url: str, database: str | None, migration_database: str | None, schema: str | None) -> None:
+@click.option("--node", metavar="HOST:PORT", help="The node of Citus that is to have the schema, or has it by now.")
+def move(url: str, database: str | None, migration_database: str | None, schema: str | None, node: str | None) -> None:
     """Move an issuer's log to another schema, database or server, while it is served.
 
     Requests wait meanwhile, for ten seconds at most, and get 503 afterwards. The log is copied whole under the lock of
@@ -281,6 +298,11 @@ def move(url: str, database: str | None, migration_database: str | None, schema:
     entry, given = found(registry, url), IssuerPlace(database, migration_database, schema)
     if entry.standing == "adding":
         raise Failure(f"{url} was never added to the end: add it again")
+    if node is not None or (entry.moving_to is not None and entry.moving_to.node is not None):
+        if given != IssuerPlace():
+            raise Failure("a node of Citus has the schema that is there, in the database that it is in", USAGE)
+        move_to_node(settings, registry, entry, node)
+        return
     resumed = entry.moving_to is not None
     target = entry.moving_to or default_place(settings, entry.id, given)
     if resumed and given not in (IssuerPlace(), target):
@@ -301,6 +323,33 @@ def move(url: str, database: str | None, migration_database: str | None, schema:
         raise unavailable(f"not moved: {said}") from None
     put(registry, moved)
     click.echo(f"{url} is served from the new place")
+
+
+def move_to_node(settings: Settings, registry: IssuerRegistry, entry: IssuerEntry, words: str | None) -> None:
+    """Moves the schema of an issuer to another node of Citus, or goes on with that; raises Failure."""
+    place, target = entry.place, entry.moving_to
+    if not place.citus or place.schema is None:
+        raise Failure(f"{entry.issuer} is in no schema of Citus", USAGE)
+    if target is None:
+        target = msgspec.structs.replace(place, node=words)
+    elif words not in (None, target.node):
+        raise Failure(f"{entry.issuer} is on its way elsewhere: run this without options first")
+    node = citus.CitusNode.of(target.node or "")
+    if node is None:
+        raise Failure("a node is its host and port, as Citus calls it", USAGE)
+    put(registry, msgspec.structs.replace(entry, moving_to=target))
+    time.sleep(NOTICED_WITHIN)
+    owner = _owner_of(settings_of(settings, entry))
+    try:
+        citus.move(owner, place.schema, node)
+    except NotMovable as error:
+        put(registry, msgspec.structs.replace(entry, moving_to=None))
+        raise unavailable(f"not moved: {in_words(error, owner)}") from None
+    except DBAPIError as error:
+        # Nobody knows how far it came, so it stays on its way.
+        raise unavailable(f"run it again: {in_words(error, owner)}") from None
+    put(registry, msgspec.structs.replace(entry, place=target, moving_to=None))
+    click.echo(f"{entry.issuer} is served from the node {node}")
 
 
 def carry(

@@ -74,7 +74,7 @@ class PostgreSQL:
     """One server, its data and its socket inside `directory`. Who knows the directory can attach to a running one.
 
     `durable` makes it wait for the disk at every commit, as it does in production; measurements want that. `also` has
-    further settings.
+    further settings, and `programs` is where its own are, to be run by any user.
     """
 
     def __init__(
@@ -84,11 +84,13 @@ class PostgreSQL:
         durable: bool = False,
         port: int | None = None,
         also: Mapping[str, str] | None = None,
+        programs: Path | None = None,
     ) -> None:
         self._settings = (SETTINGS if durable else SETTINGS | CARELESS) | dict(also or {})
         if port is not None:
             self._settings = self._settings | {"listen_addresses": "127.0.0.1", "port": str(port)}
         self._directory = directory
+        self._programs = programs
         self._data = directory / "data"
         self._administering: psycopg.Connection | None = None
 
@@ -210,6 +212,8 @@ class PostgreSQL:
 
     def _binaries(self, user: int | None) -> Path:
         """The folder of the server's programs, such that `user` can reach it."""
+        if self._programs is not None:
+            return self._programs
         embedded = _embedded()
         binaries = embedded or _system()
         if binaries is None:

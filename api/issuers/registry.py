@@ -19,7 +19,8 @@ from msgspec import Meta, Struct
 from api.config.settings import Settings
 from domain.rules import origin as issuers
 from eventstore import database
-from eventstore.database.engines import in_schema, is_sqlite, understood
+from eventstore.database.citus import CitusNode
+from eventstore.database.engines import at, in_schema, is_sqlite, understood, with_settings
 from security.keyring import Keyring
 from security.passkeys import covers
 from security.private_files import put_private
@@ -27,17 +28,23 @@ from security.private_files import put_private
 SCHEMA = re.compile(r"(?!pg_)[a-z][a-z0-9_]{0,62}", re.ASCII)
 ISSUER_ID_BYTES = 16
 
+CITUS = {"citus.enable_schema_based_sharding": "on", "citus.enable_unsafe_triggers": "on"}
+"""What makes a schema one of Citus, and lets it take our triggers, which look at nothing but their own table."""
+
 IssuerStanding = Literal["adding", "enabled", "disabled"]
 """`adding` until its database is ready; whoever adds it again goes on with that."""
 
 
 class IssuerPlace(Struct, frozen=True, omit_defaults=True):
     """Where an issuer's log is: without URLs in the settings' own database, on SQLite in a file of its own then; the
-    other URL is that of the role that owns the tables."""
+    other URL is that of the role that owns the tables. With `citus` both are those of its coordinator, and `node` is
+    the one that holds the schema, as `host:port`, to which who serves connects."""
 
     database_url: str | None = None
     migration_database_url: str | None = None
     schema: str | None = None
+    citus: bool = False
+    node: str | None = None
 
 
 class IssuerEntry(Struct, frozen=True):
@@ -160,8 +167,10 @@ def _require_distinct(entries: Sequence[IssuerEntry]) -> None:
         first = hosts.setdefault(urlsplit(each.issuer).hostname, each)
         if first is not each:
             raise RegistryError(f"{first.issuer} has that host name, whose cookies every port would get")
-        for place in (each.place, each.moving_to):
-            if place not in (None, IssuerPlace()) and places.setdefault(place, each) is not each:
+        for where in (each.place, each.moving_to):
+            # A schema of Citus is one wherever it is.
+            place = None if where is None else msgspec.structs.replace(where, node=None)
+            if place is not None and place != IssuerPlace() and places.setdefault(place, each) is not each:
                 raise RegistryError(f"{places[place].issuer} has its log there")
 
 
@@ -176,13 +185,18 @@ def refusal(settings: Settings, issuer: str, place: IssuerPlace) -> str | None:
     for url in (place.database_url, place.migration_database_url):
         if url is not None and (text := database.problem(understood(url))):
             return f"the database's URL {text}"
-    if place.schema is not None:
-        if is_sqlite(_database(settings, place)):
+    return _refused_place(is_sqlite(_database(settings, place)), place)
+
+
+def _refused_place(sqlite: bool, place: IssuerPlace) -> str | None:
+    if sqlite:
+        if place.citus or place.schema is not None:
             return "SQLite has no schemas: each issuer has a file"
-        if SCHEMA.fullmatch(place.schema) is None:
-            return "a schema's name is a small letter, and small letters, digits and `_`, and does not begin with `pg_`"
-    elif not is_sqlite(_database(settings, place)):
+        return None
+    if place.schema is None:
         return "on PostgreSQL an issuer's log is in a schema of its own"
+    if SCHEMA.fullmatch(place.schema) is None:
+        return "a schema's name is a small letter, and small letters, digits and `_`, and does not begin with `pg_`"
     return None
 
 
@@ -217,7 +231,11 @@ def settings_of(settings: Settings, entry: IssuerEntry, place: IssuerPlace | Non
         owner = url
     elif place.schema is not None:
         url, owner = in_schema(url, place.schema), in_schema(owner, place.schema)
-    replica = settings.replica_url if place.database_url is None else ""
+        if place.citus:
+            owner = with_settings(owner, CITUS)
+        if place.node is not None and (node := CitusNode.of(place.node)) is not None:
+            url = at(url, *node)
+    replica = settings.replica_url if place.database_url is None and not place.citus else ""
     if replica and place.schema is not None:
         replica = in_schema(replica, place.schema)
     host = urlsplit(entry.issuer).hostname or ""

@@ -1,7 +1,7 @@
 """The two databases: their URLs, the engines for whoever writes, reads or migrates, and what their errors mean."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
@@ -246,10 +246,22 @@ def understood(url: str) -> str:
 
 def in_schema(url: str, schema: str) -> str:
     """The same database of PostgreSQL, where names are those of this schema, over every connection by this URL."""
+    return with_settings(url, {"search_path": schema})
+
+
+def with_settings(url: str, settings: Mapping[str, str]) -> str:
+    """The same database of PostgreSQL with these settings of it over every connection by this URL."""
     parsed = make_url(url)
     given = parsed.query.get("options", "")
-    options = f"{given if isinstance(given, str) else ' '.join(given)} -csearch_path={schema}".strip()
-    return parsed.update_query_dict({"options": options}).render_as_string(hide_password=False)
+    options = [given if isinstance(given, str) else " ".join(given)]
+    options += [f"-c{name}={value}" for name, value in settings.items()]
+    return parsed.update_query_dict({"options": " ".join(options).strip()}).render_as_string(hide_password=False)
+
+
+def at(url: str, host: str, port: int) -> str:
+    """The same database on another server."""
+    parsed = make_url(url).difference_update_query(("host", "port"))
+    return parsed.set(host=host, port=port).render_as_string(hide_password=False)
 
 
 def _host_and_port(text: str) -> tuple[str, str]:

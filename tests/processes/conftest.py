@@ -12,10 +12,13 @@ import httpx
 import pytest
 
 from security.keyring import new_master_key, parse_keyring
-from tests import plain_http, started
+from tests import citus, plain_http, started
 from tests.databases import new_directory
 from tests.fork_server import Forked
 from tests.scenarios.world import World, open_world
+
+collect_ignore = [] if citus.programs() else ["test_citus.py"]
+"""What can be tried only where Citus is installed, which CI has not. What moves share is tried everywhere."""
 
 READY_WITHIN = 60
 """Seconds. Far more than a start takes; a machine that is busy with other tests needs a multiple of it."""
