@@ -29,9 +29,12 @@ def programs() -> Path | None:
     """The folder of the programs of a PostgreSQL that has Citus; None where there is none."""
     named = os.environ.get("CITUS_PROGRAMS")
     for folder in [Path(named)] if named else sorted(Path("/usr/lib/postgresql").glob("*/bin")):
-        found = subprocess.run([folder / "pg_config", "--pkglibdir"], capture_output=True, text=True, check=False)
-        if found.returncode == 0 and (Path(found.stdout.strip()) / "citus.so").exists():
-            return folder
+        if (asked := folder / "pg_config").exists():
+            libraries = subprocess.run(
+                [asked, "--pkglibdir"], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            if (Path(libraries) / "citus.so").exists():
+                return folder
     return None
 
 
