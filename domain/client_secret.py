@@ -372,7 +372,10 @@ def note_dead_use(
 
 def find(versions: tuple[SecretVersion, ...], secret_id: str) -> SecretVersion | None:
     """The version of this id, live or not."""
-    return next((version for version in versions if version.secret_id == secret_id), None)
+    for version in versions:  # asked for every token, and a generator costs more
+        if version.secret_id == secret_id:
+            return version
+    return None
 
 
 def matching(versions: tuple[SecretVersion, ...], sha256: str) -> SecretVersion | None:

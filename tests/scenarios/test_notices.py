@@ -28,7 +28,7 @@ PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) Safari/604.1"
 
 async def told(world: World) -> list[ReceivedLetter]:
     """The letters that came since the last look, the index of the log being up to date."""
-    await world.services.follower.keep_up()
+    await world.services.follower.follow()
     await NoticeWriter(world.services).distribute()
     return await delivered(world)
 

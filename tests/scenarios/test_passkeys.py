@@ -201,7 +201,7 @@ async def test_a_copied_passkey_is_an_alarm(scene: Scene) -> None:
     page = await browser.open(scene.address())
     device.sign_count = 2
     assert (await answered(browser, page, device.get(options_of(page)))).status == 401
-    await world.services.follower.keep_up()
+    await world.services.follower.follow()
     await NoticeWriter(world.services).distribute()
     assert "A passkey of yours was refused" in [letter.subject for letter in await delivered(world)]
     (alarm,) = await world.events("account.passkey_counter_reversed")
@@ -214,7 +214,7 @@ async def test_a_copied_passkey_is_an_alarm(scene: Scene) -> None:
 async def test_who_renames_the_server_hears_of_dead_passkeys(scene: Scene, device: Authenticator) -> None:
     await enrolled(scene.world, scene.person, device)
     services = scene.world.services
-    await services.search_index.keep_up()
+    await services.search_index.follow()
     assert await tell_of_dead(services) == 0
     renamed = replace(services.settings, issuer="http://login.localhost:8400")
     assert await tell_of_dead(dataclasses.replace(services, settings=renamed)) == 1

@@ -53,7 +53,7 @@ async def test_signing_off_the_loop_gives_the_same(algorithm: str) -> None:
     assert verify(signed, keys).claims == CLAIMS
 
 
-def test_one_thread_signs_for_every_loop_and_outlives_what_cannot_be_signed() -> None:
+def test_one_thread_signs_for_every_loop_and_outlives_faults() -> None:
     key = PrivateKey(made("RS256").private)
 
     async def together() -> list[str | BaseException]:
