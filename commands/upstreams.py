@@ -108,6 +108,15 @@ def unlink(account_id: str, name: str, *, by: CallerScope | None) -> Command[acc
     return Command(account.stream(account_id), decide)
 
 
+def unlink_all(account_id: str) -> Command[account.State]:
+    """Takes every link away that a person has, who has a password by then."""
+
+    def decide(state: account.State, view: View) -> Outcome | Refusal:
+        return upstream_link.unlink_all(state.upstreams, now=view.now)
+
+    return Command(account.stream(account_id), decide)
+
+
 def _terms(view: View, realm: str, name: str) -> UpstreamTerms | None:
     providers: upstream.State = view.state(upstream.STREAM)
     return providers.find(realm, name)

@@ -63,6 +63,7 @@ from domain.event import Recorded
 from domain.keys import client_keys
 from domain.rules import client_metadata
 from domain.rules import registration as rules
+from domain.rules.administrative_scope import administrative
 from domain.rules.client_metadata import NO_KEYS
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
@@ -210,10 +211,14 @@ async def register_client(
     ledger: Injected[Ledger],
     settings: Injected[Settings],
     token_format: Injected[Format],
+    who: Injected[Bearer],
     may: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[RegisteredClient]:
-    """The answer shows the client's secret, and no later one does. A `sector_identifier_uri` is fetched first."""
+    """The answer shows the client's secret, and no later one does. A `sector_identifier_uri` is fetched first. A client
+    with administrative scopes is made after a recent sign-in."""
+    if administrative(data.scope.split()):
+        await require_recent(services_of(request), who)
     if data.sector_identifier_uri is not None and (found := await once.first_answer()) is not None:
         return found
     client_id = new_id()
@@ -292,15 +297,16 @@ async def change_client(
     `sector_identifier_uri` is fetched where it or the redirect URIs change. What a client authenticates with, and where
     its answers go, is changed after a recent sign-in."""
     changes, keys, sector = attributes(data), keys_of(data), None
-    if keys != client.UNCHANGED or data.redirect_uris is not UNSET:
-        # Who puts a key of their own there is the client from then on, as with a new secret; and who has its answers
-        # sent to them gets people's codes.
+    known: client.State = await ledger.state(client.stream(client_id))
+    added = () if data.scope is UNSET else set(data.scope.split()).difference(known.scope)
+    if keys != client.UNCHANGED or data.redirect_uris is not UNSET or administrative(added):
+        # Who puts a key of their own there is the client from then on, as with a new secret; who has its answers sent
+        # to them gets people's codes; and what it may administer goes on after the person has left.
         await require_recent(services_of(request), who)
     if data.sector_identifier_uri is not UNSET or data.redirect_uris is not UNSET:
         if (found := await once.first_answer()) is not None:
             return found
-        before: client.State = await ledger.state(client.stream(client_id))
-        sector = await sector_document(services_of(request), changes, before)
+        sector = await sector_document(services_of(request), changes, known)
     command = commands.update(
         client_id,
         changes,

@@ -2,15 +2,17 @@
 
 from typing import Any
 
-from litestar import Response, post
+from litestar import Request, Response, post
 
 from api.admin import schemas
 from api.admin.idempotency import Once, Reply, commanding
+from api.admin.people import is_administrator
 from api.admin.schemas import PERSON_EXAMPLE, PersonBody
 from api.config.settings import Settings
 from api.http import parameters
 from api.http.errors import Missing
-from api.services import Injected
+from api.oauth.bearer import Bearer, require_recent
+from api.services import Injected, services_of
 from commands.mailing import recovery
 from commands.people import UNKNOWN
 from commands.permissions import CallerScope
@@ -30,22 +32,27 @@ NO_MAIL = "This server sends no mail, so nobody can be invited."
     summary="Invite a person",
 )
 async def invite_person(
+    request: Request[Any, Any, Any],
     account_id: parameters.AccountId,
     ledger: Injected[Ledger],
     settings: Injected[Settings],
     keyring: Injected[Keyring],
     token_format: Injected[Format],
+    who: Injected[Bearer],
     may: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[PersonBody]:
     """Mails them a link that is good for seven days, by which they choose a password; a newer one ends it. 409 without
     an e-mail address, and after three within an hour; 404 too while the server sends no mail. Whoever could not give
-    the administrative scopes that their roles allow cannot invite them."""
+    the administrative scopes that their roles allow cannot invite them; an administrator is invited after a recent
+    sign-in."""
     if settings.mail == "off":
         raise Missing(NO_MAIL)
     person: account.State = await ledger.state(account.stream(account_id))
     if not account.alive(person):
         raise Missing(UNKNOWN)
+    if await is_administrator(ledger, account_id):
+        await require_recent(services_of(request), who)
     subject = recovery.subject_digest(keyring, person.realm, account_id)
     secret = token_format.mint(Kind.PASSWORD_RESET)
     command = recovery.invite(account_id, subject, secret, vault=ledger.vault, by=may)

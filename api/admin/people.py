@@ -150,8 +150,10 @@ async def change_person(
     once: Injected[Once],
 ) -> Response[PersonBody]:
     """A merge patch (RFC 7396), all of it or nothing. Nobody changes a person who may do more than they may give. The
-    last enabled administrator stays one. A role with administrative scopes is given after a recent sign-in."""
-    if data.roles is not UNSET and await _gives_administration(ledger, account_id, data.roles):
+    last enabled administrator stays one. A role with administrative scopes is given, and the address of who has one is
+    changed, to which new passwords are mailed, after a recent sign-in."""
+    gives = data.roles is not UNSET and await _gives_administration(ledger, account_id, data.roles)
+    if gives or (data.email is not UNSET and await is_administrator(ledger, account_id)):
         await require_recent(services_of(request), who)
     own = who.account_id == account_id
     names = commands.PersonNames(
@@ -165,6 +167,12 @@ async def change_person(
 async def _gives_administration(ledger: Ledger, account_id: str, roles: Sequence[str]) -> bool:
     person: account.State = await ledger.state(account.stream(account_id))
     return await ledger.look(_makes_administrator, person.realm, [each for each in roles if each not in person.roles])
+
+
+async def is_administrator(ledger: Ledger, account_id: str) -> bool:
+    """Whether a person's roles allow an administrative scope."""
+    person: account.State = await ledger.state(account.stream(account_id))
+    return await ledger.look(_makes_administrator, person.realm, person.roles)
 
 
 def _makes_administrator(folds: Folds, realm: str, roles: Sequence[str] | None) -> bool:

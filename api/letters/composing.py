@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from api.http.templates import HtmlPage, PageBranding, render
 from api.languages import Language, Words
-from api.letters.words import GREETING, GREETING_BY_NAME, TEXTS
+from api.letters.words import GREETING, GREETING_BY_NAME, STILL, TEXTS
 from domain.event import Moment
 from domain.people.branding import PLAIN, BrandingTerms
 from eventstore.pending.letters import LetterKind
@@ -81,10 +81,12 @@ def _page(
         return spoken.gettext(text.template) % given
 
     letter = TEXTS[kind]
+    # A changed password leaves other ways to sign in as they are.
+    still = (said(STILL),) if kind == "password_changed" and given.get("providers") else ()
     return LetterPage(
         subject=said(letter.subject),
         greeting=spoken.say(GREETING if name is None else Words(GREETING_BY_NAME.template, name=name)),
-        paragraphs=tuple(map(said, letter.paragraphs)),
+        paragraphs=(*map(said, letter.paragraphs), *still),
         link=None if letter.button is None else link,
         button=None if letter.button is None else said(letter.button),
         closing=tuple(map(said, letter.closing)),

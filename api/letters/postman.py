@@ -14,6 +14,7 @@ from api.notifications.channels.mail import MailServer, hand_over
 from api.notifications.delivering import LEASE, delay
 from api.notifications.message import Failed
 from api.services import Services
+from api.upstreams.flow import titles
 from commands.mailing.notices import came_from
 from domain import account
 from domain.event import SECOND
@@ -123,6 +124,7 @@ class Postman:
                 "address": letter.told["address"] or unknown,
                 "agent": (letter.told["agent"] or unknown)[:LONGEST_AGENT],
             }
+        told["providers"] = ", ".join(await titles(self._here, person))
         looks: branding.State = await ledger.state(branding.STREAM)
         name: Any = await ledger.unseal(person.name) or await ledger.unseal(person.username)
         return compose(

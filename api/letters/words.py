@@ -100,6 +100,8 @@ LETTERS: dict[LetterKind, LetterText] = {
 NEW_PASSWORD = Words("Set a new password")
 NOT_YOU = Words("If it was not you, set a new password at once, and look at what is signed in to your account.")
 
+STILL = Words("You still sign in at %(providers)s too. On the page of your password you can end that.")
+
 NOTICES: dict[LetterKind, LetterText] = {
     "new_device": LetterText(
         Words("A new sign-in to your account"),

@@ -61,13 +61,14 @@ DESTINATIONS = {
     "grants": "/account/grants",
     "factors": FACTORS,
     "password": "/account/password",
+    "links": "/account/password",
     "places": "/account/places",
     "history": "/account/history",
     "data": "/account/data",
 }
 """Where a sign-in may lead, by the word that the address holds: never an address of somebody else's choosing."""
 
-ANEW = ("factors", "data")
+ANEW = ("factors", "data", "links")
 """Where one signs in once more even if one has done so, unless that was a moment ago."""
 
 PLATFORM = "platform"

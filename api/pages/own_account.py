@@ -22,6 +22,7 @@ from api.pages.account import (
     PAGE,
     AccountForm,
     AnyRealm,
+    is_stale,
     require_genuine,
     sign_in_first,
     signed_in,
@@ -258,12 +259,15 @@ def _link(used: BrowserSession, providers: upstream.State, link: UpstreamLink) -
 async def account_unlinked(
     request: Request[Any, Any, Any], data: JSONBody[AccountForm], name: LinkName, realm: AnyRealm = None
 ) -> Response[bytes]:
-    """Whoever signs in there is not signed in here any more; and back to the page."""
+    """Whoever signs in there is not signed in here any more; and back to the page. Who did not sign in a moment ago
+    does so first, as for a change of one's factors."""
     services, scope = services_of(request), request.scope
     used = await signed_in(services, scope, realm)
     if used is None:
-        return await sign_in_first(services, realm, "password")
+        return await sign_in_first(services, realm, "links")
     require_genuine(services, scope, used, data.csrf)
+    if is_stale(services, used):
+        return await sign_in_first(services, used.realm, "links")
     command = upstreams.unlink(used.account.account_id, name, by=None)
     executed = await services.ledger.execute(command, origin=used.origin(scope))
     if executed.refusal is not None:

@@ -37,7 +37,8 @@ from api.services import Services, origin, services_of
 from api.throttling.admission import admit
 from api.throttling.limits import Bucket, Limit, group
 from api.throttling.tallies import Make
-from commands import counted, people
+from api.upstreams.flow import titles
+from commands import counted, people, upstreams
 from commands.mailing import recovery
 from domain import account, realm
 from domain.decision import NotFound, Refusal
@@ -97,7 +98,7 @@ class RecoverySentPage(HtmlPage, frozen=True, kw_only=True):
 
 
 class NewPasswordPage(HtmlPage, frozen=True, kw_only=True):
-    """The form for a new password. `link` is the secret that was mailed."""
+    """The form for a new password. `link` is the secret that was mailed, `providers` where else one signs in."""
 
     template: ClassVar[str] = "new_password.html"
     action: str
@@ -106,6 +107,7 @@ class NewPasswordPage(HtmlPage, frozen=True, kw_only=True):
     username: str
     minimum: int
     invited: bool
+    providers: tuple[str, ...] = ()
     error: str | None = None
 
 
@@ -115,6 +117,13 @@ class PasswordDonePage(HtmlPage, frozen=True, kw_only=True):
     template: ClassVar[str] = "password_done.html"
     continue_url: str
     invited: bool
+    providers: tuple[str, ...] = ()
+
+
+Ticked = Annotated[
+    str,
+    Meta(description="`1` to sign in at other providers no more.", extra_json_schema={"maxLength": 1}),
+]
 
 
 class RecoverForm(msgspec.Struct, frozen=True):
@@ -133,6 +142,7 @@ class NewPasswordForm(msgspec.Struct, frozen=True):
     link: LinkText = ""
     password: Password = ""
     csrf: FormToken = ""
+    unlink: Ticked = ""
 
     def __repr__(self) -> str:
         return "NewPasswordForm()"
@@ -279,7 +289,7 @@ async def _set(request: Request[Any, Any, Any], purpose: LinkPurpose, data: NewP
         asker = Asker(group(request_context(scope).address), link.account_id)
         encoded = await services.hasher.hash(data.password, asker)
     if purpose == "recovery":
-        steps = recovery.recover(link, encoded)
+        steps = [*recovery.recover(link, encoded), *((upstreams.unlink_all(link.account_id),) if data.unlink else ())]
     else:
         steps = recovery.accept_invitation(link, encoded, privacy=services.ledger.privacy)
     by = origin(scope, Actor("person", link.account_id, {"link_sha256": secret.hex}))
@@ -289,7 +299,14 @@ async def _set(request: Request[Any, Any, Any], purpose: LinkPurpose, data: NewP
         raise Missing(OVER) if isinstance(executed.refusal.reason, NotFound) else oauth_error(executed.refusal)
     invited = purpose == "invitation"
     look = await branding_at(services, person.realm)
-    return page_answer(PasswordDonePage(branding=look, continue_url=f"{SIGN_IN}?realm={person.realm}", invited=invited))
+    person = await services.ledger.state(account.stream(link.account_id))
+    page = PasswordDonePage(
+        branding=look,
+        continue_url=f"{SIGN_IN}?realm={person.realm}",
+        invited=invited,
+        providers=() if invited else await titles(services, person),
+    )
+    return page_answer(page)
 
 
 async def _found(services: Services, purpose: LinkPurpose, text: str) -> tuple[Secret, MailedLink]:
@@ -346,6 +363,7 @@ async def _new_password_page(
         username=await services.ledger.unseal(person.username) or await services.ledger.unseal(person.email) or "",
         minimum=services.settings.password_minimum,
         invited=link.purpose == "invitation",
+        providers=await titles(services, person) if link.purpose == "recovery" else (),
         error=error,
     )
     return page_answer(page, status=status, cookies=cookies)

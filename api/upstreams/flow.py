@@ -14,6 +14,7 @@ from api.http.request_context import Scope
 from api.http.responses import clear_cookie, read_cookie, set_cookie
 from api.services import Services
 from api.upstreams.provider import AskedOnce, Upstream, authorization_url, metadata_of
+from domain import account
 from domain.event import SECOND, Moment
 from domain.people import upstream
 from domain.people.upstream_link import UpstreamProof
@@ -84,6 +85,13 @@ async def upstream_buttons(services: Services, realm: str) -> tuple[UpstreamButt
     """The providers of a realm, by name."""
     state: upstream.State = await services.ledger.state(upstream.STREAM)
     return tuple(UpstreamButton(name, terms.title) for name, terms in sorted(state.of(realm).items()))
+
+
+async def titles(services: Services, person: account.State) -> tuple[str, ...]:
+    """What the providers are called at which a person can sign in by now."""
+    state: upstream.State = await services.ledger.state(upstream.STREAM)
+    found = (state.find(person.realm, each.upstream, each.issuer) for each in person.upstreams)
+    return tuple(terms.title for terms in found if terms is not None)
 
 
 async def find(services: Services, realm: str, name: str) -> Upstream | None:

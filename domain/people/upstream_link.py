@@ -104,6 +104,11 @@ def unlink(links: Links, *, now: Moment, upstream: str, is_only_way: bool = Fals
     return accept(UpstreamUnlinked(upstream=upstream))
 
 
+def unlink_all(links: Links, *, now: Moment) -> Outcome:
+    """Takes all of them away, as with a password that somebody else may have known."""
+    return accept(*(UpstreamUnlinked(upstream=each.upstream) for each in links))
+
+
 def verify(links: Links, *, now: Moment, upstream: str, issuer: str) -> Outcome:
     """Records that the person proved at a provider who they are, whose `sub` was found to be the linked one."""
     if named(links, upstream, issuer) is None:

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 
+from api.letters.noticing import NoticeWriter
 from api.upstreams.flow import RequestTooLong, SignInPlace, begin, find
 from security.keyring import Keyring
 from tests.scenarios.administration import administering, ok, problem
@@ -15,8 +16,10 @@ from tests.scenarios.asking import APPROVE, CONSENT, SIGN_IN, Scene, set_scene
 from tests.scenarios.browser import Browser, Page
 from tests.scenarios.factors import SIGN_IN as ACCOUNT_SIGN_IN
 from tests.scenarios.factors import enrol
+from tests.scenarios.letters import delivered
+from tests.scenarios.test_recovery import NEW, NEW_PASSWORD, mailed
 from tests.scenarios.upstreams import CALLBACK, CORP, ONE, Provider
-from tests.scenarios.world import World, open_world
+from tests.scenarios.world import PASSWORD, World, open_world
 
 LINK = "/account/upstream/link"
 
@@ -317,3 +320,38 @@ async def test_dashboard_is_signed_in_to_by_it_too(scene: Scene, corp: Provider)
     )
     page = await other.press(page, "/dashboards/shop/sign-in", code=generator.code())
     assert 'data-resume="yes"' in page.text
+
+
+async def test_new_password_names_links_and_ends_them(scene: Scene, corp: Provider) -> None:
+    world, browser = scene.world, scene.world.browser()
+    await corp.configure()
+    await linked(scene, corp, browser)
+    page = await browser.open((await mailed(world, scene.person.email)).link)
+    assert "Corp" in page.text
+    page = await browser.press(page, NEW_PASSWORD, password=NEW)
+    assert "Corp" in page.text
+    await NoticeWriter(world.services).distribute()
+    told = [each.text for each in await delivered(world) if each.subject == "Your password was changed"]
+    assert ["You still sign in at Corp too." in each for each in told] == [True]
+    assert await world.events("account.upstream_unlinked") == ()
+    page = await browser.open((await mailed(world, scene.person.email)).link)
+    page = await browser.press(page, NEW_PASSWORD, password=f"{NEW} once more", unlink="1")
+    assert (page.status, "Corp" in page.text) == (200, False)
+    assert len(await world.events("account.upstream_unlinked")) == 1
+
+
+async def test_a_link_is_ended_after_a_recent_sign_in(scene: Scene, corp: Provider) -> None:
+    world, browser = scene.world, await scene.signed_in()
+    admin = await administering(world)
+    await corp.configure(linking="administrator")
+    link = f"/admin/people/{scene.person.account_id}/upstreams/corp"
+    ok(await admin.put(link, json={"sub": corp.person.account_id}))
+    page = await browser.open("/account/password")
+    unlink = "/account/password/unlink"
+    world.clock.advance(world.settings.recent_authentication + 1)
+    page = await browser.press(page, unlink)
+    assert "password" in page.form(ACCOUNT_SIGN_IN).fields
+    assert await world.events("account.upstream_unlinked") == ()
+    page = await browser.press(page, ACCOUNT_SIGN_IN, username=scene.person.username, password=PASSWORD)
+    await browser.press(page, unlink)
+    assert len(await world.events("account.upstream_unlinked")) == 1

@@ -222,12 +222,19 @@ SAMPLES: dict[str, templates.HtmlPage] = {
     "recover": recover.RecoverPage(action="/recover", csrf="token-c", realm="platform", username="p", error="Wrong."),
     "recovery_sent": recover.RecoverySentPage(minutes=15, in_files=True, continue_url="/account/sign-in"),
     "new_password": recover.NewPasswordPage(
-        action="/set", csrf="token-c", link="glog_pr_x", username="paul", minimum=12, invited=False, error="Weak."
+        action="/set",
+        csrf="token-c",
+        link="glog_pr_x",
+        username="paul",
+        minimum=12,
+        invited=False,
+        error="Weak.",
+        providers=("Corp",),
     ),
     "first_password": recover.NewPasswordPage(
         action="/set", csrf="token-c", link="glog_pr_x", username="paul", minimum=12, invited=True
     ),
-    "password_done": recover.PasswordDonePage(continue_url="/account/sign-in", invited=False),
+    "password_done": recover.PasswordDonePage(continue_url="/account/sign-in", invited=False, providers=("Corp",)),
     "sign_out": templates.SignOutPage(action="/sign-out", csrf="token-c", username="paul", realm="platform"),
     "signed_out": templates.SignedOutPage(continue_url="/account/grants"),
     "account_grants": account_pages.AccountGrantsPage(
