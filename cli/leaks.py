@@ -52,7 +52,7 @@ NONE = 3
 @sha256_option
 @as_json
 def investigate(sha256: str | None, as_json: bool) -> None:
-    """Say what every secret in a text is and what came of it.
+    """Say what every secret and key in a text is and what came of it.
 
     The text is read from standard input, or a secret is asked for: a log, a diff, a mail, whatever surrounds or encodes
     the secrets. The exit code is 1 when one of them is alive, 0 when all are dead, 3 when none of ours is in it."""

@@ -449,7 +449,8 @@ def update(
     changed = new.keys() | (set() if other_keys is None else {"keys"})
     old = Attributes(**{name: getattr(state, name) for name in new})
     updated = ClientUpdated(old=old, new=Attributes(**new), owner=given, owner_removed=removed)
-    if refused := _refused(state, after, changed, owner, circumstances) or _excessive(updated):
+    leaked = None if other_keys is None else client_keys.leaked(other_keys, state.revoked_keys)
+    if refused := leaked or _refused(state, after, changed, owner, circumstances) or _excessive(updated):
         return refused
     keyed = () if other_keys is None else (client_keys.registered(other_keys),)
     return accept(*((updated,) if named_anew else ()), *keyed)

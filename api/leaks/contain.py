@@ -145,10 +145,12 @@ async def contain(
     once: Injected[Once],
 ) -> Response[Contained]:
     """A client secret ends with every token that it authenticated, a client or person with all of theirs, a token with
-    its grant, an address with every grant and every sign-in that was used from there. Of several secrets in a text all
-    end, with one incident for each client. `since` leaves alive what was issued before, of an address what was used
-    from there only before. All of it is dead at once, whatever its size, and nothing revives it; of an address the
-    grants' own `grant.ended` events follow. An incident is opened, or an open one about the same goes on."""
+    its grant, an address with every grant and every sign-in that was used from there, a key with every grant in
+    which something is bound to it or was given for it, and its client never proves itself by it again. Of
+    several secrets in a text all end, with one incident for each client. `since` leaves alive what was issued
+    before, of an address what was used from there only before. All of it is dead at once, whatever its size, and
+    nothing revives it; of an address the grants' own `grant.ended` events follow. An incident is opened, or an
+    open one about the same goes on."""
     if (first := await once.first_answer()) is not None:
         return first
     named = _named(data)

@@ -145,7 +145,8 @@ async def investigate(
     """By any text that holds it, whatever surrounds or encodes it, or by its SHA-256; or up to 1,000 in `items`, each
     by itself. Also of expired and pruned ones. The counts are exact, and those of `containment` are what `POST
     /leaks/contain` would report; of a million tokens they take seconds, and `counts=0` answers at once without them.
-    What is none of ours has `kind` null and says in `problem` what is wrong."""
+    What is none of ours has `kind` null and says in `problem` what is wrong. A key is found as JWK, PEM, certificate or
+    by its thumbprint, private or not: its `kind` is `key`, its digest the thumbprint (RFC 7638, RFC 8705 §3.1)."""
     if data.items is not None:
         if data.secret is not None or data.sha256 is not None:
             raise InvalidRequest.field("items", "give one secret, or several in items")

@@ -13,7 +13,7 @@ from security import pasted_keys
 from security.keyring import Keyring
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import VERIFIER, Scene, set_scene
-from tests.scenarios.assertions import made_key, refused, register_signer
+from tests.scenarios.assertions import made_key, public, refused, register_signer
 from tests.scenarios.proofs import Holder
 from tests.scenarios.test_certificate_bound_tokens import BOUND, shown
 from tests.scenarios.test_leaks_at_an_address import NOTHING, active, contain, give, proved
@@ -77,9 +77,11 @@ async def test_key_of_a_client_in_whatever_form(
     numbers = await contain(admin, secret=private, evidence=f"In a paste: {private}")
     assert numbers == NOTHING | {"secrets_ended": 1, "grants_ended": 3, "tokens_ended": 3}
     assert [await active(world, server, raw) for raw in (*given, spared)] == [False, False, False, True]
-    # The client goes on with its other key, and never again with this one, not even when it is registered anew.
+    # The client goes on with its other key, and never again with this one, which it cannot even register.
     refused(await signer.ask())
-    ok(await admin.patch(f"/admin/clients/{signer.client_id}", json={"client_name": "Mended"}))
+    path, both = f"/admin/clients/{signer.client_id}", {"keys": [public(safe), public(leaked)]}
+    problem(await admin.patch(path, json={"jwks": both}), 400, field="jwks")
+    ok(await admin.patch(path, json={"jwks": {"keys": [public(safe)]}}))
     signer.key = safe
     ok(await signer.ask())
     assert (await looked_at(admin, thumbprint))["state"] == "revoked"
