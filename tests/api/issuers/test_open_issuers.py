@@ -1,11 +1,11 @@
 """Which logs a process has open: a bounded number, one opened at a time, and closed when nobody asks."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import psycopg
 import pytest
 from msgspec.structs import replace
 
@@ -176,11 +176,11 @@ async def test_idle_ones_and_those_that_are_elsewhere_are_closed() -> None:
 
 
 async def test_who_only_follows_a_log_makes_room_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(open_issuers, "OPENED_WITHIN", 0.05)
     logs = Logs()
     those = logs.at_most(2)
     for entry in (A, B):
         logs.follow(await those.get(entry))
+    monkeypatch.setattr(open_issuers, "OPENED_WITHIN", 0.05)
     with pytest.raises(IssuerAway):
         await those.get(C)
     logs.clock.advance(31)
@@ -215,28 +215,31 @@ async def test_a_database_out_of_reach_takes_nobodys_turn() -> None:
 
 
 async def test_a_silent_database_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, asked = ManualClock(), 0
+
+    async def silent(**_: Any) -> None:
+        nonlocal asked
+        asked += 1
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "connect", silent)
     monkeypatch.setattr(reach, "ANSWERS_WITHIN", 0.05)
-    clock = ManualClock()
-    # Its machine takes connections, and nobody says anything over them.
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1]
-        urls = [f"postgresql+psycopg://a@127.0.0.1:{port}/a?options=-csearch_path%3D{each}" for each in "ab"]
-        databases = reach.Reach(clock)
-        found = await asyncio.gather(*(databases.require(url) for url in urls), return_exceptions=True)
-        assert [type(each) for each in found] == [DatabaseAway] * 2
-        monkeypatch.setattr(reach, "ANSWERS_WITHIN", 60)
-        for _ in range(3):
-            with pytest.raises(DatabaseAway):
-                await databases.require(urls[1])
-        silent.setblocking(False)  # noqa: FBT003 - the method's own way
-        silent.accept()[0].close()
-        with pytest.raises(BlockingIOError):
-            silent.accept()
-        clock.advance(3)
-        # From here on it is asked again, and nobody waits for that either.
+    urls = [f"postgresql+psycopg://a@db/a?options=-csearch_path%3D{each}" for each in "ab"]
+    databases = reach.Reach(clock)
+    found = await asyncio.gather(*(databases.require(url) for url in urls), return_exceptions=True)
+    assert [type(each) for each in found] == [DatabaseAway] * 2
+    monkeypatch.setattr(reach, "ANSWERS_WITHIN", 60)
+    for _ in range(3):
         with pytest.raises(DatabaseAway):
-            await databases.require(urls[0])
-        await databases.close()
+            await databases.require(urls[1])
+    assert asked == 1
+    clock.advance(3)
+    # From here on it is asked again, and nobody waits for that either.
+    with pytest.raises(DatabaseAway):
+        await databases.require(urls[0])
+    await asyncio.sleep(0)
+    assert asked == 2
+    await databases.close()
 
 
 async def test_an_address_has_a_bounded_number_of_logs_opened() -> None:
