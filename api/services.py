@@ -1,6 +1,7 @@
 """What every endpoint works with, put together once for a process, and what a start checks and records."""
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -133,8 +134,9 @@ whose sessions need most of them.
 SYSTEM = Actor("system", None, {"user": "server"})
 
 
+@cache
 def running_version() -> str:
-    """The installed version of Grantlog."""
+    """The version of Grantlog that was installed when this process first asked."""
     try:
         return version("grantlog")
     except PackageNotFoundError:

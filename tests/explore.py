@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from hypothesis import HealthCheck, settings
 
 FIXED, EXPLORING = "fixed", "exploring"
+EXAMPLES, EXPLORED = 40, 100
+"""Of each property that says nothing else, in `make test` and in a round of exploring."""
 
 _MACHINE = [HealthCheck.too_slow]
 """How long examples take says how busy the machine is."""
@@ -27,14 +29,19 @@ ONE_FIXTURE_FOR_ALL = [*_MACHINE, HealthCheck.function_scoped_fixture]
 def register_profiles() -> None:
     """Makes the profiles known to Hypothesis and loads that of `make test`."""
     both = settings(deadline=None, print_blob=True, suppress_health_check=_MACHINE)
-    settings.register_profile(FIXED, both, derandomize=True)
-    settings.register_profile(EXPLORING, both, derandomize=False)
+    settings.register_profile(FIXED, both, derandomize=True, max_examples=EXAMPLES)
+    settings.register_profile(EXPLORING, both, derandomize=False, max_examples=EXPLORED)
     settings.load_profile(FIXED)
 
 
 def exploring() -> bool:
     """Whether these are examples of `make explore`, which has the time for more of them."""
     return settings.get_current_profile_name() == EXPLORING
+
+
+def examples(fixed: int, explored: int) -> int:
+    """How many examples a property has that takes longer than others: in `make test`, and in a round of exploring."""
+    return explored if exploring() else fixed
 
 
 def explore(rounds: int | None, minutes: float, first: int | None, options: Sequence[str]) -> int:

@@ -18,7 +18,7 @@ from projections.event_index import NameKind
 from projections.tables import metadata
 from tests.databases import BACKENDS, Databases
 from tests.eventstore.plans import plan_of
-from tests.explore import ONE_FIXTURE_FOR_ALL
+from tests.explore import ONE_FIXTURE_FOR_ALL, examples
 
 HEAD = 60
 KEYS = (b"a", b"b", b"c")
@@ -62,7 +62,7 @@ def follow(connection: Connection, log: list[frozenset[SearchName]], steps: list
         done, turn = done + size, turn + 1
 
 
-@settings(max_examples=60, suppress_health_check=ONE_FIXTURE_FOR_ALL)
+@settings(max_examples=examples(20, 60), suppress_health_check=ONE_FIXTURE_FOR_ALL)
 @given(
     log=st.lists(st.frozensets(names, max_size=6), max_size=HEAD),
     filters=st.lists(st.lists(names, min_size=1, max_size=3, unique=True), max_size=3),
@@ -98,7 +98,7 @@ def test_a_search_finds_what_looking_at_every_event_finds(
         connection.rollback()
 
 
-@settings(max_examples=40, suppress_health_check=ONE_FIXTURE_FOR_ALL)
+@settings(max_examples=examples(15, 40), suppress_health_check=ONE_FIXTURE_FOR_ALL)
 @given(
     log=st.lists(st.frozensets(names, max_size=6), max_size=HEAD),
     steps=st.lists(st.integers(1, HEAD), min_size=1, max_size=4),

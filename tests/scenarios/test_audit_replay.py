@@ -14,7 +14,7 @@ from domain import account, client, client_secret, consent
 from security.clock import format_rfc3339
 from security.tokens import digest
 from tests.any_command import any_command
-from tests.explore import ONE_FIXTURE_FOR_ALL
+from tests.explore import ONE_FIXTURE_FOR_ALL, examples
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import Past, lived, rotate
@@ -158,7 +158,7 @@ RARE: dict[str, Callable[[History], Awaitable[None]]] = {
 WAITS = (0, 0.000001, 5, 31, 599, 700)
 
 
-@settings(max_examples=8, suppress_health_check=ONE_FIXTURE_FOR_ALL)
+@settings(max_examples=examples(4, 8), suppress_health_check=ONE_FIXTURE_FOR_ALL)
 @given(
     steps=st.lists(st.sampled_from(sorted(STEPS)), min_size=4, max_size=10),
     last=st.sampled_from([None, *sorted(RARE)]),

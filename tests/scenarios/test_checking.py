@@ -26,6 +26,7 @@ from projections.event_index import NameKind
 from security.tokens import new_id
 from security.vault import KEYS
 from tests.any_command import any_command
+from tests.explore import examples
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import erase, lived
@@ -265,7 +266,7 @@ async def test_a_key_that_is_gone_without_its_event_is_found(scene: Scene, gone:
 # Nothing where there is nothing ---------------------------------------------------------------------------------------
 
 
-@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(2, 4), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 async def test_who_writes_meanwhile_raises_no_alarm(scene: Scene, seed: int) -> None:
     world, chance = scene.world, Random(seed)  # noqa: S311 - a reproducible history, no secret

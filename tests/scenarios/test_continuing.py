@@ -20,6 +20,7 @@ from eventstore.unavailable import DatabaseAway
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.any_command import any_command
+from tests.cases import cases
 from tests.databases import Databases
 from tests.scenarios.world import SYSTEM, World, open_world
 
@@ -155,7 +156,7 @@ async def test_another_log_is_refused(node: Node) -> None:
     node.url = mine
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"x\ny\nz\n", b"login\n1\nAAAA\n\n", b"\n\n"])
+@cases("content", [b"", b"\xff\xfe", b"x\ny\nz\n", b"login\n1\nAAAA\n\n", b"\n\n"])
 async def test_a_file_that_holds_something_else_is_no_reason_to_start(node: Node, content: bytes) -> None:
     node.checkpoint.write_bytes(content)
     assert str(node.checkpoint) in await node.refusal()

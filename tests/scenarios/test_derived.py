@@ -18,7 +18,7 @@ from projections.blast_radius import Alive, RadiusQuestion
 from security.clock import SECOND
 from security.tokens import digest
 from tests.any_command import any_command
-from tests.explore import ONE_FIXTURE_FOR_ALL
+from tests.explore import ONE_FIXTURE_FOR_ALL, examples
 from tests.scenarios.administration import administering
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import lived
@@ -146,7 +146,7 @@ async def test_a_predecessor_goes_on_whose_successor_was_cut_off(scene: Scene, w
     await compare(history)
 
 
-@settings(max_examples=6, suppress_health_check=ONE_FIXTURE_FOR_ALL)
+@settings(max_examples=examples(3, 6), suppress_health_check=ONE_FIXTURE_FOR_ALL)
 @given(seed=st.integers(0, 2**32))
 async def test_counts_are_what_every_token_says(scene: Scene, seed: int) -> None:
     chance = Random(seed)  # noqa: S311 - a reproducible history, no secret

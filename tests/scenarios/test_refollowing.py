@@ -19,7 +19,7 @@ from projections import event_index, sightings
 from projections.event_index import NameKind
 from projections.figures import event_counts
 from tests.any_command import any_command
-from tests.explore import ONE_FIXTURE_FOR_ALL
+from tests.explore import ONE_FIXTURE_FOR_ALL, examples
 from tests.scenarios.administration import administering
 from tests.scenarios.asking import Scene
 from tests.scenarios.dashboards import make_dashboard
@@ -90,7 +90,7 @@ async def test_refollowing_agrees_after_erasures_of_dashboard_people(scene: Scen
     assert differing(proved(world, engine)) == []
 
 
-@settings(max_examples=6, suppress_health_check=ONE_FIXTURE_FOR_ALL)
+@settings(max_examples=examples(3, 6), suppress_health_check=ONE_FIXTURE_FOR_ALL)
 @given(seed=st.integers(0, 2**32))
 async def test_refollowing_every_history_gives_the_rows_that_exist(scene: Scene, engine: Engine, seed: int) -> None:
     await live(scene, seed)

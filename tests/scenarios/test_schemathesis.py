@@ -26,7 +26,7 @@ from urllib3 import HTTPResponse
 from urllib3._collections import HTTPHeaderDict
 
 from security.keyring import Keyring
-from tests.explore import exploring
+from tests.explore import examples
 from tests.scenarios.administration import EVERYTHING
 from tests.scenarios.dashboards import make_platform
 from tests.scenarios.endpoints import Endpoint, described, endpoints
@@ -47,7 +47,7 @@ CHECKS = [
 ]
 DOCUMENTED = [each for each in endpoints() if each.operation is not None]
 BOUNDED = settings(
-    max_examples=EXPLORED if exploring() else EXAMPLES,
+    max_examples=examples(EXAMPLES, EXPLORED),
     database=None,
     # A failing example is shown as it was found: making it smaller would take longer than reading it.
     phases=(Phase.explicit, Phase.generate),

@@ -13,6 +13,9 @@ from typing import Any
 
 import httpx
 from litestar import Litestar
+from litestar._openapi.plugin import OpenAPIPlugin
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import Server
 from msgspec.structs import replace
 from sqlalchemy import Connection, select
 
@@ -288,16 +291,34 @@ async def open_world(
                 await world.close()
 
 
-_FREE: dict[tuple[str, int, bool], list[Litestar]] = {}
+_FREE: dict[tuple[int, bool], list[Litestar]] = {}
 """Routes that nothing runs on, by what they depend on: to make them takes as long as most scenarios."""
 
 
 @contextmanager
 def _lent_routes(settings: Settings) -> Iterator[Litestar]:
-    free = _FREE.setdefault((settings.issuer, settings.body_limit, settings.console), [])
-    app = free.pop() if free else routed(settings)
+    free = _FREE.setdefault((settings.body_limit, settings.console), [])
+    app = _taken(free, settings.issuer) if free else routed(settings)
     yield app
     # Not where something failed: what still runs there would reach into the next scenario.
     for name in [name for name in app.state if name != "errors"]:
         del app.state[name]
     free.append(app)
+
+
+def _taken(free: list[Litestar], issuer: str) -> Litestar:
+    """Those that were made for this issuer, or else any: the OpenAPI document is all that names it."""
+    same = [number for number, app in enumerate(free) if _described(app).servers == [Server(url=issuer)]]
+    app = free.pop(same[-1] if same else -1)
+    if not same:
+        config, made = _described(app), app.plugins.get(OpenAPIPlugin)
+        config.servers = [Server(url=issuer)]
+        made._openapi = made._openapi_schema = None
+        for plugin in config.render_plugins:
+            vars(plugin).update({name: None for name in ("_finished", "_bytes", "_page") if name in vars(plugin)})
+    return app
+
+
+def _described(app: Litestar) -> OpenAPIConfig:
+    assert app.openapi_config is not None
+    return app.openapi_config
