@@ -1,18 +1,29 @@
 """`grantlog log archive` and `grantlog log archived`: old events outside the database, in files that the log names."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import rich_click as click
+from msgspec.structs import replace
 
-from cli.command_services import CommandServices, run
+from cli.command_services import (
+    CommandServices,
+    in_plain_words,
+    load_settings,
+    open_keys,
+    opened,
+    require_schema,
+    run,
+)
 from cli.terminal import Bar, Failure, as_json, moment, print_list, refused
+from commands.archiving import segments
 from commands.archiving.segments import NotArchived, SegmentLook, archive_before, look
 from domain.event import Moment
 from domain.log import Archived
-from eventstore.archiving.places import PlaceAway, SegmentPlace
-from eventstore.archiving.segment import SegmentDamaged
+from eventstore.sealed.places import PlaceAway, SegmentPlace
+from eventstore.sealed.segment import SegmentDamaged
 from eventstore.transparency.published import Diverged
 from security.clock import SystemClock, parse_rfc3339
 
@@ -80,6 +91,36 @@ def archived(check: bool, place: SegmentPlace | None, as_json: bool) -> None:
     if wrong:
         where = ", ".join(f"{each.archived.first}-{each.archived.last}" for each in wrong[:5])
         raise Failure(f"{len(wrong)} of {len(seen)} segments are missing or changed: positions {where}")
+
+
+@click.command(name="drop-archived")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@as_json
+def drop_archived(yes: bool, as_json: bool) -> None:
+    """Take the text of archived events out of the database: from then on the segments alone have it.
+
+    For the owner of the tables: on PostgreSQL name that role in GRANTLOG_MIGRATION_DATABASE_URL. Each segment is read
+    and verified once more, and compared with the database; then one transaction records `log.archive_dropped` and
+    takes the texts away. Positions, streams, types and everything that is looked for by stay. The servers read the
+    segments where they were put, so that must be a directory which every node sees, and which is backed up like the
+    database. Afterwards `VACUUM` gives the room back."""
+    settings = load_settings()
+    require_schema(settings)
+    if not yes:
+        click.confirm("The archived events will stand in the segments alone. Go on?", abort=True, err=True)
+    owner = replace(settings, database_url=settings.migration_database_url or settings.database_url)
+
+    async def work(services: CommandServices) -> list[Archived]:
+        with Bar("drop") as bar:
+            return [each async for each in segments.drop_archived(services.ledger, services.origin, bar)]
+
+    async def inside() -> list[Archived]:
+        async with opened(owner, open_keys(settings)) as services:
+            return await _in_words(work, services)
+
+    with in_plain_words(settings):
+        dropped = asyncio.run(inside())
+    print_list([_members(each) for each in dropped], COLUMNS, as_json)
 
 
 async def _in_words(work: Callable[[CommandServices], Awaitable[T]], services: CommandServices) -> T:

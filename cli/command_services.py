@@ -37,7 +37,7 @@ from eventstore.projecting.counting import EventCounting
 from eventstore.projecting.rebuild import Outdated, Rebuild, Rebuilt
 from eventstore.projecting.refollow import Refollowing
 from eventstore.transparency.published import Diverged, is_accepted
-from eventstore.unavailable import DatabaseAway, InDoubt, LedgerOverloaded, WentBack, WrongClock
+from eventstore.unavailable import ArchiveAway, DatabaseAway, InDoubt, LedgerOverloaded, WentBack, WrongClock
 from eventstore.view import View
 from projections.tables import RowPage
 from security.clock import Moment, SystemClock
@@ -298,7 +298,7 @@ def in_plain_words(settings: Settings) -> Iterator[None]:
     except InDoubt:
         words = "the log has diverged and has to be looked at: see `grantlog log accept-divergence`"
         raise unavailable(words) from None
-    except WentBack as error:
+    except (WentBack, ArchiveAway) as error:
         raise unavailable(str(error)) from None
     except WrongClock as error:
         raise unavailable(f"nothing is written while this machine's clock is off: {error}") from None

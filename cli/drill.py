@@ -17,6 +17,7 @@ from cli.terminal import REFUSED, USAGE, Bar, Failure, as_json, moment, print_on
 from cli.verify import read_keys, read_text
 from eventstore.database.engines import is_sqlite, migrating, snapshot
 from eventstore.database.schema import problem
+from eventstore.mapper import authenticate
 from eventstore.personal_data import PersonalData
 from eventstore.projecting.rebuild import Comparison, differing, outdated
 from eventstore.repository import newest
@@ -254,6 +255,9 @@ class _Proof:
         """The copy beside the log that runs: the same as far as it goes, and gone far enough."""
         running = partial(snapshot, self._settings.database_url)
         with running() as connection, snapshot(self._url) as copy, Bar("compare") as bar:
+            # Either may have events in segments alone that the other has not.
+            for each in (connection, copy):
+                authenticate(each, Vault(self._keyring))
             there = newest(connection)[0]
             beside = hold_against(copy, connection, size, there, bar)
         if beside.differs_at is not None:

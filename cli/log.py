@@ -15,7 +15,7 @@ import rich_click as click
 
 from api.config.settings import Settings
 from api.server.transparency import ensure_key, kept_of
-from cli.archiving import archive, archived
+from cli.archiving import archive, archived, drop_archived
 from cli.command_services import (
     CommandServices,
     Owned,
@@ -76,6 +76,7 @@ def log() -> None:
 
 log.add_command(archive)
 log.add_command(archived)
+log.add_command(drop_archived)
 
 
 @log.command()

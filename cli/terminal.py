@@ -82,11 +82,12 @@ def _failure(error: Exception) -> Failure | None:
         case UnicodeDecodeError():
             return Failure("what it was given to read is not UTF-8 text", USAGE)
     from api.http.errors import HTTPError
+    from eventstore.unavailable import ArchiveAway
     from security.keyring import MasterKeyError, WrapBroken
 
     if isinstance(error, HTTPError):
         return of_problem(error)
-    if isinstance(error, MasterKeyError | WrapBroken):
+    if isinstance(error, MasterKeyError | WrapBroken | ArchiveAway):
         return unavailable(str(error))
     if getattr(getattr(error, "orig", None), "sqlstate", None) == _NOT_ALLOWED:
         return unavailable(_OWNER)

@@ -47,7 +47,22 @@ class Archived(Event, frozen=True, kw_only=True):
     before: Moment
 
 
-EVENTS: tuple[type[Event], ...] = (ForgedRemoved, Archived)
+class ArchiveDropped(Event, frozen=True, kw_only=True):
+    """The events of a segment stand there alone: in the same transaction their text was taken out of the database.
+
+    `segment` and `sha256` are those of `log.archived`. Of each event its position, stream, version and type stay.
+    """
+
+    type = "log.archive_dropped"
+
+    segment: str
+    sha256: str
+    first: int
+    last: int
+    count: int
+
+
+EVENTS: tuple[type[Event], ...] = (ForgedRemoved, Archived, ArchiveDropped)
 
 
 class State(msgspec.Struct, frozen=True):
@@ -65,6 +80,12 @@ def remove_forged(state: State, *, now: Moment, first: int, count: int, sha256: 
 def archive(state: State, *, now: Moment, archived: Archived) -> Outcome:
     """Tells of a segment that stands where the event says."""
     return accept(archived)
+
+
+def drop_archived(state: State, *, now: Moment, archived: Archived) -> Outcome:
+    """Tells that the events of a segment stand there alone."""
+    of = archived
+    return accept(ArchiveDropped(segment=of.segment, sha256=of.sha256, first=of.first, last=of.last, count=of.count))
 
 
 def bits_of(positions: Collection[int]) -> str:

@@ -27,7 +27,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import sessionmaker
 
 from eventstore.database.engines import reading, understood
-from eventstore.mapper import LogMapper, Ring
+from eventstore.mapper import LogMapper, Ring, attach
 from eventstore.recorder import LogRecorder, LogStore
 from eventstore.stored import EVENTS, events
 from projections import event_index
@@ -97,7 +97,11 @@ class LogFactory(SQLAlchemyFactory):
         """Reads and verifies events. Raises MasterKeyError."""
         file = Path(self.env.get(f"{VARIABLE}_FILE") or "master.key")
         keyring = open_keyring(self.env.get(VARIABLE), file, create=False)
-        return LogMapper(Ring(Vault(keyring)), self.datastore.engine)
+        engine = self.datastore.engine
+        mapper = LogMapper(Ring(Vault(keyring)), engine)
+        if engine is not None:
+            attach(engine, mapper)
+        return mapper
 
     def event_store(self, mapper: Any = None, recorder: AggregateRecorder | None = None) -> EventStore[Any]:
         """Gives out what is authentic, as `Recorded`."""

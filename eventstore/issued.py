@@ -277,7 +277,8 @@ def _named(folds: Folds, digests: Sequence[bytes]) -> dict[bytes, _Found]:
         try:
             recorded = recorded_of(row)
         except Forged:
-            # Of the others that were asked about with it, nothing is wrong.
+            # Of the others that were asked about with it, nothing is wrong. Nor is anything with one whose text stands
+            # in a segment alone: its grant was over, and its tokens with it, before that was archived.
             continue
         sha256 = bytes(digest).hex()
         # A row that leads to an event which issued no such secret leads nowhere.

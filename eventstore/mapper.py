@@ -396,6 +396,11 @@ def decoder(connection: Connection) -> LogMapper:
     return mapper.over(connection)
 
 
+def is_authenticated(connection: Connection) -> bool:
+    """Whether whatever this connection reads has a mapper."""
+    return _MAPPER in connection.get_execution_options()
+
+
 def attach(reader: Engine | Connection, mapper: LogMapper) -> None:
     """Has the connection, or those that the engine makes from now on, read events by this mapper."""
     if isinstance(reader, Engine):

@@ -36,6 +36,8 @@ from domain.event import Moment, Recorded
 from eventstore.database.engines import away
 from eventstore.database.threads import asks_over
 from eventstore.mapper import LogMapper, decoder
+from eventstore.sealed.dropped import forms
+from eventstore.sealed.excerpt import MARK, excerpt, is_excerpt
 from eventstore.stored import EVENTS, ROW, events, head, place
 from eventstore.unavailable import DatabaseReadOnly, Moved
 from projections.prepared import Prepared, translate
@@ -102,6 +104,8 @@ class EventRow(_Columns, Notification):
 
 
 _row = partial(tuple.__new__, EventRow)
+_ARCHIVED = MARK[1:3]
+"""Two bytes that no event has there: asked of every row that is read."""
 
 
 def rows_of(found: Sequence[Sequence[Any]]) -> list[EventRow]:
@@ -109,6 +113,17 @@ def rows_of(found: Sequence[Sequence[Any]]) -> list[EventRow]:
     if found and type(found[0][4]) is str:
         return [_row((p, s, v, t, state.encode())) for p, s, v, t, state in found]
     return [_row(each) for each in found]
+
+
+def whole(connection: Connection, found: Sequence[Sequence[Any]]) -> list[EventRow]:
+    """The same with the texts of archived events that stand in segments alone. Raises `ArchiveAway`."""
+    rows = rows_of(found)
+    dropped = [row[0] for row in rows if row[4][1:3] == _ARCHIVED and is_excerpt(row[4])]
+    if not dropped:
+        return rows
+    texts = forms(connection, dropped)
+    # What is not the excerpt of its event was changed, and stays what it is: no event.
+    return [_row((*row[:4], text)) if (text := texts.get(row[0])) and excerpt(text) == row[4] else row for row in rows]
 
 
 def portions(found: Sequence[T], size: int) -> Iterator[Sequence[T]]:
@@ -294,7 +309,11 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         return newest
 
     def _rows(self, query: Prepared, parameters: dict[str, Any]) -> list[EventRow]:
-        return rows_of(self._found(query, parameters))
+        if self._over is not None:
+            return whole(self._over, query.all(self._over, parameters))
+        with self.transaction(commit=False) as session:
+            connection = session.connection()
+            return whole(connection, query.all(connection, parameters))
 
     def _found(self, query: Prepared, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         if self._over is not None:

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, BindParameter, Connection, bindparam, select
 
 from domain.event import Moment, Recorded
 from eventstore.mapper import decoder
-from eventstore.recorder import EventRow, LogRecorder, rows_of
+from eventstore.recorder import EventRow, LogRecorder, whole
 from eventstore.stored import ROW, events, head
 from eventstore.stored import place as event_place
 from projections import event_index, issued_with
@@ -287,7 +287,7 @@ def rows_at(connection: Connection, positions: Sequence[int]) -> list[EventRow]:
         # Without filters the positions have no gap, and a stretch of the log is one read of its neighbours.
         found = LogRecorder.over(connection).rows_between(low - 1, high)
     else:
-        found = rows_of(connection.execute(_AT_ALL, {"b_positions": positions}).all())
+        found = whole(connection, connection.execute(_AT_ALL, {"b_positions": positions}).all())
     rows = {row[0]: row for row in found}
     return [rows[position] for position in positions if position in rows]
 

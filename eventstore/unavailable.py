@@ -51,3 +51,13 @@ class Forged(DatabaseAway):
     def __init__(self, position: int) -> None:
         super().__init__(f"the log is forged at position {position}")
         self.position = position
+
+
+class ArchiveAway(DatabaseAway):
+    """An event stands in a segment alone, and that cannot be read or is another one than before; says which and why."""
+
+    def __init__(self, segment: str, first: int, last: int, why: str) -> None:
+        super().__init__(f"the archived events {first}-{last} cannot be read from {segment}: {why}")
+        self.segment = segment
+        self.first = first
+        self.last = last

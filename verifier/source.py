@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from verifier.order import Row
+from verifier.segments import Segments
 from verifier.server_source import ServerSource
 from verifier.tree import HASH_BYTES
 from verifier.verdict import SourceError
@@ -14,6 +15,7 @@ from verifier.verdict import SourceError
 # The log read straight from its database, past the server and its protections.
 
 _NEWEST = "SELECT note FROM log_checkpoints WHERE published IS NOT NULL ORDER BY size DESC LIMIT 1"
+_ARCHIVED = "SELECT {state} FROM stored_events WHERE topic = 'log.archived' AND id > ? ORDER BY id"
 _FETCHED = 2_000
 
 
@@ -41,6 +43,12 @@ class _DatabaseSource:
 
     def close(self) -> None:
         self._connection.close()
+
+    def _whole(self, statement: str, state: str) -> Iterator[Row]:
+        """The rows, with those events that stand in files outside the database."""
+        told = _ARCHIVED.format(state=state)
+        segments = Segments(lambda: [form for (form,) in self._all(told, 0)])
+        return map(segments.whole, map(Row._make, self._all(statement)))
 
     def _one(self, statement: str, *values: int) -> Any:
         return next(self._all(statement, *values), None)
@@ -77,7 +85,7 @@ class SqliteSource(_DatabaseSource):
         statement = (
             "SELECT id, CAST(state AS BLOB), originator_id, originator_version, topic FROM stored_events ORDER BY id"
         )
-        return map(Row._make, self._all(statement))
+        return self._whole(statement, "CAST(state AS BLOB)")
 
 
 class PostgresqlSource(_DatabaseSource):
@@ -103,7 +111,7 @@ class PostgresqlSource(_DatabaseSource):
             "SELECT id, convert_to(state, 'UTF8'), originator_id, originator_version, topic"
             " FROM stored_events ORDER BY id"
         )
-        return map(Row._make, self._all(statement))
+        return self._whole(statement, "convert_to(state, 'UTF8')")
 
     def _execute(self, statement: str, values: Sequence[int]) -> Iterable[Any]:
         if values:

@@ -118,7 +118,7 @@ _TOLD: Mapping[ClassRow, str] = {
         "upstream.removed "
         "destination.removed origin.month_destroyed"
     ),
-    ClassRow(ENTITY_MANAGEMENT, 4, "Delete", MEDIUM): "log_key.revoked signing_key.revoked",
+    ClassRow(ENTITY_MANAGEMENT, 4, "Delete", MEDIUM): "log_key.revoked signing_key.revoked log.archive_dropped",
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete", HIGH): "log.forged_removed",
     ClassRow(ENTITY_MANAGEMENT, 8, "Enable"): "client.enabled",
     ClassRow(ENTITY_MANAGEMENT, 9, "Disable", LOW): "client.disabled",

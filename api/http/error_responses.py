@@ -32,6 +32,7 @@ from api.http.templates import ErrorPage, PageBranding, render, security_headers
 from api.languages import Language, Words
 from eventstore.database.engines import away
 from eventstore.unavailable import (
+    ArchiveAway,
     DatabaseAway,
     DatabaseReadOnly,
     Forged,
@@ -249,6 +250,14 @@ def _postponed(error: Exception) -> HTTPError:
         case Forged():
             words = Words("The log is forged. Nothing is written.")
             return TemporarilyUnavailable(words, retry_after=FORGED_FOR, reason="log_forged")
+        case ArchiveAway(segment=segment, first=first, last=last):
+            words = Words(
+                "The archive cannot be read at present: events %(first)s-%(last)s in %(segment)s.",
+                first=str(first),
+                last=str(last),
+                segment=segment,
+            )
+            return TemporarilyUnavailable(words, retry_after=FORGED_FOR, reason="archive_away")
         case StorageFull():
             words = Words("storage_full: there is no room to store anything. What is stored is answered for.")
             return TemporarilyUnavailable(words, retry_after=10, reason="storage_full")

@@ -9,13 +9,14 @@ from domain.decision import Conflict, Outcome, Refusal, refuse
 from domain.event import Moment
 from domain.log import Archived
 from eventstore.archiving import archived as archive
-from eventstore.archiving import segment
-from eventstore.archiving.places import PlaceAway, SegmentPlace
-from eventstore.archiving.segment import Contents, SegmentDamaged
+from eventstore.archiving import dropping
 from eventstore.command import Command
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.projecting.rebuild import Progress
+from eventstore.sealed import segment
+from eventstore.sealed.places import PlaceAway, SegmentPlace
+from eventstore.sealed.segment import Contents, SegmentDamaged
 from eventstore.transparency.note import Checkpoint
 from eventstore.transparency.published import Diverged
 from eventstore.view import View
@@ -102,3 +103,40 @@ async def _problem(ledger: Ledger, place: SegmentPlace | None, signed: Checkpoin
     except (PlaceAway, SegmentDamaged, Diverged) as error:
         return str(error)
     return None
+
+
+async def drop_archived(ledger: Ledger, by: Origin, progress: Progress) -> AsyncIterator[Archived]:
+    """Takes the text of archived events out of the database, segment by segment; each is read and verified once more
+    before, and compared with what stands in the database.
+
+    The ledger must have been opened as the owner of the tables. Raises `PlaceAway`, `SegmentDamaged` and `Diverged`.
+    """
+    known = await ledger.read_long(archive.find)
+    signed = (await ledger.read_long(archive.bounds, ledger.vault, 0)).signed
+    done = await ledger.read_long(dropping.dropped)
+    for number, told in enumerate(known, 1):
+        if told.archived.sha256 not in done:
+            await _drop(ledger, signed, told.archived, by)
+            yield told.archived
+        progress(number, len(known))
+
+
+async def _drop(ledger: Ledger, signed: Checkpoint, archived: Archived, by: Origin) -> None:
+    place = SegmentPlace(archived.place)
+    if not place.is_directory:
+        raise PlaceAway(f"{archived.place}: what stands in a segment alone must be in a directory of every node")
+    packed = await asyncio.to_thread(place.get, archived.segment)
+    await ledger.read_long(archive.verify, signed, archived, packed)
+    forms = (await asyncio.to_thread(segment.opened, packed, archived)).forms
+
+    def decide(state: log.State, view: View) -> Outcome | Refusal:
+        if archived.sha256 in dropping.dropped(view.connection):
+            return refuse(Conflict.EXISTS)
+        dropping.require_same(view.connection, forms)
+        return log.drop_archived(state, now=view.now, archived=archived)
+
+    executed = await ledger.execute(
+        Command(log.STREAM, decide, alone=True), origin=by, then=lambda view, _: dropping.empty(view.connection, forms)
+    )
+    if executed.refusal is not None:
+        raise NotArchived(executed.refusal)

@@ -10,11 +10,11 @@ from sqlalchemy import Connection
 from domain import log
 from domain.event import Moment
 from domain.log import Archived
-from eventstore.archiving import segment
 from eventstore.archiving.ended import has_ended, may_end
-from eventstore.archiving.segment import LONGEST, Contents, Heading, SegmentDamaged
 from eventstore.mapper import PLACE, LogMapper, decoder
 from eventstore.recorder import EventRow, LogRecorder, portions, store
+from eventstore.sealed import segment
+from eventstore.sealed.segment import LONGEST, Contents, Heading, SegmentDamaged
 from eventstore.search import first_at
 from eventstore.transparency import merkle, published
 from eventstore.transparency.merkle import HASH_BYTES, WIDTH, leaf_hash, width_in
@@ -40,7 +40,8 @@ def bounds(connection: Connection, vault: Vault, before: Moment) -> Bounds:
     head = None if newest is None else head_of(newest.note)
     if newest is None or head is None or not is_signed_by(newest.note, signers(connection, vault, head.origin)):
         return Bounds(Checkpoint("", 0, merkle.EMPTY_ROOT), 0)
-    return Bounds(head, min(head.size, first_at(connection, before, head.size) - 1))
+    # The tree's newest leaf is read again whenever it grows, and by whoever opens the log.
+    return Bounds(head, min(head.size - 1, first_at(connection, before, head.size) - 1))
 
 
 class Told(NamedTuple):
@@ -140,20 +141,13 @@ def described(contents: Contents, packed: bytes, place: str) -> Archived:
     )
 
 
-def opened(packed: bytes, archived: Archived) -> Contents:
-    """A segment that is the one of which the event tells, to the byte. Raises `SegmentDamaged`."""
-    if sha256(packed).hexdigest() != archived.sha256:
-        raise SegmentDamaged("it is not what was archived: its digest differs")
-    return segment.unpack(packed)
-
-
 def verify(connection: Connection, signed: Checkpoint, archived: Archived, packed: bytes) -> None:
     """Whether a segment is what the event says, its events are authentic and those of the tree that was signed.
 
     Looks at nothing of the table of events, so that it says what the segment alone is worth. Raises `SegmentDamaged`,
     and `Diverged` where the stored tree is not the one that was signed.
     """
-    contents = opened(packed, archived)
+    contents = segment.opened(packed, archived)
     heading, mapper = contents.heading, decoder(connection)
     if heading.origin != _origin(mapper, heading.first):
         raise SegmentDamaged(f"it is of another log: {heading.origin[:100]}")

@@ -50,7 +50,10 @@ def _audit(_: Connection, told: Sequence[Recorded], moment: Moment) -> bool:
     state: audit.State = audit.INITIAL
     for each in told:
         state = audit.evolve(state, each)
-    end = parse_rfc3339(f"{told[0].stream.partition(':')[2]}T00:00:00Z") + DAY
+    try:
+        end = parse_rfc3339(f"{told[0].stream.partition(':')[2]}T00:00:00Z") + DAY
+    except ValueError:
+        return False
     return end <= moment and (state.opened == state.closed or end + DAY <= moment)
 
 

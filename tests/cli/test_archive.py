@@ -1,11 +1,13 @@
 """`grantlog log archive` and `grantlog log archived`."""
 
 import asyncio
+import json
 from pathlib import Path
 
 from domain import account
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
+from eventstore.sealed import dropped
 from security.clock import SystemClock, format_rfc3339
 from security.keyring import parse_keyring
 from tests.any_command import any_command
@@ -49,7 +51,19 @@ def test_segments_are_made_listed_and_checked(cli: CommandLine, tmp_path: Path) 
     assert (listed["position"], listed["state"], listed["segment"]) == (told["position"], "whole", made["segment"])
     assert cli.json("log", "archive", *before) == []
 
+    assert "Go on?" in cli.run("log", "drop-archived", stdin="n\n", exits=1).stderr
+    assert cli.json("log", "drop-archived", "--yes") == [made]
+    tail = ("log", "tail", "--from", "1", "--no-follow", "--json", "--type", "log.archive_dropped")
+    assert json.loads(cli.run(*tail).stdout)["data"]["sha256"] == made["sha256"]
+    assert cli.json("log", "drop-archived", "--yes") == []
+    at = str(made["first"])
+    assert cli.json("log", "show", at)["position"] == made["first"]
+    assert f'"position":{at},' in cli.run("log", "tail", "--from", at, "--no-follow", "--json").stdout
+
     (directory / made["segment"]).write_bytes(b"something else")
+    dropped._FORMS.clear()
+    for command in (("log", "show", at), ("log", "export", str(tmp_path / "log.export"))):
+        assert f"{made['first']}-{made['last']} cannot be read" in cli.run(*command, exits=3).stderr
     checked = cli.run("log", "archived", "--check", exits=1)
     assert "its digest differs" in checked.stdout
     assert f"positions {made['first']}-{made['last']}" in checked.stderr

@@ -1,6 +1,8 @@
 """Segments as files: what is packed comes out again, and whatever else is read is refused in words."""
 
+import re
 from collections.abc import Collection
+from pathlib import Path
 
 import pytest
 import zstandard
@@ -9,9 +11,12 @@ from hypothesis import strategies as st
 
 from domain import log
 from domain.log import Archived
-from eventstore.archiving import segment
-from eventstore.archiving.places import PlaceAway, SegmentPlace
-from eventstore.archiving.segment import Contents, Heading, SegmentDamaged
+from eventstore.sealed import segment
+from eventstore.sealed.excerpt import PATHS
+from eventstore.sealed.places import PlaceAway, SegmentPlace
+from eventstore.sealed.segment import Contents, Heading, SegmentDamaged
+
+ROOT = Path(__file__).parents[2]
 
 
 def contents() -> Contents:
@@ -67,3 +72,11 @@ def test_no_file_leads_out_of_its_place() -> None:
     ):
         with pytest.raises(PlaceAway):
             SegmentPlace(url)
+
+
+def test_excerpts_have_what_is_looked_at_by_sql() -> None:
+    pages = "\n".join(page.read_text() for page in (ROOT / "eventstore").rglob("*.py"))
+    looked_at = {tuple(path.split(".")) for path in re.findall(r"\$\.([a-z_]+(?:\.[a-z_]+)+)", pages)}
+    looked_at |= set(re.findall(r'member\.format\("(\w+)", "(\w+)"\)', pages))
+    assert looked_at
+    assert looked_at <= PATHS

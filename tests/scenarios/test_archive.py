@@ -1,5 +1,6 @@
 """Old events copied into sealed segments: which ones, that they are whole, and what is told when they are not."""
 
+import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,15 +13,16 @@ from commands.archiving.segments import NotArchived, archive_before, look
 from domain import log
 from domain.log import Archived
 from eventstore.archiving import archived as archive
-from eventstore.archiving import segment
-from eventstore.archiving.places import PlaceAway, SegmentPlace
+from eventstore.sealed import segment
+from eventstore.sealed.places import PlaceAway, SegmentPlace
 from eventstore.search import stored_forms
+from eventstore.transparency import published
 from eventstore.transparency.published import Diverged
 from security.keyring import new_master_key, parse_keyring
 from tests.scenarios.asking import Scene, set_scene
 from tests.scenarios.histories import Past, erase, lived
-from tests.scenarios.test_transparency import followed
 from tests.scenarios.world import SYSTEM, World, open_world
+from tests.started import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -28,9 +30,18 @@ DAY = 86_400
 KINDS = {"grant", "session", "audit", "usage", "account", "consent"}
 
 
+async def signed(world: World) -> None:
+    """Returns when the server's own task has brought the tree to the log's head: nobody else may take a step."""
+    ledger = world.services.ledger
+    head, _ = await ledger.head()
+    async with asyncio.timeout(PATIENCE):
+        while await ledger.read(published.size) < head:
+            await asyncio.sleep(0.01)
+
+
 async def archived(world: World, directory: Path, days: int = 0) -> list[Archived]:
     """Archives what is older than so many days under a tree that has come to the log's head."""
-    await followed(world)
+    await signed(world)
     before = world.clock.now() - days * DAY * 1_000_000
     made = archive_before(world.services.ledger, SegmentPlace(str(directory)), before, SYSTEM, lambda done, goal: None)
     return [each async for each in made]
@@ -74,7 +85,7 @@ async def test_what_has_ended_is_archived_and_nothing_else(scene: Scene, job: An
     assert len(grants) == 1
     ledger = world.services.ledger
     packed = SegmentPlace(made[0].place).get(made[0].segment)
-    forms = archive.opened(packed, made[0]).forms
+    forms = segment.opened(packed, made[0]).forms
     assert [form.decode() for form in forms.values()] == await ledger.read(stored_forms, sorted(positions(made)))
     assert oct((tmp_path / "archive" / made[0].segment).stat().st_mode)[-3:] == "600"
     assert await problems(world) == [None]
@@ -110,11 +121,11 @@ async def test_a_changed_missing_or_foreign_segment_is_told(scene: Scene, sqlite
     keyring = parse_keyring(new_master_key())
     async with open_world(sqlite_url, tmp_path / "other", keyring, scene.world.clock) as other:
         await old(await set_scene(other))
-        await followed(other)
+        await signed(other)
         ledger = other.services.ledger
-        signed, _ = await ledger.read(archive.bounds, ledger.vault, other.clock.now())
+        head, _ = await ledger.read(archive.bounds, ledger.vault, other.clock.now())
         with pytest.raises((segment.SegmentDamaged, Diverged)):
-            await ledger.read(archive.verify, signed, made, content)
+            await ledger.read(archive.verify, head, made, content)
 
 
 async def test_whoever_is_interrupted_goes_on(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +159,7 @@ async def _interrupted(*_: object) -> int:
 
 async def test_of_two_who_archive_at_once_one_is_refused(scene: Scene, tmp_path: Path) -> None:
     await old(scene)
-    await followed(scene.world)
+    await signed(scene.world)
     ledger, now = scene.world.services.ledger, scene.world.clock.now()
     first, second = (
         archive_before(ledger, SegmentPlace(str(tmp_path / name)), now, SYSTEM, lambda done, goal: None)

@@ -35,13 +35,13 @@ class SegmentPlace:
             self._files, self._path = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
             raise PlaceAway(f"{url}: {error}") from None
-        self._is_local = isinstance(self._files, LocalFileSystem)
-        self.url = str(self._path) if self._is_local else url.rstrip("/")
+        self.is_directory = isinstance(self._files, LocalFileSystem)
+        self.url = str(self._path) if self.is_directory else url.rstrip("/")
 
     def put(self, name: str, content: bytes) -> None:
         """Writes a file, in place of one of that name. On a disk it is there when this returns. Raises `PlaceAway`."""
         try:
-            if self._is_local:
+            if self.is_directory:
                 _put(Path(self._path), name, content)
             else:
                 self._files.pipe_file(self._of(name), content)

@@ -15,8 +15,8 @@ import msgspec
 import zstandard
 
 from domain.event import Moment
+from domain.log import Archived
 from eventstore.mapper import MAX_BYTES
-from eventstore.transparency.merkle import HASH_BYTES, WIDTH
 
 FORMAT = "grantlog-segment/1"
 SUFFIX = ".jsonl.zst"
@@ -24,6 +24,10 @@ SUFFIX = ".jsonl.zst"
 LONGEST = 16_384
 """Positions from a segment's first to its last one at most, a multiple of a tile's width: as many as are looked at
 together, and few enough for their bits to stand in one event."""
+
+HASH_BYTES = 32
+WIDTH = 256
+"""Hashes of a tile at most (C2SP tlog-tiles)."""
 
 LEVEL = 9
 """Of compression: an archive is written once, and read at the same speed whatever it is."""
@@ -121,3 +125,10 @@ def _forms(lines: Sequence[bytes]) -> dict[int, bytes]:
 
 def _line(members: Mapping[str, Any]) -> bytes:
     return json.dumps(members, separators=(",", ":")).encode()
+
+
+def opened(packed: bytes, archived: Archived) -> Contents:
+    """A segment that is the one of which the event tells, to the byte. Raises `SegmentDamaged`."""
+    if sha256(packed).hexdigest() != archived.sha256:
+        raise SegmentDamaged("it is not what was archived: its digest differs")
+    return unpack(packed)

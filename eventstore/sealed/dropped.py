@@ -1,0 +1,128 @@
+"""Events whose text was taken out of the database: rows without it, filled from the segments that the log names.
+
+What the log says of a segment is an event of its own, which is authentic or not believed. A segment is read as a whole,
+compared with the digest in that event, and the newest few are kept.
+"""
+
+from base64 import b64decode
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import structlog
+from sqlalchemy import BigInteger, Connection, bindparam, select
+
+from domain import log
+from domain.log import Archived
+from eventstore.mapper import LogMapper, Ring, decoder, is_authenticated
+from eventstore.sealed import segment
+from eventstore.sealed.places import PlaceAway, SegmentPlace
+from eventstore.sealed.segment import LONGEST, SegmentDamaged
+from eventstore.stored import ROW, events
+from eventstore.unavailable import ArchiveAway
+from projections.prepared import Prepared
+from security.lru import Lru
+
+log_lines = structlog.get_logger("archive")
+
+KEPT = 4
+"""Segments in memory: some ten megabytes each."""
+
+_TOLD = Prepared(
+    select(*ROW)
+    .where(events.c.originator_id == log.STREAM, events.c.originator_version > bindparam("after", type_=BigInteger))
+    .order_by(events.c.originator_version)
+)
+
+
+class _Segment(NamedTuple):
+    """`bits` are its positions: a set of them would take five hundred times as much."""
+
+    first: int
+    archived: Archived
+    bits: bytes
+
+    def has(self, position: int) -> bool:
+        byte, bit = divmod(position - self.first, 8)
+        return byte < len(self.bits) and bool(self.bits[byte] >> bit & 1)
+
+
+class _Segments:
+    """The segments of one log, as far as they were told."""
+
+    def __init__(self) -> None:
+        self._told: list[_Segment] = []
+        self._version = 0
+        self._lock = Lock()
+
+    def of(self, connection: Connection, position: int) -> Archived | None:
+        """The segment that has the event; None when the log tells of none."""
+        found = self._known(position)
+        # What a transaction told that was rolled back is told by another by now, at the same version.
+        for anew in (False, True):
+            if found is None:
+                self._read(connection, anew=anew)
+                found = self._known(position)
+        return found
+
+    def _known(self, position: int) -> Archived | None:
+        told = self._told
+        at = bisect_right(told, position, key=lambda each: each.first)
+        while at and told[at - 1].first > position - LONGEST:
+            if told[at - 1].has(position):
+                return told[at - 1].archived
+            at -= 1
+        return None
+
+    def _read(self, connection: Connection, *, anew: bool) -> None:
+        """Reads what the log has told since, or all of it."""
+        mapper = decoder(connection)
+        with self._lock:
+            known, version = ([], 0) if anew else (self._told, self._version)
+            rows = _TOLD.all(connection, {"after": version})
+            found = [_segment(each.event) for each in map(mapper.recorded, rows) if isinstance(each.event, Archived)]
+            self._told = sorted([*known, *found], key=lambda each: each.first)
+            self._version = max([version, *(row[2] for row in rows)])
+
+
+def _segment(archived: Archived) -> _Segment:
+    return _Segment(archived.first, archived, b64decode(archived.positions))
+
+
+_SEGMENTS: WeakKeyDictionary[Ring, _Segments] = WeakKeyDictionary()
+_FORMS: Lru[str, Mapping[int, bytes]] = Lru(KEPT)
+"""By the digest of a segment, so that nothing else can stand here."""
+
+
+def forms(connection: Connection, positions: Sequence[int]) -> dict[int, bytes]:
+    """The stored forms of events that stand in segments alone, as they were archived; without those of which the log
+    tells nothing. Raises `ArchiveAway`.
+    """
+    if not is_authenticated(connection):
+        return {}
+    mapper: LogMapper = decoder(connection)
+    segments = _SEGMENTS.setdefault(mapper.ring, _Segments())
+    found = {}
+    for position in positions:
+        archived = segments.of(connection, position)
+        if archived is not None:
+            found[position] = _forms(archived)[position]
+    return found
+
+
+def _forms(archived: Archived) -> Mapping[int, bytes]:
+    known = _FORMS.used(archived.sha256)
+    if known is None:
+        known = _read(archived)
+        _FORMS.put(archived.sha256, known)
+    return known
+
+
+def _read(archived: Archived) -> Mapping[int, bytes]:
+    try:
+        return segment.opened(SegmentPlace(archived.place).get(archived.segment), archived).forms
+    except (PlaceAway, SegmentDamaged) as error:
+        log_lines.error("archive.away", segment=archived.segment, first=archived.first, last=archived.last)
+        raise ArchiveAway(archived.segment, archived.first, archived.last, str(error)) from error

@@ -1,0 +1,227 @@
+"""Events that stand in segments alone: all is answered as before, and a segment that is away is no wrong answer."""
+
+import io
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy.exc import DBAPIError
+
+from commands.archiving.segments import NotArchived, drop_archived
+from domain.log import Archived
+from eventstore import affected, export_import, issued, time_travel
+from eventstore.archiving import dropping
+from eventstore.database.engines import migrating, snapshot
+from eventstore.leaked import keys
+from eventstore.mapper import authenticate
+from eventstore.projecting.rebuild import Comparison
+from eventstore.sealed import dropped as sealed
+from eventstore.sealed.excerpt import MARK
+from eventstore.sealed.segment import SegmentDamaged
+from eventstore.search import newest, recorded_forms, stored_forms
+from eventstore.stored import events
+from eventstore.transparency import published
+from eventstore.transparency.comparison import misfits
+from eventstore.transparency.published import read_leaves
+from projections import PROJECTIONS
+from security.vault import Vault
+from tests.scenarios.administration import administering, ok, problem
+from tests.scenarios.asking import Scene
+from tests.scenarios.histories import lived
+from tests.scenarios.test_archive import DAY, archived, positions, signed
+from tests.scenarios.test_checking import everything_happened, found_by_a_round
+from tests.scenarios.test_transparency import pinned
+from tests.scenarios.world import SYSTEM, World
+from verifier.proofs import check_receipt
+from verifier.source import open_source
+from verifier.verdict import Verdict
+from verifier.verify import verify
+
+pytestmark = pytest.mark.anyio
+
+DROPPED = select(events.c.id).where(events.c.state.startswith(MARK.decode(), autoescape=True))
+
+
+@pytest.fixture
+def engine(world: World) -> Iterator[Engine]:
+    made = migrating(world.settings.database_url)
+    yield made
+    made.dispose()
+
+
+async def drop(world: World) -> list[Archived]:
+    # What stood in memory must not help.
+    sealed._FORMS.clear()
+    return [each async for each in drop_archived(world.services.ledger, SYSTEM, lambda done, goal: None)]
+
+
+async def verified(world: World) -> Verdict:
+    """What the verifier finds, past the server."""
+    with closing(open_source(world.settings.database_url)) as source:
+        return verify(source, [await pinned(world)])
+
+
+def answers(connection: Connection, last: int) -> dict[str, Any]:
+    """What the log says of every event up to a position, of every stream there, and of every secret at every moment."""
+    told = recorded_forms(connection, range(1, last + 1))
+    streams = {each.stream: time_travel.folded(connection, each.stream, last) for each in told}
+    found: dict[str, Any] = {"forms": stored_forms(connection, range(1, last + 1)), "streams": streams}
+    for secret in (secret for each in told for secret in issued.all_of(each)):
+        digest = bytes.fromhex(secret.sha256)
+        found[secret.sha256] = [issued.find(connection, digest)] + [
+            time_travel.judge(connection, secret, each.position, each.time) for each in told[:: max(1, last // 20)]
+        ]
+    # What is looked at by SQL, without an event being read.
+    everything = [*range(1, last + 1)]
+    for version in {secret.secret_id for each in told for secret in issued.all_of(each) if secret.secret_id}:
+        found[f"people of {version}"] = affected.people(connection, version, None, 100)
+        found[f"issued by {version}"] = affected.issued(connection, version)
+    found["used"] = affected.used_at(connection, everything, 0)
+    found["of keys"] = [
+        read(connection, everything) for read in (keys.issued, keys.clients, keys.grants, keys.exchanged)
+    ] + [keys.holders(connection, everything, "a thumbprint")]
+    return found
+
+
+async def asked(world: World, raw: str, first: int, last: int) -> list[Any]:
+    """Some of the questions of an auditor, by way of the API."""
+    asking = await administering(world)
+    history = ok(await asking.post("/audit/token-history", json={"token": raw}))
+    event = ok(await asking.get(f"/audit/events/{first}"))
+    bundle = await asking.get(f"/log/tile/entries/000.p/{last}" if last < 256 else "/log/tile/entries/000")
+    assert bundle.status_code == 200
+    receipt = await asking.get(f"/audit/proofs/{first}")
+    assert check_receipt(receipt.text, [await pinned(world)]).exit_code == 0
+    tokens = ok(await asking.post("/audit/token-state", json={"token": raw}))
+    return [history.get("events", history), event, bundle.content, tokens["reason"]]
+
+
+async def test_every_answer_is_the_same(scene: Scene, engine: Engine, sqlite_url: str, tmp_path: Path) -> None:
+    world = await everything_happened(scene)
+    past = await lived(scene)
+    old = past.tokens["refresh_token"]
+    await past.refresh()
+    world.clock.advance(900 * DAY)
+    await signed(world)
+    ledger, last = world.services.ledger, await world.head()
+    await world.services.follower.follow()
+    said = await ledger.read(answers, last)
+    known = await asked(world, past.tokens["access_token"], 20, last)
+    made = await archived(world, tmp_path / "archive", days=1)
+    gone = positions(made)
+    assert await drop(world) == made
+    told = await world.services.ledger.read(dropping.dropped)
+    assert told == {each.sha256 for each in made}
+    with engine.connect() as connection:
+        assert set(connection.scalars(DROPPED)) == gone
+    assert len(gone) > last // 4
+    assert await drop(world) == []
+    with pytest.raises(DBAPIError), engine.begin() as connection:
+        connection.execute(text("UPDATE stored_events SET state = '' WHERE id = 1"))
+
+    # What is asked about the past.
+    assert await ledger.read(answers, last) == said
+    assert (await asked(world, past.tokens["access_token"], min(gone), last))[2:] == known[2:]
+    assert (await asked(world, past.tokens["access_token"], 20, last))[0] == known[0]
+    # What walks along the log.
+    await signed(world)
+    sealed._FORMS.clear()
+    assert await found_by_a_round(world) == []
+    assert await ledger.read(misfits, read_leaves, {}, 10) == {}
+    verdict = await verified(world)
+    assert (verdict.exit_code, verdict.checked) == (0, await ledger.read(published.size))
+    # A projection made again has the rows that there are.
+    compared = Comparison(engine, PROJECTIONS, ledger.privacy, world.clock.now()).run()
+    assert [each.table for each in compared if each.differs_at] == []
+    # Whoever carries the log away carries all of it.
+    file = io.BytesIO()
+    with snapshot(world.settings.database_url) as connection:
+        authenticate(connection, Vault(ledger.vault._keyring))
+        count = export_import.write(connection, file)
+    target = migrating(sqlite_url)
+    vault = Vault(ledger.vault._keyring)
+    assert export_import.read(target, vault, io.BytesIO(file.getvalue()).readlines(), 1).events == count
+    with target.connect() as connection:
+        assert connection.scalar(select(events.c.state).where(events.c.id == min(gone))) == said["forms"][min(gone) - 1]
+    target.dispose()
+
+    # What is presented now: ended for ever, and noted behind what is in the segment.
+    before = await world.head()
+    refresh = {"grant_type": "refresh_token", "refresh_token": old}
+    answer = await world.client.post("/oauth/token", data=refresh, auth=scene.shop.auth)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+    for each in await world.events(after=before):
+        stream = said["streams"].get(each.stream)
+        assert stream is None or each.version > stream.version
+    seen = await world.client.post("/oauth/introspect", data={"token": old}, auth=scene.shop.auth)
+    assert seen.json() == {"active": False}
+
+
+async def test_a_segment_that_is_away_is_told(scene: Scene, tmp_path: Path) -> None:
+    world, past = scene.world, await lived(scene)
+    world.clock.advance(900 * DAY)
+    (made,) = await archived(world, tmp_path / "archive", days=1)
+    await drop(world)
+    asking, at = await administering(world), min(positions([made]))
+    whole = ok(await asking.get(f"/audit/events/{at}"))
+    file = tmp_path / "archive" / made.segment
+    content = file.read_bytes()
+    for damage in (lambda: file.write_bytes(b"something else"), file.unlink):
+        damage()
+        sealed._FORMS.clear()
+        body = problem(await asking.get(f"/audit/events/{at}"), 503, reason="archive_away")
+        assert body["detail"].endswith(f"events {made.first}-{made.last} in {made.segment}.")
+        problem(await asking.post("/audit/token-history", json={"token": past.tokens["access_token"]}), 503)
+        # Nor is what was presented folded from a part of its stream.
+        world.services.ledger._states._kept.clear()
+        refresh = {"grant_type": "refresh_token", "refresh_token": past.tokens["refresh_token"]}
+        answer = await world.client.post("/oauth/token", data=refresh, auth=scene.shop.auth)
+        assert answer.status_code == 503
+        # Nobody else is concerned.
+        assert await world.token("orders")
+    await signed(world)
+    verdict = await verified(world)
+    assert verdict.exit_code == 2
+    assert str(made.segment) in str(verdict.reason)
+    file.write_bytes(content)
+    assert ok(await asking.get(f"/audit/events/{at}")) == whole
+
+
+async def test_what_breaks_off_leaves_the_old_state(
+    scene: Scene, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = scene.world
+    await lived(scene)
+    world.clock.advance(900 * DAY)
+    (made,) = await archived(world, tmp_path / "archive", days=1)
+    emptying = dropping.empty
+
+    def broken(connection: Connection, gone: Any) -> None:
+        emptying(connection, gone)
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dropping, "empty", broken)
+        with pytest.raises(ZeroDivisionError):
+            await drop(world)
+    assert await world.events("log.archive_dropped") == ()
+    with engine.connect() as connection:
+        assert connection.scalars(DROPPED).all() == []
+    with pytest.raises(DBAPIError), engine.begin() as connection:
+        connection.execute(text("UPDATE stored_events SET state = '' WHERE id = 1"))
+    # Nor is anything dropped that is not what the database has.
+    content = (tmp_path / "archive" / made.segment).read_bytes()
+    (tmp_path / "archive" / made.segment).write_bytes(content[:-1])
+    with pytest.raises(SegmentDamaged):
+        await drop(world)
+    (tmp_path / "archive" / made.segment).write_bytes(content)
+    assert await drop(world) == [made]
+    assert (await world.services.ledger.read(newest)) == await world.head()
+    # Whoever did not see that it was done, as one who began at the same time, changes nothing.
+    sees = iter((frozenset(), {made.sha256}))
+    monkeypatch.setattr(dropping, "dropped", lambda connection: next(sees))
+    with pytest.raises(NotArchived):
+        await drop(world)
