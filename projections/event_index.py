@@ -108,7 +108,8 @@ def rows(recorded: Recorded, address: bytes | None, belongs: Owners | None) -> l
         own = {(_GRANT, value.encode()) for member in naming.grants if (value := getattr(event, member)) is not None}
         own.update((kind, part.encode()) for kind, part in zip(of_stream or (), rest.split(":"), strict=False))
         found += [(kind, name, position) for kind, name in own.difference(common)]
-    found += {(_KEY, each.encode(), position) for each in named_keys.of(recorded)}
+    if keys := named_keys.of(recorded):
+        found += {(_KEY, each.encode(), position) for each in keys}
     if recorded.request_id is not None:
         found.append((_REQUEST, recorded.request_id.encode(), position))
     if address is not None:
