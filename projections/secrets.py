@@ -176,25 +176,32 @@ _ENDING = (
 )
 
 
-def ending(connection: sa.Connection, after: Moment, until: Moment) -> list[Ending]:
-    """The versions that end between two moments, the first of them first."""
-    rows = connection.execute(_ENDING.where(TABLE.c.expires_at > after, TABLE.c.expires_at <= until))
-    return [Ending(*row) for row in rows]
-
-
 _OTHER = TABLE.alias()
+
+
+def _outlived(until: Any) -> sa.ColumnElement[bool]:
+    """Whether another version of the client lasts beyond a moment."""
+    lasting = sa.or_(_OTHER.c.expires_at.is_(None), _OTHER.c.expires_at > until)
+    return sa.exists().where(_OTHER.c.client_id == TABLE.c.client_id, _OTHER.c.revoked_at.is_(None), lasting)
+
+
+def ending(connection: sa.Connection, after: Moment, until: Moment) -> list[Ending]:
+    """The last versions of clients that end between two moments, the first of them first. What was replaced by another
+    that lasts longer nobody will miss."""
+    within = TABLE.c.expires_at > after, TABLE.c.expires_at <= until
+    return [Ending(*row) for row in connection.execute(_ENDING.where(*within, ~_outlived(TABLE.c.expires_at)))]
 
 
 def count_last(connection: sa.Connection, after: Moment, until: Moment) -> int:
     """How many clients have a last secret that ends between two moments."""
-    lasting = sa.or_(_OTHER.c.expires_at.is_(None), _OTHER.c.expires_at > until)
-    outlived = sa.exists().where(_OTHER.c.client_id == TABLE.c.client_id, _OTHER.c.revoked_at.is_(None), lasting)
     query = sa.select(sa.func.count(TABLE.c.client_id.distinct())).join(
         CLIENTS, CLIENTS.c.client_id == TABLE.c.client_id
     )
     ending = TABLE.c.expires_at > after, TABLE.c.expires_at <= until
     return (
-        connection.scalar(query.where(*ending, TABLE.c.revoked_at.is_(None), CLIENTS.c.state != "deleted", ~outlived))
+        connection.scalar(
+            query.where(*ending, TABLE.c.revoked_at.is_(None), CLIENTS.c.state != "deleted", ~_outlived(until))
+        )
         or 0
     )
 
