@@ -85,9 +85,10 @@ chart: dev  ## Lint, render and validate the Helm chart (needs Go, which makes h
 	$(BIN)/python -m pip --quiet download --no-deps --dest build/schemas kubernetes-validate==1.37.0
 	$(BIN)/python -m tests.deploy.chart build/bin build/schemas
 
-bench: dev  ## Measure both databases beside a constant answer of the same server (needs wrk), and the parts of a request
+bench: dev  ## Measure both databases beside a constant answer of the same server (needs wrk), the parts of a request, and the console
 	$(BIN)/python -m bench $(BENCH)
 	$(BIN)/python -m bench.inside $(filter --no-write,$(BENCH))
+	$(BIN)/python -m bench.console --events 200000
 
 bench-budget: dev  ## Measure the processor time of a request beside what it may take (needs wrk); BENCH='--beside ../other' beside a checkout
 	$(BIN)/python -m bench.budget $(BENCH)

@@ -104,12 +104,37 @@ async def tail(page: Page, environment: dict[str, str], start: int) -> None:
     await page.locator("pre").screenshot(path=IMAGES / "log-tail.png")
 
 
-CONSOLE = {"console": "/console/", "console-search": "/console/audit?range=30d"}
+CONSOLE = {
+    "console": "/console/",
+    "console-search": "/console/audit?range=30d",
+    "console-desk": "/console/leaks",
+    "console-incidents": "/console/incidents",
+    "console-clients": "/console/clients?sort=risk",
+    "console-people": "/console/people",
+    "console-roles": "/console/roles",
+    "console-grants": "/console/grants",
+    "console-log": "/console/log",
+    "console-live": "/console/live",
+    "console-health": "/console/health",
+}
 """Pages of the console, by the names of their pictures."""
+
+WITHIN: dict[str, tuple[str, ...]] = {
+    "console-event": ("/console/audit?range=30d", ".row .at"),
+    "console-incident": ("/console/incidents", "tbody th a"),
+    "console-client": ("/console/clients?sort=risk", "tbody th a"),
+    "console-person": ("/console/people", "tbody th a"),
+    "console-token": (
+        "/console/audit?type=grant.tokens_issued&range=30d",
+        ".row .at",
+        "dd a[href^='/console/tokens/']",
+    ),
+}
+"""Those of one thing: the page that has it, and the links that lead to it, the first of each."""
 
 
 async def console(page: Page, issuer: str, administrator: dict[str, str]) -> None:
-    """The first page, the search, and the newest event that it finds."""
+    """Each page as it comes, and those of the first thing of each kind."""
     await page.goto(f"{issuer}/console/")
     await page.fill("#username", administrator["username"])
     await page.fill("#password", administrator["password"])
@@ -118,10 +143,12 @@ async def console(page: Page, issuer: str, administrator: dict[str, str]) -> Non
     for name, path in CONSOLE.items():
         await page.goto(issuer + path)
         await page.screenshot(path=IMAGES / f"{name}.png")
-    await page.locator(".row .at").first.click()
-    await page.wait_for_selector("[data-verify]")
-    await page.wait_for_load_state("networkidle")
-    await page.screenshot(path=IMAGES / "console-event.png")
+    for name, (path, *links) in WITHIN.items():
+        await page.goto(issuer + path)
+        for link in links:
+            await page.locator(link).first.click()
+            await page.wait_for_load_state("networkidle")
+        await page.screenshot(path=IMAGES / f"{name}.png")
 
 
 class Demo(NamedTuple):

@@ -52,6 +52,13 @@ async def test_pages_are_for_everybody_and_fit_a_phone(demo: Demo, visit: Visit,
             if found:
                 faults[f"{address} at {width}"] = found
     assert faults == {}
+    # What drawings say by colour is still there where somebody has colours of their own.
+    await page.goto(f"{demo.issuer}/console/clients/{demo.made['third_party']['client_id']}")
+    await page.emulate_media(forced_colors="active")
+    drawn = "[...document.querySelectorAll('.bars rect')].map(each => getComputedStyle(each).fill)"
+    fills = set(await page.evaluate(drawn))
+    assert fills
+    assert await page.evaluate("getComputedStyle(document.body).backgroundColor") not in fills
 
 
 async def test_person_is_found_signed_out_and_erased_without_script(demo: Demo, visit: Visit) -> None:
@@ -98,11 +105,17 @@ async def test_secret_is_shown_once_and_no_token_reaches_the_browser(demo: Demo,
 async def test_role_that_is_taken_away_is_felt_at_the_next_click(demo: Demo, visit: Visit) -> None:
     name = f"reader{id(visit)}"
     made = {"realm": "administration", "username": name, "password": "correct horse battery staple"}
-    person = demo.call("POST", "/admin/people", made | {"roles": ["reader"]})
+    demo.call("PUT", f"/admin/roles/administration/{name}", {"scopes": ["clients:read", "audit:read"]})
+    person = demo.call("POST", "/admin/people", made | {"roles": [name]})
     visitor = await visit()
     page = await at_console(visitor, Person(name, made["password"]), "/console/clients")
     assert await page.locator("tbody tr").count()
+    live = await visitor.context.new_page()
+    await live.goto(f"{demo.issuer}/console/live")
+    await live.wait_for_selector("text=Following.")
     demo.call("PATCH", f"/admin/people/{person['id']}", {"roles": []})
     visitor.refused = {401, 403}
+    await live.wait_for_selector("text=Not following", timeout=60_000)
+    await live.close()
     await page.goto(f"{demo.issuer}/console/clients")
     assert not await page.locator("tbody tr").count()

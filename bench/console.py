@@ -1,0 +1,257 @@
+"""`python -m bench.console`: how long each page of the console takes behind a grown log, as it comes from the
+server, and what somebody who looks costs those who are given tokens meanwhile."""
+
+import argparse
+import dataclasses
+import gzip
+import os
+import re
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from html import unescape
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import httpx
+
+from bench import databases, preparation, processes, upkeep
+from bench.load import wrk
+from bench.preparation import Administration
+from bench.reports import machine, pages
+from bench.reports.findings import Finding, Found, at_least, at_most, share
+from bench.server import BIN, ROOT, Server
+from bench.stage import QUICK, Stage
+from bench.subject import CLIENT_CREDENTIALS, Subject
+
+TIMES = 20
+"""How often each page is asked for."""
+
+SCOPES = (
+    *("clients:read", "people:read", "grants:read", "audit:read", "audit:personal", "leaks:read", "leaks:write"),
+    "keys:read",
+)
+USERNAME = "auditor"
+LARGEST = 60.0
+"""KiB of a page, compressed."""
+
+BESIDE = at_least(0.95)
+"""Of the tokens a second without the console."""
+
+
+class NotThere(Exception):
+    """The console does not answer what it has to."""
+
+
+def main() -> int:
+    """0, whether or not bounds were kept; 1 where a page did not answer, or without wrk."""
+    options = _options()
+    try:
+        load = wrk.check()
+    except wrk.Missing as missing:
+        print(missing, file=sys.stderr)
+        return 1
+    plan = dataclasses.replace(QUICK, behind=options.events, rounds=3, seconds=5)
+    with tempfile.TemporaryDirectory(prefix="grantlog-bench-", dir=options.directory) as name:
+        directory = Path(name)
+        # PostgreSQL runs as a user of its own, who has to get in.
+        directory.chmod(0o755)
+        facts = machine.facts(directory) | {"load": load}
+        with Stage(plan, directory, options.databases, partial(print, file=sys.stderr, flush=True)) as stage:
+            found = measure(stage)
+    print(pages.text(f"The console's pages behind {options.events:,} events", found))
+    print("\n".join(f"{name}: {value}" for name, value in facts.items()))
+    return 1 if found.faults else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.console", description=__doc__)
+    parser.add_argument("--events", type=int, default=1_000_000, help="of the log")
+    parser.add_argument("--databases", nargs="+", choices=databases.KINDS, default=databases.KINDS)
+    parser.add_argument("--directory", type=Path, help="where the databases are put; usually the temporary directory")
+    return parser.parse_args()
+
+
+def measure(stage: Stage) -> Found:
+    """One log of each database, grown first."""
+    found = Found([], [], [])
+    for database in stage.databases("console"):
+        subject = stage.subject(database, "console")
+        subject.kind = database.name
+        _grow(stage, subject)
+        with subject.serving() as over:
+            subject.known = preparation.prepare(over, subject.environment)
+            preparation.collect(over, subject.known, subject.directory, seconds=1)
+            browser = signed_in(subject, over)
+            upkeep.settle(subject)
+            stage.say(f"{subject.name}: pages behind {stage.plan.behind:,} events")
+            _pages(browser, subject, over, found)
+            _beside(stage, browser, subject, over, found)
+    return found
+
+
+def _grow(stage: Stage, subject: Subject) -> None:
+    stage.say(f"{subject.name}: making {stage.plan.behind:,} events")
+    command = [str(BIN / "python"), "-m", "bench.growth", str(stage.plan.behind)]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, **subject.environment}, check=True)  # noqa: S603 - our own
+    os.sync()
+
+
+class Visitor:
+    """Somebody at the console, as their browser asks."""
+
+    def __init__(self, over: Server) -> None:
+        self._http = httpx.Client(base_url=over.url, timeout=120, headers={"origin": over.url})
+
+    def open(self, address: str) -> httpx.Response:
+        """The page, behind redirects."""
+        answer = self._http.get(address)
+        while answer.is_redirect:
+            answer = self._http.get(answer.headers["location"])
+        return answer
+
+    def press(self, page: httpx.Response, path: str, **typed: str) -> httpx.Response:
+        """Posts the page's form of this path, and follows."""
+        answer = self.post(page, path, **typed)
+        return self.open(answer.headers["location"]) if answer.is_redirect else answer
+
+    def post(self, page: httpx.Response, path: str, **typed: str) -> httpx.Response:
+        """Posts the page's form of this path."""
+        for action, form in re.findall(r'<form[^>]* action="([^"]*)"[^>]*>(.*?)</form>', page.text, re.DOTALL):
+            if urlsplit(unescape(action)).path == path:
+                fields = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)"', form)
+                sent = {name: unescape(value) for name, value in fields} | typed
+                return self._http.post(unescape(action), data=sent)
+        raise NotThere(f"no form of {path} in {page.url}: {page.text[:1_000]}")
+
+
+def signed_in(subject: Subject, over: Server) -> Visitor:
+    """An auditor at the console, who has allowed it what it asks for."""
+    administration, password = Administration(subject.environment), secrets.token_urlsafe(24)
+    administration.run("console", "enable")
+    administration.run("role", "put", "administration", USERNAME, "--scope", " ".join(SCOPES))
+    person = ("--realm", "administration", "--username", USERNAME, "--email", "auditor@example.test")
+    administration.run("person", "add", *person, "--role", USERNAME, "--password-stdin", given=f"{password}\n")
+    browser = Visitor(over)
+    page = browser.press(browser.open("/console/"), "/oauth/authorize/sign-in", username=USERNAME, password=password)
+    if "/oauth/authorize/consent" in page.text:
+        page = browser.press(page, "/oauth/authorize/consent", decision="approve")
+    if 'class="console"' not in page.text:
+        raise NotThere(f"nobody is signed in: {page.status_code} {page.text[:1_000]}")
+    return browser
+
+
+class Timed(NamedTuple):
+    """The last answer, the milliseconds of each, and what the server computed for one of them on average."""
+
+    answer: httpx.Response
+    took: list[float]
+    computed: float
+
+
+def _timed(over: Server, ask: Callable[[], httpx.Response]) -> Timed:
+    """Asks again and again, after a first time that nothing had warmed up for."""
+    ask()
+    took: list[float] = []
+    before = {worker: processes.thread_times(worker) for worker in over.workers}
+    for _ in range(TIMES):
+        began = time.perf_counter()
+        answer = ask()
+        took.append((time.perf_counter() - began) * 1000)
+    computed = sum(
+        sum(processes.spent(times, processes.thread_times(worker)).values()) for worker, times in before.items()
+    )
+    return Timed(answer, took, computed / TIMES * 1000)
+
+
+def _pages(browser: Visitor, subject: Subject, over: Server, found: Found) -> None:
+    listed = browser.open("/console/clients?sort=newest")
+    client = next(iter(re.findall(r'href="/console/clients/([\w-]+)"', listed.text)), None)
+    if client is None:
+        raise NotThere(f"{listed.url}: {listed.status_code} {listed.text[-3_000:]}")
+    rare = f"client_id={client}&range=all"
+    addresses: dict[str, tuple[str, float]] = {
+        "overview": ("/console/", 500),
+        "search, a day": ("/console/audit", 300),
+        "search, everything with its histogram": (
+            "/console/audit?type=grant.*&since=2020-01-01T00:00:00Z",
+            300,
+        ),
+        "search, one rare filter": (f"/console/audit?{rare}", 150),
+        "search, three filters": (f"/console/audit?{rare}&type=client.*&not_type=client.disabled", 400),
+        "event": ("/console/events/1000", 100),
+        "clients": ("/console/clients", 300),
+        "client": (f"/console/clients/{client}", 300),
+        "people": ("/console/people", 300),
+        "roles": ("/console/roles", 300),
+        "grants": ("/console/grants", 300),
+        "log": ("/console/log", 300),
+        "live": ("/console/live", 300),
+        "incidents": ("/console/incidents", 300),
+        "leak desk": ("/console/leaks", 300),
+        "health": ("/console/health", 300),
+    }
+    largest = 0.0
+    for what, (address, bound) in addresses.items():
+        timed = _timed(over, partial(browser.open, address))
+        page = timed.answer
+        if page.status_code != 200:
+            found.faults.append(f"{subject.name}: {address}: {page.status_code}")
+        largest = max(largest, len(gzip.compress(page.content)) / 1024)
+        found.findings.extend(_finding(what, subject, timed, bound))
+    desk, token = browser.open("/console/leaks"), subject.prepared.access[0]
+    timed = _timed(over, lambda: browser.post(desk, "/console/find", text=client))
+    found.findings.extend(_finding("where a pasted id leads", subject, timed, 100))
+    timed = _timed(over, lambda: browser.post(desk, "/console/leaks", text=f"a log with {token} in it"))
+    found.findings.extend(_finding("a paste with a token, and what would end", subject, timed, 1_000))
+    found.findings.append(Finding("the largest page, compressed", subject.kind, largest, "KiB", at_most(LARGEST)))
+
+
+def _finding(what: str, subject: Subject, found: Timed, bound: float) -> Iterator[Finding]:
+    """The time of nearly all answers, and what the server computed for one: that is the same on a busy machine."""
+    yield Finding(f"{what}, p95", subject.kind, share(found.took, 0.95), "ms", at_most(bound), digits=0)
+    yield Finding(f"{what}, computing", subject.kind, found.computed, "ms", digits=1)
+
+
+@contextmanager
+def _looking(browser: Visitor) -> Iterator[None]:
+    """Somebody opens a page every two seconds meanwhile."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(2):
+            browser.open("/console/audit")
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _beside(stage: Stage, browser: Visitor, subject: Subject, over: Server, found: Found) -> None:
+    def rate() -> float:
+        load = subject.load(CLIENT_CREDENTIALS, over, stage.plan.codes)
+        run = wrk.run(over.port, load, seconds=stage.plan.seconds, connections=stage.plan.connections)
+        return run.rate
+
+    alone, beside = [], []
+    for _ in range(stage.plan.rounds):
+        alone.append(rate())
+        with _looking(browser):
+            beside.append(rate())
+    ratio = sum(beside) / sum(alone)
+    found.findings.append(Finding("tokens a second while somebody looks", subject.kind, ratio, bound=BESIDE))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
