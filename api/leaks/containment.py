@@ -271,8 +271,8 @@ async def containments(
     evidence = None if asked.evidence is None else masking(*format.prefixes).text(asked.evidence)
     found = []
     for target in targets:
-        is_client = target.client_id is not None
-        secret = format.mint(Kind.CLIENT_SECRET) if asked.rotate and is_client else None
+        rotates = asked.rotate and target.client_id is not None and target.kind != "key"
+        secret = format.mint(Kind.CLIENT_SECRET) if rotates else None
         wanted = Wanted(since, secret, asked.disable_client and bool(target.clients), caller_scope)
         found.append(Containment(ledger, target, wanted, goes_on=True, source=source, evidence=evidence))
     return found

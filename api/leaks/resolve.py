@@ -188,7 +188,7 @@ def _or_missing(targets: Sequence[Target | None], what: str) -> list[Target]:
 
 def require_fit(targets: Sequence[Target], *, rotate: bool, disable_client: bool, since: bool) -> None:
     """Raises InvalidRequest for what is asked for besides and has nothing to be done to."""
-    if rotate and any(target.kind == "key" for target in targets):
+    if rotate and all(target.kind == "key" for target in targets):
         raise InvalidRequest.field("rotate", "a key is its client's to replace, in jwks or at jwks_uri")
     if (rotate or disable_client) and not any(target.clients for target in targets):
         raise InvalidRequest.field("rotate" if rotate else "disable_client", "needs a client, and this names none")

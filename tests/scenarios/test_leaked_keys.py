@@ -163,6 +163,18 @@ async def test_certificate_of_a_client(world: World, server: Client) -> None:
     refused(await world.client.post("/oauth/token", data=data, headers=shown(ISSUED)))
 
 
+async def test_key_and_secret_in_one_text(world: World, admin: httpx.AsyncClient, job: Client) -> None:
+    signer = await register_signer(world, key := made_key("ES256", "beside"))
+    ok(await signer.ask())
+    text = f"{job.secret} {json.dumps(dict(key.as_dict(private=True)))}"
+    done = ok(await admin.post("/leaks/contain", json={"secret": text, "rotate": True}))
+    assert [each["client_id"] for each in done["items"]] == [job.client_id, signer.client_id]
+    assert [each["contained"]["secrets_ended"] for each in done["items"]] == [1, 1]
+    # Only who has a secret gets another one.
+    assert ["client_secret" in each for each in done["items"]] == [True, False]
+    refused(await signer.ask())
+
+
 async def test_what_names_nothing_here(world: World, admin: httpx.AsyncClient, job: Client) -> None:
     (spared,) = await give(world, job, "203.0.113.7")
     stranger = made_key("EdDSA", "stranger")
