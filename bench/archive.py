@@ -88,9 +88,7 @@ async def _measured(url: str, keyring: Keyring, events: int, place: Path) -> lis
     _tidy(url)
     after = _size(url)
     found.append(("database before and afterwards", f"{before / 2**20:.1f} MiB, {after / 2**20:.1f} MiB"))
-    found.append(
-        ("what an archived event leaves", f"{before / events:,.0f} bytes less {(before - after) / count:,.0f}")
-    )
+    found.append(("less for each archived event", f"{(before - after) / count:,.0f} of {before / events:,.0f} bytes"))
     ledger, opening = await _opened(url, keyring)
     found.append(("start of a ledger afterwards, CPU", f"{opening * 1_000:.0f} ms"))
     await ledger.close()

@@ -39,7 +39,7 @@ async def signed(world: World) -> None:
             await asyncio.sleep(0.01)
 
 
-async def archived(world: World, directory: Path, days: int = 0) -> list[Archived]:
+async def archived(world: World, directory: Path | str, days: int = 0) -> list[Archived]:
     """Archives what is older than so many days under a tree that has come to the log's head."""
     await signed(world)
     before = world.clock.now() - days * DAY * 1_000_000

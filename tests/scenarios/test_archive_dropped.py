@@ -20,6 +20,7 @@ from eventstore.mapper import authenticate
 from eventstore.projecting.rebuild import Comparison
 from eventstore.sealed import dropped as sealed
 from eventstore.sealed.excerpt import MARK
+from eventstore.sealed.places import PlaceAway
 from eventstore.sealed.segment import SegmentDamaged
 from eventstore.search import newest, recorded_forms, stored_forms
 from eventstore.stored import events
@@ -158,6 +159,15 @@ async def test_every_answer_is_the_same(scene: Scene, engine: Engine, sqlite_url
         assert stream is None or each.version > stream.version
     seen = await world.client.post("/oauth/introspect", data={"token": old}, auth=scene.shop.auth)
     assert seen.json() == {"active": False}
+
+
+async def test_what_is_in_a_store_is_not_dropped(scene: Scene) -> None:
+    await lived(scene)
+    scene.world.clock.advance(900 * DAY)
+    assert await archived(scene.world, "memory://archive", days=1)
+    with pytest.raises(PlaceAway, match="a directory of every node"):
+        await drop(scene.world)
+    assert await scene.world.events("log.archive_dropped") == ()
 
 
 async def test_a_segment_that_is_away_is_told(scene: Scene, tmp_path: Path) -> None:
