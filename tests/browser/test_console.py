@@ -3,11 +3,9 @@
 import re
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
 
 from tests.browser.conftest import Visit
 from tests.browser.demonstration import Demo
-from tests.browser.test_pages import FAULTS, LEAST_CONTRAST, PHONE
 from tests.browser.visitor import Visitor
 
 pytestmark = pytest.mark.parametrize("demo", ["sqlite", "postgresql"], indirect=True)
@@ -40,32 +38,6 @@ async def test_no_token_is_in_the_traffic_of_a_visit(visit: Visit, demo: Demo) -
         assert found <= ({b"ac"} if "/console/callback" in each.url or "/oauth/authorize" in each.url else set()), (
             each.url
         )
-
-
-async def test_every_page_can_be_read_by_everybody(visit: Visit, demo: Demo) -> None:
-    """Each that the navigation leads to, on a desk and on a phone; light on the one database, dark on the other."""
-    axe = Axe()
-    visitor = await visit(color_scheme="light" if demo.database_url.startswith("sqlite") else "dark")
-    await enter(visitor)
-    places = "[...document.querySelectorAll('.places a')].map(each => each.getAttribute('href'))"
-    for path in (*(await visitor.page.evaluate(places)), "/console/events/1", f"/console/tokens/{'0' * 64}"):
-        visitor.refused = {404}
-        await visitor.page.goto(demo.issuer + path)
-        for size in ({"width": 1280, "height": 800}, PHONE):
-            await visitor.page.set_viewport_size(size)  # type: ignore[arg-type]
-            assert await visitor.page.evaluate(FAULTS, LEAST_CONTRAST) == [], (path, size)
-            results = await axe.run(visitor.page)
-            assert results.violations_count == 0, (path, size, results.generate_report())
-        if path == "/console/roles":
-            # Names of roles stand in a line, and what does not fit is scrolled to.
-            cell = await visitor.page.locator(".matrix td").first.bounding_box()
-            assert cell is not None
-            assert cell["height"] < 80
-    await visitor.page.click(".me > summary")
-    menu = await visitor.page.locator(".me > .menu").bounding_box()
-    assert menu is not None
-    assert menu["x"] >= 0
-    assert menu["x"] + menu["width"] <= PHONE["width"]
 
 
 async def test_a_person_finds_without_script_what_they_look_for(visit: Visit, demo: Demo) -> None:

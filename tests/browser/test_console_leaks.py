@@ -1,15 +1,14 @@
 """The leak desk in Chromium: from a paste to an incident, with and without script, by keyboard, on both databases."""
 
-import time
 from hashlib import sha256
 from typing import Any
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
 
+from tests.browser.accessibility import DESK as WIDE
+from tests.browser.accessibility import PHONE, barriers
 from tests.browser.conftest import Visit
 from tests.browser.demonstration import Demo
-from tests.browser.test_pages import FAULTS, LEAST_CONTRAST, PHONE
 from tests.browser.visitor import Visitor
 from tests.databases import BACKENDS
 
@@ -47,13 +46,10 @@ def active(demo: Demo, token: str) -> bool:
 
 
 async def read_by_everybody(visitor: Visitor) -> None:
-    """Nothing that a reader could not read, on a desk and on a phone, and no page wider than its screen."""
-    for size in ({"width": 1280, "height": 800}, PHONE):
-        await visitor.page.set_viewport_size(size)  # type: ignore[arg-type]
-        assert await visitor.page.evaluate(FAULTS, LEAST_CONTRAST) == [], (visitor.page.url, size)
-        results = await Axe().run(visitor.page)
-        assert results.violations_count == 0, (visitor.page.url, size, results.generate_report())
-        assert not await visitor.page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    """Nothing that a reader could not read, on a desk and on a phone, where it has not been asked already: the pages
+    are alike on both databases."""
+    if visitor.demo.database_url.startswith("sqlite"):
+        assert await barriers(visitor.page, WIDE, PHONE) == [], visitor.page.url
 
 
 async def test_three_secrets_are_contained_in_two_clicks(demo: Demo, visit: Visit) -> None:
@@ -61,7 +57,6 @@ async def test_three_secrets_are_contained_in_two_clicks(demo: Demo, visit: Visi
     _, other, _ = leaking(demo, "Leaky too")
     visitor = await at_desk(visit, demo)
     page = visitor.page
-    begun = time.monotonic()
     await page.fill("#paste", f"+ \"secret\": '{secret}',\r\n\r\n-   Bearer {token}  \r\n> {other}\r\n")
     await page.click("form.desk button")
     await page.wait_for_selector("#would")
@@ -72,7 +67,6 @@ async def test_three_secrets_are_contained_in_two_clicks(demo: Demo, visit: Visi
     await page.fill("#evidence", "a public log")
     await page.click("button[value=contain]")
     await page.wait_for_selector("h1:has-text('Contained'), ol.clock")
-    assert time.monotonic() - begun < 10
     assert not active(demo, token)
     assert "2 secrets, 2 grants, 2 tokens; 0 people affected" in await page.inner_text("main")
     incidents = len(demo.call("GET", "/leaks/incidents")["items"])
@@ -135,7 +129,7 @@ async def test_desk_by_keyboard_and_without_script(demo: Demo, visit: Visit) -> 
 
 async def test_typed_evidence_outlives_the_sign_in(demo: Demo, visit: Visit) -> None:
     _, secret, token = leaking(demo)
-    visitor = await at_desk(visit, demo, color_scheme="dark")
+    visitor = await at_desk(visit, demo)
     visitor.refused.add(401)
     page = visitor.page
     await read_by_everybody(visitor)
@@ -163,7 +157,6 @@ async def test_typed_evidence_outlives_the_sign_in(demo: Demo, visit: Visit) -> 
     assert not active(demo, token)
     (found,) = [each for each in demo.call("GET", "/leaks/incidents")["items"] if each["evidence"] == "typed before"]
     assert found["state"] == "contained"
-    await page.emulate_media(color_scheme="light")
     await read_by_everybody(visitor)
     for path in ("/console/incidents", f"{DESK}/{sha256(secret.encode()).hexdigest()}/tokens"):
         await page.goto(demo.issuer + path)

@@ -2,59 +2,10 @@
 
 from collections.abc import AsyncIterator
 
-import pytest
-from axe_playwright_python.async_playwright import Axe
-
+from tests.browser.accessibility import FAULTS, LEAST_CONTRAST, PHONE, barriers
 from tests.browser.conftest import Visit
 from tests.browser.demonstration import Demo, Person
 from tests.browser.visitor import Visitor
-
-PHONE = {"width": 320, "height": 568}
-"""The narrowest that WCAG 2.2 §1.4.10 asks for."""
-
-LEAST_CONTRAST = 4.5
-"""WCAG 2.2 §1.4.3."""
-
-FAULTS = """least => {
-    const faults = [], all = selector => [...document.querySelectorAll(selector)];
-    const told = element => element.outerHTML.slice(0, 90);
-    if (document.documentElement.lang !== "en") faults.push("no language");
-    if (!document.title) faults.push("no title");
-    if (all("h1").length !== 1 || all("main").length !== 1) faults.push("not one heading and one main part");
-    for (const input of all("input:not([type=hidden])"))
-        if (![...input.labels].some(label => label.textContent.trim())) faults.push("no label: " + told(input));
-    for (const image of all("img")) if (!image.hasAttribute("alt")) faults.push("no alt: " + told(image));
-    for (const named of all("a, button, summary"))
-        if (!named.textContent.trim()) faults.push("no name: " + told(named));
-    for (const name of ["aria-labelledby", "aria-describedby"])
-        for (const element of all(`[${name}]`))
-            if (element.getAttribute(name).split(" ").some(id => !document.getElementById(id)))
-                faults.push("leads nowhere: " + told(element));
-    const ids = all("[id]").map(element => element.id);
-    if (new Set(ids).size !== ids.length) faults.push("an id twice");
-    if (document.documentElement.scrollWidth > innerWidth)
-        faults.push("wider than the screen by " + (document.documentElement.scrollWidth - innerWidth));
-
-    const parts = colour => colour.match(/[\\d.]+/g).map(Number);
-    const light = ([r, g, b]) => [r, g, b].map(c => c / 255)
-        .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
-        .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-    const ground = element => {
-        for (let at = element; at; at = at.parentElement) {
-            const colour = parts(getComputedStyle(at).backgroundColor);
-            if (colour.length === 3 || colour[3] === 1) return colour;
-        }
-        return [255, 255, 255];
-    };
-    for (const element of all("body *")) {
-        const speaks = [...element.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim());
-        if (!speaks || !element.checkVisibility()) continue;
-        const [one, other] = [light(parts(getComputedStyle(element).color)), light(ground(element))];
-        const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
-        if (contrast < least) faults.push(`contrast ${contrast.toFixed(1)}: ` + told(element));
-    }
-    return faults;
-}"""
 
 
 async def way(visitor: Visitor) -> AsyncIterator[str]:
@@ -130,23 +81,14 @@ async def way(visitor: Visitor) -> AsyncIterator[str]:
         yield f"dashboard {slug}, signed in"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_every_page_is_for_everybody_and_fits_a_phone(visit: Visit, scheme: str) -> None:
-    visitor = await visit(color_scheme=scheme, viewport=PHONE)
-    faults = {}
+async def test_every_page_is_for_everybody_and_asks_no_other_host(demo: Demo, visit: Visit) -> None:
+    visitor = await visit(viewport=PHONE)
+    faults, seen = {}, []
     async for name in way(visitor):
-        found = await visitor.page.evaluate(FAULTS, LEAST_CONTRAST)
-        # All of axe-core's rules; it would load style sheets itself, which the policy forbids it and tells of.
-        report = (await Axe().run(visitor.page, options={"preload": False})).response
-        found += [f"{each['id']}: {each['nodes'][0]['html'][:90]}" for each in report["violations"]]
-        if found:
+        seen.append(name)
+        if found := await barriers(visitor.page):
             faults[name] = found
     assert faults == {}
-
-
-async def test_no_page_asks_another_host_for_anything(demo: Demo, visit: Visit) -> None:
-    visitor = await visit()
-    seen = [name async for name in way(visitor)]
     assert len(seen) == len(set(seen)) >= 19
     assert visitor.hosts == demo.hosts
 
