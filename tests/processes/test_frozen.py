@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from time import monotonic
 
@@ -36,6 +36,11 @@ async def all_answered(*asked: "asyncio.Future[httpx.Response]") -> list[httpx.R
     return answers
 
 
+async def until_it_is_done(ask: Callable[[], Awaitable[httpx.Response]]) -> None:
+    while (await ask()).status_code != 200:
+        pass
+
+
 class TestPostgreSQL:
     @pytest.fixture
     def relay(self, postgresql_url: str) -> Iterator[tuple[Relay, str]]:
@@ -43,12 +48,13 @@ class TestPostgreSQL:
             yield found
 
     @pytest.fixture
-    def database_url(self, relay: tuple[Relay, str]) -> str:
-        return relay[1]
+    def database_url(self, postgresql_url: str) -> str:
+        """What looks at the outcome does so beside the relay, and is never frozen."""
+        return postgresql_url
 
     async def test_every_request_is_answered(self, world: World, start: Start, relay: tuple[Relay, str]) -> None:
         """Also behind what was asked first. When it is back, so is everything, and nothing was done meanwhile."""
-        served = await start()
+        served = await start(database_url=relay[1])
         client = await world.register_client(grant_types=("client_credentials",), scope=("orders",))
         async with plain_http.caller(served.base) as caller:
             known = (await token(caller, client)).json()["access_token"]
@@ -61,10 +67,10 @@ class TestPostgreSQL:
                 assert answer.status_code == 503
                 assert int(answer.headers["retry-after"]) > 0
             relay[0].forget()
-            while (await token(caller, client)).status_code != 200:
-                pass
-            while (await introspected(caller, client, known)).status_code != 200:
-                pass
+            await asyncio.gather(
+                until_it_is_done(lambda: token(caller, client)),
+                until_it_is_done(lambda: introspected(caller, client, known)),
+            )
             assert (await introspected(caller, client, known)).json()["active"] is True
         issued = [each for each in await world.events("grant.tokens_issued") if each.position > before]
         assert len(issued) == 1
