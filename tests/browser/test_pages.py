@@ -81,7 +81,7 @@ async def way(visitor: Visitor) -> AsyncIterator[str]:
         yield f"dashboard {slug}, signed in"
 
 
-async def test_every_page_is_for_everybody_and_asks_no_other_host(demo: Demo, visit: Visit) -> None:
+async def test_every_page_is_for_everybody_and_asks_no_stranger(demo: Demo, visit: Visit) -> None:
     visitor = await visit(viewport=PHONE)
     faults, seen = {}, []
     async for name in way(visitor):
