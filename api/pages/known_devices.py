@@ -34,6 +34,14 @@ class _KnownDevice(msgspec.Struct, frozen=True, array_like=True):
 
 async def known(services: Services, scope: Scope, realm: str, name: str) -> str | None:
     """The id of the device that a request comes from, if that name was typed right on it before."""
+    found = _told(services, scope, realm, name)
+    if found is None or await _is_cut_off(services, realm, name, found.position):
+        return None
+    return found.id
+
+
+def _told(services: Services, scope: Scope, realm: str, name: str) -> _KnownDevice | None:
+    """What the device's cookie tells of that name."""
     value = read_cookie(scope, NAME, services.settings.issuer)
     if value is None or not 0 < len(value) <= LONGEST or not value.isascii():
         return None
@@ -43,9 +51,7 @@ async def known(services: Services, scope: Scope, realm: str, name: str) -> str 
     except (ValueError, WrapBroken, MasterKeyError):
         return None
     found = msgspec.msgpack.decode(octets, type=_KnownDevice)
-    if services.ledger.clock.now() >= found.until or await _is_cut_off(services, realm, name, found.position):
-        return None
-    return found.id
+    return found if services.ledger.clock.now() < found.until else None
 
 
 async def _is_cut_off(services: Services, realm: str, name: str, position: int) -> bool:
@@ -55,10 +61,15 @@ async def _is_cut_off(services: Services, realm: str, name: str, position: int) 
     return person is not None and person.password_cutoff > position
 
 
-async def cookie(services: Services, scope: Scope, realm: str, name: str) -> Cookie:
+def cookie(services: Services, scope: Scope, realm: str, name: str) -> Cookie:
     """Has the device known by the name that was typed right on it; of several names, the last."""
-    id = await known(services, scope, realm, name) or new_id()
-    device = _KnownDevice(id, services.ledger.clock.now() + LASTS * SECOND, services.ledger.changes.position)
+    # One that was cut off keeps its id: what was counted under it was counted there.
+    told = _told(services, scope, realm, name)
+    device = _KnownDevice(
+        new_id() if told is None else told.id,
+        services.ledger.clock.now() + LASTS * SECOND,
+        services.ledger.changes.position,
+    )
     sealed = services.keyring.wrap(_purpose(realm, name), msgspec.msgpack.encode(device))
     made = set_cookie(NAME, urlsafe_b64encode(sealed).rstrip(b"=").decode(), services.settings.issuer)
     made.max_age = LASTS

@@ -184,7 +184,7 @@ async def sign_in(
     entered = await _enter(services, scope, place.realm, form, again=again is not None)
     known: list[Cookie] = []
     if form.username and not form.passkey and not form.auth_session and not isinstance(entered, SignInFailure):
-        known.append(await known_devices.cookie(services, scope, place.realm, form.username))
+        known.append(known_devices.cookie(services, scope, place.realm, form.username))
     if isinstance(entered, AskedFactor):
         return await _factor_page(services, scope, place, entered, known)
     if isinstance(entered, SignInFailure):
