@@ -24,6 +24,7 @@ from security.clock import SystemClock
 from security.keyring import parse_keyring
 from security.vault import Vault
 from tests import plain_http
+from tests.cases import cases
 from tests.cli.conftest import CommandLine
 from tests.started import PATIENCE, started
 from verifier.note import Key, open_note
@@ -145,7 +146,7 @@ def test_without_a_key_of_ones_own_nothing_is_proved(cli: CommandLine, vkey: str
     assert cli.run("audit", "verify", cli.database_url, "--key", str(file)).exit_code == 0
 
 
-@pytest.mark.parametrize("held", ["", "\n", "two words", "a\nb", "\N{LATIN SMALL LETTER E WITH ACUTE}"])
+@cases("held", ["", "\n", "two words", "a\nb", "\N{LATIN SMALL LETTER E WITH ACUTE}"])
 def test_a_file_without_a_token_is_named(cli: CommandLine, vkey: str, held: str) -> None:
     result = cli.run("audit", "verify", "http://127.0.0.1:9/", "--key", vkey, "--token-file", "-", stdin=held, exits=2)
     assert "--token-file" in result.stderr

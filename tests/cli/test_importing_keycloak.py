@@ -11,6 +11,7 @@ from argon2.low_level import Type, hash_secret_raw
 
 from cli.moving.keycloak import KeycloakCredential, KeycloakUser, _password_hash
 from security.password_hashes import from_elsewhere
+from tests.cases import cases
 from tests.cli.conftest import CommandLine
 
 SALT = b"saltsaltsaltsalt"
@@ -160,7 +161,7 @@ def test_second_run_and_dry_run_change_nothing(cli: CommandLine, export: Path) -
     assert (rehearsed["new"], rehearsed["refused"]) == (5, 9)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"realm": 7}', "[" * 100_000])
+@cases("text", ["", "[]", "{}", '{"realm": 7}', "[" * 100_000])
 def test_what_is_no_export_is_refused(cli: CommandLine, tmp_path: Path, text: str) -> None:
     path = tmp_path / "realm.json"
     path.write_text(text)

@@ -57,7 +57,7 @@ async def test_sign_in_gives_a_token_and_the_refresh_token_as_cookie(world, plat
     assert (await introspect(world, platform.client, body["access_token"]))["sub"] == platform.paul.account_id
 
 
-@pytest.mark.parametrize("name", ["PAUL", "paul@example.test", "Paul@Example.TEST"])
+@cases("name", ["PAUL", "paul@example.test", "Paul@Example.TEST"])
 async def test_any_spelling_of_the_login_names_will_do_in_a_form_too(platform, name):
     answer = await platform.client.call("POST", "/login", data={"username": name, "password": platform.paul.password})
     assert answer.status_code == 200

@@ -162,7 +162,7 @@ async def test_client_that_is_bound_needs_a_proof(world: World, service: Client)
     assert (await issued(world, service, Holder(world))).status_code == 200
 
 
-@pytest.mark.parametrize("change", [10, -10, 59, -59])
+@cases("change", [10, -10, 59, -59])
 async def test_clocks_may_differ_a_little(world: World, service: Client, change: int) -> None:
     now = world.clock.now() // 1_000_000
     made = {"iat": now + change, "nbf": now, "exp": now + 300, "more": "unknown"}

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from api.audit.queries import auditor
+from tests.cases import cases
 from tests.scenarios.test_transparency import change, diverged, followed, pinned, resting
 from tests.scenarios.world import World
 from verifier.note import Key
@@ -76,7 +77,7 @@ async def test_a_proof_of_nothing_holds_too(world: World) -> None:
     assert (verdict.outcome, verdict.checked) == ("verified", 0)
 
 
-@pytest.mark.parametrize("query", [{"format": "csv"}, {"order": "desc"}, {"proof": "2"}])
+@cases("query", [{"format": "csv"}, {"order": "desc"}, {"proof": "2"}])
 async def test_where_there_is_no_proof_none_is_promised(world: World, query: dict[str, str]) -> None:
     bearer = await auditors(world)
     await followed(world)

@@ -8,6 +8,7 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import KeySet
 
+from tests.cases import cases
 from tests.scenarios.assertions import register_signer
 from tests.scenarios.world import Client, World
 
@@ -29,7 +30,7 @@ async def said(world: World, text: str, algorithm: str = "RS256") -> dict[str, A
     return claims
 
 
-@pytest.mark.parametrize("accept", [TYPE, TYPE.upper(), f"{TYPE}, application/json;q=0.5"])
+@cases("accept", [TYPE, TYPE.upper(), f"{TYPE}, application/json;q=0.5"])
 async def test_answer_is_signed_for_who_asked(world: World, service: Client, accept: str) -> None:
     answer = await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=service.auth)
     data = {"token": answer.json()["access_token"]}
