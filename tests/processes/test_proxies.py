@@ -31,7 +31,9 @@ PAGE = (Path(__file__).parents[2] / "docs" / "proxies.md").read_text(encoding="u
 NAME = "login.example.com"
 ONE, OTHER = "127.0.0.2", "127.0.0.3"
 BURST = 5
-"""Requests to public endpoints that one address may make at once."""
+"""Requests to public endpoints that one address may make at once. Further ones come back with each second."""
+MANY = range(200)
+"""More than a slow machine's test makes before it has made them faster than they come back."""
 
 
 def sample(language: str) -> str:
@@ -207,10 +209,10 @@ def test_an_address_is_the_callers_own_whatever_it_writes(proxy: Proxy) -> None:
     forged = {"x-forwarded-for": OTHER, "forwarded": f"for={OTHER}"}
     form = {"credentials": []}
     with proxy.caller(ONE) as caller, proxy.caller(OTHER) as other:
-        statuses = [caller.post("/credentials/revoke", json=form, headers=forged).status_code for _ in range(BURST + 3)]
-        assert statuses[-1] == 429
-        # What it wrote made no other caller of it, and none of the proxy.
-        assert caller.post("/credentials/revoke", json=form).status_code == 429
+        # Whatever it writes, it is one caller, who soon has made as many requests as one may.
+        for headers in (forged, {}):
+            assert any(caller.post("/credentials/revoke", json=form, headers=headers).status_code == 429 for _ in MANY)
+        # None of them was counted for the other one, nor for the proxy.
         assert other.post("/credentials/revoke", json=form).status_code == 202
 
 
