@@ -268,6 +268,7 @@ class Keeper:
         self._ask_again: int | None = None
         self._beaten = False
         self._grown = 0
+        self._turn = asyncio.Lock()
         self.alarms: dict[str, WitnessAlarm] = {}
         """By witness, what is wrong with it at the moment."""
         self.short = False
@@ -294,7 +295,14 @@ class Keeper:
         return max(self._interval_s, LOADED_S) if grown > CALM and self._witnesses is None else self._interval_s
 
     async def step(self) -> bool:
-        """One step of the tree, and its witnesses when it has reached the head; whether the log goes on behind it."""
+        """One step of the tree, and its witnesses when it has reached the head; whether the log goes on behind it.
+
+        One after the other: what a step read before another one added to the tree would be a tree that went back.
+        """
+        async with self._turn:
+            return await self._step()
+
+    async def _step(self) -> bool:
         # A log that went back is told as such, by this first question, and not as one that somebody has changed.
         state: server.State = await self._ledger.state(server.STREAM)
         try:

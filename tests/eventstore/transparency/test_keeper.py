@@ -1,5 +1,6 @@
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -61,6 +62,40 @@ async def test_the_tree_of_real_events_is_verified(ledger: Ledger, clock: Manual
     verdict = verify(source, [KEY])
     source.close()
     assert (verdict.outcome, verdict.checked) == ("verified", head)
+
+
+async def test_a_step_begins_when_the_one_before_has_ended(ledger: Ledger, clock: ManualClock) -> None:
+    class Adding:
+        """The ledger, which adds to the tree when it is let."""
+
+        def __init__(self) -> None:
+            self.asked, self.let = asyncio.Event(), asyncio.Event()
+            self.looks = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(ledger, name)
+
+        async def read(self, *asked: Any) -> Any:
+            self.looks += 1
+            return await ledger.read(*asked)
+
+        async def maintain(self, *work: Any) -> Any:
+            self.asked.set()
+            await self.let.wait()
+            return await ledger.maintain(*work)
+
+    adding = Adding()
+    keeper = Keeper(adding, Tree(ORIGIN, signing, clock), clock, note_divergence)  # type: ignore[arg-type]
+    await ledger.execute(register("a"), origin=HERE)
+    first = asyncio.create_task(keeper.step())
+    await adding.asked.wait()
+    second = asyncio.create_task(keeper.step())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert adding.looks == 1
+    adding.let.set()
+    await asyncio.gather(first, second)
+    assert adding.looks == 2
 
 
 async def test_it_rests_longer_while_the_log_grows_fast(ledger: Ledger, clock: ManualClock, tmp_path: Path) -> None:
