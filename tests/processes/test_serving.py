@@ -161,6 +161,8 @@ def test_one_address_holds_its_part_and_others_are_served(environment: dict[str,
         assert received(held[0]).startswith(b"HTTP/1.1 408 ")
         held[-1].sendall(b"\r\n")
         assert held[-1].recv(65_536).startswith(b"HTTP/1.1 200 ")
+        # A stop gives those that have begun a request time to end it.
+        opened.close()
         assert server.stop() == 0
 
 
