@@ -211,21 +211,6 @@ async def test_error_pages_look_like_their_issuers(issuers: Issuers) -> None:
         assert "Paperboat" not in await shown(world)
 
 
-async def test_who_follows_a_log_that_is_closed_is_sent_away(issuers: Issuers) -> None:
-    a = await issuers.world(issuers.a)
-    async with EventSource(a, "/audit/stream", await a.token("audit:read")) as stream:
-        assert stream.started["status"] == 200
-        kept, other = issuers.hosts.open, issuers.entry(issuers.b)
-        closing = asyncio.create_task(kept.close_others({other.id: other}))
-        # Long before requests would be waited for no longer.
-        while await stream.block() is not None:
-            pass
-        await closing
-        assert kept.opened(issuers.entry(a).id) is None
-    ends = [each.type for each in await (await issuers.world(a)).events()]
-    assert ends.index("audit.stream_closed") > ends.index("audit.stream_opened")
-
-
 @pytest.mark.parametrize(
     "host",
     ["c.example", "a.example:443", "A.example", "a.example.", "", None, "login.a.example", "a.example@b.example"],
@@ -344,6 +329,21 @@ async def test_a_log_moves_while_it_is_served(issuers: Issuers, keyring: Keyring
         await Ledger.open(b.settings.database_url, own, b.clock, read_threads=1)
     with pytest.raises(Moved):
         await asyncio.to_thread(move, *owners, lambda position: None, lambda done, goal: None)
+
+
+async def test_who_follows_a_log_that_is_closed_is_sent_away(issuers: Issuers) -> None:
+    a = await issuers.world(issuers.a)
+    async with EventSource(a, "/audit/stream", await a.token("audit:read")) as stream:
+        assert stream.started["status"] == 200
+        kept, other = issuers.hosts.open, issuers.entry(issuers.b)
+        closing = asyncio.create_task(kept.close_others({other.id: other}))
+        # Long before requests would be waited for no longer.
+        while await stream.block() is not None:
+            pass
+        await closing
+        assert kept.opened(issuers.entry(a).id) is None
+    ends = [each.type for each in await (await issuers.world(a)).events()]
+    assert ends.index("audit.stream_closed") > ends.index("audit.stream_opened")
 
 
 async def until(holds: Callable[[], bool]) -> None:
