@@ -66,6 +66,13 @@ class Event(msgspec.Struct, frozen=True):
         return self.name(self.actor.id) or unnamed
 
     @property
+    def by_kind(self) -> str:
+        """Of what kind who acted is, unless `by` says so itself."""
+        if self.actor.id is None or (self.actor.kind == "person" and not self.name(self.actor.id)):
+            return ""
+        return self.actor.kind
+
+    @property
     def people(self) -> tuple[str, ...]:
         """The ids of those whom it names."""
         found = [] if self.names is UNSET else [key for key in self.names if key.startswith("account:")]

@@ -52,6 +52,10 @@ async def test_masked_pages_show_nobody(scene: Scene) -> None:
     assert [each for each in personal if each in told[0] + told[1]] == []
     assert not any(getattr(each.event, "unsealed", False) for each in await world.events("audit.read", after=before))
     assert any(f"person {ada[:4]}…{ada[-4:]}" in each for each in told)
+    # Of what kind somebody is stands there once.
+    assert [each for each in told if re.search(r"…\w+\s+\(person\)|\(system\)|\(anonymous\)", each)] == []
+    kept = await browser.press(await browser.press(found, CONTAIN, ("show", "1")), CONTAIN, ("do", "try"))
+    assert "nobody is named" in kept.text
     shown = seen(await browser.open(f"/console/incidents/{incident}?show=1"))
     assert scene.person.email in shown
     assert any(each.event.unsealed for each in await world.events("audit.read", after=before))

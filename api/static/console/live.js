@@ -40,12 +40,15 @@ if (live && rows && pause && standing) {
     const time = part("figures", event.time, "time");
     time.setAttribute("datetime", event.time);
     const names = event.names ?? {};
-    const id = event.actor.id;
-    const by = id === null ? event.actor.kind : names[id] ?? names[`client:${id}`] ?? names[`account:${id}`] ?? (event.actor.kind === "person" ? `person ${id.slice(0, 4)}…${id.slice(-4)}` : id);
+    const { id, kind } = event.actor;
+    const named = names[id] ?? names[`client:${id}`] ?? names[`account:${id}`];
+    const nobody = kind === "system" ? "the system" : "nobody who is known";
+    const unnamed = () => (kind === "person" ? `person ${id.slice(0, 4)}…${id.slice(-4)}` : `${id} (${kind})`);
+    const by = id === null ? nobody : named ? `${named} (${kind})` : unnamed();
     const at = /** @type {HTMLAnchorElement} */ (part("figures at", String(event.position), "a"));
     at.href = `/console/events/${event.position}`;
     at.setAttribute("aria-label", `Event ${event.position}`);
-    made.append(time, mark, part("said", event.meaning), part("by", `by ${by} (${event.actor.kind})`), at);
+    made.append(time, mark, part("said", event.meaning), part("by", `by ${by}`), at);
     return made;
   };
 
