@@ -69,9 +69,11 @@ class _SigningThread:
     def sign(self, sign: Callable[[], str]) -> asyncio.Future[str]:
         """The token, once it is signed."""
         if self._process != os.getpid():
-            # The first of its process: no thread goes on in one that was forked.
-            self._process, self._asked = os.getpid(), SimpleQueue()
-            Thread(target=self._work, args=(self._asked,), name="signing", daemon=True).start()
+            # The first of its process: no thread goes on in one that was forked. Nothing is asked of one that did not
+            # start, and whoever comes meanwhile on another loop has a thread of their own at worst.
+            asked: SimpleQueue[_Asked] = SimpleQueue()
+            Thread(target=self._work, args=(asked,), name="signing", daemon=True).start()
+            self._asked, self._process = asked, os.getpid()
         future = asyncio.get_running_loop().create_future()
         self._asked.put((future, sign))
         return future
@@ -79,6 +81,9 @@ class _SigningThread:
     def _work(self, asked: SimpleQueue[_Asked]) -> None:
         while True:
             future, sign = asked.get()
+            if future.cancelled():
+                # Who asked has gone, as many do at once where nobody waits any longer.
+                continue
             try:
                 settle = partial(_settle, future, future.set_result, sign())
             except Exception as error:  # It is raised where the token is waited for.

@@ -70,6 +70,24 @@ def test_one_thread_signs_for_every_loop_and_outlives_faults() -> None:
     assert sum(thread.name == "signing" for thread in threading.enumerate()) == 1
 
 
+async def test_nothing_is_signed_for_who_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    key, free, signed = PrivateKey(made("RS256").private), threading.Event(), list[int]()
+
+    def sign(claims: Mapping[str, int], _: str | None) -> str:
+        free.wait(60)
+        signed.append(claims["n"])
+        return ""
+
+    monkeypatch.setattr(key, "sign_now", sign)
+    first, gone, last = (asyncio.ensure_future(key.sign({"n": n})) for n in range(3))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.sleep(0)
+    free.set()
+    await asyncio.gather(first, last)
+    assert signed == [0, 2]
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_public_half_says_its_use_and_holds_nothing_private(algorithm: str) -> None:
     key = made(algorithm)
