@@ -44,6 +44,9 @@ class AddressTarget:
     holders: tuple[str, ...] = ()
     """The clients whose it is; nobody's address is a client's."""
 
+    living: tuple[str, ...] = ()
+    """Those of them that were not deleted, after `gather`."""
+
     def __init__(self, address: str | None, since: Moment | None) -> None:
         self.address = address
         self._since = since

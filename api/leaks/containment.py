@@ -115,7 +115,7 @@ class Containment:
         end = incidents.end_together(
             lambda state, view: gathered.end(state, view, self._ledger.privacy, self.incident_id)
         )
-        recorded = await execute(*self._opening(), *gathered.also(), *self._disabling(gathered.holders), end)
+        recorded = await execute(*self._opening(), *gathered.also(), *self._disabling(gathered.living), end)
         if recorded:
             self.ended = await gathered.ended(self._ledger, recorded[0].position - 1, recorded[0].time)
 

@@ -52,10 +52,9 @@ class KeyTarget(AddressTarget):
 
     async def gather(self, ledger: Ledger, index: CatchUpSubscription) -> None:
         await super().gather(ledger, index)
-        self._ending = 0
-        for holder in self.holders:
-            state: client.State = await ledger.state(client.stream(holder))
-            self._ending += not state.deleted and not state.revoked_keys.issuperset(self.names)
+        states: dict[str, client.State] = {each: await ledger.state(client.stream(each)) for each in self.holders}
+        self.living = tuple(each for each, state in states.items() if not state.deleted)
+        self._ending = sum(not states[each].revoked_keys.issuperset(self.names) for each in self.living)
 
     async def ended(self, ledger: Ledger, position: int, now: Moment) -> WhatEnded:
         return (await super().ended(ledger, position, now)).and_secrets(self._ending)

@@ -175,6 +175,22 @@ async def test_key_and_secret_in_one_text(world: World, admin: httpx.AsyncClient
     refused(await signer.ask())
 
 
+async def test_key_that_a_deleted_client_had_too(world: World, admin: httpx.AsyncClient) -> None:
+    key = made_key("ES256", "both")
+    gone, left = await register_signer(world, key), await register_signer(world, key)
+    for each in (gone, left):
+        ok(await each.ask())
+    assert (await admin.delete(f"/admin/clients/{gone.client_id}")).status_code == 204
+    asked = {"secret": key.thumbprint(), "disable_client": True}
+    would, done = [
+        ok(await admin.post("/leaks/contain", json=asked | {"dry_run": dry}))["contained"] for dry in (True, False)
+    ]
+    assert would == done == NOTHING | {"secrets_ended": 1, "grants_ended": 1, "tokens_ended": 1}
+    (disabled,) = await world.events("client.disabled")
+    assert disabled.stream == f"client:{left.client_id}"
+    refused(await left.ask())
+
+
 async def test_what_names_nothing_here(world: World, admin: httpx.AsyncClient, job: Client) -> None:
     (spared,) = await give(world, job, "203.0.113.7")
     stranger = made_key("EdDSA", "stranger")
