@@ -136,7 +136,9 @@ async def answer_page(
         show_url=_show_url(visit, page.personal),
     )
     refresh = retry_after if page.refresh is None else page.refresh
-    content = render(msgspec.structs.replace(page, frame=frame, refresh=refresh))
+    # Who may not see them has them masked, whatever the address says.
+    personal = None if page.personal is None else page.personal and PERSONAL in visit.may
+    content = render(msgspec.structs.replace(page, frame=frame, refresh=refresh, personal=personal))
     return Response(content, status_code=status, headers=dict(HEADERS), media_type="text/html")
 
 

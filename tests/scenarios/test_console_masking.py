@@ -6,10 +6,12 @@ from html import unescape
 
 import pytest
 
+from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import Scene
 from tests.scenarios.browser import Page
-from tests.scenarios.consoles import at_console
+from tests.scenarios.consoles import at_console, enable_console, person_with, sign_in
 from tests.scenarios.histories import lived
+from tests.scenarios.world import Client, World
 
 pytestmark = pytest.mark.anyio
 
@@ -59,3 +61,15 @@ async def test_masked_pages_show_nobody(scene: Scene) -> None:
     shown = seen(await browser.open(f"/console/incidents/{incident}?show=1"))
     assert scene.person.email in shown
     assert any(each.event.unsealed for each in await world.events("audit.read", after=before))
+
+
+async def test_owners_are_shown_to_who_may_see_them(world: World, job: Client) -> None:
+    await enable_console(world)
+    admin, owner = await administering(world), "owner@partner.example"
+    ok(await admin.patch(f"/admin/clients/{job.client_id}", json={"owner": owner}))
+    for username, scopes in (("ada", ("clients:read",)), ("eve", ("clients:read", "audit:personal"))):
+        browser = world.browser()
+        await sign_in(browser, await person_with(world, *scopes, username=username))
+        for address in ("/console/clients", f"/console/clients/{job.client_id}"):
+            assert owner not in (await browser.open(address)).text
+            assert (owner in (await browser.open(f"{address}?show=1")).text) == ("audit:personal" in scopes), address

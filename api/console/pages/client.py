@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
-from api.console.masking import PERSONAL, Show
+from api.console.masking import Show
 from api.console.own_api import Refused
 from api.console.pages.grants import GrantList, GrantRow
 from api.console.secret_bars import SecretBars, SecretVersion, SecretVersions, drawn, seconds_of
@@ -106,7 +106,7 @@ async def console_client(
             policy=await _policy(visit, path),
             grants=await _grants(visit, client_id) if "grants:read" in may else None,
             story=await story(visit, done, unsealed=show == "1") if audits else None,
-            personal=show == "1" and PERSONAL in may,
+            personal=show == "1",
             looked_at=await looked_at(visit, stream, at, since, until) if audits else LookedAt(None, None),
             at=at or "",
             since=since or "",
