@@ -1,19 +1,24 @@
 """Events whose text stands in a file outside the database: read from where the log itself says.
 
-Nothing here is to be believed: whatever comes out of a file is hashed as if it had stood in the table.
+Nothing here is to be believed: whatever comes out of a file is hashed as if it had stood in the table, and whoever
+could write to the table may have named any file. Only what can be a segment is read.
 """
 
 import json
+import re
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from verifier.order import Row
 from verifier.verdict import SourceError
 
 _LARGEST = 2**31
+"""Bytes of a file, and of what is in it."""
+_NAME = re.compile(r"[0-9]{12,20}-[0-9]{12,20}-[0-9a-f]{16}\.jsonl\.zst")
 _EVENT = b'{"position":'
 _EXCERPT = b'{"archived":true'
 """How begins what stands in the place of such an event."""
@@ -51,7 +56,7 @@ class Segments:
                 return events
         where = f"the events {file['first']}-{file['last']} are in {path}"
         try:
-            text = _decompressed(Path(path).read_bytes())
+            text = _decompressed(_content(Path(path)))
         except OSError as error:
             raise SourceError(f"{where}, which cannot be read: {error.strerror}") from error
         except ValueError as error:
@@ -68,7 +73,7 @@ def _described(form: bytes) -> dict[str, Any] | None:
     try:
         data = json.loads(form)["data"]
         bits = b64decode(data["positions"], validate=True)
-        strings = all(isinstance(data[name], str) for name in ("segment", "place"))
+        strings = isinstance(data["place"], str) and _NAME.fullmatch(data["segment"]) is not None
         numbers = all(isinstance(data[name], int) for name in ("first", "last"))
     except (ValueError, KeyError, TypeError, RecursionError, Base64Error):
         return None
@@ -85,6 +90,14 @@ def _position(line: bytes) -> int:
     return int(digits) if digits.isdigit() and len(digits) < 20 else 0
 
 
+def _content(path: Path) -> bytes:
+    """What a file has; ValueError when it is no file, which might never end, or longer than any segment."""
+    found = path.stat()
+    if not S_ISREG(found.st_mode) or found.st_size > _LARGEST:
+        raise ValueError("not a segment")
+    return path.read_bytes()
+
+
 def _decompressed(packed: bytes) -> bytes:
     """The text of a file; ValueError when it is damaged, `SourceError` where nothing can read it."""
     try:
@@ -92,6 +105,9 @@ def _decompressed(packed: bytes) -> bytes:
     except ModuleNotFoundError:
         raise SourceError("reading archived events needs the package zstandard, which is not installed") from None
     try:
+        # What the file says of its length is taken at its word, beyond every limit.
+        if zstandard.frame_content_size(packed) > _LARGEST:
+            raise ValueError("not a segment")
         return zstandard.ZstdDecompressor().decompress(packed, max_output_size=_LARGEST)
     except zstandard.ZstdError as error:
         raise ValueError("not a segment") from error

@@ -1,0 +1,44 @@
+"""Files that a table of events names, which whoever could write to it may have put there."""
+
+import json
+import os
+import struct
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from verifier.order import Row
+from verifier.segments import Segments
+from verifier.verdict import SourceError
+
+EVENT = b'{"position":7,"id":"a"}'
+EXCERPT = Row(7, b'{"archived":true}', "a", 1, "b")
+NAME = "000000000007-000000000007-0123456789abcdef.jsonl.zst"
+
+
+def segments(place: Path, name: str = NAME) -> Segments:
+    bits = b64encode(b"\x01").decode()
+    told = {"segment": name, "place": str(place), "first": 7, "last": 7, "positions": bits}
+    return Segments(lambda: [json.dumps({"data": told}).encode()])
+
+
+def test_an_event_is_read_from_its_file(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(zstandard.ZstdCompressor().compress(EVENT + b"\n"))
+    assert segments(tmp_path).whole(EXCERPT).leaf == EVENT
+
+
+def test_what_is_no_segment_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / NAME
+    for make in (lambda: os.mkfifo(file), file.mkdir, lambda: file.symlink_to("/dev/zero")):
+        make()
+        with pytest.raises(SourceError, match="damaged"):
+            segments(tmp_path).whole(EXCERPT)
+        file.rmdir() if file.is_dir() else file.unlink()
+    # A frame that says that it has an exbibyte (RFC 8878 §3.1.1.1).
+    file.write_bytes(b"\x28\xb5\x2f\xfd\xe0" + struct.pack("<Q", 2**60) + b"\x01\x00\x00")
+    with pytest.raises(SourceError, match="damaged"):
+        segments(tmp_path).whole(EXCERPT)
+    for name in ("../" + NAME, "passwd", "zero"):
+        assert segments(tmp_path, name).whole(EXCERPT) == EXCERPT
