@@ -4,10 +4,12 @@ Places are named by the operator on the command line, and nobody else: no reques
 access to a store is read by its own library from the environment, and never stands in the URL or in the log.
 """
 
+import errno
 import os
 import re
 from contextlib import suppress
 from pathlib import Path
+from stat import S_ISREG
 from tempfile import mkstemp
 
 import fsspec.core
@@ -17,6 +19,9 @@ _NAME = re.compile(r"[0-9a-z.-]{1,200}")
 _SECRET = re.compile(r"://[^/]*@|[?#]")
 
 LONGEST_URL = 1_024
+
+LARGEST_FILE = 2**31
+"""Bytes: more than any segment has."""
 
 
 class PlaceAway(Exception):
@@ -51,7 +56,7 @@ class SegmentPlace:
     def get(self, name: str) -> bytes:
         """Reads a file. Raises `PlaceAway`."""
         try:
-            content: bytes = self._files.cat_file(self._of(name))
+            content: bytes = _get(self._of(name)) if self.is_directory else self._files.cat_file(self._of(name))
         except Exception as error:
             raise PlaceAway(f"{self.url}/{name}: {_words(error)}") from error
         return content
@@ -80,6 +85,20 @@ def _put(directory: Path, name: str, content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _get(path: str) -> bytes:
+    """Reads a file, and nothing else that may be called so: a pipe or a device has no end."""
+    with open(path, "rb", opener=_open_at_once) as file:
+        found = os.fstat(file.fileno())
+        if not S_ISREG(found.st_mode) or found.st_size > LARGEST_FILE:
+            raise OSError(errno.EINVAL, "this is no segment")
+        return file.read()
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Without waiting until somebody writes to a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _words(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """Segments as files: what is packed comes out again, and whatever else is read is refused in words."""
 
+import os
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from domain import log
 from domain.log import Archived
-from eventstore.sealed import segment
+from eventstore.sealed import places, segment
 from eventstore.sealed.excerpt import PATHS
 from eventstore.sealed.places import PlaceAway, SegmentPlace
 from eventstore.sealed.segment import Contents, Heading, SegmentDamaged
@@ -72,6 +73,20 @@ def test_no_file_leads_out_of_its_place() -> None:
     ):
         with pytest.raises(PlaceAway):
             SegmentPlace(url)
+
+
+def test_only_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "LARGEST_FILE", 10)
+    place = SegmentPlace(str(tmp_path))
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    (tmp_path / "long").write_bytes(bytes(11))
+    (tmp_path / "right").write_bytes(bytes(10))
+    assert place.get("right") == bytes(10)
+    for name in ("pipe", "directory", "endless", "long"):
+        with pytest.raises(PlaceAway):
+            place.get(name)
 
 
 def test_excerpts_have_what_is_looked_at_by_sql() -> None:
