@@ -21,7 +21,7 @@ from eventstore.database.replica import NotAnswered, ReplicaReads
 from eventstore.database.threads import Patience, Threads, asks_over
 from eventstore.repository import Changes, newest
 from eventstore.stored import head
-from eventstore.unavailable import DatabaseAway, DatabaseSilent
+from eventstore.unavailable import ArchiveAway, DatabaseAway, DatabaseSilent
 
 BESIDE = 1
 """Connections that a `ThreadReader` needs beside those of its threads: to catch up.
@@ -414,7 +414,7 @@ class BatchedReads(Generic[K, T]):
         try:
             found = await self._read([key for key, _ in asked])
         except Exception as raised:
-            if len(asked) > 1 and not isinstance(raised, DatabaseAway):
+            if len(asked) > 1 and (isinstance(raised, ArchiveAway) or not isinstance(raised, DatabaseAway)):
                 # What is wrong with one of them harms nobody else.
                 for each in asked:
                     await self._answer((each,))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from eventstore.reading import MOST, BatchedReads
-from eventstore.unavailable import DatabaseAway
+from eventstore.unavailable import ArchiveAway, DatabaseAway
 
 pytestmark = pytest.mark.anyio
 
@@ -72,10 +72,10 @@ async def test_a_read_is_for_so_many_at_most() -> None:
 
 async def test_what_is_wrong_with_one_key_harms_nobody_else() -> None:
     reads = Reads()
-    reads.error = ValueError("thirteen")
     gathering = BatchedReads(reads.read, AT_ONCE)
-    found = await asyncio.gather(*(gathering.find(key) for key in (11, 13, 15)), return_exceptions=True)
-    assert found == ["value 11", reads.error, "value 15"]
+    for reads.error in (ValueError("thirteen"), ArchiveAway("a", 1, 9, "there is no such file")):
+        found = await asyncio.gather(*(gathering.find(key) for key in (11, 13, 15)), return_exceptions=True)
+        assert found == ["value 11", reads.error, "value 15"]
 
 
 async def test_a_database_that_is_away_is_asked_once_for_all() -> None:
