@@ -67,7 +67,8 @@ def taken(archived: Collection[Archived], first: int, last: int) -> frozenset[in
 def collect(connection: Connection, signed: Checkpoint, first: int, last: int, taken: Collection[int],
             before: Moment) -> Contents | None:  # fmt: skip
     """What a segment from `first` to `last` has: the events of streams that have ended, without those that stand in
-    segments already. None for no event. Raises `Forged`, and `Diverged` where the tree is not that of the events.
+    segments already, and of those with an event that is not authentic. None for no event. Raises `Forged` where one is
+    missing, and `Diverged` where the tree is not that of the events.
     """
     rows = LogRecorder.over(connection).rows_between(first - 1, last)
     _require_whole(rows, first, last)
@@ -97,9 +98,13 @@ def _ended(connection: Connection, streams: Collection[str], last: int, before: 
     found = set()
     for some in portions(sorted(streams), STREAMS_AT_ONCE):
         for stream, rows in recorder.select_events_of(dict.fromkeys(some, 0)).items():
-            told = [recorded(row) for row in rows]
-            if told and has_ended(connection, told, before):
-                found.add(stream)
+            try:
+                told = [recorded(row) for row in rows]
+                if told and has_ended(connection, told, before):
+                    found.add(stream)
+            except Forged:
+                # Others say so, unless somebody has accepted it: then it stays where it is, and keeps no other there.
+                continue
     return found
 
 

@@ -7,18 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, select, text
 
 from commands.archiving import segments
 from commands.archiving.segments import NotArchived, archive_before, look
-from domain import log
+from domain import log, server
 from domain.log import Archived
 from eventstore.archiving import archived as archive
 from eventstore.sealed import segment
 from eventstore.sealed.places import PlaceAway, SegmentPlace
 from eventstore.search import stored_forms
+from eventstore.stored import events
 from eventstore.transparency import published
-from eventstore.transparency.published import Diverged
+from eventstore.transparency.comparison import misfits
+from eventstore.transparency.published import Diverged, read_leaves
 from security.keyring import new_master_key, parse_keyring
+from tests.any_command import any_command
+from tests.processes.hostile import unprotected
 from tests.scenarios.asking import Scene, set_scene
 from tests.scenarios.histories import Past, erase, lived
 from tests.scenarios.world import SYSTEM, World, open_world
@@ -147,6 +152,27 @@ async def test_whoever_is_interrupted_goes_on(scene: Scene, tmp_path: Path, monk
     (made,) = await archived(world, directory)
     assert os.listdir(directory) == begun == [made.segment]
     assert await problems(world) == [None]
+
+
+async def test_what_was_accepted_though_it_does_not_fit_stays(scene: Scene, tmp_path: Path) -> None:
+    world = scene.world
+    await old(scene)
+    begun = next(each.position for each in await world.events() if each.type == "grant.code_issued")
+    await signed(world)
+    with unprotected(world.settings.database_url) as connection:
+        connection.execute(text("UPDATE stored_events SET state = state || ' ' WHERE id = :begun"), {"begun": begun})
+    found = await world.services.ledger.read(misfits, read_leaves, {}, 9)
+    assert list(found) == [str(begun)]
+    noticed = {"reason": "it does not fit", "position": begun}
+    await world.execute(any_command(server.STREAM, server.note_divergence, noticed))
+    await world.execute(any_command(server.STREAM, server.accept_divergence, {"misfits": found}))
+    streams = dict(await world.services.ledger.read(_streams))
+    gone = positions(await archived(world, tmp_path / "archive"))
+    assert {streams[position].partition(":")[0] for position in gone} == {"session", "usage"}
+
+
+def _streams(connection: Connection) -> Sequence[tuple[int, str]]:
+    return [(row[0], row[1]) for row in connection.execute(select(events.c.id, events.c.originator_id))]
 
 
 def _gone() -> bytes:
