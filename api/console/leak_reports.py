@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from api.console.masking import pseudonym
+
 ALIVE = frozenset({"active", "expiring", "not_yet_issued"})
 """States of what still works."""
 
@@ -104,6 +106,12 @@ def some(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+class LeakedLink(msgspec.Struct, frozen=True):
+    """What a link was mailed for."""
+
+    purpose: str
+
+
 class FoundSecret(msgspec.Struct, frozen=True):
     """One secret, as `POST /leaks/investigate` tells of it."""
 
@@ -124,6 +132,12 @@ class FoundSecret(msgspec.Struct, frozen=True):
     addresses: tuple[LeakAddress, ...] = ()
     derived: Derived | None = None
     containment: Ended | None = None
+    link: LeakedLink | None = None
+
+    @property
+    def mailed_to(self) -> str:
+        """To whom the link with it was mailed; empty where there is none, or nobody who is known."""
+        return "" if self.link is None or self.account_id is None else pseudonym(self.account_id)
 
     @property
     def known(self) -> bool:

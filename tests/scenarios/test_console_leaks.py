@@ -8,6 +8,7 @@ import pytest
 from tests.scenarios.browser import Browser, Page
 from tests.scenarios.consoles import at_console, enable_console, person_with, sign_in
 from tests.scenarios.jobs import token
+from tests.scenarios.test_recovery import mailed
 from tests.scenarios.world import Client, World
 
 pytestmark = pytest.mark.anyio
@@ -70,6 +71,15 @@ async def test_a_new_secret_is_shown_once(world: World, job: Client) -> None:
     assert "glog_cs_" not in again.text
     assert "was shown before" in again.text
     assert len(await world.events("client.secret_rotated")) == 1
+
+
+async def test_link_that_was_mailed_leads_to_its_person(world: World) -> None:
+    browser, _ = await at_console(world, *SECURITY)
+    paul = await world.register_person("paul")
+    page = await pasted(browser, (await mailed(world, paul.email)).link)
+    assert f'mailed to <a href="/console/people/{paul.account_id}">person {paul.account_id[:4]}…' in page.text
+    # Nothing is issued for it, so there are no lists.
+    assert f'href="{DESK}/' not in page.text
 
 
 async def test_nothing_of_ours_is_no_all_clear(world: World) -> None:
