@@ -248,7 +248,8 @@ async def confirm_address_posted(
         return await _button(services, scope, secret, link, person)
     by = origin(scope, Actor("person", link.account_id, {"link_sha256": secret.hex}))
     steps = email_addresses.follow(link, privacy=services.ledger.privacy)
-    executed = await services.ledger.execute(*steps, origin=by, then=recovery.use_up(secret.sha256))
+    good, used = recovery.require_good(link.account_id, secret.sha256), recovery.use_up(secret.sha256)
+    executed = await services.ledger.execute(good, *steps, origin=by, then=used)
     if executed.refusal is not None:
         # The address may have become somebody else's meanwhile: who reads its mail may know that.
         raise Missing(OVER) if isinstance(executed.refusal.reason, NotFound) else oauth_error(executed.refusal)

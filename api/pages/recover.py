@@ -293,7 +293,8 @@ async def _set(request: Request[Any, Any, Any], purpose: LinkPurpose, data: NewP
     else:
         steps = recovery.accept_invitation(link, encoded, privacy=services.ledger.privacy)
     by = origin(scope, Actor("person", link.account_id, {"link_sha256": secret.hex}))
-    executed = await services.ledger.execute(*steps, origin=by, then=recovery.use_up(secret.sha256))
+    good, used = recovery.require_good(link.account_id, secret.sha256), recovery.use_up(secret.sha256)
+    executed = await services.ledger.execute(good, *steps, origin=by, then=used)
     if executed.refusal is not None:
         # Somebody was faster with the link, or the person may not sign in any more.
         raise Missing(OVER) if isinstance(executed.refusal.reason, NotFound) else oauth_error(executed.refusal)

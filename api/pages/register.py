@@ -223,7 +223,8 @@ async def register_confirmed(request: Request[Any, Any, Any], data: JSONBody[New
         encoded = await services.hasher.hash(data.password, asker)
     command = self_registration.register(link, username or None, encoded, privacy=services.ledger.privacy)
     by = origin(scope, Actor("person", link.account_id, {"link_sha256": secret.hex}))
-    executed = await services.ledger.execute(command, origin=by, then=recovery.use_up(secret.sha256))
+    good, used = recovery.require_good(link.account_id, secret.sha256), recovery.use_up(secret.sha256)
+    executed = await services.ledger.execute(good, command, origin=by, then=used)
     refusal = executed.refusal
     if refusal is None:
         look = await branding_at(services, link.told["realm"])

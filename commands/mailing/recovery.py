@@ -120,6 +120,17 @@ def recover(link: MailedLink, password_hash: str) -> list[Step]:
     ]
 
 
+def require_good(account_id: str, digest: bytes) -> Command[account.State]:
+    """Stands before what a link leads to, and refuses it where the link is over by now: it leaked and was ended, or a
+    newer one was mailed, after it was looked at."""
+
+    def decide(state: account.State, view: View) -> Outcome | Refusal:
+        is_good = mailed_links.count_good(view.connection, (digest,), view.now) > 0
+        return accept() if is_good else Refusal(NotFound.UNKNOWN)
+
+    return Command(account.stream(account_id), decide)
+
+
 def use_up(digest: bytes) -> Callable[[View, object], None]:
     """Ends the link in the transaction that it led to."""
     return lambda view, _: mailed_links.forget(view.connection, [digest])

@@ -1,14 +1,18 @@
 """Links that were mailed to people leak like any secret: they are named, and ended before anybody follows them."""
 
+from collections.abc import Sequence
 from hashlib import sha256
 
 import httpx
 import pytest
 
+from api.languages import Words
+from api.pages import recover
+from api.services import Services
 from domain.people.mailed import RECOVERY_LASTS
 from tests.scenarios.administration import administering, ok
-from tests.scenarios.test_recovery import SECRET, mailed, set_password
-from tests.scenarios.world import Person, World
+from tests.scenarios.test_recovery import SECRET, mailed, set_password, signs_in
+from tests.scenarios.world import PASSWORD, Person, World
 
 pytestmark = pytest.mark.anyio
 
@@ -56,6 +60,21 @@ async def test_leaked_link_is_named_and_ended(admin: httpx.AsyncClient, world: W
 
 async def set_password_status(world: World, link: str) -> int:
     return (await world.browser().open(link)).status
+
+
+async def test_link_that_is_ended_while_it_is_followed(
+    admin: httpx.AsyncClient, world: World, paul: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letter, problem_of = await mailed(world, paul.email), recover.password_problem
+
+    async def contained_first(services: Services, names: Sequence[str | None], password: str) -> Words | None:
+        assert ok(await admin.post("/leaks/contain", json={"secret": letter.link}))["contained"]["secrets_ended"] == 1
+        return await problem_of(services, names, password)
+
+    monkeypatch.setattr(recover, "password_problem", contained_first)
+    assert (await set_password(world, letter.link)).status == 404
+    assert await world.events("account.password_changed") == ()
+    assert await signs_in(world, paul, PASSWORD)
 
 
 async def test_who_followed_a_leaked_link_is_told(admin: httpx.AsyncClient, world: World, paul: Person) -> None:
