@@ -117,9 +117,11 @@ def rows(recorded: Recorded, address: bytes | None, belongs: Owners | None) -> l
     return found
 
 
-def told(recorded: Recorded, address: bytes) -> Iterable[IndexRow]:
-    """The rows of an address that a resource server told: it is forgotten with the person whose token was brought."""
-    yield (_ADDRESS, address, recorded.position)
+def told(recorded: Recorded, address: bytes | None) -> Iterable[IndexRow]:
+    """The rows of an address that a resource server told, None for a forgotten one: it is forgotten with the person
+    whose token was brought, and the row that says so stays."""
+    if address is not None:
+        yield (_ADDRESS, address, recorded.position)
     account_id: str | None = getattr(recorded.event, "account_id", None)
     if account_id is not None:
         yield forgotten_with(account_id, recorded.position)

@@ -13,7 +13,7 @@ from domain import account, client_secret, grant, usage
 from domain.account import AccountErased
 from domain.event import Moment, Recorded
 from eventstore.ledger import Ledger
-from eventstore.personal_data import ADDRESS, AGENT, Unsealing
+from eventstore.personal_data import ADDRESS, AGENT, TOLD, Unsealing
 from eventstore.projecting.stream_owners import StreamOwners
 from eventstore.recorder import store
 from projections import event_index, sightings
@@ -207,9 +207,14 @@ class EventIndexing:
         self, connection: Connection, recorded: Recorded, belongs: Owners | None, unsealing: Unsealing
     ) -> Collection[IndexRow]:
         """What one event names. `belongs` says whose its stream is, where the event itself does not."""
-        names = event_index.rows(recorded, unsealing.address(connection, recorded), belongs)
+        address = unsealing.address(connection, recorded)
+        if getattr(recorded.event, TOLD, None) is None:
+            return event_index.rows(recorded, address, belongs)
         told = unsealing.told(connection, recorded)
-        return names if told is None else {*names, *event_index.told(recorded, told)}
+        if told is None or (address is None and recorded.ip is not None):
+            # Whoever is erased takes both along, as they do from an index that had them.
+            address = told = None
+        return {*event_index.rows(recorded, address, belongs), *event_index.told(recorded, told)}
 
     def keep(self, connection: Connection, prepared: Sequence[_Indexed]) -> None:
         """Writes the rows. Erasures come last: they take away addresses of this very stretch too."""

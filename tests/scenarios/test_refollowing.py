@@ -176,6 +176,19 @@ async def test_erased_people_stay_erased(scene: Scene, engine: Engine) -> None:
     assert differing(proved(scene.world, engine)) == []
 
 
+async def test_whoever_is_erased_takes_along_what_servers_told_of_them(scene: Scene, engine: Engine) -> None:
+    world, past = scene.world, await lived(scene)
+    asked = {"token": past.tokens["access_token"], "client_ip": "198.51.100.77"}
+    assert (await world.client.post("/oauth/introspect", data=asked, auth=scene.shop.auth)).json()["active"]
+    await world.services.token_uses.record(everything=True)
+    (used,) = await world.events("usage.token_first_seen")
+    assert (used.event.told_ip is None, used.ip is None) == (False, False)
+    await world.services.follower.follow()
+    await erase(world, scene.person.account_id)
+    await world.services.follower.follow()
+    assert differing(proved(world, engine)) == []
+
+
 @pytest.mark.parametrize("name", sorted(MODELS))
 async def test_what_happens_while_rows_are_swapped_is_in_the_new_ones(
     scene: Scene, engine: Engine, name: str, monkeypatch: pytest.MonkeyPatch
