@@ -31,7 +31,7 @@ from domain.usage import SecretKind
 from eventstore.mapper import decoder
 from eventstore.search import recorded_at
 from eventstore.stored import ROW, events
-from eventstore.unavailable import Forged
+from eventstore.unavailable import ArchiveAway, Forged
 from eventstore.view import Folds, OfGrant
 from projections import digests, secrets, tokens
 from projections.digests import ByDigest
@@ -103,6 +103,20 @@ def find_all(connection: Connection, sha256s: Sequence[bytes]) -> dict[bytes, Is
     # A row that leads to an event which issued no such secret counts as none.
     missing = [digest for digest in sha256s if digest not in found]
     return found | _at_places(connection, digests.find_all(connection, missing))
+
+
+def find_each(connection: Connection, sha256s: Sequence[bytes]) -> tuple[dict[bytes, IssuanceRecord], list[bytes]]:
+    """The same, and those whose events stand in a segment that is away, which keep no other from being found."""
+    try:
+        return find_all(connection, sha256s), []
+    except ArchiveAway:
+        found, away = dict[bytes, IssuanceRecord](), list[bytes]()
+    for digest in sha256s:
+        try:
+            found |= find_all(connection, (digest,))
+        except ArchiveAway:
+            away.append(digest)
+    return found, away
 
 
 def _at_places(connection: Connection, places: Mapping[bytes, int]) -> dict[bytes, IssuanceRecord]:

@@ -19,7 +19,7 @@ from domain.incident import Source
 from eventstore import issued
 from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
-from eventstore.unavailable import DatabaseAway, LedgerOverloaded
+from eventstore.unavailable import ArchiveAway, DatabaseAway, LedgerOverloaded
 from security.masking import masking
 from security.scanning import extract
 from security.tokens import ALPHABET, ID_LENGTH, Format, Kind, digest
@@ -55,14 +55,17 @@ async def take(
     """Opens an incident for each that has our format, and ends what is alive if its kind is among `contain`. True for
     what was issued here, dead or alive. What goes wrong with one is raised when all the others were taken, so that
     whoever reports comes again: the same finding once more does nothing."""
-    ours, failed = [], None
+    ours: list[bool] = []
+    failed: Exception | None = None
     for finding in findings:
         try:
             ours.append(await _take_all(ledger, format, finding, source, contain, by))
+        except ArchiveAway as error:
+            failed = error
         except (DatabaseAway, LedgerOverloaded):
             raise
         except Exception as error:
-            # A bug about one must not keep the others alive.
+            # A bug about one must not keep the others alive, nor must a segment that is away.
             failed = error
     if failed is not None:
         raise failed

@@ -27,7 +27,7 @@ from eventstore.issued import IssuanceRecord
 from eventstore.ledger import Ledger
 from eventstore.pending import device_requests, mailed_links
 from eventstore.reported import ReportedSecret
-from eventstore.unavailable import DatabaseAway, LedgerOverloaded
+from eventstore.unavailable import ArchiveAway, DatabaseAway, LedgerOverloaded
 from security.scanning import LONGEST, MOST, extract_all
 from security.tokens import Format, new_id
 from security.vault import Vault
@@ -35,10 +35,11 @@ from security.vault import Vault
 # Ends secrets for somebody who holds them and is asked nothing else; what lived is told of as an incident.
 
 
-def reported(connection: Connection, digests: Sequence[bytes]) -> list[Target]:
-    """What these secrets are, each by itself; nothing for those that were never issued."""
-    found = issued.find_all(connection, digests)
-    return [_alone(connection, found[digest]) for digest in digests if digest in found]
+def reported(connection: Connection, digests: Sequence[bytes]) -> tuple[list[Target], list[bytes]]:
+    """What these secrets are, each by itself; nothing for those that were never issued. And those of which that cannot
+    be told at present."""
+    found, away = issued.find_each(connection, digests)
+    return [_alone(connection, found[digest]) for digest in digests if digest in found], away
 
 
 def _alone(connection: Connection, found: IssuanceRecord) -> Target:
@@ -176,7 +177,8 @@ async def resume(ledger: Ledger) -> None:
 async def _end_all(ledger: Ledger, report: ReportedSecret, came: Origin) -> None:
     """Ends what it can. The rest waits for `resume`."""
     try:
-        left = await _end_together(ledger, await ledger.read(reported, report.digests), came)
+        targets, away = await ledger.read(reported, report.digests)
+        left = [*away, *await _end_together(ledger, targets, came)]
     except (DatabaseAway, LedgerOverloaded):
         left = list(report.digests)
     if left and report.attempts >= ATTEMPTS:
@@ -203,15 +205,24 @@ async def _end_together(ledger: Ledger, targets: Sequence[Target], came: Origin)
                 await end(ledger, merged(several), came)
                 away = 0
                 continue
+        except ArchiveAway:
+            if _divided(waiting, several):
+                continue
         except (DatabaseAway, LedgerOverloaded):
             away += 1
         except Exception:
-            if len(several) > 1:
-                waiting.extendleft([each] for each in reversed(several))
+            if _divided(waiting, several):
                 continue
             log.exception("a reported secret was not ended", sha256=several[0].sha256)
         left += [bytes.fromhex(secret.sha256) for target in several for secret in target.leaked]
     return left
+
+
+def _divided(waiting: deque[list[Target]], several: Sequence[Target]) -> bool:
+    """Whether there are several, which are then ended one by one."""
+    if len(several) > 1:
+        waiting.extendleft([each] for each in reversed(several))
+    return len(several) > 1
 
 
 def _ending(ledger: Ledger) -> list[asyncio.Task[None]]:

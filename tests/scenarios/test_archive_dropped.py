@@ -10,6 +10,8 @@ import pytest
 from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.exc import DBAPIError
 
+from api.leaks import revoke
+from api.leaks.reports import Finding, take
 from commands.archiving.segments import NotArchived, drop_archived
 from domain.log import Archived
 from eventstore import affected, export_import, issued, time_travel
@@ -27,15 +29,18 @@ from eventstore.stored import events
 from eventstore.transparency import published
 from eventstore.transparency.comparison import misfits
 from eventstore.transparency.published import read_leaves
+from eventstore.unavailable import ArchiveAway
 from projections import PROJECTIONS
+from security.tokens import Format, Kind, digest
 from security.vault import Vault
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import lived
+from tests.scenarios.jobs import token
 from tests.scenarios.test_archive import DAY, archived, positions, signed
 from tests.scenarios.test_checking import everything_happened, found_by_a_round
 from tests.scenarios.test_transparency import pinned
-from tests.scenarios.world import SYSTEM, World
+from tests.scenarios.world import SYSTEM, Client, World
 from verifier.proofs import check_receipt
 from verifier.source import open_source
 from verifier.verdict import Verdict
@@ -198,6 +203,42 @@ async def test_a_segment_that_is_away_is_told(scene: Scene, tmp_path: Path) -> N
     assert str(made.segment) in str(verdict.reason)
     file.write_bytes(content)
     assert ok(await asking.get(f"/audit/events/{at}")) == whole
+
+
+async def test_nothing_that_lives_waits_for_a_segment(scene: Scene, job: Client, tmp_path: Path) -> None:
+    world, past = scene.world, await lived(scene)
+    ledger, dead = world.services.ledger, past.tokens["access_token"]
+    resources = await world.register_client("Server", grant_types=("client_credentials",), scope=("introspect",))
+    world.clock.advance(900 * DAY)
+    (made,) = await archived(world, tmp_path / "archive", days=1)
+    await drop(world)
+    file = tmp_path / "archive" / made.segment
+    content = file.read_bytes()
+    file.unlink()
+    sealed._FORMS.clear()
+
+    async def active(raw: str) -> bool:
+        answer = await world.client.post("/oauth/introspect", data={"token": raw}, auth=resources.auth)
+        return bool(ok(answer)["active"])
+
+    before = await world.head()
+    one, two = [ok(await token(world, job))["access_token"] for _ in range(2)]
+    assert [await active(raw) for raw in (dead, one, two)] == [False, True, True]
+    await world.services.token_uses.record(everything=True)
+    used = {each.stream for each in await world.events("usage.token_first_seen", after=before)}
+    assert used == {f"usage:{digest(raw).hex()}" for raw in (one, two)}
+
+    # What is reported with one of which nothing can be told ends.
+    answer = await world.client.post("/credentials/revoke", json={"credentials": [dead, one]})
+    assert answer.json() == {"accepted": 2, "damaged": 0}
+    await revoke.ended(ledger)
+    assert not await active(one)
+    findings, kinds = [Finding(dead), Finding(two)], {each.value for each in Kind}
+    with pytest.raises(ArchiveAway):
+        await take(ledger, Format(), findings, "github", kinds, SYSTEM)
+    assert not await active(two)
+    file.write_bytes(content)
+    assert await take(ledger, Format(), findings, "github", kinds, SYSTEM) == [True, True]
 
 
 async def test_what_breaks_off_leaves_the_old_state(
