@@ -142,7 +142,7 @@ class Containment:
         self._first = 0 if since is None else view.query(first_since, since, view.head)
         until = max(filter(None, offline), default=None)
         told = numbers(found, secrets_ended(view, self.target))
-        if links_good(view, self.target):
+        if self.target.account_id is not None and links_good(view, self.target):
             told = replace(told, people_affected=max(told.people_affected, 1))
         self.ended = WhatEnded(told, until)
         return self.numbers

@@ -26,8 +26,9 @@ from eventstore import time_travel
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.pending import mailed_links
-from eventstore.pending.mailed_links import KnownLink, LinkPurpose
+from eventstore.pending.mailed_links import KnownLink, LinkPurpose, MailedLink
 from eventstore.personal_data import PersonalData
+from projections import accounts
 from security.clock import format_rfc3339
 from security.vault import Vault
 
@@ -67,13 +68,20 @@ def _targets(connection: Connection, vault: Vault, digests: Sequence[bytes]) -> 
     return [
         Target(
             "secret",
-            account_id=found[digest].link.account_id,
+            account_id=_whose(connection, found[digest].link),
             leaked=(Leaked(digest.hex(), KINDS.get(found[digest].link.purpose, OTHERS)),),
             links=(digest,),
         )
         for digest in digests
         if digest in found
     ]
+
+
+def _whose(connection: Connection, link: MailedLink) -> str | None:
+    """The id of the person; None of one by which somebody registers who has not yet."""
+    if link.purpose == "registration" and accounts.by_id(connection, link.account_id) is None:
+        return None
+    return link.account_id
 
 
 async def answered(ledger: Ledger, asked: InvestigatedSecret) -> Report | None:

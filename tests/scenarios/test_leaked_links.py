@@ -12,6 +12,7 @@ from api.services import Services
 from domain.people.mailed import RECOVERY_LASTS
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.test_recovery import SECRET, mailed, set_password, signs_in
+from tests.scenarios.test_self_registration import link_to
 from tests.scenarios.world import PASSWORD, Person, World
 
 pytestmark = pytest.mark.anyio
@@ -85,6 +86,20 @@ async def test_who_followed_a_leaked_link_is_told(admin: httpx.AsyncClient, worl
     assert (found["kind"], found["state"], found["account_id"]) == ("password_reset", "redeemed", paul.account_id)
     assert found["first_used_at"] == found["last_used_at"] >= found["issued_at"]
     assert [(each["count"], each["ip"]) for each in found["addresses"]] == [(1, "192.0.2.7")]
+
+
+async def test_link_by_which_nobody_has_registered_yet(admin: httpx.AsyncClient, world: World) -> None:
+    await world.define_role("platform", "member", "orders", default=True)
+    ok(await admin.put("/admin/realms/platform", json={"registration": "open"}))
+    link = await link_to(world)
+    found = ok(await admin.post("/leaks/investigate", json={"secret": link}))
+    assert (found["kind"], found["state"], found["account_id"]) == ("email_confirmation", "active", None)
+    done = ok(await admin.post("/leaks/contain", json={"secret": link}))
+    assert done["contained"] == found["containment"]
+    assert (done["contained"]["secrets_ended"], done["contained"]["people_affected"]) == (1, 0)
+    (incident,) = ok(await admin.get("/leaks/incidents"))["items"]
+    assert (incident["state"], incident["account_id"]) == ("contained", None)
+    assert (await world.browser().open(link)).status == 404
 
 
 async def test_link_that_nobody_used_is_over_by_itself(admin: httpx.AsyncClient, world: World, paul: Person) -> None:
