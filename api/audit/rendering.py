@@ -198,7 +198,7 @@ def _streams(stream: str, kind: str, actor_id: str | None, data: Mapping[str, An
 
 
 BY_TAG: Mapping[str, type[Event]] = {event.type: event for event in EVENTS}
-MOMENTS = ("expires",)
+MOMENTS = ("at", "before", "erasure_due", "expires", "not_before", "offline_until", "until")
 """Names of moments beside those that end in `_at`."""
 
 HIDDEN = frozenset(field for event in EVENTS for field in event.hidden)

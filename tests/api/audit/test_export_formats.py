@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -18,6 +20,7 @@ from api.audit import ocsf
 from api.audit.queries import export
 from api.audit.rendering import ENDED, REFUSED, ShownActor, ShownEvent, meaning, moments
 from docs import generate
+from domain import account
 from domain.decision import InvalidGrant
 from domain.event import Event
 from domain.events import EVENTS
@@ -32,6 +35,17 @@ ACTORS = (
     ShownActor("person", "person-1", {"grant_id": "grant-1"}),
     ShownActor("person", "person-1", {"session_id": "session-1"}),
 )
+
+
+_MOMENT = re.compile(r"^    (\w+): Moment(?: \| None)?(?: = .+)?$", re.MULTILINE)
+
+
+def test_every_moment_of_events_and_states_is_told_as_a_time() -> None:
+    named = {name for page in Path(account.__file__).parent.rglob("*.py") for name in _MOMENT.findall(page.read_text())}
+    assert {"before", "offline_until", "expires_at"} <= named
+    assert {name: moments({name: 0})[name] for name in named - {"time"}} == dict.fromkeys(
+        named - {"time"}, "1970-01-01T00:00:00.000000Z"
+    )
 
 
 def shown(event: type[Event], actor: ShownActor, *, personal: bool) -> ShownEvent:
