@@ -23,11 +23,16 @@ _JWT_HEAD = "eyJ"
 _JWT = re.compile(r"eyJ[0-9A-Za-z_-]{8,}(?:\.[0-9A-Za-z_-]*)*")
 """What is signed (RFC 7515 §7.1), whole or cut off: an access token may be (RFC 9068), or an assertion."""
 
-_PRIVATE_HEAD = "PRIVATE KEY-----"
-_PEM = re.compile(r"-----BEGIN [A-Z0-9]{0,16} ?PRIVATE KEY-----(?:[^-]|-(?!----))*")
+_PRIVATE_HEAD = "PRIVATE"
+_BLANK = r"(?:[ +]|%20)"
+_PEM = re.compile(rf"-----BEGIN{_BLANK}(?:[A-Z0-9]{{1,16}}{_BLANK})?PRIVATE{_BLANK}KEY-----(?:[^-]|-(?!----))*")
 _KEY_HEAD = "kty"
-_PRIVATE_MEMBER = re.compile(r'(\\?"(?:d|p|q|dp|dq|qi|k)\\?"\s{0,9}:\s{0,9}\\?")[0-9A-Za-z_-]{16,}')
-"""Private keys as PEM (RFC 7468), and the numbers of those in JSON (RFC 7518 §6)."""
+_QUOTE = r'(?:\\{0,7}"|%22)'
+_BLANKS = r"(?:\s|\+|%20){0,9}"
+_PRIVATE_MEMBER = re.compile(
+    rf"({_QUOTE}(?:d|p|q|dp|dq|qi|k){_QUOTE}{_BLANKS}(?::|%3[Aa]){_BLANKS}{_QUOTE})[0-9A-Za-z_-]{{16,}}"
+)
+"""Private keys as PEM (RFC 7468), and the numbers of those in JSON (RFC 7518 §6), in forms and strings of JSON too."""
 
 
 class Masker:

@@ -1,9 +1,10 @@
 """Secrets in what callers say and in what is logged: masked, however they got there."""
 
+import json
 from base64 import b64encode, urlsafe_b64encode
 from itertools import product
 from time import process_time
-from urllib.parse import unquote
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 import pytest
 
@@ -75,6 +76,26 @@ def test_masking_time_is_linear_in_the_length_of_the_text():
 
     short = min(seconds(100) for _ in range(5))
     assert min(seconds(1600) for _ in range(3)) < 16 * 4 * short
+
+
+NUMBER = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"
+BODY = "MC4CAQAwBQYDK2VwBCIEI+J1hsZ3v/VpguoRK9JL"
+KEYS = (
+    f"-----BEGIN PRIVATE KEY-----\n{BODY}\n-----END PRIVATE KEY-----\n",
+    f"-----BEGIN EC PRIVATE KEY-----\n{BODY}\n-----END EC PRIVATE KEY-----\n",
+    json.dumps({"kty": "OKP", "crv": "Ed25519", "d": NUMBER}),
+    json.dumps({"d": NUMBER, "kty": "OKP"}, indent=1),
+)
+
+
+@pytest.mark.parametrize("written", [str, json.dumps, lambda text: json.dumps(json.dumps(text)), quote, quote_plus])
+def test_private_keys_are_masked_however_they_are_written(written):
+    for key in KEYS:
+        shown = masking("glog").text(f"form key={written(key)}&next=1")
+        assert shown.endswith("&next=1")
+        assert shown.startswith("form key=")
+        assert "***" in shown
+        assert not any(part in unquote_plus(shown) for part in (NUMBER, BODY)), shown
 
 
 def test_a_secret_is_masked_where_it_stands():
