@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, select, text, update
 from domain import log
 from domain.log import ArchiveDropped
 from eventstore.recorder import portions, rows_of, store
-from eventstore.sealed.excerpt import excerpt
+from eventstore.sealed.excerpt import excerpt, is_excerpt
 from eventstore.sealed.segment import SegmentDamaged
 from eventstore.stored import ROW, events
 
@@ -24,10 +24,14 @@ _STANDING = select(*ROW).where(_THESE)
 _EMPTY = update(events).where(events.c.id == bindparam("b_position")).values(state=bindparam("b_excerpt"))
 
 
-def dropped(connection: Connection, after: int = 0) -> frozenset[str]:
-    """The digests of the segments whose events stand there alone."""
-    told = store(connection).get(log.STREAM, gt=after)
-    return frozenset(each.event.sha256 for each in told if isinstance(each.event, ArchiveDropped))
+def dropped(connection: Connection) -> frozenset[str]:
+    """The digests of the segments whose events stand there alone; not of those that an import has brought back."""
+    told = [each.event for each in store(connection).get(log.STREAM) if isinstance(each.event, ArchiveDropped)]
+    alone: set[int] = set()
+    for some in portions(sorted({each.first for each in told}), AT_ONCE):
+        standing = rows_of(connection.execute(_STANDING, {"b_positions": some}).all())
+        alone.update(row.id for row in standing if is_excerpt(row.state))
+    return frozenset(each.sha256 for each in told if each.first in alone)
 
 
 def require_same(connection: Connection, forms: Mapping[int, bytes]) -> None:

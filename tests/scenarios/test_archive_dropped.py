@@ -152,6 +152,9 @@ async def test_every_answer_is_the_same(scene: Scene, engine: Engine, sqlite_url
     assert export_import.read(target, vault, io.BytesIO(file.getvalue()).readlines(), 1).events == count
     with target.connect() as connection:
         assert connection.scalar(select(events.c.state).where(events.c.id == min(gone))) == said["forms"][min(gone) - 1]
+        # There they may be dropped anew.
+        authenticate(connection, vault)
+        assert dropping.dropped(connection) == frozenset()
     target.dispose()
 
     # What is presented now: ended for ever, and noted behind what is in the segment.
