@@ -20,7 +20,6 @@ from eventstore.database.engines import away, snapshots
 from eventstore.database.threads import ANSWERS_WITHIN, Patience, Threads, asks_over
 from eventstore.mapper import LogMapper, attach
 from eventstore.stored import events, head
-from eventstore.unavailable import DatabaseAway
 from projections.prepared import Prepared
 
 WAITS = 0.05
@@ -140,7 +139,8 @@ class ReplicaReads:
                 self._told("ahead")
                 # It may have what was committed since, or what no primary ever had.
                 await settled()
-            except DatabaseAway:
+            except Exception:
+                # Whatever is wrong with it or what it says, be it that it lacks our tables: the primary says the rest.
                 self._rest("away")
                 break
             else:
