@@ -79,6 +79,8 @@ async def test_token_is_judged_at_any_moment_as_the_api_does(world: World) -> No
     before = re.search(r'<a href="([^"]+)">A microsecond before', at_the_instant.text)
     assert before is not None
     assert "◆ Valid" in (await browser.open(unescape(before[1]))).text
+    secret = await browser.open(f"/console/tokens/{digest(shop.secret or '').hex()}")
+    assert ("secret active from" in secret.text, "token active from" in secret.text) == (True, False)
 
 
 async def test_what_is_no_token_or_no_moment_is_told(world: World) -> None:

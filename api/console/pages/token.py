@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 import msgspec
 from litestar import Request, Response, get
 from litestar.params import PathParameter, QueryParameter
+from msgspec.structs import replace
 
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import PAGE, shown
@@ -126,9 +127,12 @@ async def _token(visit: Visit, sha256: str, at: Moment | None, show: bool) -> Co
     history = await visit.api.send("POST", "/audit/token-history", History, asked, query=names, tell=True)
     when = asked if at is None else asked | {"at": format_rfc3339(at)}
     judged = await visit.api.send("POST", "/audit/token-state", Judged, when, tell=True)
-    chosen = parse_rfc3339(judged.at)
+    chosen, standing = parse_rfc3339(judged.at), history.standing
+    if history.kind == "client_secret" and standing.secret:
+        # It is no token, and its own lane says how it stood.
+        standing = replace(standing, token=())
     others = [history.expires_at, judged.at if at is None else None, history.uses.last_at]
-    moments = moments_of(history.standing, [*others, *(each.time for each in history.events)])
+    moments = moments_of(standing, [*others, *(each.time for each in history.events)])
     earlier = [each for each in moments if each < chosen]
     later = [each for each in moments if each > chosen]
 
@@ -141,7 +145,7 @@ async def _token(visit: Visit, sha256: str, at: Moment | None, show: bool) -> Co
         title=history.title,
         history=history,
         judged=judged,
-        lanes=drawn(history.standing, moments, chosen),
+        lanes=drawn(standing, moments, chosen),
         client_url=None if history.client_id is None else url_of("client", history.client_id),
         person_url=None if history.account_id is None else url_of("person", history.account_id),
         grant_url=None if history.grant_id is None else url_of("grant", history.grant_id),
