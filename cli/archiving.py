@@ -127,10 +127,10 @@ async def _in_words(work: Callable[[CommandServices], Awaitable[T]], services: C
     try:
         return await work(services)
     except (PlaceAway, SegmentDamaged) as error:
-        raise Failure(f"nothing is archived of what was not read again whole: {error}") from None
+        raise Failure(f"an event was not read again whole, and nothing was done with its segment: {error}") from None
     except Diverged as error:
         await services.diverge(error)
-        raise Failure("the log does not fit its tree, and nothing of it is archived") from None
+        raise Failure("the log does not fit its tree, and nothing more is done with it") from None
     except NotArchived as error:
         raise refused(error.refusal) from None
 
