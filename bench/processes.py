@@ -24,11 +24,13 @@ def resident(pid: int) -> float:
 
 
 def thread_times(pid: int) -> Mapping[int, float]:
-    """Processor time of each of a process's threads since they began, in seconds, as the scheduler keeps it."""
+    """Processor time of each of a process's threads since they began, in seconds, as the scheduler keeps it; none of a
+    process that is gone, as PostgreSQL's own come and go."""
     found = {}
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(OSError):
-            found[int(task.name)] = int((task / "schedstat").read_text().split()[0]) / 1e9
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):
+                found[int(task.name)] = int((task / "schedstat").read_text().split()[0]) / 1e9
     return found
 
 
