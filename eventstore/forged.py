@@ -6,14 +6,13 @@ at: further back an event that does not verify was altered, and taking away what
 
 import json
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any, BinaryIO
 
-from sqlalchemy import Connection, Engine, delete, func, select, text, update
+from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from eventstore import mapper
+from eventstore.database.append_only import lifted
 from eventstore.mapper import DueKey, Removal
 from eventstore.projecting.rebuild import set_unmade
 from eventstore.recorder import LogRecorder, store
@@ -25,7 +24,6 @@ from security.clock import Moment
 from security.vault import Vault
 
 _EVERY = 2**63 - 1
-_SQLITE_TRIGGER = "stored_events_no_delete"
 
 
 def first_forged(connection: Connection, vault: Vault) -> int | None:
@@ -52,7 +50,7 @@ def remove(engine: Engine, vault: Vault, file: BinaryIO, now: Moment) -> Removal
             file.write(line)
             count += 1
         file.flush()
-        with _without_trigger(connection):
+        with lifted(connection, "delete"):
             connection.execute(delete(events).where(events.c.id >= first))
         moved = {"position": first - 1, "time": _time_at(connection, first - 1)}
         connection.execute(update(head).where(head.c.id == 1).values(moved))
@@ -75,17 +73,3 @@ def _line(row: Any) -> bytes:
 
 def _time_at(connection: Connection, position: int) -> Moment:
     return next((each.time for each in store(connection).between(position - 1, position)), 0)
-
-
-@contextmanager
-def _without_trigger(connection: Connection) -> Iterator[None]:
-    """The table of events without what refuses to delete from it, which is back before anybody else can see it."""
-    if connection.dialect.name == "sqlite":
-        made = connection.scalar(text("SELECT sql FROM sqlite_master WHERE name = :name"), {"name": _SQLITE_TRIGGER})
-        connection.exec_driver_sql(f"DROP TRIGGER {_SQLITE_TRIGGER}")
-        yield
-        connection.exec_driver_sql(str(made))
-    else:
-        connection.exec_driver_sql(f"ALTER TABLE {events.name} DISABLE TRIGGER USER")
-        yield
-        connection.exec_driver_sql(f"ALTER TABLE {events.name} ENABLE TRIGGER USER")

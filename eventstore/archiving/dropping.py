@@ -4,20 +4,19 @@ The row stays, with position, stream, version and type, and an excerpt of the te
 log or a stream finds no gap, and a version is given once. The rest of the text is read from the segment.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
-from sqlalchemy import Connection, bindparam, select, text, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from domain import log
 from domain.log import ArchiveDropped
+from eventstore.database.append_only import lifted
 from eventstore.recorder import portions, rows_of, store
 from eventstore.sealed.excerpt import excerpt, is_excerpt
 from eventstore.sealed.segment import SegmentDamaged
 from eventstore.stored import ROW, events
 
 AT_ONCE = 500
-_SQLITE_TRIGGER = "stored_events_no_update"
 
 _THESE = events.c.id.in_(bindparam("b_positions", expanding=True))
 _STANDING = select(*ROW).where(_THESE)
@@ -45,23 +44,8 @@ def require_same(connection: Connection, forms: Mapping[int, bytes]) -> None:
 
 def empty(connection: Connection, forms: Mapping[int, bytes]) -> None:
     """Puts excerpts in the place of texts. Of PostgreSQL's roles only the one that owns the table may."""
-    with _without_trigger(connection):
+    with lifted(connection, "update"):
         for some in portions(sorted(forms), AT_ONCE):
             connection.execute(
                 _EMPTY, [{"b_position": each, "b_excerpt": excerpt(forms[each]).decode()} for each in some]
             )
-
-
-@contextmanager
-def _without_trigger(connection: Connection) -> Iterator[None]:
-    """The table of events without what refuses to change it, which is back before anybody else can see it: whoever
-    reads meanwhile sees what was before, and whoever writes waits for the lock of the log's head."""
-    if connection.dialect.name == "sqlite":
-        made = connection.scalar(text("SELECT sql FROM sqlite_master WHERE name = :name"), {"name": _SQLITE_TRIGGER})
-        connection.exec_driver_sql(f"DROP TRIGGER {_SQLITE_TRIGGER}")
-        yield
-        connection.exec_driver_sql(str(made))
-    else:
-        connection.exec_driver_sql(f"ALTER TABLE {events.name} DISABLE TRIGGER USER")
-        yield
-        connection.exec_driver_sql(f"ALTER TABLE {events.name} ENABLE TRIGGER USER")
