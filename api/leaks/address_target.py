@@ -4,6 +4,7 @@ They are named by the positions at which they began, and end by one fact (`domai
 log knows addresses only sealed, and forgets them one day; the fact names none."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -38,17 +39,16 @@ ROUNDS = 5
 """How often what the index has is looked through, while more than so few are beyond it."""
 
 
-class AddressTarget:
-    """What was used from an address, since a moment, as far as the log has been looked through."""
+class GatheredTarget(ABC):
+    """What was used with something that is no secret, since a moment, as far as the log has been looked through."""
 
     holders: tuple[str, ...] = ()
-    """The clients whose it is; nobody's address is a client's."""
+    """The clients whose it is."""
 
     living: tuple[str, ...] = ()
     """Those of them that were not deleted, after `gather`."""
 
-    def __init__(self, address: str | None, since: Moment | None) -> None:
-        self.address = address
+    def __init__(self, since: Moment | None) -> None:
         self._since = since
         self._first = 1
         self._reached = 0
@@ -67,9 +67,9 @@ class AddressTarget:
             await index.follow()
 
     @property
+    @abstractmethod
     def where(self) -> str | None:
-        """What an incident's evidence says of it. An address is personal, and stands where all of that is sealed."""
-        return f"Address {self.address}"
+        """What an incident's evidence says of it."""
 
     def also(self) -> list[Step]:
         """What else is to be done in the transaction that ends them."""
@@ -103,9 +103,40 @@ class AddressTarget:
                 low = found[-1] + 1 if len(found) == EVENTS_AT_ONCE else head + 1
         self._reached = max(self._reached, head)
 
+    @abstractmethod
     def _names(self, privacy: PersonalData) -> list[SearchName]:
         """By what the search index has it."""
-        return [(NameKind.ADDRESS, address_key(privacy, self.address or ""))]
+
+    @abstractmethod
+    def _take(self, connection: Connection, privacy: PersonalData, positions: Sequence[int], now: Moment) -> None:
+        """Takes what these events that the index names began or used."""
+
+    @abstractmethod
+    def _beyond(self, connection: Connection, privacy: PersonalData, head: int, now: Moment) -> None:
+        """Takes what the events beyond the index say."""
+
+    def _add(self, connection: Connection, grants: set[str], sessions: set[int], now: Moment) -> None:
+        """Takes those that are worth ending. Of a grant the log is asked once."""
+        new = grants - self._asked
+        self._asked |= new
+        self._began.update(affected.living_grants(connection, new, now))
+        self._began.update(affected.living_sessions(connection, sessions - self._began, now))
+
+
+class AddressTarget(GatheredTarget):
+    """What was used from an address. Nobody's address is a client's."""
+
+    def __init__(self, address: str, since: Moment | None) -> None:
+        super().__init__(since)
+        self.address = address
+
+    @property
+    def where(self) -> str:
+        """An address is personal, and stands where all of that is sealed."""
+        return f"Address {self.address}"
+
+    def _names(self, privacy: PersonalData) -> list[SearchName]:
+        return [(NameKind.ADDRESS, address_key(privacy, self.address))]
 
     def _take(self, connection: Connection, privacy: PersonalData, positions: Sequence[int], now: Moment) -> None:
         used = affected.used_at(connection, positions, now)
@@ -129,8 +160,8 @@ class AddressTarget:
         return found
 
     def _beyond(self, connection: Connection, privacy: PersonalData, head: int, now: Moment) -> None:
-        """Takes what the events beyond the index say, by their seals."""
-        unsealing, key = Unsealing(privacy), address_key(privacy, self.address or "")
+        """By their seals."""
+        unsealing, key = Unsealing(privacy), address_key(privacy, self.address)
         grants: set[str] = set()
         sessions: set[str] = set()
         for recorded in affected.uses_between(connection, max(self._reached, self._first - 1), head):
@@ -140,13 +171,6 @@ class AddressTarget:
                 sessions.update(_sessions_of(recorded))
         self._add(connection, grants, {*affected.began(connection, sessions)}, now)
         self._reached = max(self._reached, head)
-
-    def _add(self, connection: Connection, grants: set[str], sessions: set[int], now: Moment) -> None:
-        """Takes those that are worth ending. Of a grant the log is asked once."""
-        new = grants - self._asked
-        self._asked |= new
-        self._began.update(affected.living_grants(connection, new, now))
-        self._began.update(affected.living_sessions(connection, sessions - self._began, now))
 
 
 def _grants_of(recorded: Recorded) -> Iterator[str]:

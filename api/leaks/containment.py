@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.search import moment
+from api.leaks.address_target import AddressTarget
 from api.leaks.resolve import find, open_incident, require_fit
 from api.leaks.targets import Target, concerned, links_good, numbers, secrets_ended
 from commands import clients, grants, incidents, people, registering
@@ -287,7 +288,7 @@ def dry_run(asking: Auditor, containments: Sequence[Containment], since: str | N
         "leak_containment_dry_run",
         asking.words(asked | {"since": since}),
         lambda view: tried_together(view, containments),
-        address=None if target.gathered is None else target.gathered.address,
+        address=target.gathered.address if isinstance(target.gathered, AddressTarget) else None,
     )
 
 

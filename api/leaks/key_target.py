@@ -5,7 +5,7 @@ Its grants are found and ended like those of an address. The clients may never p
 
 from collections.abc import Sequence
 
-from api.leaks.address_target import AddressTarget
+from api.leaks.address_target import GatheredTarget
 from commands import incidents
 from domain import client
 from domain.event import Moment
@@ -28,12 +28,12 @@ KIND = "key"
 """What a leaked key is called where secrets have the name of their kind."""
 
 
-class KeyTarget(AddressTarget):
+class KeyTarget(GatheredTarget):
     """What a key is good for, by its thumbprints, or what it was used for since a moment. `holders` are the clients
     that registered it, or proved themselves by it."""
 
     def __init__(self, names: Names, holders: Sequence[str], since: Moment | None) -> None:
-        super().__init__(None, since)
+        super().__init__(since)
         self.names = names
         self.holders = tuple(holders)
         self._ending = 0

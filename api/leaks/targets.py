@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 from typing import NamedTuple, TypeVar
 
-from api.leaks.address_target import AddressTarget
+from api.leaks.address_target import GatheredTarget
 from domain import client, incident
 from domain.client_secret import ended
 from domain.event import Moment
@@ -35,9 +35,9 @@ class Alone(NamedTuple):
 
 
 class Target(NamedTuple):
-    """What is to end. `grants` are those of single tokens, codes or sessions, `gathered` those of an address. `leaked`
-    are the secrets by which it is known. There may be many of one client, or of one person's sign-ins. `registering`
-    are tokens that let clients register and manage that, `links` the digests of links that were mailed."""
+    """What is to end. `grants` are those of single tokens, codes or sessions, `gathered` those of an address or a key.
+    `leaked` are the secrets by which it is known. There may be many of one client, or of one person's sign-ins.
+    `registering` are tokens that let clients register and manage that, `links` digests of links that were mailed."""
 
     kind: incident.TargetKind
     client_id: str | None = None
@@ -47,7 +47,7 @@ class Target(NamedTuple):
     session_ids: tuple[str, ...] = ()
     leaked: tuple[Leaked, ...] = ()
     alone: tuple[Alone, ...] = ()
-    gathered: AddressTarget | None = None
+    gathered: GatheredTarget | None = None
     registering: tuple[IssuanceRecord, ...] = ()
     links: tuple[bytes, ...] = ()
 
