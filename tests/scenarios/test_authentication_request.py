@@ -58,8 +58,7 @@ async def forged(scene: OpenId, **changes: Any) -> str:
         "iss": scene.world.settings.issuer,
         "sub": scene.person.account_id,
         "aud": scene.shop.client_id,
-        # One that was issued long ago is a hint too.
-        "exp": 1,
+        "exp": 1,  # One that was issued long ago is a hint too.
     } | changes
     return key.sign_now({name: value for name, value in claims.items() if value is not None}, typ)
 
