@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,24 @@ class Pair:
         hosts = f"127.0.0.1:{self.primary.port},127.0.0.1:{self.standby.port}"
         return f"postgresql://postgres@{hosts}/grantlog?target_session_attrs=read-write"
 
+    @classmethod
+    @contextmanager
+    def started(cls, directory: Path, *, durable: bool, synchronous: bool) -> Iterator["Pair"]:
+        """The primary with a database that has our tables, and a standby that follows it."""
+        pair = cls(
+            PostgreSQL(directory / "primary", durable=durable, port=free_port()),
+            PostgreSQL(directory / "standby", durable=durable, port=free_port()),
+        )
+        try:
+            pair.primary.start()
+            pair.primary.administer("CREATE DATABASE grantlog")
+            schema.upgrade(pair.primary.url("grantlog"))
+            pair.standby.start_behind(pair.primary, synchronous=synchronous)
+            yield pair
+        finally:
+            for server in (pair.primary, pair.standby):
+                server.stop()
+
 
 @pytest.fixture
 def is_synchronous() -> bool:
@@ -46,19 +65,8 @@ def is_synchronous() -> bool:
 
 @pytest.fixture
 def pair(is_synchronous: bool, directory: Path) -> Iterator[Pair]:
-    found = Pair(
-        PostgreSQL(directory / "primary", durable=True, port=free_port()),
-        PostgreSQL(directory / "standby", durable=True, port=free_port()),
-    )
-    try:
-        found.primary.start()
-        found.primary.administer("CREATE DATABASE grantlog")
-        schema.upgrade(found.primary.url("grantlog"))
-        found.standby.start_behind(found.primary, synchronous=is_synchronous)
-        yield found
-    finally:
-        for server in (found.primary, found.standby):
-            server.stop()
+    with Pair.started(directory, durable=True, synchronous=is_synchronous) as started:
+        yield started
 
 
 @pytest.fixture

@@ -5,31 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from eventstore.database import schema
 from security.keyring import Keyring, new_master_key, parse_keyring
-from tests.postgresql import PostgreSQL
 from tests.processes.test_failing_over import Pair
 from tests.scenarios.administration import ok
 from tests.scenarios.world import Client, World, open_world
-from tests.started import free_port
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
 def pair(directory: Path) -> Iterator[Pair]:
-    found = Pair(
-        PostgreSQL(directory / "primary", port=free_port()), PostgreSQL(directory / "standby", port=free_port())
-    )
-    try:
-        found.primary.start()
-        found.primary.administer("CREATE DATABASE grantlog")
-        schema.upgrade(found.primary.url("grantlog"))
-        found.standby.start_behind(found.primary, synchronous=False)
-        yield found
-    finally:
-        for server in (found.primary, found.standby):
-            server.stop()
+    with Pair.started(directory, durable=False, synchronous=False) as started:
+        yield started
 
 
 @pytest.fixture

@@ -6,14 +6,13 @@ from typing import Any
 import httpx
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from domain import client
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import VERIFIER, Scene, set_scene
 from tests.scenarios.proofs import Holder
-from tests.scenarios.test_tls_client_auth import AUTHORITY, DNS, HEADER, ISSUED, MTLS, pem
-from tests.scenarios.world import ADDRESS, Client, World
+from tests.scenarios.test_tls_client_auth import AUTHORITY, DNS, HEADER, ISSUED, MTLS, mtls_settings, pem
+from tests.scenarios.world import Client, World
 
 OTHER, _ = AUTHORITY.issue("other", names=[x509.DNSName("other.example")])
 BOUND = "tls_client_certificate_bound_access_tokens"
@@ -21,14 +20,7 @@ BOUND = "tls_client_certificate_bound_access_tokens"
 
 @pytest.fixture
 def settings_given(tmp_path: Path) -> dict[str, Any]:
-    path = tmp_path / "authorities.pem"
-    path.write_bytes(AUTHORITY.certificate.public_bytes(Encoding.PEM))
-    return {
-        "client_certificate_header": HEADER,
-        "client_ca_file": path,
-        "mtls_url": MTLS,
-        "trusted_proxies": (f"{ADDRESS}/32",),
-    }
+    return mtls_settings(tmp_path)
 
 
 def shown(certificate: x509.Certificate | None) -> dict[str, str]:

@@ -17,22 +17,15 @@ from tests.scenarios.assertions import made_key, public, refused, register_signe
 from tests.scenarios.proofs import Holder
 from tests.scenarios.test_certificate_bound_tokens import BOUND, shown
 from tests.scenarios.test_leaks_at_an_address import NOTHING, active, contain, give, proved
-from tests.scenarios.test_tls_client_auth import AUTHORITY, DNS, HEADER, ISSUED, MTLS
-from tests.scenarios.world import ADDRESS, Client, World
+from tests.scenarios.test_tls_client_auth import DNS, ISSUED, mtls_settings
+from tests.scenarios.world import Client, World
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
 def settings_given(tmp_path: Path) -> dict[str, Any]:
-    path = tmp_path / "authorities.pem"
-    path.write_bytes(AUTHORITY.certificate.public_bytes(Encoding.PEM))
-    return {
-        "client_certificate_header": HEADER,
-        "client_ca_file": path,
-        "mtls_url": MTLS,
-        "trusted_proxies": (f"{ADDRESS}/32",),
-    }
+    return mtls_settings(tmp_path)
 
 
 @pytest.fixture

@@ -23,22 +23,21 @@ AUTHORITY = Authority("Example clients")
 DNS = "tls_client_auth_san_dns"
 
 
-@pytest.fixture
-def ca_file(tmp_path: Path) -> Path:
+def mtls_settings(tmp_path: Path) -> dict[str, Any]:
+    """Those of a server behind a proxy that hands on the certificates of clients, and an authority that it trusts."""
     path = tmp_path / "authorities.pem"
     path.write_bytes(AUTHORITY.certificate.public_bytes(Encoding.PEM))
-    return path
+    return {
+        "client_certificate_header": HEADER,
+        "client_ca_file": path,
+        "mtls_url": MTLS,
+        "trusted_proxies": (f"{ADDRESS}/32",),
+    }
 
 
 @pytest.fixture
-def settings_given(ca_file: Path) -> dict[str, Any]:
-    return {
-        "client_certificate_header": HEADER,
-        "client_ca_file": ca_file,
-        "mtls_url": MTLS,
-        "trusted_proxies": (f"{ADDRESS}/32",),
-        "throttle": False,
-    }
+def settings_given(tmp_path: Path) -> dict[str, Any]:
+    return mtls_settings(tmp_path) | {"throttle": False}
 
 
 def pem(certificate: x509.Certificate) -> str:
@@ -143,7 +142,8 @@ async def test_a_member_names_it_once(world: World) -> None:
     ok(await ask(world, made["client_id"], pem(ISSUED)))
 
 
-async def test_the_authorities_may_change(world: World, ca_file: Path) -> None:
+async def test_the_authorities_may_change(world: World, settings_given: dict[str, Any]) -> None:
+    ca_file: Path = settings_given["client_ca_file"]
     client_id = await register(world, token_endpoint_auth_method="tls_client_auth", **{DNS: "job.example"})
     ok(await ask(world, client_id, pem(ISSUED)))
     other = Authority("Others")
