@@ -37,7 +37,7 @@ from eventstore.database.engines import away
 from eventstore.database.threads import asks_over
 from eventstore.mapper import LogMapper, decoder
 from eventstore.sealed.dropped import forms
-from eventstore.sealed.excerpt import MARK, excerpt, is_excerpt
+from eventstore.sealed.excerpt import EVENT, excerpt, is_excerpt
 from eventstore.stored import EVENTS, ROW, events, head, place
 from eventstore.unavailable import DatabaseReadOnly, Moved
 from projections.prepared import Prepared, translate
@@ -104,8 +104,8 @@ class EventRow(_Columns, Notification):
 
 
 _row = partial(tuple.__new__, EventRow)
-_ARCHIVED = MARK[1:3]
-"""Two bytes that no event has there: asked of every row that is read."""
+_OF_EVENT = EVENT[1:3]
+"""Two bytes that every event has there, and no excerpt: asked of every row that is read."""
 
 
 def rows_of(found: Sequence[Sequence[Any]]) -> list[EventRow]:
@@ -118,7 +118,7 @@ def rows_of(found: Sequence[Sequence[Any]]) -> list[EventRow]:
 def whole(connection: Connection, found: Sequence[Sequence[Any]]) -> list[EventRow]:
     """The same with the texts of archived events that stand in segments alone. Raises `ArchiveAway`."""
     rows = rows_of(found)
-    dropped = [row[0] for row in rows if row[4][1:3] == _ARCHIVED and is_excerpt(row[4])]
+    dropped = [row[0] for row in rows if row[4][1:3] != _OF_EVENT and is_excerpt(row[4])]
     if not dropped:
         return rows
     texts = forms(connection, dropped)

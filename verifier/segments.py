@@ -20,8 +20,13 @@ _LARGEST = 2**31
 """Bytes of a file, and of what is in it."""
 _NAME = re.compile(r"[0-9]{12,20}-[0-9]{12,20}-[0-9a-f]{16}\.jsonl\.zst")
 _EVENT = b'{"position":'
-_EXCERPT = b'{"archived":true'
-"""How begins what stands in the place of such an event."""
+_EXCERPTS = (b"{}", b'{"data":', b'{"actor":')
+"""How begins what stands in the place of such an event: some of its members, made of the event alone."""
+
+_OF_GRANT = ("account_id", "session_id")
+_BOUND_BY = ("dpop_jkt", "x5t_s256")
+_GIVEN = ("code", "refresh_token")
+"""Members of an event of a grant of which its excerpt says that they are there, if it names a key."""
 
 
 class Segments:
@@ -35,12 +40,13 @@ class Segments:
 
     def whole(self, row: Row) -> Row:
         """The row with its event, if that stands in a file. Raises `SourceError` when the file cannot be read."""
-        if not row.leaf.startswith(_EXCERPT):
+        if not row.leaf.startswith(_EXCERPTS):
             return row
         for file in self._known():
             if _has(file, row.position):
                 leaf = self._events(file).get(row.position, b"")
-                if leaf:
+                # What is another event's excerpt was changed, and is shown as it stands: as no event of the log.
+                if leaf and _excerpt(leaf) == row.leaf:
                     return row._replace(leaf=leaf)
         return row
 
@@ -78,6 +84,32 @@ def _described(form: bytes) -> dict[str, Any] | None:
     except (ValueError, KeyError, TypeError, RecursionError, Base64Error):
         return None
     return data | {"bits": bits} if strings and numbers else None
+
+
+def _excerpt(leaf: bytes) -> bytes | None:
+    """What stands in the place of an event whose text does not; None for what is no event."""
+    try:
+        event = json.loads(leaf)
+        actor, data = event["actor"], event["data"]
+        own = (actor.get("credential") or {}).get("key_id")
+        is_grant = event["type"].startswith("grant.")
+        found: dict[str, Any] = {}
+        if own is not None:
+            given = {"kind": actor["kind"], "id": actor.get("id"), "credential": {"key_id": own}}
+            found["actor"] = {name: value for name, value in given.items() if value is not None}
+        if is_grant and (kept := _kept(data, is_keyed=own is not None)):
+            found["data"] = kept
+        return json.dumps(found, separators=(",", ":"), ensure_ascii=False).encode()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _kept(data: dict[str, Any], *, is_keyed: bool) -> dict[str, Any]:
+    found = {name: data[name] for name in _OF_GRANT if data.get(name) is not None}
+    if is_keyed or any(data.get(name) is not None for name in _BOUND_BY):
+        found |= {"client_id": data["client_id"]} if data.get("client_id") is not None else {}
+        found |= {name: True for name in _GIVEN if data.get(name) is not None}
+    return found
 
 
 def _has(file: dict[str, Any], position: int) -> bool:

@@ -1,28 +1,39 @@
 """What stays of an event's text in the database when that is dropped: the few members that queries look at by SQL.
 
-It is made of the event alone, so that whoever has the event can tell whether the excerpt is that of it.
+It is made of the event alone, so that whoever has the event can tell whether the excerpt is that of it. Of most events
+nothing stays, since what is looked for is in the search index.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-MARK = b'{"archived":true'
-"""How an excerpt begins, and no event."""
+BEGINNINGS = (b"{}", b'{"data":', b'{"actor":')
+"""How excerpts begin, and no event."""
 
-OF_DATA = ("client_id", "account_id", "session_id")
+EVENT = b'{"p'
+"""How every event begins, and no excerpt."""
+
+ALWAYS = ("account_id", "session_id")
+"""Members of events of grants that are looked at."""
+
+OF_KEYED = "client_id"
 GIVEN = ("code", "refresh_token")
-"""Members of which only matters that they are there."""
+"""Members of which only matters that they are there. These and the former are looked at where an event names a key."""
+
+KEYS = ("dpop_jkt", "x5t_s256")
+"""Members that name the key to which a code or token is bound."""
 
 PATHS = frozenset(
     (
-        *(("data", name) for name in (*OF_DATA, *GIVEN)),
+        *(("data", name) for name in (*ALWAYS, OF_KEYED, *GIVEN)),
         ("actor", "id"),
         ("actor", "kind"),
         ("actor", "credential", "key_id"),
     )
 )
-"""All that a query may look at in the text of an event by SQL, and of events of grants alone."""
+"""All that a query may look at in the text of an event by SQL."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -45,18 +56,25 @@ _DECODER = msgspec.json.Decoder(_Event)
 def excerpt(form: bytes) -> bytes:
     """The excerpt of a stored form."""
     event = _DECODER.decode(form)
-    if not event.type.startswith("grant."):
-        return MARK + b"}"
-    data = {name: event.data[name] for name in OF_DATA if event.data.get(name) is not None}
-    data |= {name: True for name in GIVEN if event.data.get(name) is not None}
-    actor: dict[str, Any] = {"kind": event.actor.kind}
-    if event.actor.id is not None:
-        actor["id"] = event.actor.id
-    if event.actor.credential is not None and "key_id" in event.actor.credential:
-        actor["credential"] = {"key_id": event.actor.credential["key_id"]}
-    return _encode({"archived": True, "actor": actor, "data": data})
+    found: dict[str, Any] = {}
+    own = (event.actor.credential or {}).get("key_id")
+    if own is not None:
+        given = {"kind": event.actor.kind, "id": event.actor.id, "credential": {"key_id": own}}
+        found["actor"] = {name: value for name, value in given.items() if value is not None}
+    if event.type.startswith("grant.") and (data := _of_grant(event.data, is_keyed=own is not None)):
+        found["data"] = data
+    return _encode(found)
+
+
+def _of_grant(data: Mapping[str, Any], *, is_keyed: bool) -> dict[str, Any]:
+    is_keyed = is_keyed or any(data.get(name) is not None for name in KEYS)
+    found = {name: data[name] for name in ALWAYS if data.get(name) is not None}
+    if is_keyed:
+        found |= {OF_KEYED: data[OF_KEYED]} if data.get(OF_KEYED) is not None else {}
+        found |= {name: True for name in GIVEN if data.get(name) is not None}
+    return found
 
 
 def is_excerpt(text: bytes) -> bool:
     """Whether that stands in the place of an event."""
-    return text.startswith(MARK)
+    return text.startswith(BEGINNINGS)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import struct
 from base64 import b64encode
 from pathlib import Path
@@ -9,12 +10,14 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from eventstore.sealed.excerpt import excerpt
+from tests import golden
 from verifier.order import Row
-from verifier.segments import Segments
+from verifier.segments import Segments, _excerpt
 from verifier.verdict import SourceError
 
-EVENT = b'{"position":7,"id":"a"}'
-EXCERPT = Row(7, b'{"archived":true}', "a", 1, "b")
+EVENT = b'{"position":7,"type":"grant.ended","actor":{"kind":"person","id":"b"},"data":{"account_id":"c"}}'
+EXCERPT = Row(7, b'{"data":{"account_id":"c"}}', "a", 1, "b")
 NAME = "000000000007-000000000007-0123456789abcdef.jsonl.zst"
 
 
@@ -27,6 +30,23 @@ def segments(place: Path, name: str = NAME) -> Segments:
 def test_an_event_is_read_from_its_file(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(zstandard.ZstdCompressor().compress(EVENT + b"\n"))
     assert segments(tmp_path).whole(EXCERPT).leaf == EVENT
+
+
+def test_an_excerpt_of_another_event_is_no_event(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(zstandard.ZstdCompressor().compress(EVENT + b"\n"))
+    for text in (b"{}", b'{"data":{"account_id":"d"}}', b'{"data":{"account_id":"c"},"more":1}'):
+        changed = EXCERPT._replace(leaf=text)
+        assert segments(tmp_path).whole(changed) == changed
+
+
+@pytest.mark.parametrize("credential", [None, {"secret_id": "a"}, {"key_id": "a"}])
+def test_excerpts_are_those_of_the_server(credential: object) -> None:
+    pages = sorted((Path(golden.__file__).parent / "events").glob("*.json"))
+    assert pages
+    for page in pages:
+        tag, actor = re.sub(r"\.\d+$", "", page.stem), {"kind": "client", "id": "\u00e9", "credential": credential}
+        form = json.dumps({"position": 7, "type": tag, "actor": actor, "data": json.loads(page.read_bytes())}).encode()
+        assert _excerpt(form) == excerpt(form), page.name
 
 
 def test_what_is_no_segment_is_not_read(tmp_path: Path) -> None:
