@@ -16,12 +16,16 @@ FILTERS = (
 SINGLE = ("since", "until", "from", "order", "after", "range", "reads", "show")
 """What else an address of the search may hold; the last three are the console's own."""
 
+KEPT = ("range", "order", "reads", "show")
+"""What of it a new line of filters leaves as it is."""
+
 WORDS: Mapping[str, str] = {
     "type": "type",
     "client": "client_id",
     "person": "account_id",
     "by": "by_account_id",
     "about": "about_account_id",
+    "by_client": "by_client_id",
     "grant": "grant_id",
     "secret": "secret_id",
     "incident": "incident_id",
@@ -35,14 +39,20 @@ NAMED: Mapping[str, str] = {
     "account_id": "person",
     "by_account_id": "person",
     "about_account_id": "person",
+    "by_client_id": "client",
 }
 """Filters that take a name, and the kind of what has it."""
+
+Given = dict[str, list[str]]
+"""The parameters of an address, each with its values."""
 
 RANGES: Mapping[str, int] = {"1h": 3_600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400, "all": 0}
 """Seconds back from now; nothing is everything."""
 
 USUAL = "24h"
 OWN_READS = "audit.*"
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(9999, 12, 31, tzinfo=UTC)
 TERMS_AT_MOST = 50
 """Parts of a line: each name in it is a question of its own, and leaves an event."""
 
@@ -108,9 +118,14 @@ def address_of(given: Mapping[str, Sequence[str]]) -> str:
     return "/console/audit" + (f"?{urlencode(pairs)}" if pairs else "")
 
 
+def kept_of(given: Mapping[str, Sequence[str]]) -> str:
+    """What a new line leaves as it is: how far back, in which order, and what is shown."""
+    return urlencode([(name, each) for name in KEPT for each in given.get(name, ())])
+
+
 def line_of(given: Mapping[str, Sequence[str]]) -> str:
     """The line that stands for an address, with ids where somebody may have typed names."""
-    spelled = {name: word for word, name in WORDS.items()} | {"not_type": "-type", "by_client_id": "client"}
+    spelled = {name: word for word, name in WORDS.items()} | {"not_type": "-type"}
     parts = [f"{spelled[name]}:{each}" for name in FILTERS for each in given.get(name, ())]
     return " ".join(parts)
 
@@ -129,7 +144,40 @@ def instant(text: str, *, end: bool) -> str:
                 moment += timedelta(minutes=1) if len(text) == 16 else timedelta(seconds=1)
     except (ValueError, OverflowError):
         raise UnknownFilter("A time looks like 2026-11-30, or 2026-11-30T10:14:21.") from None
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return written(moment)
+
+
+def written(moment: datetime) -> str:
+    """A moment as the API takes it, RFC 3339 in UTC with its microseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def parsed(time: str) -> datetime:
+    """The moment that the API or an address tells. Raises `UnknownFilter`."""
+    try:
+        moment = datetime.fromisoformat(time.replace("Z", "+00:00"))
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UnknownFilter("A time looks like 2026-11-30T10:14:21Z.") from None
+
+
+def to_the_second(time: str, *, end: bool) -> str:
+    """The moment as the fields beside the line hold it: the first second of a stretch, or with `end` its last, which
+    belongs to it."""
+    moment = parsed(time)
+    if end and moment > EARLIEST:
+        moment -= timedelta(microseconds=1)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S").zfill(19)
+
+
+def beside(since: datetime, until: datetime, now: datetime) -> tuple[tuple[str, str] | None, tuple[str, str] | None]:
+    """The stretches of the same length before and after, each as its two ends; None where there is no such time."""
+    length = until - since
+    if length <= timedelta(0):
+        return None, None
+    earlier = (written(since - length), written(since)) if since - EARLIEST > length else None
+    later = (written(until), written(until + length)) if until < now and LATEST - until > length else None
+    return earlier, later
 
 
 def asked_of_api(given: Mapping[str, Sequence[str]], now: datetime) -> dict[str, list[str]]:
@@ -143,7 +191,8 @@ def asked_of_api(given: Mapping[str, Sequence[str]], now: datetime) -> dict[str,
             asked[name] = list(given[name])
     seconds = RANGES.get(given.get("range", [USUAL])[0], 0)
     if "since" not in given and "from" not in given and seconds:
-        asked["since"] = [(now - timedelta(seconds=seconds)).isoformat(timespec="microseconds").replace("+00:00", "Z")]
+        # From a whole minute on, so that the counts are told by minutes: exactly, and at once.
+        asked["since"] = [written((now - timedelta(seconds=seconds)).replace(second=0, microsecond=0))]
     return asked
 
 

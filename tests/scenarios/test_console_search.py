@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from api.console.searching import UnknownFilter, instant, read_address, read_line
+from api.console.searching import UnknownFilter, beside, instant, parsed, read_address, read_line, written
 from domain import client
 from tests.scenarios.browser import Browser, Page
 from tests.scenarios.consoles import at_console
@@ -187,3 +187,48 @@ def test_line_asks_for_no_more_names_than_somebody_types() -> None:
 
 def test_address_keeps_repeated_filters() -> None:
     assert read_address("type=a.*&type=b.*&range=7d") == {"type": ["a.*", "b.*"], "range": ["7d"]}
+
+
+async def test_event_beside_the_list_is_a_question_of_its_own(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    shop = await world.register_client("Photo Prints")
+    await world.execute(world.changing(shop.client_id, client.Attributes(client_name="Photo <b>Prints")))
+    (updated,) = await world.events("client.updated")
+    (signed_in,) = await world.events("session.started")
+    for position, show, says in ((updated.position, "", "Old → new"), (signed_in.position, "?show=1", "192.0.2.7")):
+        before = await world.head()
+        page = await browser.open(f"/console/events/{position}/beside{show}")
+        (read,) = await world.events("audit.*", after=before)
+        assert f'<a href="/console/events/{read.position}"' in page.text.partition("<footer>")[2]
+        assert says in page.text
+        assert "<b>" not in page.text
+        assert read.event.unsealed == bool(show)
+    assert "192.0.2.7" not in (await browser.open(f"/console/events/{signed_in.position}/beside")).text
+    assert (await browser.client.get("/console/events/999999/beside")).status_code == 404
+
+
+async def test_line_keeps_what_it_says_nothing_of(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    page = await browser.open("/console/audit?range=7d&order=asc&reads=1&show=1")
+    page = await browser.press(page, "/console/audit/line", line="type:client.* -type:client.updated by_client:console")
+    asked = {"range": ["7d"], "order": ["asc"], "reads": ["1"], "show": ["1"]}
+    asked |= {"type": ["client.*"], "not_type": ["client.updated"], "by_client_id": ["console"]}
+    assert parse_qs(urlsplit(str(page.answer.url)).query) == asked
+    page = await browser.press(page, "/console/audit/line", since="2026-11-01", until="2026-11-30T10:14:21")
+    asked |= {"since": ["2026-11-01T00:00:00.000000Z"], "until": ["2026-11-30T10:14:22.000000Z"]}
+    assert parse_qs(urlsplit(str(page.answer.url)).query) == {each: asked[each] for each in asked if each != "range"}
+    # The fields beside the line hold the same once more.
+    fields = page.form("/console/audit/line").fields
+    assert (fields["since"], fields["until"]) == ("2026-11-01T00:00:00", "2026-11-30T10:14:21")
+    live = re.search(r'href="(/console/live\?[^"]*)"', page.text)
+    assert live is not None
+    assert set(parse_qs(urlsplit(unescape(live[1])).query)) == {"type", "not_type", "by_client_id", "reads", "show"}
+
+
+def test_stretches_before_and_after_have_the_same_length() -> None:
+    since, until = parsed("2026-11-30T10:00:00Z"), parsed("2026-11-30T11:00:00Z")
+    former, latter = ("2026-11-30T09:00:00.000000Z", written(since)), (written(until), "2026-11-30T12:00:00.000000Z")
+    assert beside(since, until, until) == (former, None)
+    assert beside(since, until, parsed("2026-11-30T11:00:01Z")) == (former, latter)
+    assert beside(until, since, until) == (None, None)
+    assert beside(parsed("0001-01-01T00:00:00Z"), parsed("9999-12-31T23:59:59Z"), until) == (None, None)

@@ -1,7 +1,7 @@
 """Searching the log: a line of filters, how many events there are when, and each of them as a sentence."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from litestar import Request, Response, get, post
@@ -10,22 +10,27 @@ from msgspec import Meta
 
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, passed_through, posted, shown
-from api.console.masking import pseudonym, sealed
+from api.console.histogram import Counts, Histogram, drawn
+from api.console.masking import sealed
 from api.console.navigation import Place
 from api.console.pages.find import Found
+from api.console.search_links import Chip, Choice, Ways, chips, filters_alone, reads, switch, ways
 from api.console.searching import (
     FILTERS,
+    KEPT,
     NAMED,
-    RANGES,
-    USUAL,
+    Given,
     UnknownFilter,
     address_of,
     asked_of_api,
     instant,
+    kept_of,
     line_of,
+    parsed,
     read_address,
     read_line,
     step_for,
+    to_the_second,
 )
 from api.console.shown_events import Event
 from api.http.templates import see_other
@@ -46,55 +51,6 @@ class Events(msgspec.Struct, frozen=True):
     next: str | None = None
 
 
-class Stretch(msgspec.Struct, frozen=True, rename={"since": "from", "until": "to"}):
-    """How many events there were between two moments."""
-
-    since: str
-    until: str
-    count: int
-
-
-class Counts(msgspec.Struct, frozen=True):
-    """How many in each stretch; not `exact` where it was sampled."""
-
-    items: tuple[Stretch, ...]
-    exact: bool
-
-
-class Chip(NamedTuple):
-    """A filter that is on, and the address without it."""
-
-    words: str
-    without: str
-
-
-class Choice(NamedTuple):
-    """One of several, and the address with it."""
-
-    words: str
-    url: str
-    chosen: bool
-
-
-class HistogramBar(NamedTuple):
-    """A bar of the histogram; `url` is the search for its events alone."""
-
-    x: float
-    width: float
-    height: float
-    words: str
-    url: str
-    number: int
-
-
-class Histogram(NamedTuple):
-    """How many events there were when."""
-
-    bars: tuple[HistogramBar, ...]
-    total: int
-    exact: bool
-
-
 class SearchPage(ConsolePage, frozen=True, kw_only=True):
     """`fault` says what is wrong with what was asked; then nothing is shown, never everything."""
 
@@ -102,9 +58,11 @@ class SearchPage(ConsolePage, frozen=True, kw_only=True):
     line: str
     csrf: str
     fault: str | None = None
+    kept: str = ""
+    since: str = ""
+    until: str = ""
     chips: tuple[Chip, ...] = ()
-    ranges: tuple[Choice, ...] = ()
-    orders: tuple[Choice, ...] = ()
+    ways: Ways | None = None
     reads: Choice | None = None
     show: Choice | None = None
     histogram: Histogram | None = None
@@ -113,34 +71,6 @@ class SearchPage(ConsolePage, frozen=True, kw_only=True):
     first_url: str | None = None
     exports: tuple[Choice, ...] = ()
     live_url: str | None = None
-
-
-WIDTH, HEIGHT = 960, 64
-
-Given = dict[str, list[str]]
-
-
-def drawn(counts: Counts, given: Given) -> Histogram:
-    """The histogram as bars."""
-    most = max([1, *(each.count for each in counts.items)])
-    wide = WIDTH / max(1, len(counts.items))
-    kept = {name: values for name, values in given.items() if name not in ("range", "after", "from")}
-    bars = tuple(
-        HistogramBar(
-            round(number * wide, 2),
-            round(max(1.0, wide - 2), 2),
-            round(each.count / most * HEIGHT, 1),
-            f"{each.since[:19]} to {each.until[:19]}: {each.count}",
-            address_of({**kept, "since": [each.since], "until": [each.until]}),
-            each.count,
-        )
-        for number, each in enumerate(counts.items)
-    )
-    return Histogram(bars, sum(each.count for each in counts.items), counts.exact)
-
-
-def _parsed(time: str) -> datetime:
-    return datetime.fromisoformat(time.replace("Z", "+00:00"))
 
 
 async def _search(visit: Visit, query: str) -> ConsolePage:
@@ -155,13 +85,10 @@ async def _search(visit: Visit, query: str) -> ConsolePage:
     order = given.get("order", ["desc"])
     listed = {"from": given.get("from", []), "after": given.get("after", []), "order": order, "limit": [LIMIT]}
     found = await visit.api.get("/audit/events", Events, {**asked, **listed, **personal, "names": "1"})
-    histogram = None
-    # What shows another page of the same list need not count it once more, and each count is an event.
-    if "since" in asked and "after" not in given:
-        since, until = _parsed(asked["since"][0]), _parsed(asked["until"][0]) if "until" in asked else now
-        step = step_for(max(60.0, (until - since).total_seconds()))
-        counts = await visit.api.get("/audit/counts", Counts, {**asked, "step": str(step)})
-        histogram = drawn(counts, given)
+    try:
+        leads, counts = ways(given, asked, now), await _counted(visit, given, asked, now)
+    except UnknownFilter as unknown:
+        return SearchPage(title="Search the log", line=line_of(given), csrf=csrf, fault=str(unknown))
     # The next page is of the same stretch of time, whenever it is asked for.
     pinned = {name: values for name, values in given.items() if name != "range"}
     pinned |= {"since": asked["since"]} if "since" in asked else {}
@@ -169,14 +96,16 @@ async def _search(visit: Visit, query: str) -> ConsolePage:
         title="Search the log",
         line=line_of(given),
         csrf=csrf,
-        chips=_chips(given, found.items),
-        ranges=_ranges(given),
-        orders=_choices(given, "order", {"desc": "newest first", "asc": "oldest first"}, "desc"),
-        reads=_reads(given),
-        show=_switch(given, "show", "Hide personal values", "Show personal values")
+        kept=kept_of(given),
+        since=to_the_second(given["since"][0], end=False) if "since" in given else "",
+        until=to_the_second(given["until"][0], end=True) if "until" in given else "",
+        chips=chips(given, found.items),
+        ways=leads,
+        reads=reads(given),
+        show=switch(given, "show", "Hide personal values", "Show personal values")
         if "audit:personal" in visit.may
         else None,
-        histogram=histogram,
+        histogram=None if counts is None else drawn(counts, given),
         events=found.items,
         next_url=None if found.next is None else address_of({**pinned, "after": [found.next]}),
         first_url=address_of({n: v for n, v in given.items() if n != "after"}) if "after" in given else None,
@@ -184,57 +113,18 @@ async def _search(visit: Visit, query: str) -> ConsolePage:
             Choice(words, f"{EXPORT}?{address_of(pinned).partition('?')[2]}&format={name}".replace("?&", "?"), False)
             for name, words in FORMATS.items()
         ),
-        live_url="/console/live" + address_of(_filters_alone(given)).removeprefix(SEARCH),
+        live_url="/console/live" + address_of(filters_alone(given)).removeprefix(SEARCH),
     )
 
 
-def _filters_alone(given: Given) -> Given:
-    return {
-        name: values for name, values in given.items() if name in ("reads", "show") or name in NAMED or "type" in name
-    }
-
-
-def _chips(given: Given, events: tuple[Event, ...]) -> tuple[Chip, ...]:
-    """What is asked for, by the names that the events of this page say as far as they say any."""
-    chips = []
-    for name, values in given.items():
-        if name in ("range", "order", "after", "reads", "show"):
-            continue
-        for each in values:
-            rest = {**given, name: [other for other in values if other != each]}
-            rest.pop("after", None)
-            unnamed = pseudonym(each) if NAMED.get(name) == "person" else each
-            called = next((known for event in events if (known := event.name(each))), unnamed)
-            chips.append(Chip(f"{name.removesuffix('_id').replace('_', ' ')} {called}", address_of(rest)))
-    return tuple(chips)
-
-
-def _choices(given: Given, name: str, words: dict[str, str], usual: str) -> tuple[Choice, ...]:
-    rest = {each: values for each, values in given.items() if each not in (name, "after")}
-    chosen = given.get(name, [usual])[0]
-    return tuple(
-        Choice(said, address_of(rest if value == usual else {**rest, name: [value]}), value == chosen)
-        for value, said in words.items()
-    )
-
-
-def _ranges(given: Given) -> tuple[Choice, ...]:
-    timeless = {name: values for name, values in given.items() if name not in ("since", "until")}
-    choices = _choices(timeless, "range", {each: each for each in RANGES}, USUAL)
-    own = "since" in given or "until" in given
-    return tuple(each._replace(chosen=each.chosen and not own) for each in choices)
-
-
-def _switch(given: Given, name: str, off: str, on: str) -> Choice:
-    rest = {each: values for each, values in given.items() if each not in (name, "after")}
-    is_on = name in given
-    return Choice(off if is_on else on, address_of(rest if is_on else {**rest, name: ["1"]}), is_on)
-
-
-def _reads(given: Given) -> Choice | None:
-    if any(each.startswith("audit.") for each in given.get("type", ())):
+async def _counted(visit: Visit, given: Given, asked: Given, now: datetime) -> Counts | None:
+    """How many events there were when. What shows another page of the same list need not count it once more, and each
+    count is an event."""
+    if "since" not in asked or "after" in given:
         return None
-    return _switch(given, "reads", "Reads of the log are shown", "Reads of the log are hidden")
+    since, until = parsed(asked["since"][0]), parsed(asked["until"][0]) if "until" in asked else now
+    step = step_for(max(60.0, (until - since).total_seconds()))
+    return await visit.api.get("/audit/counts", Counts, {**asked, "step": str(step)})
 
 
 @get(SEARCH, **FILTERED, summary="Searching the log")
@@ -245,11 +135,12 @@ async def console_search(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 
 class LineForm(ConsoleForm, frozen=True):
-    """The line, and the times beside it; `kept` is the address that it changes."""
+    """The line, and the times beside it; `kept` is what the address before said beside filters and times."""
 
     line: Annotated[str, Meta(max_length=4_000)] = ""
     since: Annotated[str, Meta(max_length=40)] = ""
     until: Annotated[str, Meta(max_length=40)] = ""
+    kept: Annotated[str, Meta(max_length=200)] = ""
 
 
 @post(LINE, **FORM, summary="What a line of filters stands for")
@@ -266,7 +157,7 @@ async def console_search_line(request: Request[Any, Any, Any], data: JSONBody[Li
 
 
 async def _resolved(visit: Visit, data: LineForm) -> Given:
-    given: Given = {}
+    given = {name: values for name, values in read_address(data.kept).items() if name in KEPT}
     for name, value in read_line(data.line):
         if name in ("since", "until"):
             given[name] = [instant(value, end=name == "until")]
@@ -278,7 +169,11 @@ async def _resolved(visit: Visit, data: LineForm) -> Given:
     if data.since:
         given["since"] = [instant(data.since, end=False)]
     if data.until:
-        given["until"] = [instant(data.until, end=True)]
+        # Browsers leave seconds out where they are none (HTML §4.10.5.1.11).
+        seconds = ":00" if len(data.until) == 16 else ""
+        given["until"] = [instant(data.until + seconds, end=True)]
+    if "since" in given or "until" in given:
+        given.pop("range", None)
     return given
 
 

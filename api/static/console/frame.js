@@ -16,13 +16,15 @@ function typing(target) {
 /** Goes to the row before or after the one that has the focus. @param {number} step */
 function row(step) {
   const links = [...document.querySelectorAll(".row .at")];
-  const next = links[Math.max(0, links.indexOf(/** @type {Element} */ (document.activeElement)) + step)];
+  // Whoever reads beside the list goes on from what they read.
+  const at = links.find((link) => link === document.activeElement) ?? document.querySelector(".row[aria-current] .at");
+  const next = links[Math.min(links.length - 1, Math.max(0, (at ? links.indexOf(at) : -1) + step))];
   if (next instanceof HTMLElement) next.focus();
 }
 
-/** Follows the page's link of that kind. @param {string} selector */
-function go(selector) {
-  const link = document.querySelector(selector);
+/** Follows the page's link of that kind, or else of the other. @param {string} selector @param {string} other */
+function go(selector, other) {
+  const link = document.querySelector(selector) ?? document.querySelector(other);
   if (link instanceof HTMLElement) link.click();
 }
 
@@ -31,8 +33,9 @@ const KEYS = {
   "/": () => document.getElementById("find")?.focus(),
   j: () => row(1),
   k: () => row(-1),
-  "[": () => go("a[rel=prev], a[rel=first]"),
-  "]": () => go("a[rel=next]"),
+  o: () => document.dispatchEvent(new Event("console:beside")),
+  "[": () => go("a[data-key='[']", "a[rel=prev], a[rel=first]"),
+  "]": () => go("a[data-key=']']", "a[rel=next]"),
   e: () => /** @type {HTMLElement | null} */ (document.querySelector("[data-export]"))?.focus(),
   p: () => print(),
   "?": () => {

@@ -1,0 +1,107 @@
+"""The links of a search to others: the same without a filter, for another time, or by another type."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from api.console.masking import pseudonym
+from api.console.searching import FILTERS, NAMED, RANGES, USUAL, Given, address_of, beside, parsed, written
+from api.console.shown_events import Event
+
+UNFILTERED = ("range", "order", "after", "reads", "show")
+
+
+class Chip(NamedTuple):
+    """A filter that is on, and the address without it."""
+
+    words: str
+    without: str
+
+
+class Choice(NamedTuple):
+    """One of several, and the address with it."""
+
+    words: str
+    url: str
+    chosen: bool
+
+
+class Ways(NamedTuple):
+    """Where a search leads by time. `pinned` is itself, whenever it is asked for: the same events in the same place."""
+
+    ranges: tuple[Choice, ...]
+    orders: tuple[Choice, ...]
+    pinned: str
+    earlier: str | None = None
+    later: str | None = None
+
+
+def filters_alone(given: Given) -> Given:
+    """What is asked for, whenever it was."""
+    return {name: values for name, values in given.items() if name in (*FILTERS, "reads", "show")}
+
+
+def chips(given: Given, events: Iterable[Event]) -> tuple[Chip, ...]:
+    """What is asked for, by the names that the events of this page say as far as they say any."""
+    found = []
+    for name, values in given.items():
+        if name in UNFILTERED:
+            continue
+        for each in values:
+            rest = {**given, name: [other for other in values if other != each]}
+            rest.pop("after", None)
+            unnamed = pseudonym(each) if NAMED.get(name) == "person" else each
+            called = next((known for event in events if (known := event.name(each))), unnamed)
+            words = {"not_type": "not type"}.get(name, name.removesuffix("_id").replace("_", " "))
+            found.append(Chip(f"{words} {called}", address_of(rest)))
+    return tuple(found)
+
+
+def choices(given: Given, name: str, words: dict[str, str], usual: str) -> tuple[Choice, ...]:
+    """The values that a parameter may have."""
+    rest = {each: values for each, values in given.items() if each not in (name, "after")}
+    chosen = given.get(name, [usual])[0]
+    return tuple(
+        Choice(said, address_of(rest if value == usual else {**rest, name: [value]}), value == chosen)
+        for value, said in words.items()
+    )
+
+
+def switch(given: Given, name: str, off: str, on: str) -> Choice:
+    """What is on or off; `off` are the words for turning it off."""
+    rest = {each: values for each, values in given.items() if each not in (name, "after")}
+    is_on = name in given
+    return Choice(off if is_on else on, address_of(rest if is_on else {**rest, name: ["1"]}), is_on)
+
+
+def reads(given: Given) -> Choice | None:
+    """Whether reads of the log are shown; None where the search says so itself."""
+    if any(each.startswith("audit.") for each in given.get("type", ())):
+        return None
+    return switch(given, "reads", "Reads of the log are shown", "Reads of the log are hidden")
+
+
+def ways(given: Given, asked: Given, now: datetime) -> Ways:
+    """Where a search leads by time, given what the API was asked for."""
+    timeless = {name: values for name, values in given.items() if name not in ("since", "until")}
+    own = "since" in given or "until" in given
+    ranges = choices(timeless, "range", {each: each for each in RANGES}, USUAL)
+    earlier = later = None
+    since = asked.get("since")
+    # What is asked for at this very moment is seen.
+    until = asked.get("until", [written(now + timedelta(microseconds=1))])
+    if since is not None:
+        before, after = beside(parsed(since[0]), parsed(until[0]), now)
+        rest = {name: values for name, values in timeless.items() if name not in ("range", "after")}
+        earlier, later = (
+            None if each is None else address_of({**rest, "since": [each[0]], "until": [each[1]]})
+            for each in (before, after)
+        )
+    pinned = {name: values for name, values in given.items() if name != "range" or since is None}
+    return Ways(
+        ranges=tuple(each._replace(chosen=each.chosen and not own) for each in ranges),
+        orders=choices(given, "order", {"desc": "newest first", "asc": "oldest first"}, "desc"),
+        pinned=address_of({**pinned, "until": until} | ({} if since is None else {"since": since})),
+        earlier=earlier,
+        later=later,
+    )

@@ -1,0 +1,111 @@
+"""The search page in Chromium, on both databases: one visit does with mouse and keyboard what it is for."""
+
+from datetime import UTC, datetime
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.async_api import Page
+
+from tests.browser.accessibility import DESK, PHONE, barriers
+from tests.browser.conftest import Visit
+from tests.browser.demonstration import Demo
+from tests.browser.test_console import enter
+
+pytestmark = pytest.mark.parametrize("demo", ["sqlite", "postgresql"], indirect=True)
+
+FOCUSED = "document.activeElement.getAttribute('href')"
+ROWS = "[...document.querySelectorAll('.row .at')].map(each => each.getAttribute('href'))"
+ASKED = ".foot .asked > li"
+HEAD = "document.activeElement.closest('#beside') && document.activeElement.textContent"
+
+
+def asked_by(page: Page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(page.url).query)
+
+
+async def test_event_stands_beside_the_list_and_the_list_is_kept(visit: Visit, demo: Demo) -> None:
+    visitor = await visit(viewport=DESK)
+    await enter(visitor, "/console/audit?range=all&order=asc")
+    page = visitor.page
+    # By keyboard alone: to the third row, beside the list, on to the next, and back to where one was.
+    questions = await page.locator(ASKED).count()
+    for key in "jjjo":
+        await page.keyboard.press(key)
+    await page.wait_for_selector("#beside article")
+    rows = await page.evaluate(ROWS)
+    assert await page.evaluate(HEAD) == f"Event {rows[2].rpartition('/')[2]}"
+    assert await page.locator(ASKED).count() == questions + 1
+    assert await page.locator("#questions").inner_text() == f"{questions + 1} questions"
+    (read,) = await page.locator(f"{ASKED}:last-child a").all_text_contents()
+    told = demo.call("GET", f"/audit/events/{read}")
+    assert (told["type"], told["actor"]["kind"]) == ("audit.read", "person")
+    assert await barriers(page, DESK, PHONE) == []
+    await page.set_viewport_size(DESK)
+    await page.keyboard.press("j")
+    assert await page.evaluate(FOCUSED) == rows[3]
+    assert await page.locator(ASKED).count() == questions + 1, "nothing is asked for that nobody opens"
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector(f"#beside a[href='{rows[3]}']")
+    await page.keyboard.press("Escape")
+    assert await page.evaluate(FOCUSED) == rows[3]
+    assert not await page.locator("#beside").is_visible()
+    # Whoever comes back from an event has the same rows, the same place, and the focus where it was.
+    for _ in range(30):
+        await page.keyboard.press("j")
+    left, place = await page.evaluate(FOCUSED), await page.evaluate("scrollY")
+    assert place > 0
+    await page.keyboard.press("Enter")
+    await page.wait_for_url(f"**{left}")
+    demo.person()
+    await page.go_back()
+    await page.wait_for_function(f"{FOCUSED} === '{left}'")
+    await page.wait_for_function("place => Math.abs(scrollY - place) < 50", arg=place)
+    assert await page.evaluate(ROWS) == rows
+    # On a wide screen the list and the event stand side by side.
+    await page.set_viewport_size({"width": 1920, "height": 1080})
+    await page.click(f"a.at[href='{rows[40]}']")
+    await page.wait_for_selector(f"#beside a[href='{rows[40]}']")
+    side, beside = await page.locator(".rows").bounding_box(), await page.locator("#beside").bounding_box()
+    assert side is not None
+    assert beside is not None
+    assert side["x"] + side["width"] <= beside["x"]
+    assert await barriers(page) == []
+
+
+async def test_dragging_over_the_histogram_narrows_the_time(visit: Visit, demo: Demo) -> None:
+    visitor = await visit(viewport=DESK, has_touch=True)
+    await enter(visitor, "/console/audit?range=7d")
+    page = visitor.page
+    box = await page.locator("#histogram").bounding_box()
+    bars = await page.locator("#histogram a").count()
+    assert box is not None
+    wide, middle = box["width"] / bars, box["y"] + box["height"] / 2
+    await page.mouse.move(box["x"] + 2.5 * wide, middle)
+    await page.mouse.down()
+    await page.mouse.move(box["x"] + 4.5 * wide, middle, steps=3)
+    said = await page.locator("#stretch").inner_text()
+    await page.mouse.up()
+    await page.wait_for_url("**since=**")
+    given = asked_by(page)
+    (since,), (until,) = given["since"], given["until"]
+    assert said == f"From {since[:19]} up to {until[:19]}"
+    bar = 7 * 86_400 / bars
+    stretch = (datetime.fromisoformat(until) - datetime.fromisoformat(since)).total_seconds()
+    assert abs(stretch - 3 * bar) < bar / 4
+    assert "range" not in given
+    # The fields say the same, and both ends belong to it, to the second.
+    assert since[:19].startswith(await page.input_value("#since"))
+    assert await page.input_value("#until") < until[:19]
+    await page.keyboard.press("[")
+    await page.wait_for_function(
+        f"!location.search.includes('{since[:13]}') || location.search.includes('until={since[:13]}')"
+    )
+    assert asked_by(page)["until"] == [since]
+    await page.keyboard.press("]")
+    await page.wait_for_function(f"location.search.includes('since={since[:13]}')")
+    assert (asked_by(page)["since"], asked_by(page)["until"]) == ([since], [until])
+    today = datetime.now(UTC).strftime("%Y-%m-%d")
+    await page.fill("#line", f"type:client.registered since:{today} until:{today}")
+    await page.press("#line", "Enter")
+    await page.wait_for_url("**type=client.registered**")
+    assert await page.locator(".row").count() > 0
