@@ -166,9 +166,10 @@ async def _resolved(visit: Visit, data: LineForm) -> Given:
                 given.setdefault(filter_name, []).append(each)
         else:
             given.setdefault(name, []).append(value)
-    if data.since:
+    # What the line says goes before what the fields still hold of the search before.
+    if data.since and "since" not in given:
         given["since"] = [instant(data.since, end=False)]
-    if data.until:
+    if data.until and "until" not in given:
         # Browsers leave seconds out where they are none (HTML §4.10.5.1.11).
         seconds = ":00" if len(data.until) == 16 else ""
         given["until"] = [instant(data.until + seconds, end=True)]
