@@ -64,12 +64,21 @@ def _version(data: Data) -> str:
     return "" if version is None else f"; the client showed version {version} of its secret"
 
 
+_UNITS = ((86_400, "day"), (3_600, "hour"))
+
+
+def _lasting(seconds: int) -> str:
+    """So many seconds in the largest unit that they are whole numbers of."""
+    size, unit = next(((size, unit) for size, unit in _UNITS if seconds and seconds % size == 0), (1, "second"))
+    return f"{seconds // size} {unit}{'' if seconds == size else 's'}"
+
+
 def _secret_rotated(data: Data) -> str:
     begins, others = data.get("not_before_in"), data.get("others_expire_in")
-    made = f"Version {data['version']} of the secret was made{f', to work after {begins} seconds' if begins else ''}"
+    made = f"Version {data['version']} of the secret was made{f', to work after {_lasting(begins)}' if begins else ''}"
     if others is None:
         return f"{made}; the others stay as they were."
-    when = "ended at once" if others == 0 else f"end after {others} seconds"
+    when = "ended at once" if others == 0 else f"end after {_lasting(others)}"
     return f"{made}; the others {when}."
 
 
@@ -129,11 +138,12 @@ def _filled(tag: str, sentence: str, data: Data) -> str:
             return ", ".join(value)
         if type(value) not in (str, int):
             return name.replace("_", " ")
-        return f"{value} seconds" if name.endswith("_seconds") else str(value)
+        return _lasting(value) if name.endswith("_seconds") and isinstance(value, int) else str(value)
 
     filled = _MEMBER.sub(told, sentence)
     # What is told at once happened once, and within no time that was waited for.
-    return filled.replace(" 1 times", " once").replace(" within 0 seconds", "")
+    filled = filled.replace(" 1 times", " once").replace(" got 1 records", " got 1 record")
+    return filled.replace(" within 0 seconds", "").replace(", to sign after 0 seconds", "")
 
 
 def meaning(tag: str, data: Data) -> str:

@@ -187,6 +187,10 @@ def test_a_meaning_holds_the_values_that_it_names() -> None:
     )
     at_once = meaning("account.sign_in_failed", {"count": 1, "window_seconds": 0})
     assert at_once == "Sign-ins failed, once from one address."
+    rotated = meaning("client.secret_rotated", {"version": 2, "others_expire_in": 864_000, "not_before_in": 3_600})
+    assert rotated == "Version 2 of the secret was made, to work after 1 hour; the others end after 10 days."
+    assert meaning("audit.read", {"count": 1}) == "Somebody asked a question and got 1 record."
+    assert meaning("signing_key.introduced", {"active_in": 0}) == "A key was made and published."
     linked = {"sub": "glogged@elsewhere.example", "upstream": "elsewhere"}
     assert "elsewhere.example" not in meaning("account.upstream_linked", linked)
 
