@@ -12,6 +12,7 @@ from api.leaks import address_target, resolve
 from api.leaks.containment import Containment, ContainmentRequest, containments, dry_run
 from api.leaks.incidents import IncidentBody, shown
 from api.leaks.investigate import reported, told
+from api.leaks.investigation import AWAY
 from cli.command_services import CommandServices, load_settings, run
 from cli.terminal import (
     REFUSED,
@@ -74,7 +75,8 @@ def _exit_code(items: Sequence[Mapping[str, Any]]) -> int:
     known = [each for each in items if each["state"] not in (None, "unknown")]
     if not known:
         return NONE
-    alive = any(each["state"] in ALIVE or any(each["containment"].values()) for each in known)
+    told = [each for each in known if each["state"] != AWAY]
+    alive = any(each["state"] in ALIVE or any(each["containment"].values()) for each in told)
     return REFUSED if alive else 0
 
 
@@ -94,6 +96,9 @@ def _print_found(found: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -
 def _print_report(found: dict[str, Any]) -> None:
     for name in ("items", "damaged", "foreign", "characters"):
         found.pop(name, None)
+    if found["state"] == AWAY:
+        print_one({name: found[name] for name in ("sha256", "kind", "state")}, False)
+        return
     addresses, derived, containment = found.pop("addresses"), found.pop("derived"), found.pop("containment")
     servers = [each["client_id"] for each in found.pop("resource_servers")]
     version = found.pop("secret")
@@ -159,9 +164,11 @@ def contain(
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
         asked = ContainmentRequest(given, since, rotate, disable_client, evidence)
-        found = await containments(
+        found, away = await containments(
             services.ledger, services.format, asked, source="command_line", caller_scope=ADMINISTRATIVE_SCOPES
         )
+        for each in away:
+            click.echo(f"not looked at, since its archive cannot be read at present: {each}", err=True)
         if dry_run or not yes:
             would: Mapping[str, int] = msgspec.to_builtins(await _tried(services, found))
             if dry_run:

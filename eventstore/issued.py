@@ -105,17 +105,20 @@ def find_all(connection: Connection, sha256s: Sequence[bytes]) -> dict[bytes, Is
     return found | _at_places(connection, digests.find_all(connection, missing))
 
 
-def find_each(connection: Connection, sha256s: Sequence[bytes]) -> tuple[dict[bytes, IssuanceRecord], list[bytes]]:
-    """The same, and those whose events stand in a segment that is away, which keep no other from being found."""
+def find_each(
+    connection: Connection, sha256s: Sequence[bytes]
+) -> tuple[dict[bytes, IssuanceRecord], dict[bytes, ArchiveAway]]:
+    """The same, and why those cannot be told of whose events stand in a segment that is away. They keep no other from
+    being found."""
     try:
-        return find_all(connection, sha256s), []
+        return find_all(connection, sha256s), {}
     except ArchiveAway:
-        found, away = dict[bytes, IssuanceRecord](), list[bytes]()
+        found, away = dict[bytes, IssuanceRecord](), dict[bytes, ArchiveAway]()
     for digest in sha256s:
         try:
             found |= find_all(connection, (digest,))
-        except ArchiveAway:
-            away.append(digest)
+        except ArchiveAway as error:
+            away[digest] = error
     return found, away
 
 

@@ -10,6 +10,9 @@ from api.console.masking import pseudonym
 ALIVE = frozenset({"active", "expiring", "not_yet_issued"})
 """States of what still works."""
 
+AWAY = "archive_away"
+"""The state of what cannot be told of."""
+
 
 CALLED = {
     "access": "access token",
@@ -142,7 +145,12 @@ class FoundSecret(msgspec.Struct, frozen=True):
     @property
     def known(self) -> bool:
         """Whether it was ever issued here."""
-        return self.state not in (None, "unknown")
+        return self.state not in (None, "unknown", AWAY)
+
+    @property
+    def is_away(self) -> bool:
+        """Whether nothing can be told of it until its archive is back."""
+        return self.state == AWAY
 
     @property
     def alive(self) -> bool:
@@ -201,6 +209,7 @@ class Contained(msgspec.Struct, frozen=True):
 
     dry_run: bool
     items: tuple[ContainedOfOne, ...]
+    archive_away: tuple[str, ...] = ()
 
     @property
     def together(self) -> Ended:

@@ -98,6 +98,13 @@ class Contained(msgspec.Struct, frozen=True, kw_only=True):
     offline_until: OfflineUntil
     client_secret: str | None | UnsetType = UNSET
     items: tuple[ContainedOfOne, ...]
+    archive_away: Annotated[
+        tuple[str, ...] | UnsetType,
+        Meta(
+            description="Only where there are any: the `sha256` of secrets that were not looked at, since their "
+            "archive cannot be read at present. What came of them had ended before it was archived."
+        ),
+    ] = UNSET
 
 
 EXAMPLE = {
@@ -159,7 +166,7 @@ async def contain(
         await token_uses.record(everything=True)
     try:
         asked = ContainmentRequest(named, data.since, data.rotate, data.disable_client, data.evidence)
-        found = await containments(ledger, token_format, asked, source="administrator", caller_scope=who.scope)
+        found, away = await containments(ledger, token_format, asked, source="administrator", caller_scope=who.scope)
     except Missing:
         await _tell_missing(asking, named, dry_run=data.dry_run)
         raise
@@ -167,7 +174,7 @@ async def contain(
         await each.prepare()
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[Contained]:
-        return Reply(_contained(view, found, dry_run=data.dry_run))
+        return Reply(_contained(view, found, away, dry_run=data.dry_run))
 
     if data.dry_run:
         for each in found:
@@ -188,7 +195,7 @@ def _named(data: Containing) -> dict[str, str]:
     return {name: value if isinstance(value, str) else " ".join(value) for name, value in given.items()}
 
 
-def _contained(view: View, found: Sequence[Containment], *, dry_run: bool) -> Contained:
+def _contained(view: View, found: Sequence[Containment], away: tuple[str, ...], *, dry_run: bool) -> Contained:
     items = tuple(
         ContainedOfOne(
             incident_id=each.known_id if dry_run else each.incident_id,
@@ -208,6 +215,7 @@ def _contained(view: View, found: Sequence[Containment], *, dry_run: bool) -> Co
         offline_until=items[0].offline_until,
         client_secret=items[0].client_secret,
         items=items,
+        archive_away=away or UNSET,
     )
 
 

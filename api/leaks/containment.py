@@ -262,12 +262,13 @@ class Containment:
 
 async def containments(
     ledger: Ledger, format: Format, asked: ContainmentRequest, *, source: incident.Source, caller_scope: frozenset[str]
-) -> list[Containment]:
-    """A containment for each client or person. Raises the problem that says what is wrong with what is asked for."""
+) -> tuple[list[Containment], tuple[str, ...]]:
+    """A containment for each client or person, and the digests of secrets that cannot be looked at since their archive
+    is away. Raises the problem that says what is wrong with what is asked for."""
     # Whole seconds, as what is alive is counted.
     at = moment("since", asked.since)
     since = None if at is None else at // SECOND * SECOND
-    targets = await find(ledger, format, asked.named, since)
+    targets, away = await find(ledger, format, asked.named, since)
     require_fit(targets, rotate=asked.rotate, disable_client=asked.disable_client, since=since is not None)
     evidence = None if asked.evidence is None else masking(*format.prefixes).text(asked.evidence)
     found = []
@@ -276,7 +277,7 @@ async def containments(
         secret = format.mint(Kind.CLIENT_SECRET) if rotates else None
         wanted = Wanted(since, secret, asked.disable_client and bool(target.clients), caller_scope)
         found.append(Containment(ledger, target, wanted, goes_on=True, source=source, evidence=evidence))
-    return found
+    return found, tuple(away)
 
 
 def dry_run(asking: Auditor, containments: Sequence[Containment], since: str | None) -> Single:

@@ -20,6 +20,7 @@ from api.http.errors import InvalidRequest, Missing, Unprocessable
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor
 from api.leaks import key_investigation, mailed_target, resolve
 from api.leaks.investigation import (
+    AWAY,
     Address,
     Damaged,
     FoundElsewhere,
@@ -43,6 +44,7 @@ from eventstore.database import Connection
 from eventstore.issued import IssuanceRecord
 from eventstore.search import Criteria
 from eventstore.time_travel import Descendant, descendants, states_at
+from eventstore.unavailable import ArchiveAway
 from projections.event_index import NameKind
 from security.clock import format_rfc3339
 from security.scanning import Extract, ForeignSecret, extract
@@ -217,15 +219,31 @@ def settling(request: Request[Any, Any, Any]) -> Settle:
 async def _reports(asking: Auditor, questions: Sequence[resolve.Candidate], *, counts: WhichCounts) -> list[Report]:
     """The answers in order. The same string is often found in many places, and is looked at once."""
     found: dict[resolve.Candidate, Report] = {}
+    away: ArchiveAway | None = None
     distinct = list(dict.fromkeys(questions))
     for start in range(0, len(distinct), TOGETHER):
         part = distinct[start : start + TOGETHER]
-        reports = await asyncio.gather(*(_report(asking, question, counts=counts) for question in part))
-        found.update(zip(part, reports, strict=True))
+        reports = await asyncio.gather(*(_report_or_away(asking, question, counts=counts) for question in part))
+        for question, report in zip(part, reports, strict=True):
+            away = report if isinstance(report, ArchiveAway) else away
+            found[question] = _away(question) if isinstance(report, ArchiveAway) else report
         if len(distinct) > TOGETHER:
             # Nobody else waits for a thousand answers.
             await asyncio.sleep(0)
+    if away is not None and all(each.state == AWAY for each in found.values()):
+        raise away
     return [found[question] for question in questions]
+
+
+def _away(question: resolve.Candidate) -> Report:
+    return Report(sha256=question.sha256, kind=question.kind, state=AWAY, derived=None, containment=None)
+
+
+async def _report_or_away(asking: Auditor, question: resolve.Candidate, *, counts: WhichCounts) -> Report | ArchiveAway:
+    try:
+        return await _report(asking, question, counts=counts)
+    except ArchiveAway as error:
+        return error
 
 
 async def _report(asking: Auditor, question: resolve.Candidate, *, counts: WhichCounts) -> Report:
@@ -250,7 +268,7 @@ async def _record(asking: Auditor, answers: list[Report]) -> None:
         part = ours[start : start + RECORDED_AT_ONCE]
         foreign = len(answers) - len(ours) if start == 0 else 0
         asked: dict[str, str | None] = {"sha256": " ".join(part) or None, "foreign": str(foreign) if foreign else None}
-        found = sum(each.sha256 in part and each.state != "unknown" for each in answers)
+        found = sum(each.sha256 in part and each.state not in ("unknown", AWAY) for each in answers)
         await asking.record("leak_investigation", asked, found, unsealed=personal)
 
 

@@ -277,7 +277,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     kind: Annotated[str | None, Meta(description="Null for what is not ours.")]
     problem: str | None = None
-    state: Annotated[str | None, Meta(description="As in `POST /audit/token-state`.")] = None
+    state: Annotated[
+        str | None,
+        Meta(
+            description="As in `POST /audit/token-state`; `archive_away` where nothing else can be told at present, "
+            "since the archive with the event that issued it cannot be read."
+        ),
+    ] = None
     client_id: str | None = None
     client_name: str | None = None
     client_owner: str | None = None
@@ -337,6 +343,9 @@ class Radius(NamedTuple):
     issued: affected.IssuedCounts
     alive: Alive | None
 
+
+AWAY = "archive_away"
+"""The state of one of several of which nothing can be told."""
 
 WhichCounts = Literal[0, 1, 2]
 """What is counted: nothing, everything, or of a client secret only what was ever issued, which takes no time."""

@@ -58,29 +58,23 @@ async def take(
     ours: list[bool] = []
     failed: Exception | None = None
     for finding in findings:
-        try:
-            ours.append(await _take_all(ledger, format, finding, source, contain, by))
-        except ArchiveAway as error:
-            failed = error
-        except (DatabaseAway, LedgerOverloaded):
-            raise
-        except Exception as error:
-            # A bug about one must not keep the others alive, nor must a segment that is away.
-            failed = error
+        # Every secret in what was found, whatever is around it.
+        known = False
+        for secret in extract(finding.raw, format).secrets:
+            one = finding._replace(raw=secret.reveal())
+            try:
+                known |= await _take(ledger, format, one, source, contain, by)
+            except ArchiveAway as error:
+                failed = error
+            except (DatabaseAway, LedgerOverloaded):
+                raise
+            except Exception as error:
+                # A bug about one must not keep the others alive, nor must a segment that is away.
+                failed = error
+        ours.append(known)
     if failed is not None:
         raise failed
     return ours
-
-
-async def _take_all(
-    ledger: Ledger, format: Format, finding: Finding, source: Source, contain: Container[str], by: Origin
-) -> bool:
-    """Every secret in what was found, whatever is around it; whether one of them was issued here."""
-    found = [
-        await _take(ledger, format, finding._replace(raw=secret.reveal()), source, contain, by)
-        for secret in extract(finding.raw, format).secrets
-    ]
-    return any(found)
 
 
 async def _take(

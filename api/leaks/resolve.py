@@ -17,6 +17,8 @@ from domain.incident import Leaked
 from eventstore import issued, present
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
+from eventstore.recorder import store
+from eventstore.unavailable import ArchiveAway
 from eventstore.view import Folds
 from security import pasted_keys
 from security.pasted_keys import Names
@@ -113,9 +115,17 @@ NAMING = ("secret", "sha256", "digests", "client_id", "account_id", "secret_id",
 """The names under which a target is asked for; exactly one is given."""
 
 
-async def find(ledger: Ledger, format: Format, named: Mapping[str, str], since: Moment | None) -> list[Target]:
+class Resolved(NamedTuple):
+    """What is to end, and by their digests the secrets that were issued here of which nothing can be told at present:
+    their archive cannot be read, and why."""
+
+    targets: list[Target]
+    away: Mapping[str, ArchiveAway] = {}
+
+
+async def find(ledger: Ledger, format: Format, named: Mapping[str, str], since: Moment | None) -> Resolved:
     """The target of one of the names above; of a text with several secrets one for each client. Raises the problem that
-    says what is wrong with it."""
+    says what is wrong with it, and `ArchiveAway` where of none of them anything can be told."""
     if len(named) != 1:
         raise InvalidRequest.field(list(named)[1] if named else "secret", "give exactly one of " + ", ".join(NAMING))
     ((name, value),) = named.items()
@@ -123,7 +133,7 @@ async def find(ledger: Ledger, format: Format, named: Mapping[str, str], since: 
         case "secret":
             return await _of_text(ledger, format, value, since)
         case "sha256" | "digests":
-            return _or_missing(await _of_digests(ledger, value.split(), since), "secret")
+            return await _of_digests(ledger, value.split(), since)
         case "secret_id":
             return _or_missing([await ledger.read(of_secret_version, value)], "secret version")
         case "client_id":
@@ -135,10 +145,10 @@ async def find(ledger: Ledger, format: Format, named: Mapping[str, str], since: 
     address = normalise(value)
     if address is None:
         raise InvalidRequest.field("address", "must be an IP address")
-    return [Target("address", gathered=AddressTarget(address, since))]
+    return Resolved([Target("address", gathered=AddressTarget(address, since))])
 
 
-async def _of_text(ledger: Ledger, format: Format, text: str, since: Moment | None) -> list[Target]:
+async def _of_text(ledger: Ledger, format: Format, text: str, since: Moment | None) -> Resolved:
     found, names = (await secrets_in(text, format)).secrets, await keys_in(text)
     if len(found) > MOST:
         raise Unprocessable(f"At most {MOST:,} secrets at a time.")
@@ -146,24 +156,35 @@ async def _of_text(ledger: Ledger, format: Format, text: str, since: Moment | No
     leaked = await _of_keys(ledger, names if word is None else ((word,),), since)
     if not found and not names and not leaked:
         raise InvalidRequest.field("secret", nothing_in(text, format))
-    targets = await _issued_or_mailed(ledger, [each.sha256 for each in found])
-    return _or_missing([*targets, *leaked], "secret")
+    resolved = await _issued_or_mailed(ledger, [each.sha256 for each in found])
+    return await _with_keys(ledger, resolved, leaked)
 
 
-async def _issued_or_mailed(ledger: Ledger, digests: Sequence[bytes]) -> list[Target]:
-    found = await ledger.read(issued_targets, digests)
-    known = {leaked.sha256 for target in found for leaked in target.leaked}
+async def _issued_or_mailed(ledger: Ledger, digests: Sequence[bytes]) -> Resolved:
+    found, away = await ledger.read(issued_targets, digests)
+    known = {*away, *_leaked(found)}
     rest = [digest for digest in digests if digest.hex() not in known]
     links = await mailed_target.targets(ledger, rest) if rest else []
-    return together([*found, *links]) if links else found
+    return Resolved(together([*found, *links]) if links else found, away)
 
 
-async def _of_digests(ledger: Ledger, digests: Sequence[str], since: Moment | None) -> list[Target]:
+def _leaked(targets: Sequence[Target]) -> set[str]:
+    return {leaked.sha256 for target in targets for leaked in target.leaked}
+
+
+async def _of_digests(ledger: Ledger, digests: Sequence[str], since: Moment | None) -> Resolved:
     """The targets of digests, of which some may be thumbprints."""
     found = await _issued_or_mailed(ledger, list(map(bytes.fromhex, digests)))
-    known = {leaked.sha256 for target in found for leaked in target.leaked}
+    known = {*found.away, *_leaked(found.targets)}
     rest = [(pasted_keys.of_hex(each),) for each in dict.fromkeys(digests) if each not in known]
-    return [*found, *await _of_keys(ledger, rest, since)]
+    return await _with_keys(ledger, found, await _of_keys(ledger, rest, since))
+
+
+async def _with_keys(ledger: Ledger, found: Resolved, leaked: Sequence[Target]) -> Resolved:
+    targets = [*found.targets, *leaked]
+    if found.away and not targets:
+        raise next(iter(found.away.values()))
+    return _or_missing(targets, "secret")._replace(away=found.away)
 
 
 async def _of_keys(ledger: Ledger, found: Sequence[Names], since: Moment | None) -> list[Target]:
@@ -173,17 +194,31 @@ async def _of_keys(ledger: Ledger, found: Sequence[Names], since: Moment | None)
     ]
 
 
-def issued_targets(connection: Connection, digests: Sequence[bytes]) -> list[Target]:
-    """The targets of those of the digests that were issued here, one for each client."""
-    found = issued.find_all(connection, digests)
-    return together([of_secret(connection, found[digest]) for digest in digests if digest in found])
+def issued_targets(connection: Connection, digests: Sequence[bytes]) -> Resolved:
+    """The targets of those of the digests that were issued here, one for each client, and which of them cannot be told
+    of."""
+    found, unread = issued.find_each(connection, digests)
+    targets = []
+    for sha256 in (each for each in digests if each in found):
+        try:
+            targets.append(_readable(connection, of_secret(connection, found[sha256])))
+        except ArchiveAway as error:
+            unread[sha256] = error
+    return Resolved(together(targets), {sha256.hex(): error for sha256, error in unread.items()})
 
 
-def _or_missing(targets: Sequence[Target | None], what: str) -> list[Target]:
+def _readable(connection: Connection, target: Target) -> Target:
+    """A target with all that is folded to end it. A grant may stand in several segments."""
+    for each in target.grants:
+        store(connection).recorder.select_events(f"grant:{each}")
+    return target
+
+
+def _or_missing(targets: Sequence[Target | None], what: str) -> Resolved:
     found = [target for target in targets if target is not None]
     if not found:
         raise Missing(f"There is no such {what}.")
-    return found
+    return Resolved(found)
 
 
 def require_fit(targets: Sequence[Target], *, rotate: bool, disable_client: bool, since: bool) -> None:

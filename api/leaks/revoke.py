@@ -39,7 +39,7 @@ def reported(connection: Connection, digests: Sequence[bytes]) -> tuple[list[Tar
     """What these secrets are, each by itself; nothing for those that were never issued. And those of which that cannot
     be told at present."""
     found, away = issued.find_each(connection, digests)
-    return [_alone(connection, found[digest]) for digest in digests if digest in found], away
+    return [_alone(connection, found[digest]) for digest in digests if digest in found], list(away)
 
 
 def _alone(connection: Connection, found: IssuanceRecord) -> Target:

@@ -134,6 +134,7 @@ METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 ALARMS = {
     "diverged": "1 when the log is not the one that its tree was built over: nothing is signed any more.",
     "forged": "1 when an event does not verify: nothing is written any more, see `grantlog log remove-forged`.",
+    "archive_away": "Segments that could not be read when one of their events was needed last.",
     "witness_alarms": "Witnesses that did not cosign when they were asked last.",
     "witnesses_short": "1 when fewer witnesses than demanded have cosigned the newest checkpoint.",
 }

@@ -19,6 +19,7 @@ from eventstore.database.engines import is_sqlite
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.repository import Newest, state_at
+from eventstore.sealed import dropped
 from eventstore.transparency import published
 from eventstore.transparency import signing_keys as keys
 from eventstore.transparency.comparison import STRETCH, STRETCH_IN_THREADS, TreeRounds
@@ -82,6 +83,7 @@ class Transparency:
             metrics.alarms(
                 forged=self._ledger.changes.forged is not None,
                 diverged=keeper.diverged is not None,
+                archive_away=dropped.away(self._ledger.ring),
                 witness_alarms=len(keeper.alarms),
                 witnesses_short=keeper.short,
             )

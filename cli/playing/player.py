@@ -333,7 +333,7 @@ class Player:
         """Ends the application's leaked secret and all that came of it, and gives it another; the incident's id."""
         leaked = application.secret.hex
         asked = ContainmentRequest({"sha256": leaked}, None, rotate=True, disable_client=False, evidence=evidence)
-        (found,) = await containments(
+        (found,), _ = await containments(
             self.ledger, self.format, asked, source="administrator", caller_scope=ADMINISTRATIVE_SCOPES
         )
         await found.prepare()

@@ -28,6 +28,7 @@ from eventstore.projecting import checks, refollow
 from eventstore.projecting.checks import TABLES, Checks, Index, Misnamed, MissingKey, Suspicion, key_of
 from eventstore.projecting.rebuild import clear, compared, differing, hiding, tables_of, transaction
 from eventstore.recorder import store
+from eventstore.unavailable import ArchiveAway
 from projections import event_index, secrets, sightings
 from projections.figures import event_counts
 
@@ -100,6 +101,18 @@ STRETCH = 64
 Found = Suspicion | Misnamed | MissingKey
 
 
+def readable(look: Callable[[Any], list[Found]], stretch: range | Sequence[Any]) -> list[Found]:
+    """What looks wrong on a stretch. Where an event there stands in a segment that is away, the rest is looked at
+    without it: that is told by whoever reads segments, and no reason to look at nothing."""
+    try:
+        return look(stretch)
+    except ArchiveAway:
+        if len(stretch) < 2:
+            return []
+        half = len(stretch) // 2
+        return [*readable(look, stretch[:half]), *readable(look, stretch[half:])]
+
+
 class Walk(Protocol):
     """`step` looks at one stretch, and says what looked wrong there and whether it was the last of a round."""
 
@@ -122,12 +135,7 @@ class AlongTheLog:
         goal = search.newest(connection) if self._is_behind else self._begin
         after, until = self._after, min(self._after + self._stretch, goal)
         self._after = until
-        recorded = [*store(connection).between(after, until)]
-        found: list[Found] = [
-            *self._checks.begun(connection, recorded, now),
-            *self._index.begun(connection, recorded),
-            *checks.begun(connection, recorded),
-        ]
+        found = readable(partial(self._look, connection, now), range(after + 1, until + 1))
         if until < goal:
             return found, False
         if self._is_behind and self._begin:
@@ -135,6 +143,16 @@ class AlongTheLog:
             return found, False
         self._is_behind, self._after = True, self._begin
         return found, True
+
+    def _look(self, connection: Connection, now: Moment, positions: range) -> list[Found]:
+        if not positions:
+            return []
+        recorded = [*store(connection).between(positions[0] - 1, positions[-1])]
+        return [
+            *self._checks.begun(connection, recorded, now),
+            *self._index.begun(connection, recorded),
+            *checks.begun(connection, recorded),
+        ]
 
 
 class Along:
@@ -178,13 +196,14 @@ class Walks:
     def _table(self, name: str, connection: Connection, after: Any, now: Moment) -> tuple[Sequence[Found], Any]:
         rows = checks.next_rows(connection, name, after, self._stretch)
         after = key_of(name, rows[-1]) if len(rows) == self._stretch else None
-        return self._checks.standing(connection, name, rows, now), after
+        return readable(lambda part: [*self._checks.standing(connection, name, part, now)], rows), after
 
     def _entries(self, connection: Connection, after: Any, now: Moment) -> tuple[Sequence[Found], Any]:
         rows = checks.next_entries(connection, after, self._stretch)
         taken = _few(rows, self._stretch * POSITIONS_OF_A_ROW)
         done = len(taken) == len(rows) < self._stretch
-        return self._index.standing(connection, taken), None if done else taken[-1][:3]
+        found = readable(lambda part: [*self._index.standing(connection, part)], taken)
+        return found, None if done else taken[-1][:3]
 
     def stands(self, connection: Connection, found: Found, now: Moment) -> bool:
         """Whether it is so, asked under the log's lock."""
@@ -277,10 +296,7 @@ class ProjectionRounds:
                 self._start(connection)
             way = self._left.popleft()
             if isinstance(way, Iterator):
-                unlike = next(way, None)
-                if unlike is not None:
-                    self._left.append(way)
-                return unlike or []
+                return self._passed(way)
             with transaction(connection, snapshot=True):
                 found, done = way.step(connection, self._ledger.clock.now())
         except DBAPIError as error:
@@ -292,6 +308,16 @@ class ProjectionRounds:
             self._left.append(way)
         self._keys_were_missing |= any(isinstance(each, checks.MissingKey) for each in found)
         return [self._doubted(each) for each in found]
+
+    def _passed(self, way: Iterator[list[Difference]]) -> list[Difference]:
+        try:
+            unlike = next(way, None)
+        except ArchiveAway:
+            # What is made of the whole log is compared in a round that has all of it.
+            return []
+        if unlike is not None:
+            self._left.append(way)
+        return unlike or []
 
     def _doubted(self, found: Found) -> Difference:
         walks = self._walks

@@ -53,6 +53,8 @@ class _Segments:
     """The segments of one log, as far as they were told."""
 
     def __init__(self) -> None:
+        self.away: set[str] = set()
+        """The digests of those that could not be read when they were needed last."""
         self._told: list[_Segment] = []
         self._version = 0
         self._lock = Lock()
@@ -108,21 +110,32 @@ def forms(connection: Connection, positions: Sequence[int]) -> dict[int, bytes]:
     for position in positions:
         archived = segments.of(connection, position)
         if archived is not None:
-            found[position] = _forms(archived)[position]
+            found[position] = _forms(segments, archived)[position]
     return found
 
 
-def _forms(archived: Archived) -> Mapping[int, bytes]:
+def away(ring: Ring) -> int:
+    """How many segments of a log could not be read when this process needed them last."""
+    segments = _SEGMENTS.get(ring)
+    return 0 if segments is None else len(segments.away)
+
+
+def _forms(segments: _Segments, archived: Archived) -> Mapping[int, bytes]:
     known = _FORMS.used(archived.sha256)
     if known is None:
-        known = _read(archived)
+        known = _read(segments, archived)
         _FORMS.put(archived.sha256, known)
     return known
 
 
-def _read(archived: Archived) -> Mapping[int, bytes]:
+def _read(segments: _Segments, archived: Archived) -> Mapping[int, bytes]:
     try:
-        return segment.opened(SegmentPlace(archived.place).get(archived.segment), archived).forms
+        found = segment.opened(SegmentPlace(archived.place).get(archived.segment), archived).forms
     except (PlaceAway, SegmentDamaged) as error:
-        log_lines.error("archive.away", segment=archived.segment, first=archived.first, last=archived.last)
+        if archived.sha256 not in segments.away:
+            # Whoever asks for event after event says it once.
+            log_lines.error("archive.away", segment=archived.segment, first=archived.first, last=archived.last)
+        segments.away.add(archived.sha256)
         raise ArchiveAway(archived.segment, archived.first, archived.last, str(error)) from error
+    segments.away.discard(archived.sha256)
+    return found

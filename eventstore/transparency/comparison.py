@@ -23,6 +23,7 @@ from eventstore.transparency.published import (
     standing,
 )
 from eventstore.transparency.tree import stored_edge
+from eventstore.unavailable import ArchiveAway
 
 
 def compare(
@@ -142,6 +143,9 @@ class TreeRounds:
             self.next = await self._ledger.read(compare, self.next, self._stretch, self._leaves, accepted)
         except Diverged as found:
             await self._keeper.diverge(found)
+        except ArchiveAway:
+            # What stands in that segment alone is compared when it is back, and everything else meanwhile.
+            self.next = min(self.next + self._stretch, (self.next // WIDTH + 1) * WIDTH)
         return True
 
 

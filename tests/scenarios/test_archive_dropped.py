@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy import Connection, Engine, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from api.leaks import revoke
@@ -32,7 +32,7 @@ from eventstore.transparency import published
 from eventstore.transparency.comparison import misfits
 from eventstore.transparency.published import read_leaves
 from eventstore.unavailable import ArchiveAway
-from projections import PROJECTIONS
+from projections import PROJECTIONS, scopes
 from security.tokens import Format, Kind, digest
 from security.vault import Vault
 from tests.scenarios.administration import administering, ok, problem
@@ -42,7 +42,7 @@ from tests.scenarios.histories import lived
 from tests.scenarios.jobs import token
 from tests.scenarios.proofs import Holder
 from tests.scenarios.test_archive import DAY, archived, positions, signed
-from tests.scenarios.test_checking import everything_happened, found_by_a_round
+from tests.scenarios.test_checking import change, everything_happened, found_by_a_round
 from tests.scenarios.test_transparency import pinned
 from tests.scenarios.world import SYSTEM, Client, World
 from verifier.proofs import check_receipt
@@ -224,8 +224,20 @@ async def test_a_segment_that_is_away_is_told(scene: Scene, tmp_path: Path) -> N
     verdict = await verified(world)
     assert verdict.exit_code == 2
     assert str(made.segment) in str(verdict.reason)
+    # The rounds look at the rest, and how many are away is told.
+    assert await away(world) == 1
+    change(world, lambda connection: connection.execute(insert(scopes.TABLE).values(name="all", description="")))
+    assert await found_by_a_round(world) == ["scopes"]
     file.write_bytes(content)
     assert ok(await asking.get(f"/audit/events/{at}")) == whole
+    assert await away(world) == 0
+
+
+async def away(world: World) -> int:
+    """The segments that are away, as operators are told."""
+    told = (await world.operators.get("/metrics")).text
+    (line,) = (line for line in told.splitlines() if line.startswith("grantlog_log_archive_away "))
+    return int(float(line.split()[1]))
 
 
 async def test_nothing_that_lives_waits_for_a_segment(scene: Scene, job: Client, tmp_path: Path) -> None:
@@ -251,17 +263,30 @@ async def test_nothing_that_lives_waits_for_a_segment(scene: Scene, job: Client,
     used = {each.stream for each in await world.events("usage.token_first_seen", after=before)}
     assert used == {f"usage:{digest(raw).hex()}" for raw in (one, two)}
 
+    # What leaked with one of which nothing can be told is told of, and ends; alone that one is a 503.
+    admin, three = await administering(world), ok(await token(world, job))["access_token"]
+    pasted, gone = f"{dead} {three}", digest(dead).hex()
+    told = ok(await admin.post("/leaks/investigate", json={"secret": pasted}))
+    states = [(each["sha256"], each["kind"], each["state"]) for each in told["items"]]
+    assert states == [(gone, "access", "archive_away"), (digest(three).hex(), "access", "active")]
+    (named,) = ok(await admin.post("/audit/find", json={"text": dead}))["items"]
+    assert (named["kind"], named["id"], named["label"]) == ("secret", gone, None)
+    problem(await admin.post("/leaks/investigate", json={"secret": dead}), 503, reason="archive_away")
+    problem(await admin.post("/leaks/contain", json={"secret": dead}), 503, reason="archive_away")
+    ended = ok(await admin.post("/leaks/contain", json={"secret": pasted}))
+    assert (ended["archive_away"], ended["contained"]["tokens_ended"], await active(three)) == ([gone], 1, False)
+
     # What is reported with one of which nothing can be told ends.
     answer = await world.client.post("/credentials/revoke", json={"credentials": [dead, one]})
     assert answer.json() == {"accepted": 2, "damaged": 0}
     await revoke.ended(ledger)
     assert not await active(one)
-    findings, kinds = [Finding(dead), Finding(two)], {each.value for each in Kind}
+    findings, kinds = [Finding(f"{dead} {two}")], {each.value for each in Kind}
     with pytest.raises(ArchiveAway):
         await take(ledger, Format(), findings, "github", kinds, SYSTEM)
     assert not await active(two)
     file.write_bytes(content)
-    assert await take(ledger, Format(), findings, "github", kinds, SYSTEM) == [True, True]
+    assert await take(ledger, Format(), findings, "github", kinds, SYSTEM) == [True]
 
 
 async def test_what_breaks_off_leaves_the_old_state(

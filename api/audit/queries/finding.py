@@ -16,6 +16,7 @@ from eventstore import issued, present, search, time_travel
 from eventstore.database import Connection
 from eventstore.issued import IssuanceRecord
 from eventstore.personal_data import PersonalData
+from eventstore.unavailable import ArchiveAway
 from eventstore.view import Folds
 from projections import clients, event_index
 from projections.event_index import NameKind
@@ -123,11 +124,14 @@ def _of_words(connection: Connection, asking: Auditor, words: Iterable[str]) -> 
 
 def _of_secrets(connection: Connection, names: _Names) -> Iterator[FoundName]:
     digests = [bytes.fromhex(word) for word in names.words if _HEX.fullmatch(word)]
-    known = issued.find_all(connection, (*names.secrets, *digests))
+    known, away = issued.find_each(connection, (*names.secrets, *digests))
     for digest in dict.fromkeys((*names.secrets, *digests)):
         kind: FoundKind = "secret" if digest in names.secrets else "digest"
         if (record := known.get(digest)) is not None:
             yield FoundName(kind, digest.hex(), _label(connection, record))
+        elif digest in away:
+            # It was issued here, and more is not to be told until its archive is back.
+            yield FoundName(kind, digest.hex(), None)
 
 
 def _label(connection: Connection, record: IssuanceRecord) -> str:
@@ -143,8 +147,7 @@ def _of_word(connection: Connection, lookup: NameLookup, word: str) -> Iterator[
     for kind, stream in (("client", client.stream(word)), ("person", account.stream(word))):
         if time_travel.exists(connection, stream):
             yield FoundName("client" if kind == "client" else "person", word, lookup.name(stream))
-    if (of_grant := _first(connection, f"grant:{word}")) is not None:
-        yield FoundName("grant", word, lookup.name(client.stream(getattr(of_grant.event, "client_id", None) or "")))
+    yield from _of_grant(connection, lookup, word)
     if (reported := _first(connection, incident.stream(word))) is not None:
         yield FoundName("incident", word, meaning(reported.event.type, msgspec.to_builtins(reported.event)))
     if (version := issued.digest_of_secret_version(connection, word)) is not None:
@@ -155,12 +158,25 @@ def _of_word(connection: Connection, lookup: NameLookup, word: str) -> Iterator[
         yield FoundName("request", word, _meaning(connection, of_request[0]))
 
 
+def _of_grant(connection: Connection, lookup: NameLookup, word: str) -> Iterator[FoundName]:
+    try:
+        of_grant = _first(connection, f"grant:{word}")
+    except ArchiveAway:
+        yield FoundName("grant", word, None)
+        return
+    if of_grant is not None:
+        yield FoundName("grant", word, lookup.name(client.stream(getattr(of_grant.event, "client_id", None) or "")))
+
+
 def _first(connection: Connection, stream: str) -> Recorded | None:
     return next(iter(time_travel.history(connection, stream)), None)
 
 
 def _meaning(connection: Connection, position: int) -> str | None:
-    recorded = search.recorded_at(connection, position)
+    try:
+        recorded = search.recorded_at(connection, position)
+    except ArchiveAway:
+        return None
     return None if recorded is None else meaning(recorded.event.type, msgspec.to_builtins(recorded.event))
 
 

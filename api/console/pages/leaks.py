@@ -296,7 +296,7 @@ async def console_leaks_contained(request: Request[Any, Any, Any], data: JSONBod
                 return kept
             raise
         first = done.items[0]
-        if len(done.items) == 1 and not data.rotate and first.incident_id is not None:
+        if len(done.items) == 1 and not data.rotate and not done.archive_away and first.incident_id is not None:
             pasted = f"?pasted={data.pasted}" if data.pasted else ""
             return see_other(url_of("incident", first.incident_id) + pasted)
         return ContainedPage(

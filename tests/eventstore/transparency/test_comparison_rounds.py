@@ -1,7 +1,7 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from commands.servers import note_divergence
 from domain import server
@@ -12,7 +12,7 @@ from eventstore.transparency.comparison import TreeRounds, misfits
 from eventstore.transparency.keeper import Keeper
 from eventstore.transparency.published import read_leaves
 from eventstore.transparency.tree import Tree
-from eventstore.unavailable import DatabaseAway
+from eventstore.unavailable import ArchiveAway, DatabaseAway
 from security.clock import ManualClock
 from tests.any_command import any_command
 from tests.eventstore.conftest import HERE, disable, register
@@ -60,10 +60,10 @@ async def grown(ledger: Ledger, keeper: Keeper) -> int:
     return await ledger.read(published.size)
 
 
-def change(url: str, before: str, after: str) -> None:
+def change(url: str, before: str, after: str, at: int = 3) -> None:
     with unprotected(url) as connection:
-        statement = text("UPDATE stored_events SET state = replace(state, :b, :a) WHERE id = 3")
-        connection.execute(statement, {"b": before, "a": after})
+        statement = text("UPDATE stored_events SET state = replace(state, :b, :a) WHERE id = :at")
+        connection.execute(statement, {"b": before, "a": after, "at": at})
 
 
 def rounds(ledger: Ledger, keeper: Keeper, begin: Callable[[int], int] = lambda _: 0) -> TreeRounds:
@@ -104,6 +104,23 @@ async def test_a_change_behind_the_edge_ends_the_signing(
     await ledger.execute(disable("grown 1"), origin=HERE)
     assert not await keeper.step()
     assert await ledger.read(published.size) == size
+
+
+async def test_what_an_archive_keeps_to_itself_is_left_out(ledger: Ledger, keeper: Keeper, database_url: str) -> None:
+    size = await grown(ledger, keeper)
+
+    def partly(connection: Connection, start: int, limit: int) -> Sequence[bytes]:
+        if start < 7:
+            raise ArchiveAway("a segment", 1, 7, "there is no such file")
+        return read_leaves(connection, start, limit)
+
+    going = TreeRounds(ledger, keeper, leaves=partly, stretch=5, begin=lambda _: 0)
+    for expected in (5, 10, *range(15, size, 5), 0):
+        assert await going.step()
+        assert (going.next, keeper.diverged) == (expected, None)
+    change(database_url, '"position":11', '"position":12', at=11)
+    await going.run()
+    assert keeper.diverged == "the event at position 11 is not the one that the tree holds"
 
 
 async def test_divergence_of_one_process_holds_for_all_until_accepted(
