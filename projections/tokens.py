@@ -173,17 +173,21 @@ def newest_access_tokens(connection: sa.Connection, client_id: str, now: Moment,
     return {row.position: row.expires_at for row in rows}
 
 
-_DUE = sa.select(TABLE.c.digest, TABLE.c.position).where(TABLE.c.prune_at < sa.bindparam("before"))
-_PRUNE = sa.delete(TABLE).where(TABLE.c.digest == sa.bindparam("b_digest"))
+_DUE = sa.select(TABLE.c.digest).where(TABLE.c.prune_at < sa.bindparam("before")).order_by(TABLE.c.prune_at)
+_PRUNE = (
+    sa.delete(TABLE)
+    .where(TABLE.c.digest.in_(_DUE.limit(sa.bindparam("at_most", type_=sa.BigInteger))))
+    .returning(TABLE.c.digest, TABLE.c.position)
+)
 
 
 def prune(connection: sa.Connection, before: Moment, limit: int = 500) -> int:
     """Deletes at most `limit` rows that were due before a moment, and keeps their digests for ever; says how many."""
-    due = connection.execute(_DUE.order_by(TABLE.c.prune_at).limit(limit), {"before": before}).all()
-    if due:
-        digests.keep(connection, [(row.digest, row.position) for row in due])
-        connection.execute(_PRUNE, [{"b_digest": row.digest} for row in due])
-    return len(due)
+    pruned = connection.execute(_PRUNE, {"before": before, "at_most": limit}).all()
+    if pruned:
+        # Those that are neighbours in the index are put there one after the other.
+        digests.keep(connection, sorted((row.digest, row.position) for row in pruned))
+    return len(pruned)
 
 
 # A long stretch of the log as token rows at once: what `tokens.project` and `tokens.settle` give event by event.
