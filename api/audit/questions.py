@@ -1,6 +1,6 @@
 """Questions about the log: which events there are, and what a token, a secret or an aggregate was."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import get, post
@@ -14,6 +14,7 @@ from api.audit.queries import history as answering
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.differences import Diff
 from api.audit.queries.finding import FoundName
+from api.audit.queries.grounds import GroundedEvent, grounded
 from api.audit.queries.history import RawSecret, Sha256, StateShown, TokenHistory, TokenState, state_of
 from api.audit.queries.search import Filters, page, show
 from api.audit.rendering import ShownEvent, unsealed
@@ -56,12 +57,19 @@ async def events(
     return await page(asking, given, limit, after)
 
 
+WithGround = Annotated[
+    Literal["0", "1"],
+    QueryParameter(name="ground", description="`1`: with `ground`, what its actor held then, and what had given it."),
+]
+
+
 @get("/audit/events/{position:int}", **needing(READ, answer=EVENT_EXAMPLE), tags=["Audit"], summary="One event")
 async def event(
     asking: Injected[Auditor],
     position: Annotated[int, PathParameter(ge=1, le=2**53 - 1, description="Its place in the log.")],
     named: WithNames = "0",
-) -> ShownEvent:
+    ground: WithGround = "0",
+) -> GroundedEvent:
     """The event at a position; 404 beyond the head."""
     await asking.sources.ledger.settled()
     shown = await asking.sources.ledger.read(show, asking, [position], names=named == "1")
@@ -70,7 +78,7 @@ async def event(
     )
     if not shown:
         raise Missing("The log has no event at this position.")
-    return shown[0]
+    return await asking.sources.ledger.read(grounded, shown[0], wanted=ground == "1")
 
 
 # Any aggregate as it was (`GET /audit/state/{stream}`).

@@ -20,6 +20,29 @@ class EventActor(msgspec.Struct, frozen=True):
     credential: dict[str, Any] | None = None
 
 
+class RoleThen(msgspec.Struct, frozen=True):
+    """A role that the actor held, and the events that gave it, and its scopes."""
+
+    name: str
+    scopes: tuple[str, ...]
+    given_by: int
+    defined_by: int | None = None
+
+
+class ScopeThen(msgspec.Struct, frozen=True):
+    """What the actor acted with, and the event that gave it."""
+
+    scope: tuple[str, ...]
+    given_by: int
+
+
+class Ground(msgspec.Struct, frozen=True):
+    """What the actor held just before the event."""
+
+    roles: tuple[RoleThen, ...] = ()
+    acted_with: ScopeThen | None = None
+
+
 class Event(msgspec.Struct, frozen=True):
     """An event as `GET /audit/events` tells it, with `meaning` and, where they were asked for, `names`."""
 
@@ -38,6 +61,7 @@ class Event(msgspec.Struct, frozen=True):
     sealed: tuple[str, ...] = ()
     erased: tuple[str, ...] = ()
     names: dict[str, str | None] | UnsetType = UNSET
+    ground: Ground | UnsetType = UNSET
 
     @property
     def url(self) -> str:

@@ -3,7 +3,7 @@
 import re
 from html import unescape
 
-from commands import people
+from commands import people, permissions
 from commands.permissions import operator
 from security.tokens import Kind
 from tests.scenarios.administration import administering, ok
@@ -53,6 +53,36 @@ async def test_client_is_rotated_and_its_secret_shown_once(world: World) -> None
     page = await press(browser, again, "/console/clients/switch", ("to", "disable"))
     assert "✕ Disabled" in page.text
     assert len(await world.events("client.disabled")) == 1
+
+
+async def test_event_tells_what_its_actor_held_then_and_by_which(world: World) -> None:
+    browser, _ = await at_console(world, *READING, *WRITING, *AUDITING)
+    shop = await world.register_client("Photo Prints")
+    page = await browser.open(f"/console/clients/{shop.client_id}")
+    await press(browser, page, "/console/clients/switch", ("to", "disable"))
+    (disabled,), (defined, *_) = await world.events("client.disabled"), await world.events("role.defined")
+    (registered,), (code,) = await world.events("account.registered"), await world.events("grant.code_issued")
+    shown = (await browser.open(f"/console/events/{disabled.position}")).text
+    assert "role of-ada" in shown
+    assert f'href="/console/events/{registered.position}"' in shown
+    # What they are given later changes nothing of what they held then.
+    asking = await administering(world)
+    role = {"realm": "administration", "name": "of-ada"}
+    await world.execute(permissions.put_role(**role, scopes_allowed=("people:write",), default=False, by=operator))
+    told = ok(await asking.get(f"/audit/events/{disabled.position}", params={"ground": "1"}))["ground"]
+    (held,) = told["roles"]
+    assert (held["name"], held["given_by"], held["defined_by"]) == ("of-ada", registered.position, defined.position)
+    assert set(held["scopes"]) == {*READING, *WRITING, *AUDITING}
+    assert told["acted_with"]["given_by"] == code.position
+    assert "clients:write" in told["acted_with"]["scope"]
+    assert told["decided_by"] == sorted((registered.position, defined.position, code.position))
+    assert "ground" not in ok(await asking.get(f"/audit/events/{disabled.position}"))
+    # A client acts with what it was registered for; the installation acts with nothing that anybody gave.
+    read = (await world.events("audit.read"))[-1]
+    by_client = ok(await asking.get(f"/audit/events/{read.position}", params={"ground": "1"}))["ground"]
+    assert (by_client["roles"], "audit:read" in by_client["acted_with"]["scope"]) == ([], True)
+    nothing = ok(await asking.get("/audit/events/1", params={"ground": "1"}))["ground"]
+    assert nothing == {"roles": [], "acted_with": None, "decided_by": []}
 
 
 async def test_client_is_shown_as_it_was_and_what_changed(world: World) -> None:

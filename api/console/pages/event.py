@@ -118,7 +118,7 @@ def members_of(event: Event) -> tuple[Member, ...]:
     plain = {name: value for name, value in event.data.items() if name not in ("old", "new")}
     for path, value in flat(plain):
         at = f"data.{path}"
-        hidden = "erased" if at in event.erased else "sealed" if at in event.sealed else None
+        hidden = "erased" if at in event.erased else "masked" if at in event.sealed else None
         kind = _kind_of(event.type, path.rpartition(".")[2], value)
         url = url_of(kind, value) if kind is not None and isinstance(value, str) else None
         called = event.name(value) if isinstance(value, str) else None
@@ -137,7 +137,7 @@ def actor_of(event: Event) -> tuple[Member, ...]:
         kind = _LEADS.get(name)
         found.append(Member(name, _said(value), url=None if kind is None else url_of(kind, _said(value))))
     for name, said in (("ip", event.ip), ("user_agent", event.user_agent)):
-        hidden = "erased" if name in event.erased else "sealed" if name in event.sealed else None
+        hidden = "erased" if name in event.erased else "masked" if name in event.sealed else None
         if said is not None or hidden is not None:
             found.append(Member(name.replace("_", " "), _said(said), hidden=hidden))
     return tuple(found)
@@ -188,7 +188,7 @@ async def console_event(request: Request[Any, Any, Any], position: Position, sho
     so."""
 
     async def make(visit: Visit) -> ConsolePage:
-        query = {"names": "1", **sealed(show or "")}
+        query = {"names": "1", "ground": "1", **sealed(show or "")}
         event = await visit.api.get(f"/audit/events/{position}", Event, query)
         receipt, unproved = await _proof(visit, position)
         may_show = show != "1" and event.sealed and "audit:personal" in visit.may
