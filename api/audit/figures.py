@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any
 
+import msgspec
 from litestar import get
 from litestar.di import NamedDependency, Provide
 from litestar.params import QueryParameter
@@ -13,6 +14,7 @@ from api.audit.queries.auditor import Auditor
 from api.audit.queries.counts import BUCKETS_AT_MOST, CountedBy, Counts
 from api.audit.queries.overview import Overview
 from api.audit.queries.search import Filters
+from api.audit.rendering import BY_TAG, general_meaning
 from api.oauth.bearer import needing
 from api.services import Injected
 
@@ -90,4 +92,36 @@ async def overview(asking: Injected[Auditor]) -> Overview:
     return await looking.overview(asking)
 
 
-ROUTES: list[Any] = [counts, overview]
+# Which types of events there are (`GET /audit/event-types`).
+
+
+class EventType(msgspec.Struct, frozen=True):
+    """A type, and a sentence of what any event of it says."""
+
+    type: str
+    meaning: str
+
+
+class EventTypes(msgspec.Struct, frozen=True):
+    """All that this version writes, in the order of the catalogue."""
+
+    items: list[EventType]
+
+
+TYPES = EventTypes([EventType(tag, general_meaning(tag)) for tag in BY_TAG])
+TYPES_EXAMPLE = {"items": [{"type": "client.registered", "meaning": "A client came into being."}]}
+
+
+@get(
+    "/audit/event-types",
+    **needing(READ, answer=TYPES_EXAMPLE),
+    tags=["Audit"],
+    summary="Which types of events there are",
+)
+async def event_types() -> EventTypes:
+    """Each type with its sentence, whether or not the log has one. Nothing of the log is read, so no event tells of
+    it."""
+    return TYPES
+
+
+ROUTES: list[Any] = [counts, overview, event_types]

@@ -155,6 +155,11 @@ def meaning(tag: str, data: Data) -> str:
     return _filled(tag, general, data) if "`" in general else general
 
 
+def general_meaning(tag: str) -> str:
+    """The sentence of any event of the type, with the names of members instead of their values."""
+    return _MEMBER.sub(lambda match: match[1].replace("_", " "), _GENERAL[tag])
+
+
 # What the ids in an event are called now, so that a list of events can be read without looking each of them up.
 
 CLIENTS = ("client_id", "seen_by")

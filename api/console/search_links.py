@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from msgspec import UNSET
+
 from api.console.masking import pseudonym
 from api.console.searching import FILTERS, NAMED, RANGES, USUAL, Given, address_of, beside, parsed, written
 from api.console.shown_events import Event
@@ -55,6 +57,15 @@ def chips(given: Given, events: Iterable[Event]) -> tuple[Chip, ...]:
             words = {"not_type": "not type"}.get(name, name.removesuffix("_id").replace("_", " "))
             found.append(Chip(f"{words} {called}", address_of(rest)))
     return tuple(found)
+
+
+def clients_named(events: Iterable[Event]) -> tuple[tuple[str, str], ...]:
+    """The clients that these events name, by id and name."""
+    found = {}
+    for event in events:
+        names = {} if event.names is UNSET else event.names
+        found.update({id: name for id, name in names.items() if id.startswith("client:") and name})
+    return tuple(sorted(((id.partition(":")[2], name) for id, name in found.items()), key=lambda each: each[1]))
 
 
 def choices(given: Given, name: str, words: dict[str, str], usual: str) -> tuple[Choice, ...]:

@@ -21,6 +21,7 @@ WRITING = [each for each in CLOSED if each.scope is not None and each.scope.ends
 ANSWERED = {
     "GET /audit/counts": (b"?by=type", 200),
     "GET /audit/diff/{stream}": (b"", 200),
+    "GET /audit/event-types": (b"", 200),
     "GET /audit/events": (b"", 200),
     "GET /audit/events/{position}": (b"", 200),
     "GET /audit/export": (b"?format=jsonl", 200),

@@ -4,12 +4,16 @@ import re
 from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 
+from api.audit.rendering import BY_TAG
+from api.console.ready_searches import READY
 from api.console.searching import UnknownFilter, beside, instant, parsed, read_address, read_line, written
 from domain import client
+from tests.scenarios.administration import administering
 from tests.scenarios.browser import Browser, Page
-from tests.scenarios.consoles import at_console
+from tests.scenarios.consoles import at_console, enable_console
 from tests.scenarios.world import World
 
 READER = ("audit:read", "audit:personal")
@@ -232,3 +236,72 @@ def test_stretches_before_and_after_have_the_same_length() -> None:
     assert beside(since, until, parsed("2026-11-30T11:00:01Z")) == (former, latter)
     assert beside(until, since, until) == (None, None)
     assert beside(parsed("0001-01-01T00:00:00Z"), parsed("9999-12-31T23:59:59Z"), until) == (None, None)
+
+
+async def test_types_are_chosen_with_their_sentence_and_count(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    await world.register_client("Photo Prints")
+    page = await browser.open("/console/audit?type=client.registered&range=7d")
+    kinds = page.text.partition('id="kinds"')[2].partition("</details>\n</div>")[0]
+    counted = len(await world.events("client.registered"))
+    chosen = re.search(
+        r'<a href="([^"]*)" data-type="client.registered" aria-current="true">client.registered</a> '
+        r'<span class="figures">(\d+)</span> <a href="([^"]*)" aria-label="Leave client.registered out">',
+        kinds,
+    )
+    assert chosen is not None
+    assert (chosen[1], int(chosen[2])) == ("/console/audit?range=7d", counted)
+    assert "not_type=client.registered" in chosen[3]
+    assert "A client came into being." in kinds
+    added = re.search(r'<a href="([^"]*)" data-type="grant\.\*">', kinds)
+    assert added is not None
+    assert parse_qs(urlsplit(unescape(added[1])).query)["type"] == ["client.registered", "grant.*"]
+    without = await browser.open(unescape(chosen[3]).replace("type=client.registered&", "", 1))
+    assert "not type client.registered" in without.text
+    assert "A client came into being." not in "".join(re.findall(r'<span class="said">.*', without.text))
+
+
+async def test_searches_that_are_ready_find_what_they_are_called(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    types = {each["type"] for each in (await bearing(world)).json()["items"]}
+    families = {f"{each.partition('.')[0]}.*" for each in types}
+    for each in READY:
+        assert set(parse_qs(urlsplit(each.url).query)["type"]) <= types | families
+        assert 'role="alert"' not in (await browser.open(each.url)).text
+
+
+async def test_names_are_asked_for_by_somebody_alone_and_told(world: World) -> None:
+    browser, page = await at_console(world, *READER)
+    long, short = await world.register_client("Photo Prints Pro"), await world.register_client("Photo Prints")
+    page = await browser.open("/console/audit")
+    csrf = re.search(r'id="line"[^>]* data-csrf="([^"]+)"', page.text)
+    assert csrf is not None
+    asked = {"csrf": csrf[1], "kind": "client", "text": "Photo"}
+    before = await world.head()
+    answer = await browser.client.post("/console/audit/names", data=asked, headers=OWN)
+    assert set(re.findall(r'<li data-id="([^"]+)" data-name="Photo', answer.text)) == {long.client_id, short.client_id}
+    (read,) = await world.events("audit.*", after=before)
+    assert f"/console/events/{read.position}" in answer.text
+    for more in ({"kind": "incident"}, {"text": ""}, {"text": "nobody"}):
+        answer = await browser.client.post("/console/audit/names", data={**asked, **more}, headers=OWN)
+        assert (answer.status_code, "<li data-id" in answer.text) == (200, False)
+    for wrong in ({"csrf": "x"}, {"kind": "person"}):
+        answer = await browser.client.post("/console/audit/names", data={**asked, **wrong}, headers=OWN)
+        assert answer.status_code in (400, 403)
+    # The whole name of one is that one's alone.
+    whole = await typed(browser, 'client:"Photo Prints"')
+    assert parse_qs(urlsplit(str(whole.answer.url)).query) == {"client_id": [short.client_id]}
+
+
+async def test_types_of_events_are_told_without_an_event(world: World) -> None:
+    await enable_console(world)
+    before = await world.head()
+    answer = await bearing(world)
+    types = [each["type"] for each in answer.json()["items"]]
+    assert types == list(BY_TAG)
+    assert all(each["meaning"].endswith(".") and "`" not in each["meaning"] for each in answer.json()["items"])
+    assert [each for each in await world.types_after(before) if each.startswith("audit.")] == []
+
+
+async def bearing(world: World) -> httpx.Response:
+    return await (await administering(world)).get("/audit/event-types")

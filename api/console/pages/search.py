@@ -8,13 +8,16 @@ from litestar import Request, Response, get, post
 from litestar.params import JSONBody
 from msgspec import Meta
 
+from api.console.event_kinds import EventKinds, KindGroup, groups_of
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, passed_through, posted, shown
 from api.console.histogram import Counts, Histogram, drawn
 from api.console.masking import sealed
 from api.console.navigation import Place
 from api.console.pages.find import Found
-from api.console.search_links import Chip, Choice, Ways, chips, filters_alone, reads, switch, ways
+from api.console.pages.search_names import NAMES
+from api.console.ready_searches import READY, ReadySearch
+from api.console.search_links import Chip, Choice, Ways, chips, clients_named, filters_alone, reads, switch, ways
 from api.console.searching import (
     FILTERS,
     KEPT,
@@ -63,6 +66,10 @@ class SearchPage(ConsolePage, frozen=True, kw_only=True):
     until: str = ""
     chips: tuple[Chip, ...] = ()
     ways: Ways | None = None
+    kinds: tuple[KindGroup, ...] = ()
+    ready: tuple[ReadySearch, ...] = READY
+    names_csrf: str = ""
+    named: tuple[tuple[str, str], ...] = ()
     reads: Choice | None = None
     show: Choice | None = None
     histogram: Histogram | None = None
@@ -85,6 +92,7 @@ async def _search(visit: Visit, query: str) -> ConsolePage:
     order = given.get("order", ["desc"])
     listed = {"from": given.get("from", []), "after": given.get("after", []), "order": order, "limit": [LIMIT]}
     found = await visit.api.get("/audit/events", Events, {**asked, **listed, **personal, "names": "1"})
+    kinds = await visit.api.get("/audit/event-types", EventKinds)
     try:
         leads, counts = ways(given, asked, now), await _counted(visit, given, asked, now)
     except UnknownFilter as unknown:
@@ -105,6 +113,9 @@ async def _search(visit: Visit, query: str) -> ConsolePage:
         show=switch(given, "show", "Hide personal values", "Show personal values")
         if "audit:personal" in visit.may
         else None,
+        kinds=groups_of(kinds.items, given, None if counts is None else counts.by_type),
+        names_csrf=visit.token(NAMES),
+        named=clients_named(found.items),
         histogram=None if counts is None else drawn(counts, given),
         events=found.items,
         next_url=None if found.next is None else address_of({**pinned, "after": [found.next]}),
@@ -124,7 +135,7 @@ async def _counted(visit: Visit, given: Given, asked: Given, now: datetime) -> C
         return None
     since, until = parsed(asked["since"][0]), parsed(asked["until"][0]) if "until" in asked else now
     step = step_for(max(60.0, (until - since).total_seconds()))
-    return await visit.api.get("/audit/counts", Counts, {**asked, "step": str(step)})
+    return await visit.api.get("/audit/counts", Counts, {**asked, "step": str(step), "by": "type"})
 
 
 @get(SEARCH, **FILTERED, summary="Searching the log")
@@ -188,7 +199,9 @@ async def _named(visit: Visit, name: str, value: str) -> list[tuple[str, str]]:
         return [(name, value)]
     found = await visit.api.send("POST", "/audit/find", Found, {"text": value})
     if name:
-        ids = [(name, each.id) for each in found.items if each.kind == NAMED[name]]
+        alike = [each for each in found.items if each.kind == NAMED[name]]
+        # Who names one wholly means that one, and not the others whose names hold it.
+        ids = [(name, each.id) for each in [it for it in alike if it.label == value] or alike]
     else:
         ids = [(_OF_KIND[each.kind], each.id) for each in found.items if each.kind in _OF_KIND]
     if not ids:

@@ -22,12 +22,8 @@ const page = (url) =>
 
 /** Adds to the foot what was asked for. @param {Document} answer */
 const tell = (answer) => {
-  const list = document.querySelector(".foot .asked");
-  list?.append(...answer.querySelectorAll(".asked > li"));
-  const count = list?.childElementCount ?? 0;
-  const said = document.getElementById("questions");
-  if (said) said.textContent = `${count} ${count === 1 ? "question" : "questions"}`;
-  document.querySelector(".foot details > p")?.setAttribute("hidden", "");
+  document.querySelector(".foot .asked")?.append(...answer.querySelectorAll(".asked > li"));
+  document.dispatchEvent(new Event("console:asked"));
 };
 
 if (beside) {

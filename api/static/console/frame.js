@@ -59,6 +59,14 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// What a part of the page asked for later stands in the foot too.
+document.addEventListener("console:asked", () => {
+  const count = document.querySelectorAll(".foot .asked > li").length;
+  const said = document.getElementById("questions");
+  if (said) said.textContent = `${count} ${count === 1 ? "question" : "questions"}`;
+  document.querySelector(".foot details > p")?.setAttribute("hidden", "");
+});
+
 // UTC is what the server writes; where somebody points, it says what the clock on the wall said.
 for (const time of document.querySelectorAll("time[datetime]")) {
   const at = new Date(time.getAttribute("datetime") ?? "");

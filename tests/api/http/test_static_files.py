@@ -1,5 +1,6 @@
 """What pages are made with: it loads nothing, keeps nothing, and can be read."""
 
+import gzip
 import re
 
 import pytest
@@ -56,3 +57,11 @@ def test_library_keeps_tokens_out_of_storage() -> None:
         "import ",
     ):
         assert storage not in script
+
+
+@pytest.mark.parametrize(("suffix", "kibibytes"), [(".js", 35), (".css", 15)])
+def test_console_is_small(suffix: str, kibibytes: int) -> None:
+    names = [name for name in STATIC if name.endswith(suffix) and (name.startswith("console/") or suffix == ".css")]
+    sizes = {name: len(gzip.compress(STATIC[name].body, 9)) for name in names}
+    assert len(sizes) > 5 or suffix == ".css"
+    assert sum(sizes.values()) <= kibibytes * 1024, sizes
