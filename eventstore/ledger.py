@@ -106,10 +106,13 @@ class Notifications:
         try:
             async with await psycopg.AsyncConnection.connect(**given, autocommit=True) as connection:
                 await connection.execute(f"LISTEN {CHANNEL}")
+                row = await (await connection.execute("SELECT current_schema()")).fetchone()
                 # What was committed until now was not told to this connection.
                 self.ring()
-                async for _ in connection.notifies():
-                    self.ring()
+                async for told in connection.notifies():
+                    if not told.payload or row is None or told.payload == row[0]:
+                        # Or else another log's of this database. Nodes of an earlier version name none.
+                        self.ring()
         except psycopg.Error as error:
             log.warning("listening ended", error=type(error).__name__)
             await asyncio.sleep(self.look_every)

@@ -47,9 +47,10 @@ T = TypeVar("T")
 INSERT = Prepared(insert(events))
 _NAMES = tuple(str(each.key) for each in events.c)
 CHANNEL = EVENTS
-"""Where PostgreSQL tells of what was appended, and where the library's own subscription listens."""
+"""Where PostgreSQL tells of what was appended, and where the library's own subscription listens. What is told is the
+schema: a channel is that of a whole database, and whoever follows one log of many there is not to look for all."""
 
-_NOTIFY = Prepared(text(f"NOTIFY {CHANNEL}"))
+_NOTIFY = Prepared(text(f"SELECT pg_notify('{CHANNEL}', current_schema())"))
 
 _HEAD = Prepared(
     select(head.c.position, head.c.time, head.c.indexed_by, events.c.state)

@@ -3,12 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import psycopg
 import pytest
+from sqlalchemy.engine import make_url
 
+from eventstore.database.engines import arguments, is_sqlite
 from eventstore.ledger import Ledger
+from eventstore.recorder import CHANNEL
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, register
+from tests.started import PATIENCE
 
 LONG = 3_600.0
 """Seconds, so that whoever is woken was not woken by that."""
@@ -52,3 +57,20 @@ async def test_nobody_waits_for_what_comes_after_the_end(ledger: Ledger) -> None
     await ledger.arrivals.close()
     await waiting
     await ledger.arrivals.wait(ledger.arrivals.count)
+
+
+async def test_another_log_of_the_same_database_wakes_nobody(ledger: Ledger, database_url: str) -> None:
+    """PostgreSQL's channels are those of a whole database, in which each log has a schema of its own."""
+    if is_sqlite(database_url):
+        return
+    ledger.arrivals.look_every = LONG
+    async with asyncio.timeout(PATIENCE):
+        # The first ring says that it listens.
+        await ledger.arrivals.wait(ledger.arrivals.count)
+        heard = ledger.arrivals.count
+        async with await psycopg.AsyncConnection.connect(**arguments(make_url(database_url)), autocommit=True) as other:
+            for told in ("another_log", "public", ""):
+                await other.execute("SELECT pg_notify(%s, %s)", (CHANNEL, told))
+        while ledger.arrivals.count < heard + 2:
+            await ledger.arrivals.wait(ledger.arrivals.count)
+    assert ledger.arrivals.count == heard + 2
