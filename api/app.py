@@ -54,7 +54,7 @@ from api.throttling.windowed_counter import SecretUses, TokenUses
 from commands import signing_keys
 from domain import server
 from eventstore.execution import Origin
-from eventstore.ledger import Ledger
+from eventstore.ledger import Ledger, LogConnections
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing, Sightings
 from eventstore.projecting.counting import EventCounting
 from eventstore.projecting.stream_owners import StreamOwners
@@ -120,6 +120,7 @@ async def open_services(
     parts: ProcessParts | None = None,
     *,
     read_threads: int | None = None,
+    connections: LogConnections | None = None,
 ) -> Services:
     """Opens the ledger and everything around it; raises `DatabaseAway`. `close_services` undoes it."""
     # What slows callers counts by a clock that nobody sets, so that setting one locks nobody out.
@@ -133,7 +134,10 @@ async def open_services(
     if read_threads is not None:
         opening = partial(opening, read_threads=read_threads)
     ledger = await opening(
-        origin=log_origin(settings), replica_url=settings.replica_url, on_replica=metrics.replica_read
+        origin=log_origin(settings),
+        replica_url=settings.replica_url,
+        on_replica=metrics.replica_read,
+        connections=connections,
     )
     owners = StreamOwners()
     follower = CatchUpSubscription(ledger, EventIndexing(owners), Sightings(), EventCounting(owners))
@@ -180,9 +184,10 @@ async def serving(
     parts: ProcessParts,
     *,
     read_threads: int | None = None,
+    connections: LogConnections | None = None,
 ) -> AsyncIterator[Services]:
     """Everything that answers for an issuer, from its recorded start to the end of its background tasks."""
-    services = await open_services(settings, keyring, clock, parts, read_threads=read_threads)
+    services = await open_services(settings, keyring, clock, parts, read_threads=read_threads, connections=connections)
     try:
         await require_continuation(services.ledger, settings)
         watch(services.ledger, settings)

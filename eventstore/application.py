@@ -137,5 +137,5 @@ class Log(Application[str]):
 
     def close(self) -> None:
         """Lets the ledger's connection go too."""
-        self.recorder.release()
+        self.recorder.close()
         super().close()

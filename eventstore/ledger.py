@@ -5,13 +5,14 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar, overload
 
 import psycopg
 import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from domain.event import Moment, Recorded, Sealed
 from eventstore.appending.batch import Transactions, Unknown
@@ -22,12 +23,14 @@ from eventstore.database import schema
 from eventstore.database.background import BackgroundWriter, LongReads
 from eventstore.database.engines import arguments, empty_write_ahead_log, is_sqlite, reading, writing
 from eventstore.database.replica import PassedEvents, ReplicaOutcome, ReplicaReads
+from eventstore.database.shared import SharedConnections
+from eventstore.database.shared_questions import SharedQuestions
 from eventstore.database.threads import Patience
 from eventstore.execution import Executed, Origin, PendingRequest, Single, Step
 from eventstore.mapper import LogMapper, Ring, attach
 from eventstore.may_write import clock_fault, require_key_still
 from eventstore.personal_data import PersonalData
-from eventstore.reading import BESIDE, InlineReader, Reader, ThreadReader
+from eventstore.reading import BESIDE, HeadQuestion, InlineReader, Reader, ThreadReader
 from eventstore.recorder import CHANNEL, Recent
 from eventstore.repository import Changes, DatabaseFile, Repository, Snapshots, newest, state_at
 from eventstore.transparency.signing_keys import signed_size
@@ -58,8 +61,9 @@ log = structlog.get_logger(__name__)
 class Notifications:
     """A bell. Take `count` before looking at the log and hand it to `wait`, so that no ring in between is missed."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, shared: SharedQuestions | None = None) -> None:
         self._url = url
+        self._shared = shared
         self._rung: asyncio.Future[None] | None = None
         self._listening: asyncio.Task[None] | None = None
         self._hear = self._ask if is_sqlite(url) else self._listen
@@ -102,6 +106,12 @@ class Notifications:
 
     async def _listen(self) -> None:
         """Rings for every append that PostgreSQL tells of; ends when the connection is lost, and `wait` begins anew."""
+        if self._shared is not None:
+            try:
+                await self._shared.hear(self._url, self.ring)
+            finally:
+                self._listening = None
+            return
         given = arguments(make_url(self._url))
         try:
             async with await psycopg.AsyncConnection.connect(**given, autocommit=True) as connection:
@@ -165,6 +175,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class LogConnections(NamedTuple):
+    """What many logs of a process have in common of PostgreSQL: connections that threads take, and those that the event
+    loop asks over."""
+
+    taken: SharedConnections
+    asked: SharedQuestions
+
+
 class Ledger:
     """Executes commands and answers reads for one process. Open it with `Ledger.open` inside a running event loop."""
 
@@ -179,15 +197,17 @@ class Ledger:
         on_commit: Callable[[int], None],
         on_recorded: Callable[[Sequence[Recorded]], None],
         replica: Callable[[Patience], ReplicaReads] | None,
+        connections: LogConnections | None,
     ) -> None:
         self.log = log
+        self.shared = None if connections is None else connections.taken
         self.vault = parts.vault
         self.privacy = parts.privacy
         self.recent = parts.recent
         self.changes = parts.changes
         self.ring = parts.ring
         self.clock = clock
-        self.arrivals = Notifications(url)
+        self.arrivals = Notifications(url, None if connections is None else connections.asked)
         self._on_recorded = on_recorded
         self._states = parts.states
         self._patience = patience = Patience()
@@ -203,10 +223,11 @@ class Ledger:
         else:
             self._committer = ThreadCommitter(self._transactions, patience)
             beside = None if replica is None else replica(patience)
-            self._reader = ThreadReader(read_engine, parts.changes, patience, read_threads, beside)
+            question = HeadQuestion(read_engine.url) if connections is None else connections.asked.head(url)
+            self._reader = ThreadReader(read_engine, question, parts.changes, patience, read_threads, beside)
             may_write = partial(require_key_still, own=parts.indexed_by)
-            self._aside = BackgroundWriter(url, patience, log.mapper, may_write)
-        self._long_reads = LongReads(url, patience, log.mapper)
+            self._aside = BackgroundWriter(url, patience, log.mapper, may_write, self.shared)
+        self._long_reads = LongReads(url, patience, log.mapper, self.shared)
         # A process that was killed may have left something.
         self._wiped = -1
         self.validation = Validation(self._reader, parts.changes, parts.privacy, parts.states)
@@ -225,6 +246,7 @@ class Ledger:
         awaits_disk: bool = True,
         replica_url: str = "",
         on_replica: Callable[[ReplicaOutcome], None] = lambda outcome: None,
+        connections: LogConnections | None = None,
     ) -> Self:
         """Connects; raises `DatabaseAway` when the database does not answer or has no tables yet.
 
@@ -234,16 +256,24 @@ class Ledger:
         `on_commit` is told, on the writer's thread, how many callers each transaction served, and `on_recorded`, on the
         event loop's, what was committed for each caller of `execute`. Standbys at `replica_url` validate tokens, and
         `on_replica` is told what became of each read. Without `awaits_disk` commits on SQLite do not wait for the disk:
-        for what nobody misses.
+        for what nobody misses. On PostgreSQL its connections may be those that many logs have in common; its URL names
+        a schema then.
         """
-        write_engine, read_engine = writing(url, awaits_disk=awaits_disk), reading(url, read_threads + BESIDE)
+        if connections is not None and is_sqlite(url):
+            connections = None
+        shared = None if connections is None else connections.taken
+        write_engine, read_engine = (
+            writing(url, shared, awaits_disk=awaits_disk),
+            reading(url, read_threads + BESIDE, shared),
+        )
         vault = Vault(keyring)
         ring = Ring(vault, origin)
         mapper = LogMapper(ring)
         passed = PassedEvents() if replica_url else None
         for engine in (write_engine, read_engine):
             attach(engine, mapper)
-        try:
+
+        def look() -> Changes:
             with read_engine.connect() as connection:
                 ring.load(connection)
                 position, _ = newest(connection)
@@ -254,11 +284,16 @@ class Ledger:
                 file = DatabaseFile(write_engine.url) if is_sqlite(url) else None
                 changes = Changes(known, vault.forget, state=state_at(connection, known), file=file, passed=passed)
                 changes.catch_up(connection, position)
+                return changes
+
+        try:
+            # Connections that others have are waited for, and not by the event loop.
+            changes = look() if shared is None else await asyncio.to_thread(look)
         except BaseException as error:
             # Nobody else closes what has been connected to by now.
             write_engine.dispose()
             read_engine.dispose()
-            if isinstance(error, OperationalError):
+            if isinstance(error, OperationalError | PoolTimeout):
                 raise DatabaseAway(type(error).__name__) from error
             raise
         log = Log(write_engine, mapper)
@@ -274,7 +309,7 @@ class Ledger:
         replica = None
         if passed is not None:
             replica = partial(ReplicaReads, replica_url, passed, mapper, threads=read_threads, told=on_replica)
-        return cls(url, log, parts, read_engine, read_threads, clock, on_commit, on_recorded, replica)
+        return cls(url, log, parts, read_engine, read_threads, clock, on_commit, on_recorded, replica, connections)
 
     # -- writing ------------------------------------------------------------------------------------------------------
     @overload

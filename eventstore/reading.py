@@ -4,7 +4,6 @@ import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
-from select import POLLIN, poll
 from threading import get_ident
 from time import monotonic
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
@@ -18,7 +17,9 @@ from sqlalchemy.exc import DBAPIError
 from eventstore.database import threads
 from eventstore.database.engines import arguments, away
 from eventstore.database.replica import NotAnswered, ReplicaReads
-from eventstore.database.threads import Patience, Threads, asks_over
+from eventstore.database.shared import shared_of
+from eventstore.database.shared_questions import SharedHeadQuestion
+from eventstore.database.threads import Patience, Threads, asks_over, has_gone
 from eventstore.repository import Changes, newest
 from eventstore.stored import head
 from eventstore.unavailable import ArchiveAway, DatabaseAway, DatabaseSilent
@@ -213,6 +214,7 @@ class ThreadReader:
     def __init__(
         self,
         engine: Engine,
+        question: HeadQuestion | SharedHeadQuestion,
         changes: Changes,
         patience: Patience,
         threads: int,
@@ -225,8 +227,11 @@ class ThreadReader:
         self._threads = Threads(patience, threads, "read")
         self._catching_up = Threads(patience, 1, "catch up")
         self._kept: dict[int, Connection] = {}
+        self._shared = shared_of(engine)
+        if self._shared is not None:
+            self._shared.keep(self, self._let_go)
         self._loop = asyncio.get_running_loop()
-        self._question = HeadQuestion(engine.url)
+        self._question = question
         self._waiting: list[asyncio.Future[None]] = []
         self._asked: list[asyncio.Future[None]] = []
         self._asking: asyncio.Task[None] | None = None
@@ -265,7 +270,7 @@ class ThreadReader:
         """Each thread keeps its connection: to take one from a pool and give it back costs more than a short query."""
         connection = self._kept.pop(get_ident(), None)
         try:
-            if connection is not None and _has_gone(connection):
+            if connection is not None and has_gone(connection.connection.driver_connection):  # type: ignore[arg-type]
                 connection.invalidate()
                 connection.close()
                 connection = None
@@ -282,7 +287,18 @@ class ThreadReader:
                 raise meant from error
             raise
         self._kept[get_ident()] = connection
+        if self._shared is not None and self._shared.is_wanted:
+            self._let_go()
         return found
+
+    def _let_go(self) -> bool:
+        """Lets a connection go that is not in use; in any thread."""
+        try:
+            _, connection = self._kept.popitem()
+        except KeyError:
+            return False
+        connection.close()
+        return True
 
     async def settled(self) -> None:
         """Waits for a read of the log's head that began after this call, with all who wait. Raises `DatabaseAway`."""
@@ -337,17 +353,18 @@ class ThreadReader:
         self._confirmed = self._question.connections
 
     async def close(self) -> None:
-        if (asking := self._asking) is None:
-            self._question.close()
-        else:
+        if (asking := self._asking) is not None:
             self.give_up()
             await asyncio.wait([asking])
+        self._question.close()
         await self._threads.close()
         await self._catching_up.close()
         if self._replica is not None:
             await self._replica.close()
-        for connection in self._kept.values():
-            connection.close()
+        if self._shared is not None:
+            self._shared.keep_no_more(self)
+        while self._let_go():
+            pass
         self._engine.dispose()
 
 
@@ -359,14 +376,6 @@ def _tell(waiters: Sequence["asyncio.Future[None]"], error: BaseException | None
             waiter.set_result(None)
         else:
             waiter.set_exception(error)
-
-
-def _has_gone(connection: Connection) -> bool:
-    """Whether the server ended a connection that asked nothing; what broke in the middle must not be read again."""
-    driver: Any = connection.connection.driver_connection
-    polled = poll()
-    polled.register(driver.fileno(), POLLIN)
-    return bool(polled.poll(0))
 
 
 class BatchedReads(Generic[K, T]):

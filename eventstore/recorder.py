@@ -20,6 +20,7 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     Connection,
+    Engine,
     Text,
     bindparam,
     column,
@@ -34,6 +35,7 @@ from sqlalchemy import (
 
 from domain.event import Moment, Recorded
 from eventstore.database.engines import away
+from eventstore.database.shared import shared_of
 from eventstore.database.threads import asks_over
 from eventstore.mapper import LogMapper, decoder
 from eventstore.sealed.dropped import forms
@@ -196,8 +198,16 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
     event on SQLite, 19.0 on PostgreSQL. These give out what the driver gave: 2.1 and 1.8 (`python -m bench.reading`).
     """
 
-    _kept: Connection | None = None
     _over: Connection | None = None
+
+    def __init__(self, datastore: Any, *, events_table_name: str) -> None:
+        super().__init__(datastore, events_table_name=events_table_name)
+        self._kept: list[Connection] = []
+        """The one connection while nobody uses it."""
+        engine = datastore.engine
+        self._shared = shared_of(engine) if isinstance(engine, Engine) else None
+        if self._shared is not None:
+            self._shared.keep(self, self.release)
 
     @classmethod
     def over(cls, connection: Connection) -> Self:
@@ -214,14 +224,18 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         know where each ends: to take a connection from its pool, to tell listeners, and to begin and end by itself cost
         more than a small batch, and so does the library's session. Raises `LockBusy`, and SQLAlchemy's errors.
         """
-        connection, is_fresh = self._kept, self._kept is None
+        engine: Any = self.datastore.engine
+        connection, is_fresh = self._taken(), False
         if connection is None:
-            engine: Any = self.datastore.engine
-            connection = self._kept = engine.connect()
+            connection, is_fresh = engine.connect(), True
         driver: Any = connection.connection.driver_connection
         if connection.dialect.name == "sqlite":
-            # When the lock is refused there is nothing to be rolled back.
-            _lock(connection, driver)
+            try:
+                # When the lock is refused there is nothing to be rolled back.
+                _lock(connection, driver)
+            except BaseException:
+                self._kept.append(connection)
+                raise
         else:
             asks_over(driver)
         try:
@@ -229,7 +243,6 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
             yield _head(connection)._replace(is_fresh=is_fresh)
             transaction.rollback()
         except BaseException as error:
-            self._kept = None
             with contextlib.suppress(Exception):
                 driver.rollback()
             if isinstance(away(error), DatabaseReadOnly):
@@ -237,17 +250,35 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
                 connection.invalidate()
             connection.close()
             raise
+        self._kept.append(connection)
+        if self._shared is not None and self._shared.is_wanted:
+            self.release()
 
     def commit(self, connection: Connection) -> None:
         """Commits: it is on disk when this returns, or when what is sent `together` is done."""
         driver: Any = connection.connection.driver_connection
         _run(connection, "COMMIT", driver.execute, "COMMIT")
 
-    def release(self) -> None:
-        """Lets the connection go."""
-        if self._kept is not None:
-            self._kept.close()
-            self._kept = None
+    def _taken(self) -> Connection | None:
+        # Another thread may let it go at the same moment.
+        try:
+            return self._kept.pop()
+        except IndexError:
+            return None
+
+    def release(self) -> bool:
+        """Lets the connection go, unless it is in use; whether there was one."""
+        connection = self._taken()
+        if connection is None:
+            return False
+        connection.close()
+        return True
+
+    def close(self) -> None:
+        """Lets it go for good."""
+        if self._shared is not None:
+            self._shared.keep_no_more(self)
+        self.release()
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int]:
         """Appends rows at their own dense positions. Raises SQLAlchemy's IntegrityError when one is taken already."""

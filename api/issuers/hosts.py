@@ -25,7 +25,10 @@ from api.issuers.registry import IssuerEntry, IssuerRegistry, RegistryError, hos
 from api.server.issuer_metrics import MetricsOfIssuer
 from api.services import SERVICES, Services
 from eventstore.database import schema
+from eventstore.database.engines import shared_connections
 from eventstore.database.reach import Reach
+from eventstore.database.shared_questions import SharedQuestions
+from eventstore.ledger import LogConnections
 from eventstore.unavailable import DatabaseAway
 from security.clock import Clock, SteadyClock
 
@@ -78,6 +81,7 @@ class Hosts:
             self._opening, settings.open_issuers, settings.issuer_idle, timer, reaching=self._reached
         )
         self._timer = timer
+        self._connections = LogConnections(shared_connections(settings.issuer_connections), SharedQuestions())
         # What is nobody's is answered with the fields and the log line of everything else, and asks no ledger.
         self._nobody = Middleware(
             _nobody,
@@ -187,14 +191,16 @@ class Hosts:
         parts = parts._replace(metrics=MetricsOfIssuer(parts.metrics, entry.issuer))
         inner = self.app
         keyring = keyring_of(inner.state.services.keyring, entry)
-        async with serving(settings, keyring, self._clock, parts, read_threads=READ_THREADS) as services:
+        common = self._connections
+        given = serving(settings, keyring, self._clock, parts, read_threads=READ_THREADS, connections=common)
+        async with given as services:
 
             async def answering(scope: Scope, receive: Receive, send: Send) -> None:
                 scope[SERVICES] = services
                 await inner(scope, receive, send)
 
-            given: App = answering
-            outer = wrapped(given, inner, settings, parts.metrics, lambda: services)
+            app: App = answering
+            outer = wrapped(app, inner, settings, parts.metrics, lambda: services)
             if parts.telemetry is not None:
                 parts.telemetry.follow(outer)
             yield outer, services
@@ -226,6 +232,7 @@ class Hosts:
                 self.read()
                 await self.open.close_others({each.id: each for each in self._entries.values()})
                 await self.open.close_idle()
+                self._connections.taken.close_unused()
                 if self._entries:
                     parts.metrics.of_issuers.number.set(len(self._entries))
                     parts.metrics.of_issuers.opened.set(len(self.open))
@@ -246,6 +253,7 @@ class Hosts:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.open.close()
+        self._connections.taken.close_unused(0)
         await self._reach.close()
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from eventstore.database.engines import away, beside, snapshots
+from eventstore.database.shared import SharedConnections
 from eventstore.database.threads import ANSWERS_WITHIN, Patience, Threads, asks_over
 from eventstore.mapper import LogMapper, attach
 from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, LedgerOverloaded
@@ -42,13 +43,16 @@ class _Beside:
             with opened() as connection:
                 if connection.dialect.name == "postgresql":
                     asks_over(connection.connection.driver_connection)  # type: ignore[arg-type]
-                return work(connection)
+                try:
+                    return work(connection)
+                except SQLAlchemyError as error:
+                    if isinstance(away(error), DatabaseReadOnly):
+                        # Another server may be the one that takes it by now.
+                        connection.invalidate()
+                    raise
         except SQLAlchemyError as error:
             if (meant := away(error)) is None:
                 raise
-            if isinstance(meant, DatabaseReadOnly):
-                # Another server may be the one that takes it by now.
-                self._engine.dispose()
             raise meant from error
 
     async def close(self) -> None:
@@ -60,8 +64,10 @@ class _Beside:
 class LongReads(_Beside):
     """Runs queries that take seconds, on any of the two databases: each in a snapshot."""
 
-    def __init__(self, url: str, patience: Patience, mapper: LogMapper) -> None:
-        super().__init__(snapshots(url, AT_ONCE), patience, mapper, AT_ONCE, "long read")
+    def __init__(
+        self, url: str, patience: Patience, mapper: LogMapper, shared: SharedConnections | None = None
+    ) -> None:
+        super().__init__(snapshots(url, AT_ONCE, shared), patience, mapper, AT_ONCE, "long read")
 
     async def run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What the query finds; raises `DatabaseAway`."""
@@ -76,9 +82,14 @@ class BackgroundWriter(_Beside):
     """Runs one thing after the other on PostgreSQL, without the log's lock. `may_write` raises when it may not."""
 
     def __init__(
-        self, url: str, patience: Patience, mapper: LogMapper, may_write: Callable[[Connection], None]
+        self,
+        url: str,
+        patience: Patience,
+        mapper: LogMapper,
+        may_write: Callable[[Connection], None],
+        shared: SharedConnections | None = None,
     ) -> None:
-        super().__init__(beside(url), patience, mapper, 1, "aside")
+        super().__init__(beside(url, shared), patience, mapper, 1, "aside")
         self._may_write = may_write
 
     async def run(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -12,6 +13,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from eventstore.database.shared import SchemaPool, SchemaUrl, Session, SharedConnections
 from eventstore.database.threads import asks_over
 from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, StorageFull
 from projections.prepared import translate
@@ -84,7 +86,7 @@ def _sqlite(
 
 
 def _postgresql(url: URL, **options: Any) -> Engine:
-    engine = create_engine(url, connect_args=reaching(url), **options)
+    engine = create_engine(url, connect_args=reaching(url), use_native_hstore=False, **options)
 
     @event.listens_for(engine, "do_connect")
     def connect(dialect: Any, _: Any, given: Any, named: Any) -> Any:
@@ -96,12 +98,32 @@ def _postgresql(url: URL, **options: Any) -> Engine:
     return engine
 
 
-def writing(url: str, *, awaits_disk: bool = True) -> Engine:
+def shared_connections(most: int) -> SharedConnections:
+    """So many connections to PostgreSQL for the logs of many issuers."""
+    return SharedConnections(most, lambda url: psycopg.connect(**arguments(make_url(url))))
+
+
+def _shared(
+    shared: SharedConnections,
+    url: URL,
+    isolation: Any = None,
+    settings: Mapping[str, int] = MappingProxyType({}),
+    *,
+    is_long: bool = False,
+) -> Engine:
+    session = Session(SchemaUrl.of(url), tuple(settings.items()))
+    given = {} if isolation is None else {"isolation_level": isolation}
+    return create_engine(url, pool=SchemaPool.of(shared, session, is_long=is_long), use_native_hstore=False, **given)
+
+
+def writing(url: str, shared: SharedConnections | None = None, *, awaits_disk: bool = True) -> Engine:
     """The ledger's engine; who has it begins and commits. On SQLite a lock that is held is refused at once, and whoever
     does not await the disk may lose the last commits with the machine's power, and nothing else."""
     parsed = make_url(url)
     if is_sqlite(parsed):
         return _sqlite(parsed, None, 0, synchronous="FULL" if awaits_disk else "NORMAL")
+    if shared is not None:
+        return _shared(shared, parsed, "AUTOCOMMIT", PATIENCE_MS)
     engine = _postgresql(parsed, pool_size=1, max_overflow=1, pool_pre_ping=False, isolation_level="AUTOCOMMIT")
 
     @event.listens_for(engine, "connect")
@@ -114,16 +136,20 @@ def writing(url: str, *, awaits_disk: bool = True) -> Engine:
     return engine
 
 
-def reading(url: str, size: int) -> Engine:
+def reading(url: str, size: int, shared: SharedConnections | None = None) -> Engine:
     """An engine whose every statement is its own snapshot. `size` connections on PostgreSQL, one on SQLite."""
     parsed = make_url(url)
     if is_sqlite(parsed):
         return _sqlite(parsed, None, READING_WAIT_MS)
+    if shared is not None:
+        return _shared(shared, parsed, "AUTOCOMMIT")
     return _postgresql(parsed, pool_size=size, max_overflow=0, isolation_level="AUTOCOMMIT")
 
 
-def beside(url: str) -> Engine:
+def beside(url: str, shared: SharedConnections | None = None) -> Engine:
     """An engine with one connection on PostgreSQL, for transactions that do not hold the log's lock."""
+    if shared is not None:
+        return _shared(shared, make_url(url))
     return _postgresql(make_url(url), pool_size=1, max_overflow=0)
 
 
@@ -162,11 +188,13 @@ def snapshot(url: str) -> Iterator[Connection]:
         engine.dispose()
 
 
-def snapshots(url: str, size: int) -> Engine:
+def snapshots(url: str, size: int, shared: SharedConnections | None = None) -> Engine:
     """An engine with at most `size` such connections, for as many threads."""
     parsed = make_url(url)
     if is_sqlite(parsed):
         return _sqlite(parsed, "BEGIN", SQLITE_WAIT_MS, poolclass=QueuePool)
+    if shared is not None:
+        return _shared(shared, parsed, "REPEATABLE READ", is_long=True)
     return _repeatable(parsed, pool_size=size, max_overflow=0, pool_pre_ping=True)
 
 

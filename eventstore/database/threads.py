@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from select import POLLIN, poll
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 
@@ -68,6 +69,13 @@ def shut(driver: Driver) -> None:
     """Has whoever waits for an answer over this connection read its end, in whatever thread. Closes nothing."""
     with suppress(OSError, Error), socket.socket(fileno=os.dup(driver.fileno())) as opened:
         opened.shutdown(socket.SHUT_RDWR)
+
+
+def has_gone(driver: Driver) -> bool:
+    """Whether the server ended a connection that asked nothing; what broke in the middle must not be read again."""
+    polled = poll()
+    polled.register(driver.fileno(), POLLIN)
+    return bool(polled.poll(0))
 
 
 # Threads that ask PostgreSQL, none of whose callers waits for longer than patience lasts.

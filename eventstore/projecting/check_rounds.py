@@ -13,14 +13,15 @@ from secrets import randbelow
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from domain.event import Moment
 from eventstore import search
 from eventstore.appending.rows import Replay
 from eventstore.database.background import go_round
 from eventstore.database.engines import away, reading
+from eventstore.database.shared import SharedConnections
 from eventstore.ledger import Ledger
 from eventstore.mapper import authenticate
 from eventstore.personal_data import PersonalData
@@ -54,9 +55,11 @@ class Difference(NamedTuple):
     stands: Callable[[Connection], bool]
 
 
-def passing(url: str, privacy: PersonalData, now: Callable[[], Moment]) -> Iterator[list[Difference]]:
+def passing(
+    url: str, privacy: PersonalData, now: Callable[[], Moment], shared: SharedConnections | None = None
+) -> Iterator[list[Difference]]:
     """One pass over the log: yields nothing after each portion, and last the tables that are not what it makes."""
-    with hiding(url, [table for _, table in _TABLES] + [secrets.TABLE], privacy.vault) as connection:
+    with hiding(url, [table for _, table in _TABLES] + [secrets.TABLE], privacy.vault, shared) as connection:
         models = {name: refollow.Anew(connection, refollow.MODELS[name][1](), privacy) for name in _FOLLOWED}
 
         def follow(until: int) -> None:
@@ -252,6 +255,8 @@ class ProjectionRounds:
         self._sleep = sleep
         self._thread = ThreadPoolExecutor(1, "checking")
         self._connection: Connection | None = None
+        self._engine: Engine | None = None
+        self._has_turn = False
         self._walks: Walks | None = None
         self._left: deque[Walk | Iterator[list[Difference]]] = deque()
         self._keys_were_missing = False
@@ -276,7 +281,10 @@ class ProjectionRounds:
         loop = asyncio.get_running_loop()
         if self._began is None:
             self._began = self._now()
-        for difference in await loop.run_in_executor(self._thread, self._look):
+        found = await loop.run_in_executor(self._thread, self._look)
+        if found is None:
+            return False
+        for difference in found:
             await self._tell(difference)
         if not self._left:
             await self._end_round()
@@ -289,7 +297,27 @@ class ProjectionRounds:
         now = self._now()
         self._took, self._began = now - (self._began or now), now
 
-    def _look(self) -> list[Difference]:
+    def _look(self) -> list[Difference] | None:
+        """What looks wrong; None when it is not this log's turn, of many that share their connections."""
+        shared = self._ledger.shared
+        if shared is None:
+            return self._looked()
+        if not self._left and not self._has_turn and not shared.rounds.acquire(blocking=False):
+            return None
+        self._has_turn = True
+        try:
+            return self._looked()
+        finally:
+            self._let_go()
+            if not self._left:
+                self._end_turn(shared)
+
+    def _end_turn(self, shared: SharedConnections | None) -> None:
+        if self._has_turn and shared is not None:
+            self._has_turn = False
+            shared.rounds.release()
+
+    def _looked(self) -> list[Difference]:
         try:
             connection = self._opened()
             if not self._left:
@@ -299,7 +327,7 @@ class ProjectionRounds:
                 return self._passed(way)
             with transaction(connection, snapshot=True):
                 found, done = way.step(connection, self._ledger.clock.now())
-        except DBAPIError as error:
+        except SQLAlchemyError as error:
             self._close()
             if (meant := away(error)) is not None:
                 raise meant from error
@@ -330,18 +358,25 @@ class ProjectionRounds:
         return Difference(found.projection, found.key_sha256, stands)
 
     def _opened(self) -> Connection:
+        if self._engine is None:
+            self._engine = reading(self._url, 1, self._ledger.shared)
+            authenticate(self._engine, self._ledger.vault)
         if self._connection is None:
-            engine = reading(self._url, 1)
-            authenticate(engine, self._ledger.vault)
-            self._connection = engine.connect()
+            self._connection = self._engine.connect()
         return self._connection
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _start(self, connection: Connection) -> None:
         if self._walks is None:
             size = search.newest(connection)
             self._walks = Walks(self._ledger.privacy, self._begin(size) if size else 0, self._stretch)
         self._keys_were_missing = False
-        self._left.extend((*self._walks.all, passing(self._url, self._ledger.privacy, self._ledger.clock.now)))
+        ledger = self._ledger
+        self._left.extend((*self._walks.all, passing(self._url, ledger.privacy, ledger.clock.now, ledger.shared)))
 
     def _close(self) -> None:
         """After an error: the round begins anew, where the walks stand."""
@@ -350,11 +385,11 @@ class ProjectionRounds:
             if close is not None:
                 close()
         self._left.clear()
-        if self._connection is not None:
-            engine = self._connection.engine
-            self._connection.close()
-            engine.dispose()
-            self._connection = None
+        self._let_go()
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+        self._end_turn(self._ledger.shared)
 
     def close(self) -> None:
         """Waits for what is running and lets the database go."""

@@ -34,6 +34,7 @@ from eventstore import search
 from eventstore.appending.rows import Replay, names
 from eventstore.database.engines import reading
 from eventstore.database.schema import grant_to_server
+from eventstore.database.shared import SharedConnections
 from eventstore.mapper import authenticate
 from eventstore.personal_data import PersonalData
 from eventstore.stored import head, projection_versions, rebuilds
@@ -121,19 +122,26 @@ _SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ"
 
 
 @contextmanager
-def hiding(url: str, tables: Iterable[Table], vault: Vault) -> Iterator[Connection]:
+def hiding(
+    url: str, tables: Iterable[Table], vault: Vault, shared: SharedConnections | None = None
+) -> Iterator[Connection]:
     """A connection for which these tables are empty. It reads events with the keys of that vault."""
-    engine = reading(url, 1)
+    engine = reading(url, 1, shared)
     authenticate(engine, vault)
     try:
         with engine.connect() as connection:
-            for table in tables:
-                twin = table.to_metadata(MetaData(naming_convention=table.metadata.naming_convention))
-                made = str(CreateTable(twin).compile(connection))
-                connection.exec_driver_sql(made.replace("CREATE TABLE", "CREATE TEMPORARY TABLE", 1))
-                for index in twin.indexes:
-                    index.create(connection)
-            yield connection
+            try:
+                for table in tables:
+                    twin = table.to_metadata(MetaData(naming_convention=table.metadata.naming_convention))
+                    made = str(CreateTable(twin).compile(connection))
+                    connection.exec_driver_sql(made.replace("CREATE TABLE", "CREATE TEMPORARY TABLE", 1))
+                    for index in twin.indexes:
+                        index.create(connection)
+                yield connection
+            finally:
+                # For nobody else these tables are to be empty.
+                if shared is not None:
+                    connection.invalidate()
     finally:
         engine.dispose()
 

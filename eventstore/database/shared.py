@@ -1,0 +1,298 @@
+"""Connections to PostgreSQL that the logs of many issuers have in common: a bounded number of them, whoever is busy.
+
+Each log is in a schema, and a connection is one schema's at a time. When it changes hands one message takes away all
+that the session holds (settings, prepared statements, temporary tables, cursors, locks) and names the other schema.
+Until then a name means nothing there, since a connection begins without any schema.
+
+Whoever has a connection and does not use it at the moment gives it away when others wait. They are served in the order
+in which they came.
+"""
+
+import re
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any, NamedTuple, Self
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import Engine, NullPool
+from sqlalchemy.dialects.postgresql import psycopg as dialect
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from eventstore.database import threads
+from eventstore.database.threads import asks_over, has_gone
+
+UNUSED_S = 30.0
+"""Seconds after which a connection is closed that nobody took."""
+
+LONG_SHARE = 4
+"""Queries that take seconds have one of so many connections at most, and rounds through the log as many."""
+
+_SEARCH_PATH = re.compile(r"(?:^| )-csearch_path=([a-z][a-z0-9_]*)$", re.ASCII)
+
+_FORGET = (
+    "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ALL; DEALLOCATE ALL; UNLISTEN *; "
+    "SELECT pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; "
+)
+"""What `DISCARD ALL` does, which may be in no message with anything else."""
+
+
+class SchemaUrl(NamedTuple):
+    """A log's URL: that of its database, over whose connections no name is found, and the schema."""
+
+    database: str
+    schema: str
+
+    @classmethod
+    def of(cls, url: str | URL) -> Self:
+        """Of a URL that `in_schema` made. Raises ValueError for any other."""
+        parsed = make_url(url)
+        options = parsed.query.get("options", "")
+        found = _SEARCH_PATH.search(options) if isinstance(options, str) else None
+        if found is None:
+            raise ValueError("a URL that names no schema")
+        bare = parsed.update_query_dict({"options": f"{options[: found.start()]} -csearch_path=".strip()})
+        return cls(bare.render_as_string(hide_password=False), found[1])
+
+
+class Session(NamedTuple):
+    """What a connection is for at present: the log, and the settings under which it is asked."""
+
+    url: SchemaUrl
+    settings: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(eq=False)
+class _Held:
+    """A connection that somebody has, or that lies there."""
+
+    driver: Any
+    session: Session
+    since: float = 0.0
+
+
+@dataclass(eq=False)
+class _Waiter:
+    """Gets a connection, or may make one: `held` is None then."""
+
+    held: _Held | None = None
+    served: threading.Event = field(default_factory=threading.Event)
+
+
+class SharedConnections:
+    """`most` connections of a process. Any thread may take one and give it back. `connect` makes one by its URL."""
+
+    def __init__(self, most: int, connect: Callable[[str], Any]) -> None:
+        self._most = most
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._idle: list[_Held] = []
+        """In the order in which they were given back."""
+        self._taken: dict[int, _Held] = {}
+        self._waiting: deque[_Waiter] = deque()
+        self._keepers: dict[object, Callable[[], bool]] = {}
+        self.number = 0
+        """Connections that there are, and that are being made."""
+        share = max(1, most // LONG_SHARE)
+        self.long = threading.BoundedSemaphore(share)
+        self.rounds = threading.BoundedSemaphore(share)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody waits. Who has one without need gives it back."""
+        return bool(self._waiting)
+
+    def keep(self, keeper: object, let_go: Callable[[], bool]) -> None:
+        """Is told of somebody who keeps connections: `let_go`, in any thread, gives one back that is not in use."""
+        with self._lock:
+            self._keepers[keeper] = let_go
+
+    def keep_no_more(self, keeper: object) -> None:
+        """Is told that there is nothing to be had from there any more."""
+        with self._lock:
+            self._keepers.pop(keeper, None)
+
+    def take(self, session: Session) -> Any:
+        """A connection of the driver's for this. Raises SQLAlchemy's TimeoutError, and the driver's errors."""
+        end = monotonic() + threads.ANSWERS_WITHIN
+        while True:
+            held = self._next(session, end)
+            if held is None or held.session.url.database != session.url.database or has_gone(held.driver):
+                held = self._made(session, held)
+            try:
+                if held.session != session:
+                    asks_over(held.driver)
+                    _change_hands(held, session)
+            except psycopg.OperationalError:
+                # It was ended just now: one that is made has its error told.
+                self._drop(held)
+                if monotonic() < end and held.since:
+                    continue
+                raise
+            except BaseException:
+                self._drop(held)
+                raise
+            self._taken[id(held.driver)] = held
+            return held.driver
+
+    def _next(self, session: Session, end: float) -> _Held | None:
+        """One that lies there, or None for one to be made in the place that is taken for it by then."""
+        with self._lock:
+            if not self._waiting:
+                if (found := self._lying(session)) is not None:
+                    return found
+                if self.number < self._most:
+                    self.number += 1
+                    return None
+                if self._idle:
+                    return self._idle.pop(0)
+            waiter = _Waiter()
+            # From here on whoever is done gives back what they have; those who were done before are asked.
+            self._waiting.append(waiter)
+            keepers = list(self._keepers.items())
+        for keeper, let_go in keepers:
+            while not waiter.served.is_set() and let_go():
+                self._ask_last(keeper)
+        if not waiter.served.wait(max(0.0, end - monotonic())):
+            self._leave(waiter)
+        return waiter.held
+
+    def _lying(self, session: Session) -> _Held | None:
+        """Their own, the newest first, or else the oldest of the same database."""
+        for place in range(len(self._idle) - 1, -1, -1):
+            if self._idle[place].session == session:
+                return self._idle.pop(place)
+        for place, held in enumerate(self._idle):
+            if held.session.url.database == session.url.database:
+                return self._idle.pop(place)
+        return None
+
+    def _ask_last(self, keeper: object) -> None:
+        with self._lock:
+            if (let_go := self._keepers.pop(keeper, None)) is not None:
+                self._keepers[keeper] = let_go
+
+    def _leave(self, waiter: _Waiter) -> None:
+        with self._lock:
+            if not waiter.served.is_set():
+                self._waiting.remove(waiter)
+                raise PoolTimeout("every connection is in use")
+
+    def _made(self, session: Session, instead: _Held | None) -> _Held:
+        """A new one in the place that is taken for it, or in that of another, which is closed."""
+        try:
+            if instead is not None:
+                instead.driver.close()
+            driver = self._connect(session.url.database)
+        except BaseException:
+            self._free()
+            raise
+        return _Held(driver, Session(SchemaUrl(session.url.database, "")))
+
+    def _drop(self, held: _Held) -> None:
+        held.driver.close()
+        self._free()
+
+    def _free(self) -> None:
+        """The place of one that is there no more is the next one's."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().served.set()
+            else:
+                self.number -= 1
+
+    def give_back(self, driver: Any) -> None:
+        """Lets others have it. What is under way over it is rolled back."""
+        held = self._taken.pop(id(driver))
+        if driver.closed or driver.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            self._drop(held)
+            return
+        with self._lock:
+            held.since = monotonic()
+            if self._waiting:
+                waiter = self._waiting.popleft()
+                waiter.held = held
+                waiter.served.set()
+            else:
+                self._idle.append(held)
+
+    def discard(self, driver: Any) -> None:
+        """Closes one that was taken, and is broken or must not be another's."""
+        held = self._taken.pop(id(driver), None)
+        if held is not None:
+            self._drop(held)
+
+    def close_unused(self, unused: float = UNUSED_S) -> None:
+        """Closes those that nobody took for so many seconds."""
+        before = monotonic() - unused
+        with self._lock:
+            late = [each for each in self._idle if each.since <= before]
+            self._idle = [each for each in self._idle if each.since > before]
+            self.number -= len(late)
+        for each in late:
+            each.driver.close()
+
+
+def _change_hands(held: _Held, session: Session) -> None:
+    """Makes a connection that of another log: nothing that one left is there for the other."""
+    driver = held.driver
+    driver.autocommit, driver.isolation_level = True, None
+    named = sql.SQL("SET search_path = {}").format(sql.Identifier(session.url.schema))
+    settings = "".join(f"; SET {name} = {value}" for name, value in session.settings)
+    driver.execute(_FORGET + named.as_string(driver) + settings, prepare=False)
+    # It is not told that by this its own statements are gone too.
+    driver._prepared = type(driver._prepared)()
+    driver.autocommit = False
+    held.session = session
+
+
+class SchemaPool(NullPool):
+    """SQLAlchemy's side of it: what one engine has is taken from there, and given back. Of `is_long` ones fewer are."""
+
+    shared: SharedConnections
+    is_long: bool
+
+    @classmethod
+    def of(cls, shared: SharedConnections, session: Session, *, is_long: bool = False) -> Self:
+        """For one log, under these settings."""
+
+        def taken() -> Any:
+            if is_long and not shared.long.acquire(timeout=threads.ANSWERS_WITHIN):
+                raise PoolTimeout("as many long reads as may be are under way")
+            try:
+                return shared.take(session)
+            except BaseException:
+                if is_long:
+                    shared.long.release()
+                raise
+
+        made = cls(taken)
+        made.shared, made.is_long = shared, is_long
+        return made
+
+    def _close_connection(self, connection: Any, *, terminate: bool = False) -> None:
+        # SQLAlchemy adds it whenever it is given one.
+        connection.remove_notice_handler(dialect._log_notices)
+        try:
+            if terminate:
+                self.shared.discard(connection)
+            else:
+                self.shared.give_back(connection)
+        finally:
+            if self.is_long:
+                self.shared.long.release()
+
+    def recreate(self) -> "SchemaPool":
+        made: Any = super().recreate()
+        made.shared, made.is_long = self.shared, self.is_long
+        return made  # type: ignore[no-any-return]
+
+
+def shared_of(engine: Engine) -> SharedConnections | None:
+    """What the engine has its connections from, where others have theirs from it too."""
+    pool = engine.pool
+    return pool.shared if isinstance(pool, SchemaPool) else None

@@ -1,0 +1,222 @@
+"""Logs in schemas of one PostgreSQL share a bounded number of connections, and nothing goes over with one."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from eventstore.database import threads
+from eventstore.database.engines import arguments, in_schema, reading, shared_connections, writing
+from eventstore.database.shared import SchemaUrl, Session, SharedConnections
+from eventstore.database.shared_questions import AT_ONCE, SharedQuestions
+from eventstore.ledger import Ledger, LogConnections
+from security.clock import ManualClock
+from security.keyring import Keyring
+from tests.eventstore.conftest import HERE, register
+from tests.started import PATIENCE
+
+BUSY = 12
+BOUND = 8
+LISTENING = 1
+
+
+@pytest.fixture
+def owner(postgresql_url: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(**arguments(make_url(postgresql_url)), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def shared() -> Iterator[SharedConnections]:
+    made = shared_connections(1)
+    yield made
+    made.close_unused(0)
+    assert made.number == 0
+
+
+def session(url: str, schema: str, **settings: int) -> Session:
+    return Session(SchemaUrl.of(in_schema(url, schema)), tuple(settings.items()))
+
+
+def told(driver: Any, question: str) -> Any:
+    return driver.execute(question).fetchone()[0]
+
+
+def test_nothing_of_a_session_goes_over_to_another_log(
+    postgresql_url: str, owner: psycopg.Connection, shared: SharedConnections
+) -> None:
+    owner.execute("CREATE SCHEMA a; CREATE TABLE a.things AS SELECT 1 AS thing; CREATE TABLE a.only_here (id int)")
+    owner.execute("CREATE SCHEMA b; CREATE TABLE b.things AS SELECT 'one' AS thing")
+    of_a, of_b = session(postgresql_url, "a", lock_timeout=7_000), session(postgresql_url, "b")
+    driver = shared.take(of_a)
+    pid = driver.info.backend_pid
+    driver.autocommit = True
+    for _ in range(8):
+        # The driver prepares it at the fifth time.
+        assert told(driver, "SELECT thing FROM things") == 1
+    assert told(driver, "SELECT count(*) FROM pg_prepared_statements") >= 1
+    driver.execute("PREPARE mine AS SELECT 1")
+    driver.execute("CREATE TEMPORARY TABLE things AS SELECT 2 AS thing")
+    driver.execute("SET work_mem = '77MB'")
+    driver.execute("DECLARE held CURSOR WITH HOLD FOR SELECT 1")
+    driver.execute("LISTEN anything")
+    driver.execute("SELECT pg_advisory_lock(7)")
+    driver.execute("SET search_path = a, public")
+    shared.give_back(driver)
+
+    driver = shared.take(of_b)
+    assert driver.info.backend_pid == pid
+    left = {
+        "SELECT current_setting('search_path')": "b",
+        "SELECT current_setting('lock_timeout')": "0",
+        "SELECT count(*) FROM pg_prepared_statements": 0,
+        "SELECT count(*) FROM pg_cursors WHERE name = 'held'": 0,
+        "SELECT count(*) FROM pg_listening_channels()": 0,
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'": 0,
+        "SELECT to_regclass('only_here') IS NULL AND to_regclass('stored_events') IS NULL": True,
+    }
+    assert {question: told(driver, question) for question in left} == left
+    assert told(driver, "SELECT current_setting('work_mem')") != "77MB"
+    assert not driver.autocommit
+    for _ in range(8):
+        assert told(driver, "SELECT thing FROM things") == "one"
+    driver.rollback()
+    shared.give_back(driver)
+    # And back, where the same words are about another type.
+    driver = shared.take(of_a)
+    assert (told(driver, "SELECT thing FROM things"), told(driver, "SHOW lock_timeout")) == (1, "7s")
+    driver.rollback()
+    shared.give_back(driver)
+
+
+def test_a_session_that_is_in_the_middle_of_something_is_nobodys(
+    postgresql_url: str, shared: SharedConnections
+) -> None:
+    driver = shared.take(session(postgresql_url, "public"))
+    driver.execute("SELECT 1")
+    shared.give_back(driver)
+    assert (driver.closed, shared.number) == (True, 0)
+
+
+def test_what_cannot_be_handed_over_makes_room_for_another(
+    postgresql_url: str, owner: psycopg.Connection, shared: SharedConnections
+) -> None:
+    """What fails on the way to its new owner is closed, and its place is the next one's."""
+    with pytest.raises(psycopg.Error):
+        shared.take(session(postgresql_url, "public", no_such_setting=1))
+    assert shared.number == 0
+    with pytest.raises(ValueError, match="names no schema"):
+        SchemaUrl.of(postgresql_url)
+    driver = shared.take(session(postgresql_url, "public"))
+    owner.execute("SELECT pg_terminate_backend(%s, 60000)", (driver.info.backend_pid,))
+    shared.give_back(driver)
+    assert told(another := shared.take(session(postgresql_url, "public")), "SELECT 1") == 1
+    another.rollback()
+    shared.give_back(another)
+
+
+def test_who_waits_is_served_in_order(
+    postgresql_url: str, shared: SharedConnections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = (session(postgresql_url, name) for name in ("public", "other"))
+    kept = [shared.take(one)]
+
+    def let_go() -> bool:
+        if not kept:
+            return False
+        shared.give_back(kept.pop())
+        return True
+
+    shared.keep(shared, let_go)
+    # Nobody uses it.
+    driver = shared.take(two)
+    monkeypatch.setattr(threads, "ANSWERS_WITHIN", 0.01)
+    with pytest.raises(PoolTimeout):
+        shared.take(one)
+    monkeypatch.setattr(threads, "ANSWERS_WITHIN", PATIENCE)
+    served: list[int] = []
+
+    def wait(number: int) -> None:
+        taken = shared.take(one)
+        served.append(number)
+        shared.give_back(taken)
+
+    waiting = []
+    for number in range(4):
+        waiting.append(threading.Thread(target=wait, args=(number,)))
+        waiting[-1].start()
+        while len(shared._waiting) <= number and waiting[-1].is_alive():
+            waiting[-1].join(0.001)
+    assert shared.is_wanted
+    shared.give_back(driver)
+    for each in waiting:
+        each.join(PATIENCE)
+    assert served == [0, 1, 2, 3]
+
+
+def schemas(owner: psycopg.Connection, number: int) -> list[str]:
+    """Empty logs, made of the tables of the one that migrations made."""
+    tables = [name for (name,) in owner.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
+    names = [f"log_{each}" for each in range(number)]
+    for name in names:
+        owner.execute(f"CREATE SCHEMA {name}")
+        for table in tables:
+            owner.execute(f"CREATE TABLE {name}.{table} (LIKE public.{table} INCLUDING ALL)")
+            owner.execute(f"INSERT INTO {name}.{table} OVERRIDING SYSTEM VALUE TABLE public.{table}")
+    return names
+
+
+async def test_busy_logs_share_a_few_connections(
+    postgresql_url: str, owner: psycopg.Connection, keyring: Keyring, clock: ManualClock
+) -> None:
+    connections = LogConnections(shared_connections(BOUND), SharedQuestions())
+    urls = [in_schema(postgresql_url, each) for each in schemas(owner, BUSY)]
+    logs = [await Ledger.open(url, keyring, clock, read_threads=2, connections=connections) for url in urls]
+    most = 0
+
+    async def busy(log: Ledger, number: int) -> None:
+        nonlocal most
+        for count in range(4):
+            heard = log.arrivals.count
+            await log.execute(register(f"client-{number}-{count}"), origin=HERE)
+            await asyncio.gather(log.arrivals.wait(heard), log.settled(), *(log.read(position_here) for _ in range(4)))
+            here = (log.changes.position, f"log_{number}")
+            assert await log.read(position_here) == await log.read_long(position_here) == here
+            (found,) = owner.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            ).fetchone() or (0,)
+            most = max(most, found)
+
+    await asyncio.gather(*(busy(log, number) for number, log in enumerate(logs)))
+    assert BOUND < most <= BOUND + AT_ONCE + LISTENING
+    assert connections.taken.number <= BOUND
+    for log in logs:
+        await log.close()
+    connections.taken.close_unused(0)
+    assert connections.taken.number == 0
+
+
+def position_here(connection: Any) -> tuple[int, str]:
+    """How far the log has come, and which it is."""
+    position, schema = connection.execute(text("SELECT max(id), current_schema() FROM stored_events")).one()
+    return position, schema
+
+
+def test_an_engine_gives_back_what_it_had(postgresql_url: str, shared: SharedConnections) -> None:
+    url = in_schema(postgresql_url, "public")
+    with ExitStack() as stack:
+        for engine in (reading(url, 1, shared), writing(url, shared)):
+            stack.callback(engine.dispose)
+            for _ in range(3):
+                with engine.connect() as connection:
+                    driver: Any = connection.connection.driver_connection
+                    assert connection.scalar(text("SELECT current_schema()")) == "public"
+                assert shared.number == 1
+    assert len(driver._notice_handlers) == 0
