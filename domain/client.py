@@ -23,7 +23,15 @@ from domain.registering.foreign_secret import ForeignSecretImported
 from domain.registering.registration_token import RegistrationToken, RegistrationTokenIssued
 from domain.rules import administrative_scope, client_metadata, people
 from domain.rules import registration as rules
-from domain.rules.client_metadata import NO_KEYS, AuthMethod, ClientFailure, ClientKeys, SigningAlgorithm, Type
+from domain.rules.client_metadata import (
+    NO_KEYS,
+    SECRET_METHODS,
+    AuthMethod,
+    ClientFailure,
+    ClientKeys,
+    SigningAlgorithm,
+    Type,
+)
 from domain.rules.client_metadata import Attributes as Attributes
 from domain.rules.registration import Circumstances
 
@@ -183,6 +191,11 @@ class State(client_secret.SecretHolder, frozen=True):
         """Its id, if what asks in its name runs where the person is: in an application or in a page; else None."""
         return None if self.type == "confidential" else self.client_id
 
+    @property
+    def has_bound_tokens(self) -> bool:
+        """Whether its tokens may have to be bound to a key or a certificate (`rules.security_profile`)."""
+        return bool(self.dpop_bound_access_tokens or self.tls_client_certificate_bound_access_tokens or self.profile)
+
 
 INITIAL = State()
 UNCHANGED = KeyChanges()
@@ -282,7 +295,7 @@ def barred(state: State) -> InvalidClient | None:
 
 def live_secret(state: State, secret_id: str, now: Moment) -> client_secret.SecretVersion | InvalidClient:
     """The version if the client may still authenticate with it; checks under the lock what was checked before it."""
-    if not client_keys.has_secret(state):
+    if state.token_endpoint_auth_method not in SECRET_METHODS:
         return barred(state) or InvalidClient.METHOD
     return barred(state) or client_secret.usable(state.secrets, secret_id, now)
 

@@ -300,6 +300,11 @@ def is_one_token(grant_type: str, refresh_token: str | None) -> bool:
     return refresh_token is None and grant_type == CLIENT_CREDENTIALS
 
 
+def is_alone(event: Event) -> bool:
+    """Whether a grant that begins with this event is one access token."""
+    return type(event) is TokensIssued and is_one_token(event.grant_type, event.refresh_token)
+
+
 def lone_token(state: State) -> LoneToken | None:
     """What the next event tells of a grant that is one access token so far; None of any other grant."""
     if state.lone is None:

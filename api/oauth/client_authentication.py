@@ -108,6 +108,9 @@ LONGEST_SECRET = 1024
 TWO_WAYS = "Two ways of client authentication at once."
 """RFC 6749 §2.3"""
 
+IN_BODY = frozenset(("client_secret", *private_key_jwt.PARAMETERS))
+"""Parameters by which a client would authenticate in another way than by its header."""
+
 CredentialMethod = Literal["basic", "post", "assertion", "none"]
 
 
@@ -252,7 +255,7 @@ def _remembered(
     found = None if header is None else services.credentials.find(header, services.ledger.clock.now())
     if found is None or len(given) != len(scope["headers"]):
         return None
-    if "client_secret" in parameters or private_key_jwt.sent(parameters):
+    if not IN_BODY.isdisjoint(parameters):
         return None
     client_id = found.client.client_id
     if parameters.get("client_id", client_id) != client_id:

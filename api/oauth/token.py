@@ -15,7 +15,7 @@ from api.http import errors
 from api.http.bodies import Parameters, read_parameters
 from api.http.credential_cache import Caller
 from api.http.load_shedding import away
-from api.http.request_context import Receive, Scope
+from api.http.request_context import Receive, Scope, fields
 from api.http.responses import JSON, RawResponse, raw_headers
 from api.oauth import authorization_details, bearer_assertion, dpop
 from api.oauth.client_authentication import endpoint, for_client
@@ -42,6 +42,7 @@ from domain.factors.second_factor import AMR, ShownFactor
 from domain.grants import GRANTS, password
 from domain.grants.grant_type import Credential, GrantType, IssuedTokens, Minted, TokenRequest
 from domain.rules import pkce
+from domain.rules.authorization_details import PARAMETER
 from eventstore.execution import Executed, Origin, Step
 from security import jose
 from security.tokens import Kind, Secret, digest
@@ -88,7 +89,7 @@ async def _perform(
     if grant is None:
         raise errors.UnsupportedGrantType()
     request = _request(grant, parameters)
-    proof = dpop.proof_of(services, scope)
+    proof = dpop.proof_of(services, scope) if dpop.HEADER in fields(scope) else None
     if proof is not None:
         stranger = None if await _has_shown(services, caller, request.presented) else scope
         await dpop.use_up(services, proof, caller.client.client_id, stranger=stranger)
@@ -125,16 +126,16 @@ def _request(grant: GrantType, parameters: Parameters) -> TokenRequest:
             raise errors.InvalidRequest(f"{grant.credential.parameter} is missing.")
         presented = _digest(raw)
     acting = None if grant.actor is None else parameters.get(grant.actor)
-    verifier = parameters.get("code_verifier")
+    verifier, details = parameters.get("code_verifier"), parameters.get(PARAMETER)
     challenge = None if verifier is None else pkce.transform(verifier)
     return TokenRequest(
-        scope=scopes.parse(parameters.get("scope")),
+        scope=scopes.parse(parameters["scope"]) if "scope" in parameters else None,
         resource=parameters.resource,
         presented=presented,
         actor=None if acting is None else _digest(acting),
         redirect_uri=parameters.get("redirect_uri"),
         challenge=challenge,
-        details=authorization_details.read(parameters.get("authorization_details")),
+        details=None if details is None else authorization_details.read(details),
         own={name: parameters[name] for name in grant.parameters if name in parameters},
     )
 

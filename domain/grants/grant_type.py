@@ -32,7 +32,7 @@ from domain.grant import CONSENTED, REFUSALS_RECORDED, Code, CodeRefused, Detail
 from domain.grant import State as Grant
 from domain.grants import jwt_access_token, validity
 from domain.grants.id_token import IdToken
-from domain.grants.jwt_access_token import JwtAccessToken
+from domain.grants.jwt_access_token import OPAQUE, JwtAccessToken
 from domain.keys import signing_key
 from domain.keys.trusted_issuer import Trusted
 from domain.requests import authorization_detail_type
@@ -159,7 +159,8 @@ class Lifetimes(msgspec.Struct, frozen=True):
     def of_access(self, owner: Client, scope: tuple[str, ...]) -> int:
         """How long an access token of this client with this scope lives."""
         lifetime = self.access if owner.access_token_lifetime is None else owner.access_token_lifetime
-        return min(lifetime, self.jwt) if jwt_access_token.signed(owner, scope) else lifetime
+        signed = owner.access_token_format != OPAQUE and jwt_access_token.signed(owner, scope)
+        return min(lifetime, self.jwt) if signed else lifetime
 
     def of_refresh(self, owner: Client) -> int:
         """How long a refresh token of this client lives unused."""
@@ -289,7 +290,10 @@ def begin(
     )
     if isinstance(granted, Reason):
         return refuse(granted, field="scope")
-    target = audience_rule.chosen(request.resource, client=parties.client, issuer=parties.issuer)
+    target: tuple[str, ...] | Refusal = ()
+    # Who names no resource and has none gets tokens for this server.
+    if request.resource or parties.client.resources:
+        target = audience_rule.chosen(request.resource, client=parties.client, issuer=parties.issuer)
     if isinstance(target, Refusal):
         return Outcome((), target)
     details = request.details
@@ -317,6 +321,8 @@ def begin(
 
 def unbound(parties: Parties) -> Outcome | None:
     """Refuses a request without the proof to which the client's tokens are bound in any case."""
+    if not parties.client.has_bound_tokens:
+        return None
     lacking = security_profile.missing_proof(parties.client, parties.jkt, parties.x5t)
     return None if lacking is None else refuse(InvalidRequest.PROOF_REQUIRED, detail=lacking)
 
@@ -347,7 +353,7 @@ def first_tokens(
     places = chosen_details(asked, parties)
     if isinstance(places, Refusal):
         return Outcome((), places)
-    details = authorization_details.at(parties.details, places)
+    details = None if parties.details is None else authorization_details.at(parties.details, places)
     says = said(parties, scope, audience, lifetime, authentication=authentication, details=details)
     if isinstance(says, Refusal):
         return Outcome((), says)
@@ -395,6 +401,8 @@ def said(
     details: AuthorizationDetails | None = None,
 ) -> JwtAccessToken | Refusal | None:
     """What an access token says that is issued now; None for one that is only a name."""
+    if parties.client.access_token_format == OPAQUE:
+        return None
     return jwt_access_token.due(
         parties.client,
         account=parties.account,

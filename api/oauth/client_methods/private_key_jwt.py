@@ -23,9 +23,12 @@ FULL_FOR = 60
 """Seconds after which a client may try again that has too many assertions."""
 
 
+PARAMETERS = ("client_assertion", "client_assertion_type")
+
+
 def sent(parameters: Mapping[str, str]) -> bool:
     """Whether a request has an assertion of its client, or what belongs to one."""
-    return "client_assertion" in parameters or "client_assertion_type" in parameters
+    return any(name in parameters for name in PARAMETERS)
 
 
 def taken_apart(parameters: Mapping[str, str]) -> ReadToken | None:
