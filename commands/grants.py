@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 import msgspec
+from msgspec.structs import replace
 
 from commands.people import policy_of, session_is_live
 from domain import account, client, consent, grant, role, scope, server, session
@@ -287,8 +288,9 @@ def issue_tokens(
     joins = goes_on or (credential is not None and credential.joins)
     # Of tokens that clients get for themselves most are alike but for their digests.
     for_itself = credential is None and account_id is None
-    alone = for_itself and request.details is None and request.actor is None and request.asserted_by is None
-    alike = (grant_type.grant_type, client_id, secret_id, key_id, jkt, x5t, request.scope, issuer) if alone else None
+    alone = for_itself and minted.says is None and request == TokenRequest(request.scope, request.resource)
+    who = (grant_type.grant_type, client_id, secret_id, key_id, jkt, x5t)
+    alike = (*who, request.scope, request.resource, issuer) if alone else None
 
     def decide(state: grant.State, view: View) -> Outcome | Refusal:
         person, subject = account_id, None
@@ -308,13 +310,15 @@ def issue_tokens(
         if person is not None:
             admit_person(person)
         behind = partial(standing, state, view, person, subject)
+        issued = partial(issue, state, view, behind)
+        if alike is None or state.exists:
+            return issued()
+        issued = partial(issue, state, view, partial(view.shared, alike, behind))
+        return _with(view.decided(alike, issued), minted.access) or issued()
+
+    def issue(state: grant.State, view: View, behind: Callable[[], Parties]) -> Outcome | Refusal:
         decided = suspended(view) or grant_type.issue(
-            state,
-            now=view.now,
-            request=request,
-            parties=behind() if alike is None else view.shared(alike, behind),
-            minted=minted,
-            lifetimes=lifetimes,
+            state, now=view.now, request=request, parties=behind(), minted=minted, lifetimes=lifetimes
         )
         return decided if isinstance(decided, Refusal) else _unless_unsigned(decided, minted)
 
@@ -340,6 +344,17 @@ def issue_tokens(
 
     # Only what starts a grant, or presents nothing that was ever issued, is about the grant of this id.
     return Command(f"grant:{ordered_id(at)}", decide, starts=not joins, presented=presented if joins else None)
+
+
+def _with(decided: Outcome | Refusal, access: str) -> Outcome | Refusal | None:
+    """What was decided about a request that differs in the digest of its access token alone; None where more than that
+    depends on what was minted."""
+    if isinstance(decided, Refusal) or not decided.events:
+        return decided
+    event = decided.events[0]
+    if len(decided.events) > 1 or not isinstance(event, grant.TokensIssued) or event.refresh_token is not None:
+        return None
+    return Outcome((replace(event, access_token=access),), None, decided.result)
 
 
 def _unless_unsigned(decided: Outcome, minted: Minted) -> Outcome:

@@ -23,15 +23,7 @@ from domain.registering.foreign_secret import ForeignSecretImported
 from domain.registering.registration_token import RegistrationToken, RegistrationTokenIssued
 from domain.rules import administrative_scope, client_metadata, people
 from domain.rules import registration as rules
-from domain.rules.client_metadata import (
-    NO_KEYS,
-    SECRET_METHODS,
-    AuthMethod,
-    ClientFailure,
-    ClientKeys,
-    SigningAlgorithm,
-    Type,
-)
+from domain.rules.client_metadata import NO_KEYS, AuthMethod, ClientFailure, ClientKeys, SigningAlgorithm, Type
 from domain.rules.client_metadata import Attributes as Attributes
 from domain.rules.registration import Circumstances
 
@@ -295,7 +287,7 @@ def barred(state: State) -> InvalidClient | None:
 
 def live_secret(state: State, secret_id: str, now: Moment) -> client_secret.SecretVersion | InvalidClient:
     """The version if the client may still authenticate with it; checks under the lock what was checked before it."""
-    if state.token_endpoint_auth_method not in SECRET_METHODS:
+    if state.token_endpoint_auth_method not in client_metadata.SECRET_METHODS:
         return barred(state) or InvalidClient.METHOD
     return barred(state) or client_secret.usable(state.secrets, secret_id, now)
 

@@ -15,7 +15,8 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from domain.event import Moment, Recorded, Sealed
-from eventstore.appending.batch import Transactions, Unknown
+from eventstore.appending.aftermath import Unknown
+from eventstore.appending.batch import Transactions
 from eventstore.appending.committer import Committer, FairLock, InlineCommitter, ThreadCommitter
 from eventstore.appending.rows import Writing
 from eventstore.application import Log
@@ -174,6 +175,9 @@ class Notifications:
 P = ParamSpec("P")
 T = TypeVar("T")
 
+ASSUMED = 1_024
+"""Streams whose folds are at hand as long as nothing changes that could be known."""
+
 
 class LogConnections(NamedTuple):
     """What many logs of a process have in common of PostgreSQL: connections that threads take, and those that the event
@@ -210,6 +214,8 @@ class Ledger:
         self.arrivals = Notifications(url, None if connections is None else connections.asked)
         self._on_recorded = on_recorded
         self._states = parts.states
+        self._assumed: tuple[int, dict[str, Any]] = (-1, {})
+        """What of them was found to hold since `Changes.told` was a number."""
         self._patience = patience = Patience()
         self._transactions = Transactions(log.recorder, parts, clock, on_commit)
         self._committer: Committer
@@ -442,8 +448,13 @@ class Ledger:
 
     def assumed(self, stream: str) -> Any | None:
         """A stream's fold as of what this process knows, for who asks again under the lock; None if not remembered."""
-        cached = self._states.cached(stream)
-        return None if cached is None else cached.state
+        told, found = self.changes.told, self._assumed
+        if found[0] != told or len(found[1]) >= ASSUMED:
+            found = self._assumed = (told, {})
+        state = found[1].get(stream)
+        if state is None and (cached := self._states.cached(stream)) is not None:
+            state = found[1][stream] = cached.state
+        return state
 
     async def unseal(self, value: Sealed | str | None) -> str | None:
         """A personal value in clear, from a state or a row; None for none, and once its subject was erased."""

@@ -100,6 +100,7 @@ class Changes:
         self.forged: int | None = None
         """Where the first event was found that does not verify; None as long as all did."""
         self.floor = position
+        self.told = 0  # Rises behind everything that may end what holds.
         self._remembered = remembered
         self._changed: OrderedDict[str, int] = OrderedDict()
         self._lock = Lock()
@@ -121,20 +122,21 @@ class Changes:
                 # First the floor: whoever asks meanwhile finds one or the other.
                 self.floor = max(self.floor, self._changed[oldest])
                 del self._changed[oldest]
+            self.told += 1
 
-    def advance(self, position: int, state: str | None) -> None:
-        """Everything up to this position has been noted; `state` is the stored form of the event there."""
+    def advance(self, position: int, state: str | None, at: Moment | None = None) -> None:
+        """All up to this position has been noted; `state` is the stored form of the event there, `at` its time."""
         if self._passed is not None and state is not None:
             self._passed.add(position, state)
         with self._lock:
             if position > self.position:
-                self.known = Newest(position, state)
-                self.position = position
+                self.known, self.position = Newest(position, state), position
+                self._timed = self._timed if at is None else (self.known, at)
 
     def forget(self, position: int) -> None:
         """Too much happened elsewhere to be noted one by one: whatever is older than this position no longer holds."""
         with self._lock:
-            self.floor = max(self.floor, position)
+            self.floor, self.told = max(self.floor, position), self.told + 1
 
     def holds(self, as_of: int, stream: str, others: Iterable[str] = ()) -> bool:
         """Whether a value computed at `as_of` from this stream and others is still true at `position`."""

@@ -85,6 +85,8 @@ class Known(msgspec.Struct, gc=False):
     standing: validity.Standing | None
     as_of: int
     authenticated_at: Moment | None = None
+    held_at: int = -1
+    """What `Changes.told` was when it was last found to hold."""
 
     @property
     def grant_id(self) -> str:
@@ -126,9 +128,12 @@ class Validation:
 
     def remembered(self, digest: bytes) -> Known | None:
         """The same where it is remembered, as of the last time that `Ledger.settled` was awaited."""
-        known = self._kept.get(digest)
-        if known is None or not self._changes.holds(known.as_of, known.grant, known.terms.streams):
+        known, told = self._kept.get(digest), self._changes.told
+        if known is None or known.held_at == told:
+            return known
+        if not self._changes.holds(known.as_of, known.grant, known.terms.streams):
             return None
+        known.held_at = told
         return known
 
     async def look_up(self, digest: bytes) -> Known | None:

@@ -59,9 +59,13 @@ class View(ABC):
 
     @abstractmethod
     def shared(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gives, made once for all commands of a transaction that ask by the same key, until a stream that
-        is no grant's gets an event. It may follow from the key and from folds of such streams, and from nothing else.
-        """
+        """What `make` gives, made once for all commands that ask by the same key, until a stream that is no grant's
+        gets an event, or another process writes. It may follow from the key and from folds of such streams, and from
+        nothing else."""
+
+    @abstractmethod
+    def decided(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The same of what follows from `now` too: for this transaction alone."""
 
     @abstractmethod
     def look(self, at: Callable[Concatenate[Folds, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -14,18 +14,21 @@ from domain import server
 from domain.decision import Outcome, Refusal, accept
 from domain.event import Event, Moment, Recorded
 from domain.events import ENDING_MANY, is_stateless, may_be_cached
+from domain.grant import is_alone
 from domain.rules import feature_level
-from eventstore import may_write, search
+from eventstore import may_write
+from eventstore.appending import aftermath
+from eventstore.appending.aftermath import Unknown
 from eventstore.appending.rows import Writing
 from eventstore.command import Command, Sweep
-from eventstore.database.engines import away, together
+from eventstore.database.engines import together
 from eventstore.execution import Executed, Origin, PendingRequest, person_on
 from eventstore.issued import grants_of
 from eventstore.may_write import require_clock
 from eventstore.recorder import Head, LockBusy, LogRecorder
 from eventstore.repository import EVERY, MANY, Versioned, evolve, initial, versions
 from eventstore.stored import head
-from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, Forged, InDoubt, OtherLevel, WrongClock
+from eventstore.unavailable import DatabaseReadOnly, InDoubt, OtherLevel, WrongClock
 from eventstore.view import Folds, OfGrant, View
 from projections.prepared import Prepared
 from security import tokens
@@ -53,11 +56,14 @@ class Batch(View):
         self.now: Moment = locked.time
         self._start = self._written = self.position
         self._folds: dict[str, tuple[Any, int]] = {}
+        self._alone: dict[str, Recorded] = {}
+        """Grants that are one access token: nearly all of them, and hardly any is asked for once it is recorded."""
         self._pending: list[Recorded] = []
         self._recorded: list[Recorded] = []
         self._indexes: list[Any] = []
         self._grants: dict[bytes, OfGrant | None] = {}
-        self._shared: dict[Hashable, Any] = {}
+        self._shared = writing.lasting.taken(self.position)
+        self._alike: dict[Hashable, Any] = {}
         self.touched: dict[str, int] = {}
         self._long: dict[str, tuple[Any, Recorded]] = {}
         self._ends_many = False
@@ -95,7 +101,11 @@ class Batch(View):
         """State and version of a stream, this batch's events included."""
         found = self._folds.get(stream)
         if found is None:
-            state, version, _ = self._writing.states.cached(stream) or self._load(stream)
+            alone = self._alone.pop(stream, None)
+            if alone is not None:
+                state, version = evolve(stream, initial(stream), alone), alone.version
+            else:
+                state, version, _ = self._writing.states.cached(stream) or self._load(stream)
             found = self._folds[stream] = (state, version)
         return found
 
@@ -122,6 +132,16 @@ class Batch(View):
         if found is None:
             found = self._shared[key] = make()
         return found
+
+    def decided(self, key: Hashable, make: Callable[[], T]) -> T:
+        found: T | None = self._alike.get(key)
+        if found is None:
+            found = self._alike[key] = make()
+        return found
+
+    def _forget_shared(self) -> None:
+        self._shared.clear()
+        self._alike.clear()
 
     def look(self, at: Callable[Concatenate[Folds, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         return at(self.folds(), *args, **kwargs)
@@ -170,7 +190,7 @@ class Batch(View):
             return tuple(outcomes), events
         finally:
             self._folds, self.position = before, position
-            self._shared.clear()
+            self._forget_shared()
 
     def _decide(self, command: Command[Any]) -> tuple[str, Outcome]:
         stream = command.stream
@@ -196,6 +216,9 @@ class Batch(View):
                     raise InDoubt(event.type)
                 if state.feature_level > feature_level.FEATURE_LEVEL:
                     raise OtherLevel(f"the log is at feature level {state.feature_level}")
+            # Nearly every event is of the first level, in all of its members.
+            if event.since == 1 and not event.members_since:
+                continue
             if (level := feature_level.needed(event)) > 1 and level > self.folded(server.STREAM)[0].feature_level:
                 raise OtherLevel(f"{event.type} takes feature level {level}")
 
@@ -208,7 +231,7 @@ class Batch(View):
                 self.position, "", stream, version + 1, self.now, origin.actor, origin.request_id, None, None, event
             )
             self._folds[stream] = (evolve(stream, state, recorded), version + 1)
-        self._shared.clear()
+        self._forget_shared()
 
     def _sweep(self, sweep: Sweep[Any], request: PendingRequest) -> None:
         """Carries a sweep out, one portion in memory at a time."""
@@ -251,19 +274,27 @@ class Batch(View):
         recorded = Recorded(
             self.position, event_id, stream, version + 1, self.now, origin.actor, origin.request_id, ip, agent, event
         )
-        self._folds[stream] = (evolve(stream, state, recorded), version + 1)
-        self.touched[stream] = self.position
-        if not stream.startswith("grant:"):
-            self._shared.clear()
-        if recorded.version % EVERY == 0 and not is_stateless(stream):
-            self._long[stream] = (self._folds[stream][0], recorded)
-        if event.destroys_key:
-            self._destroyed.append(stream)
-            self._writing.vault.destroy(self._connection, stream, self.now)
         self._pending.append(recorded)
         self._recorded.append(recorded)
         self._indexes.append(indexes)
+        if version == 0 and is_alone(event):
+            del self._folds[stream]
+            self._alone[stream] = recorded
+        else:
+            self._fold(state, recorded)
         return recorded
+
+    def _fold(self, state: Any, recorded: Recorded) -> None:
+        stream = recorded.stream
+        self._folds[stream] = (evolve(stream, state, recorded), recorded.version)
+        self.touched[stream] = recorded.position
+        if not stream.startswith("grant:"):
+            self._forget_shared()
+        if recorded.version % EVERY == 0 and not is_stateless(stream):
+            self._long[stream] = (self._folds[stream][0], recorded)
+        if recorded.event.destroys_key:
+            self._destroyed.append(stream)
+            self._writing.vault.destroy(self._connection, stream, self.now)
 
     # -- writing ------------------------------------------------------------------------------------------------------
     def flush(self) -> None:
@@ -309,7 +340,8 @@ class Batch(View):
                 changes.note(stream, position)
         if self._ends_many:
             changes.forget(self.position)
-        changes.advance(self.position, self.newest)
+        changes.advance(self.position, self.newest, self.now)
+        self._writing.lasting.keep(self.position, self._shared)
         self._writing.recent.add(self._recorded)
         for stream in self.touched:
             state, version = self._folds[stream]
@@ -325,10 +357,6 @@ More = Callable[[list[PendingRequest]], None]
 """Adds the requests that came since to those of a batch, up to the size of the largest."""
 
 Answer = tuple[PendingRequest, Executed[Any] | None, BaseException | None]
-
-
-class Unknown(Exception):
-    """The connection broke while it committed, and the log cannot be asked whether it did."""
 
 
 class Begun(NamedTuple):
@@ -394,9 +422,9 @@ class Transactions:
         """What `run` does after a transaction broke. What may have been done is never done again."""
         self._writing.ring.unsettle()
         if isinstance(error, IntegrityError):
-            self._look_beyond()
+            aftermath.look_beyond(self._recorder, self._writing.changes)
         if len(requests) == 1 or isinstance(error, Unknown | WrongClock):
-            meant = self._meaning(error)
+            meant = aftermath.meaning(self._writing.changes, error)
             self.read_only = isinstance(meant, DatabaseReadOnly)
             return [(request, None, meant) for request in requests], ()
         log.info("batch_redone", commands=len(requests), error=type(error).__name__)
@@ -440,7 +468,7 @@ class Transactions:
             # A connection that breaks while it commits leaves open whether it did; redoing what was done would do it
             # twice. The log itself tells.
             try:
-                stored = self._is_stored(decided.batch)
+                stored = aftermath.is_stored(self._recorder, decided.batch.position, decided.batch.newest)
             except Exception as error:
                 raise Unknown from error
             if not stored:
@@ -454,32 +482,6 @@ class Transactions:
             self._on_commit(len(decided.requests))
         return decided.answers, ()
 
-    def _meaning(self, error: BaseException) -> BaseException:
-        forged = self._writing.changes.forged
-        if isinstance(error, IntegrityError) and forged is not None:
-            return Forged(forged)
-        if isinstance(error, Unknown):
-            return unknown(error)
-        return away(error) or error
-
-    def _look_beyond(self) -> None:
-        """What stands where an event was to go, under the lock and past the head, was put there by nobody of ours."""
-        with contextlib.suppress(Exception), self._recorder.appending() as locked:
-            self._writing.changes.look_beyond(locked.connection)
-
-    def _is_stored(self, batch: Batch) -> bool:
-        if batch.newest is None:
-            return False
-        found: list[str | None] = []
-        try:
-            with self._recorder.appending() as locked:
-                found.append(search.stored(locked.connection, batch.position))
-        except Exception:
-            # What was read is true, even if the transaction that read it ends badly.
-            if not found:
-                raise
-        return found[0] == batch.newest
-
 
 def _answer(batch: Batch, request: PendingRequest) -> Answer:
     position = batch.position
@@ -491,10 +493,3 @@ def _answer(batch: Batch, request: PendingRequest) -> Answer:
         if isinstance(error, SQLAlchemyError) or not unchanged:
             raise
         return request, None, error
-
-
-def unknown(error: Unknown) -> DatabaseAway:
-    """What a caller is told of whose command nobody knows whether it is stored."""
-    meant = DatabaseAway(type(error).__name__)
-    meant.__cause__ = error
-    return meant

@@ -14,7 +14,8 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy.engine import make_url
 
-from eventstore.appending.batch import Answer, Begun, Decided, Transactions, Unknown, unknown
+from eventstore.appending.aftermath import Unknown, unknown
+from eventstore.appending.batch import Answer, Begun, Decided, Transactions
 from eventstore.command import Sweep
 from eventstore.database.engines import SQLITE_WAIT_MS
 from eventstore.database.threads import Patience, Work

@@ -12,11 +12,12 @@ import msgspec
 from sqlalchemy import Connection, Executable, Table
 
 from domain.event import Moment, Recorded
+from domain.grant import TokensIssued, is_alone
 from eventstore.mapper import UPCASTS, EventColumns, Ring, decoder
 from eventstore.personal_data import PersonalData
 from eventstore.recorder import Recent, append, store
 from eventstore.repository import Changes, Repository
-from projections import ONCE, PROJECTIONS, accounts, digests, tokens
+from projections import ONCE, PROJECTIONS, accounts, digests, grants, person_notices, tokens
 from projections.prepared import Prepared
 from projections.tables import Write
 from projections.tokens import BulkRows
@@ -81,6 +82,30 @@ def handlers(projections: Iterable[ModuleType] = PROJECTIONS) -> Mapping[str, tu
     return {tag: tuple(modules) for tag, modules in wanted.items()}
 
 
+SHARED = 1_024
+"""Answers that are kept from one transaction to the next: their keys hold what callers ask for."""
+
+
+class Lasting:
+    """What was made for `View.shared`, between two transactions that nobody wrote between."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[int, dict[Hashable, Any]] = (-1, {})
+
+    def keep(self, position: int, shared: dict[Hashable, Any]) -> None:
+        """Keeps what holds with the log up to that position."""
+        self._kept = (position, shared)
+
+    def taken(self, position: int) -> dict[Hashable, Any]:
+        """What holds for the transaction after that position. It is kept no longer: the transaction may break."""
+        (kept_at, shared), self._kept = self._kept, (-1, {})
+        return shared if kept_at == position and len(shared) < SHARED else {}
+
+
+NOT_OF_LONE: tuple[ModuleType, ...] = (grants, person_notices)
+"""Those that have no row for the first tokens of a grant which is one access token, as nearly every grant is."""
+
+
 @dataclass(slots=True, eq=False)
 class Writing:
     """What every batch shares: caches, sealing, the vault, and the projections."""
@@ -92,7 +117,12 @@ class Writing:
     recent: Recent
     indexed_by: str
     ring: Ring
+    lasting: Lasting = field(init=False, default_factory=Lasting)
     _handlers: Mapping[str, tuple[ModuleType, ...]] = field(default_factory=lambda: handlers((*PROJECTIONS, *ONCE)))
+    _of_lone: tuple[ModuleType, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._of_lone = tuple([each for each in self._handlers[TokensIssued.type] if each not in NOT_OF_LONE])
 
     def append(
         self, connection: Connection, recorded: Sequence[Recorded], indexes: Sequence[Mapping[str, bytes]]
@@ -101,7 +131,8 @@ class Writing:
         newest = append(connection, recorded)
         rows = Rows()
         for r, index in zip(recorded, indexes, strict=True):
-            for projection in self._handlers.get(r.event.type, ()):
+            wanted = self._of_lone if is_alone(r.event) else self._handlers.get(r.event.type, ())
+            for projection in wanted:
                 for write in projection.project(r, index):
                     rows.add(write)
         rows.flush(connection)

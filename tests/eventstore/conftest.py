@@ -15,7 +15,7 @@ from domain import client
 from domain.client import Registration
 from domain.client_secret import NewSecret
 from domain.decision import Outcome
-from eventstore.appending.batch import Transactions
+from eventstore.appending import aftermath
 from eventstore.command import Command
 from eventstore.database import threads
 from eventstore.execution import Origin, PendingRequest
@@ -79,12 +79,12 @@ def commits_of_which_nobody_knows() -> Iterator[None]:
         driver.commit()
         raise OperationalError("COMMIT", None, ConnectionResetError())
 
-    def is_stored(self: Transactions, batch: Any) -> bool:
+    def is_stored(*_: object) -> bool:
         raise OperationalError("SELECT", None, ConnectionResetError())
 
     with pytest.MonkeyPatch.context() as broken:
         broken.setattr(LogRecorder, "commit", commit)
-        broken.setattr(Transactions, "_is_stored", is_stored)
+        broken.setattr(aftermath, "is_stored", is_stored)
         yield
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, event, select
 from domain import client
 from domain.decision import Conflict, NotFound, Outcome, accept, refuse
 from eventstore import repository
-from eventstore.appending.batch import Unknown
+from eventstore.appending.aftermath import Unknown
 from eventstore.command import Command
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger, may_be_repeated
@@ -70,6 +70,36 @@ async def test_what_commands_share_follows_what_they_change(ledger: Ledger) -> N
     asked = [ask("1"), ask("2"), disable("a"), ask("3"), enable("a"), ask("4")]
     done = await asyncio.gather(*(ledger.execute(each, origin=HERE) for each in asked))
     assert [each.outcomes[0].result for each in done] == [True, True, None, False, None, True]
+
+
+async def test_what_commands_share_lasts_until_others_write(
+    ledger: Ledger, database_url: str, keyring: Keyring, clock: ManualClock
+) -> None:
+    await ledger.execute(register("a"), origin=HERE)
+    made: list[bool] = []
+
+    async def asked(name: str) -> Any:
+        def look(view: View) -> dict[str, Any]:
+            def make() -> bool:
+                made.append(view.state("client:a").enabled)
+                return made[-1]
+
+            return {"enabled": view.shared("alike", make)}
+
+        command = any_command(f"grant:{name}", lambda state, *, now, enabled: accept(result=enabled), under_lock=look)
+        return (await ledger.execute(command, origin=HERE)).outcomes[0].result
+
+    assert [await asked("1"), await asked("2")] == [True, True]
+    assert made == [True]
+    elsewhere = await Ledger.open(database_url, keyring, clock)
+    await elsewhere.execute(disable("a"), origin=HERE)
+    await elsewhere.close()
+    assert [await asked("3"), await asked("4")] == [False, False]
+    assert made == [True, False]
+    with pytest.raises(ZeroDivisionError):
+        await ledger.execute(any_command("client:a", broken), origin=HERE)
+    await ledger.execute(enable("a"), origin=HERE)
+    assert await asked("5") is True
 
 
 async def test_stored_form_is_the_leaf_and_personal_values_are_sealed(ledger: Ledger) -> None:

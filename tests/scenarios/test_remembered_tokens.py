@@ -1,5 +1,7 @@
 """A token that is remembered is judged as if it were looked up, whatever it has in common with others."""
 
+import asyncio
+
 import httpx
 import pytest
 
@@ -48,6 +50,18 @@ async def test_tokens_that_were_issued_alike_are_told_apart(world: World, job: C
     world.clock.advance(5)
     later = await introspect(world, job, await issued(world, job))
     assert (later["iat"], later["exp"]) == (int(str(one["iat"])) + 5, int(str(one["exp"])) + 5)
+
+
+async def test_tokens_that_were_decided_together_are_each_their_own(world: World) -> None:
+    client = await world.register_client("Two", grant_types=("client_credentials",), scope=("orders", "catalog:read"))
+    scopes = ({}, {}, {"scope": "orders"}, {"scope": "orders"})
+    raws = await asyncio.gather(*(issued(world, client, **each) for each in scopes))
+    told = [await introspect(world, client, raw) for raw in raws]
+    assert len({each["jti"] for each in told}) == len({each["grant_id"] for each in told}) == 4
+    assert [each["scope"] for each in told] == ["orders catalog:read"] * 2 + ["orders"] * 2
+    ok(await world.client.post("/oauth/revoke", data={"token": raws[0]}, auth=client.auth))
+    active = [(await introspect(world, client, raw))["active"] for raw in raws]
+    assert active == [False, True, True, True]
 
 
 async def test_unauthorized_caller_learns_nothing_from_the_cache(world: World, job: Client, resource: Client) -> None:

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
+from eventstore.appending import aftermath
 from eventstore.appending.batch import Transactions
 from eventstore.appending.committer import APART
 from eventstore.ledger import Ledger
@@ -161,7 +162,7 @@ async def test_what_may_have_been_committed_is_not_done_again(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, callers: int
 ) -> None:
     """The database goes while it commits, cannot be asked about it, and is back a moment later."""
-    real, asked = Transactions._is_stored, []
+    real, asked = aftermath.is_stored, []
 
     def commit(self: LogRecorder, connection: Connection) -> None:
         if not asked:
@@ -169,16 +170,16 @@ async def test_what_may_have_been_committed_is_not_done_again(
             raise OperationalError("COMMIT", None, ConnectionResetError())
         original(self, connection)
 
-    def is_stored(self: Transactions, batch: Any) -> bool:
-        asked.append(batch)
+    def is_stored(recorder: LogRecorder, position: int, newest: str | None) -> bool:
+        asked.append(position)
         if len(asked) == 1:
             raise OperationalError("SELECT", None, ConnectionResetError())
-        return real(self, batch)
+        return real(recorder, position, newest)
 
     original = LogRecorder.commit
     with monkeypatch.context() as broken:
         broken.setattr(LogRecorder, "commit", commit)
-        broken.setattr(Transactions, "_is_stored", is_stored)
+        broken.setattr(aftermath, "is_stored", is_stored)
         asking = [ledger.execute(register(f"c{n}"), origin=HERE) for n in range(callers)]
         answers = await asyncio.gather(*asking, return_exceptions=True)
     assert {type(each) for each in answers} == {DatabaseAway}

@@ -6,8 +6,10 @@ import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, bindparam, create_engine, insert, update
 from sqlalchemy.exc import IntegrityError
 
-from eventstore.appending.rows import Rows
+from domain.grant import is_alone
+from eventstore.appending.rows import NOT_OF_LONE, Rows
 from projections.tables import Write
+from tests.domain.story import DASHBOARD, SERVICE, Story, parties
 
 TABLE = Table("counted", MetaData(), Column("name", Text, primary_key=True), Column("count", Integer, nullable=False))
 INSERT = insert(TABLE).values(name=bindparam("name"), count=bindparam("count"))
@@ -58,3 +60,13 @@ def test_what_failed_is_not_left_for_the_next_transaction(connection: Connection
     rows.add(made("b"))
     rows.flush(connection)
     assert counts(connection) == {"a": 0, "b": 0}
+
+
+def test_a_lone_token_has_rows_in_no_table_that_is_left_out() -> None:
+    lone, signed_in = Story(), Story()
+    lone.credentials(parties(SERVICE))
+    signed_in.sign_in(parties(DASHBOARD))
+    assert [is_alone(each.events[0]) for each in (lone, signed_in)] == [True, False]
+    for projection in NOT_OF_LONE:
+        assert [*projection.project(lone.recorded[0], {})] == []
+        assert [*projection.project(signed_in.recorded[0], {})] != []

@@ -1,0 +1,52 @@
+"""What became of a transaction that broke, and what its callers are told."""
+
+import contextlib
+
+from sqlalchemy.exc import IntegrityError
+
+from eventstore import search
+from eventstore.database.engines import away
+from eventstore.recorder import LogRecorder
+from eventstore.repository import Changes
+from eventstore.unavailable import DatabaseAway, Forged
+
+
+class Unknown(Exception):
+    """The connection broke while it committed, and the log cannot be asked whether it did."""
+
+
+def unknown(error: Unknown) -> DatabaseAway:
+    """What a caller is told of whose command nobody knows whether it is stored."""
+    meant = DatabaseAway(type(error).__name__)
+    meant.__cause__ = error
+    return meant
+
+
+def meaning(changes: Changes, error: BaseException) -> BaseException:
+    """What the callers of a transaction are told that broke with an error."""
+    if isinstance(error, IntegrityError) and changes.forged is not None:
+        return Forged(changes.forged)
+    if isinstance(error, Unknown):
+        return unknown(error)
+    return away(error) or error
+
+
+def look_beyond(recorder: LogRecorder, changes: Changes) -> None:
+    """What stands where an event was to go, under the lock and past the head, was put there by nobody of ours."""
+    with contextlib.suppress(Exception), recorder.appending() as locked:
+        changes.look_beyond(locked.connection)
+
+
+def is_stored(recorder: LogRecorder, position: int, newest: str | None) -> bool:
+    """Whether the log has this form as its event at a position. Raises anything when it cannot be asked."""
+    if newest is None:
+        return False
+    found: list[str | None] = []
+    try:
+        with recorder.appending() as locked:
+            found.append(search.stored(locked.connection, position))
+    except Exception:
+        # What was read is true, even if the transaction that read it ends badly.
+        if not found:
+            raise
+    return found[0] == newest
