@@ -7,7 +7,18 @@ from typing import NamedTuple
 from msgspec import UNSET
 
 from api.console.masking import pseudonym
-from api.console.searching import FILTERS, NAMED, RANGES, USUAL, Given, address_of, beside, parsed, written
+from api.console.searching import (
+    FILTERS,
+    NAMED,
+    RANGES,
+    USUAL,
+    Given,
+    address_of,
+    beside,
+    parsed,
+    to_the_second,
+    written,
+)
 from api.console.shown_events import Event
 
 UNFILTERED = ("range", "order", "after", "reads", "show")
@@ -52,11 +63,22 @@ def chips(given: Given, events: Iterable[Event]) -> tuple[Chip, ...]:
         for each in values:
             rest = {**given, name: [other for other in values if other != each]}
             rest.pop("after", None)
-            unnamed = pseudonym(each) if NAMED.get(name) == "person" else each
-            called = next((known for event in events if (known := event.name(each))), unnamed)
-            words = {"not_type": "not type"}.get(name, name.removesuffix("_id").replace("_", " "))
+            called = next((known for event in events if (known := event.name(each))), _said(name, each))
+            words = {"not_type": "not type", "until": "to"}.get(name, name.removesuffix("_id").replace("_", " "))
             found.append(Chip(f"{words} {called}", address_of(rest)))
     return tuple(found)
+
+
+def _said(name: str, value: str) -> str:
+    """What a filter asks for, in words for its chip."""
+    if NAMED.get(name) == "person":
+        return pseudonym(value)
+    if name == "ip":
+        return "masked"
+    if name in ("since", "until"):
+        # The last second that belongs to it, as the fields have it.
+        return to_the_second(value, end=name == "until").replace("T", " ")
+    return value
 
 
 def clients_named(events: Iterable[Event]) -> tuple[tuple[str, str], ...]:

@@ -11,7 +11,7 @@ from api.audit.rendering import BY_TAG
 from api.console.ready_searches import READY
 from api.console.searching import UnknownFilter, beside, instant, parsed, read_address, read_line, written
 from domain import client
-from tests.scenarios.administration import administering
+from tests.scenarios.administration import administering, ok
 from tests.scenarios.browser import Browser, Page
 from tests.scenarios.consoles import at_console, enable_console
 from tests.scenarios.world import World
@@ -56,6 +56,21 @@ async def test_names_become_ids_and_the_address_holds_the_search(world: World) -
     assert not rows(nobody)
 
 
+async def test_people_are_found_by_the_names_that_they_have_now(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    paul = await world.register_person("paul", roles_of=())
+    admin = await administering(world)
+    ok(await admin.patch(f"/admin/people/{paul.account_id}", json={"username": "pablo"}))
+    renamed = await typed(browser, "person:pablo")
+    assert parse_qs(urlsplit(str(renamed.answer.url)).query) == {"account_id": [paul.account_id]}
+    assert len(rows(renamed)) >= 2
+    ok(await admin.delete(f"/admin/people/{paul.account_id}"), 204)
+    erased = await typed(browser, "person:pablo")
+    assert "No person of this server is named so" in erased.text
+    assert not rows(erased)
+    assert "pablo" not in (await browser.open(f"/console/audit?account_id={paul.account_id}&show=1")).text
+
+
 async def test_a_page_leaves_exactly_the_reads_that_its_foot_names(world: World) -> None:
     browser, _ = await at_console(world, *READER)
     for path in ("/console/audit", "/console/events/1", "/console/"):
@@ -77,7 +92,7 @@ async def test_reads_are_hidden_by_a_chip_and_can_be_shown(world: World) -> None
 
 async def test_unknown_filter_shows_nothing(world: World) -> None:
     browser, _ = await at_console(world, *READER)
-    for query in ("?tpye=client.*", "?until=nonsense"):
+    for query in ("?tpye=client.*", "?until=nonsense", "?range=all&until=0001-01-01T00:00:00%2B14:00"):
         before = await world.head()
         page = await browser.open(f"/console/audit{query}")
         assert 'role="alert"' in page.text
@@ -305,3 +320,25 @@ async def test_types_of_events_are_told_without_an_event(world: World) -> None:
 
 async def bearing(world: World) -> httpx.Response:
     return await (await administering(world)).get("/audit/event-types")
+
+
+async def test_network_address_is_in_no_page_s_address(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    (signed_in,) = await world.events("session.started")
+    page = await typed(browser, "ip:192.0.2.7")
+    (sealed,) = parse_qs(urlsplit(str(page.answer.url)).query)["ip"]
+    assert sealed.startswith("~")
+    assert signed_in.position in rows(page)
+    assert "192.0.2.7" not in page.text
+    assert "ip masked" in page.text
+    # What somebody writes into the address by hand is sealed at once; line and export go on from what is sealed.
+    assert "192.0.2.7" not in str((await browser.open("/console/audit?ip=192.0.2.7")).answer.url)
+    assert rows(await browser.press(page, "/console/audit/line")) == rows(page)
+    file = await browser.client.get("/console/audit/export", params={"ip": sealed, "format": "csv"})
+    assert len(file.text.strip().splitlines()) == len(rows(page)) + 1
+    live = await browser.open(f"/console/live?ip={sealed}")
+    assert "192.0.2.7" not in live.text
+    for wrong in ("~", "~x", f"{sealed[:-2]}AA", "~\u00e9", "1" * 65):
+        page = await browser.open(str(httpx.URL("/console/audit", params={"ip": wrong})))
+        assert 'role="alert"' in page.text
+        assert not rows(page)

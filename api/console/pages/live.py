@@ -8,6 +8,7 @@ from api.console.frame import ConsolePage, Visit
 from api.console.gate import PAGE, passed_through, shown
 from api.console.masking import sealed
 from api.console.navigation import Place
+from api.console.sealed_addresses import opened_addresses, sealed_addresses
 from api.console.searching import (
     FILTERS,
     OWN_READS,
@@ -48,7 +49,7 @@ async def console_live(request: Request[Any, Any, Any]) -> Response[bytes]:
     async def make(visit: Visit) -> ConsolePage:
         fault, given = None, dict[str, list[str]]()
         try:
-            given = read_address(query)
+            given = sealed_addresses(visit.services.keyring, read_address(query))
         except UnknownFilter as unknown:
             fault = str(unknown)
         search_url = address_of(given)
@@ -70,7 +71,7 @@ async def console_live_stream(request: Request[Any, Any, Any]) -> Response[bytes
 
     async def make(visit: Visit) -> Response[bytes]:
         try:
-            given = read_address(query)
+            given = opened_addresses(visit.services.keyring, read_address(query))
         except UnknownFilter:
             given = {"type": ["unknown"]}
         asked = {name: values for name, values in given.items() if name in FILTERS}

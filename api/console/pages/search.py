@@ -17,6 +17,7 @@ from api.console.navigation import Place
 from api.console.pages.find import Found
 from api.console.pages.search_names import NAMES
 from api.console.ready_searches import READY, ReadySearch
+from api.console.sealed_addresses import is_bare, masked_calls, opened_addresses, sealed_addresses
 from api.console.search_links import Chip, Choice, Ways, chips, clients_named, filters_alone, reads, switch, ways
 from api.console.searching import (
     FILTERS,
@@ -80,23 +81,32 @@ class SearchPage(ConsolePage, frozen=True, kw_only=True):
     live_url: str | None = None
 
 
-async def _search(visit: Visit, query: str) -> ConsolePage:
+def _read(visit: Visit, query: str) -> tuple[Given, Given]:
+    """The search of an address, and the same as the API takes it. Raises `UnknownFilter`."""
+    given = read_address(query)
+    for each in (*given.get("since", ()), *given.get("until", ())):
+        parsed(each)
+    return given, opened_addresses(visit.services.keyring, given)
+
+
+async def _search(visit: Visit, query: str) -> ConsolePage | Response[bytes]:
     csrf = visit.token(LINE)
     try:
-        given = read_address(query)
+        given, plain = _read(visit, query)
+        if is_bare(given):
+            return see_other(address_of(sealed_addresses(visit.services.keyring, given)))
     except UnknownFilter as unknown:
         return SearchPage(title="Search the log", line="", csrf=csrf, fault=str(unknown))
     now = datetime.fromtimestamp(visit.services.ledger.clock.now() / 1_000_000, UTC)
-    asked = asked_of_api(given, now)
+    asked = asked_of_api(plain, now)
     personal = sealed("1" if "show" in given else "")
     order = given.get("order", ["desc"])
     listed = {"from": given.get("from", []), "after": given.get("after", []), "order": order, "limit": [LIMIT]}
     found = await visit.api.get("/audit/events", Events, {**asked, **listed, **personal, "names": "1"})
     kinds = await visit.api.get("/audit/event-types", EventKinds)
-    try:
-        leads, counts = ways(given, asked, now), await _counted(visit, given, asked, now)
-    except UnknownFilter as unknown:
-        return SearchPage(title="Search the log", line=line_of(given), csrf=csrf, fault=str(unknown))
+    counts = await _counted(visit, given, asked, now)
+    if "ip" in given:
+        visit.api.calls[:] = masked_calls(visit.api.calls)
     # The next page is of the same stretch of time, whenever it is asked for.
     pinned = {name: values for name, values in given.items() if name != "range"}
     pinned |= {"since": asked["since"]} if "since" in asked else {}
@@ -108,7 +118,7 @@ async def _search(visit: Visit, query: str) -> ConsolePage:
         since=to_the_second(given["since"][0], end=False) if "since" in given else "",
         until=to_the_second(given["until"][0], end=True) if "until" in given else "",
         chips=chips(given, found.items),
-        ways=leads,
+        ways=ways(given, asked, now),
         reads=reads(given),
         show=switch(given, "show", "Hide personal values", "Show personal values")
         if "audit:personal" in visit.may
@@ -162,7 +172,15 @@ async def console_search_line(request: Request[Any, Any, Any], data: JSONBody[Li
         try:
             return see_other(address_of(await _resolved(visit, data)))
         except UnknownFilter as unknown:
-            return SearchPage(title="Search the log", line=data.line, csrf=visit.token(LINE), fault=str(unknown))
+            return SearchPage(
+                title="Search the log",
+                line=data.line,
+                csrf=visit.token(LINE),
+                fault=str(unknown),
+                kept=data.kept,
+                since=data.since,
+                until=data.until,
+            )
 
     return await posted(request, data, make, back=SEARCH)
 
@@ -186,7 +204,7 @@ async def _resolved(visit: Visit, data: LineForm) -> Given:
         given["until"] = [instant(data.until + seconds, end=True)]
     if "since" in given or "until" in given:
         given.pop("range", None)
-    return given
+    return sealed_addresses(visit.services.keyring, given)
 
 
 _OF_KIND = {"client": "client_id", "person": "account_id", "grant": "grant_id", "request": "request_id"}
@@ -200,8 +218,9 @@ async def _named(visit: Visit, name: str, value: str) -> list[tuple[str, str]]:
     found = await visit.api.send("POST", "/audit/find", Found, {"text": value})
     if name:
         alike = [each for each in found.items if each.kind == NAMED[name]]
-        # Who names one wholly means that one, and not the others whose names hold it.
-        ids = [(name, each.id) for each in [it for it in alike if it.label == value] or alike]
+        # Who names a client wholly means that one, and not the others whose names hold it.
+        whole = [each for each in alike if each.kind == "client" and each.label == value]
+        ids = [(name, each.id) for each in whole or alike]
     else:
         ids = [(_OF_KIND[each.kind], each.id) for each in found.items if each.kind in _OF_KIND]
     if not ids:
@@ -217,11 +236,12 @@ async def console_export(request: Request[Any, Any, Any]) -> Response[bytes]:
     async def make(visit: Visit) -> ConsolePage | Response[bytes]:
         format = next((each for each in FORMATS if f"format={each}" in query), "jsonl")
         try:
-            given = read_address("&".join(each for each in query.split("&") if not each.startswith("format=")))
+            without = "&".join(each for each in query.split("&") if not each.startswith("format="))
+            given, plain = _read(visit, without)
         except UnknownFilter as unknown:
             return SearchPage(title="Search the log", line="", csrf=visit.token(LINE), fault=str(unknown))
         now = datetime.fromtimestamp(visit.services.ledger.clock.now() / 1_000_000, UTC)
-        asked: dict[str, list[str]] = asked_of_api(given, now)
+        asked: dict[str, list[str]] = asked_of_api(plain, now)
         if "show" not in given:
             asked["personal"] = ["0"]
         if format == "package":

@@ -1,0 +1,62 @@
+"""Network addresses in the address of a search: sealed, as no page's address holds anything of a person's.
+
+Whoever has the link searches by the same address, and is not told which it is.
+"""
+
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from api.console.own_api import Asked
+from api.console.searching import Given, UnknownFilter
+from security.keyring import Keyring, MasterKeyError, WrapBroken
+
+PURPOSE = "console search address"
+MARK = "~"
+LONGEST = 64
+MASKED = "masked"
+_ADDRESS = re.compile(r"([?&]ip=)[^&'\"\s]*")
+
+
+def is_bare(given: Given) -> bool:
+    """Whether an address of a network stands there for everybody to read."""
+    return any(not each.startswith(MARK) for each in given.get("ip", ()))
+
+
+def sealed_addresses(keyring: Keyring, given: Given) -> Given:
+    """The same search with its addresses sealed. Raises `UnknownFilter` for what is none by its length."""
+    return {**given, "ip": [_sealed(keyring, each) for each in given["ip"]]} if "ip" in given else given
+
+
+def _sealed(keyring: Keyring, address: str) -> str:
+    if address.startswith(MARK):
+        return address
+    if len(address) > LONGEST:
+        raise UnknownFilter("That is no network address.")
+    return MARK + urlsafe_b64encode(keyring.wrap(PURPOSE, address.encode())).rstrip(b"=").decode()
+
+
+def opened_addresses(keyring: Keyring, given: Given) -> Given:
+    """The same search as the API takes it. Raises `UnknownFilter` for what this server did not seal."""
+    return {**given, "ip": [_opened(keyring, each) for each in given["ip"]]} if "ip" in given else given
+
+
+def _opened(keyring: Keyring, sealed: str) -> str:
+    if not sealed.startswith(MARK):
+        return sealed
+    octets = sealed.removeprefix(MARK)
+    try:
+        return keyring.unwrap(PURPOSE, urlsafe_b64decode(octets + "=" * (-len(octets) % 4))).decode()
+    except (WrapBroken, MasterKeyError, ValueError, IndexError):
+        raise UnknownFilter("This address was not sealed by this server. Type it once more.") from None
+
+
+def masked_calls(calls: Iterable[Asked]) -> list[Asked]:
+    """What a page asked, without the addresses by which it searched."""
+    return [replace(each, url=_masked(each.url), curl=_masked(each.curl)) for each in calls]
+
+
+def _masked(url: str) -> str:
+    return _ADDRESS.sub(rf"\g<1>{MASKED}", url)
