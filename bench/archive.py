@@ -2,20 +2,19 @@
 
 import argparse
 import asyncio
+import re
 import sqlite3
 import sys
-import tempfile
 import time
-from collections.abc import Awaitable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
 
-from bench import databases
-from bench.made.made_log import make
-from bench.reports import machine
+from bench.made.whole_log import followed, on_both, rebuilt, signed
+from bench.parts.disk import sizes
 from commands import log_keys
 from commands.archiving.segments import archive_before, drop_archived, look
 from commands.permissions import operator, put_scope
@@ -23,24 +22,33 @@ from domain.log import Archived
 from eventstore.database.engines import migrating
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
-from eventstore.mapper import authenticate
-from eventstore.personal_data import PersonalData
-from eventstore.projecting.rebuild import Rebuild
 from eventstore.sealed import dropped
+from eventstore.sealed.excerpt import EVENT
 from eventstore.sealed.places import SegmentPlace
 from eventstore.search import stored_forms
-from eventstore.transparency import signing_keys
-from eventstore.transparency.published import read_leaves
-from eventstore.transparency.tree import Tree
-from projections import PROJECTIONS
+from eventstore.stored import EVENTS
 from security.clock import DAY, SystemClock
 from security.keyring import Keyring, new_master_key, parse_keyring
-from security.mac import BlindIndex
-from security.sealing import Sealer
-from security.vault import Vault
 
 NAME = "bench.example/log"
 COMMANDS = 500
+
+DROPPED, LIVING = 45_000_000, 5_000_000
+"""Events of a log for which the size is told."""
+
+LEAST_SHOWN = 1.0
+_MADE_ANEW = re.compile(r"_\d+$")
+"""What a rebuild puts behind the names of indexes."""
+
+_DROPPED = f"state NOT LIKE '{EVENT.decode()}%'"
+_ROW = {
+    "sqlite": (
+        f"SELECT avg(length(CAST(state AS BLOB)) + length(originator_id) + length(topic) + 13) FROM {EVENTS} "  # noqa: S608
+        f"WHERE {_DROPPED}"
+    ),
+    "postgresql": f"SELECT avg(pg_column_size({EVENTS}.*) + 4) FROM {EVENTS} WHERE {_DROPPED}",  # noqa: S608
+}
+"""With the numbers and lengths of a row on SQLite, and the line pointer of PostgreSQL."""
 
 
 def main() -> int:
@@ -49,31 +57,25 @@ def main() -> int:
     options.add_argument("--events", type=int, default=50_000)
     events = options.parse_args().events
     keyring = parse_keyring(new_master_key())
-    with tempfile.TemporaryDirectory(prefix="grantlog-bench-") as name, ExitStack() as opened:
-        directory = Path(name)
-        directory.chmod(0o755)
-        for database in (
-            opened.enter_context(databases.sqlite(directory / "sqlite")),
-            opened.enter_context(databases.postgresql(directory / "postgresql")),
-        ):
-            print(f"{database.name}, {events:,} events of three months, archived up to a day ago", flush=True)
-            place = directory / f"archive-{database.name}"
-            for what, value in asyncio.run(_measured(database.url, keyring, events, place)):
-                print(f"  {what:62} {value}", flush=True)
-        print("\n".join(f"{fact}: {value}" for fact, value in machine.facts(directory).items()))
+    for database, directory in on_both(keyring, events):
+        print(f"  {events:,} events of three months, archived up to a day ago", flush=True)
+        place = directory / f"archive-{database.name}"
+        for what, value in asyncio.run(_measured(database.url, keyring, events, place)):
+            print(f"  {what:62} {value}", flush=True)
     return 0
 
 
 async def _measured(url: str, keyring: Keyring, events: int, place: Path) -> list[tuple[str, str]]:
     found = []
-    make(url, keyring, events, SystemClock().now())
-    _rebuilt(url, keyring)
+    rebuilt(url, keyring)
+    followed(url, keyring, events)
     ledger, opening = await _opened(url, keyring)
     found.append(("start of a ledger before, CPU", f"{opening * 1_000:.0f} ms"))
     await log_keys.ensure(ledger, NAME, Origin())
-    _signed(url, keyring)
+    signed(url, keyring, NAME)
+    _tidy(url)
     found.append(("commands one after the other, before", f"{await _rate(ledger):,.0f}/s"))
-    before = _size(url)
+    before = _sizes(url)
     made, took = await _timed(_all(archive_before(ledger, SegmentPlace(str(place)), _yesterday(), Origin(), _quiet)))
     count, size = sum(each.count for each in made), sum(each.size for each in made)
     found.append(("archived and verified", f"{count:,} events in {len(made)} segments, {_each(took, count)}"))
@@ -86,9 +88,7 @@ async def _measured(url: str, keyring: Keyring, events: int, place: Path) -> lis
     found += [(what, f"{cost * 1_000:.1f} ms") for what, cost in await _reads(ledger, made)]
     await ledger.close()
     _tidy(url)
-    after = _size(url)
-    found.append(("database before and afterwards", f"{before / 2**20:.1f} MiB, {after / 2**20:.1f} MiB"))
-    found.append(("less for each archived event", f"{(before - after) / count:,.0f} of {before / events:,.0f} bytes"))
+    found += _kept(url, before, events, count)
     ledger, opening = await _opened(url, keyring)
     found.append(("start of a ledger afterwards, CPU", f"{opening * 1_000:.0f} ms"))
     await ledger.close()
@@ -141,21 +141,32 @@ async def _rate(ledger: Ledger) -> float:
     return COMMANDS / (time.perf_counter() - began)
 
 
-def _rebuilt(url: str, keyring: Keyring) -> None:
-    engine, vault = migrating(url), Vault(keyring)
-    Rebuild(engine, PROJECTIONS, PersonalData(Sealer(vault), BlindIndex(keyring)), SystemClock().now()).run()
-    engine.dispose()
+def _kept(url: str, before: Mapping[str, int], events: int, count: int) -> Iterator[tuple[str, str]]:
+    """What a dropped event still takes, part by part: what any event took, less what dropping made of it. Of the table
+    of events the rows themselves are measured, since what has ended has shorter texts than what lives."""
+    after = _sizes(url)
+    living = sum(before.values()) / events
+    kept = {name: size / events - (size - after.get(name, 0)) / count for name, size in before.items()}
+    kept[EVENTS] = _row(url)
+    for name, size in sorted(kept.items(), key=lambda each: -each[1]):
+        if size >= LEAST_SHOWN:
+            yield f"kept of each dropped event in {_MADE_ANEW.sub('', name)}", f"{size:,.1f} bytes"
+    each = sum(kept.values())
+    yield "an event in the database, and a dropped one", f"{living:,.0f} and {each:,.0f} bytes"
+    old, new = each * DROPPED / 1e9, living * LIVING / 1e9
+    yield (
+        f"{(DROPPED + LIVING) // 10**6} million events of which {DROPPED // 10**6} are dropped",
+        f"{old + new:.1f} GB, {old:.1f} of them of dropped ones",
+    )
 
 
-def _signed(url: str, keyring: Keyring) -> None:
-    """Lets the tree come to the log's head, as a running server does."""
-    engine, vault = migrating(url), Vault(keyring)
-    authenticate(engine, vault)
-    tree, more = Tree(NAME, signing_keys.from_vault(vault, NAME), SystemClock()), True
-    while more:
-        with engine.begin() as connection:
-            more = tree.follow(connection, read_leaves).more
+def _row(url: str) -> float:
+    """Bytes of the row of a dropped event, without what a page needs for itself."""
+    engine = migrating(url)
+    with engine.connect() as connection:
+        size = connection.scalar(text(_ROW[engine.dialect.name]))
     engine.dispose()
+    return float(size or 0)
 
 
 def _tidy(url: str) -> None:
@@ -169,15 +180,12 @@ def _tidy(url: str) -> None:
     engine.dispose()
 
 
-def _size(url: str) -> int:
+def _sizes(url: str) -> Mapping[str, int]:
     engine = migrating(url)
     with engine.connect() as connection:
-        if engine.dialect.name == "sqlite":
-            pages = connection.scalar(text("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"))
-        else:
-            pages = connection.scalar(text("SELECT pg_database_size(current_database())"))
+        found = sizes(connection)
     engine.dispose()
-    return int(pages or 0)
+    return found
 
 
 if __name__ == "__main__":

@@ -4,32 +4,21 @@ It is why `eventstore.recorder` has queries of its own, and why followers take a
 being the library's `Projection`, which processes and tracks each event by itself.
 """
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from statistics import median
 
 from eventsourcing_sqlalchemy.recorders import SQLAlchemyApplicationRecorder
-from sqlalchemy import Engine
 
-from bench import databases
-from bench.made.made_log import make
-from bench.reports import machine
+from bench.made.whole_log import followed, on_both
 from eventstore.application import LogDatastore
-from eventstore.database.engines import migrating, reading
+from eventstore.database.engines import reading
 from eventstore.mapper import authenticate
-from eventstore.personal_data import PersonalData, Unsealing
-from eventstore.projecting.catch_up import BATCH, EventIndexing
+from eventstore.projecting.catch_up import BATCH
 from eventstore.recorder import LogRecorder, notifications, store
 from eventstore.stored import EVENTS
-from projections import event_index
-from security.clock import SystemClock
 from security.keyring import Keyring, new_master_key, parse_keyring
-from security.mac import BlindIndex
-from security.sealing import Sealer
 from security.vault import Vault
 
 COUNT, AT_ONCE, FOLLOWED, ROUNDS = 20_000, 500, 512, 5
@@ -38,18 +27,9 @@ COUNT, AT_ONCE, FOLLOWED, ROUNDS = 20_000, 500, 512, 5
 def main() -> int:
     """Prints microseconds of processor time of this process for one event, on both databases."""
     keyring = parse_keyring(new_master_key())
-    with tempfile.TemporaryDirectory(prefix="grantlog-bench-") as name, ExitStack() as opened:
-        directory = Path(name)
-        directory.chmod(0o755)
-        for database in (
-            opened.enter_context(databases.sqlite(directory / "sqlite")),
-            opened.enter_context(databases.postgresql(directory / "postgresql")),
-        ):
-            make(database.url, keyring, COUNT, SystemClock().now())
-            print(database.name)
-            for what, cost in _costs(database.url, keyring):
-                print(f"  {what:62} {cost:8.2f} µs")
-        print("\n".join(f"{fact}: {value}" for fact, value in machine.facts(directory).items()))
+    for database, _ in on_both(keyring, COUNT):
+        for what, cost in _costs(database.url, keyring):
+            print(f"  {what:62} {cost:8.2f} µs")
     return 0
 
 
@@ -75,7 +55,7 @@ def _costs(url: str, keyring: Keyring) -> Iterator[tuple[str, float]]:
             yield f"{name} select_events, a call", _each(partial(_streams, recorder, streams)) / len(streams)
     engine.dispose()
     for size in (1, BATCH):
-        yield f"followed into the search index, {size} in a transaction", _followed(url, keyring, vault, size)
+        yield f"followed into the search index, {size} in a transaction", followed(url, keyring, FOLLOWED, size) * 1e6
 
 
 def _notifications(recorder: SQLAlchemyApplicationRecorder, after: int) -> object:
@@ -97,23 +77,6 @@ def _each(work: Callable[[], object]) -> float:
         work()
         took.append(time.process_time() - began)
     return median(took) * 1e6
-
-
-def _followed(url: str, keyring: Keyring, vault: Vault, size: int) -> float:
-    engine: Engine = migrating(url)
-    authenticate(engine, vault)
-    model, unsealing = EventIndexing(), Unsealing(PersonalData(Sealer(vault), BlindIndex(keyring)))
-    with engine.connect() as connection:
-        start = event_index.reached(connection, model.name)
-    began = time.process_time()
-    for after in range(start, start + FOLLOWED, size):
-        with engine.begin() as connection:
-            unsealing.begin()
-            prepared = model.prepare(connection, [*store(connection).between(after, after + size)], unsealing)
-            if event_index.advance(connection, model.name, after, after + size):
-                model.keep(connection, [prepared])
-    engine.dispose()
-    return (time.process_time() - began) / FOLLOWED * 1e6
 
 
 if __name__ == "__main__":

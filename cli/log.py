@@ -5,7 +5,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -235,8 +235,8 @@ def _prove(settings: Settings, vault: Vault) -> None:
     if signed is None or not keys:
         click.echo("the log has no checkpoint yet, so there is nothing to prove it by")
         return
-    with Bar("verify") as bar:
-        verdict = verify(open_source(settings.database_url), keys, progress=bar)
+    with closing(open_source(settings.database_url)) as source, Bar("verify") as bar:
+        verdict = verify(source, keys, progress=bar)
     if verdict.exit_code:
         raise Failure(f"the log does not verify: {verdict.reason}", verdict.exit_code)
     click.echo(f"verified up to position {verdict.checked:,}")
