@@ -36,6 +36,9 @@ COMMANDS = 500
 DROPPED, LIVING = 45_000_000, 5_000_000
 """Events of a log for which the size is told."""
 
+FOR_EVER = (EVENTS, "event_positions", "log_tiles", "digests")
+"""The tables in which something of every event stays. Rows of what has expired leave the others."""
+
 LEAST_SHOWN = 1.0
 _MADE_ANEW = re.compile(r"_\d+$")
 """What a rebuild puts behind the names of indexes."""
@@ -146,7 +149,11 @@ def _kept(url: str, before: Mapping[str, int], events: int, count: int) -> Itera
     of events the rows themselves are measured, since what has ended has shorter texts than what lives."""
     after = _sizes(url)
     living = sum(before.values()) / events
-    kept = {name: size / events - (size - after.get(name, 0)) / count for name, size in before.items()}
+    kept = {
+        name: size / events - (size - after.get(name, 0)) / count
+        for name, size in before.items()
+        if any(table in name for table in FOR_EVER)
+    }
     kept[EVENTS] = _row(url)
     for name, size in sorted(kept.items(), key=lambda each: -each[1]):
         if size >= LEAST_SHOWN:
