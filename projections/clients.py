@@ -1,6 +1,6 @@
 """Clients, as the administration lists them and as a dashboard is found by its slug."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -239,8 +239,9 @@ def _structured(fields: dict[str, Any]) -> dict[str, Any]:
     return {"keys": _decode_keys(fields["keys"]), "token_exchange": _decode_rules(fields["token_exchange"])}
 
 
-def _client(row: sa.Row[Any]) -> ClientRow:
-    fields = dict(row._mapping)
+def row_of(row: sa.Row[Any]) -> ClientRow:
+    """The client in a row of a query that asks for its columns, and perhaps for others."""
+    fields = {field: row._mapping[field] for field in ClientRow.__struct_fields__}
     lists = {field: tables.list_values(fields[field]) for field in _LISTS}
     return ClientRow(**fields | lists | _structured(fields))
 
@@ -267,18 +268,31 @@ def page(connection: sa.Connection, *, after: int | None = None, limit: int = 50
 Sort = Literal["created_at", "-created_at", "client_name", "-client_name"]
 
 
-def search(
-    connection: sa.Connection, *, contains: str = "", sort: Sort = "created_at", after: Any = None, limit: int = 50
-) -> RowPage[ClientRow, Any]:
-    """Clients that are not deleted, by a text in their name; `after` is the last one's sort key: name, `position`."""
+def matching(connection: sa.Connection, contains: str, among: Collection[str] = ()) -> sa.Select[Any]:
+    """The query for clients that are not deleted, have a text in their name, and are `among` these unless it is
+    empty."""
     query = sa.select(*_COLUMNS).where(TABLE.c.state != "deleted")
-    if contains:
-        wanted = sa.bindparam("b_wanted", name_key(contains), type_=sa.LargeBinary)
-        sqlite = connection.dialect.name == "sqlite"
-        found = (
-            sa.func.instr(TABLE.c.name_key, wanted) if sqlite else sa.func.position(wanted.op("IN")(TABLE.c.name_key))
-        )
-        query = query.where(found > 0)
+    if among:
+        query = query.where(TABLE.c.client_id.in_(among))
+    if not contains:
+        return query
+    wanted = sa.bindparam("b_wanted", name_key(contains), type_=sa.LargeBinary)
+    sqlite = connection.dialect.name == "sqlite"
+    found = sa.func.instr(TABLE.c.name_key, wanted) if sqlite else sa.func.position(wanted.op("IN")(TABLE.c.name_key))
+    return query.where(found > 0)
+
+
+def search(
+    connection: sa.Connection,
+    *,
+    contains: str = "",
+    among: Collection[str] = (),
+    sort: Sort = "created_at",
+    after: Any = None,
+    limit: int = 50,
+) -> RowPage[ClientRow, Any]:
+    """The clients of `matching`; `after` is the last one's sort key: name, `position`."""
+    query = matching(connection, contains, among)
     columns = [TABLE.c.position] if sort.endswith("created_at") else [TABLE.c.name_key, TABLE.c.position]
     descending = sort.startswith("-")
     if after is not None:
@@ -286,7 +300,7 @@ def search(
         place, edge = sa.tuple_(*columns), sa.tuple_(*(sa.literal(value) for value in last))
         query = query.where(place < edge if descending else place > edge)
     ordered = query.order_by(*(column.desc() if descending else column for column in columns)).limit(limit + 1)
-    rows = [_client(row) for row in connection.execute(ordered)]
+    rows = [row_of(row) for row in connection.execute(ordered)]
     return cut_page(rows, limit, lambda row: (row.position,) if len(columns) == 1 else (row.client_name, row.position))
 
 
@@ -320,10 +334,10 @@ def may_name_scope(connection: sa.Connection, scope: str) -> list[str]:
 
 def _first(connection: sa.Connection, query: sa.Select[Any], **given: str) -> ClientRow | None:
     row = connection.execute(query, given).first()
-    return None if row is None else _client(row)
+    return None if row is None else row_of(row)
 
 
 def _page(connection: sa.Connection, query: sa.Select[Any], after: int | None, limit: int) -> RowPage[ClientRow, int]:
     query = query.where(TABLE.c.state != "deleted", TABLE.c.position > (after or 0))
     rows = connection.execute(query.order_by(TABLE.c.position).limit(limit + 1))
-    return cut_page([_client(row) for row in rows], limit, lambda found: found.position)
+    return cut_page([row_of(row) for row in rows], limit, lambda found: found.position)

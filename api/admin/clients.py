@@ -1,10 +1,12 @@
 """Clients: registering them (RFC 7591 names), reading, changing, disabling and deleting."""
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Request, Response, delete, get, patch, post
+from litestar.openapi.spec import Schema
+from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
@@ -51,11 +53,13 @@ from api.admin.security_members import (
 from api.audit.queries.history import SecretVersionRef
 from api.config.settings import Settings
 from api.http import parameters
+from api.http.errors import InvalidRequest
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
 from api.oauth.bearer import Bearer, needing, require_recent
 from api.oauth.sector_identifier import sector_document
 from api.services import Injected, services_of
 from api.signals.signal_delivery import forget
+from api.throttling.windowed_counter import SecretUses
 from commands import clients as commands
 from commands.permissions import CallerScope
 from domain import client, client_secret
@@ -69,6 +73,8 @@ from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.view import View
 from projections import clients, secrets
+from projections.figures import client_risks
+from projections.figures.client_risks import Risk
 from security.tokens import Format, new_id
 
 PATH = "/admin/clients"
@@ -185,7 +191,47 @@ Contains = Annotated[
         description="Clients whose name contains this, whatever its case.",
     ),
 ]
-Sorted = Annotated[clients.Sort, QueryParameter(name="sort", description="By what; with a hyphen in descending order.")]
+Sorted = Annotated[
+    clients.Sort | Literal["-risk"],
+    QueryParameter(
+        name="sort",
+        description="By what; with a hyphen in descending order. `-risk`: those first that somebody should look after.",
+    ),
+]
+WithRisks = Annotated[
+    Literal["0", "1"],
+    QueryParameter(name="risks", description="`1`: each has `risks`, what somebody should look after at its secrets."),
+]
+NAMED_AT_MOST = 200
+"""Clients that one question may name."""
+
+Named = Annotated[
+    list[str] | None,
+    QueryParameter(
+        name="client_id",
+        description="Only these clients. May be repeated.",
+        schema_extra={
+            "one_of": None,
+            "type": OpenAPIType.ARRAY,
+            "items": Schema(type=OpenAPIType.STRING, max_length=128),
+            "max_items": NAMED_AT_MOST,
+        },
+    ),
+]
+
+
+_CURSORS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("created_at", "-created_at"), (int,)),
+    **dict.fromkeys(("client_name", "-client_name"), (str, int)),
+    "-risk": (int, int),
+}
+"""What the last client of a page is known by, in each order."""
+
+
+class ListedClient(schemas.ClientBody, frozen=True, kw_only=True):
+    """A client in a list. `risks` are there when they were asked for, the most pressing first."""
+
+    risks: list[Risk] | UnsetType = UNSET
 
 
 @post(
@@ -250,23 +296,45 @@ async def register_client(
 
 
 @get(
-    PATH, **needing("clients:read", answer={"items": [CLIENT_EXAMPLE], "next": None}), tags=TAGS, summary="List clients"
+    PATH,
+    **needing("clients:read", repeatable=("client_id",), answer={"items": [CLIENT_EXAMPLE], "next": None}),
+    tags=TAGS,
+    summary="List clients",
 )
 async def list_clients(
     ledger: Injected[Ledger],
+    uses: Injected[SecretUses],
     contains: Contains = None,
+    named: Named = None,
     sort: Sorted = "created_at",
+    risks: WithRisks = "0",
     limit: Limit = DEFAULT,
     after: After = None,
-) -> Page[ClientBody]:
+) -> Page[ListedClient]:
     """Every client that is not deleted, dashboards among them, in the order of registration unless `sort` says more."""
+    if named is not None and len(named) > NAMED_AT_MOST:
+        raise InvalidRequest.field("client_id", f"may be repeated {NAMED_AT_MOST} times at most")
     # The cursor of one order means nothing in another.
     kind = f"clients {sort}"
-    last = decode_cursor(kind, after, *((int,) if sort.endswith("created_at") else (str, int)))
+    last = decode_cursor(kind, after, *_CURSORS[sort])
+    if risks == "1" or sort == "-risk":
+        await uses.record(everything=True)
+    now = ledger.clock.now()
 
-    def read(connection: Connection) -> Page[ClientBody]:
-        found = clients.search(connection, contains=contains or "", sort=sort, after=last, limit=limit)
-        return listed(kind, found, lambda row: schemas.client_body(ClientBody, ledger.privacy, connection, row))
+    def read(connection: Connection) -> Page[ListedClient]:
+        asked = {"contains": contains or "", "among": named or (), "after": last, "limit": limit}
+        if sort == "-risk":
+            found = client_risks.search(connection, now=now, **asked)
+        else:
+            found = clients.search(connection, sort=sort, **asked)
+        ids = [each.client_id for each in found.items] if risks == "1" else []
+        known = client_risks.of_clients(connection, ids, now)
+
+        def body(row: clients.ClientRow) -> ListedClient:
+            found_risks = list(known[row.client_id]) if row.client_id in known else UNSET
+            return schemas.client_body(ListedClient, ledger.privacy, connection, row, risks=found_risks)
+
+        return listed(kind, found, body)
 
     return await ledger.read(read)
 

@@ -87,13 +87,14 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
 class ConsolePage(HtmlPage, frozen=True, kw_only=True):
     """A page of the console. `title` stands above it, on its tab and on paper; `frame` is filled in with the answer.
     `refresh` is the seconds after which the page is asked for again. `personal` says whether personal values are shown
-    that can be masked; None where there is no such choice."""
+    that can be masked; None where there is no such choice. `told` says that the log tells who saw them."""
 
     template: ClassVar[str]
     title: str
     frame: Frame | None = None
     refresh: int | None = None
     personal: bool | None = None
+    told: bool = True
 
 
 class RefusedPage(ConsolePage, frozen=True, kw_only=True):

@@ -8,9 +8,6 @@ import msgspec
 from security.clock import DAY, SECOND, Moment, parse_rfc3339
 
 WIDTH, ROW, LABEL = 720, 30, 90
-SOON: Moment = 14 * DAY
-IDLE: Moment = 30 * DAY
-OLD: Moment = 365 * DAY
 
 
 class SecretVersion(msgspec.Struct, frozen=True):
@@ -87,31 +84,6 @@ def drawn(versions: Sequence[SecretVersion], now: Moment) -> SecretBars | None:
         width = max(2.0, round(end - begins, 1))
         bars.append(SecretBar(each.version, number * ROW + 4, begins, width, each.alive, used, words))
     return SecretBars(len(versions) * ROW + 4, place(now), tuple(bars))
-
-
-def risks(versions: Sequence[SecretVersion], now: Moment) -> tuple[str, ...]:
-    """What should be looked at, in words, the most pressing first."""
-    alive = [each for each in versions if each.alive]
-    if not versions:
-        return ()
-    if not alive:
-        return ("no secret works any more",)
-    found = []
-    newest = alive[-1]
-    if newest.expires_at is not None and parse_rfc3339(newest.expires_at) - now < SOON:
-        found.append(f"its newest secret ends {newest.expires_at[:10]}")
-    if now - parse_rfc3339(newest.created_at) > OLD:
-        found.append("its newest secret is over a year old")
-    if len(alive) > 1:
-        found.append(f"{len(alive)} secrets work")
-    used = [parse_rfc3339(each.last_used_at) for each in alive if each.last_used_at is not None]
-    if not used:
-        found.append("no secret was ever used")
-    elif now - max(used) > IDLE:
-        found.append(f"unused for {(now - max(used)) // DAY} days")
-    if newest.expires_at is None:
-        found.append("no rotation")
-    return tuple(found)
 
 
 def seconds_of(text: str) -> int | None:

@@ -102,15 +102,16 @@ def place(moments: Sequence[Moment], at: Moment) -> float:
     return (number + within) / (len(moments) - 1)
 
 
-def drawn(standing: Standing, moments: Sequence[Moment], at: Moment) -> DrawnLanes:
-    """The lanes, and where `at` stands."""
+def drawn(standing: Standing, moments: Sequence[Moment], at: Moment, *, called: str = "token") -> DrawnLanes:
+    """The lanes, and where `at` stands. `called` is what the first of them is the lane of."""
 
     def x(moment: Moment) -> float:
         return round(LEFT + place(moments, moment) * WIDTH, 1)
 
+    named = ((called if name == "token" else name, stretches) for name, stretches in standing.lanes)
     lanes = tuple(
         Lane(name, number * ROW, tuple(_drawn(name, stretch, x) for stretch in stretches))
-        for number, (name, stretches) in enumerate(standing.lanes)
+        for number, (name, stretches) in enumerate(named)
     )
     ticks = tuple(Tick(x(moment), format_rfc3339(moment), moment) for moment in moments)
     return DrawnLanes(lanes, ticks, x(at), len(lanes) * ROW)

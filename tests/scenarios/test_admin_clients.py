@@ -322,3 +322,41 @@ async def test_clients_are_found_by_a_part_of_their_name_and_sorted(world: World
     ok(await admin.patch(f"/admin/clients/{client['client_id']}", json={"client_name": "Horse Prints"}))
     assert await found(q="zebra") == []
     assert await found(q="horse") == ["Horse Prints"]
+
+
+async def test_clients_come_by_what_should_be_looked_after(world: World, admin: httpx.AsyncClient) -> None:
+    made = {}
+    for name, more in (
+        ("kept", {"secret_lifetime": 90 * 86_400}),
+        ("unrotated", {}),
+        ("ending", {"secret_lifetime": 86_400}),
+        ("ended", {"secret_lifetime": 60}),
+        ("public", {"token_endpoint_auth_method": "none", "redirect_uris": ["https://a.example/"]}),
+    ):
+        grants = ["authorization_code"] if name == "public" else ["client_credentials"]
+        body = {"client_name": name, "grant_types": grants, **more}
+        made[name] = ok(await admin.post("/admin/clients", json=body), 201)
+    for name in ("kept", "unrotated"):
+        auth = (made[name]["client_id"], made[name]["client_secret"])
+        ok(await world.client.post("/oauth/introspect", data={"token": "nothing"}, auth=auth))
+    world.clock.advance(61)
+    ids = [each["client_id"] for each in made.values()]
+    asked: dict[str, Any] = {"sort": "-risk", "risks": "1", "client_id": ids, "limit": 2}
+    found: list[Any] = []
+    while asked.get("after", "first") is not None:
+        page = ok(await admin.get("/admin/clients", params=asked))
+        found += page["items"]
+        asked["after"] = page["next"]
+    assert [(each["client_name"], each["risks"]) for each in found] == [
+        ("ended", ["no_live_secret"]),
+        ("ending", ["ends_soon", "never_used"]),
+        ("unrotated", ["no_rotation"]),
+        ("public", []),
+        ("kept", []),
+    ]
+    # After a year nobody has used it any more, and nothing else works.
+    world.clock.advance(366 * 86_400)
+    (old,) = ok(await (await administering(world)).get("/admin/clients", params={"q": "unrot", "risks": "1"}))["items"]
+    assert old["risks"] == ["unused", "old", "no_rotation"]
+    named = ok(await (await administering(world)).get("/admin/clients", params={"client_id": ids[0]}))["items"]
+    assert [(each["client_name"], "risks" in each) for each in named] == [("kept", False)]

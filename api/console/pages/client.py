@@ -107,6 +107,7 @@ async def console_client(
             grants=await _grants(visit, client_id) if "grants:read" in may else None,
             story=await story(visit, done, unsealed=show == "1") if audits else None,
             personal=show == "1",
+            told=audits,
             looked_at=await looked_at(visit, stream, at, since, until) if audits else LookedAt(None, None),
             at=at or "",
             since=since or "",

@@ -1,6 +1,7 @@
 """The clients: found by name, and those first that somebody should look after."""
 
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from litestar import Request, Response, get
@@ -10,18 +11,27 @@ from api.console.frame import ConsolePage, Visit
 from api.console.gate import PAGE, shown
 from api.console.masking import Show
 from api.console.navigation import Place
-from api.console.secret_bars import SecretVersions, risks
 
-ON_A_PAGE = 20
-"""Each is asked about for its secrets."""
+ON_A_PAGE = 50
+
+RISKS = {
+    "no_live_secret": "no secret works any more",
+    "ends_soon": "its newest secret ends within two weeks",
+    "never_used": "no secret was ever used",
+    "unused": "unused for over 30 days",
+    "old": "its newest secret is over a year old",
+    "several": "several secrets work",
+    "no_rotation": "no rotation",
+}
+"""What the API calls each, and how it is told."""
+
+NAMED_AT_MOST = 200
 
 Named = Annotated[str, QueryParameter(name="q", max_length=200, description="A part of the name.")]
-Sorting = Annotated[
-    Literal["name", "newest", "risk"], QueryParameter(name="sort", description="In which order; `risk` of those shown.")
-]
+Sorting = Annotated[Literal["name", "newest", "risk"], QueryParameter(name="sort", description="In which order.")]
 Cursor = Annotated[str | None, QueryParameter(name="after", max_length=512, description="Where the page begins.")]
 
-ORDERS = {"name": "client_name", "newest": "-created_at", "risk": "-created_at"}
+ORDERS = {"name": "client_name", "newest": "-created_at", "risk": "-risk"}
 
 
 class ClientSummary(msgspec.Struct, frozen=True):
@@ -33,13 +43,13 @@ class ClientSummary(msgspec.Struct, frozen=True):
     state: str
     realm: str
     created_at: str
-    token_endpoint_auth_method: str
     owner: str | None = None
+    risks: tuple[str, ...] = ()
 
     @property
-    def has_secrets(self) -> bool:
-        """Whether it authenticates by secrets at all."""
-        return self.token_endpoint_auth_method.startswith("client_secret")
+    def to_look_after(self) -> tuple[str, ...]:
+        """What should be looked at, in words."""
+        return tuple(RISKS.get(each, each.replace("_", " ")) for each in self.risks)
 
 
 class ClientList(msgspec.Struct, frozen=True):
@@ -49,20 +59,13 @@ class ClientList(msgspec.Struct, frozen=True):
     next: str | None = None
 
 
-class RiskyClient(NamedTuple):
-    """A client, and what should be looked at."""
-
-    client: ClientSummary
-    risks: tuple[str, ...]
-
-
 class ClientsPage(ConsolePage, frozen=True, kw_only=True):
     """Clients, and where the list goes on."""
 
     template: ClassVar[str] = "console/clients.html"
     q: str
     sort: str
-    clients: tuple[RiskyClient, ...]
+    clients: tuple[ClientSummary, ...]
     next: str | None
 
 
@@ -73,29 +76,22 @@ async def console_clients(
     """By name or age, or those first that should be looked at."""
 
     async def make(visit: Visit) -> ConsolePage:
-        query = {"q": q or None, "sort": ORDERS[sort], "limit": ON_A_PAGE, "after": after}
+        query = {"q": q or None, "sort": ORDERS[sort], "risks": "1", "limit": ON_A_PAGE, "after": after}
         found = await visit.api.get("/admin/clients", ClientList, query)
-        told = [RiskyClient(each, await _risks(visit, each)) for each in found.items]
-        if sort == "risk":
-            told.sort(key=lambda each: -len(each.risks))
-        return ClientsPage(title="Clients", q=q, sort=sort, clients=tuple(told), next=found.next, personal=show == "1")
+        return ClientsPage(
+            title="Clients", q=q, sort=sort, clients=found.items, next=found.next, personal=show == "1", told=False
+        )
 
     return await shown(request, make)
 
 
-async def client_names(visit: Visit) -> dict[str, str]:
-    """What the first 200 clients are called, by their ids; nothing for who may not see them."""
-    if "clients:read" not in visit.may:
+async def client_names(visit: Visit, client_ids: Iterable[str | None]) -> dict[str, str]:
+    """What these clients are called, by their ids; nothing for who may not see them."""
+    wanted = tuple(dict.fromkeys(each for each in client_ids if each))[:NAMED_AT_MOST]
+    if "clients:read" not in visit.may or not wanted:
         return {}
-    found = await visit.api.get("/admin/clients", ClientList, {"sort": "client_name", "limit": 200})
+    found = await visit.api.get("/admin/clients", ClientList, {"client_id": wanted, "limit": NAMED_AT_MOST})
     return {each.client_id: each.client_name for each in found.items}
-
-
-async def _risks(visit: Visit, client: ClientSummary) -> tuple[str, ...]:
-    if not client.has_secrets:
-        return ()
-    found = await visit.api.get(f"/admin/clients/{client.client_id}/secrets", SecretVersions, {"limit": 200})
-    return risks(found.items, visit.services.ledger.clock.now())
 
 
 ROUTES: list[Any] = [console_clients]

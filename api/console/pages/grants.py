@@ -103,7 +103,7 @@ async def _page(
         people=len({each.account_id for each in alive if each.account_id is not None}),
         dry_run=dry_run,
         tokens={each: visit.token(each) for each in (END_MANY, END_ONE)},
-        names=await client_names(visit) if found.items else {},
+        names=await client_names(visit, (each.client_id for each in found.items)),
     )
 
 

@@ -304,7 +304,7 @@ async def console_leaks_contained(request: Request[Any, Any, Any], data: JSONBod
             contained=done,
             rotated=data.rotate == "1",
             pasted=data.pasted,
-            client_names=await client_names(visit),
+            client_names=await client_names(visit, (each.client_id for each in done.items)),
         )
 
     async def tried(visit: Visit) -> ConsolePage | Response[bytes]:

@@ -10,6 +10,7 @@ from api.console.frame import ConsolePage, Visit
 from api.console.gate import PAGE, shown
 from api.console.masking import Show, sealed
 from api.console.navigation import Place
+from api.console.pages.clients import client_names
 from api.console.shown_events import Event
 
 TITLES = {
@@ -29,6 +30,7 @@ class OpenIncident(msgspec.Struct, frozen=True):
     state: str
     reported_at: str
     kind: str | None = None
+    client_id: str | None = None
 
 
 class OpenIncidents(msgspec.Struct, frozen=True):
@@ -122,6 +124,7 @@ class OverviewPage(ConsolePage, frozen=True, kw_only=True):
     template: ClassVar[str] = "console/overview.html"
     overview: Overview | None = None
     lines: tuple[DrawnLine, ...] = ()
+    client_names: dict[str, str] = {}
 
 
 async def _overview(visit: Visit, show: str) -> ConsolePage:
@@ -129,7 +132,8 @@ async def _overview(visit: Visit, show: str) -> ConsolePage:
         return OverviewPage(title="Overview")
     found = await visit.api.get("/audit/overview", Overview, sealed(show))
     lines = tuple(drawn(each, found.since) for each in found.lines)
-    return OverviewPage(title="Overview", overview=found, lines=lines, personal=show == "1")
+    names = await client_names(visit, (each.client_id for each in found.incidents.items))
+    return OverviewPage(title="Overview", overview=found, lines=lines, client_names=names, personal=show == "1")
 
 
 @get("/console", **PAGE, summary="The console's first page")

@@ -134,7 +134,7 @@ async def _person(visit: Visit, account_id: str, *, show: bool) -> PersonPage:
         sign_ins=sessions,
         grants=grants,
         consents=consents(grants or ()),
-        client_names=await client_names(visit) if grants else {},
+        client_names=await client_names(visit, (each.client_id for each in grants or ())),
         roles=await all_roles(visit, person.realm) if person is not None else (),
         tokens={each: visit.token(each) for each in FORMS},
     )

@@ -145,7 +145,7 @@ async def _token(visit: Visit, sha256: str, at: Moment | None, show: bool) -> Co
         title=history.title,
         history=history,
         judged=judged,
-        lanes=drawn(standing, moments, chosen),
+        lanes=drawn(standing, moments, chosen, called="code" if history.kind.endswith("code") else "token"),
         client_url=None if history.client_id is None else url_of("client", history.client_id),
         person_url=None if history.account_id is None else url_of("person", history.account_id),
         grant_url=None if history.grant_id is None else url_of("grant", history.grant_id),
