@@ -7,7 +7,9 @@ engine, and a value that a template asks for but its struct does not have is an 
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, ClassVar, Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -17,6 +19,7 @@ from litestar import Litestar, Request, Response
 from litestar.datastructures import Cookie
 from litestar.response.base import ASGIResponse
 from markupsafe import Markup, escape
+from msgspec.structs import replace
 
 from api.http.request_context import language
 from api.http.static_files import static_url
@@ -41,10 +44,13 @@ class PageBranding(msgspec.Struct, frozen=True, kw_only=True):
 
 class HtmlPage(msgspec.Struct, frozen=True, kw_only=True):
     """One page. `template` is its file; `script` says that it has a script file, which may call the server. So has a
-    page with `passkey_options`, which are for the browser, as JSON. `branding` is None for the server's own look."""
+    page with `passkey_options`, which are for the browser, as JSON. `branding` is None for the server's own look.
+    `inserted` are texts that its template only prints: alike but for those, two pages are written once. Whatever a
+    person typed is in none of the others."""
 
     template: ClassVar[str]
     script: ClassVar[bool] = False
+    inserted: ClassVar[tuple[str, ...]] = ()
     branding: PageBranding | None = None
 
 
@@ -92,6 +98,7 @@ class SignInPage(HtmlPage, frozen=True, kw_only=True):
     names and titles of other providers at which one may sign in."""
 
     template: ClassVar[str] = "sign_in.html"
+    inserted: ClassVar[tuple[str, ...]] = ("action", "csrf", "username", "passkey_options")
     action: str
     csrf: str
     realm: str
@@ -109,6 +116,7 @@ class SecondFactorPage(HtmlPage, frozen=True, kw_only=True):
     """The second step of a sign-in, after the right password. `auth_session` tells whose that was, sealed."""
 
     template: ClassVar[str] = "second_factor.html"
+    inserted: ClassVar[tuple[str, ...]] = ("action", "csrf", "auth_session", "passkey_options")
     action: str
     csrf: str
     auth_session: str
@@ -371,8 +379,24 @@ TEMPLATES = compile_templates()
 
 def render(page: HtmlPage, spoken: Language = LANGUAGES[ENGLISH]) -> bytes:  # noqa: B008 - it is never changed
     """The page as UTF-8 HTML. Raises jinja2.UndefinedError when template and struct disagree."""
+    given = {name: value for name in page.inserted if (value := getattr(page, name))}
+    if not given:
+        return _written(page, spoken).encode()
+    text = _kept(replace(page, **{name: _PLACES[name] for name in given}), spoken)
+    # What is inserted may look like another's place only to who knows this process's mark.
+    for name, value in given.items():
+        text = text.replace(_PLACES[name], str(escape(value)))
+    return text.encode()
+
+
+def _written(page: HtmlPage, spoken: Language) -> str:
     values: dict[str, Any] = {name: getattr(page, name) for name in page.__struct_fields__}
-    return TEMPLATES[page.template].render(values, language=spoken).encode()
+    return TEMPLATES[page.template].render(values, language=spoken)
+
+
+_kept = lru_cache(maxsize=128)(_written)
+_MARK = token_hex(16)
+_PLACES = {name: f"{_MARK}-{name}." for name in ("action", "csrf", "username", "auth_session", "passkey_options")}
 
 
 # Pages and redirects as answers: a page with its own headers, a redirect as 303, each with the cookies it sets.

@@ -467,3 +467,12 @@ def test_static_files_are_a_closed_list_with_entity_tags() -> None:
     assert style.etag.strip('"') in render(SAMPLES["error"]).decode()
     for name in ("../pages.py", "", "sheet.html", "grantlog.css/", "/etc/passwd"):
         assert STATIC.get(name) is None
+
+
+@pytest.mark.parametrize("name", ["sign_in", "second_factor"])
+def test_what_is_inserted_reads_as_if_written_with_the_page(name: str) -> None:
+    page = SAMPLES[name]
+    for text in ("", "<a href='\"&amp;'>", "Größe &", templates._PLACES["action"][:-1]):
+        other = msgspec.structs.replace(page, **dict.fromkeys(page.inserted, text))
+        for spoken in LANGUAGES.values():
+            assert render(other, spoken) == templates._written(other, spoken).encode()
