@@ -7,6 +7,7 @@ import ipaddress
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import webauthn
@@ -44,6 +45,7 @@ class Assertion:
     verified: bool
 
 
+@lru_cache(maxsize=64)
 def relying_party(configured: str, host: str, scheme: str) -> str | None:
     """The RP ID (§5.1.3, §5.1.4.1): what is configured or the host, None where browsers allow no passkeys: on an IP
     address, and without TLS but for localhost."""

@@ -9,7 +9,7 @@ from base64 import b32decode, b32encode
 from urllib.parse import quote, urlencode
 
 from cryptography.hazmat.primitives.hashes import SHA1
-from cryptography.hazmat.primitives.twofactor.totp import TOTP
+from cryptography.hazmat.primitives.twofactor.hotp import HOTP
 
 from security.clock import SECOND, Moment
 from security.keyring import Keyring
@@ -47,9 +47,12 @@ def step_at(now: Moment) -> int:
 
 def totp_code(secret: str, step: int) -> str:
     """What a generator shows in a time step."""
-    # The library refuses nothing here that `new_totp_secret` makes; it takes seconds.
-    generator = TOTP(b32decode(secret), DIGITS, SHA1(), STEP_SECONDS)  # noqa: S303 - HMAC-SHA-1 is what generators have
-    return generator.generate(step * STEP_SECONDS).decode("ascii")
+    return _generator(secret).generate(step).decode("ascii")
+
+
+def _generator(secret: str) -> HOTP:
+    # A TOTP is the HOTP of the step (RFC 6238 §4.2). The library refuses nothing that `new_totp_secret` makes.
+    return HOTP(b32decode(secret), DIGITS, SHA1())  # noqa: S303 - HMAC-SHA-1 is what generators have
 
 
 def matching_step(secret: str, typed: str, now: Moment) -> int | None:
@@ -58,9 +61,9 @@ def matching_step(secret: str, typed: str, now: Moment) -> int | None:
     code = "".join(typed.split())
     if len(code) != DIGITS or not code.isascii() or not code.isdigit():
         return None
-    present, found = step_at(now), None
+    present, found, generator, octets = step_at(now), None, _generator(secret), code.encode("ascii")
     for step in range(present - DRIFT, present + DRIFT + 1):
-        if hmac.compare_digest(totp_code(secret, step), code):
+        if hmac.compare_digest(generator.generate(step), octets):
             found = step
     return found
 
