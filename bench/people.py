@@ -3,7 +3,8 @@
 The import is that of the command line, on SQLite, of people whose password another system hashed. Sign-ins are those of
 the server's own page, and of a dashboard by JSON, with a generator's code, by some people at a time, each in a browser
 of theirs, in one process whose clock is moved on, since a code counts once. The hash has threads of its own: what the
-event loop's thread uses meanwhile is everything else, but for what it does of its own accord when nobody signs in.
+event loop's thread uses meanwhile is everything else, but for what it does of its own accord when nobody signs in, and
+for what the browsers take of it: they are seen once more with the same answers played back to them.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from html import unescape
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -46,6 +48,9 @@ AT_A_TIME = 4
 SHARE = 10
 """What everything else is to cost less than, as a part of the hash."""
 
+PLAYED = 20
+"""Times that the browsers are seen by themselves."""
+
 IDLE = 2.0
 """Seconds in which it is seen what the server does of its own accord."""
 
@@ -60,6 +65,20 @@ class Visit:
         self._app = app
         self._host = host
         self._cookies: dict[str, str] = {}
+        self.heard: list[list[Any]] = []
+
+    def by_itself(self, first: int) -> "Visit":
+        """The same browser, to whom nobody but a memory answers: what it heard from there on, over and over."""
+        answers = cycle(self.heard[first:])
+
+        async def play_back(_: Any, receive: Any, send: Any) -> None:
+            await receive()
+            for message in next(answers):
+                await send(message)
+
+        other = Visit(play_back, self._host)
+        other._cookies = dict(self._cookies)
+        return other
 
     def leave(self) -> None:
         """Signs out here alone: the device stays known."""
@@ -77,6 +96,7 @@ class Visit:
             sent.append(message)
 
         await self._app(self._scope(path, JSON if json else FORM if given is not None else None, body), receive, send)
+        self.heard.append(sent)
         for name, value in sent[0]["headers"]:
             if name.lower() == b"set-cookie":
                 name, _, rest = value.decode().partition("=")
@@ -158,9 +178,10 @@ async def cost(
     clock: ManualClock, people: Sequence[Person], sign_in: Callable[[Person], Awaitable[None]], count: int
 ) -> float:
     """Seconds of the event loop's processor time for one sign-in with everything that it causes."""
-    took = []
+    took, asked = [], [0 for _ in people]
     for round in range(count // len(people) + 3):
         clock.advance(60)
+        asked = [len(each.visit.heard) for each in people]
         for each in people:
             each.visit.leave()
         began, since = time.thread_time(), time.perf_counter()
@@ -171,7 +192,14 @@ async def cost(
     began, since = time.thread_time(), time.perf_counter()
     await asyncio.sleep(IDLE)
     idle = (time.thread_time() - began) / (time.perf_counter() - since)
-    return median(used - idle * lasted for used, lasted in took) / len(people)
+    browsers = [each._replace(visit=each.visit.by_itself(first)) for each, first in zip(people, asked, strict=True)]
+    began = time.thread_time()
+    for _ in range(PLAYED):
+        for each in browsers:
+            each.visit.leave()
+        await asyncio.gather(*map(sign_in, browsers))
+    own = (time.thread_time() - began) / PLAYED
+    return (median(used - idle * lasted for used, lasted in took) - own) / len(people)
 
 
 def know(subject: Subject, directory: Path) -> list[str]:
