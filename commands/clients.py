@@ -1,6 +1,6 @@
 """What is done to clients, dashboards among them, and to their secrets, by hand and on schedule."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from msgspec import UNSET, UnsetType
@@ -13,9 +13,10 @@ from domain.decision import Forbidden, NotFound, Outcome, Refusal, accept, malfo
 from domain.event import Recorded
 from domain.grants import GRANTS
 from domain.keys.client_keys import KeyChanges
+from domain.rules import public_key
 from domain.rules import registration as rules
 from domain.rules.administrative_scope import CONSOLE
-from domain.rules.client_metadata import NO_KEYS, SECRET_METHODS, ClientKeys
+from domain.rules.client_metadata import NO_KEYS, SECRET_METHODS, ClientKeys, PublicKey
 from domain.rules.pairwise import SectorDocument
 from domain.rules.registration import Circumstances
 from eventstore import present
@@ -40,7 +41,9 @@ def register(
 
     def decide(state: client.State, view: View) -> Outcome:
         taken = registration.slug is not None and view.look(present.dashboard_by_slug, registration.slug) is not None
-        circumstances = _circumstances(view, registration.attributes, issuer, by, slug_taken=taken, sector=sector)
+        circumstances = _circumstances(
+            view, registration.attributes, issuer, by, keys=registration.keys.jwks, slug_taken=taken, sector=sector
+        )
         return client.register(state, now=view.now, registration=registration, circumstances=circumstances)
 
     return Command(client.stream(client_id), decide)
@@ -70,7 +73,9 @@ def update(
             changes=changes,
             owner=UNSET if same else owner,
             keys=keys,
-            circumstances=_circumstances(view, changes, issuer, by, sector=sector),
+            circumstances=_circumstances(
+                view, changes, issuer, by, keys=() if keys.jwks is UNSET else keys.jwks, sector=sector
+            ),
         )
 
     return Command(client.stream(client_id), decide)
@@ -136,6 +141,7 @@ def _circumstances(
     issuer: str,
     by: CallerScope,
     *,
+    keys: Sequence[PublicKey] = (),
     slug_taken: bool = False,
     sector: SectorDocument | None = None,
 ) -> Circumstances:
@@ -148,6 +154,7 @@ def _circumstances(
         realms=view.look(present.realms),
         slug_taken=slug_taken,
         sector=sector,
+        leaked_keys=view.look(present.leaked_keys, list(map(public_key.thumbprint, keys))) if keys else frozenset(),
     )
 
 

@@ -21,7 +21,7 @@ from domain.keys.client_keys import KeyChanges
 from domain.registering import foreign_secret, registration_token
 from domain.registering.foreign_secret import ForeignSecretImported
 from domain.registering.registration_token import RegistrationToken, RegistrationTokenIssued
-from domain.rules import administrative_scope, client_metadata, people
+from domain.rules import administrative_scope, client_metadata, people, public_key
 from domain.rules import registration as rules
 from domain.rules.client_metadata import NO_KEYS, AuthMethod, ClientFailure, ClientKeys, SigningAlgorithm, Type
 from domain.rules.client_metadata import Attributes as Attributes
@@ -454,7 +454,7 @@ def update(
     changed = new.keys() | (set() if other_keys is None else {"keys"})
     old = Attributes(**{name: getattr(state, name) for name in new})
     updated = ClientUpdated(old=old, new=Attributes(**new), owner=given, owner_removed=removed)
-    leaked = None if other_keys is None else client_keys.leaked(other_keys, state.revoked_keys)
+    leaked = None if other_keys is None else public_key.leaked(other_keys, state.revoked_keys)
     if refused := leaked or _refused(state, after, changed, owner, circumstances) or _excessive(updated):
         return refused
     keyed = () if other_keys is None else (client_keys.registered(other_keys),)

@@ -8,6 +8,7 @@ says. A row that leads nowhere, or to something else, counts as no row.
 Lists of what somebody is shown, and counts, are read from the rows as they are.
 """
 
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Literal, NamedTuple
 
@@ -299,6 +300,24 @@ def open_incident_about(
         folds.connection, sha256=sha256, client_id=client_id, account_id=account_id, target=target
     )
     return next((each for each in found if about(folds.state(incident.stream(each)))), None)
+
+
+def leaked_keys(folds: Folds, thumbprints: Collection[str]) -> frozenset[str]:
+    """Those keys and certificates that leaked, by their thumbprints, and were ended with an incident."""
+    by_digest = {_digest_of(each): each for each in thumbprints}
+    return frozenset(
+        by_digest[sha256]
+        for sha256, incident_id in incidents.with_secrets(folds.connection, list(by_digest))
+        if _contained(folds.state(incident.stream(incident_id)), sha256)
+    )
+
+
+def _digest_of(thumbprint: str) -> str:
+    return urlsafe_b64decode(thumbprint + "=").hex()
+
+
+def _contained(state: incident.State, sha256: str) -> bool:
+    return state.contained_at is not None and sha256 in state.secrets
 
 
 def unclosed_incidents(folds: Folds) -> Iterator[tuple[str, incident.State]]:

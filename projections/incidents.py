@@ -1,6 +1,6 @@
 """Incidents: leaks that were reported or contained, and how far each has come."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from domain import incident
 from domain.event import Actor, Event, Moment, Recorded
 from projections import tables
+from projections.prepared import Prepared
 from projections.tables import RowPage, Write, cut, metadata
 
 VERSION = 1
@@ -69,6 +70,7 @@ _IDENTIFY = _ONE.values(
     {name: sa.bindparam(f"b_{name}") for name in ("target", "client_id", "account_id", "secret_id", "grant_id")}
     | {"state": sa.case((TABLE.c.state == "reported", "identified"), else_=TABLE.c.state)}
 )
+_WITH_SECRET = Prepared(sa.select(SECRETS.c.incident_id).where(SECRETS.c.sha256 == sa.bindparam("b_sha256")))
 _KEPT = sa.case(
     (sa.func.length(TABLE.c.evidence) < EVIDENCE_AT_MOST, TABLE.c.evidence + sa.literal(_BETWEEN)),
     else_="",
@@ -208,6 +210,11 @@ def secrets_of(connection: sa.Connection, incident_id: str) -> list[incident.Lea
     """What leaked in this incident, in the order of the reports."""
     query = sa.select(SECRETS.c.sha256, SECRETS.c.kind).where(SECRETS.c.incident_id == incident_id)
     return [incident.Leaked(*row) for row in connection.execute(query.order_by(SECRETS.c.position, SECRETS.c.sha256))]
+
+
+def with_secrets(connection: sa.Connection, sha256: Sequence[str]) -> list[tuple[str, str]]:
+    """Which of these digests leaked in which incident, open or not."""
+    return [(each, row[0]) for each in sha256 for row in _WITH_SECRET.all(connection, {"b_sha256": each})]
 
 
 def ids_open_about(

@@ -8,8 +8,9 @@ import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
+from urllib.parse import unquote, unquote_plus
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -43,7 +44,8 @@ _NO_KEY = (JoseError, ValueError, TypeError, KeyError, UnsupportedAlgorithm, x50
 
 def found_in(text: str) -> tuple[Names, ...]:
     """The names of the keys in a text, each once, up to `MOST`. The time is linear in its length."""
-    return tuple(islice(dict.fromkeys(_every(text)), MOST))
+    found = chain.from_iterable(_every(each) for each in _readings(text))
+    return tuple(islice(dict.fromkeys(found), MOST))
 
 
 def thumbprint_in(text: str) -> str | None:
@@ -60,6 +62,14 @@ def hex_of(thumbprint: str) -> str:
 def of_hex(sha256: str) -> str:
     """The thumbprint that such a digest is."""
     return urlsafe_b64encode(bytes.fromhex(sha256)).rstrip(b"=").decode()
+
+
+def _readings(text: str) -> Iterator[str]:
+    """The text as it is, and as it was before an address or a form held it (RFC 3986 §2.1, URL Standard §5)."""
+    yield text
+    if "%22" in text or "-----BEGIN%20" in text or "-----BEGIN+" in text:
+        yield unquote(text)
+        yield unquote_plus(text)
 
 
 def _every(text: str) -> Iterator[Names]:

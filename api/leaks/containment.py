@@ -14,7 +14,7 @@ from api.leaks.targets import Target, concerned, links_good, numbers, secrets_en
 from commands import clients, grants, incidents, people, registering
 from commands.audit import read
 from commands.mailing import recovery
-from domain import account, incident, session
+from domain import account, client, incident, session
 from domain.client_secret import NewSecret
 from domain.decision import Conflict, Refusal
 from domain.event import SECOND, Moment, Recorded
@@ -273,11 +273,20 @@ async def containments(
     evidence = None if asked.evidence is None else masking(*format.prefixes).text(asked.evidence)
     found = []
     for target in targets:
-        rotates = asked.rotate and target.client_id is not None and target.kind != "key"
+        # Beside others, one that was deleted keeps nothing from being done: nothing is left of it to rotate or disable.
+        there = len(targets) == 1 or not await _is_deleted(ledger, target)
+        rotates = asked.rotate and target.client_id is not None and target.kind != "key" and there
         secret = format.mint(Kind.CLIENT_SECRET) if rotates else None
-        wanted = Wanted(since, secret, asked.disable_client and bool(target.clients), caller_scope)
+        wanted = Wanted(since, secret, asked.disable_client and bool(target.clients) and there, caller_scope)
         found.append(Containment(ledger, target, wanted, goes_on=True, source=source, evidence=evidence))
     return found, tuple(away)
+
+
+async def _is_deleted(ledger: Ledger, target: Target) -> bool:
+    if target.client_id is None or target.gathered is not None:
+        return False
+    state: client.State = await ledger.state(client.stream(target.client_id))
+    return state.deleted
 
 
 def dry_run(asking: Auditor, containments: Sequence[Containment], since: str | None) -> Single:

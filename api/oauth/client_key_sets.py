@@ -11,6 +11,7 @@ from domain import client
 from domain.decision import InvalidClient
 from domain.rules import public_key
 from domain.rules.client_metadata import PublicKey
+from eventstore import present
 from security.foreign_tokens import ReadToken, signed_by
 
 LARGEST = 65_536
@@ -39,9 +40,12 @@ async def keys_of(services: Services, scope: Any, state: client.State, *, anew: 
     try:
         with away(scope):
             body = await services.documents.get(uri, accept=ACCEPT, largest=LARGEST, anew=anew)
-        return _good(state, public_key.usable(_decode(body).keys))
+        keys = _good(state, public_key.usable(_decode(body).keys))
     except (NotAllowed, NoAnswer, msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise KeysAway from error
+    # Of keys that are registered here it is known then; what stands at an address may have leaked before it came.
+    leaked = await services.ledger.look(present.leaked_keys, [public_key.thumbprint(key) for key in keys])
+    return tuple(key for key in keys if public_key.thumbprint(key) not in leaked) if leaked else keys
 
 
 def _good(state: client.State, keys: tuple[PublicKey, ...]) -> tuple[PublicKey, ...]:

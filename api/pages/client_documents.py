@@ -26,9 +26,10 @@ from commands import registering
 from domain import client
 from domain.grants import GRANTS
 from domain.rules import client_id_document as rules
-from domain.rules import registration
+from domain.rules import public_key, registration
 from domain.rules.pairwise import SectorDocument
 from domain.rules.registration import Circumstances
+from eventstore import present
 from eventstore.execution import Step
 from eventstore.pending import client_documents
 from eventstore.pending.client_documents import HOST_RESTS, KeptDocument
@@ -111,12 +112,17 @@ async def described(services: Services, scope: Any, uri: str) -> DescribedClient
     )
     with away(scope):
         sector = await sector_document(services, asked.attributes, before, kept=True)
-    _require_registrable(services, state, before, sector)
+    leaked = await services.ledger.look(present.leaked_keys, list(map(public_key.thumbprint, asked.keys.jwks)))
+    _require_registrable(services, state, before, sector, leaked)
     return DescribedClient(uri, state, asked, sector)
 
 
 def _require_registrable(
-    services: Services, state: client.State, before: client.State, sector: SectorDocument | None
+    services: Services,
+    state: client.State,
+    before: client.State,
+    sector: SectorDocument | None,
+    leaked: frozenset[str],
 ) -> None:
     """Raises DocumentFault for what would be refused once the person has approved it."""
     if before.exists and before.type != state.type:
@@ -127,6 +133,7 @@ def _require_registrable(
         grant_types=GRANTS,
         issuer=services.settings.issuer,
         sector=sector,
+        leaked_keys=leaked,
     )
     outcome = registration.refusal(state, before=before, circumstances=circumstances)
     if outcome is not None and outcome.refusal is not None:

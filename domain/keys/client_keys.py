@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from domain.decision import Outcome, malformed
 from domain.event import Event
 from domain.rules import public_key
 from domain.rules.client_metadata import SECRET_METHODS, CertificateName, ClientKeys, ClientMetadata, PublicKey
@@ -75,13 +74,6 @@ def still_proves(client: ClientMetadata, key_id: str) -> bool:
         case "tls_client_auth":
             return client.keys.certificate is not None
     return False
-
-
-def leaked(keys: ClientKeys, revoked: frozenset[str]) -> Outcome | None:
-    """Refuses keys of which one leaked before."""
-    if revoked.isdisjoint(map(public_key.thumbprint, keys.jwks)):
-        return None
-    return malformed("jwks", "holds a key that leaked and was ended; leave it out")
 
 
 def registered(keys: ClientKeys) -> KeysRegistered:

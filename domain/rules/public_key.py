@@ -142,6 +142,13 @@ def verifies(client: ClientMetadata) -> bool:
     return bool(client.keys.jwks) or client.keys.jwks_uri is not None
 
 
+def leaked(keys: ClientKeys, revoked: frozenset[str]) -> Outcome | None:
+    """Refuses keys of which one leaked before."""
+    if revoked.isdisjoint(map(thumbprint, keys.jwks)):
+        return None
+    return malformed("jwks", "holds a key that leaked and was ended; leave it out")
+
+
 def registered(client: ClientMetadata) -> Outcome | None:
     """Refuses keys that do not go with the client's way to authenticate."""
     method, keys = client.token_endpoint_auth_method, client.keys

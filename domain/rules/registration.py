@@ -65,7 +65,7 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     `caller_scope` is what the caller's token holds, `known_scopes` are those of the asked that are defined,
     `grant_types` is the registry, and `realms` are all that there are. `sector` is the document at its
     `sector_identifier_uri`, None where it was not fetched. `console` says that whoever runs the server commands the
-    server's own console.
+    server's own console. `leaked_keys` are those of its keys that leaked and were ended, whoever had them.
     """
 
     caller_scope: frozenset[str]
@@ -76,6 +76,7 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     slug_taken: bool = False
     sector: SectorDocument | None = None
     console: bool = False
+    leaked_keys: frozenset[str] = frozenset()
 
 
 def realm(name: str, realms: Collection[str]) -> Outcome | None:
@@ -109,6 +110,7 @@ def refusal(client: ClientMetadata, *, before: ClientMetadata, circumstances: Ci
         or _first_party(client)
         or special
         or public_key.registered(client)
+        or public_key.leaked(client.keys, circumstances.leaked_keys)
         or security_profile.registered(client)
         or audience.registered(client, circumstances.issuer)
         or exchange_policy.registered(client)

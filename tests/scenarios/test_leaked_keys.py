@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import httpx
 import pytest
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def settings_given(tmp_path: Path) -> dict[str, Any]:
-    return mtls_settings(tmp_path)
+    return mtls_settings(tmp_path) | {"registration": "token"}
 
 
 @pytest.fixture
@@ -53,7 +54,9 @@ async def test_key_of_a_client_in_whatever_form(
     private = leaked.as_pem(private=True).decode()
     words = json.dumps({"keys": [dict(leaked.as_dict(private=True))]})
     thumbprint = leaked.thumbprint()
-    for text in (private, f"{words} in a log", json.dumps(words), leaked.as_pem(private=False).decode(), thumbprint):
+    public_half = leaked.as_pem(private=False).decode()
+    encoded = (quote(words), quote_plus(words), f"key={quote(private)}&x=1", quote_plus(public_half))
+    for text in (private, f"{words} in a log", json.dumps(words), public_half, thumbprint, *encoded):
         found = await looked_at(admin, text)
         assert (found["kind"], found["state"], found["client_id"]) == ("key", "active", signer.client_id), text
         assert (len(found["items"]), found["foreign"]) == (1, [])
@@ -154,6 +157,9 @@ async def test_certificate_of_a_client(world: World, server: Client) -> None:
     }
     assert not await active(world, server, token)
     refused(await world.client.post("/oauth/token", data=data, headers=shown(ISSUED)))
+    # Nor is it anybody else's, whoever is named in it.
+    other = ok(await admin.post("/admin/clients", json=body), 201)["client_id"]
+    refused(await world.client.post("/oauth/token", data=data | {"client_id": other}, headers=shown(ISSUED)))
 
 
 async def test_key_and_secret_in_one_text(world: World, admin: httpx.AsyncClient, job: Client) -> None:
@@ -182,6 +188,34 @@ async def test_key_that_a_deleted_client_had_too(world: World, admin: httpx.Asyn
     (disabled,) = await world.events("client.disabled")
     assert disabled.stream == f"client:{left.client_id}"
     refused(await left.ask())
+
+
+async def test_key_and_secret_of_a_deleted_client(world: World, admin: httpx.AsyncClient, job: Client) -> None:
+    key = made_key("ES256", "over")
+    signer = await register_signer(world, key)
+    given = ok(await signer.ask())["access_token"]
+    for each in (signer.client_id, job.client_id):
+        assert (await admin.delete(f"/admin/clients/{each}")).status_code == 204
+    asked = {"secret": f"{job.secret} {given} {json.dumps(dict(key.as_dict(private=True)))}", "disable_client": True}
+    for rotate in (True, False):
+        told = [asked | {"rotate": rotate, "dry_run": dry} for dry in (True, False)]
+        would, done = [ok(await admin.post("/leaks/contain", json=each)) for each in told]
+        assert [each["contained"] for each in would["items"]] == [each["contained"] for each in done["items"]]
+        assert {each["contained"]["tokens_ended"] for each in done["items"]} == {0}
+    # What leaked with whom it belonged to is no key for anybody else.
+    body = {
+        "client_name": "Another",
+        "grant_types": ["client_credentials"],
+        "scope": "orders",
+        "token_endpoint_auth_method": "private_key_jwt",
+        "jwks": {"keys": [public(key)]},
+    }
+    problem(await admin.post("/admin/clients", json=body), 400, field="jwks")
+    initial = ok(await admin.post("/admin/initial-access-tokens", json={}), 201)["initial_access_token"]
+    answer = await world.client.post(
+        "/oauth/register", json=body | {"scope": ""}, headers={"authorization": f"Bearer {initial}"}
+    )
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
 
 
 async def test_what_names_nothing_here(world: World, admin: httpx.AsyncClient, job: Client) -> None:

@@ -13,7 +13,7 @@ from api.http.fetched_documents import AGAIN_AFTER, LEAST_FRESH, MOST_FRESH, USU
 from api.http.outgoing_requests import FetchedResponse
 from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
-from tests.scenarios.assertions import Signer, made_key, public, signed
+from tests.scenarios.assertions import Signer, made_key, public, register_signer, signed
 from tests.scenarios.world import World
 
 pytestmark = pytest.mark.anyio
@@ -95,6 +95,21 @@ async def test_keys_are_fetched_once_for_a_while(world: World, publisher: Publis
     world.clock.advance(USUALLY_FRESH + 1)
     ok(await signer.ask())
     assert publisher.asked == 2
+
+
+async def test_a_key_that_leaked_from_another_is_none(world: World, publisher: Publisher) -> None:
+    leaked = await register_signer(world, made_key("ES256", "leaked"))
+    ok(await leaked.ask())
+    admin = await administering(world)
+    assert (await admin.delete(f"/admin/clients/{leaked.client_id}")).status_code == 204
+    ok(await admin.post("/leaks/contain", json={"secret": leaked.key.as_pem(private=True).decode()}))
+    signer = await register(world, publisher)
+    publisher.body, signer.key = {"keys": [public(leaked.key)]}, leaked.key
+    refused(await signer.ask())
+    signer.key = made_key("ES256")
+    publisher.body["keys"].append(public(signer.key))
+    world.clock.advance(USUALLY_FRESH + 1)
+    ok(await signer.ask())
 
 
 async def test_a_new_key_is_found(world: World, publisher: Publisher) -> None:

@@ -13,6 +13,7 @@ from domain import client
 from domain.decision import InvalidClient
 from domain.rules import public_key
 from domain.rules.client_metadata import AuthMethod
+from eventstore import present
 from security import client_certificates
 from security.client_certificates import ClientCertificate
 
@@ -33,6 +34,9 @@ async def authenticated(services: Services, scope: Any, state: client.State) -> 
     found = services.certificates.of(scope)
     if found is None:
         return InvalidClient.CERTIFICATE_MISSING
+    names = [each for each in (found.thumbprint, found.key_thumbprint) if each is not None]
+    if await services.ledger.look(present.leaked_keys, names):
+        return InvalidClient.CERTIFICATE_UNTRUSTED
     if state.token_endpoint_auth_method == "tls_client_auth":  # noqa: S105 - a method by its name
         return _by_authority(services, state, found)
     try:
