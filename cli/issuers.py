@@ -9,6 +9,7 @@ import msgspec
 import rich_click as click
 
 from api.config.settings import Settings
+from api.issuers.moves import go_on, moves_to_node, owner_of
 from api.issuers.registry import (
     IssuerEntry,
     IssuerPlace,
@@ -30,6 +31,7 @@ from domain import server
 from domain.rules import origin as issuers
 from eventstore import database
 from eventstore.database import DBAPIError, citus, schema
+from eventstore.database.citus import MoveUnderWay
 from eventstore.database.engines import file_of, in_words
 from eventstore.database.moving import NotMovable, is_moved, is_taken
 from eventstore.database.moving import move as move_log
@@ -133,7 +135,7 @@ def with_node(settings: Settings, entry: IssuerEntry) -> IssuerEntry:
     if not entry.place.citus or entry.place.schema is None:
         return entry
     try:
-        node = citus.node_of(_owner_of(settings_of(settings, entry)), entry.place.schema)
+        node = citus.node_of(owner_of(settings_of(settings, entry)), entry.place.schema)
     except NotMovable as error:
         raise Failure(str(error)) from None
     return msgspec.structs.replace(entry, place=msgspec.structs.replace(entry.place, node=str(node)))
@@ -298,7 +300,7 @@ def move(url: str, database: str | None, migration_database: str | None, schema:
     entry, given = found(registry, url), IssuerPlace(database, migration_database, schema)
     if entry.standing == "adding":
         raise Failure(f"{url} was never added to the end: add it again")
-    if node is not None or (entry.moving_to is not None and entry.moving_to.node is not None):
+    if node is not None or moves_to_node(entry):
         if given != IssuerPlace():
             raise Failure("a node of Citus has the schema that is there, in the database that it is in", USAGE)
         move_to_node(settings, registry, entry, node)
@@ -309,7 +311,7 @@ def move(url: str, database: str | None, migration_database: str | None, schema:
         raise Failure(f"{url} is on its way elsewhere: run this without options first")
     if problem := refusal(settings, url, target) or (target == entry.place and "it is there already") or None:
         raise Failure(problem, USAGE)
-    if not resumed and is_taken(_owner_of(settings_of(settings, entry, target)), target.schema):
+    if not resumed and is_taken(owner_of(settings_of(settings, entry, target)), target.schema):
         # What is there now would go with the copy, should that be broken off.
         raise Failure("there is something in that place already; name a new one")
     put(registry, msgspec.structs.replace(entry, moving_to=target))
@@ -317,7 +319,7 @@ def move(url: str, database: str | None, migration_database: str | None, schema:
     try:
         carry(settings, keyring, entry, target, resumed=resumed)
     except (Failure, DBAPIError) as error:
-        if not is_moved(_owner_of(settings_of(settings, entry))):
+        if not is_moved(owner_of(settings_of(settings, entry))):
             put(registry, msgspec.structs.replace(entry, moving_to=None))
         said = str(error) if isinstance(error, Failure) else in_words(error, settings_of(settings, moved).database_url)
         raise unavailable(f"not moved: {said}") from None
@@ -337,18 +339,21 @@ def move_to_node(settings: Settings, registry: IssuerRegistry, entry: IssuerEntr
     node = citus.CitusNode.of(target.node or "")
     if node is None:
         raise Failure("a node is its host and port, as Citus calls it", USAGE)
-    put(registry, msgspec.structs.replace(entry, moving_to=target))
+    moving = msgspec.structs.replace(entry, moving_to=target)
+    put(registry, moving)
     time.sleep(NOTICED_WITHIN)
-    owner = _owner_of(settings_of(settings, entry))
+    owner = owner_of(settings_of(settings, entry))
     try:
-        citus.move(owner, place.schema, node)
+        go_on(settings, registry, moving)
     except NotMovable as error:
-        put(registry, msgspec.structs.replace(entry, moving_to=None))
         raise unavailable(f"not moved: {in_words(error, owner)}") from None
+    except MoveUnderWay:
+        raise unavailable("not moved: somebody else is at it, a server perhaps") from None
+    except RegistryError as error:
+        raise Failure(str(error)) from None
     except DBAPIError as error:
         # Nobody knows how far it came, so it stays on its way.
-        raise unavailable(f"run it again: {in_words(error, owner)}") from None
-    put(registry, msgspec.structs.replace(entry, place=target, moving_to=None))
+        raise unavailable(f"run it again, or a server does: {in_words(error, owner)}") from None
     click.echo(f"{entry.issuer} is served from the node {node}")
 
 
@@ -357,7 +362,7 @@ def carry(
 ) -> None:
     """Moves the log, unless that was done before the command was killed; raises Failure."""
     old, new = settings_of(settings, entry), settings_of(settings, entry, target)
-    if resumed and is_moved(_owner_of(old)):
+    if resumed and is_moved(owner_of(old)):
         return
     if resumed:
         _clear(new, target)
@@ -376,19 +381,15 @@ def carry(
 
     try:
         with Bar("move") as bar:
-            move_log(_owner_of(old), _owner_of(new), prove, bar)
+            move_log(owner_of(old), owner_of(new), prove, bar)
     except NotMovable as error:
         raise Failure(str(error)) from None
-
-
-def _owner_of(settings: Settings) -> str:
-    return settings.migration_database_url or settings.database_url
 
 
 def _clear(settings: Settings, place: IssuerPlace) -> None:
     """Removes a copy that was never served from."""
     if place.schema is not None:
-        schema.drop_schema(_owner_of(settings), place.schema)
+        schema.drop_schema(owner_of(settings), place.schema)
         return
     for end in ("", "-wal", "-shm"):
         Path(file_of(settings.database_url) + end).unlink(missing_ok=True)

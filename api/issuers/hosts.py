@@ -4,7 +4,7 @@ As long as there are no further issuers `Host` is not looked at, and everything 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from api.http.middleware import Middleware
 from api.http.request_context import FOR_OPERATORS, App, Message, Proxies, Receive, Scope, Send, fields
 from api.http.responses import RawResponse, WrittenResponse
 from api.issuers.caretaker import Caretaker
+from api.issuers.moves import UnfinishedMoves
 from api.issuers.open_issuers import OpenIssuer, OpenIssuers
 from api.issuers.openings import Openings
 from api.issuers.registry import IssuerEntry, IssuerRegistry, RegistryError, host_of, keyring_of, settings_of
@@ -244,8 +245,12 @@ class Hosts:
 
     async def start(self) -> None:
         """Follows the file, and takes care of those whose logs nobody opens. The settings' issuer has been started."""
-        caretaker = Caretaker(self.open, lambda: tuple(self._entries.values()))
-        self._tasks = [asyncio.create_task(self._look()), asyncio.create_task(caretaker.run())]
+        caretaker = Caretaker(self.open, self._served)
+        moves = UnfinishedMoves(self._settings, self._registry, self._served, self._timer)
+        self._tasks = [asyncio.create_task(each) for each in (self._look(), caretaker.run(), moves.run())]
+
+    def _served(self) -> Sequence[IssuerEntry]:
+        return tuple(self._entries.values())
 
     async def stop(self) -> None:
         """Ends that and closes every log but that of the settings' issuer."""

@@ -25,6 +25,13 @@ _NODE = text(
 _MOVE = text("SELECT citus_schema_move(CAST(:schema AS regnamespace), :host, :port, 'block_writes')")
 
 
+_GUARD = text("SELECT pg_try_advisory_lock(hashtextextended('grantlog move ' || :schema, 0))")
+
+
+class MoveUnderWay(Exception):
+    """Somebody else moves the schema at this moment."""
+
+
 class CitusNode(NamedTuple):
     """A node, as Citus and whoever connects to it call it."""
 
@@ -70,20 +77,26 @@ def _node_of(connection: Connection, name: str) -> CitusNode:
 
 def move(url: str, name: str, node: CitusNode) -> None:
     """Moves the schema to the node, by the URL of the role that owns its tables at the coordinator. What was broken off
-    goes on with this. Raises `NotMovable` when Citus does not do it, and the log goes on where it was then."""
+    goes on with this. Raises `NotMovable` when Citus does not do it, and the log goes on where it was then; and
+    `MoveUnderWay`."""
     engine = migrating(url)
+    at_once = engine.execution_options(isolation_level="AUTOCOMMIT")
     try:
-        with engine.begin() as connection:
-            _put_aside(connection)
-        try:
-            with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-                if _node_of(connection, name) != node:
-                    connection.execute(_MOVE, {"schema": name, "host": node.host, "port": node.port})
-        except DBAPIError as error:
-            raise NotMovable(f"Citus does not move it: {error.orig}") from error
-        finally:
+        with at_once.connect() as guard:
+            # Who is killed lets it go.
+            if guard.dialect.name == "postgresql" and not guard.scalar(_GUARD, {"schema": name}):
+                raise MoveUnderWay
             with engine.begin() as connection:
-                connection.execute(update(head).where(head.c.id == ASIDE).values(id=HERE))
+                _put_aside(connection)
+            try:
+                with at_once.connect() as connection:
+                    if _node_of(connection, name) != node:
+                        connection.execute(_MOVE, {"schema": name, "host": node.host, "port": node.port})
+            except DBAPIError as error:
+                raise NotMovable(f"Citus does not move it: {error.orig}") from error
+            finally:
+                with engine.begin() as connection:
+                    connection.execute(update(head).where(head.c.id == ASIDE).values(id=HERE))
     finally:
         engine.dispose()
 

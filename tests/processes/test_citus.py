@@ -13,10 +13,12 @@ from psycopg.sql import SQL, Identifier
 from api.app import create
 from api.environment import load
 from api.issuers.hosts import Hosts
+from api.issuers.moves import UnfinishedMoves
 from api.issuers.registry import IssuerEntry, IssuerPlace, IssuerRegistry, keyring_of, settings_of
 from cli import issuers
 from cli.issuers import move_to_node, prepare_place, with_node
 from cli.terminal import Failure
+from eventstore.database import citus as citus_of
 from eventstore.database.citus import CitusNode
 from eventstore.database.schema import upgrade
 from eventstore.ledger import Ledger
@@ -147,6 +149,36 @@ async def test_what_citus_refuses_leaves_the_log_where_it_was(tenant: Tenant, mo
     again = await tenant.world()
     assert await is_active(again, client, kept)
     assert await is_active(again, client, await issued(again, client))
+
+
+async def test_a_move_whose_coordinator_broke_is_finished(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(issuers, "NOTICED_WITHIN", 0)
+    world, former = await tenant.world(), tenant.node
+    client = await world.register_client(grant_types=("client_credentials",), scope=("introspect",))
+    kept = await issued(world, client)
+    there = next(CitusNode("127.0.0.1", each.port) for each in tenant.citus.nodes if each.port != former.port)
+    asked = citus_of._node_of
+
+    def breaking(*given: Any) -> CitusNode:
+        tenant.citus.coordinator.stop()
+        return asked(*given)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(citus_of, "_node_of", breaking)
+        with pytest.raises(Failure, match="not moved|run it again"):
+            await tenant.move(there)
+    assert tenant.entry.moving_to is not None
+    clock = ManualClock()
+    moves = UnfinishedMoves(tenant.settings, tenant.registry, lambda: (tenant.entry,), clock)
+    for _ in range(2):
+        await moves.look()
+        clock.advance(60)
+    assert tenant.entry.moving_to is not None
+    tenant.citus.coordinator.go_on()
+    await moves.look()
+    assert tenant.entry.place.node == str(there)
+    again = await tenant.world()
+    assert await is_active(again, client, kept)
 
 
 async def test_a_node_that_was_killed_is_replaced_by_its_standby(
