@@ -46,7 +46,7 @@ class HistogramBar(NamedTuple):
 
 
 class Histogram(NamedTuple):
-    """How many events there were when."""
+    """How many events there were when; without bars where it is all of them, whenever they were."""
 
     bars: tuple[HistogramBar, ...]
     total: int
@@ -69,4 +69,4 @@ def drawn(counts: Counts, given: Given) -> Histogram:
         )
         for number, each in enumerate(counts.items)
     )
-    return Histogram(bars, sum(each.count for each in counts.items), counts.exact)
+    return Histogram(bars if len(bars) > 1 else (), sum(each.count for each in counts.items), counts.exact)

@@ -162,3 +162,40 @@ async def test_line_is_completed_by_keyboard_and_searches_are_kept(visit: Visit,
     await page.click("button[aria-label='Delete Ships']")
     assert await page.locator(".own a").count() == 0
     assert await page.evaluate("localStorage.getItem('grantlog-console-searches')") == "[]"
+
+
+async def test_names_pages_totals_and_reads_are_what_the_log_says(visit: Visit, demo: Demo) -> None:
+    visitor = await visit(viewport=DESK)
+    paul = demo.call("GET", "/admin/people?username=paul&realm=platform")["items"][0]["id"]
+    events = len(demo.call("GET", "/audit/events?limit=100")["items"])
+    # A second page of the list takes more than a hundred.
+    for _ in range(101 - events):
+        demo.person()
+    await enter(visitor, "/console/audit?range=all")
+    page = visitor.page
+    # The second page is of the log as it was, whatever happens meanwhile.
+    total = int((await page.locator("strong.figures").inner_text()).replace(",", ""))
+    first = await page.evaluate(ROWS)
+    assert (len(first), total > 100) == (100, True)
+    demo.person()
+    await page.click("a[rel=next]")
+    await page.wait_for_selector("a[rel=first]")
+    second = await page.evaluate(ROWS)
+    assert int(second[0].rpartition("/")[2]) < int(first[-1].rpartition("/")[2])
+    assert set(first).isdisjoint(second)
+    # Reads of the log are hidden by a chip, and can be counted.
+    await page.goto(f"{demo.issuer}/console/audit?range=all&not_type=account.*")
+    hidden = int((await page.locator("strong.figures").inner_text()).replace(",", ""))
+    export = await page.get_attribute("a[data-export]", "href")
+    file = await page.context.request.get(f"{demo.issuer}{export}")
+    assert len((await file.text()).splitlines()) == hidden + 1
+    await page.click(".chip.on")
+    await page.wait_for_url("**reads=1**")
+    assert int((await page.locator("strong.figures").inner_text()).replace(",", "")) > hidden
+    assert await page.locator(".row:has-text('Somebody asked')").count() > 0
+    # A name is typed, and the address has an id.
+    await page.fill("#line", "person:paul")
+    await page.press("#line", "Enter")
+    await page.wait_for_url(f"**account_id={paul}**")
+    assert "=paul" not in page.url
+    assert await page.locator(".row").count() > 0

@@ -20,6 +20,7 @@ from api.console.ready_searches import READY, ReadySearch
 from api.console.sealed_addresses import is_bare, masked_calls, opened_addresses, sealed_addresses
 from api.console.search_links import Chip, Choice, Ways, chips, clients_named, filters_alone, reads, switch, ways
 from api.console.searching import (
+    EARLIEST,
     FILTERS,
     KEPT,
     NAMED,
@@ -35,6 +36,7 @@ from api.console.searching import (
     read_line,
     step_for,
     to_the_second,
+    written,
 )
 from api.console.shown_events import Event
 from api.http.templates import see_other
@@ -139,10 +141,12 @@ async def _search(visit: Visit, query: str) -> ConsolePage | Response[bytes]:
 
 
 async def _counted(visit: Visit, given: Given, asked: Given, now: datetime) -> Counts | None:
-    """How many events there were when. What shows another page of the same list need not count it once more, and each
-    count is an event."""
-    if "since" not in asked or "after" in given:
+    """How many events there were when, or all together where no time begins it. What shows another page of the same
+    list need not count it once more, and each count is an event."""
+    if "after" in given or "from" in given:
         return None
+    if "since" not in asked:
+        return await visit.api.get("/audit/counts", Counts, {**asked, "since": written(EARLIEST), "by": "type"})
     since, until = parsed(asked["since"][0]), parsed(asked["until"][0]) if "until" in asked else now
     step = step_for(max(60.0, (until - since).total_seconds()))
     return await visit.api.get("/audit/counts", Counts, {**asked, "step": str(step), "by": "type"})
