@@ -16,6 +16,9 @@ from tests.postgresql import PostgreSQL
 Backend = Literal["sqlite", "postgresql"]
 BACKENDS: tuple[Backend, ...] = ("sqlite", "postgresql")
 
+KEPT = "kept_"
+"""How the names of databases begin that are kept for the next scenario, with connections that nobody uses."""
+
 _numbers = itertools.count(1)
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of one's own is made in it
@@ -49,16 +52,21 @@ class Databases:
         self._directory = directory
         self._postgresql = PostgreSQL(directory / "postgresql")
 
-    def create(self, backend: Backend, *, migrated: bool = True) -> str:
+    def create(self, backend: Backend, *, migrated: bool = True, prefix: str = "test_") -> str:
         """The URL of a database that nobody else uses: at the newest migration, or empty."""
-        name = f"test_{os.getpid()}_{next(_numbers)}"
+        name = f"{prefix}{os.getpid()}_{next(_numbers)}"
         return self._sqlite(name, migrated) if backend == "sqlite" else self._on_server(name, migrated)
 
     def copy(self, url: str) -> str:
         """The URL of a database that holds what another one, to which nobody is connected, holds at this moment."""
         name = f"test_{os.getpid()}_{next(_numbers)}"
         if not url.startswith("sqlite"):
-            self._postgresql.administer(self._postgresql.copying(name, _name(url)))
+            if name_of(url).startswith(KEPT):
+                unused = (
+                    f"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = '{name_of(url)}'"  # noqa: S608
+                )
+                self._postgresql.administer(unused)
+            self._postgresql.administer(self._postgresql.copying(name, name_of(url)))
             return self._postgresql.url(name)
         made = self._sqlite(name, migrated=False)
         with closing(sqlite3.connect(_file(url))) as source, closing(sqlite3.connect(_file(made))) as target:
@@ -71,15 +79,15 @@ class Databases:
             with closing(sqlite3.connect(_file(older))) as source, closing(sqlite3.connect(_file(url))) as target:
                 source.backup(target)
             return
-        self._postgresql.administer(f'DROP DATABASE "{_name(url)}" WITH (FORCE)')
-        self._postgresql.administer(f'CREATE DATABASE "{_name(url)}" TEMPLATE "{_name(older)}"')
+        self._postgresql.administer(f'DROP DATABASE "{name_of(url)}" WITH (FORCE)')
+        self._postgresql.administer(f'CREATE DATABASE "{name_of(url)}" TEMPLATE "{name_of(older)}"')
 
     def drop(self, url: str) -> None:
         """Throws a database away, whoever is still connected to it."""
         if url.startswith("sqlite"):
             shutil.rmtree(_file(url).parent)
         else:
-            self._postgresql.administer(f'DROP DATABASE "{_name(url)}" WITH (FORCE)')
+            self._postgresql.administer(f'DROP DATABASE "{name_of(url)}" WITH (FORCE)')
 
     def detach(self) -> None:
         """Lets go of the server of the run. For each process of it."""
@@ -139,7 +147,8 @@ def _file(url: str) -> Path:
     return Path(url.removeprefix("sqlite:///"))
 
 
-def _name(url: str) -> str:
+def name_of(url: str) -> str:
+    """The name of a database on the server."""
     return url.partition("@/")[2].partition("?")[0]
 
 
