@@ -268,8 +268,9 @@ def create(
                 gc.collect()
                 gc.freeze()
                 # What a request makes dies with it; the caches, which stay, are what a collection would go through in
-                # vain. The youngest are so few that nobody notices the pause.
-                gc.set_threshold(5_000, 80, 50)
+                # vain. A request that waits for its commit holds a hundred objects or more: were the youngest fewer
+                # than all hold that share a transaction, each transaction would have a collection, in vain too.
+                gc.set_threshold(20_000, 20, 50)
                 yield
         finally:
             parts.close()
