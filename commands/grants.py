@@ -1,5 +1,8 @@
 """Grants: what a person allows a client, the codes and tokens that come of it, and their end."""
 
+# The types of inner functions would be made anew with every call.
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 from functools import partial
 
