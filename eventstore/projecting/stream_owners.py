@@ -6,6 +6,7 @@ from itertools import chain
 from sqlalchemy import Connection
 
 from domain.event import Recorded
+from domain.grant import is_alone
 from eventstore.recorder import store
 from projections import event_index
 from projections.event_index import Owners
@@ -25,6 +26,10 @@ class StreamOwners:
         wanted = {each.stream for each in recorded if each.version > 1 and event_index.is_owned(each.stream)}
         if len(self._kept) >= OWNERS_KEPT:
             self._kept.clear()
+        for each in recorded:
+            # What comes by need not be looked up. Of a lone token hardly anything follows.
+            if each.version == 1 and event_index.is_owned(each.stream) and not is_alone(each.event):
+                self._kept[each.stream] = event_index.owners(each)
         missing = sorted(wanted - self._kept.keys())
         log = store(connection)
         for row in chain.from_iterable(log.recorder.select_events_of(dict.fromkeys(missing, 0), limit=1).values()):
