@@ -117,7 +117,7 @@ def _parameters(scope: Scope, body: bytes) -> Parameters:
     if encoding(scope, ("form", "json")) == "form":
         given = Parameters(read_form(body, repeatable=(RESOURCE,), omit_empty=True))
         # Most requests name none, and need not be read once more; its letters might stand there escaped.
-        if b"resource" in body or b"%" in body:
+        if b"resource" in body or ESCAPED_NAME.search(body):
             given.resource = tuple(value for name, value in form_pairs(body) if name == RESOURCE and value)
         return given
     parameters = read_json_object(body)
@@ -218,6 +218,7 @@ def check_handlers(app: Litestar) -> None:
 MOST_PARAMETERS = 100
 """Parameters that are read. No request of any protocol here has more than two dozen."""
 
+ESCAPED_NAME = re.compile(rb"(?:^|&)[^=&]*%")
 BROKEN = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
