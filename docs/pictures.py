@@ -116,6 +116,8 @@ CONSOLE = {
     "console-log": "/console/log",
     "console-live": "/console/live",
     "console-health": "/console/health",
+    "console-settings": "/console/settings",
+    "console-notifications": "/console/notifications",
 }
 """Pages of the console, by the names of their pictures."""
 

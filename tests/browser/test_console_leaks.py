@@ -87,6 +87,7 @@ async def test_three_secrets_are_contained_in_two_clicks(demo: Demo, visit: Visi
     await page.evaluate("history.go(-2)")
     await page.wait_for_selector("#paste")
     assert await page.input_value("#paste") == ""
+    assert len(demo.call("GET", "/leaks/incidents")["items"]) == incidents
 
 
 async def test_desk_by_keyboard_and_without_script(demo: Demo, visit: Visit) -> None:

@@ -6,7 +6,6 @@ from random import Random
 
 from api.console.pages.signed_log import head_of
 from eventstore.transparency import published
-from eventstore.transparency.published import Diverged
 from security.clock import SECOND, format_rfc3339
 from security.tokens import digest
 from tests.scenarios.consoles import at_console
@@ -31,16 +30,6 @@ async def test_event_has_its_receipt_or_says_why_not(world: World) -> None:
     page = await browser.open(f"/console/events/{await world.head()}")
     assert "Not yet signed" in page.text
     assert "data-receipt" not in page.text
-
-
-async def test_a_log_that_differs_is_told_on_every_page(world: World) -> None:
-    browser, page = await at_console(world, *READER)
-    assert "diverged" not in page.text
-    found = Diverged.at(3)
-    await world.services.transparency.diverge(found)
-    for path in ("/console/", "/console/audit", "/console/events/1"):
-        page = await browser.open(path)
-        assert f"✕ The log is not the one that was signed: {found}" in page.text
 
 
 async def test_token_is_judged_at_any_moment_as_the_api_does(world: World) -> None:

@@ -1,5 +1,9 @@
 """The console's pages about the server itself, and the log as it grows."""
 
+import re
+
+from commands.servers import ADMINISTRATION_SCOPES
+from eventstore.transparency.published import Diverged
 from tests.scenarios.consoles import at_console
 from tests.scenarios.world import World
 
@@ -46,3 +50,25 @@ async def test_stream_is_the_persons_own_and_ends_with_the_server(world: World) 
     head = await browser.client.head("/console/live/stream?type=client.*")
     assert head.headers["content-type"].startswith("text/event-stream")
     assert 'role="alert"' in (await browser.open("/console/live?tpye=x")).text
+
+
+async def test_every_page_is_the_persons_own_and_alarms(world: World) -> None:
+    browser, page = await at_console(world, *ADMINISTRATION_SCOPES)
+    await world.register_client("Photo Prints")
+    (ada,) = {each.event.account_id for each in await world.events("session.started")}
+    navigation = page.text.partition('<nav class="places"')[2].partition("</nav>")[0]
+    places = [*re.findall(r'href="([^"]+)"', navigation), "/console/clients?sort=risk", "/console/events/1"]
+    assert len(places) > 12
+    before = await world.head()
+    for place in places:
+        page = await browser.open(place)
+        assert page.status == 200, place
+        assert "not the one that was signed" not in page.text, place
+    read = await world.events(after=before)
+    assert {(each.actor.kind, each.actor.id) for each in read if each.actor.kind != "system"} == {("person", ada)}
+    # What a page asked is told in its foot, and nothing else was asked.
+    assert [each.type for each in read if not each.type.startswith(("audit.", "usage.", "log."))] == []
+    await world.services.transparency.diverge(Diverged.at(2))
+    for place in places:
+        alarm = (await browser.open(place)).text
+        assert re.search(r'role="alert">✕ The log is not the one that was signed: .* position 2', alarm), place
