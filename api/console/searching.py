@@ -191,15 +191,17 @@ def asked_of_api(given: Mapping[str, Sequence[str]], now: datetime) -> dict[str,
             asked[name] = list(given[name])
     seconds = RANGES.get(given.get("range", [USUAL])[0], 0)
     if "since" not in given and "from" not in given and seconds:
-        # From a whole minute on, so that the counts are told by minutes: exactly, and at once.
-        asked["since"] = [written((now - timedelta(seconds=seconds)).replace(second=0, microsecond=0))]
+        # From a whole minute or hour on, by which events are counted: exactly, and at once.
+        begins = (now - timedelta(seconds=seconds)).replace(second=0, microsecond=0)
+        asked["since"] = [written(begins.replace(minute=0) if seconds > DAY else begins)]
     return asked
 
 
 STRETCHES = 48
+DAY = 86_400
 STEPS = (60, 300, 900, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400, 604_800)
 
 
 def step_for(seconds: float) -> int:
     """The round number of seconds of each bar, so that there are about as many as can be told apart."""
-    return next((each for each in STEPS if seconds / each <= STRETCHES), ceil(seconds / STRETCHES))
+    return next((each for each in STEPS if seconds / each <= STRETCHES), ceil(seconds / STRETCHES / DAY) * DAY)
