@@ -8,12 +8,16 @@ import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.databases import BACKENDS, Backend, Databases, new_directory
 from tests.explore import register_profiles
 from tests.shared_dialects import share_dialects
+
+if TYPE_CHECKING:
+    from tests.kept_databases import KeptDatabases
 
 CI = os.environ.get("GRANTLOG_CI") == "1"
 RUN = "PYTEST_GRANTLOG_RUN"
@@ -163,6 +167,29 @@ def databases() -> Iterator[Databases]:
 def database_url(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
     """A fresh migrated database, once on SQLite and once on PostgreSQL."""
     yield from _lent(databases, request.param, migrated=True)
+
+
+@pytest.fixture(scope="session")
+def kept_databases(databases: Databases) -> "Iterator[KeptDatabases]":
+    # Imported late: tests of the domain need no database, and should not wait for its libraries.
+    from tests.kept_databases import KeptDatabases
+
+    made = KeptDatabases(databases)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=BACKENDS)
+def lent_database_url(
+    request: pytest.FixtureRequest, databases: Databases, kept_databases: "KeptDatabases"
+) -> Iterator[str]:
+    """The same, but on PostgreSQL others had the database before: for tests whose connections end with them."""
+    if request.param == "postgresql":
+        url = kept_databases.lend()
+        yield url
+        kept_databases.take_back(url)
+    else:
+        yield from _lent(databases, "sqlite", migrated=True)
 
 
 @pytest.fixture(scope="module", params=BACKENDS)

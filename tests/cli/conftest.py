@@ -66,6 +66,11 @@ class CommandLine:
 
 
 @pytest.fixture
+def database_url(lent_database_url: str) -> str:
+    return lent_database_url
+
+
+@pytest.fixture
 def cli(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
     # There is no `.env` here that could add to the settings.
     monkeypatch.chdir(tmp_path)

@@ -1,14 +1,12 @@
 """A server to play scenarios with, on each of the two databases."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from security.keyring import Keyring, new_master_key, parse_keyring
-from tests.databases import BACKENDS, Databases
-from tests.kept_databases import KeptDatabases
 from tests.scenarios.asking import Scene, set_scene
 from tests.scenarios.world import Client, World, open_world
 
@@ -18,24 +16,9 @@ def keyring() -> Keyring:
     return parse_keyring(new_master_key())
 
 
-@pytest.fixture(scope="session")
-def kept_databases(databases: Databases) -> Iterator[KeptDatabases]:
-    made = KeptDatabases(databases)
-    yield made
-    made.close()
-
-
-@pytest.fixture(params=BACKENDS)
-def database_url(request: pytest.FixtureRequest, databases: Databases, kept_databases: KeptDatabases) -> Iterator[str]:
-    """A migrated database as every test has one. On PostgreSQL others had it before."""
-    if request.param == "postgresql":
-        url = kept_databases.lend()
-        yield url
-        kept_databases.take_back(url)
-        return
-    url = databases.create("sqlite")
-    yield url
-    databases.drop(url)
+@pytest.fixture
+def database_url(lent_database_url: str) -> str:
+    return lent_database_url
 
 
 @pytest.fixture
