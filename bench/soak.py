@@ -36,6 +36,10 @@ from security.tokens import new_id
 
 SCOPE = "catalog:read"
 HOURS = 24
+REMEMBERED = 1_000
+"""Tokens that a server remembers here, of the many that it does elsewhere: 0.9 KiB each, up to which memory grows for
+weeks. What else would grow is seen when that has come to its end before the first settled day."""
+
 SETTLED = 4
 """Days until everything that expires has had its time: the longest but a retention's is that of stored answers."""
 
@@ -74,6 +78,7 @@ class Soaking:
     async def prepare(self) -> None:
         """Installs the database, and registers the client that gets the tokens."""
         services, by = self._services, Origin(SYSTEM)
+        services.ledger.validation._size = REMEMBERED
         await install(services.ledger, services.keyring, services.format, services.settings.issuer, by)
         client_id, (secret, made) = new_id(), clients.mint_secret(services.format)
         attributes = client.Attributes(
