@@ -287,9 +287,8 @@ class SchemaPool(NullPool):
                 self.shared.long.release()
 
     def recreate(self) -> "SchemaPool":
-        made: Any = super().recreate()
-        made.shared, made.is_long = self.shared, self.is_long
-        return made  # type: ignore[no-any-return]
+        # It has nothing of its own that could be let go.
+        return self
 
 
 def shared_of(engine: Engine) -> SharedConnections | None:
