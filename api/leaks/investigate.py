@@ -18,7 +18,7 @@ from api.audit.rendering import Rendering, ShownEvent, unsealed
 from api.http import parameters
 from api.http.errors import InvalidRequest, Missing, Unprocessable
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor
-from api.leaks import key_investigation, mailed_target, resolve
+from api.leaks import issuer_keys, key_investigation, mailed_target, resolve
 from api.leaks.investigation import (
     AWAY,
     Address,
@@ -257,7 +257,8 @@ async def _report(asking: Auditor, question: resolve.Candidate, *, counts: Which
         return mailed if counts else replace(mailed, derived=None, containment=None)
     if question.kind not in (None, KIND):
         return report
-    return await key_investigation.answered(ledger, asked, counts=counts) or report
+    of_client = await key_investigation.answered(ledger, asked, counts=counts)
+    return of_client or await issuer_keys.answered(ledger, asked, counts=counts) or report
 
 
 async def _record(asking: Auditor, answers: list[Report]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from api.admin.schemas import Time, time_or_null
 from api.audit.queries.history import SecretVersionRef, secret_version
@@ -300,6 +300,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     resource_servers: list[ResourceServer] = []
     derived: CameOfIt | None = CameOfIt(Came(0, 0), Came(0, 0), Came(0, 0), Came(0, 0))
     containment: Numbers | None = Numbers()
+    advice: Annotated[str | UnsetType, Meta(description="What ends it, where no containment does.")] = UNSET
 
 
 class Damaged(msgspec.Struct, frozen=True):

@@ -218,6 +218,22 @@ async def test_key_and_secret_of_a_deleted_client(world: World, admin: httpx.Asy
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
 
 
+async def test_keys_of_issuers_are_named(world: World, admin: httpx.AsyncClient) -> None:
+    await world.define_scopes("orders")
+    (own, *_) = ok(await world.client.get("/.well-known/jwks.json"))["keys"]
+    told = await looked_at(admin, json.dumps(own))
+    assert (told["kind"], told["state"], told["client_id"]) == ("signing_key", "active", None)
+    assert "/admin/keys/rotate" in told["items"][0]["advice"]
+    theirs = made_key("ES256", "theirs")
+    terms = {"issuer": "https://else.example", "jwks": {"keys": [public(theirs)]}, "scope": "orders"}
+    ok(await admin.put("/admin/trusted-issuers/workforce", json=terms), 201)
+    told = await looked_at(admin, theirs.as_pem(private=True).decode())
+    assert (told["kind"], told["state"]) == ("trusted_issuer_key", "active")
+    assert "/admin/trusted-issuers/workforce" in told["advice"]
+    ok(await admin.post("/admin/keys/rotate", json={"compromised": True}))
+    assert (await looked_at(admin, json.dumps(own)))["state"] == "revoked"
+
+
 async def test_what_names_nothing_here(world: World, admin: httpx.AsyncClient, job: Client) -> None:
     (spared,) = await give(world, job, "203.0.113.7")
     stranger = made_key("EdDSA", "stranger")
