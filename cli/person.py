@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 from api.admin import schemas
 from cli.command_services import CommandServices, run
 from cli.terminal import Failure, as_json, print_list, print_one, read_line
-from commands import factors, people, permissions, realm_policies
+from commands import factors, people, permissions, realm_policies, upstreams
 from commands.permissions import operator
 from domain.factors import realm_policy
 from domain.factors.realm_policy import Demand, RealmPolicy, SelfRegistration
@@ -148,13 +148,15 @@ def set_password(who: str, realm: str, password_stdin: bool, as_json: bool) -> N
 @person.command("reset-factors")
 @click.argument("who")
 @click.option("--realm", default="platform", show_default=True, help="Where the name is looked up.")
+@click.option("--unlink", is_flag=True, help="Take every link to another provider away too.")
 @as_json
-def reset_factors(who: str, realm: str, as_json: bool) -> None:
+def reset_factors(who: str, realm: str, unlink: bool, as_json: bool) -> None:
     """Take every second factor and recovery code of WHO away, an id, username or e-mail address."""
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
         account_id = await find(services, who, realm)
-        await services.execute(factors.reset(account_id, privacy=services.ledger.privacy, by=operator))
+        more = (upstreams.unlink_all(account_id),) if unlink else ()
+        await services.execute(factors.reset(account_id, privacy=services.ledger.privacy, by=operator), *more)
         return await members(services, account_id)
 
     print_one(run(work), as_json)

@@ -103,6 +103,13 @@ def put_dashboard(
     return Command(client.stream(client_id), decide, elsewhere=existing)
 
 
+def opens_up(dashboard: client.State, changes: client.Attributes) -> bool:
+    """Whether tokens of people who sign in there could get to where they did not before, or let more be done."""
+    origins = () if changes.allowed_origins is UNSET else changes.allowed_origins
+    scope = () if changes.scope is UNSET else changes.scope
+    return not (set(origins).issubset(dashboard.allowed_origins) and set(scope).issubset(dashboard.scope))
+
+
 def disable(client_id: str) -> Command[client.State]:
     """Ends every token so far, for good, and lets no new one be issued."""
     return _to_known(client_id, lambda state, view: client.disable(state, now=view.now))

@@ -109,7 +109,7 @@ def unlink(account_id: str, name: str, *, by: CallerScope | None) -> Command[acc
 
 
 def unlink_all(account_id: str) -> Command[account.State]:
-    """Takes every link away that a person has, who has a password by then."""
+    """Takes every link away that a person has: somebody else may have made them, or was them there."""
 
     def decide(state: account.State, view: View) -> Outcome | Refusal:
         return upstream_link.unlink_all(state.upstreams, now=view.now)

@@ -363,11 +363,12 @@ async def change_client(
 ) -> Response[ClientBody]:
     """A merge patch (RFC 7396). A change of realm ends every token so far. A dashboard keeps to a dashboard's rules. A
     `sector_identifier_uri` is fetched where it or the redirect URIs change. What a client authenticates with, and where
-    its answers go, is changed after a recent sign-in."""
+    its answers go, is changed after a recent sign-in, and so are a dashboard's further origins and scope."""
     changes, keys, sector = attributes(data), keys_of(data), None
     known: client.State = await ledger.state(client.stream(client_id))
     added = () if data.scope is UNSET else set(data.scope.split()).difference(known.scope)
-    if keys != client.UNCHANGED or data.redirect_uris is not UNSET or administrative(added):
+    wider = known.type == "dashboard" and commands.opens_up(known, changes)
+    if keys != client.UNCHANGED or data.redirect_uris is not UNSET or administrative(added) or wider:
         # Who puts a key of their own there is the client from then on, as with a new secret; who has its answers sent
         # to them gets people's codes; and what it may administer goes on after the person has left.
         await require_recent(services_of(request), who)

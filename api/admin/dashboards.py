@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Response, get, patch, put
+from litestar import Request, Response, get, patch, put
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
@@ -14,8 +14,8 @@ from api.config.settings import Settings
 from api.http import parameters
 from api.http.errors import InvalidRequest, Missing
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
-from api.oauth.bearer import needing
-from api.services import Injected
+from api.oauth.bearer import Bearer, needing, require_recent
+from api.services import Injected, services_of
 from commands import clients as commands
 from commands.permissions import CallerScope
 from domain.event import Recorded
@@ -95,7 +95,9 @@ class DashboardBody(msgspec.Struct, frozen=True, kw_only=True):
 )
 async def put_dashboard(
     slug: parameters.Slug,
+    request: Request[Any, Any, Any],
     data: JSONBody[DashboardDefinition],
+    who: Injected[Bearer],
     ledger: Injected[Ledger],
     settings: Injected[Settings],
     token_format: Injected[Format],
@@ -104,6 +106,7 @@ async def put_dashboard(
 ) -> Response[DashboardBody]:
     """Origins must be same-site with the issuer, since the cookie is SameSite=Strict. Its secret is made here and stays
     with the server. A change of realm ends every token so far. Whoever could not give what it may do changes nothing.
+    For other origins than an existing one had, and for more scope, a person needs a recent sign-in.
     """
     row = await ledger.read(clients.by_slug, slug)
     known = _body(settings, row) if row is not None else None
@@ -111,6 +114,9 @@ async def put_dashboard(
         given = getattr(data, name)
         if given not in (UNSET, slug if name == "slug" else getattr(known, name, UNSET)):
             raise InvalidRequest.field(name, "cannot be changed or chosen by this; leave it out")
+    found = await ledger.look(present.dashboard_by_slug, slug)
+    if found is not None and commands.opens_up(found, attributes(data)):
+        await require_recent(services_of(request), who)
     client_id, (secret, made) = new_id(), commands.mint_secret(token_format)
 
     def reply(view: View, recorded: tuple[Recorded, ...]) -> Reply[DashboardBody]:
@@ -130,17 +136,22 @@ async def put_dashboard(
     summary="Change some of a dashboard",
 )
 async def patch_dashboard(
+    request: Request[Any, Any, Any],
     slug: parameters.Slug,
     data: JSONBody[DashboardChanges],
+    who: Injected[Bearer],
     ledger: Injected[Ledger],
     settings: Injected[Settings],
     may: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[DashboardBody]:
-    """A merge patch (RFC 7396): `null` for a lifetime leaves it to the server's setting."""
+    """A merge patch (RFC 7396): `null` for a lifetime leaves it to the server's setting. For other origins than it had,
+    and for more scope, a person needs a recent sign-in."""
     found = await ledger.look(present.dashboard_by_slug, slug)
     if found is None:
         raise Missing(UNKNOWN)
+    if commands.opens_up(found, attributes(data)):
+        await require_recent(services_of(request), who)
     command = commands.update(found.client_id, attributes(data), privacy=ledger.privacy, issuer=settings.issuer, by=may)
     return await once.carry_out(command, reply=lambda view, _: Reply(_read(view.connection, settings, slug)))
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
+import msgspec
 from litestar import Request, Response, delete, get, patch, post
 from litestar.params import JSONBody, QueryParameter
-from msgspec import UNSET
+from msgspec import UNSET, Meta
 
 from api.admin import passwords, person_claims, schemas
 from api.admin.idempotency import Once, Reply, commanding
@@ -27,7 +28,7 @@ from api.http.parameters import DEFAULT, After, Limit, Page
 from api.oauth.bearer import Bearer, needing, require_recent
 from api.oauth.person_authentication import policies
 from api.services import Injected, services_of
-from commands import factors
+from commands import factors, upstreams
 from commands import people as commands
 from commands.permissions import CallerScope
 from domain import account
@@ -230,21 +231,31 @@ async def set_password(
     return await once.carry_out(command, reply=lambda view, _: Reply(None, 204))
 
 
+class ResetRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What else is taken away."""
+
+    unlink: Annotated[bool, Meta(description="Every link to another provider too: they sign in there no more.")] = False
+
+
 @post(
     ONE + "/factors/reset",
-    **commanding("people:write", recent=True, answer=PERSON_EXAMPLE),
+    **commanding("people:write", recent=True, example={"unlink": False}, answer=PERSON_EXAMPLE),
     tags=TAGS,
     status_code=200,
     summary="Reset a person's second factor",
 )
 async def reset_factors(
-    account_id: parameters.AccountId, ledger: Injected[Ledger], may: Injected[CallerScope], once: Injected[Once]
+    account_id: parameters.AccountId,
+    ledger: Injected[Ledger],
+    may: Injected[CallerScope],
+    once: Injected[Once],
+    data: JSONBody[ResetRequest] = ResetRequest(),  # noqa: B008 - frozen.
 ) -> Response[PersonBody]:
     """Takes their second factor and recovery codes away: they sign in with the password alone until they enrol anew.
     Whoever could not give the administrative scopes that their roles allow cannot do that. A repeat changes nothing."""
-    return await once.carry_out(
-        factors.reset(account_id, privacy=ledger.privacy, by=may), reply=_now(ledger, account_id)
-    )
+    reset = factors.reset(account_id, privacy=ledger.privacy, by=may)
+    more = (upstreams.unlink_all(account_id),) if data.unlink else ()
+    return await once.carry_out(reset, *more, reply=_now(ledger, account_id))
 
 
 @post(

@@ -117,6 +117,27 @@ async def test_acting_as_another_wants_a_recent_one(
         assert sent.status_code == 400
 
 
+async def test_opening_a_dashboard_up_wants_a_recent_one(world: World, dashboard: Dashboard, ada: Person) -> None:
+    await world.define_scopes("orders:read", "orders:write")
+    first, more = "http://127.0.0.1:3000", "http://127.0.0.1:3001"
+    token = ok(await dashboard.login(ada))["access_token"]
+    bearer, path = {"authorization": f"Bearer {token}"}, "/admin/dashboards/shop"
+    made = {"client_name": "Shop", "realm": "platform", "scope": "orders:read", "allowed_origins": [first]}
+    shop = ok(await world.client.put(path, json=made, headers=bearer), 201)
+    world.clock.advance(world.settings.recent_authentication + 1)
+    for changes in (
+        {"allowed_origins": [first, more]},
+        {"allowed_origins": [more]},
+        {"scope": "people:read clients:read"},
+    ):
+        is_refused(await world.client.patch(path, json=changes, headers=bearer), world)
+        is_refused(await world.client.put(path, json=made | changes, headers=bearer), world)
+        client = f"/admin/clients/{shop['client_id']}"
+        is_refused(await world.client.patch(client, json=changes, headers=bearer), world)
+    ok(await world.client.put(path, json=made, headers=bearer))
+    ok(await world.client.patch(path, json={"allowed_origins": [], "scope": "", "client_name": "S"}, headers=bearer))
+
+
 async def test_another_sign_in_steps_up(world: World, dashboard: Dashboard, ada: Person) -> None:
     shop = await world.register_client()
     path = f"/admin/clients/{shop.client_id}/disable"

@@ -159,6 +159,11 @@ async def test_administrator_links_and_unlinks(scene: Scene, corp: Provider) -> 
     problem(await admin.delete(f"{links}/corp"), 404)
     page = await corp.around(scene.world.browser(), scene.address(), SIGN_IN)
     assert page.status == 403
+    ok(await admin.put(f"{links}/corp", json={"sub": sub}))
+    reset = f"/admin/people/{scene.person.account_id}/factors/reset"
+    for body, left in ((None, 1), ({"unlink": False}, 1), ({"unlink": True}, 0), ({"unlink": True}, 0)):
+        ok(await admin.post(reset, json=body))
+        assert len(ok(await admin.get(links))["items"]) == left
 
 
 async def test_who_may_not_sign_in_may_not_by_another_way(scene: Scene, corp: Provider) -> None:
