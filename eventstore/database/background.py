@@ -105,16 +105,24 @@ class BackgroundWriter(_Beside):
 async def go_round(
     step: Callable[[], Awaitable[bool]],
     rest: float,
+    together: set[object],
     *,
     now: Callable[[], float],
     sleep: Callable[[float], Awaitable[object]],
     is_over: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Steps until cancelled or over. A step says whether there was anything to do; `rest` is a multiple of its time."""
-    while not is_over():
-        began = now()
-        try:
-            stepped = await step()
-        except (DatabaseAway, LedgerOverloaded):
-            stepped = False
-        await sleep(max(LEAST_REST_S, rest * (now() - began)) if stepped else AWAY_S)
+    """Steps until cancelled or over. A step says whether there was anything to do; `rest` is a multiple of its time.
+    Those that go round `together`, each through a log of its own, share what one alone would take."""
+    me = object()
+    together.add(me)
+    try:
+        while not is_over():
+            began = now()
+            try:
+                stepped = await step()
+            except (DatabaseAway, LedgerOverloaded):
+                stepped = False
+            rests = ((rest + 1) * len(together) - 1) * (now() - began)
+            await sleep(max(LEAST_REST_S, rests) if stepped else AWAY_S)
+    finally:
+        together.discard(me)

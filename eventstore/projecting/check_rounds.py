@@ -224,9 +224,12 @@ class Walks:
 REST = 49
 """How many times as long as a step took nothing is done after it, so that all of it costs two percent of a core."""
 
+_TOGETHER: set[object] = set()
+"""The rounds of this process through the logs of its issuers, which share that."""
+
 
 class ProjectionRounds:
-    """One per process; none knows where the others are, and `workers` of them share the two percent.
+    """One per process and log; none knows where the others are, and all of `workers` processes share the two percent.
 
     `tell` records a difference, if it stands under the log's lock. `begin` chooses where in the log the first round
     begins: at random, so that the end of a long log is read by servers that never live for a whole round. `now`
@@ -274,7 +277,7 @@ class ProjectionRounds:
 
     async def run(self) -> None:
         """Goes round until cancelled."""
-        await go_round(self.step, self._rest, now=self._now, sleep=self._sleep)
+        await go_round(self.step, self._rest, _TOGETHER, now=self._now, sleep=self._sleep)
 
     async def step(self) -> bool:
         """One stretch of one way. What looks wrong there is told."""

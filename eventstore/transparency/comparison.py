@@ -88,6 +88,9 @@ STRETCH_IN_THREADS = WIDTH
 REST = 99
 """How many times as long as a stretch took nothing is done after it, so that it costs one percent of a core."""
 
+_TOGETHER: set[object] = set()
+"""The rounds of this process through the trees of its issuers, which share that."""
+
 
 class DivergenceListener(Protocol):
     """Who is told."""
@@ -98,7 +101,7 @@ class DivergenceListener(Protocol):
 
 
 class TreeRounds:
-    """One per process; none knows where the others are.
+    """One per process and log; none knows where the others are.
 
     `begin` chooses, below the tree's size, where the first round begins: at random, so that the end of a long log is
     read also by servers that never live for a whole round. `now` (seconds) and `sleep` are a clock's.
@@ -128,7 +131,12 @@ class TreeRounds:
     async def run(self) -> None:
         """Goes round until cancelled, or until the log has diverged."""
         await go_round(
-            self.step, REST, now=self._now, sleep=self._sleep, is_over=lambda: self._keeper.diverged is not None
+            self.step,
+            REST,
+            _TOGETHER,
+            now=self._now,
+            sleep=self._sleep,
+            is_over=lambda: self._keeper.diverged is not None,
         )
 
     async def step(self) -> bool:

@@ -316,12 +316,19 @@ async def test_ended_months_and_erased_people_raise_no_alarm(scene: Scene) -> No
 # What it costs --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("workers", [1, 4])
-async def test_checker_rests_so_that_workers_take_2_percent_of_a_core(world: World, workers: int) -> None:
+@pytest.mark.parametrize(("workers", "logs"), [(1, 1), (4, 1), (1, 3)])
+async def test_checker_rests_so_that_workers_take_2_percent_of_a_core(world: World, workers: int, logs: int) -> None:
+    """Also with the logs of several issuers open in each of them."""
     elapsed, rests = 0.0, []
 
     class Enough(Exception):
         pass
+
+    class Other(ProjectionRounds):
+        async def step(self) -> bool:
+            began.release()
+            await asyncio.Event().wait()
+            return True
 
     class Timed(ProjectionRounds):
         async def step(self) -> bool:
@@ -337,13 +344,20 @@ async def test_checker_rests_so_that_workers_take_2_percent_of_a_core(world: Wor
     async def tell(_: Difference) -> None:
         raise AssertionError
 
-    timed = Timed(
-        world.services.ledger, world.settings.database_url, tell, workers=workers, now=lambda: elapsed, sleep=sleep
-    )
+    ledger, url, began = world.services.ledger, world.settings.database_url, asyncio.Semaphore(0)
+    others = [Other(ledger, url, tell) for _ in range(logs - 1)]
+    going = [asyncio.ensure_future(each.run()) for each in others]
+    for _ in going:
+        await began.acquire()
+    timed = Timed(ledger, url, tell, workers=workers, now=lambda: elapsed, sleep=sleep)
     with pytest.raises(Enough):
         await timed.run()
-    timed.close()
-    assert elapsed / (elapsed + sum(rests)) == pytest.approx(0.02 / workers)
+    for each in going:
+        each.cancel()
+    await asyncio.gather(*going, return_exceptions=True)
+    for each in (timed, *others):
+        each.close()
+    assert elapsed / (elapsed + sum(rests)) == pytest.approx(0.02 / workers / logs)
 
 
 async def test_a_round_begins_anywhere_and_its_time_is_told(scene: Scene) -> None:
