@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from functools import partial
+from operator import ne
 from pathlib import Path
 
 import pytest
@@ -117,12 +119,12 @@ async def test_the_slider_walks_along_a_tokens_life(visit: Visit, demo: Demo) ->
     await page.keyboard.press("ArrowRight")
     assert await page.get_attribute("#slider", "aria-valuetext") == await page.input_value("#at") > issued
     looked = page.url
-    await page.wait_for_url(lambda address: address != looked)
+    await page.wait_for_url(partial(ne, looked))
     await page.wait_for_selector(".verdict")
     for key in ("Home", "End"):
-        before = page.url
+        looked = page.url
         await page.keyboard.press(key)
-        await page.wait_for_url(lambda address, before=before: address != before)
+        await page.wait_for_url(partial(ne, looked))
         await page.wait_for_selector(".verdict")
     assert "NO: expired" in await visitor.text(".verdict")
     assert "client enabled from" in str(await page.get_attribute(".lanes", "aria-label"))

@@ -355,8 +355,8 @@ async def test_checker_rests_so_that_workers_take_2_percent_of_a_core(world: Wor
     for each in going:
         each.cancel()
     await asyncio.gather(*going, return_exceptions=True)
-    for each in (timed, *others):
-        each.close()
+    for rounds in (timed, *others):
+        rounds.close()
     assert elapsed / (elapsed + sum(rests)) == pytest.approx(0.02 / workers / logs)
 
 
