@@ -277,6 +277,8 @@ def main() -> int:
     options = _options()
     sides_of = {"this": THIS} | {path.name: Checkout(path, path / ".venv" / "bin") for path in options.beside}
     with tempfile.TemporaryDirectory(prefix="grantlog-bench-") as name:
+        # PostgreSQL runs as a user of its own, who has to get in.
+        Path(name).chmod(0o755)
         for kind in options.databases.split(","):
             with ExitStack() as opened:
                 directory = Path(name) / kind
