@@ -124,9 +124,11 @@ class SharedConnections:
             if held is None or held.session.url.database != session.url.database or has_gone(held.driver):
                 held = self._made(session, held)
             try:
+                asks_over(held.driver)
                 if held.session != session:
-                    asks_over(held.driver)
                     _change_hands(held, session)
+                # Engines of one log want transactions of different kinds, and not every one says which.
+                held.driver.autocommit, held.driver.isolation_level = False, None
             except psycopg.OperationalError:
                 # It was ended just now: one that is made has its error told.
                 self._drop(held)
@@ -240,13 +242,12 @@ class SharedConnections:
 def _change_hands(held: _Held, session: Session) -> None:
     """Makes a connection that of another log: nothing that one left is there for the other."""
     driver = held.driver
-    driver.autocommit, driver.isolation_level = True, None
+    driver.autocommit = True
     named = sql.SQL("SET search_path = {}").format(sql.Identifier(session.url.schema))
     settings = "".join(f"; SET {name} = {value}" for name, value in session.settings)
     driver.execute(_FORGET + named.as_string(driver) + settings, prepare=False)
     # It is not told that by this its own statements are gone too.
     driver._prepared = type(driver._prepared)()
-    driver.autocommit = False
     held.session = session
 
 

@@ -13,7 +13,15 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from eventstore.database import threads
-from eventstore.database.engines import arguments, in_schema, reading, shared_connections, writing
+from eventstore.database.engines import (
+    arguments,
+    beside,
+    in_schema,
+    reading,
+    shared_connections,
+    snapshots,
+    writing,
+)
 from eventstore.database.shared import SchemaUrl, Session, SharedConnections
 from eventstore.database.shared_questions import AT_ONCE, SharedQuestions
 from eventstore.ledger import Ledger, LogConnections
@@ -220,3 +228,22 @@ def test_an_engine_gives_back_what_it_had(postgresql_url: str, shared: SharedCon
                     assert connection.scalar(text("SELECT current_schema()")) == "public"
                 assert shared.number == 1
     assert len(driver._notice_handlers) == 0
+
+
+def test_a_transaction_is_one_whoever_had_the_connection_before(
+    postgresql_url: str, owner: psycopg.Connection, shared: SharedConnections
+) -> None:
+    """One log's engines want transactions of different kinds, and what one wants is not what the next one gets."""
+    owner.execute("CREATE TABLE public.things (thing int)")
+    url = in_schema(postgresql_url, "public")
+    kinds = []
+    for before in (reading(url, 1, shared), snapshots(url, 1, shared)):
+        with before.connect() as connection:
+            connection.execute(text("SELECT 1"))
+        with beside(url, shared).connect() as connection:
+            kinds.append(connection.scalar(text("SHOW transaction_isolation")))
+            connection.execute(text("INSERT INTO things VALUES (1)"))
+            connection.rollback()
+    assert shared.number == 1
+    assert kinds == ["read committed"] * 2
+    assert owner.execute("SELECT count(*) FROM public.things").fetchone() == (0,)
