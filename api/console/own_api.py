@@ -1,5 +1,6 @@
 """The API as the console calls it: in this process, with the person's token, for the address that they came from."""
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -18,6 +19,8 @@ Query = Mapping[str, str | int | Sequence[str] | None]
 FORM = "application/x-www-form-urlencoded"
 PASSED_ON = (b"user-agent", b"accept-language", b"host")
 """What of the browser's request the API is told, besides its address and its id."""
+
+_NETWORK_ADDRESS = re.compile(r"([?&]ip=)[^&]*")
 
 
 class FaultyMember(msgspec.Struct, frozen=True):
@@ -55,8 +58,8 @@ class Refused(Exception):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A call, as the foot of a page tells it. `curl` is the line that does the same with a token in `$TOKEN`, and
-    `readings` are the positions of the events that it left."""
+    """A call, as the foot of a page tells it, without the network addresses by which it searched. `curl` is the line
+    that does the same with a token in `$TOKEN`, and `readings` are the positions of the events that it left."""
 
     method: str
     url: str
@@ -121,8 +124,10 @@ class OwnApi:
             method, url, octets, JSON if octets else None, f"Bearer {self._token}", readings=readings, once=once
         )
         shown = octets.decode() if tell else None if not octets else "@body.json"
+        # Also where it is refused: who has the link of a search need not be somebody who may see what it is for.
+        told = _NETWORK_ADDRESS.sub(r"\g<1>masked", url)
         self.calls.append(
-            Asked(method, url, as_curl(method, self._issuer + url, shown), answer.status, tuple(readings))
+            Asked(method, told, as_curl(method, self._issuer + told, shown), answer.status, tuple(readings))
         )
         if answer.status >= 300:
             raise Refused(answer.status, _problem(answer), answer.fields)

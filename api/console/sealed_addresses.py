@@ -3,21 +3,14 @@
 Whoever has the link searches by the same address, and is not told which it is.
 """
 
-import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable
 
-from msgspec.structs import replace
-
-from api.console.own_api import Asked
 from api.console.searching import Given, UnknownFilter
 from security.keyring import Keyring, MasterKeyError, WrapBroken
 
 PURPOSE = "console search address"
 MARK = "~"
 LONGEST = 64
-MASKED = "masked"
-_ADDRESS = re.compile(r"([?&]ip=)[^&'\"\s]*")
 
 
 def is_bare(given: Given) -> bool:
@@ -51,12 +44,3 @@ def _opened(keyring: Keyring, sealed: str) -> str:
         return keyring.unwrap(PURPOSE, urlsafe_b64decode(octets + "=" * (-len(octets) % 4))).decode()
     except (WrapBroken, MasterKeyError, ValueError, IndexError):
         raise UnknownFilter("This address was not sealed by this server. Type it once more.") from None
-
-
-def masked_calls(calls: Iterable[Asked]) -> list[Asked]:
-    """What a page asked, without the addresses by which it searched."""
-    return [replace(each, url=_masked(each.url), curl=_masked(each.curl)) for each in calls]
-
-
-def _masked(url: str) -> str:
-    return _ADDRESS.sub(rf"\g<1>{MASKED}", url)

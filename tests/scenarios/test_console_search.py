@@ -13,7 +13,7 @@ from api.console.searching import UnknownFilter, beside, instant, parsed, read_a
 from domain import client
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.browser import Browser, Page
-from tests.scenarios.consoles import at_console, enable_console
+from tests.scenarios.consoles import at_console, enable_console, person_with, sign_in
 from tests.scenarios.world import World
 
 READER = ("audit:read", "audit:personal")
@@ -338,6 +338,13 @@ async def test_network_address_is_in_no_page_s_address(world: World) -> None:
     assert len(file.text.strip().splitlines()) == len(rows(page)) + 1
     live = await browser.open(f"/console/live?ip={sealed}")
     assert "192.0.2.7" not in live.text
+    # Nor does a page tell it that refuses the search: what it asks is faulty, or who has the link may not ask that.
+    refused = await browser.open(f"/console/audit?ip={sealed}&from=x")
+    other = world.browser()
+    await sign_in(other, await person_with(world, "audit:read", username="eve"))
+    for page in (refused, await other.open(f"/console/audit?ip={sealed}")):
+        assert "ip=masked" in page.text
+        assert "192.0.2.7" not in page.text
     for wrong in ("~", "~x", f"{sealed[:-2]}AA", "~\u00e9", "1" * 65):
         page = await browser.open(str(httpx.URL("/console/audit", params={"ip": wrong})))
         assert 'role="alert"' in page.text
