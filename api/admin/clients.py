@@ -202,8 +202,8 @@ WithRisks = Annotated[
     Literal["0", "1"],
     QueryParameter(name="risks", description="`1`: each has `risks`, what somebody should look after at its secrets."),
 ]
-NAMED_AT_MOST = 200
-"""Clients that one question may name."""
+NAMED_AT_MOST = 50
+"""Clients that one question may name, which leaves it room for its other parameters."""
 
 Named = Annotated[
     list[str] | None,

@@ -354,6 +354,11 @@ async def test_clients_come_by_what_should_be_looked_after(world: World, admin: 
         ("public", []),
         ("kept", []),
     ]
+    # As many as may be named are, beside every other parameter.
+    many = {"sort": "-risk", "risks": "1", "client_id": [*ids, *(str(each) for each in range(50 - len(ids)))]}
+    assert len(ok(await admin.get("/admin/clients", params={**many, "limit": 50}))["items"]) == len(ids)
+    refused = await admin.get("/admin/clients", params={**many, "client_id": ["0", *many["client_id"]]})
+    problem(refused, 400, field="client_id")
     # After a year nobody has used it any more, and nothing else works.
     world.clock.advance(366 * 86_400)
     (old,) = ok(await (await administering(world)).get("/admin/clients", params={"q": "unrot", "risks": "1"}))["items"]

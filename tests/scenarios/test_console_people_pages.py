@@ -2,7 +2,12 @@
 
 import re
 from html import unescape
+from types import SimpleNamespace
+from typing import Any
 
+import msgspec
+
+from api.console.pages.clients import client_names
 from commands import people, permissions
 from commands.permissions import operator
 from security.tokens import Kind
@@ -53,6 +58,17 @@ async def test_client_is_rotated_and_its_secret_shown_once(world: World) -> None
     page = await press(browser, again, "/console/clients/switch", ("to", "disable"))
     assert "✕ Disabled" in page.text
     assert len(await world.events("client.disabled")) == 1
+
+
+async def test_page_names_more_clients_than_one_question_may(world: World) -> None:
+    asking, shop = await administering(world), await world.register_client("Photo Prints")
+
+    async def get(path: str, kind: type[Any], query: dict[str, Any]) -> Any:
+        return msgspec.convert(ok(await asking.get(path, params=query)), kind)
+
+    visit: Any = SimpleNamespace(may=("clients:read",), api=SimpleNamespace(get=get))
+    ids = [*(f"unknown{number}" for number in range(150)), shop.client_id]
+    assert await client_names(visit, ids) == {shop.client_id: "Photo Prints"}
 
 
 async def test_event_tells_what_its_actor_held_then_and_by_which(world: World) -> None:

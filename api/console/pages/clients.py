@@ -11,6 +11,7 @@ from api.console.frame import ConsolePage, Visit
 from api.console.gate import PAGE, shown
 from api.console.masking import Show
 from api.console.navigation import Place
+from api.console.own_api import Query
 
 ON_A_PAGE = 50
 
@@ -26,6 +27,8 @@ RISKS = {
 """What the API calls each, and how it is told."""
 
 NAMED_AT_MOST = 200
+NAMED_TOGETHER = 50
+"""Clients that are named on a page, and in one question: a query has a hundred parameters at most."""
 
 Named = Annotated[str, QueryParameter(name="q", max_length=200, description="A part of the name.")]
 Sorting = Annotated[Literal["name", "newest", "risk"], QueryParameter(name="sort", description="In which order.")]
@@ -90,8 +93,12 @@ async def client_names(visit: Visit, client_ids: Iterable[str | None]) -> dict[s
     wanted = tuple(dict.fromkeys(each for each in client_ids if each))[:NAMED_AT_MOST]
     if "clients:read" not in visit.may or not wanted:
         return {}
-    found = await visit.api.get("/admin/clients", ClientList, {"client_id": wanted, "limit": NAMED_AT_MOST})
-    return {each.client_id: each.client_name for each in found.items}
+    names: dict[str, str] = {}
+    for start in range(0, len(wanted), NAMED_TOGETHER):
+        asked: Query = {"client_id": wanted[start : start + NAMED_TOGETHER], "limit": NAMED_TOGETHER}
+        found = await visit.api.get("/admin/clients", ClientList, asked)
+        names |= {each.client_id: each.client_name for each in found.items}
+    return names
 
 
 ROUTES: list[Any] = [console_clients]
