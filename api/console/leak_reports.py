@@ -136,6 +136,7 @@ class FoundSecret(msgspec.Struct, frozen=True):
     derived: Derived | None = None
     containment: Ended | None = None
     link: LeakedLink | None = None
+    advice: str | None = None
 
     @property
     def mailed_to(self) -> str:

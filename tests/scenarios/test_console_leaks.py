@@ -80,6 +80,10 @@ async def test_link_that_was_mailed_leads_to_its_person(world: World) -> None:
     assert f'mailed to <a href="/console/people/{paul.account_id}">person {paul.account_id[:4]}…' in page.text
     # Nothing is issued for it, so there are no lists.
     assert f'href="{DESK}/' not in page.text
+    # Nor for a key of this server's own: what ends that is told.
+    page = await pasted(browser, (await world.client.get("/.well-known/jwks.json")).text)
+    assert "POST /admin/keys/rotate with" in page.text
+    assert f'href="{DESK}/' not in page.text
 
 
 async def test_nothing_of_ours_is_no_all_clear(world: World) -> None:
