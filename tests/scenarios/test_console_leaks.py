@@ -73,6 +73,18 @@ async def test_a_new_secret_is_shown_once(world: World, job: Client) -> None:
     assert len(await world.events("client.secret_rotated")) == 1
 
 
+async def test_new_secret_is_shown_also_to_who_ended_their_own_token(world: World, job: Client) -> None:
+    browser, _ = await at_console(world, *SECURITY, "clients:read")
+    (own,) = [each for each in await world.events("grant.tokens_issued") if each.event.account_id is not None]
+    found = await pasted(browser, f"{job.secret}")
+    fields = found.form(CONTAIN).fields
+    sent = {**fields, "do": "contain", "rotate": "1", "digests": f"{fields['digests']} {own.event.access_token}"}
+    shown = await browser.client.post(CONTAIN, data=sent, headers=OWN)
+    assert re.findall(r"glog_cs_[0-9A-Za-z]{36}", shown.text)
+    # What its client is called could not be asked for any more.
+    assert '<span class="quiet">401' in shown.text
+
+
 async def test_link_that_was_mailed_leads_to_its_person(world: World) -> None:
     browser, _ = await at_console(world, *SECURITY)
     paul = await world.register_person("paul")

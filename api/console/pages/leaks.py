@@ -304,7 +304,7 @@ async def console_leaks_contained(request: Request[Any, Any, Any], data: JSONBod
             contained=done,
             rotated=data.rotate == "1",
             pasted=data.pasted,
-            client_names=await client_names(visit, (each.client_id for each in done.items)),
+            client_names=await _names_in(visit, done),
         )
 
     async def tried(visit: Visit) -> ConsolePage | Response[bytes]:
@@ -312,6 +312,15 @@ async def console_leaks_contained(request: Request[Any, Any, Any], data: JSONBod
 
     unsigned = Unsigned(stale=tried, kept=lambda sign_in: _waiting(data, sign_in))
     return await posted(request, data, make, back=DESK, unsigned=unsigned)
+
+
+async def _names_in(visit: Visit, done: Contained) -> dict[str, str]:
+    """What the clients are called; nothing where that cannot be asked for. Whoever contained may have ended their own
+    token with it, and the new secrets are shown all the same."""
+    try:
+        return await client_names(visit, (each.client_id for each in done.items))
+    except Refused:
+        return {}
 
 
 async def _tried(visit: Visit, form: ContainForm) -> ConsolePage | Response[bytes]:
