@@ -114,23 +114,22 @@ def reads(given: Given) -> Choice | None:
     return switch(given, "reads", "Reads of the log are shown", "Reads of the log are hidden")
 
 
-def ways(given: Given, asked: Given, now: datetime) -> Ways:
-    """Where a search leads by time, given what the API was asked for."""
+def ways(given: Given, asked: Given, now: datetime, reaches: datetime) -> Ways:
+    """Where a search leads by time, given what the API was asked for, and the time of the newest event of the list."""
     timeless = {name: values for name, values in given.items() if name not in ("since", "until")}
     own = "since" in given or "until" in given
     ranges = choices(timeless, "range", {each: each for each in RANGES}, USUAL)
     earlier = later = None
     since = asked.get("since")
-    # What is asked for at this very moment is seen.
-    until = asked.get("until", [written(now + timedelta(microseconds=1))])
     if since is not None:
-        before, after = beside(parsed(since[0]), parsed(until[0]), now)
+        before, after = beside(parsed(since[0]), parsed(asked["until"][0]) if "until" in asked else now, now)
         rest = {name: values for name, values in timeless.items() if name not in ("range", "after")}
         earlier, later = (
             None if each is None else address_of({**rest, "since": [each[0]], "until": [each[1]]})
             for each in (before, after)
         )
     pinned = {name: values for name, values in given.items() if name != "range" or since is None}
+    until = asked.get("until", [written(reaches + timedelta(microseconds=1))])
     return Ways(
         ranges=tuple(each._replace(chosen=each.chosen and not own) for each in ranges),
         orders=choices(given, "order", {"desc": "newest first", "asc": "oldest first"}, "desc"),

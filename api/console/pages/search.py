@@ -1,5 +1,6 @@
 """Searching the log: a line of filters, how many events there are when, and each of them as a sentence."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 
@@ -118,7 +119,7 @@ async def _search(visit: Visit, query: str) -> ConsolePage | Response[bytes]:
         since=to_the_second(given["since"][0], end=False) if "since" in given else "",
         until=to_the_second(given["until"][0], end=True) if "until" in given else "",
         chips=chips(given, found.items),
-        ways=ways(given, asked, now),
+        ways=ways(given, asked, now, _reaches(found, order, now)),
         reads=reads(given),
         show=switch(given, "show", "Hide personal values", "Show personal values")
         if "audit:personal" in visit.may
@@ -136,6 +137,13 @@ async def _search(visit: Visit, query: str) -> ConsolePage | Response[bytes]:
         ),
         live_url="/console/live" + address_of(filters_alone(given)).removeprefix(SEARCH),
     )
+
+
+def _reaches(found: Events, order: Sequence[str], now: datetime) -> datetime:
+    """The time of the newest event of a list: what came since then, however short before `now`, is none of it. Whoever
+    begins with the oldest and has not seen all yet goes on to what there is now."""
+    newest = max((parsed(each.time) for each in found.items), default=now)
+    return max(newest, now) if found.next is not None and order == ["asc"] else newest
 
 
 async def _counted(visit: Visit, given: Given, asked: Given, now: datetime) -> Counts | None:
