@@ -24,7 +24,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from eventstore.database import threads
-from eventstore.database.threads import asks_over, has_gone
+from eventstore.database.threads import asks_no_more, asks_over, has_gone
 
 UNUSED_S = 30.0
 """Seconds after which a connection is closed that nobody took."""
@@ -95,6 +95,9 @@ class SharedConnections:
         self._taken: dict[int, _Held] = {}
         self._waiting: deque[_Waiter] = deque()
         self._keepers: dict[object, Callable[[], bool]] = {}
+        self._away: dict[str, threading.Lock] = {}
+        """Databases that took no connection when they were asked last. Each is asked by one at a time from then on, so
+        that no more than one place is lost to it while others wait."""
         self.number = 0
         """Connections that there are, and that are being made."""
         share = max(1, most // LONG_SHARE)
@@ -119,6 +122,17 @@ class SharedConnections:
     def take(self, session: Session) -> Any:
         """A connection of the driver's for this. Raises SQLAlchemy's TimeoutError, and the driver's errors."""
         end = monotonic() + threads.ANSWERS_WITHIN
+        asking = self._away.get(session.url.database)
+        if asking is None:
+            return self._take(session, end)
+        if not asking.acquire(timeout=threads.ANSWERS_WITHIN):
+            raise PoolTimeout("its database does not answer")
+        try:
+            return self._take(session, end)
+        finally:
+            asking.release()
+
+    def _take(self, session: Session, end: float) -> Any:
         while True:
             held = self._next(session, end)
             if held is None or held.session.url.database != session.url.database or has_gone(held.driver):
@@ -127,6 +141,7 @@ class SharedConnections:
                 asks_over(held.driver)
                 if held.session != session:
                     _change_hands(held, session)
+                    self._away.pop(session.url.database, None)
                 # Engines of one log want transactions of different kinds, and not every one says which.
                 held.driver.autocommit, held.driver.isolation_level = False, None
             except psycopg.OperationalError:
@@ -156,9 +171,13 @@ class SharedConnections:
             # From here on whoever is done gives back what they have; those who were done before are asked.
             self._waiting.append(waiter)
             keepers = list(self._keepers.items())
-        for keeper, let_go in keepers:
-            while not waiter.served.is_set() and let_go():
-                self._ask_last(keeper)
+        try:
+            for keeper, let_go in keepers:
+                while not waiter.served.is_set() and let_go():
+                    self._ask_last(keeper)
+        except BaseException:
+            self._withdraw(waiter)
+            raise
         if not waiter.served.wait(max(0.0, end - monotonic())):
             self._leave(waiter)
         return waiter.held
@@ -178,6 +197,17 @@ class SharedConnections:
             if (let_go := self._keepers.pop(keeper, None)) is not None:
                 self._keepers[keeper] = let_go
 
+    def _withdraw(self, waiter: _Waiter) -> None:
+        """Waits no more. What it was served by then is the next one's."""
+        with self._lock:
+            if not waiter.served.is_set():
+                self._waiting.remove(waiter)
+                return
+        if waiter.held is None:
+            self._free()
+        else:
+            self._offer(waiter.held)
+
     def _leave(self, waiter: _Waiter) -> None:
         with self._lock:
             if not waiter.served.is_set():
@@ -191,6 +221,7 @@ class SharedConnections:
                 instead.driver.close()
             driver = self._connect(session.url.database)
         except BaseException:
+            self._away.setdefault(session.url.database, threading.Lock())
             self._free()
             raise
         return _Held(driver, Session(SchemaUrl(session.url.database, "")))
@@ -209,12 +240,16 @@ class SharedConnections:
 
     def give_back(self, driver: Any) -> None:
         """Lets others have it. What is under way over it is rolled back."""
+        asks_no_more(driver)
         held = self._taken.pop(id(driver))
         if driver.closed or driver.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
             self._drop(held)
             return
+        held.since = monotonic()
+        self._offer(held)
+
+    def _offer(self, held: _Held) -> None:
         with self._lock:
-            held.since = monotonic()
             if self._waiting:
                 waiter = self._waiting.popleft()
                 waiter.held = held
@@ -224,6 +259,7 @@ class SharedConnections:
 
     def discard(self, driver: Any) -> None:
         """Closes one that was taken, and is broken or must not be another's."""
+        asks_no_more(driver)
         held = self._taken.pop(id(driver), None)
         if held is not None:
             self._drop(held)

@@ -155,6 +155,9 @@ class SharedHeadQuestion:
                 self._asked_over = asker
                 try:
                     position = await asker.position(self._schema)
+                    if self._asked_over is not asker:
+                        # It was broken off as the answer came, and is nobody else's to ask over.
+                        raise DatabaseAway("given up")
                 finally:
                     if self._asked_over is asker:
                         self._asked_over = None

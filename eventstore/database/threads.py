@@ -107,6 +107,11 @@ class Work:
         with self._lock:
             self._driver = driver
 
+    def leaves(self, driver: Driver) -> None:
+        with self._lock:
+            if self._driver is driver:
+                self._driver = None
+
     def break_off(self) -> None:
         """Ends the waiting of the thread; nothing where it does not wait for an answer."""
         # It may go on to wait for something else, and then has as long again.
@@ -121,6 +126,13 @@ def asks_over(driver: Driver) -> None:
     work: Work | None = getattr(_this_thread, "work", None)
     if work is not None:
         work.uses(driver)
+
+
+def asks_no_more(driver: Driver) -> None:
+    """Tells that this thread has given a connection away: it may be another's, and is not to be broken off for it."""
+    work: Work | None = getattr(_this_thread, "work", None)
+    if work is not None:
+        work.leaves(driver)
 
 
 class _Asked(Work):

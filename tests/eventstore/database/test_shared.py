@@ -23,8 +23,9 @@ from eventstore.database.engines import (
     writing,
 )
 from eventstore.database.shared import SchemaUrl, Session, SharedConnections
-from eventstore.database.shared_questions import AT_ONCE, SharedQuestions
+from eventstore.database.shared_questions import AT_ONCE, SharedQuestions, _Asker
 from eventstore.ledger import Ledger, LogConnections
+from eventstore.unavailable import DatabaseAway
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, register
@@ -167,6 +168,105 @@ def test_who_waits_is_served_in_order(
     for each in waiting:
         each.join(PATIENCE)
     assert served == [0, 1, 2, 3]
+
+
+def test_who_cannot_ask_the_others_waits_no_more(postgresql_url: str, shared: SharedConnections) -> None:
+    """Nor is it served when it is gone: neither with what it was handed by then nor later."""
+    of_all = session(postgresql_url, "public")
+    for hands_over in (False, True):
+        driver = shared.take(of_all)
+
+        def fail(driver: Any = driver, hands_over: bool = hands_over) -> bool:
+            if hands_over:
+                shared.give_back(driver)
+            raise ZeroDivisionError
+
+        shared.keep(shared, fail)
+        with pytest.raises(ZeroDivisionError):
+            shared.take(of_all)
+        shared.keep_no_more(shared)
+        if not hands_over:
+            shared.give_back(driver)
+        assert (shared.is_wanted, shared.number) == (False, 1)
+
+
+def test_a_database_that_is_away_takes_one_place(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for it to answer keeps nobody else from another database."""
+    monkeypatch.setattr(threads, "ANSWERS_WITHIN", PATIENCE)
+    entered, answers = threading.Event(), threading.Event()
+
+    def connect(url: str) -> Any:
+        if make_url(url).database != "away":
+            return psycopg.connect(**arguments(make_url(url)))
+        entered.set()
+        answers.wait(2 * PATIENCE)
+        raise psycopg.OperationalError("away")
+
+    shared = SharedConnections(2, connect)
+    away = session(str(make_url(postgresql_url).set(database="away")), "public")
+    answers.set()
+    with pytest.raises(psycopg.OperationalError):
+        shared.take(away)
+    entered.clear()
+    answers.clear()
+    ended: list[type[BaseException]] = []
+
+    def ask() -> None:
+        try:
+            shared.take(away)
+        except psycopg.OperationalError as error:
+            ended.append(type(error))
+
+    asking = [threading.Thread(target=ask, daemon=True) for _ in range(3)]
+    for each in asking:
+        each.start()
+    assert entered.wait(PATIENCE)
+    shared.give_back(shared.take(session(postgresql_url, "public")))
+    answers.set()
+    for each in asking:
+        each.join(PATIENCE)
+    assert ended == [psycopg.OperationalError] * 3
+    shared.close_unused(0)
+    assert shared.number == 0
+
+
+def test_what_was_given_back_is_not_broken_off(postgresql_url: str, shared: SharedConnections) -> None:
+    """Somebody may have given up on a thread that waits for another connection by now."""
+    work = threads.Work()
+    work.begin()
+    try:
+        shared.give_back(shared.take(session(postgresql_url, "public")))
+        driver = shared.take(session(postgresql_url, "other"))
+        shared.give_back(driver)
+        pid = driver.info.backend_pid
+        work.break_off()
+    finally:
+        work.end()
+    again = shared.take(session(postgresql_url, "public"))
+    assert again.info.backend_pid == pid
+    shared.give_back(again)
+
+
+async def test_a_question_that_was_given_up_leaves_no_connection(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions = SharedQuestions()
+    url = in_schema(postgresql_url, "public")
+    late, other = questions.head(url), questions.head(url)
+    answered = _Asker.position
+
+    async def position(asker: _Asker, schema: str) -> int:
+        found = await answered(asker, schema)
+        late.give_up()
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Asker, "position", position)
+        with pytest.raises(DatabaseAway):
+            await late.ask()
+    assert await other.ask() == 0
+    for each in (late, other):
+        each.close()
 
 
 def schemas(owner: psycopg.Connection, number: int) -> list[str]:
