@@ -54,4 +54,5 @@ def test_its_blocks_work_word_for_word(environment: dict[str, str], tmp_path: Pa
 def test_a_report_has_the_members_that_the_page_reads() -> None:
     (shown,) = re.findall(r"```text\n(uses_after_end .*?)\n\n", PAGE, re.DOTALL)
     names = {line.split()[0] for line in shown.splitlines()}
-    assert names >= {*Report.__struct_fields__} - {"addresses", "derived", "containment"}
+    assert names >= {*Report.__struct_fields__} - {"addresses", "derived", "containment", "advice"}
+    assert "comes with `advice`" in PAGE, "a member that hardly any report has"
