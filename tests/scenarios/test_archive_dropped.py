@@ -39,6 +39,7 @@ from security.vault import Vault
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.assertions import register_signer
+from tests.scenarios.consoles import at_console, person_with, sign_in
 from tests.scenarios.histories import lived
 from tests.scenarios.jobs import token
 from tests.scenarios.proofs import Holder
@@ -244,6 +245,26 @@ async def away(world: World) -> int:
     told = (await world.operators.get("/metrics")).text
     (line,) = (line for line in told.splitlines() if line.startswith("grantlog_log_archive_away "))
     return int(float(line.split()[1]))
+
+
+async def test_page_of_an_event_waits_for_no_segment_with_its_grounds(scene: Scene, tmp_path: Path) -> None:
+    world = scene.world
+    browser, _ = await at_console(world, "clients:read", "clients:write", "grants:write", "audit:read")
+    page = await browser.open(f"/console/clients/{scene.shop.client_id}")
+    await browser.press(page, "/console/clients/switch", ("to", "disable"))
+    (disabled,) = await world.events("client.disabled")
+    world.clock.advance(900 * DAY)
+    (made,) = await archived(world, tmp_path / "archive", days=1)
+    await drop(world)
+    (tmp_path / "archive" / made.segment).unlink()
+    sealed._FORMS.clear()
+    asking = await administering(world)
+    problem(await asking.get(f"/audit/events/{disabled.position}?ground=1"), 503, reason="archive_away")
+    other = world.browser()
+    await sign_in(other, await person_with(world, "audit:read", username="eve"))
+    shown = await other.open(f"/console/events/{disabled.position}")
+    assert "client.disabled" in shown.text
+    assert "Decided by what they held then" not in shown.text
 
 
 async def test_nothing_that_lives_waits_for_a_segment(scene: Scene, job: Client, tmp_path: Path) -> None:

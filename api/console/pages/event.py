@@ -14,7 +14,7 @@ from api.console.frame import ConsolePage, Visit
 from api.console.gate import PAGE, passed_through, shown
 from api.console.masking import sealed, without_ids
 from api.console.navigation import url_of
-from api.console.own_api import Refused
+from api.console.own_api import Query, Refused
 from api.console.shown_events import Event
 
 EVENT = "/console/events/{position:int}"
@@ -64,6 +64,17 @@ class EventPage(ConsolePage, frozen=True, kw_only=True):
     receipt_url: str
     receipt: str = ""
     unproved: str = ""
+
+
+async def _event(visit: Visit, position: int, query: Query) -> Event:
+    """The event, with what its actor held then. Where that stands in an archive that cannot be read at present, the
+    event alone."""
+    try:
+        return await visit.api.get(f"/audit/events/{position}", Event, {**query, "ground": "1"})
+    except Refused as refused:
+        if refused.problem.reason != "archive_away":
+            raise
+        return await visit.api.get(f"/audit/events/{position}", Event, query)
 
 
 async def _proof(visit: Visit, position: int) -> tuple[str, str]:
@@ -188,8 +199,7 @@ async def console_event(request: Request[Any, Any, Any], position: Position, sho
     so."""
 
     async def make(visit: Visit) -> ConsolePage:
-        query = {"names": "1", "ground": "1", **sealed(show or "")}
-        event = await visit.api.get(f"/audit/events/{position}", Event, query)
+        event = await _event(visit, position, {"names": "1", **sealed(show or "")})
         receipt, unproved = await _proof(visit, position)
         may_show = show != "1" and event.sealed and "audit:personal" in visit.may
         people = () if show == "1" else event.people
