@@ -100,6 +100,15 @@ def _token_seen(data: Data) -> str:
     return f"The token was presented {_times(data)} after its end; it was dead already: {ended.replace('_', ' ')}."
 
 
+def _places(data: Data) -> str:
+    origins = data.get("origins")
+    return f", at {', '.join(origins)}" if origins else ""
+
+
+def _since(data: Data) -> str:
+    return "" if data.get("since_at") is None else ", as far as it was issued since a moment"
+
+
 _SENTENCES: Mapping[str, Callable[[Data], str]] = {
     "grant.tokens_issued": _tokens_issued,
     "grant.tokens_refreshed": lambda data: f"A refresh token was used for new tokens{_version(data)}.",
@@ -113,6 +122,9 @@ _SENTENCES: Mapping[str, Callable[[Data], str]] = {
     "client.secret_expired_used": lambda data: f"The secret version was presented after its end, {_times(data)}.",
     "usage.token_first_seen": _token_seen,
     "usage.token_seen": _token_seen,
+    "consent.given": lambda data: f"The person allowed the client this scope{_places(data)}.",
+    "audit.stream_opened": lambda data: f"Somebody began to follow the log from position {data['first']} on.",
+    "incident.contained": lambda data: f"What had leaked was ended, with what had come of it{_since(data)}.",
     "usage.seen": lambda data: f"The secret version was used {_times(data)} more.",
 }
 

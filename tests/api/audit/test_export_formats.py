@@ -191,6 +191,15 @@ def test_a_meaning_holds_the_values_that_it_names() -> None:
     assert rotated == "Version 2 of the secret was made, to work after 1 hour; the others end after 10 days."
     assert meaning("audit.read", {"count": 1}) == "Somebody asked a question and got 1 record."
     assert meaning("signing_key.introduced", {"active_in": 0}) == "A key was made and published."
+    assert meaning("consent.given", {"scope": ["orders"], "origins": ["https://shop.example"]}) == (
+        "The person allowed the client this scope, at https://shop.example."
+    )
+    assert meaning("consent.given", {"scope": ["orders"]}) == "The person allowed the client this scope."
+    followed = meaning("audit.stream_opened", {"first": 7, "parameters": {"type": "grant.*"}})
+    assert followed == "Somebody began to follow the log from position 7 on."
+    ended = "What had leaked was ended, with what had come of it"
+    assert meaning("incident.contained", {"since_at": None}) == f"{ended}."
+    assert meaning("incident.contained", {"since_at": 5}) == f"{ended}, as far as it was issued since a moment."
     linked = {"sub": "glogged@elsewhere.example", "upstream": "elsewhere"}
     assert "elsewhere.example" not in meaning("account.upstream_linked", linked)
 
