@@ -1,6 +1,6 @@
 """The links of a search to others: the same without a filter, for another time, or by another type."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -22,6 +22,8 @@ from api.console.searching import (
 from api.console.shown_events import Event
 
 UNFILTERED = ("range", "order", "after", "reads", "show")
+CALLED = {"not_type": "not type", "until": "to", "account_id": "of", "by_account_id": "by", "about_account_id": "about"}
+"""Filters that a chip calls otherwise than by their name."""
 
 
 class Chip(NamedTuple):
@@ -54,8 +56,16 @@ def filters_alone(given: Given) -> Given:
     return {name: values for name, values in given.items() if name in (*FILTERS, "reads", "show")}
 
 
-def chips(given: Given, events: Iterable[Event]) -> tuple[Chip, ...]:
-    """What is asked for, by the names that the events of this page say as far as they say any."""
+def unnamed_clients(given: Given, events: Iterable[Event]) -> tuple[str, ...]:
+    """The clients that are asked for and that no event of this page names, since there is none of theirs."""
+    named = {id for id, _ in clients_named(events)}
+    asked = (each for name, values in given.items() if NAMED.get(name) == "client" for each in values)
+    return tuple(each for each in asked if each not in named)
+
+
+def chips(given: Given, events: Iterable[Event], clients: Mapping[str, str]) -> tuple[Chip, ...]:
+    """What is asked for, by the names that the events of this page say as far as they say any, or by those of
+    `clients`."""
     found = []
     for name, values in given.items():
         if name in UNFILTERED:
@@ -63,8 +73,9 @@ def chips(given: Given, events: Iterable[Event]) -> tuple[Chip, ...]:
         for each in values:
             rest = {**given, name: [other for other in values if other != each]}
             rest.pop("after", None)
-            called = next((known for event in events if (known := event.name(each))), _said(name, each))
-            words = {"not_type": "not type", "until": "to"}.get(name, name.removesuffix("_id").replace("_", " "))
+            said = clients[each] if NAMED.get(name) == "client" and each in clients else _said(name, each)
+            called = next((known for event in events if (known := event.name(each))), said)
+            words = CALLED.get(name, name.removesuffix("_id").replace("_", " "))
             found.append(Chip(f"{words} {called}", address_of(rest)))
     return tuple(found)
 

@@ -90,6 +90,25 @@ async def test_reads_are_hidden_by_a_chip_and_can_be_shown(world: World) -> None
     assert read.position in rows(await browser.open("/console/audit?reads=1"))
 
 
+async def test_chips_name_what_is_asked_for_though_nothing_is_found(world: World) -> None:
+    browser, page = await at_console(world, *READER, "clients:read")
+    prints = await world.register_client("Photo Prints")
+    paul = await world.register_person("paul", roles_of=())
+    masked = f"person {paul.account_id[:4]}…{paul.account_id[-4:]}"
+    for query, said in (
+        (f"client_id={prints.client_id}", "client Photo Prints"),
+        (f"by_client_id={prints.client_id}", "by client Photo Prints"),
+        ("client_id=nobody", "client nobody"),
+        (f"account_id={paul.account_id}", f"of {masked}"),
+        (f"by_account_id={paul.account_id}", f"by {masked}"),
+        (f"about_account_id={paul.account_id}", f"about {masked}"),
+    ):
+        page = await browser.open(f"/console/audit?type=grant.ended&{query}")
+        assert not rows(page)
+        chips = re.findall(r'<a class="chip" href="[^"]*">(.*?) <span', page.text)
+        assert [unescape(each) for each in chips] == ["type grant.ended", said]
+
+
 async def test_unknown_filter_shows_nothing(world: World) -> None:
     browser, _ = await at_console(world, *READER)
     for query in ("?tpye=client.*", "?until=nonsense", "?range=all&until=0001-01-01T00:00:00%2B14:00"):

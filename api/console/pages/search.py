@@ -15,11 +15,23 @@ from api.console.gate import FORM, PAGE, ConsoleForm, passed_through, posted, sh
 from api.console.histogram import Counts, Histogram, drawn
 from api.console.masking import sealed
 from api.console.navigation import Place
+from api.console.pages.clients import client_names
 from api.console.pages.find import Found
 from api.console.pages.search_names import NAMES
 from api.console.ready_searches import READY, ReadySearch
 from api.console.sealed_addresses import is_bare, opened_addresses, sealed_addresses
-from api.console.search_links import Chip, Choice, Ways, chips, clients_named, filters_alone, reads, switch, ways
+from api.console.search_links import (
+    Chip,
+    Choice,
+    Ways,
+    chips,
+    clients_named,
+    filters_alone,
+    reads,
+    switch,
+    unnamed_clients,
+    ways,
+)
 from api.console.searching import (
     EARLIEST,
     FILTERS,
@@ -108,6 +120,7 @@ async def _search(visit: Visit, query: str) -> ConsolePage | Response[bytes]:
     found = await visit.api.get("/audit/events", Events, {**asked, **listed, **personal, "names": "1"})
     kinds = await visit.api.get("/audit/event-types", EventKinds)
     counts = await _counted(visit, given, asked, now)
+    clients = await client_names(visit, unnamed_clients(given, found.items))
     # The next page is of the same stretch of time, whenever it is asked for.
     pinned = {name: values for name, values in given.items() if name != "range"}
     pinned |= {"since": asked["since"]} if "since" in asked else {}
@@ -118,7 +131,7 @@ async def _search(visit: Visit, query: str) -> ConsolePage | Response[bytes]:
         kept=kept_of(given),
         since=to_the_second(given["since"][0], end=False) if "since" in given else "",
         until=to_the_second(given["until"][0], end=True) if "until" in given else "",
-        chips=chips(given, found.items),
+        chips=chips(given, found.items, clients),
         ways=ways(given, asked, now, _reaches(found, order, now)),
         reads=reads(given),
         show=switch(given, "show", "Hide personal values", "Show personal values")
