@@ -74,5 +74,5 @@ async def test_owners_are_shown_to_who_may_see_them(world: World, job: Client) -
             masked = (await browser.open(address)).text
             assert owner not in masked
             # Nobody is told of an event that nothing records.
-            assert "That you did is an event" not in masked
+            assert "That you did so is an event" not in masked
             assert (owner in (await browser.open(f"{address}?show=1")).text) == ("audit:personal" in scopes), address
