@@ -322,6 +322,13 @@ async def test_names_are_asked_for_by_somebody_alone_and_told(world: World) -> N
     for wrong in ({"csrf": "x"}, {"kind": "person"}):
         answer = await browser.client.post("/console/audit/names", data={**asked, **wrong}, headers=OWN)
         assert answer.status_code in (400, 403)
+    # Who looks for a client is told of no person who is called so, and no event says that they were.
+    before = await world.head()
+    answer = await browser.client.post("/console/audit/names", data={**asked, "text": "ada"}, headers=OWN)
+    assert "<li data-id" not in answer.text
+    assert "No client of this server is named so" in (await typed(browser, "client:ada")).text
+    found = [each.event for each in await world.events("audit.read", after=before) if each.event.question == "find"]
+    assert [each.unsealed for each in found] == [False, False]
     # The whole name of one is that one's alone.
     whole = await typed(browser, 'client:"Photo Prints"')
     assert parse_qs(urlsplit(str(whole.answer.url)).query) == {"client_id": [short.client_id]}

@@ -238,7 +238,9 @@ async def _named(visit: Visit, name: str, value: str) -> list[tuple[str, str]]:
     """The ids of what is called so; raises `UnknownFilter` where nothing is."""
     if name and len(value) == ID_LENGTH and value.isalnum():
         return [(name, value)]
-    found = await visit.api.send("POST", "/audit/find", Found, {"text": value})
+    # Who looks for a client is told of no person who is called so.
+    personal = sealed() if NAMED.get(name) == "client" else None
+    found = await visit.api.send("POST", "/audit/find", Found, {"text": value}, query=personal)
     if name:
         alike = [each for each in found.items if each.kind == NAMED[name]]
         # Who names a client wholly means that one, and not the others whose names hold it.

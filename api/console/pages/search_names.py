@@ -51,7 +51,7 @@ class ReportedIncidents(msgspec.Struct, frozen=True):
 async def _clients(visit: Visit, text: str) -> tuple[SuggestedName, ...]:
     if not text.strip():
         return ()
-    found = await visit.api.send("POST", "/audit/find", Found, {"text": text})
+    found = await visit.api.send("POST", "/audit/find", Found, {"text": text}, query=sealed())
     clients = (each for each in found.items if each.kind == "client")
     return tuple(SuggestedName(each.id, each.label or "", each.id) for each in clients)
 
