@@ -59,7 +59,7 @@ check: dev  ## Lint, format, types, import rules, generated pages: what CI runs 
 docs: dev  ## Write the generated pages of docs/ anew
 	$(BIN)/python docs/generate.py
 
-pictures: dev  ## Take the README's pictures anew from a running demo (needs Chromium)
+pictures: dev  ## Take the pictures of README and console anew from a running demo (needs Chromium)
 	$(BIN)/python docs/pictures.py
 
 verifier: $(VENV)/.runtime  ## Write what auditors take away: grantlog-verify.pyz (needs Python and cryptography) and verify.html

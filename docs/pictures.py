@@ -1,4 +1,4 @@
-"""Makes the README's pictures from a running demo: `make pictures`. It needs Chromium (Debian's package)."""
+"""Takes the pictures of README and console from a running demo: `make pictures`. Chromium is Debian's package."""
 
 import asyncio
 import html
