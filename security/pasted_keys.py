@@ -77,8 +77,8 @@ def _every(text: str) -> Iterator[Names]:
     plain = text.replace('\\"', '"').replace("\\r", "").replace("\\n", "\n")
     if '"kty"' in plain:
         for each in _OBJECT.findall(plain):
-            if '"kty"' in each and (name := _of_jwk(each)) is not None:
-                yield (name,)
+            if '"kty"' in each and (names := _of_jwk(each)):
+                yield names
     for block in plain.split(_BEGIN)[1:]:
         label, _, rest = block[:LONGEST_PEM].partition("-----")
         body, end, _ = rest.partition(_END)
@@ -94,13 +94,19 @@ def _stripped(body: str) -> str:
     return "\n".join(filter(None, lines))
 
 
-def _of_jwk(text: str) -> str | None:
+def _of_jwk(text: str) -> Names:
+    """By its members as they are written, and as RFC 7518 §6 wants them, if that is something else."""
     try:
         said: Any = json.loads(text)
         names = _MEMBERS[said["kty"]]
-        return str(import_key({"kty": said["kty"], **{name: said[name] for name in names}}).thumbprint())
+        key: Any = import_key({"kty": said["kty"], **{name: said[name] for name in names}})
+        written = str(key.thumbprint())
     except (*_NO_KEY, RecursionError):
-        return None
+        return ()
+    try:
+        return tuple(dict.fromkeys((written, *_of_public(key.public_key))))
+    except _NO_KEY:
+        return (written,)
 
 
 def _of_pem(label: str, pem: str) -> Names:

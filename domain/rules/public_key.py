@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
@@ -43,6 +43,7 @@ _COORDINATE = 43
 _PRIVATE = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
 _ENCODED = re.compile(r"[A-Za-z0-9_-]+")
 _HALF = re.compile("[\ud800-\udfff]")
+_NUMBERS = ("n", "e", "x", "y")
 _CURVES = {"EC": "P-256", "OKP": "Ed25519"}
 
 
@@ -97,7 +98,7 @@ def _read(jwk: Mapping[str, Any], place: int) -> PublicKey | None:
         raise NotTaken(f"key {place} has members that are no text, or too long")
     if not set(names) - {"kid", "alg"} <= members.keys() or not _well_formed(members):
         raise NotTaken(f"key {place} lacks something, or is shorter than {RSA_LEAST} bits (RFC 7518 §6)")
-    return PublicKey(**members)
+    return PublicKey(**members | {name: _canonical(name, members[name]) for name in _NUMBERS if name in members})
 
 
 def _is_text(value: object) -> bool:
@@ -107,12 +108,22 @@ def _is_text(value: object) -> bool:
 
 def _well_formed(members: Mapping[str, str]) -> bool:
     """Whether the numbers of a key are encoded as RFC 7518 §6 says, and long enough."""
-    if not all(_ENCODED.fullmatch(members.get(name, "A")) for name in ("n", "e", "x", "y")):
+    given = [members[name] for name in _NUMBERS if name in members]
+    if not all(_ENCODED.fullmatch(each) and len(each) % 4 != 1 for each in given):
         return False
     if members["kty"] == "RSA":
         # Six bits a character; a leading zero octet, which should not be there, makes no key longer.
-        return len(members["n"].lstrip("A")) * 6 >= RSA_LEAST and len(members["e"]) <= 8
+        is_long = len(members["n"].lstrip("A")) * 6 >= RSA_LEAST
+        return is_long and len(members["e"]) <= 8 and bool(members["e"].strip("A"))
     return all(len(members.get(name, "A" * _COORDINATE)) == _COORDINATE for name in ("x", "y"))
+
+
+def _canonical(name: str, number: str) -> str:
+    """The one way to write a number of a key (RFC 7518 §6.2.1.2, §6.3.1.1, RFC 4648 §3.5), so that the same key has the
+    same thumbprint whoever wrote it: without the zero octet that some libraries put before a modulus, and without
+    stray bits behind the last octet."""
+    octets = urlsafe_b64decode(number + "=" * (-len(number) % 4))
+    return urlsafe_b64encode(octets.lstrip(b"\0") if name in ("n", "e") else octets).rstrip(b"=").decode()
 
 
 @lru_cache(maxsize=4_096)

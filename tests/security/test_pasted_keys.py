@@ -1,6 +1,7 @@
 """Keys in any text: found in whatever form they leak, named by their public half, in a time that is linear."""
 
 import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from time import process_time
 from typing import Any
 
@@ -37,6 +38,15 @@ def test_every_form_has_the_same_name(kind: str) -> None:
     assert pasted_keys.of_hex(pasted_keys.hex_of(name)) == name
     masked = [masking("glog").text(text) for form, text in texts.items() if "public" not in form]
     assert not any(part in each for part in (key.as_dict(private=True)["d"], pem.split("\n")[1]) for each in masked)
+
+
+def test_modulus_with_a_zero_octet_is_that_of_the_same_key() -> None:
+    """As some libraries write it. The first name is that of the text, under which no key is registered here."""
+    key = KEYS["RSA"]
+    jwk = key.as_dict(private=False)
+    zero = urlsafe_b64encode(b"\0" + urlsafe_b64decode(jwk["n"] + "==")).rstrip(b"=").decode()
+    (names,) = pasted_keys.found_in(json.dumps(jwk | {"n": zero}))
+    assert (len(names), names[1]) == (2, key.thumbprint())
 
 
 @pytest.mark.parametrize(
