@@ -205,6 +205,9 @@ WithRisks = Annotated[
 NAMED_AT_MOST = 50
 """Clients that one question may name, which leaves it room for its other parameters."""
 
+LONGEST_ID = 128
+"""Characters of an id that is asked for."""
+
 Named = Annotated[
     list[str] | None,
     QueryParameter(
@@ -213,7 +216,7 @@ Named = Annotated[
         schema_extra={
             "one_of": None,
             "type": OpenAPIType.ARRAY,
-            "items": Schema(type=OpenAPIType.STRING, max_length=128),
+            "items": Schema(type=OpenAPIType.STRING, max_length=LONGEST_ID),
             "max_items": NAMED_AT_MOST,
         },
     ),
@@ -314,6 +317,8 @@ async def list_clients(
     """Every client that is not deleted, dashboards among them, in the order of registration unless `sort` says more."""
     if named is not None and len(named) > NAMED_AT_MOST:
         raise InvalidRequest.field("client_id", f"may be repeated {NAMED_AT_MOST} times at most")
+    if any(len(each) > LONGEST_ID for each in named or ()):
+        raise InvalidRequest.field("client_id", f"must have at most {LONGEST_ID} characters")
     # The cursor of one order means nothing in another.
     kind = f"clients {sort}"
     last = decode_cursor(kind, after, *_CURSORS[sort])
