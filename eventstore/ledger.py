@@ -24,7 +24,7 @@ from eventstore.database import schema
 from eventstore.database.background import BackgroundWriter, LongReads
 from eventstore.database.engines import arguments, empty_write_ahead_log, is_sqlite, reading, writing
 from eventstore.database.replica import PassedEvents, ReplicaOutcome, ReplicaReads
-from eventstore.database.shared import SharedConnections
+from eventstore.database.shared_connections import SharedConnections
 from eventstore.database.shared_questions import SharedQuestions
 from eventstore.database.threads import Patience
 from eventstore.execution import Executed, Origin, PendingRequest, Single, Step

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from eventstore.database import threads
 from eventstore.database.engines import arguments, away
 from eventstore.database.replica import NotAnswered, ReplicaReads
-from eventstore.database.shared import shared_of
+from eventstore.database.shared_connections import shared_of
 from eventstore.database.shared_questions import SharedHeadQuestion
 from eventstore.database.threads import Patience, Threads, asks_over, has_gone
 from eventstore.repository import Changes, newest

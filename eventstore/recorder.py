@@ -35,7 +35,7 @@ from sqlalchemy import (
 
 from domain.event import Moment, Recorded
 from eventstore.database.engines import away
-from eventstore.database.shared import shared_of
+from eventstore.database.shared_connections import shared_of
 from eventstore.database.threads import asks_over
 from eventstore.mapper import LogMapper, decoder
 from eventstore.sealed.dropped import forms

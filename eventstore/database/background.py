@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from eventstore.database.engines import away, beside, snapshots
-from eventstore.database.shared import SharedConnections
+from eventstore.database.shared_connections import SharedConnections
 from eventstore.database.threads import ANSWERS_WITHIN, Patience, Threads, asks_over
 from eventstore.mapper import LogMapper, attach
 from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, LedgerOverloaded

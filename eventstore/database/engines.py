@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from eventstore.database.shared import SchemaPool, SchemaUrl, Session, SharedConnections
+from eventstore.database.shared_connections import SchemaPool, SchemaUrl, Session, SharedConnections
 from eventstore.database.threads import asks_over
 from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, StorageFull
 from projections.prepared import translate

@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 
 from eventstore.database import threads
 from eventstore.database.engines import arguments
-from eventstore.database.shared import SchemaUrl
+from eventstore.database.shared_connections import SchemaUrl
 from eventstore.stored import EVENTS, head
 from eventstore.unavailable import DatabaseAway
 

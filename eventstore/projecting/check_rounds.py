@@ -21,7 +21,7 @@ from eventstore import search
 from eventstore.appending.rows import Replay
 from eventstore.database.background import go_round
 from eventstore.database.engines import away, reading
-from eventstore.database.shared import SharedConnections
+from eventstore.database.shared_connections import SharedConnections
 from eventstore.ledger import Ledger
 from eventstore.mapper import authenticate
 from eventstore.personal_data import PersonalData

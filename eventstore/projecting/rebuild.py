@@ -34,7 +34,7 @@ from eventstore import search
 from eventstore.appending.rows import Replay, names
 from eventstore.database.engines import reading
 from eventstore.database.schema import grant_to_server
-from eventstore.database.shared import SharedConnections
+from eventstore.database.shared_connections import SharedConnections
 from eventstore.mapper import authenticate
 from eventstore.personal_data import PersonalData
 from eventstore.stored import head, projection_versions, rebuilds

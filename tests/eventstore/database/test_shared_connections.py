@@ -22,7 +22,7 @@ from eventstore.database.engines import (
     snapshots,
     writing,
 )
-from eventstore.database.shared import SchemaUrl, Session, SharedConnections
+from eventstore.database.shared_connections import SchemaUrl, Session, SharedConnections
 from eventstore.database.shared_questions import AT_ONCE, SharedQuestions, _Asker
 from eventstore.ledger import Ledger, LogConnections
 from eventstore.unavailable import DatabaseAway
