@@ -1,13 +1,14 @@
 """What clients do to register themselves and to manage that (RFC 7591, RFC 7592), and the tokens that let them."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from commands.clients import register, update
-from domain import client
+from domain import client, server
 from domain.decision import InvalidToken, Outcome, Refusal
 from domain.event import Recorded
 from domain.keys.client_keys import KeyChanges
 from domain.registering import initial_access_token, registration_token
+from domain.registering.refusals import DeadInitialToken, RegistrationError
 from domain.registering.registration_token import RegistrationToken, RegistrationTokenIssued
 from domain.rules.client_metadata import ClientKeys
 from domain.rules.pairwise import SectorDocument
@@ -50,6 +51,32 @@ def issue_initial(
 def use_initial(stream: str, client_id: str) -> Command[initial_access_token.State]:
     """Registers a client with an initial access token, as long as that is good."""
     return Command(stream, lambda state, view: initial_access_token.use(state, now=view.now, client_id=client_id))
+
+
+def note_refusal(
+    stream: str, members: tuple[str, ...], reason: RegistrationError | DeadInitialToken, count: int, seconds: int
+) -> Command[initial_access_token.State]:
+    """Nothing was registered with an initial access token."""
+    refused = initial_access_token.RegistrationRefused(
+        reason=reason, members=members, count=count, window_seconds=seconds
+    )
+    return Command(stream, lambda state, view: initial_access_token.note_refusal(state, now=view.now, refused=refused))
+
+
+def note_change_refused(
+    client_id: str, members: tuple[str, ...], reason: RegistrationError, count: int, seconds: int
+) -> Command[client.State]:
+    """A client was refused what it wanted to change of its registration."""
+    refused = registration_token.ChangeRefused(reason=reason, members=members, count=count, window_seconds=seconds)
+    return Command(client.stream(client_id), lambda state, view: registration_token.note_refusal(state.exists, refused))
+
+
+def note_strangers(
+    reason: RegistrationError | Literal["invalid_token"], count: int, seconds: int
+) -> Command[server.State]:
+    """Clients that nobody vouches for were refused."""
+    refused = server.RegistrationsRefused(reason=reason, count=count, window_seconds=seconds)
+    return Command(server.STREAM, lambda state, view: server.note(state, now=view.now, refused=refused))
 
 
 def revoke_initial(token_id: str) -> Command[initial_access_token.State]:

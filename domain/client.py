@@ -20,7 +20,7 @@ from domain.keys import client_keys
 from domain.keys.client_keys import KeyChanges
 from domain.registering import foreign_secret, registration_token
 from domain.registering.foreign_secret import ForeignSecretImported
-from domain.registering.registration_token import RegistrationToken, RegistrationTokenIssued
+from domain.registering.registration_token import ChangeRefused, RegistrationToken, RegistrationTokenIssued
 from domain.rules import administrative_scope, client_metadata, people, public_key
 from domain.rules import registration as rules
 from domain.rules.client_metadata import NO_KEYS, AuthMethod, ClientFailure, ClientKeys, SigningAlgorithm, Type
@@ -354,7 +354,7 @@ def evolve(state: State, recorded: Recorded) -> State:
             client_secret.RotationScheduled() | client_secret.RotationUnscheduled() | client_secret.RotationAnnounced()
         ):
             return replace(state, rotation=client_secret.fold_policy(state.rotation, recorded))
-        case client_secret.SecretExpiredUsed() | AuthenticationFailed() | TokenLimitReached():
+        case client_secret.SecretExpiredUsed() | AuthenticationFailed() | TokenLimitReached() | ChangeRefused():
             return state
         case _:
             return replace(state, **client_keys.fold(state.revoked_keys, event))

@@ -1,10 +1,13 @@
 """The server itself: with what it runs, and what concerns no aggregate that it knows. Stream `server`."""
 
+from typing import Literal
+
 import msgspec
 from msgspec.structs import replace
 
 from domain.decision import NotFound, Outcome, accept, counted, malformed, refuse
 from domain.event import Event, Moment, Recorded
+from domain.registering.refusals import RegistrationError
 
 STREAM = "server"
 SETTINGS_MAXIMUM = 24_000
@@ -49,6 +52,18 @@ class ClientsRefused(Event, frozen=True, kw_only=True):
     type = "server.clients_refused"
     in_doubt = True
 
+    count: int = 1
+    window_seconds: int = 0
+
+
+class RegistrationsRefused(Event, frozen=True, kw_only=True):
+    """Clients that nobody vouches for wanted to register themselves, `count` of them within `window_seconds` from one
+    address, and were refused for this `reason`. What they sent is not recorded."""
+
+    type = "server.registrations_refused"
+    in_doubt = True
+
+    reason: RegistrationError | Literal["invalid_token"]
     count: int = 1
     window_seconds: int = 0
 
@@ -138,6 +153,7 @@ EVENTS: tuple[type[Event], ...] = (
     ServerStarted,
     UnknownClientRefused,
     ClientsRefused,
+    RegistrationsRefused,
     IssuerAccepted,
     IssuanceSuspended,
     IssuanceResumed,
@@ -147,6 +163,9 @@ EVENTS: tuple[type[Event], ...] = (
     SubjectKeyIntroduced,
     FeatureLevelRaised,
 )
+
+Refused = UnknownClientRefused | ClientsRefused | RegistrationsRefused
+"""What strangers repeat, as it is counted."""
 
 
 class Divergence(msgspec.Struct, frozen=True):
@@ -171,6 +190,7 @@ class State(msgspec.Struct, frozen=True):
     started_at: Moment | None = None
     unknown_clients_refused: int = 0
     clients_refused: int = 0
+    registrations_refused: int = 0
     suspended_at: Moment | None = None
     diverged: Divergence | None = None
     accepted: dict[str, str] = {}
@@ -201,7 +221,7 @@ def accept_issuer(state: State, *, now: Moment, issuer: str) -> Outcome:
     return accept() if state.issuer == issuer else accept(IssuerAccepted(issuer=issuer, former=state.issuer))
 
 
-def note(state: State, *, now: Moment, refused: UnknownClientRefused | ClientsRefused) -> Outcome:
+def note(state: State, *, now: Moment, refused: Refused) -> Outcome:
     """Records failures: the first at once (window 0), later ones as a count."""
     return counted(refused)
 
@@ -279,7 +299,7 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, diverged=None, accepted=state.accepted | misfits, accepted_at=recorded.time)
         case ProjectionDiffered():
             return replace(state, differences=state.differences + 1)
-        case UnknownClientRefused() | ClientsRefused():
+        case UnknownClientRefused() | ClientsRefused() | RegistrationsRefused():
             return _refused(state, event)
         case SubjectKeyIntroduced():
             return state
@@ -289,7 +309,9 @@ def evolve(state: State, recorded: Recorded) -> State:
             raise AssertionError(f"{recorded.type} is no event of the server")
 
 
-def _refused(state: State, event: UnknownClientRefused | ClientsRefused) -> State:
+def _refused(state: State, event: Refused) -> State:
+    if isinstance(event, RegistrationsRefused):
+        return replace(state, registrations_refused=state.registrations_refused + event.count)
     if isinstance(event, UnknownClientRefused):
         return replace(state, unknown_clients_refused=state.unknown_clients_refused + event.count)
     return replace(state, clients_refused=state.clients_refused + event.count)

@@ -260,9 +260,9 @@ def _session(connection: Connection, issued: IssuanceRecord, position: int, now:
 def _initial_access_token(connection: Connection, issued: IssuanceRecord, position: int, now: Moment) -> Judgement:
     of_token = folded(connection, issued.by.stream, position)
     standing = initial_access_token.standing(of_token.state, now)
-    last = of_token.history[-1].position
+    last = [each.position for each in of_token.history if isinstance(each.event, initial_access_token.ENDING)]
     reason: TokenReason = "active" if standing == "unknown" else standing
-    return Judgement(reason, (issued.by.position,) if reason in ("active", "expired") else (last,))
+    return Judgement(reason, (issued.by.position,) if reason in ("active", "expired") else tuple(last[-1:]))
 
 
 def _registration_access_token(connection: Connection, issued: IssuanceRecord, position: int) -> Judgement:

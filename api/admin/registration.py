@@ -8,9 +8,10 @@ from litestar import Request, Response, delete, get, post, put
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
-from api.admin import schemas
+from api.admin import refused_registrations, schemas
 from api.admin.clients import NewClient
 from api.admin.key_members import keys_of
+from api.admin.refused_registrations import NotedBy, by_client, by_stranger, by_token, noting
 from api.admin.schemas import ClientBody, attributes
 from api.config.settings import Settings
 from api.http import errors, parameters
@@ -77,6 +78,7 @@ SelfRegistration = msgspec.defstruct(
     kw_only=True,
 )
 """The members that the administration takes too, with their limits, each of which may be left out."""
+MEMBERS = frozenset((*OWN, *(name for name, _ in _MORE)))
 
 _PUBLIC = "none"
 UNASKED = (client_credentials.GRANT_TYPE, jwt_bearer.GRANT_TYPE)
@@ -170,6 +172,7 @@ class _Permit(NamedTuple):
     how: SelfRegistered
     actor: Actor
     uses: tuple[Step, ...]
+    refused: NotedBy
 
 
 async def _permit(services: Services, request: Request[Any, Any, Any], client_id: str) -> _Permit:
@@ -181,15 +184,17 @@ async def _permit(services: Services, request: Request[Any, Any, Any], client_id
         admission = services.throttle.begin(*limits.registration(request_context(scope).address, services.settings))
         if admission.retry_after is not None:
             raise errors.Throttled(admission.retry_after, "Too many clients register themselves. Wait.")
-        return _Permit("open", ANONYMOUS, ())
+        return _Permit("open", ANONYMOUS, (), by_stranger())
     secret = _presented(services, scope, Kind.INITIAL_ACCESS_TOKEN)
     found = None if secret is None else await services.ledger.read(issued.find, secret.sha256)
     if found is None or found.kind != "initial_access_token":
         _count_failure(services, scope, "")
-        raise InvalidToken()
+        error = InvalidToken()
+        await refused_registrations.note(services, scope, by_stranger(), error, MEMBERS)
+        raise error
     stream = found.by.stream
     actor = Actor("anonymous", None, {"initial_access_token_id": stream.partition(":")[2]})
-    return _Permit("token", actor, (registering.use_initial(stream, client_id),))
+    return _Permit("token", actor, (registering.use_initial(stream, client_id),), by_token(stream, actor))
 
 
 def _require_served(settings: Settings) -> None:
@@ -281,6 +286,13 @@ async def register_itself(request: Request[Any, Any, Any], data: JSONBody[dict[s
     one, and the token by which it reads, changes and deletes its registration. No later answer shows the secret."""
     services, client_id = services_of(request), new_id()
     permit = await _permit(services, request, client_id)
+    async with noting(services, request.scope, permit.refused, MEMBERS):
+        return await _registered(services, request, client_id, permit, data)
+
+
+async def _registered(
+    services: Services, request: Request[Any, Any, Any], client_id: str, permit: _Permit, data: Mapping[str, Any]
+) -> Response[Any]:
     said = read_metadata(data)
     asked = asked_for(services.settings, said, client_id, await known_scopes(services, said))
     require_vouched(permit.how, asked)
@@ -326,6 +338,15 @@ async def change_itself(
     services = services_of(request)
     _require_served(services.settings)
     state, token = await _itself(services, request, client_id)
+    by = by_client(client_id, _actor(state))
+    async with noting(services, request.scope, by, MEMBERS):
+        return await _changed(services, request, state, token, data)
+
+
+async def _changed(
+    services: Services, request: Request[Any, Any, Any], state: client.State, token: Secret, data: Mapping[str, Any]
+) -> Response[Any]:
+    client_id = state.client_id
     said = read_metadata(data)
     _require_own(services, state, said)
     asked = asked_for(services.settings, said, client_id, await known_scopes(services, said))

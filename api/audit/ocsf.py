@@ -96,6 +96,10 @@ _TOLD: Mapping[ClassRow, str] = {
         "destination.configured server.subject_key_introduced"
     ),
     ClassRow(ENTITY_MANAGEMENT, 1, "Create", HIGH): "incident.reported",
+    ClassRow(ENTITY_MANAGEMENT, 1, "Create", LOW, failure=True): (
+        "server.registrations_refused initial_access_token.registration_refused"
+    ),
+    ClassRow(ENTITY_MANAGEMENT, 3, "Update", LOW, failure=True): "client.registration_change_refused",
     ClassRow(ENTITY_MANAGEMENT, 3, "Update"): (
         "client.updated client.keys_registered client.registration_token_issued client.secret_issued "
         "client.secret_rotated client.rotation_scheduled consent.extended scope.changed initial_access_token.used "

@@ -5,8 +5,9 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
-from domain.decision import InvalidToken, NotFound, Outcome, accept, malformed, refuse
+from domain.decision import InvalidToken, NotFound, Outcome, accept, counted, malformed, refuse
 from domain.event import SECOND, Event, Moment, Recorded
+from domain.registering.refusals import MEMBERS_MAXIMUM, DeadInitialToken, RegistrationError
 
 LIFETIME_MAXIMUM = 366 * 86_400
 USES_MAXIMUM = 1_000_000
@@ -44,19 +45,41 @@ class InitialAccessTokenRevoked(Event, frozen=True, kw_only=True):
     in_doubt = True
 
 
-EVENTS: tuple[type[Event], ...] = (InitialAccessTokenIssued, InitialAccessTokenUsed, InitialAccessTokenRevoked)
+class RegistrationRefused(Event, frozen=True, kw_only=True):
+    """Nothing was registered with the token, `count` times within `window_seconds` from one address, for this `reason`.
+    `members` are those of the metadata that were refused; what they said is not recorded."""
+
+    type = "initial_access_token.registration_refused"
+    in_doubt = True
+
+    reason: RegistrationError | DeadInitialToken
+    members: tuple[str, ...] = ()
+    count: int = 1
+    window_seconds: int = 0
+
+
+EVENTS: tuple[type[Event], ...] = (
+    InitialAccessTokenIssued,
+    InitialAccessTokenUsed,
+    InitialAccessTokenRevoked,
+    RegistrationRefused,
+)
+ENDING = (InitialAccessTokenUsed, InitialAccessTokenRevoked)
+"""Facts after which a token may be good for nothing."""
 
 InitialStanding = Literal["unknown", "active", "expired", "redeemed", "revoked"]
 
 
 class State(msgspec.Struct, frozen=True):
-    """The token as its events tell. `left` is how many clients it still registers; None is any number."""
+    """The token as its events tell. `left` is how many clients it still registers; None is any number. `refused` counts
+    what was not registered with it."""
 
     exists: bool = False
     sha256: str = ""
     expires_at: Moment | None = None
     left: int | None = None
     revoked: bool = False
+    refused: int = 0
 
 
 INITIAL = State()
@@ -84,6 +107,15 @@ def revoke(state: State, *, now: Moment) -> Outcome:
     return accept() if state.revoked else accept(InitialAccessTokenRevoked())
 
 
+def note_refusal(state: State, *, now: Moment, refused: RegistrationRefused) -> Outcome:
+    """Records that nothing was registered: the first at once (window 0), later ones as a count."""
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    if len(refused.members) > MEMBERS_MAXIMUM:
+        return malformed("members", f"must be at most {MEMBERS_MAXIMUM}")
+    return counted(refused)
+
+
 def standing(state: State, now: Moment) -> InitialStanding:
     """What the token is worth at a moment."""
     if not state.exists:
@@ -106,5 +138,7 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, left=None if state.left is None else state.left - 1)
         case InitialAccessTokenRevoked():
             return replace(state, revoked=True)
+        case RegistrationRefused():
+            return replace(state, refused=state.refused + event.count)
         case _:
             raise AssertionError(f"{recorded.type} is no event of an initial access token")

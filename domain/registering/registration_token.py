@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
+from domain.decision import NotFound, Outcome, counted, malformed, refuse
 from domain.event import Event
+from domain.registering.refusals import MEMBERS_MAXIMUM, RegistrationError
 
 
 class RegistrationTokenIssued(Event, frozen=True, kw_only=True):
@@ -29,7 +31,20 @@ class RegistrationTokenRevoked(Event, frozen=True, kw_only=True):
     token_id: str
 
 
-EVENTS: tuple[type[Event], ...] = (RegistrationTokenIssued, RegistrationTokenRevoked)
+class ChangeRefused(Event, frozen=True, kw_only=True):
+    """What the client wanted to change of its registration was refused, `count` times within `window_seconds` from one
+    address, for this `reason`. `members` are those that were refused; what they said is not recorded."""
+
+    type = "client.registration_change_refused"
+    in_doubt = True
+
+    reason: RegistrationError
+    members: tuple[str, ...] = ()
+    count: int = 1
+    window_seconds: int = 0
+
+
+EVENTS: tuple[type[Event], ...] = (RegistrationTokenIssued, RegistrationTokenRevoked, ChangeRefused)
 
 
 class RegistrationToken(msgspec.Struct, frozen=True):
@@ -37,6 +52,15 @@ class RegistrationToken(msgspec.Struct, frozen=True):
 
     token_id: str
     sha256: str
+
+
+def note_refusal(known: bool, refused: ChangeRefused) -> Outcome:
+    """Records a refusal to a client that is known: the first at once (window 0), later ones as a count."""
+    if not known:
+        return refuse(NotFound.UNKNOWN)
+    if len(refused.members) > MEMBERS_MAXIMUM:
+        return malformed("members", f"must be at most {MEMBERS_MAXIMUM}")
+    return counted(refused)
 
 
 def fold(event: Any) -> RegistrationToken | None:

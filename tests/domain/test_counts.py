@@ -1,5 +1,6 @@
 """What anyone can repeat stands in the log as counts: uses of secrets, strangers, unknown clients; and starts."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -73,6 +74,7 @@ NOTES = [
     (realm, realm.SignInsRefused),
     (server, server.UnknownClientRefused),
     (server, server.ClientsRefused),
+    (server, partial(server.RegistrationsRefused, reason="invalid_token")),
 ]
 
 

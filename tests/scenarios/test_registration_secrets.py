@@ -47,6 +47,7 @@ async def test_an_initial_token_is_found_and_ended(world: World) -> None:
     history = ok(await admin.post("/audit/token-history", json={"token": token}))
     assert [each["type"] for each in history["events"]] == [
         *("initial_access_token.issued", "initial_access_token.used", "initial_access_token.revoked"),
+        "initial_access_token.registration_refused",
     ]
 
 
