@@ -255,6 +255,12 @@ def by_id(connection: sa.Connection, client_id: str) -> ClientRow | None:
     return _first(connection, _BY_ID, b_client_id=client_id)
 
 
+def called(connection: sa.Connection, client_ids: Collection[str]) -> dict[str, str]:
+    """What these clients are called, or were before they were deleted, by their ids."""
+    named = sa.select(TABLE.c.client_id, TABLE.c.client_name).where(TABLE.c.client_id.in_(client_ids))
+    return {row.client_id: row.client_name for row in connection.execute(named)} if client_ids else {}
+
+
 def by_slug(connection: sa.Connection, slug: str) -> ClientRow | None:
     """The dashboard of this slug."""
     return _first(connection, sa.select(*_COLUMNS).where(TABLE.c.slug == slug))

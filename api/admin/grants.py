@@ -1,5 +1,6 @@
 """Grants: what was allowed to which client, by whom, and ending it."""
 
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -17,7 +18,7 @@ from commands.grants import end
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.time_travel import grant_row
-from projections import accounts, grants
+from projections import accounts, clients, grants
 
 PATH = "/admin/grants"
 ONE = "/admin/grants/{grant_id:str}"
@@ -27,6 +28,7 @@ EXAMPLE: dict[str, Any] = {
     "grant_id": "9hB3wXq5TnLc7vRk2ZsJ0d",
     "grant_type": "authorization_code",
     "client_id": "2Yt0kQm4VdLw8sRz1XbN6c",
+    "client_name": "Photo Prints",
     "account_id": "4PfM8yWs6GjD1uHe9KaV3x",
     "scope": "profile",
     "state": "active",
@@ -42,11 +44,13 @@ AccountId = Annotated[str | None, QueryParameter(name="account_id", max_length=1
 
 class GrantBody(msgspec.Struct, frozen=True, kw_only=True):
     """A grant; `ended` where nothing of it can be alive. `ended_at` and why are null where it ended with another thing,
-    such as its client, or by expiry. `account_id` is null where no person is involved."""
+    such as its client, or by expiry. `account_id` is null where no person is involved. `client_name` is what the client
+    is called, or was before it was deleted."""
 
     grant_id: str
     grant_type: str
     client_id: str
+    client_name: str | None
     account_id: str | None
     scope: str
     state: Literal["active", "ended"]
@@ -87,10 +91,15 @@ async def list_grants_of_person(
 @get(ONE, **needing("grants:read", answer=EXAMPLE), tags=TAGS, summary="Read a grant")
 async def read_grant(grant_id: parameters.GrantId, ledger: Injected[Ledger]) -> GrantBody:
     """What ended long ago is in the log alone."""
-    found = await ledger.read(grant_row, grant_id, ledger.clock.now())
-    if found is None:
+
+    def read(connection: Connection) -> GrantBody | None:
+        found = grant_row(connection, grant_id, ledger.clock.now())
+        return None if found is None else _shown(connection, [found])(found)
+
+    body = await ledger.read(read)
+    if body is None:
         raise Missing("There is no such grant.")
-    return _body(found)
+    return body
 
 
 @delete(ONE, **commanding("grants:write"), tags=TAGS, summary="End a grant")
@@ -107,13 +116,19 @@ async def _list(
 
     def read(connection: Connection) -> Page[GrantBody]:
         found = grants.page(connection, now, client_id=client_id, account_id=account_id, after=position, limit=limit)
-        return listed("grants", found, _body)
+        return listed("grants", found, _shown(connection, found.items))
 
     return await ledger.read(read)
 
 
-def _body(row: grants.GrantRow) -> GrantBody:
-    return shown(GrantBody, row, "started_at", "last_used_at", "ended_at")
+def _shown(connection: Connection, rows: Sequence[grants.GrantRow]) -> Callable[[grants.GrantRow], GrantBody]:
+    names = clients.called(connection, {row.client_id for row in rows})
+
+    def body(row: grants.GrantRow) -> GrantBody:
+        moments = ("started_at", "last_used_at", "ended_at")
+        return shown(GrantBody, row, *moments, client_name=names.get(row.client_id))
+
+    return body
 
 
 ROUTES: list[Any] = [list_grants, list_grants_of_person, read_grant, end_grant]

@@ -56,17 +56,20 @@ class Visit(NamedTuple):
 
 
 class LogLine(msgspec.Struct, frozen=True):
-    """How far the signed log reaches, and how many signatures there are beside its own."""
+    """How far the signed log reaches, and how many signatures there are beside its own. `checkpoint` is the signed note
+    that says so, which stands on paper."""
 
     size: int
     witnesses: int
+    checkpoint: str
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """What the frame shows of this request. `printed_at` stands on paper; `problem` says why the log is signed no
-    more. `show_url` leads to the same page with personal values, or without; None for who may not see any."""
+    """What the frame shows of this request. `address` and `printed_at` stand on paper; `problem` says why the log is
+    signed no more. `show_url` leads to the same page with personal values, or without; None for who may not see any."""
 
     path: str
+    address: str
     name: str
     places: tuple[Place, ...]
     may: tuple[str, ...]
@@ -87,7 +90,8 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
 class ConsolePage(HtmlPage, frozen=True, kw_only=True):
     """A page of the console. `title` stands above it, on its tab and on paper; `frame` is filled in with the answer.
     `refresh` is the seconds after which the page is asked for again. `personal` says whether personal values are shown
-    that can be masked; None where there is no such choice. `told` says that the log tells who saw them."""
+    that can be masked; None where there is no such choice. `told` says that the log tells who saw them. `filters` is
+    what a list was asked for, each by what it is called, which stands on paper in the place of its form."""
 
     template: ClassVar[str]
     title: str
@@ -95,6 +99,7 @@ class ConsolePage(HtmlPage, frozen=True, kw_only=True):
     refresh: int | None = None
     personal: bool | None = None
     told: bool = True
+    filters: tuple[tuple[str, str], ...] = ()
 
 
 class RefusedPage(ConsolePage, frozen=True, kw_only=True):
@@ -120,6 +125,7 @@ async def answer_page(
     session = visit.who.session
     frame = Frame(
         path=visit.scope["path"],
+        address=_address(visit),
         name=session.name,
         places=places_for(session.scope),
         may=session.scope,
@@ -143,6 +149,11 @@ async def answer_page(
     return Response(content, status_code=status, headers=dict(HEADERS), media_type="text/html")
 
 
+def _address(visit: Visit) -> str:
+    path, query = visit.scope["path"], visit.scope["query_string"].decode("latin-1")
+    return str(path) + (f"?{query}" if query and visit.scope["method"] == "GET" else "")
+
+
 def _show_url(visit: Visit, personal: bool | None) -> str | None:
     if personal is None or PERSONAL not in visit.may or visit.scope["method"] != "GET":
         return None
@@ -152,10 +163,11 @@ def _show_url(visit: Visit, personal: bool | None) -> str | None:
 
 async def _log(api: OwnApi) -> LogLine | None:
     answer = await api.exchange("GET", "/log/checkpoint", b"", None, None, accept="text/plain")
-    lines = answer.body.decode("utf-8", "replace").split("\n")
+    note = answer.body.decode("utf-8", "replace")
+    lines = note.split("\n")
     if answer.status != 200 or len(lines) < 3 or not lines[1].isdigit():
         return None
-    return LogLine(int(lines[1]), max(0, len(_WITNESS.findall("\n".join(lines))) - 1))
+    return LogLine(int(lines[1]), max(0, len(_WITNESS.findall(note)) - 1), note.strip())
 
 
 def _wanted(visit: Visit, cookie: str, choices: tuple[str, ...]) -> str:

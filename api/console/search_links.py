@@ -101,6 +101,22 @@ def clients_named(events: Iterable[Event]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(((id.partition(":")[2], name) for id, name in found.items()), key=lambda each: each[1]))
 
 
+def filters_told(given: Given, asked: Given, now: datetime, on: Iterable[Chip]) -> tuple[tuple[str, str], ...]:
+    """What a search asked for, as paper has it: its filters, the time that they are of, and what was left out."""
+    since = to_the_second(asked["since"][0], end=False) if "since" in asked else "the first event"
+    until = to_the_second(asked["until"][0], end=True) if "until" in asked else to_the_second(written(now), end=False)
+    times = f"{since} to {until}".replace("T", " ") + ", both included"
+    filters = "; ".join(each.words for each in on if not each.words.startswith(("since ", "to "))) or "none"
+    hidden = reads(given)
+    return (
+        ("Filters", filters),
+        ("Time (UTC)", times),
+        ("Order", "oldest first" if given.get("order") == ["asc"] else "newest first"),
+        *((("Left out", "reads of the log"),) if hidden is not None and not hidden.chosen else ()),
+        ("Personal values", "shown" if "show" in given else "masked"),
+    )
+
+
 def choices(given: Given, name: str, words: dict[str, str], usual: str) -> tuple[Choice, ...]:
     """The values that a parameter may have."""
     rest = {each: values for each, values in given.items() if each not in (name, "after")}

@@ -12,6 +12,7 @@ MEMBERS = {
     "grant_id",
     "grant_type",
     "client_id",
+    "client_name",
     "account_id",
     "scope",
     "state",

@@ -53,6 +53,7 @@ async def test_auditor_changes_nothing_by_any_form(world: World) -> None:
             "scope": "orders",
             "scopes": "orders",
             "text": "x",
+            "client": "x",
             "password": "x" * 20,
         },
     }

@@ -35,6 +35,7 @@ Sorting = Annotated[Literal["name", "newest", "risk"], QueryParameter(name="sort
 Cursor = Annotated[str | None, QueryParameter(name="after", max_length=512, description="Where the page begins.")]
 
 ORDERS = {"name": "client_name", "newest": "-created_at", "risk": "-risk"}
+WORDS = {"name": "by name", "newest": "the newest first", "risk": "the riskiest first"}
 
 
 class ClientSummary(msgspec.Struct, frozen=True):
@@ -70,6 +71,7 @@ class ClientsPage(ConsolePage, frozen=True, kw_only=True):
     sort: str
     clients: tuple[ClientSummary, ...]
     next: str | None
+    orders: dict[str, str]
 
 
 @get("/console/clients", **PAGE, summary="The clients")
@@ -82,7 +84,15 @@ async def console_clients(
         query = {"q": q or None, "sort": ORDERS[sort], "risks": "1", "limit": ON_A_PAGE, "after": after}
         found = await visit.api.get("/admin/clients", ClientList, query)
         return ClientsPage(
-            title="Clients", q=q, sort=sort, clients=found.items, next=found.next, personal=show == "1", told=False
+            title="Clients",
+            filters=(("Name holds", q or "anything"), ("Order", WORDS[sort])),
+            q=q,
+            sort=sort,
+            clients=found.items,
+            next=found.next,
+            orders=WORDS,
+            personal=show == "1",
+            told=False,
         )
 
     return await shown(request, make)

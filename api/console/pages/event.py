@@ -77,8 +77,8 @@ async def _event(visit: Visit, position: int, query: Query) -> Event:
         return await visit.api.get(f"/audit/events/{position}", Event, query)
 
 
-async def _proof(visit: Visit, position: int) -> tuple[str, str]:
-    """The receipt, or why there is none."""
+async def receipt_of(visit: Visit, position: int) -> tuple[str, str]:
+    """The receipt of an event, or why there is none: `unsigned` or `differs`."""
     try:
         return (await visit.api.call("GET", f"/audit/proofs/{position}")).body.decode(), ""
     except Refused as refused:
@@ -200,7 +200,7 @@ async def console_event(request: Request[Any, Any, Any], position: Position, sho
 
     async def make(visit: Visit) -> ConsolePage:
         event = await _event(visit, position, {"names": "1", **sealed(show or "")})
-        receipt, unproved = await _proof(visit, position)
+        receipt, unproved = await receipt_of(visit, position)
         may_show = show != "1" and event.sealed and "audit:personal" in visit.may
         people = () if show == "1" else event.people
         return EventPage(

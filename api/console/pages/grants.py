@@ -6,13 +6,16 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
+from msgspec.structs import replace
 
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
 from api.console.masking import pseudonym
+from api.console.named import LONGEST, NotNamed, client_named, person_named
 from api.console.navigation import Place
 from api.console.own_api import address
 from api.console.pages.clients import client_names
+from api.console.search_links import Chip
 from api.http.templates import see_other
 from security.clock import DAY, parse_rfc3339
 
@@ -27,6 +30,8 @@ Text = Annotated[str, Meta(description="As in the list.", extra_json_schema={"ma
 
 END_MANY = "/console/grants/end"
 END_ONE = "/console/grants/end-one"
+FIND = "/console/grants/find"
+UNUSED = (("", "any time"), ("7", "a week"), ("30", "30 days"), ("90", "90 days"), ("365", "a year"))
 
 
 class GrantRow(msgspec.Struct, frozen=True):
@@ -39,6 +44,7 @@ class GrantRow(msgspec.Struct, frozen=True):
     state: str
     started_at: str
     last_used_at: str
+    client_name: str | None = None
     account_id: str | None = None
     ended_at: str | None = None
     ended_reason: str | None = None
@@ -63,7 +69,7 @@ class GrantList(msgspec.Struct, frozen=True):
 
 class GrantsPage(ConsolePage, frozen=True, kw_only=True):
     """Those that match. With `dry_run` it says what ending them would end, and asks: so many that are `alive`, of so
-    many `people`. `names` are those of clients, by their ids."""
+    many `people`. `chips` are the filters that are on; `fault` says which of `typed` nobody is called."""
 
     template: ClassVar[str] = "console/grants.html"
     client_id: str
@@ -75,7 +81,10 @@ class GrantsPage(ConsolePage, frozen=True, kw_only=True):
     people: int
     dry_run: bool
     tokens: dict[str, str]
-    names: dict[str, str]
+    chips: tuple[Chip, ...] = ()
+    fault: str | None = None
+    typed: dict[str, str] = {}
+    lengths: tuple[tuple[str, str], ...] = UNUSED
 
 
 async def matching(visit: Visit, client_id: str, account_id: str, unused: int | None, after: str | None) -> GrantList:
@@ -92,6 +101,11 @@ async def _page(
     visit: Visit, found: GrantList, client_id: str, account_id: str, unused: int | None, *, dry_run: bool
 ) -> GrantsPage:
     alive = [each for each in found.items if each.state == "active"]
+    client = ""
+    if client_id:
+        told = next((each.client_name for each in found.items if each.client_name), None)
+        client = told or (await client_names(visit, (client_id,))).get(client_id, client_id)
+    person = pseudonym(account_id) if account_id else ""
     return GrantsPage(
         title="What would end" if dry_run else "Grants",
         client_id=client_id,
@@ -102,8 +116,20 @@ async def _page(
         alive=len(alive),
         people=len({each.account_id for each in alive if each.account_id is not None}),
         dry_run=dry_run,
-        tokens={each: visit.token(each) for each in (END_MANY, END_ONE)},
-        names=await client_names(visit, (each.client_id for each in found.items)),
+        tokens={each: visit.token(each) for each in (END_MANY, END_ONE, FIND)},
+        filters=(
+            ("Client", client or "any"),
+            ("Person", person or "any"),
+            ("Unused for", "any time" if unused is None else f"{unused} days"),
+        ),
+        chips=tuple(
+            Chip(f"{kind} {called}", without)
+            for kind, called, without in (
+                ("client", client, _back("", account_id, unused)),
+                ("of", person, _back(client_id, "", unused)),
+            )
+            if called
+        ),
     )
 
 
@@ -122,6 +148,34 @@ async def console_grants(
         return await _page(visit, found, client_id, account_id, unused, dry_run=False)
 
     return await shown(request, make)
+
+
+class FindGrantsForm(ConsoleForm, frozen=True):
+    """A client and a person by what they are called; what is empty stays as the list has it."""
+
+    client: Annotated[str, Meta(description="Its name.", extra_json_schema={"maxLength": LONGEST})] = ""
+    person: Annotated[str, Meta(description="Exactly.", extra_json_schema={"maxLength": LONGEST})] = ""
+    client_id: Text = ""
+    account_id: Text = ""
+    unused: Annotated[str, Meta(description="Days without use.", extra_json_schema={"maxLength": 4})] = ""
+
+
+@post(FIND, **FORM, summary="The grants of a client and a person by their names")
+async def console_grants_found(request: Request[Any, Any, Any], data: JSONBody[FindGrantsForm]) -> Response[bytes]:
+    """To the list that is asked for; names become ids, so that none stands in an address."""
+    unused = _days(data.unused)
+
+    async def make(visit: Visit) -> ConsolePage | Response[bytes]:
+        client, person = data.client.strip()[:LONGEST], data.person.strip()[:LONGEST]
+        try:
+            client_id = await client_named(visit, client) if client else data.client_id
+            account_id = await person_named(visit, person) if person else data.account_id
+        except NotNamed as nobody:
+            page = await _page(visit, GrantList(()), data.client_id, data.account_id, unused, dry_run=False)
+            return replace(page, fault=str(nobody), typed={"client": client, "person": person})
+        return see_other(_back(client_id, account_id, unused))
+
+    return await posted(request, data, make, back="/console/grants")
 
 
 class EndGrantForm(ConsoleForm, frozen=True):
@@ -155,7 +209,7 @@ class EndGrantsForm(ConsoleForm, frozen=True):
 @post(END_MANY, **FORM, summary="Ends grants, after saying which")
 async def console_grants_ended(request: Request[Any, Any, Any], data: JSONBody[EndGrantsForm]) -> Response[bytes]:
     """A dry run first; then each of them, as one event."""
-    unused = int(data.unused) if data.unused.isascii() and data.unused.isdigit() else None
+    unused = _days(data.unused)
     back = _back(data.client_id, data.account_id, unused)
 
     async def make(visit: Visit) -> ConsolePage | Response[bytes]:
@@ -170,10 +224,14 @@ async def console_grants_ended(request: Request[Any, Any, Any], data: JSONBody[E
     return await posted(request, data, make, back=back)
 
 
+def _days(text: str) -> int | None:
+    return min(max(int(text), 1), 3_650) if text.isascii() and text.isdigit() else None
+
+
 def _back(client_id: str, account_id: str, unused: int | None) -> str:
     query = {"client_id": client_id or None, "account_id": account_id or None, "unused": unused}
     return address("/console/grants", query)
 
 
-ROUTES: list[Any] = [console_grants, console_grant_ended, console_grants_ended]
+ROUTES: list[Any] = [console_grants, console_grants_found, console_grant_ended, console_grants_ended]
 NAVIGATION = (Place(81, "Grants", "/console/grants", ("grants:read",)),)

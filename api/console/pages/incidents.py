@@ -8,6 +8,7 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import JSONBody, PathParameter, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
+from msgspec.structs import replace
 
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
@@ -15,6 +16,7 @@ from api.console.leak_reports import Ended, FoundSecret, called
 from api.console.masking import Show, pseudonym, sealed
 from api.console.navigation import Place, url_of
 from api.console.own_api import Query
+from api.console.pages.event import receipt_of
 from api.console.shown_events import Event, EventActor
 from api.http.templates import see_other
 
@@ -45,6 +47,9 @@ WATCHED_EVERY = 10
 
 LOOKED_AT = 20
 """Secrets of an incident whose later uses are asked for."""
+
+PROVED_AT_MOST = 20
+"""Events of an incident's own whose receipts a report has."""
 
 
 class Leaked(msgspec.Struct, frozen=True):
@@ -133,6 +138,7 @@ IncidentId = Annotated[str, PathParameter(max_length=128, description="The incid
 Watch = Annotated[
     Literal["", "1"], QueryParameter(name="watch", description="Has the page look again every ten seconds.")
 ]
+Receipts = Annotated[Literal["", "1"], QueryParameter(name="receipts", description="With the receipts of its events.")]
 Pasted = Annotated[str | None, QueryParameter(name="pasted", max_length=40, description="When it was pasted.")]
 
 
@@ -146,7 +152,14 @@ async def console_incidents(
         query = {"state": stage or None, "after": after, "names": "1", **sealed(show)}
         found = await visit.api.get("/leaks/incidents", IncidentList, query)
         me = visit.who.session.account_id
-        return IncidentsPage(title="Incidents", found=found, state=stage or None, me=me, personal=show == "1")
+        return IncidentsPage(
+            title="Incidents",
+            filters=(("State", stage or "any"),),
+            found=found,
+            state=stage or None,
+            me=me,
+            personal=show == "1",
+        )
 
     return await shown(request, make)
 
@@ -198,8 +211,17 @@ class Step(NamedTuple):
     took: str
 
 
+class Proved(NamedTuple):
+    """An event of the incident's own with the receipt that proves it; empty until it is signed."""
+
+    position: int
+    type: str
+    receipt: str
+
+
 class IncidentPage(ConsolePage, frozen=True, kw_only=True):
-    """An incident. The forms' tokens are None for who may only look."""
+    """An incident. The forms' tokens are None for who may only look. `receipts` are there when they were asked for, and
+    `receipts_url` leads to the page with them; None for who may not read the log."""
 
     template: ClassVar[str] = "console/incident.html"
     incident: Incident
@@ -210,6 +232,8 @@ class IncidentPage(ConsolePage, frozen=True, kw_only=True):
     later: tuple[FoundSecret, ...]
     me: str
     watched: bool
+    receipts: tuple[Proved, ...]
+    receipts_url: str | None
     assign_csrf: str | None = None
     evidence_csrf: str | None = None
     close_csrf: str | None = None
@@ -223,16 +247,25 @@ async def console_incident(
     pasted: Pasted = None,
     watch: Watch = "",
     show: Show = "",
+    receipts: Receipts = "",
 ) -> Response[bytes]:
     """Its clock, what was ended, where it was found, whether anybody tried since, and what is left to do."""
 
     async def make(visit: Visit) -> ConsolePage:
-        return await _page(visit, incident_id, pasted, watch=watch or None, show=show)
+        page = await _page(visit, incident_id, pasted, watch=watch or None, show=show)
+        return page if not receipts else replace(page, receipts=await _receipts(visit, page), receipts_url=None)
 
     return await shown(request, make)
 
 
-async def _page(visit: Visit, incident_id: str, pasted: str | None, *, watch: str | None, show: str) -> ConsolePage:
+async def _receipts(visit: Visit, page: IncidentPage) -> tuple[Proved, ...]:
+    """What proves each of the incident's own events, for its report."""
+    events = () if page.events is None else page.events.items
+    own = [each for each in events if each.type.startswith("incident.")][:PROVED_AT_MOST]
+    return tuple([Proved(each.position, each.type, (await receipt_of(visit, each.position))[0]) for each in own])
+
+
+async def _page(visit: Visit, incident_id: str, pasted: str | None, *, watch: str | None, show: str) -> IncidentPage:
     where, how = f"/leaks/incidents/{incident_id}", {"watch": watch, **sealed(show)}
     incident = await visit.api.get(where, Incident, {"names": "1", **how})
     occurrences = await visit.api.get(f"{where}/occurrences", OccurrenceList, {"limit": 100, **how})
@@ -252,6 +285,8 @@ async def _page(visit: Visit, incident_id: str, pasted: str | None, *, watch: st
         personal=show == "1",
         me=visit.who.session.account_id,
         watched=watch is not None,
+        receipts=(),
+        receipts_url=None if events is None else f"{incident.url}?receipts=1{'&show=1' if show == '1' else ''}",
         refresh=None if watch is None else WATCHED_EVERY,
         assign_csrf=visit.token(ASSIGN) if writes else None,
         evidence_csrf=visit.token(EVIDENCE) if writes else None,

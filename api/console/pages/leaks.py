@@ -452,7 +452,15 @@ async def console_leak_list(
         query = {"limit": 100, "after": after, **sealed(show)}
         found = await visit.api.get(f"/leaks/investigate/{sha256}/{what}", KINDS[what], query)
         personal = show == "1" if what in ("addresses", "events") else None
-        return LeakListPage(title=LISTS[what], what=what, sha256=sha256, found=found, lists=LISTS, personal=personal)
+        return LeakListPage(
+            title=LISTS[what],
+            filters=(("Came of", f"SHA-256 {sha256}"),),
+            what=what,
+            sha256=sha256,
+            found=found,
+            lists=LISTS,
+            personal=personal,
+        )
 
     return await shown(request, make)
 

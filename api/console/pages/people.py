@@ -101,6 +101,7 @@ async def console_person_found(request: Request[Any, Any, Any], data: JSONBody[F
 def _page(visit: Visit, found: PersonList, realm: str | None, *, searched: bool) -> PeoplePage:
     return PeoplePage(
         title="People",
+        filters=(("Realm", realm or "any"),) if not searched else (("Name", "one that was typed, exactly"),),
         realm=realm,
         people=found.items,
         next=found.next,

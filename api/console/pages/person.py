@@ -12,7 +12,6 @@ from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
 from api.console.masking import pseudonym
 from api.console.own_api import Refused
-from api.console.pages.clients import client_names
 from api.console.pages.grants import GrantList, GrantRow
 from api.console.pages.people import PersonSummary
 from api.console.pages.roles import Role, ScopeChange, all_roles, all_scopes, change_of
@@ -72,6 +71,7 @@ class Consent(NamedTuple):
     """What a client may have of them: the scope of its live grants."""
 
     client_id: str
+    client_name: str | None
     scopes: tuple[str, ...]
     grants: int
 
@@ -90,7 +90,6 @@ class PersonPage(ConsolePage, frozen=True, kw_only=True):
     sign_ins: tuple[SignIn, ...] | None
     grants: tuple[GrantRow, ...] | None
     consents: tuple[Consent, ...]
-    client_names: dict[str, str]
     roles: tuple[Role, ...]
     tokens: dict[str, str]
 
@@ -134,7 +133,6 @@ async def _person(visit: Visit, account_id: str, *, show: bool) -> PersonPage:
         sign_ins=sessions,
         grants=grants,
         consents=consents(grants or ()),
-        client_names=await client_names(visit, (each.client_id for each in grants or ())),
         roles=await all_roles(visit, person.realm) if person is not None else (),
         tokens={each: visit.token(each) for each in FORMS},
     )
@@ -157,7 +155,12 @@ def consents(grants: tuple[GrantRow, ...]) -> tuple[Consent, ...]:
         if each.state == "active":
             by_client.setdefault(each.client_id, []).append(each)
     return tuple(
-        Consent(client_id, tuple(sorted({name for each in found for name in each.scope.split()})), len(found))
+        Consent(
+            client_id,
+            found[0].client_name,
+            tuple(sorted({name for each in found for name in each.scope.split()})),
+            len(found),
+        )
         for client_id, found in by_client.items()
     )
 

@@ -27,6 +27,7 @@ from api.console.search_links import (
     chips,
     clients_named,
     filters_alone,
+    filters_told,
     reads,
     switch,
     unnamed_clients,
@@ -124,14 +125,16 @@ async def _search(visit: Visit, query: str) -> ConsolePage | Response[bytes]:
     # The next page is of the same stretch of time, whenever it is asked for.
     pinned = {name: values for name, values in given.items() if name != "range"}
     pinned |= {"since": asked["since"]} if "since" in asked else {}
+    on = chips(given, found.items, clients)
     return SearchPage(
         title="Search the log",
+        filters=filters_told(given, asked, now, on),
         line=line_of(given),
         csrf=csrf,
         kept=kept_of(given),
         since=to_the_second(given["since"][0], end=False) if "since" in given else "",
         until=to_the_second(given["until"][0], end=True) if "until" in given else "",
-        chips=chips(given, found.items, clients),
+        chips=on,
         ways=ways(given, asked, now, _reaches(found, order, now)),
         reads=reads(given),
         show=switch(given, "show", "Hide personal values", "Show personal values")

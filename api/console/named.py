@@ -1,0 +1,77 @@
+"""What somebody typed for a client or a person: names become ids, so that no address of a page holds one."""
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from api.console.frame import Visit
+from api.console.masking import sealed
+
+_ID = re.compile(r"[0-9A-Za-z]{22}")
+LONGEST = 256
+
+
+class NotNamed(Exception):
+    """Nothing is called so, or several things are. The words say which."""
+
+
+class NamedThing(msgspec.Struct, frozen=True):
+    """What the API found, by its id and what it is called."""
+
+    id: str = ""
+    client_id: str = ""
+    client_name: str = ""
+    kind: str = ""
+    label: str | None = None
+
+
+class NamedThings(msgspec.Struct, frozen=True):
+    """All that it found."""
+
+    items: tuple[NamedThing, ...]
+
+
+async def client_named(visit: Visit, text: str) -> str:
+    """The id of the client that is called so, wholly or as the only one in part; an id stands for itself. Raises
+    `NotNamed`."""
+    if "clients:read" in visit.may:
+        found = (await visit.api.get("/admin/clients", NamedThings, {"q": text[:200]})).items
+        named: dict[str, str | None] = {each.client_id: each.client_name for each in found}
+    else:
+        # Who looks for a client is told of no person who is called so.
+        named = await _found(visit, text, "client", sealed())
+    whole = [id for id, name in named.items() if name == text]
+    return _one(whole or named, text, "client")
+
+
+async def person_named(visit: Visit, text: str) -> str:
+    """The id of the person who is called exactly so, by username or e-mail address; an id stands for itself. Raises
+    `NotNamed`."""
+    if "people:read" not in visit.may:
+        return _one(await _found(visit, text, "person", None), text, "person")
+    # The foot of a page shows what was asked, and what was typed is to stand nowhere.
+    asked = len(visit.api.calls)
+    try:
+        found = await visit.api.get("/admin/people", NamedThings, {"email" if "@" in text else "username": text})
+    finally:
+        del visit.api.calls[asked:]
+    return _one([each.id for each in found.items], text, "person")
+
+
+async def _found(visit: Visit, text: str, kind: str, personal: dict[str, str] | None) -> dict[str, str | None]:
+    if "audit:read" not in visit.may:
+        return {}
+    found = await visit.api.send("POST", "/audit/find", NamedThings, {"text": text}, query=personal)
+    return {each.id: each.label for each in found.items if each.kind == kind}
+
+
+def _one(ids: Iterable[str], text: str, kind: str) -> str:
+    found = tuple(ids)
+    if len(found) == 1:
+        return found[0]
+    if _ID.fullmatch(text):
+        return text
+    if found:
+        raise NotNamed(f"Several are called so: write the whole name of one {kind}, or its id.")
+    raise NotNamed(f"No {kind} of this server is called so.{' Names of people are whole.' if kind == 'person' else ''}")
