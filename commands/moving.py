@@ -20,6 +20,9 @@ from eventstore.view import View
 
 S = TypeVar("S")
 
+TWO_PEOPLE = malformed("email", "is that of somebody else than who has the username")
+SECRET_OF_ANOTHER = malformed("secret", "is another client's too")
+
 
 def move_in(
     account_id: str, person: PersonRegistration, *, enabled: bool = True, privacy: PersonalData, by: CallerScope
@@ -30,7 +33,7 @@ def move_in(
     def decide(state: account.State, view: View) -> Outcome | Refusal:
         there = view.look(present.ids_by_logins, privacy, person.realm, person.username, person.email)
         if len(there) > 1:
-            return malformed("email", "is that of somebody else than who has the username")
+            return TWO_PEOPLE
         if there:
             return accept()
         outcome = registering.decide(state, view)
@@ -52,7 +55,7 @@ def move_client_in(
             return accept()
         secret = registration.secret
         if secret is not None and view.query(find, bytes.fromhex(secret.sha256)) is not None:
-            return malformed("secret", "is another client's too")
+            return SECRET_OF_ANOTHER
         outcome = registering.decide(state, view)
         if enabled or not isinstance(outcome, Outcome) or outcome.refusal is not None:
             return outcome

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 from typing import Literal, NamedTuple
 
@@ -30,8 +30,8 @@ class Unfit(Exception):
 
 
 class Arrival(NamedTuple):
-    """Somebody or something that a line tells of. `keys` are what tells it apart from the others of the file; `make`
-    gives the command that brings it in, and raises Unfit."""
+    """Somebody or something that a line tells of. `keys` are what tells it apart from the others of the file, and
+    `secret` is what no two may have; `make` gives the command that brings it in, and raises Unfit."""
 
     line: int
     what: What
@@ -40,6 +40,7 @@ class Arrival(NamedTuple):
     make: Callable[[], Awaitable[Single]]
     file: str | None = None
     """Which of several."""
+    secret: str | None = None
 
 
 class Passed(NamedTuple):
@@ -80,7 +81,8 @@ class RunningImport:
         self._as_json = as_json
         self._transfer_id = new_id()
         self._origin = msgspec.structs.replace(services.origin, request_id=self._transfer_id)
-        self._seen: set[str] = set()
+        self._came: dict[str, int] = {}
+        self._secrets: set[str] = set()
         self._fates: Counter[Fate] = Counter()
         self._new: Counter[What] = Counter()
         self._told: list[LineFate] = []
@@ -92,7 +94,7 @@ class RunningImport:
         try:
             with Bar("Importing") as bar:
                 while portion := list(islice(arriving, AT_ONCE)):
-                    for told in await asyncio.gather(*map(self._one, self._marked(portion))):
+                    for told in await self._together(portion):
                         self._tell(told)
                     done += len(portion)
                     bar(min(done, lines), lines)
@@ -101,33 +103,47 @@ class RunningImport:
                 await asyncio.shield(self._record())
         self._sum_up()
 
-    def _marked(self, portion: Iterable[Arrival | Passed]) -> Iterator[tuple[Arrival | Passed, bool]]:
-        """Each with whether an earlier line told of the same."""
-        for each in portion:
-            keys = each.keys if isinstance(each, Arrival) else frozenset[str]()
-            yield each, not self._seen.isdisjoint(keys)
-            self._seen |= keys
+    async def _together(self, portion: Sequence[Arrival | Passed]) -> list[LineFate]:
+        """What becomes of each. Those who have a key in common come in one after the other, as in the file."""
+        fates: dict[int, LineFate] = {}
+        waiting = list(enumerate(portion))
+        while waiting:
+            turn, later, keys = list[int](), list[tuple[int, Arrival | Passed]](), set[str]()
+            for place, each in waiting:
+                own = each.keys if isinstance(each, Arrival) else frozenset[str]()
+                turn.append(place) if keys.isdisjoint(own) else later.append((place, each))
+                keys |= own
+            fates |= zip(turn, await asyncio.gather(*(self._one(portion[place]) for place in turn)), strict=True)
+            waiting = later
+        return [fates[place] for place in range(len(portion))]
 
-    async def _one(self, marked: tuple[Arrival | Passed, bool]) -> LineFate:
-        arrival, again = marked
+    async def _one(self, arrival: Arrival | Passed) -> LineFate:
         if isinstance(arrival, Passed):
             return LineFate(arrival.line, arrival.fate, arrival.what, arrival.name, arrival.problem, arrival.file)
-        if again:
-            return LineFate(arrival.line, "there", arrival.what, arrival.name, file=arrival.file)
         try:
             command = await arrival.make()
-            fate = await self._rehearse(command) if self._dry else await self._execute(command)
+            fate = await self._rehearse(arrival, command) if self._dry else await self._execute(command)
         except Unfit as unfit:
             return LineFate(arrival.line, "refused", arrival.what, arrival.name, str(unfit), arrival.file)
         return LineFate(arrival.line, fate, arrival.what, arrival.name, file=arrival.file)
 
-    async def _rehearse(self, command: Single) -> Fate:
+    async def _rehearse(self, arrival: Arrival, command: Single) -> Fate:
+        """What the command would come to, if those before it had come in."""
         executed = await self._services.ledger.execute(moving.rehearsed(command), origin=self._origin)
         decided: Outcome | Refusal = executed.outcomes[0].result
-        refusal = decided if isinstance(decided, Refusal) else decided.refusal
-        if refusal is not None:
-            raise Unfit(str(refused(refusal)))
-        return "new" if isinstance(decided, Outcome) and decided.events else "there"
+        _require(decided)
+        new = isinstance(decided, Outcome) and bool(decided.events)
+        if others := {self._came[key] for key in arrival.keys if key in self._came}:
+            if len(others) > 1 or not new:
+                _require(moving.TWO_PEOPLE)
+            return "there"
+        if not new:
+            return "there"
+        if arrival.secret in self._secrets:
+            _require(moving.SECRET_OF_ANOTHER)
+        self._came |= dict.fromkeys(arrival.keys, len(self._came))
+        self._secrets |= set() if arrival.secret is None else {arrival.secret}
+        return "new"
 
     async def _execute(self, command: Single) -> Fate:
         executed = await self._services.ledger.execute(command, origin=self._origin)
@@ -169,3 +185,10 @@ class RunningImport:
             click.echo(f"{new:,} {verb} new, {there:,} {verb} there already, {left_out}{refused:,} {verb} refused.")
         if refused:
             raise Failure(f"{refused:,} of the lines {verb} refused")
+
+
+def _require(decided: Outcome | Refusal) -> None:
+    """Raises Unfit for a refusal."""
+    refusal = decided if isinstance(decided, Refusal) else decided.refusal
+    if refusal is not None:
+        raise Unfit(str(refused(refusal)))

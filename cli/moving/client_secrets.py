@@ -39,3 +39,10 @@ def kept_secret(secret: str) -> KeptSecret:
     if len(secret) < LEAST:
         raise Unfit(f"secret: has under {LEAST} characters, so that it could be guessed by its digest")
     return KeptSecret(NewSecret(new_id(), digest(secret).hex(), foreign=True))
+
+
+def sole(secret: str | None) -> str | None:
+    """What no two clients may have of it; None for a hash, which may be salted."""
+    if secret is None or (secret.startswith("$") and not OURS.fullmatch(secret)):
+        return None
+    return secret.removeprefix("$sha256$") if secret.startswith("$") else digest(secret).hex()

@@ -11,7 +11,7 @@ import msgspec
 
 from cli.command_services import CommandServices
 from cli.moving.arrivals import Arrival, Passed, Unfit, What
-from cli.moving.client_secrets import KeptSecret, kept_secret, require_id
+from cli.moving.client_secrets import KeptSecret, kept_secret, require_id, sole
 from cli.moving.people_file import hashed_elsewhere, named
 from cli.terminal import USAGE, Failure
 from commands import moving
@@ -186,7 +186,8 @@ class KeycloakRealm:
             issuer = self._services.settings.issuer
             return moving.move_client_in(had.client_id, registration, enabled=had.enabled, issuer=issuer, by=operator)
 
-        return Arrival(place, "client", had.client_id, frozenset((f"client {had.client_id}",)), make, "clients")
+        keys, secret = frozenset((f"client {had.client_id}",)), None if had.public_client else sole(had.secret)
+        return Arrival(place, "client", had.client_id, keys, make, "clients", secret)
 
 
 def _each(

@@ -12,7 +12,7 @@ import msgspec
 
 from cli.command_services import CommandServices
 from cli.moving.arrivals import Arrival, Passed, Unfit
-from cli.moving.client_secrets import KeptSecret, kept_secret, require_id
+from cli.moving.client_secrets import KeptSecret, kept_secret, require_id, sole
 from cli.moving.people_file import hashed_elsewhere, named
 from cli.moving.records import Record, read_records
 from cli.terminal import USAGE, Failure
@@ -127,7 +127,8 @@ class PassportDump:
                 by=operator,
             )
 
-        return Arrival(record.line, "client", shown, frozenset((f"client {client_id}",)), make, file)
+        keys, secret = frozenset((f"client {client_id}",)), sole(_word(members.get("secret")))
+        return Arrival(record.line, "client", shown, keys, make, file, secret)
 
 
 def _filled(members: Mapping[str, Any]) -> dict[str, Any]:

@@ -69,12 +69,18 @@ def _csv(file: TextIO) -> Iterator[Record]:
         try:
             values = next(reader, None)
         except csv.Error:
-            yield Record(line, {}, "is no line of CSV")
+            yield Record(line, {}, f"is no line of CSV{_swallowed(line, reader.line_num)}")
             continue
         if values is None:
             return
         if len(values) != len(names):
             if values:
-                yield Record(line, {}, f"has {len(values)} values and not {len(names)}")
+                found = f"has {len(values)} values and not {len(names)}"
+                yield Record(line, {}, f"{found}{_swallowed(line, reader.line_num)}")
             continue
         yield Record(line, {name.strip(): value for name, value in zip(names, values, strict=True) if value != ""})
+
+
+def _swallowed(first: int, last: int) -> str:
+    """What a quote that is left open takes with it is told of too."""
+    return f", with all from its quote to line {last}" if last > first else ""

@@ -155,9 +155,36 @@ def test_what_is_no_list_of_people_is_refused_as_a_whole(
 
 def test_broken_lines_of_csv_are_refused_and_the_others_not(cli: CommandLine, tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
-    path.write_text('\ufeffusername,name\nada,Ada,more\n\nzoe,"Zoe"x\neve\nada,Ada\n')
+    path.write_text(
+        '\ufeffusername,name\nada,Ada,more\n\nzoe,"Zoe"x\neve\nada,Ada\numa,"open\nulf,U\nuwe,"U"\neva,\ntom,"open\ntim,'
+    )
     answer = brought(cli, "people", str(path), exits=1)
-    assert (answer["new"], answer["refused"]) == (1, 3)
+    assert answer["new"] == 2
+    assert {line["line"]: line["problem"] for line in answer["lines"]} == {
+        2: "has 3 values and not 2",
+        4: "is no line of CSV",
+        5: "has 1 values and not 2",
+        7: "is no line of CSV, with all from its quote to line 9",
+        11: "is no line of CSV, with all from its quote to line 12",
+    }
+
+
+def test_lines_of_one_person_come_in_as_in_the_file_and_a_rehearsal_says_so(cli: CommandLine, tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text(
+        "username,email,password_hash\n"
+        f"petra,,{BCRYPT.replace('$04', '$15')}\n"
+        f"petra,petra@example.test,{BCRYPT}\n"
+        "zoe,,\n"
+        "zoe,petra@example.test,\n"
+        "ZOE,,\n"
+    )
+    rehearsed = brought(cli, "people", str(path), "--dry-run", exits=1)
+    assert [line["fate"] for line in rehearsed["lines"]] == ["refused", "new", "new", "refused", "there"]
+    for new in (2, 0):
+        answer = brought(cli, "people", str(path), exits=1)
+        assert (answer["new"], answer["there"], answer["refused"]) == (new, 3 - new, 2)
+        assert answer["lines"][1] == rehearsed["lines"][3]
 
 
 def test_what_came_in_before_it_was_broken_off_is_told(
