@@ -169,7 +169,7 @@ def test_broken_lines_of_csv_are_refused_and_the_others_not(cli: CommandLine, tm
     }
 
 
-def test_lines_of_one_person_come_in_as_in_the_file_and_a_rehearsal_says_so(cli: CommandLine, tmp_path: Path) -> None:
+def test_lines_of_one_person_come_in_as_a_rehearsal_says(cli: CommandLine, tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     path.write_text(
         "username,email,password_hash\n"
