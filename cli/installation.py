@@ -18,6 +18,7 @@ from cli.command_services import (
     load_settings,
     owned,
     prove_key,
+    require_schema,
     run,
     schema_is_current,
 )
@@ -39,6 +40,7 @@ from eventstore.appending.rows import names
 from eventstore.database import DBAPIError, schema
 from eventstore.database.engines import in_words
 from eventstore.database.schema import newest
+from eventstore.database.vacuum import Busy, vacuum_vault
 from eventstore.may_write import PROOF, finish_indexing
 from eventstore.projecting.rebuild import Comparison, count, differing, outdated
 from eventstore.projecting.refollow import Incomplete, Refollowing
@@ -74,6 +76,24 @@ def upgrade_to_newest(settings: Settings) -> None:
     except DBAPIError as error:
         said = in_words(error, settings.database_url, settings.migration_database_url)
         raise unavailable(f"the migrations failed, and nothing was changed: {said}") from None
+
+
+@database.command()
+def vacuum() -> None:
+    """Take what the vault overwrote, such as keys of the erased, out of the database's files.
+
+    As the role of GRANTLOG_MIGRATION_DATABASE_URL; the server goes on, and waits while the vault is written anew."""
+    settings = load_settings()
+    require_schema(settings)
+    owner = settings.migration_database_url or settings.database_url
+    try:
+        vacuum_vault(owner)
+    except Busy:
+        raise unavailable("somebody has been using the vault for long; try again later") from None
+    except DBAPIError as error:
+        said = in_words(error, settings.database_url, settings.migration_database_url)
+        raise unavailable(f"the vault cannot be written anew: {said}") from None
+    click.echo("No file of the database keeps what the vault overwrote.")
 
 
 @database.command()

@@ -125,7 +125,8 @@ def _overwrite_deleted(connection: sa.Connection) -> None:
     """Have SQLite overwrite what is deleted with zeros: otherwise a destroyed key's wrap stays readable in the file.
 
     In the write-ahead log beside the file it stays until that is emptied: the ledger's `wipe`.
-    PostgreSQL has no such switch; there a wrap goes with the next vacuum, and from archives with their retention.
+    PostgreSQL has no such switch; there a wrap goes with `grantlog database vacuum`, and from archives with their
+    retention.
     """
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("PRAGMA secure_delete = ON").close()

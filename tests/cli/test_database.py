@@ -40,6 +40,14 @@ def test_upgrade_makes_the_tables_and_then_has_nothing_to_do(empty: CommandLine)
     assert empty.json("database", "status")["position"] == len(empty.events()) > 0
 
 
+def test_vacuum_goes_over_the_vault_of_a_database_that_is_there(cli: CommandLine, empty: CommandLine) -> None:
+    assert "run `grantlog database upgrade`" in empty.run("database", "vacuum", exits=3).stderr
+    cli.run("client", "list")
+    before = cli.events()
+    assert "No file of the database" in cli.run("database", "vacuum").stdout
+    assert cli.events() == before
+
+
 def test_database_of_an_unreleased_version_is_refused_and_why(empty: CommandLine) -> None:
     engine = migrating(empty.database_url)
     with engine.begin() as connection:
