@@ -53,8 +53,9 @@ from api.throttling.throttle import open_throttle
 from api.throttling.windowed_counter import SecretUses, TokenUses
 from commands import signing_keys
 from domain import server
+from eventstore.database.shared_questions import LogConnections
 from eventstore.execution import Origin
-from eventstore.ledger import Ledger, LogConnections
+from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing, Sightings
 from eventstore.projecting.counting import EventCounting
 from eventstore.projecting.stream_owners import StreamOwners

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import NamedTuple
 
 import structlog
 
@@ -18,11 +19,13 @@ from api.signals.signal_delivery import SignalNotifier
 from commands import clients, people, signing_keys
 from commands.audit import destroy_month
 from commands.servers import note_difference
-from domain.event import Moment, Recorded
+from domain.event import SECOND, Moment, Recorded
 from eventstore import origin_months, used_ids
 from eventstore.database import Connection
+from eventstore.database.wakefulness import Wakefulness
 from eventstore.execution import Origin
 from eventstore.pending import client_documents, console_sessions, device_requests, mailed_links, pushed_requests
+from eventstore.pending.due import next_due
 from eventstore.projecting.check_rounds import Difference, ProjectionRounds
 from eventstore.projecting.rebuild import differing, note
 from eventstore.unavailable import DatabaseAway, Forged, InDoubt, LedgerOverloaded
@@ -146,6 +149,23 @@ LETTERS_EVERY = 0.5
 WIPE_EVERY = 1.0
 """Seconds. What was destroyed in the vault is readable in SQLite's files that long, or as long as readers are busy."""
 
+ASLEEP = 60.0
+"""Seconds between two looks at what comes of a log that nothing is heard of. What is due in it is done when it is."""
+
+PRUNED_ASLEEP = 10
+"""A log of which nothing is heard is pruned so many times less often."""
+
+
+class Work(NamedTuple):
+    """What is done again and again."""
+
+    every: float
+    """The seconds between."""
+    do: Callable[[], Awaitable[object]]
+    """Returns False where it is to be done again whether anything is heard or not."""
+    asleep: float | None = ASLEEP
+    """The seconds between while nothing is heard of the log; None where it makes no difference."""
+
 
 class Background:
     """The process's own tasks; `start` them with the app, `stop` them before the ledger closes."""
@@ -159,50 +179,61 @@ class Background:
     def start(self) -> None:
         """Begins the tasks."""
         checking = Checking(self._services)
-        self._tasks = [
-            asyncio.create_task(_every(seconds, work)) for seconds, work in (*self._works(), (10.0, checking.measure))
-        ]
-        self._tasks.append(asyncio.create_task(checking.run()))
+        wakefulness = self._services.ledger.wakefulness
+        works = (*self._works(), Work(10.0, checking.measure))
+        self._tasks = [asyncio.create_task(_again(work, wakefulness)) for work in works]
+        self._tasks += [asyncio.create_task(checking.run()), asyncio.create_task(wakefulness.run(self._due))]
 
     async def go_round(self) -> None:
         """Does everything once, beside those tasks if they run; raises `DatabaseAway`."""
         try:
-            for _, work in self._works():
-                await work()
+            for work in self._works():
+                await work.do()
         finally:
             await self._notifier.stop()
 
-    def _works(self) -> list[tuple[float, Callable[[], Awaitable[object]]]]:
-        """What is done again and again, with the seconds between."""
+    async def _due(self) -> float | None:
+        """In how many seconds there is something to do."""
+        ledger = self._services.ledger
+        try:
+            due = await ledger.read(next_due)
+        except DatabaseAway:
+            return 0
+        return None if due is None else max(0, due - ledger.clock.now()) / SECOND
+
+    def _works(self) -> list[Work]:
+        """What is done again and again."""
         services, ledger, notifier = self._services, self._services.ledger, self._notifier
         logouts, signals, postman = LogoutNotifier(services), SignalNotifier(services), Postman(services)
         notices = NoticeWriter(services)
+        pruned = services.settings.prune_interval
         return [
-            (RECORD_EVERY, self._record),
-            (RECORD_EVERY, services.token_uses.record),
-            (RECORD_EVERY, services.refusals.record),
+            # What was counted is in memory, whatever is heard of the log.
+            Work(RECORD_EVERY, self._record, None),
+            Work(RECORD_EVERY, services.token_uses.record, None),
+            Work(RECORD_EVERY, services.refusals.record, None),
             # What follows the log is that far behind it at most, as long as it keeps pace.
-            (0.1, services.follower.keep_up),
-            (services.settings.prune_interval, self._prune),
+            Work(0.1, services.follower.keep_up),
+            Work(pruned, self._prune, PRUNED_ASLEEP * pruned),
             # Reported secrets that a killed process left are ended so long after `reported.LEASE` at most.
-            (5.0, partial(revoke.resume, ledger)),
-            (5.0, partial(address_target.resume_settling, ledger)),
-            (60.0, partial(clients.rotate_due, ledger, services.format, Origin(SYSTEM))),
-            (60.0, partial(people.erase_due, ledger, Origin(SYSTEM))),
-            (60.0, self._settle_keys),
-            *(() if self._presence is None else ((SAY_EVERY, self._presence.say),)),
-            (600.0, Retention(services).enforce),
-            (WIPE_EVERY, ledger.wipe),
-            (0.5, notifier.distribute),
-            (0.5, notifier.deliver_chosen),
-            (LOGOUTS_EVERY, logouts.distribute),
-            (LOGOUTS_EVERY, logouts.deliver),
-            (LETTERS_EVERY, notices.distribute),
-            (LOGOUTS_EVERY, signals.distribute),
-            (LOGOUTS_EVERY, signals.deliver),
-            (LETTERS_EVERY, postman.deliver),
-            (10.0, postman.measure),
-            *((0.5, partial(notifier.deliver, name)) for name in notifier.names),
+            Work(5.0, partial(revoke.resume, ledger)),
+            Work(5.0, partial(address_target.resume_settling, ledger)),
+            Work(60.0, partial(clients.rotate_due, ledger, services.format, Origin(SYSTEM)), None),
+            Work(60.0, partial(people.erase_due, ledger, Origin(SYSTEM)), None),
+            Work(60.0, self._settle_keys, None),
+            *(() if self._presence is None else (Work(SAY_EVERY, self._presence.say, None),)),
+            Work(600.0, Retention(services).enforce, None),
+            Work(WIPE_EVERY, ledger.wipe),
+            Work(0.5, notifier.distribute),
+            Work(0.5, notifier.deliver_chosen),
+            Work(LOGOUTS_EVERY, logouts.distribute),
+            Work(LOGOUTS_EVERY, logouts.deliver),
+            Work(LETTERS_EVERY, notices.distribute),
+            Work(LOGOUTS_EVERY, signals.distribute),
+            Work(LOGOUTS_EVERY, signals.deliver),
+            Work(LETTERS_EVERY, postman.deliver),
+            Work(10.0, postman.measure),
+            *(Work(0.5, partial(notifier.deliver, name)) for name in notifier.names),
         ]
 
     async def stop(self) -> None:
@@ -249,7 +280,7 @@ class Background:
             sessions.prune,
             _answers(services.ledger.vault),
         ):
-            while await services.ledger.maintain(prune, before, limit) >= limit:
+            while await services.ledger.tidy(prune, before, limit) >= limit:
                 await asyncio.sleep(0)
 
 
@@ -257,12 +288,19 @@ def _answers(vault: Vault) -> Callable[[Connection, Moment, int], int]:
     return vault.prune_answers
 
 
-async def _every(seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+async def _again(work: Work, wakefulness: Wakefulness) -> None:
+    heard: int | None = None
     while True:
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(work.every)
+        if heard is not None and work.asleep is not None:
+            await wakefulness.turn(heard, work.asleep)
+        heard = wakefulness.bell.count
         try:
-            await work()
+            if await work.do() is False:
+                heard = None
         except (DatabaseAway, LedgerOverloaded) as error:
             log.warning("background work postponed", error=type(error).__name__)
+            heard = None
         except Exception:
             log.exception("background work failed")
+            heard = None

@@ -5,17 +5,16 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 import psycopg
 import structlog
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from domain.event import Moment, Recorded, Sealed
-from eventstore.appending.aftermath import Unknown
 from eventstore.appending.batch import Transactions
 from eventstore.appending.committer import Committer, FairLock, InlineCommitter, ThreadCommitter
 from eventstore.appending.rows import Writing
@@ -24,9 +23,9 @@ from eventstore.database import schema
 from eventstore.database.background import BackgroundWriter, LongReads
 from eventstore.database.engines import arguments, empty_write_ahead_log, is_sqlite, reading, writing
 from eventstore.database.replica import PassedEvents, ReplicaOutcome, ReplicaReads
-from eventstore.database.shared_connections import SharedConnections
-from eventstore.database.shared_questions import SharedQuestions
+from eventstore.database.shared_questions import LogConnections, SharedQuestions
 from eventstore.database.threads import Patience
+from eventstore.database.wakefulness import Wakefulness
 from eventstore.execution import Executed, Origin, PendingRequest, Single, Step
 from eventstore.mapper import LogMapper, Ring, attach
 from eventstore.may_write import clock_fault, require_key_still
@@ -34,6 +33,7 @@ from eventstore.personal_data import PersonalData
 from eventstore.reading import BESIDE, HeadQuestion, InlineReader, Reader, ThreadReader
 from eventstore.recorder import CHANNEL, Recent
 from eventstore.repository import Changes, DatabaseFile, Repository, Snapshots, newest, state_at
+from eventstore.stored import head
 from eventstore.transparency.signing_keys import signed_size
 from eventstore.unavailable import DatabaseAway, LedgerOverloaded
 from eventstore.validation import Validation
@@ -56,6 +56,10 @@ LOOK_EVERY = 1.0
 ASK_EVERY = 0.02
 """Seconds between two questions to SQLite. What another process commits is known that late at most."""
 
+ASK_CALMLY = 0.25
+"""The same while nobody waits but those who said how long they would."""
+
+_POSITION = str(select(head.c.position).where(head.c.id == 1).compile(compile_kwargs={"literal_binds": True}))
 log = structlog.get_logger(__name__)
 
 
@@ -67,10 +71,12 @@ class Notifications:
         self._shared = shared
         self._rung: asyncio.Future[None] | None = None
         self._listening: asyncio.Task[None] | None = None
-        self._hear = self._ask if is_sqlite(url) else self._listen
+        self._hear = self._hear_sqlite if is_sqlite(url) else self._hear_postgresql
         self._sqlite: sqlite3.Connection | None = None
         self._version: int | None = None
+        self._position: int | None = None
         self._waiting = 0
+        self._calmly = 0
         self.look_every = LOOK_EVERY
         self.count = 0
         self.closed = False
@@ -79,8 +85,11 @@ class Notifications:
         """Who follows the log for a caller is to leave it: it is about to be closed."""
 
     def ring(self) -> None:
-        """Something was appended. On the event loop's thread only."""
+        """Something was appended, or there is something to do. On the event loop's thread only."""
         self.count += 1
+        self._wake()
+
+    def _wake(self) -> None:
         if self._rung is not None and not self._rung.done():
             self._rung.set_result(None)
         self._rung = None
@@ -90,74 +99,77 @@ class Notifications:
         self.dismissed = True
         self.ring()
 
-    async def wait(self, since: int) -> None:
-        """Returns when the bell has rung since the count was `since`, or when it is time to look without that."""
+    async def wait(self, since: int, longest: float | None = None) -> None:
+        """Returns when the bell has rung since the count was `since`, or when it is time to look without that: after
+        `longest` seconds, if they are given, or when SQLite was written to and nothing was appended."""
         if self.count != since or self.closed:
             return
         if self._rung is None:
             self._rung = asyncio.get_running_loop().create_future()
         if self._listening is None:
-            self._listening = asyncio.create_task(self._hear())
+            self._listening = asyncio.create_task(self._listen())
         self._waiting += 1
+        self._calmly += longest is not None
         try:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._rung), self.look_every)
+                await asyncio.wait_for(asyncio.shield(self._rung), self.look_every if longest is None else longest)
         finally:
             self._waiting -= 1
+            self._calmly -= longest is not None
 
     async def _listen(self) -> None:
-        """Rings for every append that PostgreSQL tells of; ends when the connection is lost, and `wait` begins anew."""
-        if self._shared is not None:
-            try:
-                await self._shared.hear(self._url, self.ring)
-            finally:
-                self._listening = None
-            return
-        given = arguments(make_url(self._url))
+        """Hears until nobody waits any more, or the connection is lost; `wait` begins anew."""
         try:
-            async with await psycopg.AsyncConnection.connect(**given, autocommit=True) as connection:
-                await connection.execute(f"LISTEN {CHANNEL}")
-                row = await (await connection.execute("SELECT current_schema()")).fetchone()
-                # What was committed until now was not told to this connection.
-                self.ring()
-                async for told in connection.notifies():
-                    if not told.payload or row is None or told.payload == row[0]:
-                        # Or else another log's of this database. Nodes of an earlier version name none.
-                        self.ring()
-        except psycopg.Error as error:
-            log.warning("listening ended", error=type(error).__name__)
-            await asyncio.sleep(self.look_every)
-        finally:
-            self._listening = None
-
-    async def _ask(self) -> None:
-        """Rings for every commit that SQLite tells of; ends when nobody waits any more, and `wait` begins anew."""
-        try:
-            while self._waiting:
-                # What was committed before the first question may have been missed by those who wait for its answer.
-                if (version := self._data_version()) != self._version:
-                    self._version = version
-                    self.ring()
-                await asyncio.sleep(ASK_EVERY)
-        except sqlite3.Error as error:
+            await self._hear()
+        except (psycopg.Error, sqlite3.Error) as error:
             log.warning("listening ended", error=type(error).__name__)
             self._forget_sqlite()
             await asyncio.sleep(self.look_every)
         finally:
             self._listening = None
+            # Whoever waits for long does so again.
+            self._wake()
 
-    def _data_version(self) -> int:
+    async def _hear_postgresql(self) -> None:
+        """Rings for every append that PostgreSQL tells of."""
+        if self._shared is not None:
+            await self._shared.hear(self._url, self.ring)
+            return
+        given = arguments(make_url(self._url))
+        async with await psycopg.AsyncConnection.connect(**given, autocommit=True) as connection:
+            await connection.execute(f"LISTEN {CHANNEL}")
+            row = await (await connection.execute("SELECT current_schema()")).fetchone()
+            # What was committed until now was not told to this connection.
+            self.ring()
+            async for told in connection.notifies():
+                if not told.payload or row is None or told.payload == row[0]:
+                    # Or else another log's of this database. Nodes of an earlier version name none.
+                    self.ring()
+
+    async def _hear_sqlite(self) -> None:
+        """Rings for every append that SQLite tells of, and wakes those who wait at every other commit."""
+        while self._waiting:
+            # What was committed before the first question may have been missed by those who wait for its answer.
+            if (version := self._asked("PRAGMA data_version")) != self._version:
+                before, self._version, self._position = self._position, version, self._asked(_POSITION)
+                if before == self._position:
+                    self._wake()
+                else:
+                    self.ring()
+            await asyncio.sleep(ASK_EVERY if self._waiting > self._calmly else ASK_CALMLY)
+
+    def _asked(self, question: str) -> int | None:
         if self._sqlite is None:
             url = make_url(self._url)
             given: Any
             named: Any
             given, named = url.get_dialect()().create_connect_args(url)
             self._sqlite = sqlite3.connect(*given, **named)
-        (version,) = self._sqlite.execute("PRAGMA data_version").fetchone()
-        return int(version)
+        row = self._sqlite.execute(question).fetchone()
+        return None if row is None else int(row[0])
 
     def _forget_sqlite(self) -> None:
-        connection, self._sqlite, self._version = self._sqlite, None, None
+        connection, self._sqlite, self._version, self._position = self._sqlite, None, None, None
         if connection is not None:
             connection.close()
 
@@ -177,14 +189,6 @@ T = TypeVar("T")
 
 ASSUMED = 1_024
 """Streams whose folds are at hand as long as nothing changes that could be known."""
-
-
-class LogConnections(NamedTuple):
-    """What many logs of a process have in common of PostgreSQL: connections that threads take, and those that the event
-    loop asks over."""
-
-    taken: SharedConnections
-    asked: SharedQuestions
 
 
 class Ledger:
@@ -212,6 +216,7 @@ class Ledger:
         self.ring = parts.ring
         self.clock = clock
         self.arrivals = Notifications(url, None if connections is None else connections.asked)
+        self.wakefulness = Wakefulness(self.arrivals)
         self._on_recorded = on_recorded
         self._states = parts.states
         self._assumed: tuple[int, dict[str, Any]] = (-1, {})
@@ -338,7 +343,7 @@ class Ledger:
         future: asyncio.Future[Executed[Any]] = asyncio.get_running_loop().create_future()
 
         def answer(executed: "Executed[Any] | None", error: BaseException | None) -> None:
-            if executed is not None and executed.recorded:
+            if executed is not None and (executed.recorded or then is not None and commands):
                 self.arrivals.ring()
                 self._on_recorded(executed.recorded)
             if future.done():  # the caller went away; the facts stand all the same
@@ -380,7 +385,14 @@ class Ledger:
         return errors
 
     async def maintain(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs upkeep of rows that are no facts (pruning) in a transaction of its own, in turn with the commands."""
+        """Runs upkeep of rows that are no facts in a transaction of its own, in turn with the commands."""
+        found = await self.tidy(work, *args, **kwargs)
+        # There may be something to do now, to hand a letter on for one.
+        self.arrivals.ring()
+        return found
+
+    async def tidy(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for what gives nobody anything to do, as pruning."""
 
         def run(view: View, _: tuple[Recorded, ...]) -> tuple[T]:
             return (work(view.connection, *args, **kwargs),)
@@ -482,10 +494,3 @@ class Ledger:
         await self._reader.close()
         self._patience.close()
         self.log.close()
-
-
-def may_be_repeated(error: BaseException | None) -> bool:
-    """Whether what failed with this error can be stored later, and is certainly not stored now."""
-    return isinstance(error, LedgerOverloaded) or (
-        isinstance(error, DatabaseAway) and not isinstance(error.__cause__, Unknown)
-    )

@@ -28,8 +28,7 @@ from api.services import SERVICES, Services
 from eventstore.database import schema
 from eventstore.database.engines import shared_connections
 from eventstore.database.reach import Reach
-from eventstore.database.shared_questions import SharedQuestions
-from eventstore.ledger import LogConnections
+from eventstore.database.shared_questions import LogConnections, SharedQuestions
 from eventstore.unavailable import DatabaseAway
 from security.clock import Clock, SteadyClock
 

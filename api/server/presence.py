@@ -42,7 +42,7 @@ class Presence:
         what this version knows."""
         known = feature_level.FEATURE_LEVEL
         now: Moment = self._ledger.clock.now()
-        await self._ledger.maintain(nodes.announce, self._node_id, known, now)
+        await self._ledger.tidy(nodes.announce, self._node_id, known, now)
         state: server.State = await self._ledger.state(server.STREAM)
         require_level(state)
         if state.feature_level < known:
@@ -54,4 +54,4 @@ class Presence:
         def work(connection: Connection) -> None:
             nodes.leave(connection, self._node_id)
 
-        await self._ledger.maintain(work)
+        await self._ledger.tidy(work)

@@ -112,6 +112,7 @@ class Transparency:
             by=by,
             kept=kept_of(settings),
             leaves=read_authentic_leaves,
+            wakefulness=ledger.wakefulness,
         )
         stretch = STRETCH if is_sqlite(settings.database_url) else STRETCH_IN_THREADS
         rounds = TreeRounds(ledger, self.keeper, leaves=read_authentic_leaves, stretch=stretch)

@@ -17,8 +17,9 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from domain.event import SECOND, Moment
+from eventstore.appending.aftermath import may_be_repeated
 from eventstore.execution import Origin, Step
-from eventstore.ledger import Ledger, may_be_repeated
+from eventstore.ledger import Ledger
 from eventstore.unavailable import DatabaseAway, LedgerOverloaded
 
 ADDRESSES = 20

@@ -13,9 +13,10 @@ from commands import counted
 from domain import usage
 from domain.event import SECOND, Actor, Moment
 from eventstore import issued
+from eventstore.appending.aftermath import may_be_repeated
 from eventstore.database import Connection
 from eventstore.execution import Origin, Single
-from eventstore.ledger import Ledger, may_be_repeated
+from eventstore.ledger import Ledger
 from eventstore.validation import Known
 from security.lru import Lru
 

@@ -8,7 +8,7 @@ from eventstore import search
 from eventstore.database.engines import away
 from eventstore.recorder import LogRecorder
 from eventstore.repository import Changes
-from eventstore.unavailable import DatabaseAway, Forged
+from eventstore.unavailable import DatabaseAway, Forged, LedgerOverloaded
 
 
 class Unknown(Exception):
@@ -50,3 +50,10 @@ def is_stored(recorder: LogRecorder, position: int, newest: str | None) -> bool:
         if not found:
             raise
     return found[0] == newest
+
+
+def may_be_repeated(error: BaseException | None) -> bool:
+    """Whether what failed with this error can be stored later, and is certainly not stored now."""
+    return isinstance(error, LedgerOverloaded) or (
+        isinstance(error, DatabaseAway) and not isinstance(error.__cause__, Unknown)
+    )

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import Context
 from itertools import count
+from typing import NamedTuple
 
 import structlog
 from psycopg import AsyncConnection, Error, generators, sql
@@ -18,7 +19,7 @@ from sqlalchemy.engine import make_url
 
 from eventstore.database import threads
 from eventstore.database.engines import arguments
-from eventstore.database.shared_connections import SchemaUrl
+from eventstore.database.shared_connections import SchemaUrl, SharedConnections
 from eventstore.stored import EVENTS, head
 from eventstore.unavailable import DatabaseAway
 
@@ -242,3 +243,11 @@ class SharedQuestions:
                 listening.task.cancel()
                 if self._listening.get(database) is listening:
                     del self._listening[database]
+
+
+class LogConnections(NamedTuple):
+    """What many logs of a process have in common of PostgreSQL: connections that threads take, and those that the event
+    loop asks over."""
+
+    taken: SharedConnections
+    asked: SharedQuestions

@@ -23,6 +23,9 @@ ANSWERS_WITHIN = 8.0
 LOOK_EVERY = 0.25
 """Seconds between two looks at what is waited for."""
 
+LOOK_AGAIN = 4.0
+"""The same where nothing is waited for: what comes then is not late for as long."""
+
 
 class Awaited(Protocol):
     """Something that is waited for `since` a moment of the monotonic clock."""
@@ -51,7 +54,8 @@ class Patience:
                 awaited.give_up()
 
     def _look_again(self) -> None:
-        self._next = self._loop.call_later(LOOK_EVERY, self._look_again)
+        rest = LOOK_EVERY if self.held else min(LOOK_AGAIN, ANSWERS_WITHIN / 2)
+        self._next = self._loop.call_later(rest, self._look_again)
         self.look()
 
     def close(self) -> None:

@@ -115,21 +115,22 @@ class CatchUpSubscription:
                 await asyncio.sleep(perf_counter() - began)
         return True
 
-    async def keep_up(self) -> None:
-        """Follows, unless another process does. To be called again and again, at equal intervals."""
+    async def keep_up(self) -> bool:
+        """Follows, unless another process does; whether it came as far as was known. To be called again and again, at
+        equal intervals."""
         if self._resting:
             self._resting -= 1
-            return
+            return False
         await self._ledger.settled()
         if not self._is_due(self._ledger.changes.position):
-            return
+            return self.position >= self._ledger.changes.position
         await self._look()
         moved = any(self._positions[name] != left for name, left in self._left.items())
         self._left.update(self._positions)
         if moved:
             self._resting = REST
-        else:
-            await self.follow(hurry=False)
+            return False
+        return await self.follow(hurry=False)
 
     def _is_due(self, head: int) -> bool:
         """Whether to follow now. While the log grows fast, fewer and larger steps take less of what requests need."""

@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import Connection
 
 from domain import server
+from eventstore.database.wakefulness import Wakefulness
 from eventstore.execution import Origin, Step
 from eventstore.transparency import published
 from eventstore.transparency.kept import Kept
@@ -200,6 +201,9 @@ a signature, and a committed event is covered within a second all the same."""
 CALM = 128
 """Events between two looks up to which the log does not grow fast."""
 
+LOOK_ANYWAY_S = 60.0
+"""The longest without a look at a log of which nothing is heard."""
+
 KEEP_EVERY_S = 1.0
 """Seconds between two writes of the checkpoint that is kept outside the database."""
 
@@ -251,6 +255,7 @@ class Keeper:
         seconds: Callable[[], float] = monotonic,
         leaves: ReadLeaves = read_leaves,
         interval_s: float = INTERVAL_S,
+        wakefulness: Wakefulness | None = None,
     ) -> None:
         self._ledger = ledger
         self._tree = tree
@@ -265,6 +270,7 @@ class Keeper:
         self._kept_note: str | None = None
         self._leaves = leaves
         self._interval_s = interval_s
+        self._wakefulness = wakefulness
         self._ask_again: int | None = None
         self._beaten = False
         self._grown = 0
@@ -280,12 +286,15 @@ class Keeper:
     async def run(self) -> None:
         """Follows until cancelled, or until the log has diverged."""
         while self.diverged is None:
+            heard, failed = None if self._wakefulness is None else self._wakefulness.bell.count, False
             try:
                 more = await self.step()
             except (DatabaseAway, LedgerOverloaded) as error:
                 log.warning("transparency.waiting", reason=type(error).__name__)
-                more = False
+                more, failed = False, True
             await asyncio.sleep(0 if more else self.rest())
+            if self._wakefulness is not None and heard is not None and not (more or failed):
+                await self._wakefulness.turn(heard, LOOK_ANYWAY_S)
 
     def rest(self) -> float:
         """Seconds until the next look, by what came since the last one."""

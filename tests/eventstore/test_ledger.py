@@ -10,10 +10,10 @@ from sqlalchemy import Connection, event, select
 from domain import client
 from domain.decision import Conflict, NotFound, Outcome, accept, refuse
 from eventstore import repository
-from eventstore.appending.aftermath import Unknown
+from eventstore.appending.aftermath import Unknown, may_be_repeated
 from eventstore.command import Command
 from eventstore.execution import Origin
-from eventstore.ledger import Ledger, may_be_repeated
+from eventstore.ledger import Ledger
 from eventstore.stored import events
 from eventstore.unavailable import DatabaseAway, LedgerOverloaded, WrongClock
 from eventstore.view import View

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select, text
 
+from eventstore.appending.aftermath import may_be_repeated
 from eventstore.appending.batch import Transactions
 from eventstore.appending.committer import LONGEST_QUEUE
 from eventstore.database import threads as patience_module
 from eventstore.database.engines import is_sqlite, migrating
-from eventstore.ledger import Ledger, may_be_repeated
+from eventstore.ledger import Ledger
 from eventstore.stored import head
 from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, DatabaseSilent
 from security.clock import ManualClock

@@ -23,8 +23,8 @@ from eventstore.database.engines import (
     writing,
 )
 from eventstore.database.shared_connections import SchemaUrl, Session, SharedConnections
-from eventstore.database.shared_questions import AT_ONCE, SharedQuestions, _Asker
-from eventstore.ledger import Ledger, LogConnections
+from eventstore.database.shared_questions import AT_ONCE, LogConnections, SharedQuestions, _Asker
+from eventstore.ledger import Ledger
 from eventstore.unavailable import DatabaseAway
 from security.clock import ManualClock
 from security.keyring import Keyring
