@@ -130,11 +130,16 @@ class Transparency:
 
     async def _watch(self) -> None:
         """Has what was put into the log noticed where nobody asks for anything, be it past the head."""
-        while self._ledger.changes.forged is None:
+        ledger = self._ledger
+        while ledger.changes.forged is None:
             with suppress(DatabaseAway):
-                await self._ledger.settled()
-                await self._ledger.read(self._ledger.changes.look_beyond)
-            await asyncio.sleep(LOOK_EVERY)
+                known = ledger.changes.position
+                await ledger.settled()
+                await ledger.read(ledger.changes.look_beyond)
+                if ledger.changes.position != known:
+                    # Nobody heard of it, or has not yet.
+                    ledger.arrivals.ring()
+            await (asyncio.sleep(LOOK_EVERY) if ledger.unlike is None else ledger.unlike())
 
     async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -32,6 +32,12 @@ PREPARED = 256
 RESTS = 1.0
 """Seconds after which a connection that was lost while it listened is made anew."""
 
+LOOK_EVERY = 1.0
+"""Seconds between two looks at all logs of a database, whether anything was heard of them or not."""
+
+LOOKED_AT = 64
+"""Logs of one look."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -214,17 +220,77 @@ class _Listening:
                 bell()
 
 
+_LOOK = sql.SQL(
+    "SELECT {name}::text, position, (SELECT min(id) FROM {events} WHERE id > position) FROM {head} WHERE id = 1"
+)
+
+
+class _Looking:
+    """One question for many logs of a database: is each where its process knows it to be, and nothing beyond?"""
+
+    def __init__(self, askers: _Askers) -> None:
+        self._askers = askers
+        self.waiting: dict[asyncio.Future[None], tuple[str, Callable[[], int]]] = {}
+        """Who is to be told, with the schema, and the position that is known."""
+        self.task = asyncio.get_running_loop().create_task(self._look_again(), context=Context())
+
+    async def _look_again(self) -> None:
+        while self.waiting:
+            await asyncio.sleep(LOOK_EVERY)
+            those = list(self.waiting.items())
+            for start in range(0, len(those), LOOKED_AT):
+                await self._look(dict(those[start : start + LOOKED_AT]))
+
+    async def _look(self, those: dict[asyncio.Future[None], tuple[str, Callable[[], int]]]) -> None:
+        known = {schema: position() for schema, position in those.values()}
+        try:
+            found = await self._found(sorted(known))
+        except (Error, TimeoutError):
+            # One of them may be there no more. Each is looked at by itself.
+            found = {}
+        for told, (schema, _) in those.items():
+            if found.get(schema) != (known[schema], None) and not told.done():
+                told.set_result(None)
+
+    async def _found(self, schemas: list[str]) -> dict[str, tuple[int, int | None]]:
+        """How far each log has come, and the first event that its head knows nothing of."""
+        question = sql.SQL(" UNION ALL ").join(
+            _LOOK.format(
+                name=sql.Literal(each), events=sql.Identifier(each, EVENTS), head=sql.Identifier(each, head.name)
+            )
+            for each in schemas
+        )
+        async with asyncio.timeout(threads.ANSWERS_WITHIN), self._askers.one() as asker:
+            cursor = await asker.connection.execute(question, prepare=True)
+            return {name: (position, beyond) for name, position, beyond in await cursor.fetchall()}
+
+
 class SharedQuestions:
     """Those of all databases. It lives on one event loop."""
 
     def __init__(self) -> None:
         self._askers: dict[str, _Askers] = {}
         self._listening: dict[str, _Listening] = {}
+        self._looking: dict[str, _Looking] = {}
 
     def head(self, url: str) -> SharedHeadQuestion:
         """The question of a log for its newest position."""
         database, schema = SchemaUrl.of(url)
         return SharedHeadQuestion(self._askers.setdefault(database, _Askers(database)), schema)
+
+    async def unlike(self, url: str, known: Callable[[], int]) -> None:
+        """Returns when this log is not at the position that is known, or holds an event past its head, or when that
+        cannot be found out; a second from now at the earliest."""
+        database, schema = SchemaUrl.of(url)
+        looking = self._looking.get(database)
+        if looking is None or looking.task.done():
+            looking = self._looking[database] = _Looking(self._askers.setdefault(database, _Askers(database)))
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        looking.waiting[told] = schema, known
+        try:
+            await told
+        finally:
+            del looking.waiting[told]
 
     async def hear(self, url: str, bell: Callable[[], None]) -> None:
         """Rings for every append to this log; ends when the connection is lost."""

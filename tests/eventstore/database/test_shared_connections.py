@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from eventstore.database import threads
+from eventstore.database import shared_questions, threads
 from eventstore.database.engines import (
     arguments,
     beside,
@@ -309,6 +309,35 @@ async def test_busy_logs_share_a_few_connections(
         await log.close()
     connections.taken.close_unused(0)
     assert connections.taken.number == 0
+
+
+async def test_one_question_tells_which_of_many_logs_are_unlike(
+    postgresql_url: str, owner: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_questions, "LOOK_EVERY", 0.01)
+    questions, names = SharedQuestions(), schemas(owner, 4)
+    known = dict.fromkeys(names, 0)
+
+    def look(name: str) -> asyncio.Task[None]:
+        return asyncio.create_task(questions.unlike(in_schema(postgresql_url, name), lambda: known[name]))
+
+    heads = [questions.head(in_schema(postgresql_url, each)) for each in names]
+    known["log_1"] = 7
+    looks = [look(each) for each in names]
+    async with asyncio.timeout(PATIENCE):
+        await looks[1]
+        assert not any(each.done() for each in (looks[0], looks[2], looks[3]))
+        owner.execute(
+            "INSERT INTO log_2.stored_events (id, originator_id, originator_version, topic, state) "
+            "VALUES (5, 'client:nobody', 1, 'client.disabled', '{}')"
+        )
+        await looks[2]
+        assert not any(each.done() for each in (looks[0], looks[3]))
+        owner.execute("DROP SCHEMA log_3 CASCADE")
+        # What cannot be found out of one is looked for by all, each over its own connections.
+        await asyncio.gather(looks[0], looks[3])
+    for each in heads:
+        each.close()
 
 
 def position_here(connection: Any) -> tuple[int, str]:
