@@ -101,6 +101,14 @@ def put(registry: IssuerRegistry, entry: IssuerEntry) -> None:
         raise Failure(str(error)) from None
 
 
+def change(registry: IssuerRegistry, entry: IssuerEntry, **changes: Any) -> None:
+    """Has the servers know this of it, and leaves what others changed; raises Failure."""
+    try:
+        registry.change(entry.id, lambda now: msgspec.structs.replace(now, **changes))
+    except RegistryError as error:
+        raise Failure(str(error)) from None
+
+
 @issuer.command()
 @click.argument("url")
 @placing
@@ -126,7 +134,7 @@ def add(url: str, database: str | None, migration_database: str | None, schema: 
     prepare_place(settings_of(settings, entry), entry.place)
     entry = with_node(settings, entry)
     install(settings_of(settings, entry), keyring_of(keyring, entry))
-    put(registry, msgspec.structs.replace(entry, standing="enabled"))
+    change(registry, entry, standing="enabled")
     click.echo(f"{url} is served, with the id {entry.id}")
 
 
@@ -206,7 +214,7 @@ def _stand(url: str, standing: IssuerStanding) -> None:
     entry = found(registry, url)
     if entry.standing == "adding":
         raise Failure(f"{url} was never added to the end: add it again")
-    put(registry, msgspec.structs.replace(entry, standing=standing))
+    change(registry, entry, standing=standing)
 
 
 @issuer.command()
@@ -268,7 +276,7 @@ def import_(file: Path, url: str, database: str | None, migration_database: str 
         raise
     with in_plain_words(theirs):
         asyncio.run(_known_as(theirs, own, url))
-    put(registry, msgspec.structs.replace(entry, standing="enabled"))
+    change(registry, entry, standing="enabled")
     click.echo(f"{url} is served, with the id {issuer_id}")
 
 
@@ -314,16 +322,16 @@ def move(url: str, database: str | None, migration_database: str | None, schema:
     if not resumed and is_taken(owner_of(settings_of(settings, entry, target)), target.schema):
         # What is there now would go with the copy, should that be broken off.
         raise Failure("there is something in that place already; name a new one")
-    put(registry, msgspec.structs.replace(entry, moving_to=target))
+    change(registry, entry, moving_to=target)
     moved = msgspec.structs.replace(entry, place=target, moving_to=None)
     try:
         carry(settings, keyring, entry, target, resumed=resumed)
     except (Failure, DBAPIError) as error:
         if not is_moved(owner_of(settings_of(settings, entry))):
-            put(registry, msgspec.structs.replace(entry, moving_to=None))
+            change(registry, entry, moving_to=None)
         said = str(error) if isinstance(error, Failure) else in_words(error, settings_of(settings, moved).database_url)
         raise unavailable(f"not moved: {said}") from None
-    put(registry, moved)
+    change(registry, entry, place=target, moving_to=None)
     click.echo(f"{url} is served from the new place")
 
 
@@ -340,7 +348,7 @@ def move_to_node(settings: Settings, registry: IssuerRegistry, entry: IssuerEntr
     if node is None:
         raise Failure("a node is its host and port, as Citus calls it", USAGE)
     moving = msgspec.structs.replace(entry, moving_to=target)
-    put(registry, moving)
+    change(registry, entry, moving_to=target)
     time.sleep(NOTICED_WITHIN)
     owner = owner_of(settings_of(settings, entry))
     try:

@@ -6,6 +6,7 @@ coordinator.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 import structlog
@@ -46,9 +47,18 @@ def go_on(settings: Settings, registry: IssuerRegistry, entry: IssuerEntry) -> N
     try:
         citus.move(owner_of(settings_of(settings, entry)), schema, node)
     except NotMovable:
-        registry.put(msgspec.structs.replace(entry, moving_to=None))
+        _end(registry, entry, moving_to=None)
         raise
-    registry.put(msgspec.structs.replace(entry, place=target, moving_to=None))
+    _end(registry, entry, place=target, moving_to=None)
+
+
+def _end(registry: IssuerRegistry, entry: IssuerEntry, **changes: Any) -> None:
+    """Notes the end of this move, unless another one was begun by now, and leaves what else was changed meanwhile."""
+
+    def ended(now: IssuerEntry) -> IssuerEntry:
+        return msgspec.structs.replace(now, **changes) if now.moving_to == entry.moving_to else now
+
+    registry.change(entry.id, ended)
 
 
 class UnfinishedMoves:

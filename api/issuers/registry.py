@@ -7,7 +7,7 @@ import fcntl
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
@@ -148,6 +148,14 @@ class IssuerRegistry:
             kept |= {each.id: each for each in entries}
             _require_distinct(tuple(kept.values()))
             self._write(tuple(kept.values()))
+
+    def change(self, issuer_id: str, change: Callable[[IssuerEntry], IssuerEntry]) -> None:
+        """Puts what `change` makes of an issuer as it is by now in its place: what others changed meanwhile stays.
+        Nothing where it is there no more. Raises RegistryError."""
+        with self._locked():
+            kept = tuple(change(each) if each.id == issuer_id else each for each in self.entries())
+            _require_distinct(kept)
+            self._write(kept)
 
     def drop(self, entry: IssuerEntry) -> None:
         """Forgets an issuer; its log stays where it is."""

@@ -171,7 +171,7 @@ class Batch(View):
 
     def _decide_together(self, request: PendingRequest) -> tuple[tuple[Outcome, ...], list[_Decided]]:
         """The outcomes, and in their order the events, each with its stream, and the sweeps that nothing refused."""
-        before, position = dict(self._folds), self.position
+        before, alone, position = dict(self._folds), dict(self._alone), self.position
         events: list[_Decided] = []
         outcomes: list[Outcome] = []
         try:
@@ -189,7 +189,7 @@ class Batch(View):
                 self._preview(own, request.origin)
             return tuple(outcomes), events
         finally:
-            self._folds, self.position = before, position
+            self._folds, self._alone, self.position = before, alone, position
             self._forget_shared()
 
     def _decide(self, command: Command[Any]) -> tuple[str, Outcome]:

@@ -114,6 +114,16 @@ def test_a_session_that_is_in_the_middle_of_something_is_nobodys(
     assert (driver.closed, shared.number) == (True, 0)
 
 
+def test_one_that_was_closed_as_it_lay_there_takes_no_place(postgresql_url: str, shared: SharedConnections) -> None:
+    driver = shared.take(session(postgresql_url, "public"))
+    shared.give_back(driver)
+    driver.close()
+    another = shared.take(session(postgresql_url, "public"))
+    assert (told(another, "SELECT 1"), shared.number) == (1, 1)
+    another.rollback()
+    shared.give_back(another)
+
+
 def test_what_cannot_be_handed_over_makes_room_for_another(
     postgresql_url: str, owner: psycopg.Connection, shared: SharedConnections
 ) -> None:
