@@ -156,7 +156,7 @@ PRUNED_ASLEEP = 10
 """A log of which nothing is heard is pruned so many times less often."""
 
 
-class Work(NamedTuple):
+class Chore(NamedTuple):
     """What is done again and again."""
 
     every: float
@@ -180,7 +180,7 @@ class Background:
         """Begins the tasks."""
         checking = Checking(self._services)
         wakefulness = self._services.ledger.wakefulness
-        works = (*self._works(), Work(10.0, checking.measure))
+        works = (*self._works(), Chore(10.0, checking.measure))
         self._tasks = [asyncio.create_task(_again(work, wakefulness)) for work in works]
         self._tasks += [asyncio.create_task(checking.run()), asyncio.create_task(wakefulness.run(self._due))]
 
@@ -201,7 +201,7 @@ class Background:
             return 0
         return None if due is None else max(0, due - ledger.clock.now()) / SECOND
 
-    def _works(self) -> list[Work]:
+    def _works(self) -> list[Chore]:
         """What is done again and again."""
         services, ledger, notifier = self._services, self._services.ledger, self._notifier
         logouts, signals, postman = LogoutNotifier(services), SignalNotifier(services), Postman(services)
@@ -209,31 +209,31 @@ class Background:
         pruned = services.settings.prune_interval
         return [
             # What was counted is in memory, whatever is heard of the log.
-            Work(RECORD_EVERY, self._record, None),
-            Work(RECORD_EVERY, services.token_uses.record, None),
-            Work(RECORD_EVERY, services.refusals.record, None),
+            Chore(RECORD_EVERY, self._record, None),
+            Chore(RECORD_EVERY, services.token_uses.record, None),
+            Chore(RECORD_EVERY, services.refusals.record, None),
             # What follows the log is that far behind it at most, as long as it keeps pace.
-            Work(0.1, services.follower.keep_up),
-            Work(pruned, self._prune, PRUNED_ASLEEP * pruned),
+            Chore(0.1, services.follower.keep_up),
+            Chore(pruned, self._prune, PRUNED_ASLEEP * pruned),
             # Reported secrets that a killed process left are ended so long after `reported.LEASE` at most.
-            Work(5.0, partial(revoke.resume, ledger)),
-            Work(5.0, partial(address_target.resume_settling, ledger)),
-            Work(60.0, partial(clients.rotate_due, ledger, services.format, Origin(SYSTEM)), None),
-            Work(60.0, partial(people.erase_due, ledger, Origin(SYSTEM)), None),
-            Work(60.0, self._settle_keys, None),
-            *(() if self._presence is None else (Work(SAY_EVERY, self._presence.say, None),)),
-            Work(600.0, Retention(services).enforce, None),
-            Work(WIPE_EVERY, ledger.wipe),
-            Work(0.5, notifier.distribute),
-            Work(0.5, notifier.deliver_chosen),
-            Work(LOGOUTS_EVERY, logouts.distribute),
-            Work(LOGOUTS_EVERY, logouts.deliver),
-            Work(LETTERS_EVERY, notices.distribute),
-            Work(LOGOUTS_EVERY, signals.distribute),
-            Work(LOGOUTS_EVERY, signals.deliver),
-            Work(LETTERS_EVERY, postman.deliver),
-            Work(10.0, postman.measure),
-            *(Work(0.5, partial(notifier.deliver, name)) for name in notifier.names),
+            Chore(5.0, partial(revoke.resume, ledger)),
+            Chore(5.0, partial(address_target.resume_settling, ledger)),
+            Chore(60.0, partial(clients.rotate_due, ledger, services.format, Origin(SYSTEM)), None),
+            Chore(60.0, partial(people.erase_due, ledger, Origin(SYSTEM)), None),
+            Chore(60.0, self._settle_keys, None),
+            *(() if self._presence is None else (Chore(SAY_EVERY, self._presence.say, None),)),
+            Chore(600.0, Retention(services).enforce, None),
+            Chore(WIPE_EVERY, ledger.wipe),
+            Chore(0.5, notifier.distribute),
+            Chore(0.5, notifier.deliver_chosen),
+            Chore(LOGOUTS_EVERY, logouts.distribute),
+            Chore(LOGOUTS_EVERY, logouts.deliver),
+            Chore(LETTERS_EVERY, notices.distribute),
+            Chore(LOGOUTS_EVERY, signals.distribute),
+            Chore(LOGOUTS_EVERY, signals.deliver),
+            Chore(LETTERS_EVERY, postman.deliver),
+            Chore(10.0, postman.measure),
+            *(Chore(0.5, partial(notifier.deliver, name)) for name in notifier.names),
         ]
 
     async def stop(self) -> None:
@@ -288,7 +288,7 @@ def _answers(vault: Vault) -> Callable[[Connection, Moment, int], int]:
     return vault.prune_answers
 
 
-async def _again(work: Work, wakefulness: Wakefulness) -> None:
+async def _again(work: Chore, wakefulness: Wakefulness) -> None:
     heard: int | None = None
     while True:
         await asyncio.sleep(work.every)
