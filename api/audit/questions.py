@@ -100,6 +100,7 @@ STATE_EXAMPLE = {
     "state": {"exists": True, "name": "profile", "description": "See your name"},
     "sealed": [],
     "erased": [],
+    "meaning": None,
 }
 
 

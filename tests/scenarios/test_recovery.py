@@ -7,6 +7,7 @@ import pytest
 
 from api.pages import recover
 from api.throttling.limits import FORGET, Bucket
+from commands import people
 from domain import account
 from domain.people.mailed import RECOVERY_LASTS
 from eventstore.pending import mailed_links
@@ -210,7 +211,9 @@ async def test_names_of_all_kinds_look_alike(world: World, paul: Person) -> None
     elsewhere = await world.register_person("ada", realm="administration")
     off = await world.register_person("paula")
     disabled = any_command(account.stream(off.account_id), account.disable, {"leaves_no_administrator": False})
+    gone = await world.register_person("pauline")
     await world.execute(disabled)
+    await world.execute(people.erase(gone.account_id, vault=world.services.ledger.vault))
     found, texts = {}, set()
     for n, name in enumerate(
         (
@@ -220,6 +223,7 @@ async def test_names_of_all_kinds_look_alike(world: World, paul: Person) -> None
             "nobody@example.test",
             elsewhere.username,
             off.username,
+            gone.email,
             "n" * 400,
         )
     ):

@@ -205,6 +205,26 @@ async def test_an_administrator_resets_a_factor(scene: Scene) -> None:
     assert "Your account" in page.text
 
 
+async def test_time_travel_says_who_had_a_factor(scene: Scene) -> None:
+    stream, factors = f"account:{scene.person.account_id}", "a generator of codes, 10 recovery codes"
+    moments = [scene.world.services.ledger.changes.position]
+    await enrol(scene.world, scene.person)
+    moments.append(scene.world.services.ledger.changes.position)
+    token = await scene.world.token("audit:read", "people:write")
+    caller = scene.world.caller(headers={"authorization": f"Bearer {token}"})
+    for command in ("factors/reset", "disable"):
+        await caller.post(f"/admin/people/{scene.person.account_id}/{command}")
+    moments.append(scene.world.services.ledger.changes.position)
+    answers = [await caller.get(f"/audit/state/{stream}?position={position}") for position in moments]
+    assert [answer.json()["meaning"] for answer in answers] == [
+        "The person could sign in and had no second factor.",
+        f"The person could sign in and had a second factor: {factors}.",
+        "The person was disabled and had no second factor.",
+    ]
+    await caller.delete(f"/admin/people/{scene.person.account_id}")
+    assert (await caller.get(f"/audit/state/{stream}")).json()["meaning"] == "The person had been erased."
+
+
 async def test_erasure_takes_the_factor_with_it(scene: Scene) -> None:
     await enrol(scene.world, scene.person)
     token = await scene.world.token("people:write")

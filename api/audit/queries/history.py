@@ -13,9 +13,10 @@ from api.audit.queries.search import Point, point
 from api.audit.queries.token_standing import USES_AT_MOST, RestsOnConsent, RestsOnSignIn, StandingLanes, UsesTold
 from api.audit.rendering import Rendering, ShownEvent, unsealed
 from api.http.errors import InvalidRequest, Missing
-from domain import client, client_secret, usage
+from domain import account, client, client_secret, usage
 from domain.event import Moment, Recorded
 from domain.events import AGGREGATES, category
+from domain.factors.second_factor import Factors
 from domain.grants.validity import TokenReason
 from domain.usage import SecretKind
 from eventstore import issued, search, time_travel
@@ -81,7 +82,8 @@ def presented(asking: Auditor, raw: str | None, sha256: str | None, *, or_else: 
 
 
 class StateShown(msgspec.Struct, frozen=True):
-    """The aggregate after `version` events. `sealed` and `erased` name personal values that are not shown."""
+    """The aggregate after `version` events. `sealed` and `erased` name personal values that are not shown; `meaning` is
+    a person's state in a sentence, and null of others."""
 
     stream: str
     version: int
@@ -89,6 +91,7 @@ class StateShown(msgspec.Struct, frozen=True):
     state: dict[str, Any]
     sealed: list[str]
     erased: list[str]
+    meaning: str | None = None
 
 
 class _Shown(NamedTuple):
@@ -120,9 +123,26 @@ def _shown(connection: Connection, asking: Auditor, stream: str, where: Point) -
     rendering = Rendering(asking.sources.ledger.privacy, connection, personal=asking.personal)
     members, sealed, erased = rendering.state(folded.state)
     return _Shown(
-        StateShown(stream, folded.version, where.position, members, sealed, erased),
+        StateShown(stream, folded.version, where.position, members, sealed, erased, _meaning(folded.state)),
         rendering.shows_personal(folded.state, sealed, erased),
     )
+
+
+def _meaning(state: Any) -> str | None:
+    if not isinstance(state, account.State) or not state.exists:
+        return None
+    if state.erased:
+        return "The person had been erased."
+    return f"The person {'could sign in' if state.enabled else 'was disabled'} and had {_factors(state.factors)}."
+
+
+def _factors(factors: Factors) -> str:
+    if not factors.enrolled:
+        return "no second factor"
+    counted = ((len(factors.passkeys), "passkey"), (len(factors.recovery_codes), "recovery code"))
+    found = ["a generator of codes"] if factors.totp is not None else []
+    found += [f"{count} {what}{'' if count == 1 else 's'}" for count, what in counted if count]
+    return f"a second factor: {', '.join(found)}"
 
 
 # All that ever happened with a token, code or secret.
