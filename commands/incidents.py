@@ -139,6 +139,11 @@ def add_evidence(incident_id: str, evidence: str) -> Command[incident.State]:
     )
 
 
+def inform(incident_id: str, whom: str) -> Command[incident.State]:
+    """Says who was told of an incident by hand."""
+    return Command(incident.stream(incident_id), lambda state, view: incident.inform(state, now=view.now, whom=whom))
+
+
 def close(incident_id: str, note: str | None, privacy: PersonalData) -> Command[incident.State]:
     """Closes an incident, contained or not. With another note than before it is refused."""
     return Command(

@@ -24,6 +24,9 @@ WRITTEN_MAXIMUM = 8_000
 
 NOTE_MAXIMUM = 2_000
 
+INFORMED_MAXIMUM = 500
+"""Characters that somebody may write of whom they told of it."""
+
 TOGETHER = 400
 """Secrets that one event names: what keeps it within the length of a stored form."""
 
@@ -126,6 +129,16 @@ class IncidentAssigned(Event, frozen=True, kw_only=True):
     account_id: str | None = None
 
 
+class SomebodyInformed(Event, frozen=True, kw_only=True):
+    """Somebody was told of it by hand: `whom` says who and how, such as by telephone."""
+
+    type = "incident.somebody_informed"
+    in_doubt = True
+    personal = ("whom",)
+
+    whom: str
+
+
 class IncidentClosed(Event, frozen=True, kw_only=True):
     """Nothing is left to be done."""
 
@@ -143,6 +156,7 @@ EVENTS: tuple[type[Event], ...] = (
     SecretsAdded,
     IncidentContained,
     IncidentAssigned,
+    SomebodyInformed,
     IncidentClosed,
 )
 
@@ -273,6 +287,15 @@ def assign(state: State, *, now: Moment, account_id: str | None) -> Outcome:
     return accept() if state.assignee == account_id else accept(IncidentAssigned(account_id=account_id))
 
 
+def inform(state: State, *, now: Moment, whom: str) -> Outcome:
+    """Records who was told of it by hand, each as often as somebody says so."""
+    if refused := _over(state):
+        return refused
+    if not whom.strip() or len(whom) > INFORMED_MAXIMUM:
+        return malformed("whom", f"must have 1 to {INFORMED_MAXIMUM} characters")
+    return accept(SomebodyInformed(whom=whom.strip()))
+
+
 def close(state: State, *, now: Moment, note: str | None = None, said: str | None = None) -> Outcome:
     """Closes the incident, contained or not: it may have been a false alarm. A repeat changes nothing.
 
@@ -329,6 +352,8 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, status="contained", numbers=numbers, contained_at=state.contained_at or now)
         case IncidentAssigned(account_id=account_id):
             return replace(state, assignee=account_id)
+        case SomebodyInformed():
+            return state
         case IncidentClosed():
             return replace(state, status="closed", closed_at=now, note=sealed(recorded, "note"))
         case _:

@@ -8,7 +8,7 @@ new: to tell somebody twice is better than to let them be told nothing. What is 
 position, if it is of a type that people can be told of.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import sqlalchemy as sa
@@ -41,6 +41,9 @@ DELIVERIES = sa.Table(
     sa.Index(None, "destination", "dead", "due_at"),
 )
 TABLES = (TABLE, DELIVERIES)
+
+UNDISTRIBUTED = "*"
+"""In the place of a destination: whoever is told of the event has not been written down yet."""
 
 VERSION = 1
 HANDLES: tuple[type[Event], ...] = (
@@ -154,6 +157,22 @@ def revive(connection: sa.Connection, macs: Macs, names: Sequence[str], low: int
         DELIVERIES.c.position <= high,
     )
     return _begin_anew(connection, macs, [(row.position, row.destination) for row in connection.execute(dead)], now)
+
+
+def undelivered_of(connection: sa.Connection, positions: Collection[int]) -> dict[tuple[int, str], bool]:
+    """What has not been delivered of these events, by position and destination: whether it is dead. An event that is
+    not distributed yet has the destination `*`."""
+    found: dict[tuple[int, str], bool] = {}
+    if positions:
+        rows = connection.execute(
+            sa.select(DELIVERIES.c.position, DELIVERIES.c.destination, DELIVERIES.c.dead).where(
+                DELIVERIES.c.position.in_(positions)
+            )
+        )
+        found = {(row.position, row.destination): bool(row.dead) for row in rows}
+        waiting = connection.execute(sa.select(TABLE.c.position).where(TABLE.c.position.in_(positions)))
+        found |= {(row.position, UNDISTRIBUTED): False for row in waiting}
+    return found
 
 
 def count_dead(connection: sa.Connection, name: str, low: int, high: int) -> int:

@@ -109,7 +109,8 @@ _TOLD: Mapping[ClassRow, str] = {
         "client.secret_revoked client.key_revoked client.foreign_secret_ended "
         "client.registration_token_revoked client.rotation_unscheduled role.changed "
         "realm_policy.changed branding.changed "
-        "initial_access_token.revoked incident.secrets_added incident.evidence_added incident.assigned incident.closed "
+        "initial_access_token.revoked incident.secrets_added incident.evidence_added incident.assigned "
+        "incident.somebody_informed incident.closed "
         "grants.settled destination.tested destination.replayed"
     ),
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", MEDIUM): (

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from api.leaks import contain, global_revocation, incidents, investigate, revoke, scanners
+from api.leaks import contain, global_revocation, incidents, investigate, revoke, scanners, told
 
 ROUTES: list[Any] = [
     *investigate.ROUTES,
     *contain.ROUTES,
     *incidents.ROUTES,
+    *told.ROUTES,
     *revoke.ROUTES,
     *scanners.ROUTES,
     global_revocation.revoke_globally,

@@ -141,13 +141,14 @@ async def read_incident(
         return None if found is None else _shown(connection, asking, named)(found)
 
     body = await asking.sources.ledger.read(read)
-    await _record_one(asking, incident_id, body)
+    await record_one(asking, incident_id, body)
     if body is None:
         raise Missing("There is no such incident.")
     return body
 
 
-async def _record_one(asking: Auditor, incident_id: str, body: IncidentBody | None) -> None:
+async def record_one(asking: Auditor, incident_id: str, body: IncidentBody | None) -> None:
+    """Records that somebody was shown an incident, or asked for one that there is not."""
     if body is None:
         await asking.record("incidents", {"incident_id": asking.unknown(incident_id)}, 0, unsealed=False)
         return
@@ -175,8 +176,8 @@ async def close_incident(
     data: JSONBody[Closing] = Closing(),  # noqa: B008 - nothing in it is ever changed.
 ) -> Response[IncidentBody]:
     """Contained or not: it may have been a false alarm. A repeat changes nothing; with another note it is 409."""
-    note = None if data.note is None else _masked(asking, data.note)
-    return await _carried_out(asking, once, incident_id, close(incident_id, note, asking.sources.ledger.privacy))
+    note = None if data.note is None else masked(asking, data.note)
+    return await carried_out(asking, once, incident_id, close(incident_id, note, asking.sources.ledger.privacy))
 
 
 class IncidentPatch(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -201,7 +202,7 @@ async def change_incident(
     """`null` is nobody. What is closed keeps whoever looked after it: 409."""
     if data.assignee is UNSET:
         raise InvalidRequest.field("assignee", "is missing")
-    return await _carried_out(asking, once, incident_id, assign(incident_id, data.assignee))
+    return await carried_out(asking, once, incident_id, assign(incident_id, data.assignee))
 
 
 class MoreEvidence(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -228,15 +229,16 @@ async def add_to_incident(
     asking: Injected[Auditor], once: Injected[Once], incident_id: parameters.IncidentId, data: JSONBody[MoreEvidence]
 ) -> Response[IncidentBody]:
     """It is kept below what was said before, and is an occurrence of its own. What is closed takes no more: 409."""
-    return await _carried_out(asking, once, incident_id, add_evidence(incident_id, _masked(asking, data.evidence)))
+    return await carried_out(asking, once, incident_id, add_evidence(incident_id, masked(asking, data.evidence)))
 
 
-def _masked(asking: Auditor, text: str) -> str:
+def masked(asking: Auditor, text: str) -> str:
+    """Masks secrets in what somebody wrote."""
     return masking(*asking.sources.format.prefixes).text(text)
 
 
-async def _carried_out(asking: Auditor, once: Once, incident_id: str, command: Single) -> Response[IncidentBody]:
-    """The incident after the command. To be shown it without having changed it is a read."""
+async def carried_out(asking: Auditor, once: Once, incident_id: str, command: Single) -> Response[IncidentBody]:
+    """Carries a command out and answers the incident after it. To be shown it without having changed it is a read."""
     unchanged: list[IncidentBody] = []
 
     def reply(view: View, recorded: tuple[Recorded, ...]) -> Reply[IncidentBody]:
@@ -251,11 +253,11 @@ async def _carried_out(asking: Auditor, once: Once, incident_id: str, command: S
     try:
         answer = await once.carry_out(command, reply=reply)
     except Missing:
-        await _record_one(asking, incident_id, None)
+        await record_one(asking, incident_id, None)
         raise
     for body in unchanged:
         # Nothing was done, and still somebody was shown an incident.
-        await _record_one(asking, incident_id, body)
+        await record_one(asking, incident_id, body)
     return answer
 
 
@@ -295,7 +297,7 @@ async def list_occurrences(
     (position,) = decode_cursor("occurrences", after, int) or (0,)
     rows = await asking.sources.ledger.read(_occurrences, asking, incident_id, position, limit + 1)
     if rows is None:
-        await _record_one(asking, incident_id, None)
+        await record_one(asking, incident_id, None)
         raise Missing("There is no such incident.")
     found = page(rows, limit, kind="occurrences", key=lambda each: (each.position,), item=lambda each: each)
     told = any(each.evidence is not None for each in found.items)
@@ -309,7 +311,7 @@ def _occurrences(
 ) -> Sequence[Occurrence] | None:
     if incidents.by_id(connection, incident_id) is None:
         return None
-    opened = _opening(connection, asking.sources.ledger.privacy, personal=asking.personal)
+    opened = opening(connection, asking.sources.ledger.privacy, personal=asking.personal)
     told = time_travel.history(connection, incident.stream(incident_id))
     return list(islice((each for each in _told(told, opened) if each.position > after), most))
 
@@ -337,7 +339,9 @@ def _told(history: Iterable[Recorded], opened: Callable[[Any], str | None]) -> I
         )
 
 
-def _opening(connection: Connection, privacy: PersonalData, *, personal: bool) -> Callable[[Any], str | None]:
+def opening(connection: Connection, privacy: PersonalData, *, personal: bool) -> Callable[[Any], str | None]:
+    """Opens sealed values for one reader; None for what they may not see, or what cannot be opened."""
+
     def opened(value: Any) -> str | None:
         try:
             return privacy.open(connection, value) if personal else None
@@ -358,7 +362,7 @@ def shown(
     ended: ended_grants.State = time_travel.folded(connection, ended_grants.STREAM, search.newest(connection)).state
     unsettled = {each.incident_id for each in ended.unsettled}
 
-    opened = _opening(connection, privacy, personal=personal)
+    opened = opening(connection, privacy, personal=personal)
     lookup = NameLookup(privacy, connection, personal=personal) if names else None
 
     def all_opened(values: Iterable[str]) -> str | None:

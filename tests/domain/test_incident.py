@@ -12,6 +12,7 @@ from domain.incident import (
     IncidentIdentified,
     IncidentReported,
     Numbers,
+    SomebodyInformed,
 )
 from tests.domain.history import NOW, given, loosely
 
@@ -89,11 +90,21 @@ def test_it_is_closed_once_contained_or_not() -> None:
         ("identify", {"target": "client"}),
         ("add_evidence", {"evidence": "x"}),
         ("contain", {"numbers": Numbers()}),
+        ("inform", {"whom": "Sam"}),
         ("close", {}),
     ],
 )
 def test_of_what_nobody_reported_there_is_nothing_to_tell(verb, facts) -> None:
     assert getattr(incident, verb)(incident.INITIAL, now=NOW, **facts).refusal.reason is NotFound.UNKNOWN
+
+
+def test_somebody_is_informed_until_it_is_closed() -> None:
+    told = incident.inform(after(), now=NOW, whom=" Sam, by telephone ")
+    assert told.events == (SomebodyInformed(whom="Sam, by telephone"),)
+    assert after(*told.events) == after()
+    for whom in (" ", "x" * (incident.INFORMED_MAXIMUM + 1)):
+        assert incident.inform(after(), now=NOW, whom=whom).refusal.field == "whom"
+    assert incident.inform(after(IncidentClosed()), now=NOW, whom="Sam").refusal.reason is Conflict.ENDED
 
 
 def test_somebody_looks_after_it_until_it_is_closed() -> None:

@@ -87,6 +87,16 @@ async def leak(admin: httpx.AsyncClient) -> None:
     ok(await admin.post("/leaks/contain", json={"client_id": client["client_id"], "evidence": "ada@example.test"}))
 
 
+async def state_of_telling(admin: httpx.AsyncClient, incident_id: str) -> tuple[str, str, str]:
+    """What an incident says of the one notification of it, once that was taken: its row goes after the answer."""
+    for _ in range(WITHIN):
+        (found,) = ok(await admin.get(f"/leaks/incidents/{incident_id}/told"))["items"]
+        if found["state"] != "waiting":
+            break
+        await asyncio.sleep(0.01)
+    return found["destination"], found["type"], found["state"]
+
+
 async def test_a_webhook_is_told_with_the_key_that_was_made_for_it(world: World, receiver: Receiver) -> None:
     admin = await administering(world)
     before = await world.head()
@@ -132,6 +142,8 @@ async def test_a_chat_room_hears_a_sentence_with_the_clients_name(world: World) 
         assert "Leaky &amp; Sons" in said["text"]
         assert f"{world.settings.issuer}/console/incidents/" in said["text"]
         assert "hook-of-the-room" not in str(await world.events())
+    (incident,) = ok(await admin.get("/leaks/incidents"))["items"]
+    assert await state_of_telling(admin, incident["incident_id"]) == ("room", "incident.identified", "delivered")
 
 
 async def test_what_is_put_again_changes_nothing(world: World, receiver: Receiver) -> None:

@@ -177,11 +177,14 @@ async def test_an_incident_is_looked_after_and_closed(world: World, job: Client)
         watched = await browser.open(f"{address}?watch=1")
     assert 'http-equiv="refresh" content="10"' in watched.text
     assert set(await world.types_after(before)) == {"audit.watched"}
-    assert len(await world.types_after(before)) == 4
+    assert len(await world.types_after(before)) == 5
     page = await browser.press(page, "/console/incidents/assign")
     assert len(await world.events("incident.assigned")) == 1
     page = await browser.press(page, "/console/incidents/evidence", evidence="and in a mail")
     assert "and in a mail" in (await browser.open(f"{address}?show=1")).text
+    page = await browser.press(page, "/console/incidents/tell", whom="Sam, by telephone")
+    assert "somebody, masked" in page.text
+    assert "Sam, by telephone" in (await browser.open(f"{address}?show=1")).text
     page = await browser.press(page, "/console/incidents/close", note="all told")
     assert "all told" in (await browser.open(f"{address}?show=1")).text
     assert "/console/incidents/close" not in page.text

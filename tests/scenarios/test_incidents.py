@@ -162,3 +162,38 @@ async def test_an_incident_has_somebody_occurrences_and_names(
     problem(await admin.patch(where, json={"assignee": vera.account_id}), 409)
     problem(await admin.post(f"{where}/evidence", json={"evidence": "late"}), 409)
     problem(await admin.get("/leaks/incidents/nobody/occurrences"), 404)
+
+
+async def test_an_incident_knows_who_was_told(world: World, admin: httpx.AsyncClient, job: Client) -> None:
+    destination = {"url": "https://pager.example/hook", "types": ["incident.contained"]}
+    where = "/admin/notifications/destinations"
+    ok(await admin.put(f"{where}/pager", json=destination), 201)
+    made = ok(await admin.post("/leaks/contain", json={"client_id": job.client_id}))["incident_id"]
+    path = f"/leaks/incidents/{made}/told"
+    whom = {"whom": f"Sam, by telephone, of {job.secret}"}
+    assert ok(await admin.post(path, json=whom))["incident_id"] == made
+    pager, sam = ok(await admin.get(path))["items"]
+    assert (pager["how"], pager["destination"], pager["type"]) == ("notification", "pager", "incident.contained")
+    assert (pager["state"], pager["whom"], pager["told_by"]) == ("waiting", None, None)
+    assert (sam["how"], sam["whom"], sam["state"]) == ("by_hand", "Sam, by telephone, of glog_cs_***", "delivered")
+    assert sam["told_by"]["kind"] == "client"
+    first = ok(await admin.get(f"{path}?limit=1"))
+    assert first["items"] == [pager]
+    assert ok(await admin.get(f"{path}?limit=1&after={first['next']}"))["items"] == [sam]
+    plain = await administering(world, "leaks:read")
+    assert [each["whom"] for each in ok(await plain.get(path))["items"]] == [None, None]
+    problem(await plain.post(path, json=whom), 403)
+    problem(await plain.get("/leaks/incidents/none/told"), 404)
+    # Another type from now on: what was told before stays told, and nothing of before is new to it.
+    ok(await admin.put(f"{where}/pager", json=destination | {"types": ["incident.*"]}))
+    ok(await admin.post(f"/leaks/incidents/{made}/evidence", json={"evidence": "more"}))
+    told = [(each["type"], each["destination"]) for each in ok(await admin.get(path))["items"]]
+    assert told == [
+        ("incident.contained", "pager"),
+        ("incident.somebody_informed", None),
+        ("incident.evidence_added", "pager"),
+    ]
+    ok(await admin.post(f"/leaks/incidents/{made}/close"))
+    problem(await admin.post(path, json=whom), 409)
+    ok(await admin.delete(f"{where}/pager"), 204)
+    assert [each["how"] for each in ok(await admin.get(path))["items"]] == ["by_hand"]

@@ -23,6 +23,7 @@ from api.http.templates import see_other
 LIST = "/console/incidents"
 ASSIGN = "/console/incidents/assign"
 EVIDENCE = "/console/incidents/evidence"
+TELL = "/console/incidents/tell"
 CLOSE = "/console/incidents/close"
 STATES = ("reported", "identified", "contained", "closed")
 SOURCES = {
@@ -190,6 +191,24 @@ class OccurrenceList(msgspec.Struct, frozen=True):
     next: str | None = None
 
 
+class Informed(msgspec.Struct, frozen=True):
+    """That somebody was told of it, by notification or by hand."""
+
+    position: int
+    at: str
+    type: str
+    state: str
+    destination: str | None = None
+    whom: str | None = None
+
+
+class InformedList(msgspec.Struct, frozen=True):
+    """Who was told, in the order of the log."""
+
+    items: tuple[Informed, ...]
+    next: str | None = None
+
+
 class IncidentEventList(msgspec.Struct, frozen=True):
     """A page of events."""
 
@@ -228,6 +247,7 @@ class IncidentPage(ConsolePage, frozen=True, kw_only=True):
     steps: tuple[Step, ...]
     after_paste: str | None
     occurrences: OccurrenceList
+    informed: InformedList
     events: IncidentEventList | None
     later: tuple[FoundSecret, ...]
     me: str
@@ -236,6 +256,7 @@ class IncidentPage(ConsolePage, frozen=True, kw_only=True):
     receipts_url: str | None
     assign_csrf: str | None = None
     evidence_csrf: str | None = None
+    tell_csrf: str | None = None
     close_csrf: str | None = None
     to_do: tuple[str, ...] = TO_DO
 
@@ -269,6 +290,7 @@ async def _page(visit: Visit, incident_id: str, pasted: str | None, *, watch: st
     where, how = f"/leaks/incidents/{incident_id}", {"watch": watch, **sealed(show)}
     incident = await visit.api.get(where, Incident, {"names": "1", **how})
     occurrences = await visit.api.get(f"{where}/occurrences", OccurrenceList, {"limit": 100, **how})
+    informed = await visit.api.get(f"{where}/told", InformedList, {"limit": 100, **how})
     events: IncidentEventList | None = None
     if "audit:read" in visit.may:
         query: Query = {"incident_id": incident_id, "names": "1", "order": "asc", "limit": 100, **how}
@@ -280,6 +302,7 @@ async def _page(visit: Visit, incident_id: str, pasted: str | None, *, watch: st
         steps=_steps(incident, () if events is None else events.items),
         after_paste=_took(pasted, incident.contained_at) if pasted and incident.contained_at else None,
         occurrences=occurrences,
+        informed=informed,
         events=events,
         later=await _later(visit, incident, watch),
         personal=show == "1",
@@ -290,6 +313,7 @@ async def _page(visit: Visit, incident_id: str, pasted: str | None, *, watch: st
         refresh=None if watch is None else WATCHED_EVERY,
         assign_csrf=visit.token(ASSIGN) if writes else None,
         evidence_csrf=visit.token(EVIDENCE) if writes else None,
+        tell_csrf=visit.token(TELL) if writes else None,
         close_csrf=visit.token(CLOSE) if writes else None,
     )
 
@@ -349,6 +373,13 @@ class EvidenceForm(ConsoleForm, frozen=True):
     evidence: Annotated[str, Meta(max_length=8_000)] = ""
 
 
+class TellForm(ConsoleForm, frozen=True):
+    """Who was told of it, and how."""
+
+    incident_id: Annotated[str, Meta(max_length=128)] = ""
+    whom: Annotated[str, Meta(max_length=500)] = ""
+
+
 class CloseForm(ConsoleForm, frozen=True):
     """What is left to be said."""
 
@@ -368,6 +399,12 @@ async def console_incident_told(request: Request[Any, Any, Any], data: JSONBody[
     return await _changed(request, data, "POST", "/evidence", {"evidence": data.evidence})
 
 
+@post(TELL, **FORM, summary="Says who was told of an incident")
+async def console_incident_somebody_told(request: Request[Any, Any, Any], data: JSONBody[TellForm]) -> Response[bytes]:
+    """By hand."""
+    return await _changed(request, data, "POST", "/told", {"whom": data.whom})
+
+
 @post(CLOSE, **FORM, summary="Closes an incident")
 async def console_incident_closed(request: Request[Any, Any, Any], data: JSONBody[CloseForm]) -> Response[bytes]:
     """Contained or not."""
@@ -376,7 +413,7 @@ async def console_incident_closed(request: Request[Any, Any, Any], data: JSONBod
 
 async def _changed(
     request: Request[Any, Any, Any],
-    form: AssignForm | EvidenceForm | CloseForm,
+    form: AssignForm | EvidenceForm | TellForm | CloseForm,
     method: str,
     verb: str,
     body: dict[str, Any],
@@ -393,6 +430,7 @@ ROUTES: list[Any] = [
     console_incident,
     console_incident_assigned,
     console_incident_told,
+    console_incident_somebody_told,
     console_incident_closed,
 ]
 NAVIGATION = (Place(50, "Incidents", LIST, ("leaks:read",)),)
