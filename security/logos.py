@@ -7,6 +7,7 @@ draw are: nothing that runs, moves, embeds, or is fetched from anywhere.
 import re
 import struct
 import zlib
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from xml.parsers.expat import ExpatError, ParserCreate
 from xml.sax.saxutils import escape, quoteattr
@@ -114,6 +115,11 @@ _FUNCTIONS = frozenset(
 )
 """Of colours and of places. Of others some fetch what they name, such as `image-set`."""
 _OWN_URL = re.compile(r"url\(\s*#[A-Za-z_][\w.-]*\s*\)(\s+[a-z]+)?")
+_REFERENCE = re.compile(r""" (?:href="|(?:mask|clip-path)="\s*url\(\s*)#([A-Za-z_][\w.-]*)""")
+"""To what is drawn once more; a gradient is not."""
+_WHOLE = "#"
+"""Stands for the whole picture; no id that can be referred to is called so."""
+
 _OWN_REFERENCE = re.compile(r"#[A-Za-z_][\w.-]*")
 
 
@@ -173,6 +179,10 @@ class _Cleaner:
         self.written: list[str] = []
         self.drawn = False
         self._open: list[str] = []
+        self._parts: list[str] = [_WHOLE]
+        """The ids of what is open; an element without one is part of what it stands in."""
+        self._sizes: Counter[str] = Counter()
+        self._references: defaultdict[str, list[str]] = defaultdict(list)
         self._left_out = 0
         self._elements = 0
 
@@ -188,8 +198,13 @@ class _Cleaner:
             self._left_out += 1
             return
         told = "" if self._open else f' xmlns="{_NAMESPACE}"'
-        self.written.append(f"<{local}{told}{''.join(_attributes(given))}>")
+        attributes = "".join(_attributes(given))
+        self.written.append(f"<{local}{told}{attributes}>")
         self._open.append(local)
+        self._parts.append(given.get("id", ""))
+        for part in {*self._parts} - {""}:
+            self._sizes[part] += 1
+            self._references[part] += _REFERENCE.findall(attributes)
         self.drawn = self.drawn or local in _DRAWING
 
     def end(self, _: str) -> None:
@@ -198,6 +213,23 @@ class _Cleaner:
             self._left_out -= 1
         else:
             self.written.append(f"</{self._open.pop()}>")
+            self._parts.pop()
+
+    def require_bounded(self) -> None:
+        """Raises BadLogo where parts that are drawn by others come to too many elements, or have no end."""
+        found: dict[str, int] = {}
+
+        def drawn(part: str, within: tuple[str, ...]) -> int:
+            if part in within or len(within) > DEPTH_MAXIMUM:
+                raise BadLogo("must have no part that draws itself, and few within each other")
+            if part not in found:
+                others = Counter(self._references[part]) if part in self._sizes else Counter[str]()
+                inner = (drawn(each, (*within, part)) * count for each, count in others.items())
+                found[part] = self._sizes[part] + sum(inner)
+            return found[part]
+
+        if drawn(_WHOLE, ()) > ELEMENTS_MAXIMUM:
+            raise BadLogo(f"must have at most {ELEMENTS_MAXIMUM} elements, with those that are drawn again")
 
     def text(self, text: str) -> None:
         """Text within it."""
@@ -246,6 +278,7 @@ def _svg(octets: bytes) -> bytes:
         raise BadLogo("is no well-formed XML") from None
     if not cleaner.drawn:
         raise BadLogo("draws nothing")
+    cleaner.require_bounded()
     found = "".join(cleaner.written).encode()
     if len(found) > LARGEST:
         raise BadLogo(f"must have 1 to {LARGEST} bytes")

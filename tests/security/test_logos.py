@@ -87,6 +87,11 @@ def test_an_svg_keeps_what_draws() -> None:
         HEAD.encode() + b"<g>" * 40 + b"</g>" * 40 + b"</svg>",
         HEAD.encode() + b"<g/>" * 5_000 + DRAWN.encode() + b"</svg>",
         HEAD.encode() + b"\0" + b"</svg>",
+        # Each part draws the next one ten times.
+        HEAD.encode()
+        + b"".join(b'<g id="a%d">%s</g>' % (n, b'<use href="#a%d"/>' % (n + 1) * 10) for n in range(9))
+        + b'<path id="a9"/></svg>',
+        HEAD.encode() + b'<g id="a"><rect mask="url(#b)"/></g><mask id="b"><use href="#a"/></mask></svg>',
     ],
 )
 def test_what_is_no_harmless_svg_is_not_taken(octets: bytes) -> None:
