@@ -126,7 +126,8 @@ async def _write(
         put = _json_lines(stream) if kind == "json" else _csv(stream, columns)
         done = 0
         async for row in rows:
-            put({name: value for name, value in row.items() if value not in (None, [], {})})
+            # Without a word of roles an import would give the default ones.
+            put({name: value for name, value in row.items() if name == "roles" or value not in (None, [], {})})
             done += 1
             bar(done, told.count)
         await services.execute(moving.record(new_id(), told))
@@ -146,8 +147,10 @@ def _csv(stream: BinaryIO, columns: Sequence[str]) -> Callable[[Mapping[str, Any
 
     def put(row: Mapping[str, Any]) -> None:
         address = row.get("address") or {}
-        # Names of roles stand there as they are read, separated by blanks.
-        flat = {**row, "roles": " ".join(row.get("roles", ()))} | {f"address.{name}": address[name] for name in address}
+        # Names of roles stand there as they are read, separated by blanks; a blank alone is none.
+        flat = {**row, "roles": " ".join(row.get("roles", ())) or " "} | {
+            f"address.{name}": address[name] for name in address
+        }
         writer.writerow([_cell(flat.get(name)) for name in columns])
 
     return put

@@ -14,6 +14,7 @@ BCRYPT = "$2y$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e"
 GIVEN: list[dict[str, Any]] = [
     {"username": "petra", "email": "petra@example.test", "name": "Petra Pan", "password_hash": BCRYPT},
     {"username": "zoe", "locale": "en-GB", "address": {"country": "GB", "locality": "York"}, "enabled": False},
+    {"username": "rolf", "roles": []},
 ]
 CLIENTS: list[dict[str, Any]] = [
     {"id": 1, "name": "Shop", "secret": "a1B2c3D4e5" * 4, "redirect": "https://shop.example/callback"},
@@ -48,19 +49,20 @@ def test_people_come_in_elsewhere_as_they_were(peopled: CommandLine, tmp_path: P
     path = tmp_path / f"out.{suffix}"
     peopled.run("export", "people", "--output", str(path), "--with-hashes")
     (event,) = peopled.newest()
-    assert event["data"] == {"of": "people", "count": 2, "with_hashes": True, "realm": "platform"}
+    assert event["data"] == {"of": "people", "count": 3, "with_hashes": True, "realm": "platform"}
     assert path.stat().st_mode & 0o777 == 0o600
     assert BCRYPT in path.read_text()
-    assert peopled.json("import", "people", str(path))["there"] == 2
+    assert peopled.json("import", "people", str(path))["there"] == 3
     other = elsewhere(peopled, tmp_path)
-    assert other.json("import", "people", str(path))["new"] == 2
+    assert other.json("import", "people", str(path))["new"] == 3
     same = ("username", "email", "name", "locale", "address", "roles", "state", "email_verified")
     one, two = (
         [{name: person[name] for name in same} for person in each.json("person", "list")] for each in (peopled, other)
     )
     assert one == two
+    assert [person["roles"] for person in two] == [["member"], ["member"], []]
     made = [each["data"] for each in other.events() if each["type"] == "account.registered"]
-    assert ["foreign_hash" in each for each in made] == [True, False]
+    assert ["foreign_hash" in each for each in made] == [True, False, False]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
@@ -92,7 +94,7 @@ def test_without_being_asked_for_no_hash_goes_out(peopled: CommandLine, tmp_path
     for path in (people, clients):
         assert "$" not in path.read_text()
     with people.open(newline="") as file:
-        assert [row["password_hash"] for row in csv.DictReader(file)] == ["", ""]
+        assert [row["password_hash"] for row in csv.DictReader(file)] == ["", "", ""]
     other = elsewhere(peopled, tmp_path)
     answer = other.json("import", "passport", str(clients), exits=1)
     assert (answer["new"], answer["refused"]) == (1, 2)
