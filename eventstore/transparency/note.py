@@ -4,6 +4,7 @@ import base64
 import binascii
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -97,15 +98,18 @@ class Signer:
     @property
     def verifier(self) -> VerifierKey:
         """The public half."""
-        return VerifierKey(self.name, ED25519, self._private.public_key().public_bytes_raw())
+        return VerifierKey(self.name, ED25519, _key_pair(self.seed)[1])
 
     def sign(self, text: str) -> Signature:
         """Signs a note's text, which ends in a newline."""
-        return Signature(self.name, self.verifier.key_id, self._private.sign(text.encode()))
+        return Signature(self.name, self.verifier.key_id, _key_pair(self.seed)[0].sign(text.encode()))
 
-    @property
-    def _private(self) -> Ed25519PrivateKey:
-        return Ed25519PrivateKey.from_private_bytes(self.seed)
+
+@lru_cache(maxsize=4)
+def _key_pair(seed: bytes) -> tuple[Ed25519PrivateKey, bytes]:
+    """Both halves of a key. To make them of the seed takes as long as to sign, and the same one or two sign always."""
+    private = Ed25519PrivateKey.from_private_bytes(seed)
+    return private, private.public_key().public_bytes_raw()
 
 
 def sign(text: str, signers: Sequence[Signer]) -> str:

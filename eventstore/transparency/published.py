@@ -3,10 +3,10 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Select, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from eventstore.mapper import PLACE, decoder
 from eventstore.recorder import EventRow, LogRecorder
@@ -15,6 +15,7 @@ from eventstore.transparency import merkle
 from eventstore.transparency.merkle import leaf_hash
 from eventstore.transparency.note import Signature, add_signatures, parse_checkpoint
 from eventstore.unavailable import Forged
+from projections.prepared import Prepared
 
 ReadLeaves = Callable[[Connection, int, int], Sequence[bytes]]
 """(connection, index of the first, at most how many) → leaves without a gap; fewer where the log ends or has a gap."""
@@ -44,17 +45,21 @@ def _neighbours(connection: Connection, start: int, limit: int) -> Iterator[Even
         yield row
 
 
-_TILE = select(TILES.c.hashes).where(
-    TILES.c.level == bindparam("b_level"),
-    TILES.c.number == bindparam("b_number"),
-    TILES.c.width >= bindparam("b_width"),
+_TILE = Prepared(
+    select(TILES.c.hashes).where(
+        TILES.c.level == bindparam("b_level"),
+        TILES.c.number == bindparam("b_number"),
+        TILES.c.width >= bindparam("b_width"),
+    )
 )
 _COLUMNS = (CHECKPOINTS.c.size, CHECKPOINTS.c.root, CHECKPOINTS.c.note, CHECKPOINTS.c.time, CHECKPOINTS.c.published)
-_NEWEST = select(*_COLUMNS).order_by(CHECKPOINTS.c.size.desc()).limit(1)
-_NEWEST_PUBLISHED = _NEWEST.where(CHECKPOINTS.c.published.is_not(None))
-_OF_SIZE = select(*_COLUMNS).where(CHECKPOINTS.c.size == bindparam("b_size"))
+_LAST = select(*_COLUMNS).order_by(CHECKPOINTS.c.size.desc()).limit(1)
+_NEWEST = Prepared(_LAST)
+_NEWEST_PUBLISHED = Prepared(_LAST.where(CHECKPOINTS.c.published.is_not(None)))
+_THAT_SIZE = select(*_COLUMNS).where(CHECKPOINTS.c.size == bindparam("b_size"))
+_OF_SIZE = Prepared(_THAT_SIZE)
 _PUBLISH = update(CHECKPOINTS).where(CHECKPOINTS.c.size == bindparam("b_size"))
-_SIZE = select(EDGE.c.size).where(EDGE.c.id == 1)
+_SIZE = Prepared(select(EDGE.c.size).where(EDGE.c.id == 1))
 
 
 class StoredCheckpoint(NamedTuple):
@@ -69,8 +74,8 @@ class StoredCheckpoint(NamedTuple):
 
 def tile(connection: Connection, level: int, number: int, width: int = merkle.WIDTH) -> bytes | None:
     """The first `width` hashes of a tile; None when the tree has not come so far."""
-    hashes: bytes | None = connection.scalar(_TILE, {"b_level": level, "b_number": number, "b_width": width})
-    return None if hashes is None else bytes(hashes[: width * merkle.HASH_BYTES])
+    row = _TILE.first(connection, {"b_level": level, "b_number": number, "b_width": width})
+    return None if row is None else bytes(row[0][: width * merkle.HASH_BYTES])
 
 
 def reader(connection: Connection) -> merkle.ReadTile:
@@ -98,7 +103,8 @@ def entry_bundle(connection: Connection, number: int, width: int, read_leaves: R
 
 def size(connection: Connection) -> int:
     """How many leaves the stored tree has."""
-    return connection.scalar(_SIZE) or 0
+    row = _SIZE.first(connection, {})
+    return 0 if row is None else row[0]
 
 
 def newest(connection: Connection) -> StoredCheckpoint | None:
@@ -118,7 +124,7 @@ def of_size(connection: Connection, size: int) -> StoredCheckpoint | None:
 
 def publish(connection: Connection, size: int, cosignatures: list[Signature], now: int) -> StoredCheckpoint:
     """Adds what witnesses signed, under the row's lock, to what others added, and shows the checkpoint from now on."""
-    stored = StoredCheckpoint(*connection.execute(_OF_SIZE.with_for_update(), {"b_size": size}).one())
+    stored = StoredCheckpoint(*connection.execute(_THAT_SIZE.with_for_update(), {"b_size": size}).one())
     stored = stored._replace(
         note=add_signatures(stored.note, cosignatures), published=now if stored.published is None else stored.published
     )
@@ -154,8 +160,8 @@ def consistency(connection: Connection, old: int, new: int) -> list[bytes]:
     return merkle.consistency(merkle.Hashes(reader(connection), new), old)
 
 
-def _checkpoint(connection: Connection, query: Select[Any], **given: int) -> StoredCheckpoint | None:
-    row = connection.execute(query, given).first()
+def _checkpoint(connection: Connection, query: Prepared, **given: int) -> StoredCheckpoint | None:
+    row = query.first(connection, given)
     return None if row is None else StoredCheckpoint(*row)
 
 

@@ -22,7 +22,13 @@ ReadSigners = Callable[[Connection], Sequence[Signer]]
 _PUT_TILE = {dialect: Prepared(put_tile(dialect)) for dialect in INSERTS}
 """SQLAlchemy would compile it each time."""
 
-_ADVANCE = update(EDGE).where(EDGE.c.id == 1, EDGE.c.size == bindparam("b_before")).values(size=bindparam("b_after"))
+_ADVANCE = Prepared(
+    update(EDGE)
+    .where(EDGE.c.id == 1, EDGE.c.size == bindparam("b_before"))
+    .values(size=bindparam("b_after"))
+    .returning(EDGE.c.size)
+)
+_SIGNED = Prepared(insert(CHECKPOINTS))
 
 
 class Growth(NamedTuple):
@@ -124,8 +130,7 @@ class Tree:
         """Stores and signs a growth, in the caller's transaction; None if another process moved the edge first."""
         if growth.before == 0:
             connection.execute(begin_edge(connection.dialect.name))
-        moved = connection.execute(_ADVANCE, {"b_before": growth.before, "b_after": growth.checkpoint.size})
-        if moved.rowcount != 1:
+        if not _ADVANCE.all(connection, {"b_before": growth.before, "b_after": growth.checkpoint.size}):
             return None
         rows = [{"level": t.level, "number": t.number, "width": t.width, "hashes": t.hashes} for t in growth.tiles]
         _PUT_TILE[connection.dialect.name].run(connection, rows)
@@ -135,7 +140,7 @@ class Tree:
         _, size, root = growth.checkpoint
         shown = None if self._witnessed else now
         row = {"size": size, "root": root, "note": note, "time": now, "published": shown}
-        connection.execute(insert(CHECKPOINTS), row)
+        _SIGNED.run(connection, (row,))
         return note
 
 
