@@ -8,6 +8,7 @@ import asyncio
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from typing import NamedTuple
 
 from api.http.errors import HTTPError
 from api.services import Services
@@ -51,21 +52,35 @@ class Verified:
     upstream: UpstreamProof | None = None
 
 
+class KnownDevice(NamedTuple):
+    """A device on which a name was typed with its right password, when the log had come to that position."""
+
+    id: str
+    position: int
+
+
 async def verify(
-    services: Services, realm_name: str, name: str, password: str, origin: Origin, device: str | None = None
+    services: Services, realm_name: str, name: str, password: str, origin: Origin, device: KnownDevice | None = None
 ) -> Verified:
     """The person of this realm whose password it is. Raises `WrongCredentials`, `Wait`, and `HasherOverloaded`.
 
-    `name` is a username or an e-mail address, `device` one that is known for it; failures become facts, grouped by what
-    was typed and by address.
+    `name` is a username or an e-mail address, `device` one that is known for it, until the person has another password;
+    failures become facts, grouped by what was typed and by address.
     """
     # In the very form under which people are found, so that no spelling of a name counts anew.
     typed = Typed(realm_name, normalise(name[:LONGEST_NAME]), origin.ip)
     find = partial(_find, services, realm_name, name)
-    attempt = await admitted(services.throttle, services.ledger, typed, find, device)
+    found = None
+    if device is not None:
+        # Once for both: what is decided by it is asked again under the lock.
+        found = await find()
+        if found[0] is not None and found[0].password_cutoff > device.position:
+            device = None
+    device_id = None if device is None else device.id
+    attempt = await admitted(services.throttle, services.ledger, typed, find, device_id)
     asker = Asker(limits.group(origin.ip), f"{realm_name} {typed.name}")
     try:
-        state, neighbour = await _find(services, realm_name, name)
+        state, neighbour = await find() if found is None else found
         kept = None if state is None else state.password_hash
         like = None if neighbour is None else neighbour.password_hash
         encoded = await services.ledger.unseal(kept or like)

@@ -12,10 +12,9 @@ from litestar.datastructures import Cookie
 
 from api.http.request_context import Scope
 from api.http.responses import read_cookie, set_cookie
+from api.oauth.person_authentication import KnownDevice
 from api.services import Services
 from domain.event import SECOND, Moment
-from domain.rules.people import canonical
-from eventstore import present
 from security.keyring import MasterKeyError, WrapBroken
 from security.mac import normalise
 from security.tokens import new_id
@@ -25,22 +24,20 @@ LASTS = 180 * 86_400
 LONGEST = 512
 
 
-class _KnownDevice(msgspec.Struct, frozen=True, array_like=True):
+class _Told(msgspec.Struct, frozen=True, array_like=True):
     id: str
     until: Moment
     position: int = 0
     """Where the log stood when the password was right."""
 
 
-async def known(services: Services, scope: Scope, realm: str, name: str) -> str | None:
-    """The id of the device that a request comes from, if that name was typed right on it before."""
+def known(services: Services, scope: Scope, realm: str, name: str) -> KnownDevice | None:
+    """The device that a request comes from, if that name was typed right on it before."""
     found = _told(services, scope, realm, name)
-    if found is None or await _is_cut_off(services, realm, name, found.position):
-        return None
-    return found.id
+    return None if found is None else KnownDevice(found.id, found.position)
 
 
-def _told(services: Services, scope: Scope, realm: str, name: str) -> _KnownDevice | None:
+def _told(services: Services, scope: Scope, realm: str, name: str) -> _Told | None:
     """What the device's cookie tells of that name."""
     value = read_cookie(scope, NAME, services.settings.issuer)
     if value is None or not 0 < len(value) <= LONGEST or not value.isascii():
@@ -50,22 +47,15 @@ def _told(services: Services, scope: Scope, realm: str, name: str) -> _KnownDevi
         octets = services.keyring.unwrap(_purpose(realm, name), sealed)
     except (ValueError, WrapBroken, MasterKeyError):
         return None
-    found = msgspec.msgpack.decode(octets, type=_KnownDevice)
+    found = msgspec.msgpack.decode(octets, type=_Told)
     return found if services.ledger.clock.now() < found.until else None
-
-
-async def _is_cut_off(services: Services, realm: str, name: str, position: int) -> bool:
-    """Whether the person has another password since."""
-    field: present.Login = "email" if "@" in canonical(name) else "username"
-    person = await services.ledger.look(present.person_by_login, services.ledger.privacy, field, realm, name)
-    return person is not None and person.password_cutoff > position
 
 
 def cookie(services: Services, scope: Scope, realm: str, name: str) -> Cookie:
     """Has the device known by the name that was typed right on it; of several names, the last."""
     # One that was cut off keeps its id: what was counted under it was counted there.
     told = _told(services, scope, realm, name)
-    device = _KnownDevice(
+    device = _Told(
         new_id() if told is None else told.id,
         services.ledger.clock.now() + LASTS * SECOND,
         services.ledger.changes.position,

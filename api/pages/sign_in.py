@@ -277,7 +277,7 @@ async def _enter(
         return SignInFailure(400, MISSING)
     try:
         with away(scope):
-            device = await known_devices.known(services, scope, realm, form.username)
+            device = known_devices.known(services, scope, realm, form.username)
             verified = await verify(services, realm, form.username, form.password, origin(scope), device)
     except WrongCredentials:
         return _wrong(realm)
