@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from security.lru import Lru
 from security.private_files import put_private
 
 # HKDF with SHA-256 (RFC 5869): one strong key makes many, none of which tells anything about the others.
@@ -26,6 +27,9 @@ def hkdf_sha256(key: bytes, *, salt: bytes | None, info: bytes, length: int = 32
 
 VARIABLE = "GRANTLOG_MASTER_KEY"
 KEY_BYTES = 32
+DERIVED = 64
+"""Derived keys that are kept: the same few are needed again and again, and a request would derive several."""
+
 _NONCE_BYTES = 12
 _VERSION = 1
 _KEY_ID = re.compile(r"[0-9A-Za-z_-]{1,32}", re.ASCII)
@@ -48,7 +52,7 @@ class WrapBroken(Exception):
 class Keyring:
     """Master keys by key id, the active one first. A wrap is AES-256-GCM (NIST SP 800-38D), its nonce random."""
 
-    __slots__ = ("_ciphers", "_keys", "active_id", "ids")
+    __slots__ = ("_ciphers", "_derived", "_keys", "active_id", "ids")
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         if not keys:
@@ -62,6 +66,7 @@ class Keyring:
         self.active_id = self.ids[0]
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
         self._keys = dict(keys)
+        self._derived: Lru[str, bytes] = Lru(DERIVED)
 
     @property
     def derivation_id(self) -> str:
@@ -92,7 +97,11 @@ class Keyring:
 
     def derive(self, purpose: str) -> bytes:
         """32 bytes for one purpose, by HKDF from the oldest key (RFC 5869): the same until that key leaves the ring."""
-        return hkdf_sha256(self._keys[self.ids[-1]], salt=None, info=b"grantlog derive\0" + purpose.encode())
+        key = self._derived.used(purpose)
+        if key is None:
+            key = hkdf_sha256(self._keys[self.ids[-1]], salt=None, info=b"grantlog derive\0" + purpose.encode())
+            self._derived.put(purpose, key)
+        return key
 
     def of_issuer(self, issuer_id: str) -> "Keyring":
         """The keys of one of several issuers, by HKDF from each of these under the same key id (RFC 5869): what is
