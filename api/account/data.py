@@ -16,7 +16,7 @@ from api.oauth.bearer import caller
 from api.services import Injected, Services, services_of
 from api.upstreams.administration import link_bodies
 from commands import people
-from domain import account, client
+from domain import account, client, grant
 from eventstore import present
 from eventstore.execution import Origin
 from projections import grants
@@ -67,6 +67,7 @@ async def export(services: Services, account_id: str, by: Origin) -> AsyncIterat
             "state": each.state,
             "started_at": format_rfc3339(each.started_at),
             "last_used_at": format_rfc3339(each.last_used_at),
+            "authorization_details": await _details(services, each.grant_id),
         }
         for each in found.items
     ]
@@ -114,6 +115,13 @@ async def _pieces(services: Services, account_id: str, told: dict[str, Any]) -> 
 async def _name(services: Services, client_id: str) -> str | None:
     state: client.State = await services.ledger.state(client.stream(client_id))
     return state.client_name or None
+
+
+async def _details(services: Services, grant_id: str) -> list[Any]:
+    """What the person allowed in detail (RFC 9396), with whatever an application had put there of them."""
+    state: grant.State = await services.ledger.state(f"grant:{grant_id}")
+    text = await services.ledger.unseal(state.details)
+    return [] if text is None else msgspec.json.decode(text, type=list[Any])
 
 
 @get(PATH, **asking(page=DATA, recent=True, answer=EXAMPLE), media_type="application/json", summary="All about me")

@@ -6,8 +6,11 @@ from typing import Any
 import httpx
 import pytest
 
+from api.account.data import export
+from api.services import SYSTEM
 from domain.grants.token_exchange import ACCESS_TOKEN, GRANT_TYPE
 from domain.rules.client_metadata import ExchangeRule
+from eventstore.execution import Origin
 from security.jose import read_claims
 from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
@@ -247,6 +250,9 @@ async def test_they_go_with_the_person(scene: Scene, admin: httpx.AsyncClient) -
     position = (await scene.world.events("grant.code_issued"))[-1].position
     shown = ok(await admin.get(f"/audit/events/{position}"))
     assert json.loads(shown["data"]["authorization_details"]) == [ONE]
+    pieces = await export(scene.world.services, scene.person.account_id, Origin(SYSTEM))
+    own = json.loads(b"".join([each async for each in pieces]))
+    assert [each["authorization_details"] for each in own["grants"]] == [[ONE]]
     assert (await admin.delete(f"/admin/people/{scene.person.account_id}")).status_code == 204
     erased = ok(await admin.get(f"/audit/events/{position}"))
     assert erased["data"]["authorization_details"] is None
