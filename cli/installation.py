@@ -40,7 +40,7 @@ from eventstore.appending.rows import names
 from eventstore.database import DBAPIError, schema
 from eventstore.database.engines import in_words
 from eventstore.database.schema import newest
-from eventstore.database.vacuum import Busy, vacuum_vault
+from eventstore.database.vacuum import Busy, NotOwner, vacuum_vault
 from eventstore.may_write import PROOF, finish_indexing
 from eventstore.projecting.rebuild import Comparison, count, differing, outdated
 from eventstore.projecting.refollow import Incomplete, Refollowing
@@ -90,6 +90,8 @@ def vacuum() -> None:
         vacuum_vault(owner)
     except Busy:
         raise unavailable("somebody has been using the vault for long; try again later") from None
+    except NotOwner:
+        raise unavailable("that role owns no tables; name its owner's in GRANTLOG_MIGRATION_DATABASE_URL") from None
     except DBAPIError as error:
         said = in_words(error, settings.database_url, settings.migration_database_url)
         raise unavailable(f"the vault cannot be written anew: {said}") from None

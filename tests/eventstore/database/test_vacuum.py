@@ -5,8 +5,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from sqlalchemy import make_url
 
-from eventstore.database.vacuum import Busy, vacuum_vault
+from eventstore.database.vacuum import Busy, NotOwner, vacuum_vault
 
 
 def test_an_overwritten_key_is_in_no_table_on_the_disk(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,6 +34,13 @@ def test_an_overwritten_key_is_in_no_table_on_the_disk(postgresql_url: str, monk
         # A plain vacuum would leave the last one in the free room of its page.
         vacuum_vault(postgresql_url)
         assert there() == {0, 1, 2, 4, 5, 6}
+        connection.execute("CREATE ROLE vacuum_visitor LOGIN")
+        try:
+            visitor = make_url(postgresql_url).set(username="vacuum_visitor")
+            with pytest.raises(NotOwner):
+                vacuum_vault(visitor.render_as_string(hide_password=False))
+        finally:
+            connection.execute("DROP ROLE vacuum_visitor")
         monkeypatch.setattr("eventstore.database.vacuum.WAITS_MS", 1)
         with connection.transaction():
             connection.execute("LOCK vault_keys IN ACCESS SHARE MODE")
