@@ -130,7 +130,7 @@ class IncidentAssigned(Event, frozen=True, kw_only=True):
 
 
 class SomebodyInformed(Event, frozen=True, kw_only=True):
-    """Somebody was told of it by hand: `whom` says who and how, such as by telephone."""
+    """Somebody was told of it by hand. `whom` says who and how, such as by telephone."""
 
     type = "incident.somebody_informed"
     in_doubt = True

@@ -109,6 +109,47 @@ def _since(data: Data) -> str:
     return "" if data.get("since_at") is None else ", as far as it was issued since a moment"
 
 
+ASKED: Mapping[str, str] = {
+    "events": "searched the log",
+    "event": "read an event",
+    "token_history": "asked for the story of a token",
+    "token_state": "asked whether a token was valid",
+    "state": "asked what something was at a moment",
+    "proof": "took the receipt of an event",
+    "entries": "fetched events as they are stored",
+    "leak_investigation": "asked what came of a secret",
+    "leak_containment": "was told what a containment ended",
+    "leak_containment_dry_run": "asked what a containment would end",
+    "incidents": "looked at incidents",
+    "find": "asked what a text names",
+    "counts": "counted events",
+    "overview": "looked at the overview",
+    "diff": "asked what changed between two moments",
+}
+"""What somebody asked; the questions are those of `domain.audit.Question`."""
+
+_TYPES = re.compile(r"[a-z_.*]+(?:[ ,]+[a-z_.*]+)*")
+
+
+def _asked(data: Data) -> str:
+    """Of what was asked only types and positions: whoever reads the sentence need not be told whom it was about."""
+    asked: Mapping[str, str] = data.get("parameters") or {}
+    what, position, types = ASKED.get(data.get("question", ""), "asked"), asked.get("position"), asked.get("type")
+    if position is not None and position.isdigit():
+        what = what.replace("an event", f"event {position}")
+    elif types is not None and len(types) <= 80 and _TYPES.fullmatch(types):
+        what += f" for {types}"
+    shown = ", with personal values" if data.get("unsealed") else ""
+    count = data.get("count", 0)
+    return f"Somebody {what}: {count} {'record' if count == 1 else 'records'}{shown}."
+
+
+def _watched(data: Data) -> str:
+    return (
+        f"{_asked(data)[:-1]}; looks again and again, of which nothing tells within {_lasting(data.get('seconds', 0))}."
+    )
+
+
 _SENTENCES: Mapping[str, Callable[[Data], str]] = {
     "grant.tokens_issued": _tokens_issued,
     "grant.tokens_refreshed": lambda data: f"A refresh token was used for new tokens{_version(data)}.",
@@ -123,6 +164,8 @@ _SENTENCES: Mapping[str, Callable[[Data], str]] = {
     "usage.token_first_seen": _token_seen,
     "usage.token_seen": _token_seen,
     "consent.given": lambda data: f"The person allowed the client this scope{_places(data)}.",
+    "audit.read": _asked,
+    "audit.watched": _watched,
     "audit.stream_opened": lambda data: f"Somebody began to follow the log from position {data['first']} on.",
     "incident.contained": lambda data: f"What had leaked was ended, with what had come of it{_since(data)}.",
     "usage.seen": lambda data: f"The secret version was used {_times(data)} more.",
@@ -167,9 +210,39 @@ def meaning(tag: str, data: Data) -> str:
     return _filled(tag, general, data) if "`" in general else general
 
 
+_ANY: Mapping[str, str] = {
+    "count": "several",
+    "window_seconds": "some time",
+    "seconds": "some time",
+    "lifetime": "so many",
+    "active_in": "so many",
+    "limit": "so many",
+    "shown": "fewer",
+    "known": "more",
+    "due_at": "a date",
+    "expires_at": "its end",
+    "grace_ends_at": "a moment later",
+}
+"""Words that stand for numbers and moments where no event tells which."""
+
+_ANYWHERE = (
+    ("from the position `first` on", "from a position on"),
+    ("from `first` on", "from a position on"),
+    ("behind `last`", "behind a position"),
+    ("the months `first` to `last`, both included,", "some months"),
+    ("the time step `step`", "a time step"),
+    ("the methods of `amr`", "some methods"),
+    ("mailed of `off`", "mailed of some things"),
+    (" (0: told at once)", ""),
+)
+
+
 def general_meaning(tag: str) -> str:
-    """The sentence of any event of the type, with the names of members instead of their values."""
-    return _MEMBER.sub(lambda match: match[1].replace("_", " "), _GENERAL[tag])
+    """The sentence of any event of the type, with words for the members in the place of their values."""
+    words = _GENERAL[tag]
+    for members, said in _ANYWHERE:
+        words = words.replace(members, said)
+    return _MEMBER.sub(lambda match: _ANY.get(match[1], match[1].replace("_", " ")), words)
 
 
 # What the ids in an event are called now, so that a list of events can be read without looking each of them up.

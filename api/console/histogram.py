@@ -1,11 +1,12 @@
 """When there were how many events: bars over time, each of which leads to the search for its events alone."""
 
 from collections import Counter
+from datetime import timedelta
 from typing import NamedTuple
 
 import msgspec
 
-from api.console.searching import Given, address_of
+from api.console.searching import Given, address_of, parsed
 
 WIDTH, HEIGHT = 960, 64
 
@@ -46,11 +47,13 @@ class HistogramBar(NamedTuple):
 
 
 class Histogram(NamedTuple):
-    """How many events there were when; without bars where it is all of them, whenever they were."""
+    """How many events there were when; without bars where it is all of them, whenever they were. `axis` are the moments
+    below the bars, the first and the last at their ends and the others evenly between."""
 
     bars: tuple[HistogramBar, ...]
     total: int
     exact: bool
+    axis: tuple[str, ...] = ()
 
 
 def drawn(counts: Counts, given: Given) -> Histogram:
@@ -69,4 +72,15 @@ def drawn(counts: Counts, given: Given) -> Histogram:
         )
         for number, each in enumerate(counts.items)
     )
-    return Histogram(bars if len(bars) > 1 else (), sum(each.count for each in counts.items), counts.exact)
+    total = sum(each.count for each in counts.items)
+    return Histogram(bars, total, counts.exact, _axis(counts)) if len(bars) > 1 else Histogram((), total, counts.exact)
+
+
+MARKS = 5
+
+
+def _axis(counts: Counts) -> tuple[str, ...]:
+    """Days for what takes days, else the time of day."""
+    first, last = parsed(counts.items[0].since), parsed(counts.items[-1].until)
+    shape = "%m-%d" if last - first > 3 * timedelta(days=1) else "%m-%d %H:%M"
+    return tuple((first + (last - first) * mark / (MARKS - 1)).strftime(shape) for mark in range(MARKS))

@@ -7,6 +7,7 @@ import msgspec
 
 from api.console.frame import Visit
 from api.console.masking import sealed
+from api.console.own_api import Problem, Refused
 
 _ID = re.compile(r"[0-9A-Za-z]{22}")
 LONGEST = 256
@@ -36,7 +37,7 @@ async def client_named(visit: Visit, text: str) -> str:
     """The id of the client that is called so, wholly or as the only one in part; an id stands for itself. Raises
     `NotNamed`."""
     if "clients:read" in visit.may:
-        found = (await visit.api.get("/admin/clients", NamedThings, {"q": text[:200]})).items
+        found = await _typed(visit, "/admin/clients", {"q": text[:200]})
         named: dict[str, str | None] = {each.client_id: each.client_name for each in found}
     else:
         # Who looks for a client is told of no person who is called so.
@@ -50,13 +51,27 @@ async def person_named(visit: Visit, text: str) -> str:
     `NotNamed`."""
     if "people:read" not in visit.may:
         return _one(await _found(visit, text, "person", None), text, "person")
-    # The foot of a page shows what was asked, and what was typed is to stand nowhere.
+    found = await _typed(visit, "/admin/people", {"email" if "@" in text else "username": text[:LONGEST]})
+    return _one([each.id for each in found], text, "person")
+
+
+async def id_named(visit: Visit, kind: str, text: str) -> str:
+    """The id of what is contained by this name: a `client_id` or an `account_id`; anything else stands for itself.
+    Raises `Refused` where nothing is called so."""
+    names = {"client_id": client_named, "account_id": person_named}
+    try:
+        return await names[kind](visit, text.strip()) if kind in names and text.strip() else text
+    except NotNamed as nobody:
+        raise Refused(404, Problem(status=404, detail=str(nobody)), {}) from None
+
+
+async def _typed(visit: Visit, path: str, query: dict[str, str]) -> tuple[NamedThing, ...]:
+    """What is found by what somebody typed. The foot of a page shows what was asked, and that is to stand nowhere."""
     asked = len(visit.api.calls)
     try:
-        found = await visit.api.get("/admin/people", NamedThings, {"email" if "@" in text else "username": text})
+        return (await visit.api.get(path, NamedThings, query)).items
     finally:
         del visit.api.calls[asked:]
-    return _one([each.id for each in found.items], text, "person")
 
 
 async def _found(visit: Visit, text: str, kind: str, personal: dict[str, str] | None) -> dict[str, str | None]:

@@ -16,6 +16,9 @@ FILTERS = (
 SINGLE = ("since", "until", "from", "order", "after", "range", "reads", "show")
 """What else an address of the search may hold; the last three are the console's own."""
 
+SWITCHES = ("reads", "show")
+"""Those of them that are on or not there."""
+
 KEPT = ("range", "order", "reads", "show")
 """What of it a new line of filters leaves as it is."""
 
@@ -64,10 +67,12 @@ class UnknownFilter(Exception):
 
 
 class Term(NamedTuple):
-    """A part of the line: a filter's name and a value as it was typed. `name` is empty for a bare word."""
+    """A part of the line: a filter's name and a value as it was typed. `name` is empty for a bare word. What is
+    `quoted` is a name, whatever it looks like."""
 
     name: str
     value: str
+    quoted: bool = False
 
 
 def read_line(line: str) -> list[Term]:
@@ -78,10 +83,10 @@ def read_line(line: str) -> list[Term]:
             raise UnknownFilter(f"A line has {TERMS_AT_MOST} parts at most.")
         value = quoted or plain
         if not word:
-            terms.append(Term("", value))
+            terms.append(Term("", value, bool(quoted)))
             continue
         name = _filter_of(word, negative=bool(minus))
-        terms.append(Term(name, value))
+        terms.append(Term(name, value, bool(quoted)))
     return terms
 
 
@@ -102,7 +107,8 @@ def read_address(query: str) -> dict[str, list[str]]:
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in FILTERS and name not in SINGLE:
             raise UnknownFilter(f"There is no {name[:40]} here. Filters are {', '.join((*FILTERS, *SINGLE))}.")
-        if value:
+        # Whoever writes that nothing is to be shown is shown nothing.
+        if value and not (name in SWITCHES and value == "0"):
             given.setdefault(name, []).append(value)
     if given.get("range", [USUAL])[0] not in RANGES:
         raise UnknownFilter(f"A range is one of {', '.join(RANGES)}.")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from security.clock import DAY, SECOND, Moment, parse_rfc3339
+from security.clock import DAY, SECOND, Moment, format_rfc3339, parse_rfc3339
 
 WIDTH, ROW, LABEL = 720, 30, 90
 
@@ -55,11 +55,14 @@ class SecretBar(NamedTuple):
 
 
 class SecretBars(NamedTuple):
-    """The drawing. `now` is where this moment stands."""
+    """The drawing. `now` is where this moment stands, `first` and `last` are the days at its ends."""
 
     height: int
     now: float
     bars: tuple[SecretBar, ...]
+    first: str
+    last: str
+    left: int = LABEL
 
 
 def drawn(versions: Sequence[SecretVersion], now: Moment) -> SecretBars | None:
@@ -67,9 +70,9 @@ def drawn(versions: Sequence[SecretVersion], now: Moment) -> SecretBars | None:
     if not versions:
         return None
     first = min(parse_rfc3339(each.created_at) for each in versions)
-    ends = [parse_rfc3339(each.until) for each in versions if each.until is not None]
+    until = [parse_rfc3339(each.until) for each in versions if each.until is not None]
     # A secret that lives for years would leave nothing to be seen of the others.
-    last = min(max([now, *ends]), now + max(now - first, 30 * DAY))
+    last = min(max([now, *until]), now + max(now - first, 30 * DAY))
     scale = (WIDTH - LABEL) / max(1, last - first)
 
     def place(moment: Moment) -> float:
@@ -77,13 +80,14 @@ def drawn(versions: Sequence[SecretVersion], now: Moment) -> SecretBars | None:
 
     bars = []
     for number, each in enumerate(versions):
-        begins = place(parse_rfc3339(each.created_at))
+        start = place(parse_rfc3339(each.created_at))
         end = place(last if each.until is None else parse_rfc3339(each.until))
         used = None if each.last_used_at is None else place(parse_rfc3339(each.last_used_at))
         words = f"version {each.version}, {each.state}, from {each.created_at} to {each.until or 'no end'}"
-        width = max(2.0, round(end - begins, 1))
-        bars.append(SecretBar(each.version, number * ROW + 4, begins, width, each.alive, used, words))
-    return SecretBars(len(versions) * ROW + 4, place(now), tuple(bars))
+        width = max(2.0, round(end - start, 1))
+        bars.append(SecretBar(each.version, number * ROW + 4, start, width, each.alive, used, words))
+    height, begins, ends = len(versions) * ROW + 4, format_rfc3339(first)[:10], format_rfc3339(last)[:10]
+    return SecretBars(height, place(now), tuple(bars), begins, ends)
 
 
 def seconds_of(text: str) -> int | None:

@@ -71,12 +71,13 @@ class Tick(NamedTuple):
 
 
 class DrawnLanes(NamedTuple):
-    """The drawing. `mark` is where the moment stands that is asked about."""
+    """The drawing. `mark` is where the moment stands that is asked about, `left` where the line begins."""
 
     lanes: tuple[Lane, ...]
     ticks: tuple[Tick, ...]
     mark: float
     height: int
+    left: int = LEFT
 
 
 def moments_of(standing: Standing, others: Iterable[str | None]) -> tuple[Moment, ...]:

@@ -105,7 +105,7 @@ async def test_nothing_of_ours_is_no_all_clear(world: World) -> None:
     assert CONTAIN not in page.text
 
 
-async def test_a_person_is_contained_by_id(world: World) -> None:
+async def test_a_person_is_contained_by_id_or_name(world: World) -> None:
     browser, _ = await at_console(world, *SECURITY)
     paul = await world.register_person("paul")
     desk = await browser.open(f"{DESK}?account_id={paul.account_id}")
@@ -113,6 +113,10 @@ async def test_a_person_is_contained_by_id(world: World) -> None:
     tried = await browser.press(desk, CONTAIN, ("do", "try"), named="account_id")
     assert "Everything of a person" in tried.text
     assert "would end 0 secrets" in tried.text
+    named = await browser.press(desk, CONTAIN, ("do", "try"), named="account_id", given="paul")
+    assert f'value="{paul.account_id}"' in named.text
+    nobody = await browser.press(desk, CONTAIN, ("do", "try"), named="client_id", given="Nothing")
+    assert "No client of this server is called so" in nobody.text
     wrong = await browser.press(tried, CONTAIN, ("do", "try"), since="yesterday")
     assert "since" in wrong.text
     done = await browser.press(tried, CONTAIN, ("do", "contain"))

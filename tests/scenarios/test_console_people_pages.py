@@ -167,6 +167,9 @@ async def test_person_signs_out_changes_roles_and_is_erased(scene: Scene) -> Non
     page = await press(browser, await browser.open(address), "/console/people/end-session")
     assert [each.event.reason for each in await world.events("session.ended")] == ["administrator"]
     preview = await press(browser, page, "/console/people/roles", ("to", "give"), role="shopper")
+    assert re.search(
+        r"May before</dt>.*May after</dt>\s*<dd class=\"figures\">[^<]*\bprofile\b", preview.text, re.DOTALL
+    )
     assert not await world.events("account.roles_changed")
     page = await press(browser, preview, "/console/people/roles", ("confirmed", "yes"))
     (changed,) = await world.events("account.roles_changed")

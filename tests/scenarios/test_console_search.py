@@ -51,7 +51,16 @@ async def test_names_become_ids_and_the_address_holds_the_search(world: World) -
     of_paul = await typed(browser, "person:paul")
     assert parse_qs(urlsplit(str(of_paul.answer.url)).query) == {"account_id": [paul.account_id]}
     assert rows(of_paul)
+    # What looks like an id is one, unless it is quoted as a name.
+    alike = await world.register_client("PhotoPrintsAndPosters1")
+    for line, id in (
+        ('client:"PhotoPrintsAndPosters1"', alike.client_id),
+        (f"client:{shop.client_id}", shop.client_id),
+    ):
+        page = await typed(browser, line)
+        assert parse_qs(urlsplit(str(page.answer.url)).query) == {"client_id": [id]}
     nobody = await typed(browser, "person:nobody")
+    assert 'data-csrf=""' not in nobody.text
     assert "No person of this server is named so" in nobody.text
     assert not rows(nobody)
 
@@ -224,7 +233,7 @@ def test_line_asks_for_no_more_names_than_somebody_types() -> None:
 
 
 def test_address_keeps_repeated_filters() -> None:
-    assert read_address("type=a.*&type=b.*&range=7d") == {"type": ["a.*", "b.*"], "range": ["7d"]}
+    assert read_address("type=a.*&type=b.*&range=7d&show=0") == {"type": ["a.*", "b.*"], "range": ["7d"]}
 
 
 async def test_event_beside_the_list_is_a_question_of_its_own(world: World) -> None:

@@ -156,7 +156,12 @@ def actor_of(event: Event) -> tuple[Member, ...]:
 
 def masked(members: tuple[Member, ...], people: Sequence[str]) -> tuple[Member, ...]:
     """The same, with no more of these people's ids than their ends."""
-    return tuple(each._replace(value=without_ids(each.value, people)) for each in members)
+    return tuple(
+        each._replace(
+            value=without_ids(each.value, people), was=None if each.was is None else without_ids(each.was, people)
+        )
+        for each in members
+    )
 
 
 def around_of(event: Event) -> tuple[Around, ...]:
@@ -209,7 +214,7 @@ async def console_event(request: Request[Any, Any, Any], position: Position, sho
             stream=without_ids(event.stream, people),
             actor=masked(actor_of(event), people),
             members=masked(members_of(event), people),
-            changes=changes_in(event.data),
+            changes=masked(changes_in(event.data), people),
             around=around_of(event),
             raw=without_ids(json.dumps(event.data, ensure_ascii=False, indent=2), people),
             show_url=f"/console/events/{position}?show=1" if may_show else None,

@@ -42,7 +42,7 @@ async def console_event_beside(request: Request[Any, Any, Any], position: Positi
             stream=without_ids(event.stream, people),
             actor=masked(actor_of(event), people),
             members=masked(members_of(event), people),
-            changes=changes_in(event.data),
+            changes=masked(changes_in(event.data), people),
             around=tuple(each for each in around_of(event) if each.words not in NEIGHBOURS),
             asked=tuple(visit.api.calls),
         )

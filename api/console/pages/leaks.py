@@ -36,6 +36,7 @@ from api.console.leak_reports import (
     nothing_found,
 )
 from api.console.masking import Show, pseudonym, sealed
+from api.console.named import id_named
 from api.console.navigation import Place, url_of
 from api.console.own_api import Refused
 from api.console.pages.clients import client_names
@@ -324,7 +325,8 @@ async def _names_in(visit: Visit, done: Contained) -> dict[str, str]:
 
 
 async def _tried(visit: Visit, form: ContainForm) -> ConsolePage | Response[bytes]:
-    """The same page once more, with what is asked for besides."""
+    """The same page once more, with what is asked for besides; a name that was given becomes an id."""
+    form = replace(form, given=await id_named(visit, form.named, form.given))
     found = Investigated()
     if form.digests:
         asked = {"items": [{"sha256": each} for each in form.digests.split()]}

@@ -12,7 +12,7 @@ from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
 from api.console.masking import pseudonym
 from api.console.own_api import Refused
-from api.console.pages.grants import GrantList, GrantRow
+from api.console.pages.grants import AT_MOST, GrantList, GrantRow
 from api.console.pages.people import PersonSummary
 from api.console.pages.roles import Role, ScopeChange, all_roles, all_scopes, change_of
 from api.console.story import StoryDay, story
@@ -89,6 +89,7 @@ class PersonPage(ConsolePage, frozen=True, kw_only=True):
     done_to: tuple[StoryDay, ...] | None
     sign_ins: tuple[SignIn, ...] | None
     grants: tuple[GrantRow, ...] | None
+    more_grants: bool
     consents: tuple[Consent, ...]
     roles: tuple[Role, ...]
     tokens: dict[str, str]
@@ -120,7 +121,8 @@ async def _person(visit: Visit, account_id: str, *, show: bool) -> PersonPage:
         # Nobody of this id was ever here.
         await visit.api.get(f"/admin/people/{account_id}", PersonFacts)
     alive = person is not None and "grants:read" in may
-    grants = (await visit.api.get(f"/admin/people/{account_id}/grants", GrantList)).items if alive else None
+    path = f"/admin/people/{account_id}/grants"
+    grants = await visit.api.get(path, GrantList, {"limit": AT_MOST}) if alive else GrantList(())
     sessions = (await visit.api.get(f"/admin/people/{account_id}/sessions", SignInList)).items if alive else None
     return PersonPage(
         title="Somebody who was erased" if person is None else person.called,
@@ -131,8 +133,9 @@ async def _person(visit: Visit, account_id: str, *, show: bool) -> PersonPage:
         did=did,
         done_to=done_to,
         sign_ins=sessions,
-        grants=grants,
-        consents=consents(grants or ()),
+        grants=grants.items if alive else None,
+        more_grants=grants.next is not None,
+        consents=consents(grants.items),
         roles=await all_roles(visit, person.realm) if person is not None else (),
         tokens={each: visit.token(each) for each in FORMS},
     )
@@ -181,11 +184,15 @@ async def console_session_ended(request: Request[Any, Any, Any], data: JSONBody[
 
     async def make(visit: Visit) -> Response[bytes]:
         path = f"/admin/people/{data.account_id}/sessions"
-        ids = [data.session_id] if data.session_id else []
-        if not ids:
-            ids = [each.id for each in (await visit.api.get(path, SignInList)).items]
-        for each in ids:
-            await visit.api.call("DELETE", f"{path}/{each}")
+        if data.session_id:
+            await visit.api.call("DELETE", f"{path}/{data.session_id}")
+            return see_other(page_of(data.account_id))
+        ended: set[str] = set()
+        # A list has so many at most, and those that come after them are theirs too.
+        while left := [each.id for each in (await visit.api.get(path, SignInList)).items if each.id not in ended]:
+            for each in left:
+                await visit.api.call("DELETE", f"{path}/{each}")
+            ended.update(left)
         return see_other(page_of(data.account_id))
 
     return await posted(request, data, make, back=page_of(data.account_id))

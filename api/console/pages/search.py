@@ -112,7 +112,7 @@ async def _search(visit: Visit, query: str) -> ConsolePage | Response[bytes]:
         if is_bare(given):
             return see_other(address_of(sealed_addresses(visit.services.keyring, given)))
     except UnknownFilter as unknown:
-        return SearchPage(title="Search the log", line="", csrf=csrf, fault=str(unknown))
+        return SearchPage(title="Search the log", line="", csrf=csrf, names_csrf=visit.token(NAMES), fault=str(unknown))
     now = datetime.fromtimestamp(visit.services.ledger.clock.now() / 1_000_000, UTC)
     asked = asked_of_api(plain, now)
     personal = sealed("1" if "show" in given else "")
@@ -202,6 +202,7 @@ async def console_search_line(request: Request[Any, Any, Any], data: JSONBody[Li
                 title="Search the log",
                 line=data.line,
                 csrf=visit.token(LINE),
+                names_csrf=visit.token(NAMES),
                 fault=str(unknown),
                 kept=data.kept,
                 since=data.since,
@@ -213,11 +214,11 @@ async def console_search_line(request: Request[Any, Any, Any], data: JSONBody[Li
 
 async def _resolved(visit: Visit, data: LineForm) -> Given:
     given = {name: values for name, values in read_address(data.kept).items() if name in KEPT}
-    for name, value in read_line(data.line):
+    for name, value, quoted in read_line(data.line):
         if name in ("since", "until"):
             given[name] = [instant(value, end=name == "until")]
         elif not name or name in NAMED:
-            for filter_name, each in await _named(visit, name, value):
+            for filter_name, each in await _named(visit, name, value, quoted=quoted):
                 given.setdefault(filter_name, []).append(each)
         else:
             given.setdefault(name, []).append(value)
@@ -237,9 +238,10 @@ _OF_KIND = {"client": "client_id", "person": "account_id", "grant": "grant_id", 
 _OF_KIND |= {"incident": "incident_id", "position": "from"}
 
 
-async def _named(visit: Visit, name: str, value: str) -> list[tuple[str, str]]:
-    """The ids of what is called so; raises `UnknownFilter` where nothing is."""
-    if name and len(value) == ID_LENGTH and value.isalnum():
+async def _named(visit: Visit, name: str, value: str, *, quoted: bool) -> list[tuple[str, str]]:
+    """The ids of what is called so; raises `UnknownFilter` where nothing is. What looks like an id is one, unless it is
+    quoted as a name."""
+    if name and not quoted and len(value) == ID_LENGTH and value.isalnum():
         return [(name, value)]
     # Who looks for a client is told of no person who is called so.
     personal = sealed() if NAMED.get(name) == "client" else None
@@ -267,7 +269,8 @@ async def console_export(request: Request[Any, Any, Any]) -> Response[bytes]:
             without = "&".join(each for each in query.split("&") if not each.startswith("format="))
             given, plain = _read(visit, without)
         except UnknownFilter as unknown:
-            return SearchPage(title="Search the log", line="", csrf=visit.token(LINE), fault=str(unknown))
+            csrf, names_csrf = visit.token(LINE), visit.token(NAMES)
+            return SearchPage(title="Search the log", line="", csrf=csrf, names_csrf=names_csrf, fault=str(unknown))
         now = datetime.fromtimestamp(visit.services.ledger.clock.now() / 1_000_000, UTC)
         asked: dict[str, list[str]] = asked_of_api(plain, now)
         if "show" not in given:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema_rs
 import msgspec
@@ -18,9 +18,10 @@ from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
 from api.audit import ocsf
 from api.audit.queries import export
-from api.audit.rendering import ENDED, REFUSED, ShownActor, ShownEvent, meaning, moments
+from api.audit.rendering import ASKED, ENDED, REFUSED, ShownActor, ShownEvent, general_meaning, meaning, moments
 from docs import generate
 from domain import account
+from domain.audit import Question
 from domain.decision import InvalidGrant
 from domain.event import Event
 from domain.events import EVENTS
@@ -189,7 +190,13 @@ def test_a_meaning_holds_the_values_that_it_names() -> None:
     assert at_once == "Sign-ins failed, once from one address."
     rotated = meaning("client.secret_rotated", {"version": 2, "others_expire_in": 864_000, "not_before_in": 3_600})
     assert rotated == "Version 2 of the secret was made, to work after 1 hour; the others end after 10 days."
-    assert meaning("audit.read", {"count": 1}) == "Somebody asked a question and got 1 record."
+    searched = {"question": "events", "parameters": {"type": "client.*", "account_id": "x"}, "count": 1}
+    assert meaning("audit.read", searched) == "Somebody searched the log for client.*: 1 record."
+    read = {"question": "event", "parameters": {"position": "7"}, "count": 0, "unsealed": True}
+    assert meaning("audit.read", read) == "Somebody read event 7: 0 records, with personal values."
+    assert set(ASKED) == set(get_args(Question))
+    assert "`" not in general_meaning("account.sign_in_failed")
+    assert "window" not in general_meaning("account.sign_in_failed")
     assert meaning("signing_key.introduced", {"active_in": 0}) == "A key was made and published."
     assert meaning("consent.given", {"scope": ["orders"], "origins": ["https://shop.example"]}) == (
         "The person allowed the client this scope, at https://shop.example."
