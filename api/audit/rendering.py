@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from api.audit.readings import asked_in_words
 from domain import account, client
 from domain.event import Event, Sealed
 from domain.events import EVENTS
@@ -109,45 +110,9 @@ def _since(data: Data) -> str:
     return "" if data.get("since_at") is None else ", as far as it was issued since a moment"
 
 
-ASKED: Mapping[str, str] = {
-    "events": "searched the log",
-    "event": "read an event",
-    "token_history": "asked for the story of a token",
-    "token_state": "asked whether a token was valid",
-    "state": "asked what something was at a moment",
-    "proof": "took the receipt of an event",
-    "entries": "fetched events as they are stored",
-    "leak_investigation": "asked what came of a secret",
-    "leak_containment": "was told what a containment ended",
-    "leak_containment_dry_run": "asked what a containment would end",
-    "incidents": "looked at incidents",
-    "find": "asked what a text names",
-    "counts": "counted events",
-    "overview": "looked at the overview",
-    "diff": "asked what changed between two moments",
-}
-"""What somebody asked; the questions are those of `domain.audit.Question`."""
-
-_TYPES = re.compile(r"[a-z_.*]+(?:[ ,]+[a-z_.*]+)*")
-
-
-def _asked(data: Data) -> str:
-    """Of what was asked only types and positions: whoever reads the sentence need not be told whom it was about."""
-    asked: Mapping[str, str] = data.get("parameters") or {}
-    what, position, types = ASKED.get(data.get("question", ""), "asked"), asked.get("position"), asked.get("type")
-    if position is not None and position.isdigit():
-        what = what.replace("an event", f"event {position}")
-    elif types is not None and len(types) <= 80 and _TYPES.fullmatch(types):
-        what += f" for {types}"
-    shown = ", with personal values" if data.get("unsealed") else ""
-    count = data.get("count", 0)
-    return f"Somebody {what}: {count} {'record' if count == 1 else 'records'}{shown}."
-
-
 def _watched(data: Data) -> str:
-    return (
-        f"{_asked(data)[:-1]}; looks again and again, of which nothing tells within {_lasting(data.get('seconds', 0))}."
-    )
+    within = _lasting(data.get("seconds", 0))
+    return f"{asked_in_words(data)[:-1]}; looks again and again, of which nothing tells within {within}."
 
 
 _SENTENCES: Mapping[str, Callable[[Data], str]] = {
@@ -164,7 +129,7 @@ _SENTENCES: Mapping[str, Callable[[Data], str]] = {
     "usage.token_first_seen": _token_seen,
     "usage.token_seen": _token_seen,
     "consent.given": lambda data: f"The person allowed the client this scope{_places(data)}.",
-    "audit.read": _asked,
+    "audit.read": asked_in_words,
     "audit.watched": _watched,
     "audit.stream_opened": lambda data: f"Somebody began to follow the log from position {data['first']} on.",
     "incident.contained": lambda data: f"What had leaked was ended, with what had come of it{_since(data)}.",

@@ -18,7 +18,8 @@ from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
 from api.audit import ocsf
 from api.audit.queries import export
-from api.audit.rendering import ASKED, ENDED, REFUSED, ShownActor, ShownEvent, general_meaning, meaning, moments
+from api.audit.readings import ASKED
+from api.audit.rendering import ENDED, REFUSED, ShownActor, ShownEvent, general_meaning, meaning, moments
 from docs import generate
 from domain import account
 from domain.audit import Question
