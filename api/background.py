@@ -149,8 +149,11 @@ LETTERS_EVERY = 0.5
 WIPE_EVERY = 1.0
 """Seconds. What was destroyed in the vault is readable in SQLite's files that long, or as long as readers are busy."""
 
-ASLEEP = 60.0
+ASLEEP = 300.0
 """Seconds between two looks at what comes of a log that nothing is heard of. What is due in it is done when it is."""
+
+NEVER_DUE = 60.0
+"""The same for what no row tells when it is due."""
 
 PRUNED_ASLEEP = 10
 """A log of which nothing is heard is pruned so many times less often."""
@@ -217,11 +220,11 @@ class Background:
             Chore(pruned, self._prune, PRUNED_ASLEEP * pruned),
             # Reported secrets that a killed process left are ended so long after `reported.LEASE` at most.
             Chore(5.0, partial(revoke.resume, ledger)),
-            Chore(5.0, partial(address_target.resume_settling, ledger)),
-            Chore(60.0, partial(clients.rotate_due, ledger, services.format, Origin(SYSTEM)), None),
-            Chore(60.0, partial(people.erase_due, ledger, Origin(SYSTEM)), None),
+            Chore(5.0, partial(address_target.resume_settling, ledger), NEVER_DUE),
+            Chore(60.0, partial(clients.rotate_due, ledger, services.format, Origin(SYSTEM)), NEVER_DUE),
+            Chore(60.0, partial(people.erase_due, ledger, Origin(SYSTEM)), NEVER_DUE),
             Chore(60.0, self._settle_keys, None),
-            *(() if self._presence is None else (Chore(SAY_EVERY, self._presence.say, None),)),
+            *(() if self._presence is None else (Chore(SAY_EVERY, self._presence.say, SAY_EVERY),)),
             Chore(600.0, Retention(services).enforce, None),
             Chore(WIPE_EVERY, ledger.wipe),
             Chore(0.5, notifier.distribute),
@@ -282,6 +285,8 @@ class Background:
         ):
             while await services.ledger.tidy(prune, before, limit) >= limit:
                 await asyncio.sleep(0)
+        # Answers that were kept are gone from SQLite's files too, though nobody else heard of it.
+        await services.ledger.wipe()
 
 
 def _answers(vault: Vault) -> Callable[[Connection, Moment, int], int]:

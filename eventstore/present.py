@@ -263,6 +263,7 @@ def existing_scopes(folds: Folds, names: Iterable[str]) -> frozenset[str]:
 def all_scopes(folds: Folds) -> tuple[str, ...]:
     """Every scope, by name."""
     named = scopes.names(folds.connection)
+    folds.together([scope.stream(name) for name in named])
     defined = {name for name in named if folds.state(scope.stream(name)).exists}
     return tuple(sorted(defined | BUILT_IN))
 

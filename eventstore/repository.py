@@ -436,10 +436,10 @@ class Repository:
         def state(stream: str) -> Any:
             return self.load(connection, stream, as_of).state
 
-        return Folds(connection, state)
+        return Folds(connection, state, lambda streams: self.load_all(connection, streams, as_of))
 
     def load_all(self, connection: Connection, streams: Collection[str], as_of: int) -> None:
-        """Has the folds of these streams in the cache, read together; for who holds the log's lock."""
+        """Has the folds of these streams in the cache, read together, as of a position that was known before."""
         missing = [stream for stream in streams if self.cached(stream) is None]
         for stream, folded in self.read_all(connection, missing, as_of).items():
             if folded.version:

@@ -1,7 +1,7 @@
 """What a command may look at while it holds the append lock, and what any look at the present may."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
@@ -24,12 +24,19 @@ class OfGrant(NamedTuple):
 class Folds:
     """Rows and folds as one connection sees them; inside a transaction of the writer's, with what it has decided."""
 
-    __slots__ = ("connection", "state")
+    __slots__ = ("connection", "state", "together")
 
-    def __init__(self, connection: Connection, state: Callable[[str], Any]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        state: Callable[[str], Any],
+        together: Callable[[Collection[str]], object] = lambda streams: None,
+    ) -> None:
         self.connection = connection
         self.state = state
         """A stream's fold; the aggregate's INITIAL when it has no events."""
+        self.together = together
+        """Has the folds of these streams read together, if they are not known: for who asks for many."""
 
 
 class View(ABC):

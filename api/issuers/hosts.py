@@ -185,7 +185,7 @@ class Hosts:
         """All that answers for an issuer."""
         settings = settings_of(self._settings, entry)
         # To connect to a machine that is away takes seconds, which nobody else is to wait for.
-        if not await asyncio.to_thread(schema.is_current, settings.database_url):
+        if not await asyncio.to_thread(schema.is_current, settings.database_url, self._connections.taken):
             raise OutdatedSchema("run: grantlog issuer upgrade")
         parts: ProcessParts = self.app.state.parts
         parts = parts._replace(metrics=MetricsOfIssuer(parts.metrics, entry.issuer))

@@ -10,7 +10,8 @@ from eventstore.ledger import Ledger
 from security.tokens import new_id
 
 SAY_EVERY = 15.0
-"""Seconds between two times that a process says that it serves, a quarter of `nodes.GONE_AFTER`."""
+"""Seconds between two times that a process says that it serves, a quarter of `nodes.GONE_AFTER`; twice as long while
+nothing is heard of its log."""
 
 
 class TooOld(Exception):

@@ -119,7 +119,7 @@ class Batch(View):
 
     def folds(self) -> Folds:
         """Rows and folds as they stand now, for a look at the present."""
-        return Folds(self.connection, self.state)
+        return Folds(self.connection, self.state, self._load_all)
 
     def state(self, stream: str) -> Any:
         return self.folded(stream)[0]

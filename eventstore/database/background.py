@@ -29,6 +29,9 @@ LEAST_REST_S = 0.02
 AWAY_S = 1.0
 """Rest when the database is away, or when there was nothing to do."""
 
+TOGETHER = 4
+"""Where more go round together than so many, each rests longer then: nearly all of them wait for their turn."""
+
 
 class _Beside:
     """Some threads, each with a connection of this engine while it works."""
@@ -123,6 +126,6 @@ async def go_round(
             except (DatabaseAway, LedgerOverloaded):
                 stepped = False
             rests = ((rest + 1) * len(together) - 1) * (now() - began)
-            await sleep(max(LEAST_REST_S, rests) if stepped else AWAY_S)
+            await sleep(max(LEAST_REST_S, rests) if stepped else AWAY_S * max(1, len(together) // TOGETHER))
     finally:
         together.discard(me)

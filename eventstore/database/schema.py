@@ -8,7 +8,8 @@ from sqlalchemy import Connection, MetaData, Table, inspect, select, text, updat
 from sqlalchemy.engine import make_url
 
 from eventstore import stored
-from eventstore.database.engines import is_sqlite, migrating
+from eventstore.database.engines import is_sqlite, migrating, reading
+from eventstore.database.shared_connections import SharedConnections
 from projections import tables as projections_schema
 from security import vault
 
@@ -108,9 +109,10 @@ def raise_floor(connection: Connection, revision: str) -> None:
     connection.execute(update(stored.schema_floor).values(revision=revision))
 
 
-def is_current(url: str) -> bool:
-    """Whether this code can serve the database. Raises `EarlierRevision`."""
-    engine = migrating(url)
+def is_current(url: str, shared: SharedConnections | None = None) -> bool:
+    """Whether this code can serve the database, asked over a connection of those if they are given. Raises
+    `EarlierRevision`."""
+    engine = migrating(url) if shared is None else reading(url, 1, shared)
     try:
         with engine.connect() as connection:
             return problem(connection) is None
