@@ -441,7 +441,7 @@ class Repository:
     def load_all(self, connection: Connection, streams: Collection[str], as_of: int) -> None:
         """Has the folds of these streams in the cache, read together, as of a position that was known before."""
         missing = [stream for stream in streams if self.cached(stream) is None]
-        for stream, folded in self.read_all(connection, missing, as_of).items():
+        for stream, folded in (self.read_all(connection, missing, as_of) if missing else {}).items():
             if folded.version:
                 self.keep(stream, folded)
 
