@@ -55,6 +55,11 @@ def compromise(made: Made) -> Command[State]:
     return _changing(lambda state, view: signing_key.compromise(state, now=view.now, made=_told(made)))
 
 
+def expose(key_id: str) -> Command[State]:
+    """Records that the private half of a key was in somebody's text. That ends nothing."""
+    return _changing(lambda state, view: signing_key.expose(state, now=view.now, key_id=key_id))
+
+
 def keeping(vault: Vault, made: Made) -> Callable[[View, tuple[Recorded, ...]], None]:
     """What the vault does with the private halves in the same transaction."""
     private = {each.key_id: each.private for each in made.values()}

@@ -281,6 +281,11 @@ def people_at(connection: Connection, positions: Sequence[int], after: str | Non
     return list(connection.scalars(query, given))
 
 
+def with_secret(connection: Connection, secret_id: str, position: int) -> list[int]:
+    """Where events up to a position say that a secret version had something issued, as far as the index has come."""
+    return sorted(each for each in _named(connection, secret_id, tuple(issued_with.EVERYTHING)) if each <= position)
+
+
 def _named(connection: Connection, secret_id: str, what: Sequence[bytes]) -> list[int]:
     """The positions of the events by which a version had this issued."""
     found: list[int] = []

@@ -322,7 +322,8 @@ AT_ONCE = 1_000
 
 class Descendant(NamedTuple):
     """A code or token of a grant, whose client `owner` is. `alive` says whether it is good for anything at the moment
-    that was asked about; `signed`, whether it is a JWT, which whoever validates offline takes until it expires."""
+    that was asked about; `signing_key` names the key that signed it, if it is a JWT, which whoever validates offline
+    takes until it expires."""
 
     sha256: str
     kind: validity.TokenKind
@@ -335,7 +336,7 @@ class Descendant(NamedTuple):
     expires_at: Moment
     alive: bool
     owner: str
-    signed: bool = False
+    signing_key: str | None = None
 
 
 def states_at(connection: Connection, position: int) -> FoldOf:
@@ -385,13 +386,13 @@ def _descendants(told: Sequence[Recorded], state: FoldOf, now: Moment) -> Iterat
             # That it is there proves that it was issued, also to a clock that lags behind another node's.
             validity.cause(deciding.standing(token, each), max(now, token.issued_at)) == "active",
             folded.client_id,
-            each.signing_key is not None,
+            each.signing_key,
         )
 
 
 def offline_until(found: Iterable[Descendant]) -> Moment | None:
     """Until when those that are alive are good for whoever validates offline; None where nobody does."""
-    return max((each.expires_at for each in found if each.alive and each.signed), default=None)
+    return max((each.expires_at for each in found if each.alive and each.signing_key is not None), default=None)
 
 
 def grants_of_people(

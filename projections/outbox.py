@@ -17,6 +17,7 @@ from domain import incident
 from domain.client_secret import RotationAnnounced, SecretExpiredUsed
 from domain.event import Event, Moment, Recorded
 from domain.grant import CodeReplayed, RefreshReplayed
+from domain.keys.signing_key import SigningKeyExposed
 from domain.server import DivergenceAccepted, IssuanceResumed, IssuanceSuspended, LogDiverged, ProjectionDiffered
 from projections.tables import ROW_POSITION, Write, metadata
 
@@ -57,6 +58,7 @@ HANDLES: tuple[type[Event], ...] = (
     LogDiverged,
     DivergenceAccepted,
     ProjectionDiffered,
+    SigningKeyExposed,
 )
 TYPES: tuple[str, ...] = tuple(sorted(event.type for event in HANDLES))
 """The types of events that people can be told of."""

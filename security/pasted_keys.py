@@ -7,14 +7,17 @@ A certificate has two names: its own, to which tokens are bound (RFC 8705 §3.1)
 import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain, islice
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, derive_private_key
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -26,6 +29,9 @@ from joserfc.jwk import import_key
 
 MOST = 50
 """Keys that are looked for in one text."""
+
+TRIED = 5
+"""Private halves that are tried for one public one."""
 
 LONGEST_PEM = 16_384
 """Characters of one that is looked at."""
@@ -39,6 +45,15 @@ _PRIVATE, _CERTIFICATE = "PRIVATE KEY", "CERTIFICATE"
 Names = tuple[str, ...]
 """The thumbprints of one key, or of a certificate and its key."""
 
+
+class PrivateHalf(NamedTuple):
+    """What looks like a private key: the names of the public one that it says it belongs to, and how to compute those
+    of the one that it does belong to."""
+
+    says: Names
+    fitting: Callable[[], Names]
+
+
 _NO_KEY = (JoseError, ValueError, TypeError, KeyError, UnsupportedAlgorithm, x509.InvalidVersion)
 
 
@@ -46,6 +61,54 @@ def found_in(text: str) -> tuple[Names, ...]:
     """The names of the keys in a text, each once, up to `MOST`. The time is linear in its length."""
     found = chain.from_iterable(_every(each) for each in _readings(text))
     return tuple(islice(dict.fromkeys(found), MOST))
+
+
+def private_in(text: str, wanted: Collection[str]) -> list[str]:
+    """Those of the wanted thumbprints whose private half is in the text. That it fits is computed, of the first few."""
+    halves = list(chain.from_iterable(map(_private_halves, _readings(text)))) if wanted else []
+    return [each for each in wanted if any(each in fit() for fit in islice(_candidates(halves, each), TRIED))]
+
+
+def _private_halves(text: str) -> Iterator[PrivateHalf]:
+    plain = _plain(text)
+    for each in _OBJECT.findall(plain):
+        if '"kty"' in each and '"d"' in each:
+            yield PrivateHalf(_of_jwk(each), partial(_of_private_jwk, each))
+    for label, pem in _pems(plain):
+        if label.endswith(_PRIVATE):
+            yield PrivateHalf(_of_pem(label, pem), partial(_of_private_pem, pem))
+
+
+def _candidates(halves: Iterable[PrivateHalf], wanted: str) -> Iterator[Callable[[], Names]]:
+    return (each.fitting for each in halves if wanted in each.says)
+
+
+def _of_private_jwk(text: str) -> Names:
+    """Of the private half alone, which is no key if it does not belong to the public one beside it."""
+    try:
+        said: Any = json.loads(text)
+        key: Any = import_key({name: value for name, value in said.items() if isinstance(value, str)})
+        return _of_computed(key.private_key)
+    except (*_NO_KEY, AttributeError, RecursionError):
+        return ()
+
+
+def _of_private_pem(pem: str) -> Names:
+    try:
+        return _of_computed(load_pem_private_key(pem.encode("ascii"), None))
+    except _NO_KEY:
+        return ()
+
+
+def _of_computed(private: Any) -> Names:
+    """Of RSA and elliptic curves the public half is told beside the private one, and was taken at its word."""
+    if isinstance(private, EllipticCurvePrivateKey):
+        private = derive_private_key(private.private_numbers().private_value, private.curve)
+    if isinstance(private, RSAPrivateKey):
+        numbers, public = private.private_numbers(), private.public_key().public_numbers()
+        if numbers.d >= public.n or pow(pow(2, public.e, public.n), numbers.d, public.n) != 2:
+            return ()
+    return _of_public(private.public_key())
 
 
 def thumbprint_in(text: str) -> str | None:
@@ -73,17 +136,28 @@ def _readings(text: str) -> Iterator[str]:
 
 
 def _every(text: str) -> Iterator[Names]:
-    # What stands in a string of JSON has its quotes and line breaks escaped.
-    plain = text.replace('\\"', '"').replace("\\r", "").replace("\\n", "\n")
+    plain = _plain(text)
     if '"kty"' in plain:
         for each in _OBJECT.findall(plain):
             if '"kty"' in each and (names := _of_jwk(each)):
                 yield names
+    for label, pem in _pems(plain):
+        if names := _of_pem(label, pem):
+            yield names
+
+
+def _plain(text: str) -> str:
+    """What stands in a string of JSON has its quotes and line breaks escaped."""
+    return text.replace('\\"', '"').replace("\\r", "").replace("\\n", "\n")
+
+
+def _pems(plain: str) -> Iterator[tuple[str, str]]:
+    """What each block says that it is, and the block as it should be written."""
     for block in plain.split(_BEGIN)[1:]:
         label, _, rest = block[:LONGEST_PEM].partition("-----")
         body, end, _ = rest.partition(_END)
-        if end and (names := _of_pem(label, f"{_BEGIN}{label}-----\n{_stripped(body)}\n{_END}{label}-----\n")):
-            yield names
+        if end:
+            yield label, f"{_BEGIN}{label}-----\n{_stripped(body)}\n{_END}{label}-----\n"
 
 
 def _stripped(body: str) -> str:

@@ -32,6 +32,7 @@ EXAMPLE: dict[str, Any] = {
     "activated_at": "2026-01-31T12:00:04.000000Z",
     "retires_at": None,
     "ended_at": None,
+    "exposed_at": None,
 }
 ANSWER = {"items": [EXAMPLE], "next": None}
 
@@ -56,6 +57,7 @@ class KeyBody(msgspec.Struct, frozen=True, kw_only=True):
     activated_at: Time | None
     retires_at: Annotated[str | None, Meta(description="When a superseded key is published no longer.")]
     ended_at: Annotated[str | None, Meta(description="When it was retired or revoked.")]
+    exposed_at: Annotated[str | None, Meta(description="When its private half was found in a text that was pasted.")]
 
 
 @get(PATH, **needing("keys:read", answer=ANSWER), tags=TAGS, summary="List the signing keys")
@@ -106,6 +108,7 @@ def _body(key_id: str, key: signing_key.SigningKey) -> KeyBody:
         activated_at=time_or_null(key.activated_at),
         retires_at=time_or_null(key.retires_at),
         ended_at=time_or_null(key.ended_at),
+        exposed_at=time_or_null(key.exposed_at),
     )
 
 

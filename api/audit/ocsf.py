@@ -116,7 +116,9 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", MEDIUM): (
         "server.issuer_accepted server.feature_level_raised transfer.imported transfer.exported"
     ),
-    ClassRow(ENTITY_MANAGEMENT, 3, "Update", HIGH): "log_key.succeeded incident.identified incident.contained",
+    ClassRow(ENTITY_MANAGEMENT, 3, "Update", HIGH): (
+        "log_key.succeeded incident.identified incident.contained signing_key.exposed"
+    ),
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete"): "consent.withdrawn scope.retired event_stream.deleted",
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete", LOW): (
         "client.deleted role.retired hold.released trusted_issuer.distrusted authorization_detail_type.removed "

@@ -13,7 +13,7 @@ from api.admin.schemas import Time, time_or_null
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.history import Sha256, Text
 from api.http.errors import Missing
-from api.leaks import address_target
+from api.leaks import address_target, issuer_keys
 from api.leaks.containment import Containment, ContainmentRequest, containments, dry_run
 from api.leaks.resolve import NAMING
 from api.oauth.bearer import Bearer, needing
@@ -164,12 +164,14 @@ async def contain(
     if data.address is not None:
         # What was used from there a moment ago is about to be recorded.
         await token_uses.record(everything=True)
+    asked = ContainmentRequest(named, data.since, data.rotate, data.disable_client, data.evidence)
     try:
-        asked = ContainmentRequest(named, data.since, data.rotate, data.disable_client, data.evidence)
         found, away = await containments(ledger, token_format, asked, source="administrator", caller_scope=who.scope)
     except Missing:
         await _tell_missing(asking, named, dry_run=data.dry_run)
+        await issuer_keys.require_none(ledger, asking.origin, named)
         raise
+    await issuer_keys.tell_pasted(ledger, asking.origin, data.secret)
     for each in found:
         await each.prepare()
 

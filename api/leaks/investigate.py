@@ -9,27 +9,25 @@ import msgspec
 from litestar import Request, get, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
-from msgspec.structs import replace
 
 from api.admin import schemas
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.history import RawSecret, Sha256, Text
+from api.audit.queries.search import Point, point
 from api.audit.rendering import Rendering, ShownEvent, unsealed
 from api.http import parameters
 from api.http.errors import InvalidRequest, Missing, Unprocessable
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor
-from api.leaks import issuer_keys, key_investigation, mailed_target, resolve
+from api.leaks import issuer_keys, key_investigation, reporting, resolve
 from api.leaks.investigation import (
     AWAY,
     Address,
     Damaged,
     FoundElsewhere,
     Investigated,
-    InvestigatedSecret,
     InvestigationReader,
     Report,
     WhichCounts,
-    answered,
     came_of,
     page_of,
 )
@@ -46,6 +44,7 @@ from eventstore.search import Criteria
 from eventstore.time_travel import Descendant, descendants, states_at
 from eventstore.unavailable import ArchiveAway
 from projections.event_index import NameKind
+from security import pasted_keys
 from security.clock import format_rfc3339
 from security.scanning import Extract, ForeignSecret, extract
 
@@ -126,6 +125,15 @@ class Investigation(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     secret: Text | None = None
     sha256: Sha256 | None = None
     items: Annotated[list[InvestigationQuestion], Meta(min_length=1, max_length=ITEMS)] | None = None
+    at: (
+        Annotated[
+            str,
+            Meta(
+                max_length=64, description="RFC 3339: state, `derived` and `containment` as they were at that moment."
+            ),
+        ]
+        | None
+    ) = None
 
 
 class Reports(msgspec.Struct, frozen=True):
@@ -155,9 +163,10 @@ async def investigate(
         questions = [
             _question(asking, f"items[{number}].", each.secret, each.sha256) for number, each in enumerate(data.items)
         ]
-        return Reports(await reported(settle, asking, questions, counts=counts))
+        return Reports(await reported(settle, asking, questions, counts=counts, at=data.at))
     if data.secret is None:
-        answers = await reported(settle, asking, [_question(asking, "", None, data.sha256)], counts=counts)
+        question = _question(asking, "", None, data.sha256)
+        answers = await reported(settle, asking, [question], counts=counts, at=data.at)
         return told(answers)
     if data.sha256 is not None:
         raise InvalidRequest.field("secret", "give either the secret itself or its sha256")
@@ -166,7 +175,10 @@ async def investigate(
         raise Unprocessable(f"At most {ITEMS:,} secrets at a time.")
     questions = await resolve.asked_about(asking.sources.ledger, found, data.secret, asking.sources.format)
     others = await resolve.foreign_in(data.secret, asking.sources.format)
-    return told(await reported(settle, asking, questions, counts=counts), found, others)
+    answers = await reported(settle, asking, questions, counts=counts, at=data.at)
+    own = [pasted_keys.of_hex(each.sha256) for each in answers if each.kind == issuer_keys.SIGNING_KEY]
+    await issuer_keys.tell_exposed(asking.sources.ledger, asking.origin, data.secret, own)
+    return told(answers, found, others)
 
 
 def told(answers: Sequence[Report], found: Extract | None = None, others: Sequence[ForeignSecret] = ()) -> Investigated:
@@ -186,12 +198,18 @@ def told(answers: Sequence[Report], found: Extract | None = None, others: Sequen
 
 
 async def reported(
-    settle: Settle, asking: Auditor, questions: Sequence[resolve.Candidate], *, counts: WhichCounts
+    settle: Settle,
+    asking: Auditor,
+    questions: Sequence[resolve.Candidate],
+    *,
+    counts: WhichCounts,
+    at: str | None = None,
 ) -> list[Report]:
-    """The answers in their order, and the event that somebody asked for them."""
+    """The answers in their order, as of now or of a moment that has passed, and the event that somebody asked."""
     await settle([question.sha256 for question in questions])
-    answers = await _reports(asking, questions, counts=counts)
-    await _record(asking, answers)
+    where = None if at is None else await point(asking, at, None)
+    answers = await _reports(asking, questions, where, counts=counts)
+    await _record(asking, answers, at)
     return answers
 
 
@@ -216,17 +234,21 @@ def settling(request: Request[Any, Any, Any]) -> Settle:
     return settle
 
 
-async def _reports(asking: Auditor, questions: Sequence[resolve.Candidate], *, counts: WhichCounts) -> list[Report]:
+async def _reports(
+    asking: Auditor, questions: Sequence[resolve.Candidate], where: Point | None, *, counts: WhichCounts
+) -> list[Report]:
     """The answers in order. The same string is often found in many places, and is looked at once."""
     found: dict[resolve.Candidate, Report] = {}
     away: ArchiveAway | None = None
     distinct = list(dict.fromkeys(questions))
     for start in range(0, len(distinct), TOGETHER):
         part = distinct[start : start + TOGETHER]
-        reports = await asyncio.gather(*(_report_or_away(asking, question, counts=counts) for question in part))
+        reports = await asyncio.gather(
+            *(reporting.or_away(asking, question, where, counts=counts) for question in part)
+        )
         for question, report in zip(part, reports, strict=True):
             away = report if isinstance(report, ArchiveAway) else away
-            found[question] = _away(question) if isinstance(report, ArchiveAway) else report
+            found[question] = reporting.away(question) if isinstance(report, ArchiveAway) else report
         if len(distinct) > TOGETHER:
             # Nobody else waits for a thousand answers.
             await asyncio.sleep(0)
@@ -235,40 +257,15 @@ async def _reports(asking: Auditor, questions: Sequence[resolve.Candidate], *, c
     return [found[question] for question in questions]
 
 
-def _away(question: resolve.Candidate) -> Report:
-    return Report(sha256=question.sha256, kind=question.kind, state=AWAY, derived=None, containment=None)
-
-
-async def _report_or_away(asking: Auditor, question: resolve.Candidate, *, counts: WhichCounts) -> Report | ArchiveAway:
-    try:
-        return await _report(asking, question, counts=counts)
-    except ArchiveAway as error:
-        return error
-
-
-async def _report(asking: Auditor, question: resolve.Candidate, *, counts: WhichCounts) -> Report:
-    ledger = asking.sources.ledger
-    head = ledger.changes.position
-    asked = InvestigatedSecret(question.sha256, question.kind, question.problem, head, asking.now, asking.personal)
-    report = await answered(ledger, asked, counts=counts)
-    if report.state != "unknown":
-        return report
-    if (mailed := await mailed_target.answered(ledger, asked)) is not None:
-        return mailed if counts else replace(mailed, derived=None, containment=None)
-    if question.kind not in (None, KIND):
-        return report
-    of_client = await key_investigation.answered(ledger, asked, counts=counts)
-    return of_client or await issuer_keys.answered(ledger, asked, counts=counts) or report
-
-
-async def _record(asking: Auditor, answers: list[Report]) -> None:
+async def _record(asking: Auditor, answers: list[Report], at: str | None) -> None:
     """Of what is none of ours not even the digest is recorded: it may be a password."""
     ours = [each.sha256 for each in answers if each.problem is None]
     personal = asking.personal and any(each.addresses or each.client_owner for each in answers)
     for start in range(0, max(1, len(ours)), RECORDED_AT_ONCE):
         part = ours[start : start + RECORDED_AT_ONCE]
         foreign = len(answers) - len(ours) if start == 0 else 0
-        asked: dict[str, str | None] = {"sha256": " ".join(part) or None, "foreign": str(foreign) if foreign else None}
+        sha256s = " ".join(part) or None
+        asked: dict[str, str | None] = {"sha256": sha256s, "foreign": str(foreign) if foreign else None, "at": at}
         found = sum(each.sha256 in part and each.state not in ("unknown", AWAY) for each in answers)
         await asking.record("leak_investigation", asked, found, unsealed=personal)
 

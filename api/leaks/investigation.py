@@ -328,7 +328,7 @@ class Investigated(Report, frozen=True, kw_only=True):
 
 
 class InvestigatedSecret(msgspec.Struct, frozen=True):
-    """What is asked, where the log and the clock stand, and whether personal values are shown."""
+    """What is asked, where the log and the clock stand, if that is `past`, and whether personal values are shown."""
 
     sha256: str
     kind: str | None
@@ -336,6 +336,7 @@ class InvestigatedSecret(msgspec.Struct, frozen=True):
     head: int
     now: Moment
     personal: bool
+    past: bool = False
 
 
 class Radius(NamedTuple):

@@ -16,6 +16,7 @@ from api.leaks.investigation import (
     sealed_field,
 )
 from api.leaks.key_target import KIND, KeyTarget
+from api.leaks.targets import numbers
 from domain import client
 from eventstore import affected, search
 from eventstore.affected import IssuedCounts, counted
@@ -52,6 +53,8 @@ async def answered(ledger: Ledger, asked: InvestigatedSecret, *, counts: int) ->
     named = await find(ledger, asked.sha256, asked.head)
     if named is None:
         return None
+    if asked.past:
+        return await _then(ledger, asked, named, counts=counts)
     target = KeyTarget((named.thumbprint,), named.holders, None)
     alive, ever = Alive(), IssuedCounts()
     await target.gather(ledger, CatchUpSubscription(ledger, EventIndexing()))
@@ -63,6 +66,23 @@ async def answered(ledger: Ledger, asked: InvestigatedSecret, *, counts: int) ->
     if not counts:
         return replace(report, derived=None, containment=None)
     return replace(report, derived=radius_by_kind(ever, alive), containment=ended.numbers)
+
+
+async def _then(ledger: Ledger, asked: InvestigatedSecret, named: NamedKey, *, counts: int) -> Report:
+    """The same at a moment that has passed."""
+    alive = await ledger.read_long(_alive, named, asked)
+    report = await ledger.read(_reported, ledger.privacy, asked, named, live=alive.tokens > 0)
+    if not counts:
+        return replace(report, derived=None, containment=None)
+    ever = await ledger.read_long(keys.issued, named.positions)
+    good = await ledger.read(_good, named, asked)
+    return replace(report, derived=radius_by_kind(ever, alive), containment=numbers(alive, good))
+
+
+def _good(connection: Connection, named: NamedKey, asked: InvestigatedSecret) -> int:
+    """How many clients could have proved themselves by it until it was ended."""
+    states = (states_at(connection, asked.head)(client.stream(each)) for each in named.holders)
+    return sum(not state.deleted and named.thumbprint not in state.revoked_keys for state in states)
 
 
 async def find(ledger: Ledger, sha256: str, head: int) -> NamedKey | None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from api.http.errors import InvalidRequest, Missing, Unprocessable
 from api.http.request_context import normalise
-from api.leaks import key_target, mailed_target
+from api.leaks import issuer_keys, key_target, mailed_target
 from api.leaks.address_target import AddressTarget
 from api.leaks.targets import Target, of_secret, together
 from domain import account, client
@@ -89,10 +89,16 @@ def questions(found: Extract, text: str, format: Format) -> list[Candidate]:
 async def asked_about(ledger: Ledger, found: Extract, text: str, format: Format) -> list[Candidate]:
     """The same with the keys in the text, and with the thumbprint of one that is known here if the text is such."""
     names, word = await keys_in(text), pasted_keys.thumbprint_in(text)
-    if word is not None and not found.secrets and await key_target.targets(ledger, ((word,),), None):
+    if word is not None and not found.secrets and await _is_known(ledger, word):
         names = ((word,),)
     keys = [Candidate(pasted_keys.hex_of(each), key_target.KIND) for each in dict.fromkeys(chain.from_iterable(names))]
     return [*(questions(found, text, format) if found.secrets or not keys else ()), *keys]
+
+
+async def _is_known(ledger: Ledger, thumbprint: str) -> bool:
+    """Whether a key with this thumbprint is one that this server has to do with."""
+    own = await issuer_keys.find(ledger, thumbprint)
+    return own is not None or bool(await key_target.targets(ledger, ((thumbprint,),), None))
 
 
 def _problem(raw: str, format: Format) -> str:
@@ -154,7 +160,7 @@ async def _of_text(ledger: Ledger, format: Format, text: str, since: Moment | No
         raise Unprocessable(f"At most {MOST:,} secrets at a time.")
     word = pasted_keys.thumbprint_in(text)
     leaked = await _of_keys(ledger, names if word is None else ((word,),), since)
-    if not found and not names and not leaked:
+    if not (found or names or leaked) and (word is None or await issuer_keys.find(ledger, word) is None):
         raise InvalidRequest.field("secret", nothing_in(text, format))
     resolved = await _issued_or_mailed(ledger, [each.sha256 for each in found])
     return await _with_keys(ledger, resolved, leaked)

@@ -71,7 +71,23 @@ class SigningKeyRevoked(Event, frozen=True, kw_only=True):
     reason: SigningKeyRevocationReason
 
 
-EVENTS: tuple[type[Event], ...] = (SigningKeyIntroduced, SigningKeyActivated, SigningKeyRetired, SigningKeyRevoked)
+class SigningKeyExposed(Event, frozen=True, kw_only=True):
+    """The private half of this key was in a text that somebody pasted, so others may sign in this server's name. It is
+    revoked by whoever may rotate the keys, and not by this."""
+
+    type = "signing_key.exposed"
+    in_doubt = True
+
+    key_id: str
+
+
+EVENTS: tuple[type[Event], ...] = (
+    SigningKeyIntroduced,
+    SigningKeyActivated,
+    SigningKeyRetired,
+    SigningKeyRevoked,
+    SigningKeyExposed,
+)
 
 # State ------------------------------------------------------------------------------------------------------------
 
@@ -79,7 +95,7 @@ EVENTS: tuple[type[Event], ...] = (SigningKeyIntroduced, SigningKeyActivated, Si
 class SigningKey(msgspec.Struct, frozen=True):
     """One key. `activates_at` is when it is due to sign, `retires_at` when a superseded one is due to go.
 
-    `ended_at` is when it was retired or revoked.
+    `ended_at` is when it was retired or revoked, `exposed_at` when its private half was found outside.
     """
 
     algorithm: SigningAlgorithm
@@ -90,6 +106,7 @@ class SigningKey(msgspec.Struct, frozen=True):
     activated_at: Moment | None = None
     retires_at: Moment | None = None
     ended_at: Moment | None = None
+    exposed_at: Moment | None = None
 
 
 class State(msgspec.Struct, frozen=True):
@@ -158,6 +175,14 @@ def compromise(state: State, *, now: Moment, made: Sequence[NewKey]) -> Outcome:
     return accept(*(event for key in made for event in _first(key)), *revoked)
 
 
+def expose(state: State, *, now: Moment, key_id: str) -> Outcome:
+    """Records that the private half of a key is outside. A repeat changes nothing."""
+    key = state.keys.get(key_id)
+    if key is None:
+        return refuse(NotFound.UNKNOWN)
+    return accept() if key.exposed_at is not None else accept(SigningKeyExposed(key_id=key_id))
+
+
 def is_due(state: State, now: Moment) -> bool:
     """Whether `settle` would change something."""
     return bool(_due(state, now))
@@ -205,6 +230,8 @@ def evolve(state: State, recorded: Recorded) -> State:
             return _ended(state, key_id, "retired", now)
         case SigningKeyRevoked(key_id=key_id):
             return _ended(state, key_id, "revoked", now)
+        case SigningKeyExposed(key_id=key_id):
+            return _exposed(state, key_id, now)
         case _:
             raise AssertionError(f"{recorded.type} is no event of the signing keys")
 
@@ -227,3 +254,8 @@ def _ended(state: State, key_id: str, standing: SigningKeyStanding, now: Moment)
         return state
     active = {algorithm: each for algorithm, each in state.active.items() if each != key_id}
     return State(state.keys | {key_id: replace(key, standing=standing, ended_at=now)}, active)
+
+
+def _exposed(state: State, key_id: str, now: Moment) -> State:
+    key = state.keys.get(key_id)
+    return state if key is None else replace(state, keys=state.keys | {key_id: replace(key, exposed_at=now)})

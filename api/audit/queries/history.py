@@ -22,9 +22,11 @@ from domain.usage import SecretKind
 from eventstore import issued, search, time_travel
 from eventstore.database import Connection
 from eventstore.issued import IssuanceRecord
+from eventstore.leaked import key_state
+from eventstore.leaked.key_state import KeyJudgement, KeyKind
 from eventstore.time_travel import Judgement
 from projections import clients
-from security import jose, scanning
+from security import jose, pasted_keys, scanning
 from security.clock import format_rfc3339
 from security.tokens import digest
 
@@ -317,11 +319,12 @@ def _expires_at(connection: Connection, found: IssuanceRecord, head: int) -> Mom
 class TokenState(msgspec.Struct, frozen=True):
     """`decided_by` are the positions of the events that decide it; `as_of_position` is how far the log was read. A
     version of a client's secret that does not work yet is `not_yet_issued`. Whoever validates a JWT offline takes it
-    until `offline_until`, null for what is no JWT or expired by then."""
+    until `offline_until`, null for what is no JWT or expired by then. A key is known by its thumbprint: a client's, one
+    of this server's, or one of a trusted issuer's."""
 
     active: bool
     reason: TokenReason
-    kind: SecretKind | None
+    kind: SecretKind | KeyKind | None
     decided_by: list[int]
     at: str
     as_of_position: int
@@ -335,18 +338,28 @@ async def token_state(
     about = presented(asking, token, sha256)
     where = await point(asking, at, position)
     found, judgement = await asking.sources.ledger.read(_judge, bytes.fromhex(about.sha256), where)
+    kind: SecretKind | KeyKind | None = None if found is None else found.kind
+    if found is None and (key := await _key(asking, about.sha256, where)) is not None:
+        kind, judgement = key
     asked = about.asked | {"at": at, "position": None if position is None else str(position)}
-    await asking.record("token_state", asked, int(found is not None), unsealed=False)
+    await asking.record("token_state", asked, int(kind is not None), unsealed=False)
     offline_until = None if found is None or found.signing_key is None else found.expires_at
     return TokenState(
         judgement.reason == "active",
         judgement.reason,
-        None if found is None else found.kind,
+        kind,
         list(judgement.decided_by),
         format_rfc3339(where.at),
         where.position,
         None if offline_until is None or offline_until <= where.at else format_rfc3339(offline_until),
     )
+
+
+async def _key(asking: Auditor, sha256: str, where: Point) -> KeyJudgement | None:
+    """The same of a key, by its thumbprint."""
+    await asking.sources.search_index.follow()
+    thumbprint = pasted_keys.of_hex(sha256)
+    return await asking.sources.ledger.read_long(key_state.judge, thumbprint, where.position, where.at)
 
 
 def _judge(connection: Connection, digest: bytes, where: Point) -> tuple[IssuanceRecord | None, Judgement]:
