@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from commands.permissions import CallerScope, operator
 from domain import client, client_secret
@@ -67,8 +68,9 @@ def update(
         same = owner is not UNSET and owner == privacy.open(view.connection, state.owner)
         others = client.named(changes) or keys != client.UNCHANGED
         refused = _gone(state) or (_of_console(client_id) if others else None)
+        opened = replace(state, keys=privacy.open_keys(view.connection, state.keys))
         return refused or client.update(
-            state,
+            opened,
             now=view.now,
             changes=changes,
             owner=UNSET if same else owner,

@@ -357,7 +357,7 @@ def evolve(state: State, recorded: Recorded) -> State:
         case client_secret.SecretExpiredUsed() | AuthenticationFailed() | TokenLimitReached() | ChangeRefused():
             return state
         case _:
-            return replace(state, **client_keys.fold(state.revoked_keys, event))
+            return replace(state, **client_keys.fold(state.revoked_keys, recorded))
 
 
 # How a client comes to its attributes (RFC 7591 §2): registration and change.

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from domain.event import Event, Moment, Recorded, Sealed
+from domain.rules.client_metadata import CertificateName, ClientKeys
 from eventstore.execution import Origin
 from projections.event_index import ADDRESS_KEY_BYTES
 from projections.tables import parse_sealed
@@ -87,6 +89,14 @@ class PersonalData:
         if value is None:
             return None
         return self._sealer.open(connection, value.text, value.event_id, value.field)
+
+    def open_keys(self, connection: Connection, keys: ClientKeys) -> ClientKeys:
+        """A client's keys with the name in its certificate in clear; without one whose key is gone."""
+        named = keys.certificate
+        if named is None or isinstance(named.value, str):
+            return keys
+        clear = self.open(connection, named.value)
+        return replace(keys, certificate=None if clear is None else CertificateName(named.member, clear))
 
     def is_erased(self, connection: Connection, text: str) -> bool:
         """Whether a sealed text can be opened by nobody any more. Raises SealBroken."""

@@ -168,7 +168,7 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
             if event.new.realm is not UNSET:
                 yield cut
         case client_keys.KeysRegistered():
-            keys = _keys_text(client_keys.keys_of(event))
+            keys = _keys_text(client_keys.keys_of(recorded))
             yield Write(_SET["keys"], where | {"b_value": keys}, key)
         case client.ClientEnabled():
             yield Write(_SET["state"], where | {"b_value": "enabled"}, key)

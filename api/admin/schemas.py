@@ -307,7 +307,7 @@ def client_body(kind: type[C], privacy: PersonalData, connection: Connection, ro
         "scope": " ".join(row.scope),
         "owner": privacy.open(connection, row.owner),
         "token_exchange": tuple(map(exchange_rules.body, row.token_exchange)),
-        **shown_keys(row.keys),
+        **shown_keys(privacy.open_keys(connection, row.keys)),
     }
     return shown(kind, row, "created_at", "updated_at", **members, **more)
 

@@ -9,20 +9,33 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from domain.event import Event
+from domain.event import Event, Recorded, sealed
 from domain.rules import public_key
-from domain.rules.client_metadata import SECRET_METHODS, CertificateName, ClientKeys, ClientMetadata, PublicKey
+from domain.rules.client_metadata import (
+    SECRET_METHODS,
+    CertificateMember,
+    CertificateName,
+    ClientKeys,
+    ClientMetadata,
+    PublicKey,
+)
 
 
 class KeysRegistered(Event, frozen=True, kw_only=True):
     """The client has these public keys, or those at this address (RFC 7591 §2), or this name in a certificate (RFC 8705
-    §2.1), and no others. Tokens that it got by former ones stay good."""
+    §2.1), and no others. Tokens that it got by former ones stay good.
+
+    `certificate_member` says which name of the certificate it is, `certificate_name` the name: it may be somebody's.
+    """
 
     type = "client.keys_registered"
+    personal = ("certificate_name",)
 
     jwks: tuple[PublicKey, ...] = ()
     jwks_uri: str | None = None
     certificate: CertificateName | None = None
+    certificate_member: CertificateMember | None = None
+    certificate_name: str | None = None
 
 
 class KeyRevoked(Event, frozen=True, kw_only=True):
@@ -78,20 +91,31 @@ def still_proves(client: ClientMetadata, key_id: str) -> bool:
 
 def registered(keys: ClientKeys) -> KeysRegistered:
     """The fact that a client has these keys."""
-    return KeysRegistered(jwks=keys.jwks, jwks_uri=keys.jwks_uri, certificate=keys.certificate)
+    named = keys.certificate
+    if named is None:
+        return KeysRegistered(jwks=keys.jwks, jwks_uri=keys.jwks_uri)
+    if not isinstance(named.value, str):
+        raise ValueError("what is sealed is opened before it is told anew")
+    return KeysRegistered(
+        jwks=keys.jwks, jwks_uri=keys.jwks_uri, certificate_member=named.member, certificate_name=named.value
+    )
 
 
-def fold(revoked: frozenset[str], event: Event) -> dict[str, Any]:
+def fold(revoked: frozenset[str], recorded: Recorded) -> dict[str, Any]:
     """What of a client's state is another one after a fact about its keys; `revoked` are those that leaked before."""
+    event = recorded.event
     match event:
         case KeysRegistered():
-            return {"keys": keys_of(event)}
+            return {"keys": keys_of(recorded)}
         case KeyRevoked():
             return {"revoked_keys": revoked | {event.thumbprint}}
         case _:
             raise AssertionError(f"{event.type} is no event of a client")
 
 
-def keys_of(event: KeysRegistered) -> ClientKeys:
-    """The keys as the fact tells."""
-    return ClientKeys(event.jwks, event.jwks_uri, event.certificate)
+def keys_of(recorded: Recorded) -> ClientKeys:
+    """The keys as the fact tells. Of a certificate the name is sealed, but in facts of former times."""
+    event = recorded.event
+    name, member = sealed(recorded, "certificate_name"), event.certificate_member
+    named = event.certificate if name is None or member is None else CertificateName(member, name)
+    return ClientKeys(event.jwks, event.jwks_uri, named)

@@ -5,6 +5,8 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from domain.event import Sealed
+
 Type = Literal["confidential", "public", "dashboard"]
 SigningAlgorithm = Literal["RS256", "ES256", "PS256", "EdDSA"]
 """JWS algorithms (RFC 7518 §3.1, RFC 8037 §3.1) with which the server signs tokens."""
@@ -82,10 +84,11 @@ CertificateMember = Literal[
 
 
 class CertificateName(msgspec.Struct, frozen=True):
-    """The one name by which a certificate is the client's."""
+    """The one name by which a certificate is the client's. As the log and the read models hold it, it is sealed: it may
+    be somebody's."""
 
     member: CertificateMember
-    value: str
+    value: str | Sealed
 
 
 class ClientKeys(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -38,7 +38,7 @@ async def authenticated(services: Services, scope: Any, state: client.State) -> 
     if await services.ledger.look(present.leaked_keys, names):
         return InvalidClient.CERTIFICATE_UNTRUSTED
     if state.token_endpoint_auth_method == "tls_client_auth":  # noqa: S105 - a method by its name
-        return _by_authority(services, state, found)
+        return await _by_authority(services, state, found)
     try:
         keys = await keys_of(services, scope, state)
         if not _has(keys, found) and state.keys.jwks_uri is not None:
@@ -49,14 +49,15 @@ async def authenticated(services: Services, scope: Any, state: client.State) -> 
     return caller(state, None, found.key_thumbprint) if good else InvalidClient.CERTIFICATE_UNTRUSTED
 
 
-def _by_authority(services: Services, state: client.State, found: ClientCertificate) -> Caller | InvalidClient:
-    name = state.keys.certificate
+async def _by_authority(services: Services, state: client.State, found: ClientCertificate) -> Caller | InvalidClient:
     if not state.revoked_keys.isdisjoint((found.thumbprint, found.key_thumbprint)):
         return InvalidClient.CERTIFICATE_UNTRUSTED
     trusted = services.certificates.authorities()
     if not client_certificates.is_trusted(found, trusted, services.ledger.clock.now()):
         return InvalidClient.CERTIFICATE_UNTRUSTED
-    if name is None or not client_certificates.is_named(found, name.member, name.value):
+    ledger = services.ledger
+    name = (await ledger.read(ledger.privacy.open_keys, state.keys)).certificate
+    if name is None or not client_certificates.is_named(found, name.member, str(name.value)):
         return InvalidClient.CERTIFICATE_NAME
     return caller(state, None, found.thumbprint)
 
