@@ -79,9 +79,11 @@ class Target:
         return await send(self.world.app, method, target, headers, body)
 
     async def committed(self, after: int) -> list[str]:
-        """What has been committed since; but that a client authenticated and that the audit was read are facts."""
+        """What has been committed since; but that a client authenticated, that the audit was read, and that a client
+        was refused its registration are facts."""
         types = await self.world.types_after(after)
-        return [each for each in types if not each.startswith(("audit.", "usage."))]
+        facts = ("audit.", "usage.", "server.registrations_refused")
+        return [each for each in types if not each.startswith(facts)]
 
 
 @pytest.fixture(scope="module")
