@@ -2,7 +2,8 @@
 
 Each checkout runs in a process of its own that asks itself through the server's own protocol. They are asked in turn,
 a portion at a time, so that a change of two percent shows within a minute whatever else the machine does: the least
-of many portions is told, and their median. `--beside` names further checkouts to compare this one with.
+of many portions is told, and their median. `--beside` names further checkouts to compare this one with. `--counts` asks
+for what does not depend on the machine at all: calls of functions, and statements.
 """
 
 import argparse
@@ -13,15 +14,21 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 from base64 import urlsafe_b64encode
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from cProfile import Profile
+from functools import reduce
 from hashlib import sha256
 from html import unescape
 from itertools import chain
+from operator import and_
 from pathlib import Path
 from statistics import median
 from time import process_time
+from types import CodeType
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -51,6 +58,15 @@ STEADY = 4
 """Times that the portion of a work which makes nothing is repeated."""
 
 
+BATCHES = 16
+"""Of which the one with the fewest calls counts."""
+
+BETWEEN = 0.1
+"""Seconds between two of them, in which others on the event loop have their turns."""
+
+COUNTS = "{} {} {}: {:.1f} calls of Python, {:.1f} of C, {:.2f} statements"
+
+
 class Wire(asyncio.Transport):
     """The client's end of one connection: sends the next request when the last is answered."""
 
@@ -60,23 +76,26 @@ class Wire(asyncio.Transport):
         self._loop = asyncio.get_running_loop()
         self._of: Any = None
 
-    def begin(self, of: Any) -> None:
-        """Sends the first."""
+    def connect(self, of: Any) -> None:
+        """Opens the connection."""
         self._of = of
         of.connection_made(self)
-        self._next()
 
-    def _next(self) -> None:
+    def leave(self) -> None:
+        """Closes it."""
+        self._of.connection_lost(None)
+
+    def begin(self) -> None:
+        """Sends the first."""
         asked = next(self._requests, None)
         if asked is None:
-            self._of.connection_lost(None)
             self._done.set_result(None)
         else:
             self._of.data_received(asked)
 
     def write(self, data: Any) -> None:
         self._answers.append(bytes(data))
-        self._loop.call_soon(self._next)
+        self._loop.call_soon(self.begin)
 
     def is_closing(self) -> bool:
         return False
@@ -112,19 +131,23 @@ class Asked:
 
     async def send(self, path: str, authorization: str, bodies: Sequence[str]) -> list[dict[str, Any]]:
         """The answers, in the order in which they came."""
-        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {authorization}\r\n"
-        head += "Content-Type: application/x-www-form-urlencoded\r\n"
-        requests = iter([f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode() for body in bodies])
+        return _read(await self._exchanged(_requests(path, authorization, bodies), nullcontext()))
+
+    async def _exchanged(self, requests: Sequence[bytes], during: AbstractContextManager[Any]) -> list[bytes]:
+        """The same as bytes. Nothing else is measured, `during` this: clients have a processor of their own."""
         answers: list[bytes] = []
-        loop = asyncio.get_running_loop()
-        waiting = []
-        for _ in range(CONNECTIONS):
-            waiting.append(loop.create_future())
-            Wire(requests, answers, waiting[-1]).begin(self._make(self._config, self._shared, _loop=loop))
-        await asyncio.gather(*waiting)
-        if any(not each.startswith(b"HTTP/1.1 200") for each in answers):
-            raise preparation.Unprepared(next(each for each in answers if b" 200" not in each[:20]).decode())
-        return [json.loads(each.partition(b"\r\n\r\n")[2]) for each in answers]
+        loop, each = asyncio.get_running_loop(), iter(requests)
+        done = [loop.create_future() for _ in range(CONNECTIONS)]
+        wires = [Wire(each, answers, one) for one in done]
+        for wire in wires:
+            wire.connect(self._make(self._config, self._shared, _loop=loop))
+        with during:
+            for wire in wires:
+                wire.begin()
+            await asyncio.gather(*done)
+        for wire in wires:
+            wire.leave()
+        return answers
 
     async def ready(self) -> None:
         """Signs somebody in, and consents."""
@@ -145,37 +168,129 @@ class Asked:
 
     async def portion(self, work: str, count: int) -> float:
         """Microseconds of processor time for each request of so many, with all that follows."""
-        times, path, authorization = 1, "/oauth/token", self._shop
-        if work == CLIENT_CREDENTIALS:
-            bodies, authorization = ["grant_type=client_credentials"] * count, self._service
-        elif work == INTROSPECTION:
-            path, authorization, times = "/oauth/introspect", self._service, STEADY
-            bodies = list(chain.from_iterable([self._tokens] * (count // len(self._tokens) + 1)))[:count]
-            await self.send(path, authorization, bodies)
-        elif work == REFRESH:
-            if not self._grants:
-                given = await self.send(path, authorization, await self._codes(CONNECTIONS))
-                self._grants = [each["refresh_token"] for each in given]
-            return await self._refreshed(max(1, count // CONNECTIONS))
-        else:
-            bodies = await self._codes(count // 4)
+        if work == EXCHANGE:
+            count //= 4
+        rounds = await self._rounds(work, count)
+        if work == INTROSPECTION:
+            await self._exchanged(rounds[0], nullcontext())
+            rounds *= STEADY
         await asyncio.sleep(SETTLING)
-        began = process_time()
-        for _ in range(times):
-            await self.send(path, authorization, bodies)
+        took = Took()
+        for asked in rounds:
+            self._take(work, await self._exchanged(asked or self._refreshing(), took))
         if work != INTROSPECTION:
-            await asyncio.sleep(SETTLING)
-        return (process_time() - began) * 1e6 / len(bodies) / times
+            with took:
+                await asyncio.sleep(SETTLING)
+        return took.seconds * 1e6 / (count * len(rounds) if work == INTROSPECTION else count)
 
-    async def _refreshed(self, rounds: int) -> float:
-        await asyncio.sleep(SETTLING)
-        began = process_time()
-        for _ in range(rounds):
-            bodies = [f"grant_type=refresh_token&refresh_token={each}" for each in self._grants]
-            given = await self.send("/oauth/token", self._shop, bodies)
+    async def _rounds(self, work: str, count: int) -> list[list[bytes]]:
+        """The requests for so many. Those of a refresh follow from the answers before them: none stands there."""
+        if work == CLIENT_CREDENTIALS:
+            return [_requests("/oauth/token", self._service, ["grant_type=client_credentials"] * count)]
+        if work == INTROSPECTION:
+            bodies = list(chain.from_iterable([self._tokens] * (count // len(self._tokens) + 1)))[:count]
+            return [_requests("/oauth/introspect", self._service, bodies)]
+        if work == EXCHANGE:
+            return [_requests("/oauth/token", self._shop, await self._codes(count))]
+        if not self._grants:
+            given = await self.send("/oauth/token", self._shop, await self._codes(CONNECTIONS))
             self._grants = [each["refresh_token"] for each in given]
-        await asyncio.sleep(SETTLING)
-        return (process_time() - began) * 1e6 / rounds / len(self._grants)
+        return [[]] * max(1, count // CONNECTIONS)
+
+    def _refreshing(self) -> list[bytes]:
+        bodies = [f"grant_type=refresh_token&refresh_token={each}" for each in self._grants]
+        return _requests("/oauth/token", self._shop, bodies)
+
+    def _take(self, work: str, answers: list[bytes]) -> None:
+        given = _read(answers)
+        if work == REFRESH:
+            self._grants = [each["refresh_token"] for each in given]
+
+    async def calls(self, work: str, tally: "Tally") -> list[float]:
+        """What each request of a batch calls: functions of Python, of C, and statements. Of each function the least of
+        `BATCHES` counts, so that nothing is in it that goes on beside requests, whatever else the machine does."""
+        found: list[Counter[Called]] = []
+        for _ in range(BATCHES):
+            (asked, *_) = await self._rounds(work, CONNECTIONS)
+            await asyncio.sleep(BETWEEN)
+            self._take(work, await self._exchanged(asked or self._refreshing(), tally))
+            found.append(tally.counted)
+        least = reduce(and_, found)
+        python = sum(count for called, count in least.items() if not isinstance(called, str))
+        statements = sum(count for called, count in least.items() if _asks(called))
+        return [each / CONNECTIONS for each in (python, least.total() - python, statements)]
+
+
+class Took:
+    """The processor time that blocks took, together."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __enter__(self) -> None:
+        self.seconds -= process_time()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += process_time()
+
+
+Called = CodeType | str
+"""A function of Python, or one of C by its description."""
+
+
+def _asks(called: Called) -> bool:
+    """Whether this is how a statement gets to a database."""
+    if isinstance(called, str):
+        return "sqlite3" in called and "'execute" in called
+    return "psycopg/cursor" in called.co_filename and called.co_name in ("execute", "copy")
+
+
+class Tally:
+    """Counts the calls of all threads from its making on. `counted` has those of the last block."""
+
+    def __init__(self) -> None:
+        self._profiles: list[Profile] = []
+        self._before: list[Any] = []
+        self.counted: Counter[Called] = Counter()
+        threading.setprofile(self._begin)
+        self._begin()
+
+    def _begin(self, *_: object) -> None:
+        profile = Profile()
+        # Since Python 3.12 the first one counts for all threads.
+        with suppress(ValueError):
+            profile.enable()
+            self._profiles.append(profile)
+
+    def _now(self) -> list[Any]:
+        # To add them up is work of its own, which is not to be counted.
+        return [profile.getstats() for profile in self._profiles]
+
+    def __enter__(self) -> None:
+        self._before = self._now()
+
+    def __exit__(self, *_: object) -> None:
+        after = self._now()
+        self.counted = _added_up(after) - _added_up(self._before)
+
+
+def _added_up(stats: Sequence[Sequence[Any]]) -> Counter[Called]:
+    found: Counter[Called] = Counter()
+    for each in chain.from_iterable(stats):
+        found[each.code] += each.callcount
+    return found
+
+
+def _requests(path: str, authorization: str, bodies: Sequence[str]) -> list[bytes]:
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {authorization}\r\n"
+    head += "Content-Type: application/x-www-form-urlencoded\r\n"
+    return [f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode() for body in bodies]
+
+
+def _read(answers: Sequence[bytes]) -> list[dict[str, Any]]:
+    if any(not each.startswith(b"HTTP/1.1 200") for each in answers):
+        raise preparation.Unprepared(next(each for each in answers if b" 200" not in each[:20]).decode())
+    return [json.loads(each.partition(b"\r\n\r\n")[2]) for each in answers]
 
 
 async def _consented(browser: httpx.AsyncClient, client_id: str) -> str:
@@ -211,8 +326,9 @@ class _Here(preparation.Administration):
         return done.stdout
 
 
-def answer() -> int:
+def answer(*, counts: bool = False) -> int:
     """Measures what it reads from standard input, a portion a line, until that ends."""
+    tally = Tally() if counts else None
     told = os.fdopen(os.dup(1), "w", buffering=1)
     preparation.Administration = _Here  # type: ignore[misc]
     preparation.upgrade(os.environ)
@@ -224,11 +340,12 @@ def answer() -> int:
             async with running(app):
                 asked = Asked(app, clients)
                 await asked.ready()
-                print(0.0, file=told)
+                print(json.dumps([]), file=told)
                 loop = asyncio.get_running_loop()
                 while line := await loop.run_in_executor(None, sys.stdin.readline):
-                    work, _, count = line.strip().rpartition(" ")
-                    print(await asked.portion(work, int(count)), file=told)
+                    work, count = json.loads(line)
+                    found = await asked.calls(work, tally) if tally else [await asked.portion(work, count)]
+                    print(json.dumps(found), file=told)
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(work())
@@ -238,10 +355,10 @@ def answer() -> int:
 class Side:
     """A checkout's process."""
 
-    def __init__(self, name: str, subject: Subject) -> None:
+    def __init__(self, name: str, subject: Subject, counts: bool) -> None:
         self.name, checkout = name, subject.checkout
         # This very page, over the other's modules.
-        words = f"import runpy; runpy.run_path({str(Path(__file__))!r}, run_name='hot')['answer']()"
+        words = f"import runpy; runpy.run_path({str(Path(__file__))!r}, run_name='hot')['answer'](counts={counts})"
         self.process = subprocess.Popen(
             [checkout.programs / "python", "-c", words],
             env=subject.environment | {"PATH": str(checkout.programs), "PYTHONPATH": str(checkout.root)},
@@ -252,17 +369,18 @@ class Side:
             bufsize=1,
         )
 
-    def told(self) -> float:
+    def told(self) -> list[float]:
         """What it says next."""
         if self.process.stdout is None:
             raise AssertionError
-        return float(self.process.stdout.readline())
+        found: list[float] = json.loads(self.process.stdout.readline())
+        return found
 
-    def portion(self, work: str, count: int) -> float:
-        """One portion of a work."""
+    def portion(self, work: str, count: int) -> list[float]:
+        """One portion of a work: its time, or its counts."""
         if self.process.stdin is None:
             raise AssertionError
-        self.process.stdin.write(f"{work} {count}\n")
+        self.process.stdin.write(json.dumps([work, count]) + "\n")
         return self.told()
 
     def end(self) -> None:
@@ -289,13 +407,19 @@ def main() -> int:
                         database = opened.enter_context(databases.sqlite(directory / each))
                     else:
                         database = cluster.database(each)
-                    side = Side(each, Subject(database, directory / f"{each} server", checkout=checkout))
+                    side = Side(
+                        each, Subject(database, directory / f"{each} server", checkout=checkout), counts=options.counts
+                    )
                     opened.callback(side.end)
                     sides.append(side)
                 for side in sides:
                     side.told()
                 for work in options.works.split(","):
-                    _tell(kind, work, _measured(sides, work, options))
+                    if options.counts:
+                        for side in sides:
+                            print(COUNTS.format(kind, work, side.name, *side.portion(work, 0)), flush=True)
+                    else:
+                        _tell(kind, work, _measured(sides, work, options))
     return 0
 
 
@@ -305,7 +429,7 @@ def _measured(sides: Sequence[Side], work: str, options: argparse.Namespace) -> 
         for side in sides if number % 2 == 0 else reversed(sides):
             took = side.portion(work, options.requests)
             if number:
-                found[side.name].append(took)
+                found[side.name] += took
     return found
 
 
@@ -320,6 +444,7 @@ def _tell(kind: str, work: str, found: dict[str, list[float]]) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.hot", description=__doc__)
     parser.add_argument("--beside", type=Path, nargs="*", default=[], help="further checkouts, each with its .venv")
+    parser.add_argument("--counts", action="store_true", help="count calls, which no other load changes")
     parser.add_argument("--databases", default="SQLite,PostgreSQL")
     parser.add_argument("--works", default=",".join(WORKS))
     parser.add_argument("--rounds", type=int, default=7)
