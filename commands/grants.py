@@ -92,7 +92,7 @@ def parties(
     consented: consent.State | None = None
     if account_id is not None:
         person = view.state(account.stream(account_id))
-        roles = tuple(view.state(role.stream(person.realm, name)) for name in person.roles)
+        roles = tuple([view.state(role.stream(person.realm, name)) for name in person.roles])
         if with_consent:
             consented = view.state(consent.stream(account_id, client_id))
     return Parties(

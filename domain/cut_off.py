@@ -67,16 +67,19 @@ def added(windows: Windows, recorded: Recorded) -> Windows:
 
 def of_secret(windows: Windows, secret_id: str | None) -> tuple[Stretch, ...]:
     """What was cut off of one secret version alone."""
-    if secret_id is None:
+    if secret_id is None or not windows:
         return ()
-    return tuple((each.first, each.last) for each in windows if each.secret_id == secret_id)
+    return tuple([(each.first, each.last) for each in windows if each.secret_id == secret_id])
 
 
 def of_all(windows: Windows) -> tuple[Stretch, ...]:
     """What was cut off whatever had authenticated it."""
-    return tuple((each.first, each.last) for each in windows if each.secret_id is None)
+    return tuple([(each.first, each.last) for each in windows if each.secret_id is None])
 
 
 def cutting(stretches: tuple[Stretch, ...], position: int) -> int | None:
     """The position of the cut-off that ended what was issued at a position; None when none did."""
-    return next((last for first, last in stretches if first <= position < last), None)
+    for first, last in stretches:
+        if first <= position < last:
+            return last
+    return None

@@ -190,7 +190,7 @@ def refreshed(
     """What a refreshed token gets: of the grant's `original` scope what was not lost since, at most (RFC 6749 §6)."""
     if asked is None:
         offered = built_in_scope.within(within, dashboard=dashboard)
-        return _left(tuple(name for name in original if name in offered), known, roles)
+        return _left([name for name in original if name in offered], known, roles)
     if any(name not in original for name in asked):
         return InvalidScope.WIDENED
     return granted(asked, within=within, known=known, roles=roles, dashboard=dashboard)
@@ -221,8 +221,8 @@ def _left(
 ) -> tuple[str, ...] | InvalidScope:
     if roles is None:
         # Built-in scopes speak of a person, and there is none.
-        scope = tuple(name for name in wanted if name in known and name not in built_in_scope.BUILT_IN)
+        scope = tuple([name for name in wanted if name in known and name not in built_in_scope.BUILT_IN])
     else:
         allowed = {name for each in roles if each.exists for name in each.scopes} | built_in_scope.BUILT_IN
-        scope = tuple(name for name in wanted if name in known and name in allowed)
+        scope = tuple([name for name in wanted if name in known and name in allowed])
     return scope or InvalidScope.NOTHING_LEFT

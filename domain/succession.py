@@ -13,7 +13,6 @@ What can never be presented again is forgotten. A digest that is not here, of wh
 the grant, has been used up: presenting it is a replay (RFC 9700 §4.14.2).
 """
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 
 import msgspec
@@ -64,7 +63,11 @@ class Succession(msgspec.Struct, frozen=True):
 
     def find(self, sha256: str) -> Refresh | None:
         """The token with this digest; None for one that was used up, or never was here."""
-        return next((token for token in self.tokens if token.sha256 == sha256), None)
+        # Asked five times with every refresh, and a generator costs twice as much.
+        for token in self.tokens:
+            if token.sha256 == sha256:
+                return token
+        return None
 
 
 class Good(msgspec.Struct, frozen=True):
@@ -150,7 +153,8 @@ def _kept(tokens: Sequence[Refresh], used: str | None, now: Moment) -> Successio
     whole = Succession(tuple(tokens), used)
     others = [each for each in tokens[:-1] if not each.over and each.sha256 != used]
     gone = {each.sha256 for each in others if not good(whole, each.sha256).at(now)}
-    gone.update(each.sha256 for each in [each for each in others if each.sha256 not in gone][:-BRANCHES])
+    if len(others) - len(gone) > BRANCHES:
+        gone |= {each.sha256 for each in [each for each in others if each.sha256 not in gone][:-BRANCHES]}
     kept = _without(tokens, gone)
     while passed := _passed(kept):
         kept = _without(kept, passed)
@@ -159,8 +163,9 @@ def _kept(tokens: Sequence[Refresh], used: str | None, now: Moment) -> Successio
 
 def _passed(tokens: Sequence[Refresh]) -> set[str]:
     """Tokens that are over and no place where branches part."""
-    followed = Counter(each.follows for each in tokens)
-    return {each.sha256 for each in tokens if each.over and followed[each.sha256] < 2}
+    # Hardly any branch parts, so that to count them all takes longer.
+    followed = [each.follows for each in tokens]
+    return {each.sha256 for each in tokens if each.over and followed.count(each.sha256) < 2}
 
 
 def _without(tokens: Sequence[Refresh], gone: Collection[str]) -> list[Refresh]:

@@ -35,8 +35,7 @@ class ByDigest:
         """The rows of those of the digests that have one, in no order."""
         if connection.dialect.name == "postgresql" and len(digests) > 1:
             return self.many.all(connection, {"b_digests": list(digests)})
-        found = [self.first(connection, digest) for digest in digests]
-        return [row for row in found if row is not None]
+        return self.one.each(connection, [{"b_digest": digest} for digest in digests]) if digests else []
 
 
 VERSION = 1

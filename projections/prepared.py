@@ -47,6 +47,20 @@ class Prepared:
         rows: list[tuple[Any, ...]] = self._execute(connection, parameters).fetchall()
         return rows
 
+    def each(self, connection: sa.Connection, many: Sequence[StatementParameters]) -> list[tuple[Any, ...]]:
+        """The first row for each set of parameters that has one, one question after the other: for SQLite."""
+        sql, bind = self._sql(connection, many[0])
+        found: list[tuple[Any, ...]] = []
+
+        def ask(cursor: Any) -> None:
+            for given in many:
+                row = cursor.execute(sql, bind(given)).fetchone()
+                if row is not None:
+                    found.append(row)
+
+        with_cursor(connection, sql, ask)
+        return found
+
     def run(self, connection: sa.Connection, many: Sequence[StatementParameters]) -> None:
         """Executes it once for each set of parameters; all have the same names."""
         if len(many) == 1:

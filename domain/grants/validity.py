@@ -109,7 +109,7 @@ def cause(standing: Standing, now: Moment) -> Cause:
     cut = _client_cut(standing.client, token.position) or _person_cut(standing, token.position)
     if cut is not None:
         return cut
-    if any(_client_cut(each, token.position) is not None for each in standing.through):
+    if standing.through and any(_client_cut(each, token.position) is not None for each in standing.through):
         return "grant_ended"
     return "expired" if now >= token.expires_at else "active"
 

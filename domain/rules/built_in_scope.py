@@ -45,7 +45,7 @@ def within(names: Iterable[str], *, dashboard: bool) -> tuple[str, ...]:
 
     A third party may have been registered with a scope of this name before it was built in.
     """
-    return tuple(name for name in names if dashboard or name != ACCOUNT)
+    return tuple([name for name in names if dashboard or name != ACCOUNT])
 
 
 def forgoes_refreshing(scope: Iterable[str]) -> bool:
