@@ -54,6 +54,11 @@ class Demo:
     def ada(self) -> Person:
         return Person(self.made["administrator"]["username"], self.made["administrator"]["password"])
 
+    @property
+    def petra(self) -> Person:
+        """Who has a second factor."""
+        return Person(self.made["person_with_factor"]["username"], self.made["person_with_factor"]["password"])
+
     def person(self) -> Person:
         """Somebody new on the platform, who has allowed nothing yet."""
         name = f"visitor{next(_numbers)}"

@@ -38,7 +38,7 @@ async def way(visitor: Visitor) -> AsyncIterator[str]:
     yield "the application, connected"
     await page.goto(f"{demo.issuer}/account")
     yield "account"
-    for name in ("password", "places", "history", "data"):
+    for name in ("password", "email", "notices", "places", "history", "data"):
         await page.goto(f"{demo.issuer}/account/{name}")
         yield f"account, {name}"
     await page.goto(f"{demo.issuer}/account/factors")
@@ -68,6 +68,12 @@ async def way(visitor: Visitor) -> AsyncIterator[str]:
     await page.click("text=Sign out")
     await page.wait_for_selector("h1:has-text('You are signed out')")
     yield "signed out"
+    await page.goto(f"{demo.issuer}/account/recover")
+    yield "forgotten password"
+    await page.goto(f"{demo.issuer}/account")
+    await visitor.sign_in(demo.petra)
+    await page.wait_for_selector("[name=code]")
+    yield "sign-in, the second factor"
     visitor.refused = {400, 404}
     await page.goto(f"{demo.issuer}/oauth/authorize?client_id=nobody")
     yield "error"
@@ -89,7 +95,7 @@ async def test_every_page_is_for_everybody_and_asks_no_stranger(demo: Demo, visi
         if found := await barriers(visitor.page):
             faults[name] = found
     assert faults == {}
-    assert len(seen) == len(set(seen)) >= 19
+    assert len(seen) == len(set(seen)) >= 23
     assert visitor.hosts == demo.hosts
 
 
