@@ -56,12 +56,18 @@ class Visit(NamedTuple):
 
 
 class LogLine(msgspec.Struct, frozen=True):
-    """How far the signed log reaches, and how many signatures there are beside its own. `checkpoint` is the signed note
-    that says so, which stands on paper."""
+    """How far the signed log reaches, and how many witnesses signed it too, of those that the server asks. `checkpoint`
+    is the signed note that says so, which stands on paper."""
 
     size: int
     witnesses: int
+    asked: int
     checkpoint: str
+
+    @property
+    def witnessed(self) -> str:
+        """By how many of how many."""
+        return f"{self.witnesses} of {self.asked} witnesses" if self.asked else "no witness is asked"
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +135,7 @@ async def answer_page(
         name=session.name,
         places=places_for(session.scope),
         may=session.scope,
-        log=await _log(visit.api),
+        log=await _log(visit),
         problem=visit.services.transparency.problem,
         theme=_wanted(visit, THEME_COOKIE, THEMES),
         keys=_wanted(visit, KEYS_COOKIE, KEYS),
@@ -161,13 +167,14 @@ def _show_url(visit: Visit, personal: bool | None) -> str | None:
     return switched(visit.scope["path"], pairs, shown=personal)
 
 
-async def _log(api: OwnApi) -> LogLine | None:
-    answer = await api.exchange("GET", "/log/checkpoint", b"", None, None, accept="text/plain")
+async def _log(visit: Visit) -> LogLine | None:
+    answer = await visit.api.exchange("GET", "/log/checkpoint", b"", None, None, accept="text/plain")
     note = answer.body.decode("utf-8", "replace")
     lines = note.split("\n")
     if answer.status != 200 or len(lines) < 3 or not lines[1].isdigit():
         return None
-    return LogLine(int(lines[1]), max(0, len(_WITNESS.findall(note)) - 1), note.strip())
+    signed = max(0, len(_WITNESS.findall(note)) - 1)
+    return LogLine(int(lines[1]), signed, len(visit.services.settings.witnesses), note.strip())
 
 
 def _wanted(visit: Visit, cookie: str, choices: tuple[str, ...]) -> str:

@@ -192,7 +192,7 @@ async def test_names_pages_totals_and_reads_are_what_the_log_says(visit: Visit, 
     await page.click(".chip.on")
     await page.wait_for_url("**reads=1**")
     assert int((await page.locator("strong.figures").inner_text()).replace(",", "")) > hidden
-    assert await page.locator(".row:has-text('Somebody asked')").count() > 0
+    assert await page.locator(".row:has-text('Somebody searched the log')").count() > 0
     # A name is typed, and the address has an id.
     await page.fill("#line", "person:paul")
     await page.press("#line", "Enter")

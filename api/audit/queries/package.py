@@ -36,9 +36,13 @@ _README = """\
 This package holds what {issuer} has recorded and filters.json asks for, up to the {size} events of the file checkpoint:
 {export} has every record as it is stored with all that proves it, and receipts/ a proof of each of the first {most}
 alone. To check it, open verify.html (better one that you kept, or whose SHA-256 is that of the release) in a browser
-and give it these files and the log's verifier key, or run grantlog-verify.pyz on {export}. The key is not in here,
-because whoever could change this package could change a key in it as well: get that of {origin} from its operator on
-another way.
+and give it these files and the log's verifier key, or run, where KEY is that key or a file with it:
+
+    python3 grantlog-verify.pyz verify {export} --key KEY
+    python3 grantlog-verify.pyz check-receipt receipts/POSITION.txt --key KEY
+
+The key is not in here, because whoever could change this package could change a key in it as well: get that of {origin}
+from its operator on another way.
 """
 
 
