@@ -4,11 +4,14 @@ A list is read in stretches from where the others have come to, so that a rare n
 asked for. Nothing here looks at an event; the texts of the events that were found are read by their position.
 """
 
+import json
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import heapify, heappop, heapreplace
+from math import isqrt
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, BindParameter, Connection, bindparam, select
+from sqlalchemy import ARRAY, BigInteger, BindParameter, Connection, bindparam, func, select
 
 from domain.event import Moment, Recorded
 from eventstore.mapper import decoder
@@ -116,7 +119,7 @@ def _positions(
     """What the index has of a name, and of a grant what stands in its own stream, of which the index says nothing."""
     found = event_index.positions(connection, kind, key, low, high, limit, descending=descending)
     if kind is NameKind.SECRET:
-        for each, name in issued_names(key.decode(errors="replace")):
+        for each, name in names_of(kind, key)[1:]:
             found += event_index.positions(connection, each, name, low, high, limit, descending=descending)
         return sorted(found, reverse=descending)[:limit]
     # No stream has such a name, and PostgreSQL does not know the character.
@@ -132,6 +135,12 @@ def issued_names(secret_id: str, what: Iterable[bytes] = issued_with.EVERYTHING)
     return tuple((NameKind.ISSUED_WITH, secret_id.encode() + each) for each in what)
 
 
+def names_of(kind: NameKind, key: bytes) -> tuple[SearchName, ...]:
+    """The names under which the index has what names this."""
+    more = issued_names(key.decode(errors="replace")) if kind is NameKind.SECRET else ()
+    return ((kind, key), *more)
+
+
 def own_grant(stream: str) -> set[event_index.IndexName]:
     """The grant whose stream it is, of which the index says nothing."""
     category, _, grant_id = stream.partition(":")
@@ -143,10 +152,22 @@ class _AnyOf:
 
     def __init__(self, lists: Sequence[_Positions]) -> None:
         self._lists = lists
+        self._next: list[tuple[int, int]] | None = None
+        """Where each list is, as a heap: those that are far ahead are not asked again."""
 
     def seek(self, place: int) -> int | None:
-        found = [each for each in (one.seek(place) for one in self._lists) if each is not None]
-        return min(found) if found else None
+        if self._next is None:
+            sought = ((one.seek(place), number) for number, one in enumerate(self._lists))
+            self._next = [(found, number) for found, number in sought if found is not None]
+            heapify(self._next)
+        ahead = self._next
+        while ahead and ahead[0][0] < place:
+            number = ahead[0][1]
+            if (found := self._lists[number].seek(place)) is None:
+                heappop(ahead)
+            else:
+                heapreplace(ahead, (found, number))
+        return ahead[0][0] if ahead else None
 
 
 def search(connection: Connection, criteria: Criteria, limit: int, start: int | None = None) -> SearchResult:
@@ -201,6 +222,20 @@ def counted_by_index(connection: Connection, criteria: Criteria) -> int | None:
     if any(kind == NameKind.GRANT for kind, _ in names):
         return None
     return sum(event_index.count(connection, kind, key, criteria.low, criteria.high) for kind, key in names)
+
+
+def most_of(connection: Connection, criteria: Criteria) -> int:
+    """So many events match at most: as many as name one of what the rarest filter is."""
+    fewest = max(0, criteria.high - criteria.low + 1)
+    for names in criteria.filters:
+        # Of a grant its own stream knows most.
+        if fewest and all(kind != NameKind.GRANT for kind, _ in names):
+            every = (names_of(kind, key) for kind, key in names)
+            found = (
+                event_index.count(connection, *each, criteria.low, criteria.high) for some in every for each in some
+            )
+            fewest = min(fewest, sum(found))
+    return fewest
 
 
 def extrapolated(criteria: Criteria, found: int, resume: int | None) -> Count:
@@ -292,28 +327,98 @@ def rows_at(connection: Connection, positions: Sequence[int]) -> list[EventRow]:
     return [rows[position] for position in positions if position in rows]
 
 
-def first_at(connection: Connection, moment: Moment, head_position: int, low: int = 1) -> int:
-    """The first position from `low` on that is not before `moment`, one beyond the head if none is: time never runs
-    against position.
+def first_at(connection: Connection, moment: Moment, head_position: int) -> int:
+    """The first position that is not before `moment`, one beyond the head if none is: time never runs against
+    position.
     """
-    low, high, step = low, head_position + 1, 1
-    # What is near is found in few looks: whoever asks for one moment after the other knows where the last one was.
-    while low > 1 and low + step < high and _is_before(connection, low + step, moment):
-        low, step = low + step + 1, step * 2
-    if low > 1:
-        high = min(high, low + step)
-    while low < high:
-        middle = (low + high) // 2
-        if _is_before(connection, middle, moment):
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    return first_at_each(connection, (moment,), head_position)[0]
 
 
-def _is_before(connection: Connection, position: int, moment: Moment) -> bool:
-    state = stored(connection, position)
-    return state is not None and time_of(state) < moment
+EVENLY = 16
+"""Positions that are looked at first, from the log's beginning to its end."""
+
+NEAR = 8
+"""So many positions that are left are read at once."""
+
+
+class _Sought(NamedTuple):
+    """The first position that is not before a moment is `low`, or `high`, or between. Before `low` it was `before`, and
+    at `high` it was `after`, where that is known."""
+
+    low: int
+    high: int
+    before: Moment | None = None
+    after: Moment | None = None
+
+
+def first_at_each(connection: Connection, moments: Sequence[Moment], head_position: int) -> list[int]:
+    """The same for many moments in a few reads, each of which tells something of all of them: it halves what is left,
+    and looks where a moment should stand by what is known of both sides."""
+    sought = [_Sought(1, head_position + 1) for _ in moments]
+    looks = {1 + head_position * each // EVENLY for each in range(EVENLY)} | {head_position}
+    asked = sorted(each for each in looks if 1 <= each <= head_position)
+    while asked:
+        known = times_at(connection, asked)
+        # Where there is no event nothing is before anything.
+        times = [known.get(each) for each in asked]
+        sought = [_narrowed(each, moment, asked, times) for each, moment in zip(sought, moments, strict=True)]
+        looks = {look for each, of in zip(sought, moments, strict=True) for look in _looks(each, of)}
+        asked = sorted(looks)
+    return [each.low for each in sought]
+
+
+def _narrowed(of: _Sought, moment: Moment, asked: Sequence[int], times: Sequence[Moment | None]) -> _Sought:
+    """What is left after a look at these positions."""
+    place = bisect_left(times, True, key=lambda time: time is None or time >= moment)
+    low, high, before, after = of
+    if place > 0 and asked[place - 1] >= low:
+        low, before = asked[place - 1] + 1, times[place - 1]
+    if place < len(asked) and asked[place] < high:
+        high, after = asked[place], times[place]
+    return _Sought(low, high, before, after)
+
+
+def _looks(of: _Sought, moment: Moment) -> Iterator[int]:
+    """Where to look next for the first position that is not before the moment."""
+    left = of.high - of.low
+    if left <= NEAR:
+        yield from range(of.low, of.high)
+        return
+    yield of.low + left // 2
+    if of.before is not None and of.after is not None and of.after > of.before:
+        guess = of.low + left * (moment - of.before) // (of.after - of.before)
+        for look in (guess - isqrt(left), guess + isqrt(left)):
+            yield min(max(look, of.low), of.high - 1)
+
+
+def times_at(connection: Connection, positions: Sequence[int]) -> dict[int, Moment]:
+    """The times of the events at these positions. Raises `Forged`."""
+    text = decoder(connection).text
+    return {row[0]: time_of(text(row)) for row in rows_at(connection, positions)}
+
+
+_TYPES_AT = {
+    "sqlite": Prepared(
+        select(events.c.id, events.c.topic).where(
+            events.c.id.in_(select(func.json_each(bindparam("b_positions")).table_valued("value").c.value))
+        )
+    ),
+    "postgresql": Prepared(
+        select(events.c.id, events.c.topic).where(
+            events.c.id == func.any(bindparam("b_positions", type_=ARRAY(BigInteger)))
+        )
+    ),
+}
+
+
+def types_at(connection: Connection, positions: Sequence[int]) -> dict[int, str]:
+    """The types of the events at these positions, whether they verify or not: without their texts, which are nearly
+    all of a row."""
+    if not positions:
+        return {}
+    name = connection.dialect.name
+    asked = json.dumps(list(positions)) if name == "sqlite" else list(positions)
+    return {position: str(topic) for position, topic in _TYPES_AT[name].all(connection, {"b_positions": asked})}
 
 
 _MARK = '"time":"'

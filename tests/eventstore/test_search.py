@@ -1,7 +1,9 @@
 """Merging the index: the answer is that of looking at every event, and no filter reads more than its own stretch."""
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from math import isqrt
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from eventstore.stored import metadata as log_metadata
 from projections import event_index
 from projections.event_index import NameKind
 from projections.tables import metadata
+from tests.cases import cases
 from tests.databases import BACKENDS, Databases
 from tests.eventstore.plans import plan_of
 from tests.explore import ONE_FIXTURE_FOR_ALL, examples
@@ -240,17 +243,48 @@ def test_filter_reads_a_primary_key_range_and_sorts_nothing(full: Connection, ki
     assert "Sort" not in plan
 
 
-def test_a_moment_is_found_by_looking_at_few_events(engine: Engine) -> None:
-    looked: list[int] = []
+MILLION = 1_000_000
+LIVES: dict[str, Callable[[int], int]] = {
+    "even": lambda position: position // 2 * 1_000,
+    "crowds": lambda position: position // 200 * 60_000_000,
+    "growing": lambda position: isqrt(position) * 1_000_000,
+    "a pause": lambda position: position + (position > 700_000) * 10**12,
+}
+"""Microseconds from the first event on, by position."""
 
-    def stored(_: Any, position: int) -> str:
-        looked.append(position)
-        return f'{{"position":{position},"time":"2026-01-01T00:00:00.{position // 2:06d}Z"}}'
 
-    start = search.time_of(stored(None, 0))
-    with pytest.MonkeyPatch.context() as patch, engine.connect() as connection:
-        patch.setattr(search, "stored", stored)
-        for moment, expected in ((0, 1), (1, 2), (2, 4), (400_000, 800_000), (10**9, 1_000_001)):
-            looked.clear()
-            assert search.first_at(connection, start + moment, 1_000_000) == expected
-            assert len(looked) <= 21
+@cases("life", LIVES)
+def test_moments_are_found_together_in_few_reads(life: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    time = LIVES[life]
+    reads: list[Sequence[int]] = []
+
+    def times_at(_: Any, positions: Sequence[int]) -> dict[int, int]:
+        reads.append(positions)
+        return {each: time(each) for each in positions}
+
+    monkeypatch.setattr(search, "times_at", times_at)
+    everything = range(1, MILLION + 1)
+    last = time(MILLION)
+    moments = [0, *(last * each // 48 for each in range(49)), time(400_000), time(400_000) + 1, last + 1]
+    none: Any = None
+    found = search.first_at_each(none, sorted(moments), MILLION)
+    assert found == [1 + bisect_left(everything, moment, key=time) for moment in sorted(moments)]
+    # Each by itself would take twenty.
+    assert len(reads) <= 16
+    assert sum(map(len, reads)) <= 22 * len(moments)
+    reads.clear()
+    assert search.first_at(none, time(400_000), MILLION) == 1 + bisect_left(everything, time(400_000), key=time)
+    assert len(reads) <= 16
+    assert search.first_at_each(none, [0, 1], 0) == [1, 1]
+
+
+def test_the_rarest_filter_says_how_many_match_at_most(full: Connection) -> None:
+    def most(*filters: tuple[SearchName, ...]) -> int:
+        return search.most_of(full, Criteria(filters, 1, 10_000))
+
+    rare, often = (NameKind.CLIENT, b"7"), (NameKind.TYPE, b"7")
+    assert most() == 10_000
+    assert most((rare,), (often,)) == min(most((rare,)), most((often,))) > 0
+    assert most((rare, often)) == most((rare,)) + most((often,))
+    # What stands in a grant's own stream is in no index.
+    assert most(((NameKind.GRANT, b"7"),)) == 10_000

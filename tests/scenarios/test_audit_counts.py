@@ -2,6 +2,7 @@
 
 from collections import Counter
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from api.audit.queries import counts as counting
 from api.audit.queries.auditor import closed
 from domain.event import SECOND
+from eventstore import search
 from security.clock import format_rfc3339
 from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
@@ -105,6 +107,27 @@ async def test_what_is_not_looked_at_is_estimated_and_said_to_be(world: World, m
     assert abs(found["items"][0]["count"] - true) < true / 5
     # What the index knows is exact, however much it is.
     assert (await counts(asking, type="scope.*"))["exact"] is True
+
+
+async def test_few_events_are_counted_in_one_walk(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many stretches there are."""
+    past = await lived(scene)
+    await past.refresh()
+    until = scene.world.clock.now() + 1
+    scene.world.clock.advance(60)
+    asking = await administering(scene.world)
+    given: dict[str, Any] = {"since": format_rfc3339(until - 86_400 * SECOND), "until": format_rfc3339(until)}
+    given |= {"client_id": scene.shop.client_id, "not_type": "audit.*"}
+    (whole,) = (await counts(asking, **given, by="type"))["items"]
+    reads, searched = Mock(wraps=counting.stretches_of), Mock(wraps=search.search)
+    monkeypatch.setattr(counting, "stretches_of", reads)
+    monkeypatch.setattr(search, "search", searched)
+    found = await counts(asking, **given, by="type", step=300)
+    assert found["exact"] is True
+    assert len(found["items"]) == 288
+    assert sum(each["count"] for each in found["items"]) == whole["count"] > 0
+    assert sum((Counter(each["by"]) for each in found["items"]), Counter()) == Counter(whole["by"])
+    assert (reads.call_count, searched.call_count) == (1, 1)
 
 
 @cases(

@@ -5,6 +5,7 @@ counted by its rows. Where filters have to be merged, or events looked at, so ma
 beyond, what was seen stands for the rest, and the answer says so.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
@@ -81,11 +82,7 @@ async def counts(asking: Auditor, given: Filters, step: int | None, by: CountedB
     bounds = [*range(since, until, every), until] if every else [since, until]
     found = await _by_rows(asking, given, criteria, bounds, by)
     if found is None:
-        stretches = await asking.sources.ledger.read(stretches_of, bounds, criteria)
-        at_most = LOOKED_AT_MOST // max(1, len(stretches))
-        found = [
-            await counted(asking, criteria._replace(low=each.low, high=each.high), by, at_most) for each in stretches
-        ]
+        found = await _by_index(asking, criteria, bounds, by)
     items = [
         CountedStretch(format_rfc3339(first), format_rfc3339(last), count.events, groups)
         for first, last, (count, groups) in zip(bounds, bounds[1:], found, strict=False)
@@ -218,38 +215,93 @@ def _named(groups: Counter[str]) -> dict[str, int]:
 
 def stretches_of(connection: Connection, bounds: Sequence[Moment], criteria: Criteria) -> list[TimeStretch]:
     """The positions of each stretch between neighbouring moments, within the criteria's own."""
-    places = [search.first_at(connection, bounds[0], criteria.high)]
-    for moment in bounds[1:]:
-        places.append(search.first_at(connection, moment, criteria.high, places[-1]))
+    places = search.first_at_each(connection, bounds, criteria.high)
     return [
         TimeStretch(since, until, max(criteria.low, low), min(criteria.high, high - 1))
         for since, until, low, high in zip(bounds, bounds[1:], places, places[1:], strict=False)
     ]
 
 
-async def counted(
-    asking: Auditor, criteria: Criteria, by: CountedBy | None, at_most: int
-) -> tuple[Count, dict[str, int]]:
+Counted = tuple[Count, dict[str, int]]
+"""How many, and of each group, the largest first."""
+
+
+async def _by_index(
+    asking: Auditor, criteria: Criteria, bounds: Sequence[Moment], by: CountedBy | None
+) -> list[Counted]:
+    """The counts of each stretch between the bounds: by looking at all events that match, where these are not too many
+    whatever the stretch; else at some of each."""
+    read = asking.sources.ledger.read
+    stretches = await read(stretches_of, bounds, criteria)
+    each_of = [criteria._replace(low=each.low, high=each.high) for each in stretches]
+    if not each_of:
+        return []
+    every = criteria._replace(low=each_of[0].low, high=each_of[-1].high)
+    if len(each_of) > 1 and await read(search.most_of, every) <= LOOKED_AT_MOST:
+        return await _looked_through(asking, every, each_of, by)
+    at_most = LOOKED_AT_MOST // len(each_of)
+    return [await counted(asking, each, by, at_most) for each in each_of]
+
+
+async def _looked_through(
+    asking: Auditor, every: Criteria, each_of: Sequence[Criteria], by: CountedBy | None
+) -> list[Counted]:
+    """Exactly, by one walk through all of them. Their stretches follow each other."""
+    numbers, groups = [0] * len(each_of), [Counter[str]() for _ in each_of]
+    ends = [each.high for each in each_of]
+    reached: int | None = every.low
+    while reached is not None:
+        look: Look = await asking.sources.ledger.read(_look, every._replace(descending=False), by, AT_ONCE, reached)
+        reached = look.resume
+        for position in look.positions:
+            numbers[bisect_left(ends, position)] += 1
+        for position, group in look.groups:
+            groups[bisect_left(ends, position)][group] += 1
+    return [(Count(number, exact=True), dict(of.most_common())) for number, of in zip(numbers, groups, strict=True)]
+
+
+class Look(NamedTuple):
+    """What a look through some events found: where they are, to which groups they belong, and where to go on."""
+
+    positions: list[int]
+    groups: list[tuple[int, str]]
+    resume: int | None
+
+
+def _look(connection: Connection, criteria: Criteria, by: CountedBy | None, at_most: int, start: int) -> Look:
+    positions, resume = search.search(connection, criteria, at_most, start)
+    return Look(positions, [] if by is None else _groups(connection, positions, by), resume)
+
+
+async def counted(asking: Auditor, criteria: Criteria, by: CountedBy | None, at_most: int) -> Counted:
     """How many events match, and of each group; at most so many are looked at."""
     read = asking.sources.ledger.read
-    known = await read(search.counted_by_index, criteria)
-    if known is not None and (by is None or known == 0):
-        return Count(known, exact=True), {}
-    if known is not None and by == "type" and (types := _types_of(criteria)) is not None:
-        return Count(known, exact=True), await read(_by_types, criteria, types)
-    groups: Counter[str] = Counter()
-    found, resume = 0, criteria.low
-    reached: int | None = criteria.low
-    while reached is not None and found < at_most:
-        resume = reached
-        positions, reached = await read(search.search, criteria._replace(descending=False), AT_ONCE, resume)
-        found += len(positions)
-        if by is not None:
-            groups.update(await read(_groups, positions, by))
-    count = search.extrapolated(criteria._replace(descending=False), found, reached)
+    known, look = await read(_known_or_look, criteria, by, at_most)
+    if look is None:
+        types = _types_of(criteria) if known and by == "type" else None
+        return Count(known or 0, exact=True), {} if types is None else await read(_by_types, criteria, types)
+    groups = Counter(group for _, group in look.groups)
+    found = len(look.positions)
+    while look.resume is not None and found < at_most:
+        wanted = min(AT_ONCE, at_most - found)
+        look = await read(_look, criteria._replace(descending=False), by, wanted, look.resume)
+        found += len(look.positions)
+        groups.update(group for _, group in look.groups)
+    count = search.extrapolated(criteria._replace(descending=False), found, look.resume)
     if known is not None:
         count = Count(known, exact=count.exact)
     return count, {name: round(each * count.events / max(1, found)) for name, each in groups.most_common()}
+
+
+def _known_or_look(
+    connection: Connection, criteria: Criteria, by: CountedBy | None, at_most: int
+) -> tuple[int | None, Look | None]:
+    """What the index knows, and where that is not all, the first look."""
+    known = search.counted_by_index(connection, criteria)
+    if known is not None and (by is None or known == 0 or (by == "type" and _types_of(criteria) is not None)):
+        return known, None
+    ascending = criteria._replace(descending=False)
+    return known, _look(connection, ascending, by, min(AT_ONCE, at_most), criteria.low)
 
 
 def _types_of(criteria: Criteria) -> tuple[str, ...] | None:
@@ -267,13 +319,14 @@ def _by_types(connection: Connection, criteria: Criteria, types: Sequence[str]) 
     return dict(sorted(((tag, count) for tag, count in found.items() if count), key=lambda each: -each[1]))
 
 
-def _groups(connection: Connection, positions: Sequence[int], by: CountedBy) -> list[str]:
+def _groups(connection: Connection, positions: Sequence[int], by: CountedBy) -> list[tuple[int, str]]:
     """To which group each event belongs; those that belong to none are left out."""
     if by == "type":
-        return [row[3] for row in search.rows_at(connection, positions)]
+        return list(search.types_at(connection, positions).items())
     recorded = search.recorded_forms(connection, positions)
     if by == "grant_type":
-        return [each for each in map(grant_type_of, recorded) if each is not None]
-    owners = StreamOwners().of(connection, recorded)
-    found = (client_of(each, owners.get(each.stream)) for each in recorded)
-    return [each for each in found if each is not None]
+        found = [(each.position, grant_type_of(each)) for each in recorded]
+    else:
+        owners = StreamOwners().of(connection, recorded)
+        found = [(each.position, client_of(each, owners.get(each.stream))) for each in recorded]
+    return [(position, group) for position, group in found if group is not None]

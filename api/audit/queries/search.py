@@ -123,8 +123,11 @@ class Filters(NamedTuple):
             low = max(low, search.first_at(connection, self.since, head))
         if self.until is not None:
             high = min(high, search.first_at(connection, self.until, head) - 1)
-        passing = self.test.passing if self.test else None
-        return Criteria(self.names(privacy, whose), low, high, self.order == "desc", passing)
+        # Of types that are asked for and left out nothing is to be looked at: what is left are fewer types.
+        left = tuple(each for each in self.types if each not in self.test.not_types)
+        given = self._replace(types=left, test=self.test._replace(not_types=frozenset())) if left else self
+        passing = given.test.passing if given.test else None
+        return Criteria(given.names(privacy, whose), low, high, self.order == "desc", passing)
 
 
 def read_filters(
