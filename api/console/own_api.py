@@ -1,9 +1,10 @@
 """The API as the console calls it: in this process, with the person's token, for the address that they came from."""
 
+import asyncio
 import re
 import shlex
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Self, TypeVar, overload
 from urllib.parse import quote, unquote, urlencode
 
 import msgspec
@@ -14,6 +15,10 @@ from api.http.responses import JSON
 from api.services import SERVICES, services_of
 
 T = TypeVar("T")
+T1 = TypeVar("T1")
+T2 = TypeVar("T2")
+T3 = TypeVar("T3")
+T4 = TypeVar("T4")
 Query = Mapping[str, str | int | Sequence[str] | None]
 
 FORM = "application/x-www-form-urlencoded"
@@ -77,14 +82,24 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class OwnApi:
-    """The API for one request to the console. `calls` are those that it made, in their order."""
+    """The API for one request to the console."""
 
     def __init__(self, app: Any, scope: Scope, issuer: str, token: str = "") -> None:
         self._app = app
         self._scope = scope
         self._issuer = issuer
         self._token = token
-        self.calls: list[Asked] = []
+        self._calls: dict[int, Asked] = {}
+        self._begun = 0
+
+    @property
+    def calls(self) -> list[Asked]:
+        """Those that it made, in the order in which they began."""
+        return [self._calls[each] for each in sorted(self._calls)]
+
+    def untold(self) -> Self:
+        """The same, of whose calls no page tells."""
+        return type(self)(self._app, self._scope, self._issuer, self._token)
 
     async def get(self, path: str, kind: type[T], query: Query | None = None) -> T:
         """What stands there, as this type; raises `Refused`."""
@@ -120,14 +135,16 @@ class OwnApi:
         url = address(path, query)
         octets = b"" if body is None else msgspec.json.encode(body)
         readings: list[int] = []
+        self._begun += 1
+        place = self._begun
         answer = await self.exchange(
             method, url, octets, JSON if octets else None, f"Bearer {self._token}", readings=readings, once=once
         )
         shown = octets.decode() if tell else None if not octets else "@body.json"
         # Also where it is refused: who has the link of a search need not be somebody who may see what it is for.
         told = _NETWORK_ADDRESS.sub(r"\g<1>masked", url)
-        self.calls.append(
-            Asked(method, told, as_curl(method, self._issuer + told, shown), answer.status, tuple(readings))
+        self._calls[place] = Asked(
+            method, told, as_curl(method, self._issuer + told, shown), answer.status, tuple(readings)
         )
         if answer.status >= 300:
             raise Refused(answer.status, _problem(answer), answer.fields)
@@ -204,6 +221,33 @@ class OwnApi:
             # A further issuer's people ask that issuer.
             SERVICES: services_of(self._scope),
         }
+
+
+Call = Coroutine[Any, Any, T]
+
+
+@overload
+async def together(first: Call[T1], second: Call[T2], /) -> tuple[T1, T2]: ...
+
+
+@overload
+async def together(first: Call[T1], second: Call[T2], third: Call[T3], /) -> tuple[T1, T2, T3]: ...
+
+
+@overload
+async def together(
+    first: Call[T1], second: Call[T2], third: Call[T3], fourth: Call[T4], /
+) -> tuple[T1, T2, T3, T4]: ...
+
+
+async def together(*calls: Call[Any]) -> tuple[Any, ...]:
+    """What several calls answer that do not wait for each other: what they leave in the log can share a transaction.
+    All of them are over afterwards; raises `Refused` of the first that was."""
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    for each in answers:
+        if isinstance(each, BaseException):
+            raise each
+    return tuple(answers)
 
 
 def address(path: str, query: Query | None = None) -> str:

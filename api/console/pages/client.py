@@ -10,7 +10,7 @@ from msgspec import Meta
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
 from api.console.masking import Show
-from api.console.own_api import Refused
+from api.console.own_api import Refused, together
 from api.console.pages.grants import GrantList, GrantRow
 from api.console.secret_bars import SecretBars, SecretVersion, SecretVersions, drawn, seconds_of
 from api.console.story import LookedAt, StoryDay, looked_at, story
@@ -94,18 +94,23 @@ async def console_client(
     async def make(visit: Visit) -> ConsolePage:
         path, may = f"/admin/clients/{client_id}", visit.may
         client = await visit.api.get(path, Client)
-        secrets = (await visit.api.get(f"{path}/secrets", SecretVersions, {"limit": 200})).items
         audits = "audit:read" in may
         stream = f"client:{client_id}"
         done: dict[str, str | list[str]] = {"client_id": client_id, "type": ["client.*", "incident.*"]}
+        secrets, policy, grants, told = await together(
+            visit.api.get(f"{path}/secrets", SecretVersions, {"limit": 200}),
+            _policy(visit, path),
+            _grants(visit, client_id),
+            _story(visit, done, unsealed=show == "1"),
+        )
         return ClientPage(
             title=client.client_name,
             client=client,
-            secrets=secrets,
-            bars=drawn(secrets, visit.services.ledger.clock.now()),
-            policy=await _policy(visit, path),
-            grants=await _grants(visit, client_id) if "grants:read" in may else None,
-            story=await story(visit, done, unsealed=show == "1") if audits else None,
+            secrets=secrets.items,
+            bars=drawn(secrets.items, visit.services.ledger.clock.now()),
+            policy=policy,
+            grants=grants,
+            story=told,
             personal=show == "1",
             told=audits,
             looked_at=await looked_at(visit, stream, at, since, until) if audits else LookedAt(None, None),
@@ -127,8 +132,14 @@ async def _policy(visit: Visit, path: str) -> RotationPolicy | None:
         return None
 
 
-async def _grants(visit: Visit, client_id: str) -> tuple[GrantRow, ...]:
+async def _grants(visit: Visit, client_id: str) -> tuple[GrantRow, ...] | None:
+    if "grants:read" not in visit.may:
+        return None
     return (await visit.api.get("/admin/grants", GrantList, {"client_id": client_id, "limit": 10})).items
+
+
+async def _story(visit: Visit, done: dict[str, str | list[str]], *, unsealed: bool) -> tuple[StoryDay, ...] | None:
+    return await story(visit, done, unsealed=unsealed) if "audit:read" in visit.may else None
 
 
 # What is done to it.

@@ -14,7 +14,7 @@ from api.console.frame import ConsolePage, Visit
 from api.console.gate import PAGE, passed_through, shown
 from api.console.masking import sealed, without_ids
 from api.console.navigation import url_of
-from api.console.own_api import Query, Refused
+from api.console.own_api import Query, Refused, together
 from api.console.shown_events import Event
 
 EVENT = "/console/events/{position:int}"
@@ -204,8 +204,9 @@ async def console_event(request: Request[Any, Any, Any], position: Position, sho
     so."""
 
     async def make(visit: Visit) -> ConsolePage:
-        event = await _event(visit, position, {"names": "1", **sealed(show or "")})
-        receipt, unproved = await receipt_of(visit, position)
+        event, (receipt, unproved) = await together(
+            _event(visit, position, {"names": "1", **sealed(show or "")}), receipt_of(visit, position)
+        )
         may_show = show != "1" and event.sealed and "audit:personal" in visit.may
         people = () if show == "1" else event.people
         return EventPage(

@@ -15,7 +15,7 @@ from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
 from api.console.leak_reports import Ended, FoundSecret, called
 from api.console.masking import Show, pseudonym, sealed
 from api.console.navigation import Place, url_of
-from api.console.own_api import Query
+from api.console.own_api import Query, together
 from api.console.pages.event import receipt_of
 from api.console.shown_events import Event, EventActor
 from api.http.templates import see_other
@@ -288,13 +288,13 @@ async def _receipts(visit: Visit, page: IncidentPage) -> tuple[Proved, ...]:
 
 async def _page(visit: Visit, incident_id: str, pasted: str | None, *, watch: str | None, show: str) -> IncidentPage:
     where, how = f"/leaks/incidents/{incident_id}", {"watch": watch, **sealed(show)}
-    incident = await visit.api.get(where, Incident, {"names": "1", **how})
-    occurrences = await visit.api.get(f"{where}/occurrences", OccurrenceList, {"limit": 100, **how})
-    informed = await visit.api.get(f"{where}/told", InformedList, {"limit": 100, **how})
-    events: IncidentEventList | None = None
-    if "audit:read" in visit.may:
-        query: Query = {"incident_id": incident_id, "names": "1", "order": "asc", "limit": 100, **how}
-        events = await visit.api.get("/audit/events", IncidentEventList, query)
+    query: Query = {"incident_id": incident_id, "names": "1", "order": "asc", "limit": 100, **how}
+    incident, occurrences, informed, events = await together(
+        visit.api.get(where, Incident, {"names": "1", **how}),
+        visit.api.get(f"{where}/occurrences", OccurrenceList, {"limit": 100, **how}),
+        visit.api.get(f"{where}/told", InformedList, {"limit": 100, **how}),
+        _events(visit, query),
+    )
     writes = "leaks:write" in visit.may and incident.state != "closed"
     return IncidentPage(
         title=f"Incident: {incident.about}",
@@ -316,6 +316,12 @@ async def _page(visit: Visit, incident_id: str, pasted: str | None, *, watch: st
         tell_csrf=visit.token(TELL) if writes else None,
         close_csrf=visit.token(CLOSE) if writes else None,
     )
+
+
+async def _events(visit: Visit, query: Query) -> IncidentEventList | None:
+    if "audit:read" not in visit.may:
+        return None
+    return await visit.api.get("/audit/events", IncidentEventList, query)
 
 
 async def _later(visit: Visit, incident: Incident, watch: str | None) -> tuple[FoundSecret, ...]:

@@ -11,7 +11,7 @@ from msgspec import Meta
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
 from api.console.masking import pseudonym
-from api.console.own_api import Refused
+from api.console.own_api import Refused, together
 from api.console.pages.grants import AT_MOST, GrantList, GrantRow
 from api.console.pages.people import PersonSummary
 from api.console.pages.roles import Role, ScopeChange, all_roles, all_scopes, change_of
@@ -114,9 +114,11 @@ async def _person(visit: Visit, account_id: str, *, show: bool) -> PersonPage:
     may, person = visit.may, await _known(visit, account_id)
     did = done_to = None
     if "audit:read" in may:
-        did = await story(visit, {"by_account_id": account_id})
-        # One reading in clear is enough, and it is told as such.
-        done_to = await story(visit, {"about_account_id": account_id}, unsealed=show, not_by=account_id)
+        did, done_to = await together(
+            story(visit, {"by_account_id": account_id}),
+            # One reading in clear is enough, and it is told as such.
+            story(visit, {"about_account_id": account_id}, unsealed=show, not_by=account_id),
+        )
     if person is None and not done_to and not did:
         # Nobody of this id was ever here.
         await visit.api.get(f"/admin/people/{account_id}", PersonFacts)

@@ -12,6 +12,7 @@ from msgspec import Meta
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
 from api.console.navigation import Place
+from api.console.own_api import together
 from api.console.pages.people import PersonList
 from api.http.templates import see_other
 
@@ -107,7 +108,7 @@ async def console_roles(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Which role may what, and how many have it."""
 
     async def make(visit: Visit) -> ConsolePage:
-        roles, scopes = await all_roles(visit), await all_scopes(visit)
+        roles, scopes = await together(all_roles(visit), all_scopes(visit))
         realms = [await _matrix(visit, realm, roles, scopes) for realm in dict.fromkeys(each.realm for each in roles)]
         known = tuple(scopes.values())
         return RolesPage(title="Roles", realms=tuple(realms), scopes=known, token=visit.token(CHANGE))

@@ -15,6 +15,7 @@ from api.console.gate import FORM, PAGE, ConsoleForm, passed_through, posted, sh
 from api.console.histogram import Counts, Histogram, drawn
 from api.console.masking import sealed
 from api.console.navigation import Place
+from api.console.own_api import together
 from api.console.pages.clients import client_names
 from api.console.pages.find import Found
 from api.console.pages.search_names import NAMES
@@ -118,9 +119,11 @@ async def _search(visit: Visit, query: str) -> ConsolePage | Response[bytes]:
     personal = sealed("1" if "show" in given else "")
     order = given.get("order", ["desc"])
     listed = {"from": given.get("from", []), "after": given.get("after", []), "order": order, "limit": [LIMIT]}
-    found = await visit.api.get("/audit/events", Events, {**asked, **listed, **personal, "names": "1"})
-    kinds = await visit.api.get("/audit/event-types", EventKinds)
-    counts = await _counted(visit, given, asked, now)
+    found, kinds, counts = await together(
+        visit.api.get("/audit/events", Events, {**asked, **listed, **personal, "names": "1"}),
+        visit.api.get("/audit/event-types", EventKinds),
+        _counted(visit, given, asked, now),
+    )
     clients = await client_names(visit, unnamed_clients(given, found.items))
     # The next page is of the same stretch of time, whenever it is asked for.
     pinned = {name: values for name, values in given.items() if name != "range"}

@@ -14,7 +14,7 @@ from api.console.frame import ConsolePage, Visit
 from api.console.gate import PAGE, passed_through, shown
 from api.console.masking import sealed
 from api.console.navigation import Place
-from api.console.own_api import Query, Refused
+from api.console.own_api import Query, Refused, together
 from api.console.shown_events import Event
 from security.clock import DAY, HOUR, SECOND, format_rfc3339, parse_rfc3339
 
@@ -148,23 +148,30 @@ async def _public(visit: Visit, path: str) -> str:
         return ""
 
 
+async def _status(visit: Visit) -> StandingOfServer | None:
+    return await visit.api.get("/admin/status", StandingOfServer) if "keys:read" in visit.may else None
+
+
 async def _log(visit: Visit) -> ConsolePage:
     now = visit.services.ledger.clock.now()
     head, vkey = head_of(await _public(visit, "/log/checkpoint")), (await _public(visit, "/log/vkey")).strip()
     unsigned: Query = {"from": 1 if head is None else head.size + 1, "order": "asc", "limit": 1, **sealed()}
-    waiting = (await visit.api.get("/audit/events", LogEvents, unsigned)).items
-    age = now - parse_rfc3339(waiting[0].time) if waiting else 0
     history: Query = {"type": "log_key.*", "order": "asc", "limit": 200, "names": "1", **sealed()}
-    keys = (await visit.api.get("/audit/events", LogEvents, history)).items
-    growth = await visit.api.get("/audit/counts", Growth, {"since": format_rfc3339(now - DAY), "step": HOUR // SECOND})
-    status = await visit.api.get("/admin/status", StandingOfServer) if "keys:read" in visit.may else None
+    hours: Query = {"since": format_rfc3339(now - DAY), "step": HOUR // SECOND}
+    waiting, keys, growth, status = await together(
+        visit.api.get("/audit/events", LogEvents, unsigned),
+        visit.api.get("/audit/events", LogEvents, history),
+        visit.api.get("/audit/counts", Growth, hours),
+        _status(visit),
+    )
+    age = now - parse_rfc3339(waiting.items[0].time) if waiting.items else 0
     return LogPage(
         title="Log",
         head=head,
         vkey=vkey,
         fingerprint=" ".join(re.findall(".{8}", sha256(vkey.encode()).hexdigest())) if vkey else "",
         late=age // SECOND if age > LATE else None,
-        keys=keys,
+        keys=keys.items,
         growth=bars_of(growth),
         grown=sum(each.count for each in growth.items),
         witnesses=None if status is None else status.witnesses,

@@ -13,6 +13,7 @@ from api.console.gate import PAGE, shown
 from api.console.leak_reports import called
 from api.console.masking import pseudonym, sealed
 from api.console.navigation import url_of
+from api.console.own_api import together
 from api.console.shown_events import Event
 from api.console.token_lanes import DrawnLanes, Standing, drawn, moments_of
 from api.http.errors import InvalidRequest
@@ -124,9 +125,11 @@ def _moment(text: str | None) -> Moment | None:
 async def _token(visit: Visit, sha256: str, at: Moment | None, show: bool) -> ConsolePage:
     asked: dict[str, Any] = {"sha256": sha256}
     names = {"names": "1", **sealed("1" if show else "")}
-    history = await visit.api.send("POST", "/audit/token-history", History, asked, query=names, tell=True)
     when = asked if at is None else asked | {"at": format_rfc3339(at)}
-    judged = await visit.api.send("POST", "/audit/token-state", Judged, when, tell=True)
+    history, judged = await together(
+        visit.api.send("POST", "/audit/token-history", History, asked, query=names, tell=True),
+        visit.api.send("POST", "/audit/token-state", Judged, when, tell=True),
+    )
     chosen, standing = parse_rfc3339(judged.at), history.standing
     if history.kind == "client_secret" and standing.secret:
         # It is no token, and its own lane says how it stood.
