@@ -29,6 +29,7 @@ from eventstore.execution import Origin
 from eventstore.mapper import LogMapper, Ring, attach
 from eventstore.personal_data import PersonalData, Unsealing, address_key, agent_key
 from eventstore.projecting.catch_up import EventIndexing, Following, Sightings
+from eventstore.projecting.counting import EventCounting
 from eventstore.projecting.rebuild import Rebuild
 from eventstore.stored import head
 from eventstore.time_travel import folded
@@ -99,7 +100,7 @@ class Growing:
         ring = Ring(vault)
         self._mapper = LogMapper(ring)
         attach(engine, self._mapper)
-        self._models: tuple[Following, ...] = (EventIndexing(), Sightings())
+        self._models: tuple[Following, ...] = (EventIndexing(), Sightings(), EventCounting())
         self._made, self._goal, self._until = made, goal, until
         with engine.begin() as connection:
             ring.load(connection)

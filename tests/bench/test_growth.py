@@ -14,7 +14,8 @@ from eventstore.database.engines import reading
 from eventstore.mapper import authenticate
 from eventstore.repository import evolve, initial
 from eventstore.stored import head
-from projections import event_index, tokens
+from projections import event_index, sightings, tokens
+from projections.figures import event_counts
 from security.keyring import new_master_key, parse_keyring
 from security.vault import Vault
 from tests.cli.conftest import ISSUER, CommandLine
@@ -47,7 +48,8 @@ def test_a_made_log_is_accepted_by_all_who_check_logs(grown: CommandLine) -> Non
     try:
         with engine.connect() as connection:
             assert connection.scalar(select(head.c.position)) == COUNT
-            assert set(event_index.progress(connection).values()) == {COUNT}
+            followers = (event_index.NAME, event_counts.NAME, sightings.NAME)
+            assert event_index.progress(connection) == dict.fromkeys(followers, COUNT)
             assert connection.scalar(select(tokens.TABLE.c.kind).where(tokens.TABLE.c.kind == "refresh").limit(1))
     finally:
         engine.dispose()
