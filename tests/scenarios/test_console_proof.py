@@ -3,7 +3,11 @@
 import re
 from html import unescape
 from random import Random
+from unittest.mock import Mock
 
+import pytest
+
+from api.audit.queries import counts as counting
 from api.console.pages.signed_log import head_of
 from eventstore.transparency import published
 from security.clock import SECOND, format_rfc3339
@@ -91,7 +95,10 @@ async def test_the_logs_page_tells_who_signed_and_what_waits(world: World) -> No
     assert head is not None
     assert [each.at for each in head.signatures] == [None, "2025-11-24T16:00:00.000000Z"]
 
-    page = await browser.open("/console/log")
+    with pytest.MonkeyPatch.context() as patch:
+        # Its hours are counted by rows: no moment is looked for in the log.
+        patch.setattr(counting, "stretches_of", Mock(side_effect=AssertionError))
+        page = await browser.open("/console/log")
     key = await pinned(world)
     assert f">{key}<" in page.text
     assert "log_key.introduced" not in page.text

@@ -21,6 +21,7 @@ from security.clock import DAY, HOUR, SECOND, format_rfc3339, parse_rfc3339
 LOG = "/console/log"
 PROVEN = "/console/log/export"
 LATE = 5 * SECOND
+MINUTE = 60 * SECOND
 """From here on an event without a signature is told."""
 
 STRETCH = 1_000
@@ -157,7 +158,8 @@ async def _log(visit: Visit) -> ConsolePage:
     head, vkey = head_of(await _public(visit, "/log/checkpoint")), (await _public(visit, "/log/vkey")).strip()
     unsigned: Query = {"from": 1 if head is None else head.size + 1, "order": "asc", "limit": 1, **sealed()}
     history: Query = {"type": "log_key.*", "order": "asc", "limit": 200, "names": "1", **sealed()}
-    hours: Query = {"since": format_rfc3339(now - DAY), "step": HOUR // SECOND}
+    # From a whole minute on: those are counted by rows.
+    hours: Query = {"since": format_rfc3339(now - now % MINUTE + MINUTE - DAY), "step": HOUR // SECOND}
     waiting, keys, growth, status = await together(
         visit.api.get("/audit/events", LogEvents, unsigned),
         visit.api.get("/audit/events", LogEvents, history),
