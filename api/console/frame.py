@@ -145,7 +145,7 @@ async def answer_page(
         request_id=request_context(visit.scope).request_id,
         issuer=visit.services.settings.issuer,
         printed_at=format_rfc3339(visit.services.ledger.clock.now()),
-        asked=tuple(visit.api.calls),
+        asked=visit.api.calls,
         show_url=_show_url(visit, page.personal),
     )
     refresh = retry_after if page.refresh is None else page.refresh

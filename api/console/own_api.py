@@ -93,9 +93,9 @@ class OwnApi:
         self._begun = 0
 
     @property
-    def calls(self) -> list[Asked]:
+    def calls(self) -> tuple[Asked, ...]:
         """Those that it made, in the order in which they began."""
-        return [self._calls[each] for each in sorted(self._calls)]
+        return tuple(self._calls[each] for each in sorted(self._calls))
 
     def untold(self) -> Self:
         """The same, of whose calls no page tells."""

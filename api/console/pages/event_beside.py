@@ -44,7 +44,7 @@ async def console_event_beside(request: Request[Any, Any, Any], position: Positi
             members=masked(members_of(event), people),
             changes=masked(changes_in(event.data), people),
             around=tuple(each for each in around_of(event) if each.words not in NEIGHBOURS),
-            asked=tuple(visit.api.calls),
+            asked=visit.api.calls,
         )
         return Response(render(page), headers=dict(HEADERS), media_type="text/html")
 

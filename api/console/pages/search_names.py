@@ -70,7 +70,7 @@ async def console_search_names(request: Request[Any, Any, Any], data: JSONBody[N
 
     async def make(visit: Visit) -> Response[bytes]:
         found = await _clients(visit, data.text) if data.kind == "client" else await _incidents(visit)
-        page = NamesFound(found=found, asked=tuple(visit.api.calls))
+        page = NamesFound(found=found, asked=visit.api.calls)
         return Response(render(page), status_code=200, headers=dict(HEADERS), media_type="text/html")
 
     return await posted(request, data, make, back="/console/audit")
