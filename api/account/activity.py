@@ -153,7 +153,7 @@ def _find(
     # What an administrator did to others is in the index beside what happened to them.
     own = EventTest(about_people=frozenset((account_id,))).passing(connection, positions)
     rendering = Rendering(privacy, connection, personal=True)
-    return [rendering.event(state) for state in search.stored_forms(connection, own)], resume
+    return rendering.events(search.stored_forms(connection, own)), resume
 
 
 async def _item(services: Services, account_id: str, event: ShownEvent) -> ActivityBody:

@@ -1,7 +1,8 @@
 """Stored events as the contract shows them: personal values to those who may see them, to others `null` and a path."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Literal
 
 import msgspec
@@ -230,6 +231,12 @@ class NameLookup:
         """By the stream of the client or person: `client:…`, `account:…`."""
         return {found: self.name(found) for found in dict.fromkeys(_streams(stream, kind, actor_id, data))}
 
+    def look_ahead(self, streams: Iterable[str]) -> None:
+        """Reads what the clients among these are called, all at once."""
+        wanted = {each.partition(":")[2] for each in streams if each.startswith("client:")}
+        found = clients.called(self._connection, sorted(wanted))
+        self._known |= {client.stream(each): found.get(each) for each in wanted}
+
     def name(self, stream: str) -> str | None:
         """What the client or person of this stream is called now; None for nobody, or whose name is not told."""
         if stream not in self._known:
@@ -327,6 +334,14 @@ class Rendering:
         self._personal = personal
         self._names = NameLookup(privacy, connection, personal=personal) if names else None
         self._erased: dict[str, bool] = {}
+
+    def events(self, states: Sequence[str]) -> list[ShownEvent]:
+        """Events from their stored forms. What clients are called is read once for all of them."""
+        if self._names is not None:
+            leaves = map(_decode, states)
+            named = (_streams(each.stream, each.actor.kind, each.actor.id, each.data) for each in leaves)
+            self._names.look_ahead(chain.from_iterable(named))
+        return [self.event(each) for each in states]
 
     def event(self, state: str) -> ShownEvent:
         """One event from its stored form."""

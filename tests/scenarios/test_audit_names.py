@@ -2,11 +2,13 @@
 
 import json
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
 
 from domain import account
+from projections import clients
 from tests.any_command import any_command
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
@@ -44,6 +46,18 @@ async def test_events_have_plain_words_in_lists_exports_and_the_stream(world: Wo
     data = first.data
     assert data["meaning"] == listed[0]["meaning"]
     assert "names" in data
+
+
+async def test_clients_of_a_page_are_looked_up_together(
+    world: World, past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking = await administering(world)
+    together = Mock(wraps=clients.called)
+    monkeypatch.setattr(clients, "called", together)
+    listed = await found(asking, names=1)
+    named = {name.partition(":")[2] for each in listed for name in each["names"] if name.startswith("client:")}
+    assert len(named) > 1
+    assert [sorted(call.args[1]) for call in together.call_args_list] == [sorted(named)]
 
 
 async def test_names_beside_ids_are_what_each_is_called_now(world: World, past: Past) -> None:

@@ -227,7 +227,7 @@ def _history(connection: Connection, asking: Auditor, digest: bytes, names: bool
     rests_on = (each.position for each in (*allowed, *([] if signed_in is None else [signed_in])))
     positions = sorted({*_ground(connection, found), *rests_on, *_told(connection, found), *judgement.decided_by})
     rendering = Rendering(asking.sources.ledger.privacy, connection, personal=asking.personal, names=names)
-    shown = [rendering.event(state) for state in search.stored_forms(connection, positions)]
+    shown = rendering.events(search.stored_forms(connection, positions))
     named = None if found.client_id is None else clients.by_id(connection, found.client_id)
     expires_at = _expires_at(connection, found, head)
     return TokenHistory(

@@ -309,7 +309,7 @@ def _find(
 def show(connection: Connection, asking: Auditor, positions: Sequence[int], *, names: bool = False) -> list[ShownEvent]:
     """The events at these positions as this auditor may see them."""
     rendering = Rendering(asking.sources.ledger.privacy, connection, personal=asking.personal, names=names)
-    return [rendering.event(state) for state in search.stored_forms(connection, positions)]
+    return rendering.events(search.stored_forms(connection, positions))
 
 
 async def page(
