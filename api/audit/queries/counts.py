@@ -222,13 +222,13 @@ def stretches_of(connection: Connection, bounds: Sequence[Moment], criteria: Cri
     ]
 
 
-Counted = tuple[Count, dict[str, int]]
+GroupedCount = tuple[Count, dict[str, int]]
 """How many, and of each group, the largest first."""
 
 
 async def _by_index(
     asking: Auditor, criteria: Criteria, bounds: Sequence[Moment], by: CountedBy | None
-) -> list[Counted]:
+) -> list[GroupedCount]:
     """The counts of each stretch between the bounds: by looking at all events that match, where these are not too many
     whatever the stretch; else at some of each."""
     read = asking.sources.ledger.read
@@ -245,7 +245,7 @@ async def _by_index(
 
 async def _looked_through(
     asking: Auditor, every: Criteria, each_of: Sequence[Criteria], by: CountedBy | None
-) -> list[Counted]:
+) -> list[GroupedCount]:
     """Exactly, by one walk through all of them. Their stretches follow each other."""
     numbers, groups = [0] * len(each_of), [Counter[str]() for _ in each_of]
     ends = [each.high for each in each_of]
@@ -273,7 +273,7 @@ def _look(connection: Connection, criteria: Criteria, by: CountedBy | None, at_m
     return Look(positions, [] if by is None else _groups(connection, positions, by), resume)
 
 
-async def counted(asking: Auditor, criteria: Criteria, by: CountedBy | None, at_most: int) -> Counted:
+async def counted(asking: Auditor, criteria: Criteria, by: CountedBy | None, at_most: int) -> GroupedCount:
     """How many events match, and of each group; at most so many are looked at."""
     read = asking.sources.ledger.read
     known, look = await read(_known_or_look, criteria, by, at_most)
