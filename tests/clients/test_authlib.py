@@ -150,10 +150,11 @@ async def test_signing_in(stage: Stage) -> None:
         application.parse_id_token(token, "another nonce")
 
 
-async def test_a_key_instead_of_a_secret(stage: Stage, world: World) -> None:  # noqa: F811
+async def test_a_key_instead_of_a_secret(stage: Stage, world: World, http: httpx.Client) -> None:  # noqa: F811
     """OpenID Connect Core §9, `private_key_jwt`, with the assertion as Authlib makes it."""
     signer = await register_signer(world, algorithm="ES256")
-    session = OAuth2Session(signer.client_id, signer.key, token_endpoint_auth_method="private_key_jwt")
-    session.register_client_auth_method(PrivateKeyJWT(f"{stage.issuer}/oauth/token", alg="ES256"))
-    token = session.fetch_token(f"{stage.issuer}/oauth/token", grant_type="client_credentials")
+    client_id, key, issuer, server = signer.client_id, signer.key, stage.issuer, discover(http, stage.issuer)
+    session = OAuth2Session(client_id, key, token_endpoint_auth_method="private_key_jwt")
+    session.register_client_auth_method(PrivateKeyJWT(issuer, alg="ES256"))
+    token = session.fetch_token(server["token_endpoint"], grant_type="client_credentials")
     assert token["scope"] == "orders"

@@ -8,7 +8,9 @@ from tests.clients.recipes import lines_of, recipe
 
 TESTS = Path(__file__).parents[1]
 SHOWN = {
-    "openid-client and oauth4webapi": TESTS / "openid_client" / "openid.mjs",
+    "Authlib with a key": TESTS / "clients" / "test_authlib.py",
+    "openid-client": TESTS / "openid_client" / "openid.mjs",
+    "oauth4webapi": TESTS / "openid_client" / "oauth4webapi.mjs",
     "FAPI 2.0 with openid-client": TESTS / "openid_client" / "fapi.mjs",
     "go-oidc": TESTS / "go_clients" / "sign_in" / "main.go",
     "idpyoidc": TESTS / "clients" / "test_idpyoidc.py",
