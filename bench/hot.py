@@ -40,7 +40,7 @@ from uvicorn.config import Config
 from bench import databases, preparation
 from bench.databases import SQLITE
 from bench.inside import running, unheard
-from bench.preparation import PASSWORD, REDIRECT_URI, USERNAME, VERIFIER, basic, exchange
+from bench.preparation import PASSWORD, REDIRECT_URI, SCOPE, USERNAME, VERIFIER, basic, exchange
 from bench.server import THIS, Checkout
 from bench.subject import CLIENT_CREDENTIALS, EXCHANGE, INTROSPECTION, REFRESH, Subject
 
@@ -131,12 +131,12 @@ class Asked:
 
     async def send(self, path: str, authorization: str, bodies: Sequence[str]) -> list[dict[str, Any]]:
         """The answers, in the order in which they came."""
-        return _read(await self._exchanged(_requests(path, authorization, bodies), nullcontext()))
+        return _read(await self.exchanged(requests(path, authorization, bodies), nullcontext()))
 
-    async def _exchanged(self, requests: Sequence[bytes], during: AbstractContextManager[Any]) -> list[bytes]:
+    async def exchanged(self, asked: Sequence[bytes], during: AbstractContextManager[Any]) -> list[bytes]:
         """The same as bytes. Nothing else is measured, `during` this: clients have a processor of their own."""
         answers: list[bytes] = []
-        loop, each = asyncio.get_running_loop(), iter(requests)
+        loop, each = asyncio.get_running_loop(), iter(asked)
         done = [loop.create_future() for _ in range(CONNECTIONS)]
         wires = [Wire(each, answers, one) for one in done]
         for wire in wires:
@@ -151,20 +151,13 @@ class Asked:
 
     async def ready(self) -> None:
         """Signs somebody in, and consents."""
-        transport = httpx.ASGITransport(app=self._app)
-        issuer = os.environ["GRANTLOG_ISSUER"]
-        self._browser = httpx.AsyncClient(transport=transport, base_url=issuer, headers={"origin": issuer})
-        self._address = await _consented(self._browser, self._shop_id)
+        self._browser = browser(self._app)
+        self._address = await consented(self._browser, self._shop_id)
         given = await self.send("/oauth/token", self._service, ["grant_type=client_credentials"] * 512)
         self._tokens = [f"token={each['access_token']}" for each in given]
 
     async def _codes(self, count: int) -> list[str]:
-        found = []
-        for _ in range(count):
-            answer = await self._browser.get(self._address)
-            (code,) = parse_qs(urlsplit(answer.headers["location"]).query)["code"]
-            found.append(exchange(code))
-        return found
+        return await exchanges(self._browser, self._address, count)
 
     async def portion(self, work: str, count: int) -> float:
         """Microseconds of processor time for each request of so many, with all that follows."""
@@ -172,12 +165,12 @@ class Asked:
             count //= 4
         rounds = await self._rounds(work, count)
         if work == INTROSPECTION:
-            await self._exchanged(rounds[0], nullcontext())
+            await self.exchanged(rounds[0], nullcontext())
             rounds *= STEADY
         await asyncio.sleep(SETTLING)
         took = Took()
         for asked in rounds:
-            self._take(work, await self._exchanged(asked or self._refreshing(), took))
+            self._take(work, await self.exchanged(asked or self._refreshing(), took))
         if work != INTROSPECTION:
             with took:
                 await asyncio.sleep(SETTLING)
@@ -186,12 +179,12 @@ class Asked:
     async def _rounds(self, work: str, count: int) -> list[list[bytes]]:
         """The requests for so many. Those of a refresh follow from the answers before them: none stands there."""
         if work == CLIENT_CREDENTIALS:
-            return [_requests("/oauth/token", self._service, ["grant_type=client_credentials"] * count)]
+            return [requests("/oauth/token", self._service, ["grant_type=client_credentials"] * count)]
         if work == INTROSPECTION:
             bodies = list(chain.from_iterable([self._tokens] * (count // len(self._tokens) + 1)))[:count]
-            return [_requests("/oauth/introspect", self._service, bodies)]
+            return [requests("/oauth/introspect", self._service, bodies)]
         if work == EXCHANGE:
-            return [_requests("/oauth/token", self._shop, await self._codes(count))]
+            return [requests("/oauth/token", self._shop, await self._codes(count))]
         if not self._grants:
             given = await self.send("/oauth/token", self._shop, await self._codes(CONNECTIONS))
             self._grants = [each["refresh_token"] for each in given]
@@ -199,7 +192,7 @@ class Asked:
 
     def _refreshing(self) -> list[bytes]:
         bodies = [f"grant_type=refresh_token&refresh_token={each}" for each in self._grants]
-        return _requests("/oauth/token", self._shop, bodies)
+        return requests("/oauth/token", self._shop, bodies)
 
     def _take(self, work: str, answers: list[bytes]) -> None:
         given = _read(answers)
@@ -213,7 +206,7 @@ class Asked:
         for _ in range(BATCHES):
             (asked, *_) = await self._rounds(work, CONNECTIONS)
             await asyncio.sleep(BETWEEN)
-            self._take(work, await self._exchanged(asked or self._refreshing(), tally))
+            self._take(work, await self.exchanged(asked or self._refreshing(), tally))
             found.append(tally.counted)
         least = reduce(and_, found)
         python = sum(count for called, count in least.items() if not isinstance(called, str))
@@ -281,7 +274,8 @@ def _added_up(stats: Sequence[Sequence[Any]]) -> Counter[Called]:
     return found
 
 
-def _requests(path: str, authorization: str, bodies: Sequence[str]) -> list[bytes]:
+def requests(path: str, authorization: str, bodies: Sequence[str]) -> list[bytes]:
+    """Requests with these bodies, as bytes."""
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {authorization}\r\n"
     head += "Content-Type: application/x-www-form-urlencoded\r\n"
     return [f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode() for body in bodies]
@@ -293,10 +287,26 @@ def _read(answers: Sequence[bytes]) -> list[dict[str, Any]]:
     return [json.loads(each.partition(b"\r\n\r\n")[2]) for each in answers]
 
 
-async def _consented(browser: httpx.AsyncClient, client_id: str) -> str:
+def browser(app: Any) -> httpx.AsyncClient:
+    """A browser that needs no connection."""
+    issuer = os.environ["GRANTLOG_ISSUER"]
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=issuer, headers={"origin": issuer})
+
+
+async def exchanges(browser: httpx.AsyncClient, address: str, count: int) -> list[str]:
+    """Bodies of requests that redeem fresh codes."""
+    found = []
+    for _ in range(count):
+        answer = await browser.get(address)
+        (code,) = parse_qs(urlsplit(answer.headers["location"]).query)["code"]
+        found.append(exchange(code))
+    return found
+
+
+async def consented(browser: httpx.AsyncClient, client_id: str, scope: str = SCOPE) -> str:
     """As `preparation.consented`; the address that is answered with a code from then on."""
     challenge = urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
-    asked = {"response_type": "code", "client_id": client_id, "redirect_uri": REDIRECT_URI}
+    asked = {"response_type": "code", "client_id": client_id, "redirect_uri": REDIRECT_URI, "scope": scope}
     address = f"/oauth/authorize?{urlencode(asked | {'code_challenge': challenge, 'code_challenge_method': 'S256'})}"
     page = await browser.get("/account/sign-in?realm=platform")
     form = {"csrf": _first(CSRF, page.text), "username": USERNAME, "password": PASSWORD}
@@ -314,7 +324,7 @@ def _first(pattern: str, page: str) -> str:
     return unescape(found[1])
 
 
-class _Here(preparation.Administration):
+class Here(preparation.Administration):
     """The command line in this process: each start of its own would take seconds."""
 
     def run(self, *arguments: str, given: str | None = None) -> str:
@@ -330,7 +340,7 @@ def answer(*, counts: bool = False) -> int:
     """Measures what it reads from standard input, a portion a line, until that ends."""
     tally = Tally() if counts else None
     told = os.fdopen(os.dup(1), "w", buffering=1)
-    preparation.Administration = _Here  # type: ignore[misc]
+    preparation.Administration = Here  # type: ignore[misc]
     preparation.upgrade(os.environ)
     clients = preparation.install(os.environ)
     with unheard():

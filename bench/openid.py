@@ -1,25 +1,33 @@
 """`python -m bench.openid`: what the scope `openid` adds to the exchange of a code, in processor time of the worker.
 
 Three clients alike but for that: one that asks for no id_token, one whose id_tokens are signed by ES256, one by RS256.
-Each in turn redeems codes of a person who consented before. All that follows an exchange is counted with it.
+They redeem codes of one person in turn, in small portions within one process, behind the server's own protocol but
+without sockets. A round compares what lies a moment apart; the median of many rounds leaves out what else the machine
+did. Beside it stands what the signatures alone took in the same rounds. That the log is followed is counted too, and
+done on the spot: what a process does at its own times, whoever asks, would fall on one of the three.
 """
 
 import argparse
+import asyncio
+import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from time import thread_time
+from typing import Any, NamedTuple
 
 import httpx
+import uvloop
 
-from bench import databases, preparation, processes, upkeep
-from bench.load import asking
-from bench.preparation import REDIRECT_URI, Prepared
+from bench import databases, hot, preparation
+from bench.inside import running, unheard
+from bench.preparation import REDIRECT_URI, basic
 from bench.reports import machine, pages
 from bench.reports.findings import Detail, Found
-from bench.server import Server
 from bench.subject import Subject
 
 BARS: Mapping[str, float] = {"ES256": 110, "RS256": 350}
@@ -27,115 +35,186 @@ BARS: Mapping[str, float] = {"ES256": 110, "RS256": 350}
 
 PLAIN = "without"
 MARKS = pages.markers("python -m bench.openid")
+TIMES = 40
+"""Signatures in a row, of which each round takes the mean."""
 
 
 class Party(NamedTuple):
-    """A client and the address by which its person gets it a code."""
+    """A client, and the browser and address by which its person gets it a code."""
 
-    name: str
-    prepared: Prepared
-
-
-def parties(subject: Subject, over: Server) -> list[Party]:
-    """The three clients, each with the consent of the same person."""
-    _, _, administrator = preparation.install(subject.environment)
-    headers = {"authorization": preparation.bearer(over, preparation.basic(*administrator))}
-    found = []
-    for name in (PLAIN, *BARS):
-        scope = preparation.SCOPE if name == PLAIN else f"{preparation.SCOPE} openid"
-        body = {"client_name": name, "redirect_uris": [REDIRECT_URI], "scope": scope}
-        if name != PLAIN:
-            body["id_token_signed_response_alg"] = name
-        made = httpx.post(f"{over.url}/admin/clients", json=body, headers=headers, timeout=60).raise_for_status().json()
-        address, cookie = preparation.consented(over, made["client_id"], scope)
-        shop = preparation.basic(made["client_id"], made["client_secret"])
-        found.append(Party(name, Prepared(shop, shop, preparation.basic(*administrator), address, cookie)))
-    return found
+    authorization: str
+    browser: httpx.AsyncClient
+    address: str
 
 
-def once(party: Party, subject: Subject, over: Server, codes: int) -> float:
-    """Microseconds of the worker for each of so many exchanges."""
-    given = preparation.codes(over, party.prepared, codes)
-    sent = [
-        asking.request(
-            over.port, "POST", "/oauth/token", authorization=party.prepared.shop, body=preparation.exchange(code)
-        )
-        for code in given
-    ]
-    upkeep.settle(subject)
-    before = _used(over)
-    answers = asking.run(asking.each_once(over.port, sent))
-    upkeep.settle(subject)
-    used = _used(over) - before
-    preparation.all_succeeded(answers)
-    if (b'"id_token"' in answers[0].body) != (party.name != PLAIN):
-        raise preparation.Unprepared(f"{party.name}: {answers[0].body!r}")
-    return used / codes * 1e6
+class Exchanges:
+    """The app of this process, asked for tokens by clients of all three kinds."""
+
+    def __init__(self, app: Any, services: Any, clients: tuple[tuple[str, str], ...]) -> None:
+        self._asked = hot.Asked(app, clients)
+        self._services = services
+        self._app = app
+        self._administrator = basic(*clients[2])
+        self._parties: dict[str, Party] = {}
+
+    async def ready(self) -> None:
+        """Registers the clients, with the consent of one person to all three."""
+        form = {"grant_type": "client_credentials"}
+        desk = hot.browser(self._app)
+        given = await desk.post("/oauth/token", data=form, headers={"authorization": self._administrator})
+        headers = {"authorization": f"Bearer {given.json()['access_token']}"}
+        for name in (PLAIN, *BARS):
+            scope = preparation.SCOPE if name == PLAIN else f"{preparation.SCOPE} openid"
+            body = {"client_name": name, "redirect_uris": [REDIRECT_URI], "scope": scope}
+            if name != PLAIN:
+                body["id_token_signed_response_alg"] = name
+            answer = await desk.post("/admin/clients", json=body, headers=headers)
+            made = answer.raise_for_status().json()
+            browser = hot.browser(self._app)
+            address = await hot.consented(browser, made["client_id"], scope)
+            self._parties[name] = Party(basic(made["client_id"], made["client_secret"]), browser, address)
+
+    async def portion(self, name: str, count: int) -> float:
+        """Microseconds for each of so many exchanges, with all that follows them."""
+        party = self._parties[name]
+        bodies = await hot.exchanges(party.browser, party.address, count)
+        await self._follow()
+        took = hot.Took()
+        answers = await self._asked.exchanged(hot.requests("/oauth/token", party.authorization, bodies), took)
+        with took:
+            await self._follow()
+        if any((b'"id_token"' in each) != (name != PLAIN) for each in answers):
+            raise preparation.Unprepared(f"{name}: {answers[0]!r}")
+        return took.seconds * 1e6 / count
+
+    async def _follow(self) -> None:
+        await self._services.uses.record(everything=True)
+        await self._services.follower.follow()
 
 
-def _used(over: Server) -> float:
-    return sum(sum(processes.thread_times(each).values()) for each in over.workers)
+def signing() -> dict[str, Callable[[], object]]:
+    """A signature by each algorithm and nothing besides."""
+    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    from security.jose import RSA_BITS
+
+    said, curve, pkcs = b"x" * 500, ec.ECDSA(SHA256()), padding.PKCS1v15()
+    of_curve = ec.generate_private_key(ec.SECP256R1())
+    of_rsa = rsa.generate_private_key(65537, RSA_BITS)
+    return {"ES256": lambda: of_curve.sign(said, curve), "RS256": lambda: of_rsa.sign(said, pkcs, SHA256())}
 
 
-def added(took: Mapping[str, list[float]]) -> dict[str, list[float]]:
+def signed(sign: Callable[[], object]) -> float:
+    """Microseconds of one signature."""
+    began = thread_time()
+    for _ in range(TIMES):
+        sign()
+    return (thread_time() - began) * 1e6 / TIMES
+
+
+class Portions(NamedTuple):
+    """Microseconds by round: of an exchange by its client's name, and of a signature alone by its algorithm."""
+
+    exchanges: dict[str, list[float]]
+    signatures: dict[str, list[float]]
+
+
+async def measure(asked: Exchanges, options: argparse.Namespace) -> Portions:
+    """All rounds; a first one, in which everything is loaded, is not counted."""
+    bare = signing()
+    took = Portions({name: [] for name in (PLAIN, *BARS)}, {name: [] for name in BARS})
+    for number in range(options.rounds + 1):
+        for name in took.exchanges if number % 2 == 0 else reversed(took.exchanges):
+            spent = await asked.portion(name, options.codes)
+            alone = signed(bare[name]) if name in bare else 0.0
+            if number:
+                took.exchanges[name].append(spent)
+                if name in bare:
+                    took.signatures[name].append(alone)
+    return took
+
+
+def added(took: Portions) -> dict[str, list[float]]:
     """What each algorithm added, by round: beside the exchange without one in the same round."""
-    plain = took[PLAIN]
-    return {name: [more - less for more, less in zip(took[name], plain, strict=True)] for name in BARS}
+    plain = took.exchanges[PLAIN]
+    return {name: [more - less for more, less in zip(took.exchanges[name], plain, strict=True)] for name in BARS}
+
+
+def table(took: Portions) -> tuple[Detail, bool]:
+    """What was found, and whether both bars are kept: by the least portions, which others on the machine disturbed
+    least. The median of the rounds' differences stands beside it, with the middle half of them."""
+    least = {name: min(each) for name, each in took.exchanges.items()}
+    rows, kept = [(PLAIN, _shown(took.exchanges[PLAIN]), "", "", "", "")], True
+    for name, by_round in added(took).items():
+        more = least[name] - least[PLAIN]
+        kept = kept and more <= BARS[name]
+        alone = _shown(took.signatures[name])
+        bar = f"≤ {BARS[name]:g}"
+        rows.append((name, _shown(took.exchanges[name]), f"{more:.0f}", bar, _half(by_round), alone))
+    columns = ("id_token", "exchange, µs", "added, least", "bar", "added, by round", "a signature alone")
+    return Detail("Processor time of the worker for the exchange of a code, in microseconds", columns, rows), kept
+
+
+def _shown(each: list[float]) -> str:
+    return f"{min(each):.0f}, median {median(each):.0f}"
+
+
+def _half(each: list[float]) -> str:
+    ordered = sorted(each)
+    quarter = len(ordered) // 4
+    return f"{median(each):.0f} ({ordered[quarter]:.0f}–{ordered[-1 - quarter]:.0f})"
 
 
 def main() -> int:
     """0 when both bars are kept."""
     options = _options()
-    with tempfile.TemporaryDirectory(prefix="grantlog-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="grantlog-bench-") as name, ExitStack() as opened:
         directory = Path(name)
         facts = machine.facts(directory)
-        with databases.sqlite(directory / "sqlite") as database:
-            subject = Subject(database, directory / "server")
-            preparation.upgrade(subject.environment)
-            with subject.serving(1) as over:
-                took = _rounds(parties(subject, over), subject, over, options)
+        database = opened.enter_context(databases.sqlite(directory / "sqlite"))
+        subject = Subject(database, directory / "server")
+        os.environ |= subject.environment
+        preparation.Administration = hot.Here  # type: ignore[misc]
+        preparation.upgrade(subject.environment)
+        clients = preparation.install(subject.environment)
+        with unheard():
+            from api.app import create, routed
+            from api.background import Background
+            from api.environment import load
+            from api.http.log_lines import configure
+            from security.keyring import parse_keyring
+
+            Background.start = lambda background: None  # type: ignore[method-assign, assignment]
+            settings = load()
+            configure(format=settings.log_format, level=settings.log_level, prefixes=(settings.token_prefix,))
+            routes = routed(settings)
+            app = create(settings, partial(parse_keyring, settings.master_key or ""), app=routes)
+
+            async def work() -> Portions:
+                async with running(app):
+                    asked = Exchanges(app, routes.state.services, clients)
+                    await asked.ready()
+                    return await measure(asked, options)
+
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                took = runner.run(work())
     details, kept = table(took)
     print(pages.text("What `openid` adds to the exchange of a code", Found([], [details])))
     print("\n".join(f"{name}: {value}" for name, value in facts.items()))
     if options.write:
-        words = f"Medians of {options.rounds} rounds of {options.codes:,} exchanges on SQLite, with one worker."
+        words = f"{options.rounds} rounds of {options.codes} exchanges of each kind on SQLite, all at once."
         pages.write(pages.DEVELOPERS, pages.part(MARKS, words, [details], facts), MARKS)
     return 0 if kept else 1
 
 
-def _rounds(found: list[Party], subject: Subject, over: Server, options: argparse.Namespace) -> dict[str, list[float]]:
-    took: dict[str, list[float]] = {party.name: [] for party in found}
-    for party in found:
-        once(party, subject, over, options.codes // 4)
-    for number in range(options.rounds):
-        for party in found if number % 2 == 0 else reversed(found):
-            spent = once(party, subject, over, options.codes)
-            took[party.name].append(spent)
-            print(f"  {number + 1} {party.name}: {spent:.0f} µs", file=sys.stderr, flush=True)
-    return took
-
-
-def table(took: Mapping[str, list[float]]) -> tuple[Detail, bool]:
-    """The medians with their ranges, and whether both bars are kept."""
-    rows, kept = [(PLAIN, _shown(took[PLAIN]), "", "")], True
-    for name, more in added(took).items():
-        kept = kept and median(more) <= BARS[name]
-        rows.append((name, _shown(took[name]), _shown(more), f"≤ {BARS[name]:g}"))
-    columns = ("id_token", "exchange, µs", "added, µs", "bar")
-    return Detail("Processor time of the worker for the exchange of a code", columns, rows), kept
-
-
-def _shown(each: list[float]) -> str:
-    return f"{median(each):.0f} ({min(each):.0f}–{max(each):.0f})"
-
-
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.openid", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--codes", type=int, default=1_000, help="exchanged by each client in each round")
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--codes", type=int, default=16, help="exchanged together by each client in each round")
     parser.add_argument("--no-write", dest="write", action="store_false", help="leave the documentation alone")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

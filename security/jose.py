@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import re
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -54,6 +54,8 @@ class _Registry(JWSRegistry):
 
 _registry = _Registry(algorithms=list(_MAKERS))
 
+
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 _Asked = tuple[asyncio.Future[str], Callable[[], str]]
 
@@ -101,6 +103,11 @@ def _settle(future: asyncio.Future[str], settle: Callable[[Any], None], outcome:
 _signing = _SigningThread()
 
 
+def encoded(data: bytes) -> bytes:
+    """Base64url without padding (RFC 7515 §2)."""
+    return b2a_base64(data, newline=False).translate(_URL_SAFE).rstrip(b"=")
+
+
 def may_be_signed(token: str) -> bool:
     """Whether a text has the form of a signed token, which nothing else of ours has."""
     return len(token) <= LONGEST_TOKEN and COMPACT.fullmatch(token) is not None
@@ -144,6 +151,18 @@ def _rsa_key(jwk: Mapping[str, str]) -> RSAKey:
     return RSAKey.import_key(numbers.private_key(unsafe_skip_rsa_key_validation=True), {"alg": jwk["alg"]})
 
 
+class _Signer:
+    """What joserfc's algorithms ask of a key when they sign. A key of its own looks each time what it is."""
+
+    def __init__(self, key: Key) -> None:
+        self._private = key.get_op_key("sign")
+        if isinstance(key, ECKey):
+            self.curve_key_size = key.curve_key_size
+
+    def get_op_key(self, operation: str) -> Any:
+        return self._private
+
+
 class PrivateKey:
     """A private key that is ready to sign."""
 
@@ -153,6 +172,7 @@ class PrivateKey:
         self.key_id: str = jwk["kid"]
         self.algorithm: str = jwk["alg"]
         self._model = _registry.get_alg(self.algorithm)
+        self._signer = _Signer(self._key)
         self._headers: dict[str | None, bytes] = {}
 
     def __repr__(self) -> str:
@@ -166,9 +186,8 @@ class PrivateKey:
             said = {"alg": self.algorithm, "kid": self.key_id} | ({} if typ is None else {"typ": typ})
             whole = jws.serialize_compact(said, b"", self._key, registry=_registry)
             header = self._headers[typ] = whole.partition(".")[0].encode() + b"."
-        signed = header + urlsafe_b64encode(msgspec.json.encode(claims)).rstrip(b"=")
-        signature: bytes = self._model.sign(signed, self._key)
-        return (signed + b"." + urlsafe_b64encode(signature).rstrip(b"=")).decode()
+        signed = header + encoded(msgspec.json.encode(claims))
+        return (signed + b"." + encoded(self._model.sign(signed, self._signer))).decode()
 
     async def sign(self, claims: Mapping[str, Any], typ: str | None = None) -> str:
         """The same without holding up the event loop: what takes long is signed in a thread."""

@@ -1,6 +1,5 @@
 """id_tokens (OpenID Connect Core §2): the decision of a token request, put into claims and signed after the commit."""
 
-from base64 import urlsafe_b64encode
 from hashlib import sha256, sha512
 from typing import Any
 
@@ -9,7 +8,7 @@ from api.http.request_context import Scope
 from api.services import Services
 from domain.event import SECOND, Moment
 from domain.grants.id_token import IdToken
-from security.jose import ON_THE_LOOP
+from security.jose import ON_THE_LOOP, encoded
 from security.tokens import Secret
 
 
@@ -52,4 +51,4 @@ def at_hash(algorithm: str, access_token: str) -> str:
     Ed25519 has SHA-512 (RFC 8032 §5.1), the others SHA-256.
     """
     digest = (sha512 if algorithm == "EdDSA" else sha256)(access_token.encode()).digest()
-    return urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode()
+    return encoded(digest[: len(digest) // 2]).decode()
