@@ -48,7 +48,7 @@ from api.server.presence import Presence, require_level
 from api.server.telemetry import Telemetry
 from api.server.transparency import Transparency, require_continuation, watch
 from api.services import SYSTEM, Services, lifetimes, record_start, running_version, services_of
-from api.throttling.tallies import Tallies
+from api.throttling.repeated_facts import RepeatedFacts
 from api.throttling.throttle import open_throttle
 from api.throttling.windowed_counter import SecretUses, TokenUses
 from commands import signing_keys
@@ -151,7 +151,7 @@ async def open_services(
         strength=strength,
         throttle=open_throttle(settings, steady, metrics.throttled),
         credentials=CredentialCache(),
-        tallies=Tallies(ledger, settings.grouped_window),
+        repeated_facts=RepeatedFacts(ledger, settings.grouped_window),
         uses=SecretUses(ledger, settings.usage_flush_interval, settings.grouped_window),
         token_uses=TokenUses(ledger, settings.token_usage_interval),
         lifetimes=lifetimes(settings),

@@ -253,7 +253,7 @@ class Background:
             await self._services.uses.record(everything=True)
             await self._services.token_uses.record(everything=True)
             await self._services.refusals.record()
-            await self._services.tallies.close_elapsed(everything=True)
+            await self._services.repeated_facts.close_elapsed(everything=True)
         except (DatabaseAway, LedgerOverloaded) as error:
             log.warning("counts lost", error=type(error).__name__)
 
@@ -261,7 +261,7 @@ class Background:
         self._services.metrics.write(self._services.hasher.waiting)
         self._services.transparency.measure(self._services.metrics)
         await self._services.uses.record()
-        await self._services.tallies.close_elapsed()
+        await self._services.repeated_facts.close_elapsed()
 
     async def _settle_keys(self) -> None:
         await signing_keys.settle(self._services.ledger, Origin(SYSTEM))

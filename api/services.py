@@ -18,7 +18,7 @@ from api.http.refusals import ClientRefusals
 from api.http.request_context import header, request_context
 from api.http.subjects import Subjects
 from api.server.transparency import Transparency
-from api.throttling.tallies import Tallies
+from api.throttling.repeated_facts import RepeatedFacts
 from api.throttling.throttle import Throttle
 from api.throttling.windowed_counter import SecretUses, TokenUses
 from commands import log_keys, servers
@@ -58,7 +58,7 @@ class Services:
     strength: StrengthMeter
     throttle: Throttle
     credentials: CredentialCache
-    tallies: Tallies
+    repeated_facts: RepeatedFacts
     uses: SecretUses
     token_uses: TokenUses
     lifetimes: Lifetimes

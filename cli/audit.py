@@ -11,7 +11,7 @@ import msgspec
 import rich_click as click
 
 from api.audit.queries import counts as counting
-from api.audit.queries import differences, finding
+from api.audit.queries import differences, pasted_text
 from api.audit.queries import overview as looking
 from api.audit.queries.auditor import closed
 from api.audit.queries.counts import CountedBy
@@ -283,7 +283,7 @@ def find(as_json: bool) -> None:
 
     The text is read from standard input, or asked for. Names of people are found whole or not at all."""
     text = terminal.read_text()
-    found = run(lambda services: finding.find(services.auditor(), text))
+    found = run(lambda services: pasted_text.find(services.auditor(), text))
     print_list([msgspec.to_builtins(each) for each in found], ("kind", "id", "label"), as_json)
 
 

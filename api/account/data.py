@@ -7,9 +7,9 @@ import msgspec
 from litestar import Request, Response, delete, get
 from litestar.response import Stream
 
+from api.account.active_sign_ins import active_sign_ins, body
 from api.account.activity import activity
 from api.account.own import asking, commanding_own, myself
-from api.account.places import body, places
 from api.admin import schemas
 from api.admin.idempotency import Once, Reply
 from api.oauth.bearer import caller
@@ -93,7 +93,7 @@ async def export(services: Services, account_id: str, by: Origin) -> AsyncIterat
         "erasure_due_at": schemas.time_or_null(person.own_data.erasure_due),
         "consents": consents,
         "grants": granted,
-        "sessions": [body(each) for each in await places(services, account_id)],
+        "sessions": [body(each) for each in await active_sign_ins(services, account_id)],
     }
     return _pieces(services, account_id, told)
 

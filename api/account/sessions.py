@@ -4,8 +4,8 @@ from typing import Any
 
 from litestar import Request, Response, delete, get
 
+from api.account.active_sign_ins import ActiveSignInBody, active_sign_ins, body, ending
 from api.account.own import asking, commanding_own, myself
-from api.account.places import PlaceBody, body, ending, places
 from api.admin.idempotency import Once, Reply, commanding
 from api.audit.filters import PERSONAL
 from api.http import parameters
@@ -38,10 +38,10 @@ ANSWER = {"items": [EXAMPLE], "next": None}
 
 
 @get(PATH, **asking(page=PLACES, answer=ANSWER), summary="Where I am signed in")
-async def list_own_sessions(request: Request[Any, Any, Any]) -> Page[PlaceBody]:
+async def list_own_sessions(request: Request[Any, Any, Any]) -> Page[ActiveSignInBody]:
     """Browser sessions and sign-ins at dashboards that still run, the last used first."""
     current = caller(request).grant_id
-    return Page([body(each, current=current) for each in await places(services_of(request), myself(request))])
+    return Page([body(each, current=current) for each in await active_sign_ins(services_of(request), myself(request))])
 
 
 @delete(PATH + "/{session_id:str}", **commanding_own(), summary="End a sign-in of mine")
@@ -60,13 +60,13 @@ async def end_own_session(
 )
 async def list_sessions_of_person(
     request: Request[Any, Any, Any], account_id: parameters.AccountId, ledger: Injected[Ledger]
-) -> Page[PlaceBody]:
+) -> Page[ActiveSignInBody]:
     """Browser sessions and sign-ins at dashboards that still run. From where needs `audit:personal`."""
     person: account.State = await ledger.state(account.stream(account_id))
     if not account.alive(person):
         raise Missing("There is no such person.")
     personal = PERSONAL in caller(request).scope
-    return Page([body(each, personal=personal) for each in await places(services_of(request), account_id)])
+    return Page([body(each, personal=personal) for each in await active_sign_ins(services_of(request), account_id)])
 
 
 @delete(

@@ -69,4 +69,4 @@ async def note(services: Services, scope: Any, by: NotedBy, error: HTTPError, kn
     named = (each.field.partition("[")[0].partition(".")[0] for each in error.errors)
     members = tuple(dict.fromkeys(each for each in named if each in known))[:MEMBERS_MAXIMUM]
     what = reason if by.actor is ANONYMOUS else " ".join((reason, *members))
-    await services.tallies.note(by.subject, what, partial(by.make, members, reason), origin(scope, by.actor))
+    await services.repeated_facts.note(by.subject, what, partial(by.make, members, reason), origin(scope, by.actor))

@@ -226,7 +226,7 @@ async def _itself(services: Services, request: Request[Any, Any, Any], client_id
         _count_failure(services, scope, "")
         if client.alive(state) and secret is not None:
             make = counted.failed_authentication
-            await services.tallies.note(
+            await services.repeated_facts.note(
                 client.stream(client_id),
                 InvalidClient.REGISTRATION_TOKEN.value,
                 lambda count, seconds: make(client_id, InvalidClient.REGISTRATION_TOKEN, count, seconds),

@@ -9,13 +9,13 @@ from litestar.params import JSONBody, PathParameter, QueryParameter
 from msgspec import Meta
 
 from api.audit.filters import FILTERED, READ, REPEATABLE, WithNames
-from api.audit.queries import differences, finding
+from api.audit.queries import differences, pasted_text
 from api.audit.queries import history as answering
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.differences import Diff
-from api.audit.queries.finding import FoundName
 from api.audit.queries.grounds import GroundedEvent, grounded
 from api.audit.queries.history import RawSecret, Sha256, StateShown, TokenHistory, TokenState, state_of
+from api.audit.queries.pasted_text import FoundName
 from api.audit.queries.search import Filters, page, show
 from api.audit.rendering import ShownEvent, unsealed
 from api.http.errors import Missing
@@ -242,7 +242,7 @@ async def token_state(asking: Injected[Auditor], data: JSONBody[TokenStateQuesti
 class FindQuestion(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Any text."""
 
-    text: Annotated[str, Meta(min_length=1, max_length=finding.LONGEST, description="Only digests of it are kept.")]
+    text: Annotated[str, Meta(min_length=1, max_length=pasted_text.LONGEST, description="Only digests of it are kept.")]
 
 
 class FoundNames(msgspec.Struct, frozen=True):
@@ -264,7 +264,7 @@ FIND_EXAMPLE = {"items": [{"kind": "client", "id": "2Yt0kQm4VdLw8sRz1XbN6c", "la
 async def find(asking: Injected[Auditor], data: JSONBody[FindQuestion]) -> FoundNames:
     """Secrets, digests, ids, a position, the name of a client, and with `audit:personal` usernames and e-mail
     addresses, which are found whole or not at all. Only digests of secrets are kept, and nothing of the text."""
-    return FoundNames(await finding.find(asking, data.text))
+    return FoundNames(await pasted_text.find(asking, data.text))
 
 
 # What changed between two moments (`GET /audit/diff/{stream}`).

@@ -8,8 +8,8 @@ import msgspec
 from litestar import Response
 
 from api.console.masking import PERSONAL, switched
-from api.console.navigation import Place, places_for
-from api.console.own_api import Asked, OwnApi
+from api.console.navigation import NavigationEntry, places_for
+from api.console.own_api import ApiCall, OwnApi
 from api.console.session import SignedIn
 from api.http.request_context import Scope, request_context
 from api.http.responses import read_cookie
@@ -77,7 +77,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     address: str
     name: str
-    places: tuple[Place, ...]
+    places: tuple[NavigationEntry, ...]
     may: tuple[str, ...]
     log: LogLine | None
     problem: str | None
@@ -89,7 +89,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str
     issuer: str
     printed_at: str
-    asked: tuple[Asked, ...]
+    asked: tuple[ApiCall, ...]
     show_url: str | None = None
 
 

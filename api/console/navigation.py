@@ -5,7 +5,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 
-class Place(NamedTuple):
+class NavigationEntry(NamedTuple):
     """A page in the navigation. Who holds none of the `scopes` is not led there; an empty tuple is for everybody. The
     lower the `rank`, the earlier it stands: 10 overview, 20 search, 30 live, 40 leak desk, 50 incidents, 60 clients,
     70 people, 80 roles and grants, 90 log, 100 health, 110 settings, 120 notifications."""
@@ -16,16 +16,16 @@ class Place(NamedTuple):
     scopes: tuple[str, ...] = ()
 
 
-_ANNOUNCED: list[Place] = []
+_ANNOUNCED: list[NavigationEntry] = []
 
 
-def announce(*places: Place) -> None:
+def announce(*places: NavigationEntry) -> None:
     """Adds places to the navigation."""
     _ANNOUNCED.extend(places)
     _ANNOUNCED.sort()
 
 
-def places_for(scope: Collection[str]) -> tuple[Place, ...]:
+def places_for(scope: Collection[str]) -> tuple[NavigationEntry, ...]:
     """Where somebody with this scope is led."""
     return tuple(each for each in _ANNOUNCED if not each.scopes or not set(each.scopes).isdisjoint(scope))
 

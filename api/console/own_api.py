@@ -62,7 +62,7 @@ class Refused(Exception):
         return faults or self.problem.detail or self.problem.title
 
 
-class Asked(msgspec.Struct, frozen=True):
+class ApiCall(msgspec.Struct, frozen=True):
     """A call, as the foot of a page tells it, without the network addresses by which it searched. `curl` is the line
     that does the same with a token in `$TOKEN`, and `readings` are the positions of the events that it left."""
 
@@ -73,7 +73,7 @@ class Asked(msgspec.Struct, frozen=True):
     readings: tuple[int, ...] = ()
 
 
-class Answer(msgspec.Struct, frozen=True):
+class ApiAnswer(msgspec.Struct, frozen=True):
     """What the API answered."""
 
     status: int
@@ -89,11 +89,11 @@ class OwnApi:
         self._scope = scope
         self._issuer = issuer
         self._token = token
-        self._calls: dict[int, Asked] = {}
+        self._calls: dict[int, ApiCall] = {}
         self._begun = 0
 
     @property
-    def calls(self) -> tuple[Asked, ...]:
+    def calls(self) -> tuple[ApiCall, ...]:
         """Those that it made, in the order in which they began."""
         return tuple(self._calls[each] for each in sorted(self._calls))
 
@@ -130,7 +130,7 @@ class OwnApi:
         body: Any = None,
         tell: bool = False,
         once: str | None = None,
-    ) -> Answer:
+    ) -> ApiAnswer:
         """The answer to one call; raises `Refused` for any that is no success."""
         url = address(path, query)
         octets = b"" if body is None else msgspec.json.encode(body)
@@ -143,7 +143,7 @@ class OwnApi:
         shown = octets.decode() if tell else None if not octets else "@body.json"
         # Also where it is refused: who has the link of a search need not be somebody who may see what it is for.
         told = _NETWORK_ADDRESS.sub(r"\g<1>masked", url)
-        self._calls[place] = Asked(
+        self._calls[place] = ApiCall(
             method, told, as_curl(method, self._issuer + told, shown), answer.status, tuple(readings)
         )
         if answer.status >= 300:
@@ -161,7 +161,7 @@ class OwnApi:
         accept: str = "application/json",
         readings: list[int] | None = None,
         once: str | None = None,
-    ) -> Answer:
+    ) -> ApiAnswer:
         """One exchange with any endpoint of the server, whatever its answer is."""
         inner = self.inner(method, url, body, media_type, authorization, accept)
         if once is not None:
@@ -177,10 +177,10 @@ class OwnApi:
             await self._app(inner, _receiving(body), send)
         except Exception as error:
             given = error_response(inner, error)
-            return Answer(given.status, {n.decode(): v.decode("latin-1") for n, v in given.headers}, given.body)
+            return ApiAnswer(given.status, {n.decode(): v.decode("latin-1") for n, v in given.headers}, given.body)
         status: int = sent[0]["status"]
         fields = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in sent[0]["headers"]}
-        return Answer(status, fields, b"".join(each.get("body", b"") for each in sent[1:]))
+        return ApiAnswer(status, fields, b"".join(each.get("body", b"") for each in sent[1:]))
 
     async def pass_through(
         self, method: str, url: str, accept: str, receive: Receive, send: Send, last_event_id: str | None = None
@@ -280,7 +280,7 @@ def _receiving(body: bytes) -> Receive:
     return receive
 
 
-def _problem(answer: Answer) -> Problem:
+def _problem(answer: ApiAnswer) -> Problem:
     try:
         return msgspec.json.decode(answer.body, type=Problem)
     except msgspec.DecodeError:

@@ -29,7 +29,7 @@ class LaneStretch(msgspec.Struct, frozen=True, rename={"since": "from", "until":
     position: int
 
 
-class Standing(msgspec.Struct, frozen=True):
+class LaneHistory(msgspec.Struct, frozen=True):
     """What `POST /audit/token-history` tells of how each stood."""
 
     token: tuple[LaneStretch, ...] = ()
@@ -80,7 +80,7 @@ class DrawnLanes(NamedTuple):
     left: int = LEFT
 
 
-def moments_of(standing: Standing, others: Iterable[str | None]) -> tuple[Moment, ...]:
+def moments_of(standing: LaneHistory, others: Iterable[str | None]) -> tuple[Moment, ...]:
     """The moments of the line: those at which a lane changed, and as many others as there is room for."""
     changes = {
         each for _, lane in standing.lanes for stretch in lane for each in (stretch.since, stretch.until) if each
@@ -103,7 +103,7 @@ def place(moments: Sequence[Moment], at: Moment) -> float:
     return (number + within) / (len(moments) - 1)
 
 
-def drawn(standing: Standing, moments: Sequence[Moment], at: Moment, *, called: str = "token") -> DrawnLanes:
+def drawn(standing: LaneHistory, moments: Sequence[Moment], at: Moment, *, called: str = "token") -> DrawnLanes:
     """The lanes, and where `at` stands. `called` is what the first of them is the lane of."""
 
     def x(moment: Moment) -> float:

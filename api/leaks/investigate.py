@@ -228,7 +228,7 @@ def settling(request: Request[Any, Any, Any]) -> Settle:
     async def settle(digests: Sequence[str]) -> None:
         await services.uses.record(everything=True)
         await services.token_uses.record(of=[bytes.fromhex(each) for each in digests])
-        await services.tallies.close_elapsed(everything=True)
+        await services.repeated_facts.close_elapsed(everything=True)
         await services.follower.follow()
 
     return settle

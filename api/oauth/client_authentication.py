@@ -307,13 +307,13 @@ async def _record(
     if reason in (InvalidClient.SECRET_EXPIRED, InvalidClient.SECRET_REVOKED) and dead is not None:
         # Whoever presents it has it, and learns nothing.
         make = partial(counted.dead_secret, state.client_id, dead.secret_id, via)
-        first = await services.tallies.note(usage.stream(dead.secret_id), reason.value, make, origin)
+        first = await services.repeated_facts.note(usage.stream(dead.secret_id), reason.value, make, origin)
         if first and services.settings.dead_secret_incidents:
             await suspect(services.ledger, state.client_id, dead.secret_id, sha256, origin)
         return
     known = partial(counted.failed_authentication, state.client_id, reason)
     name = client_id if CLIENT_ID.fullmatch(client_id) else MALFORMED
-    await services.tallies.note_named(
+    await services.repeated_facts.note_named(
         server.STREAM,
         name,
         counted.unknown_client if reason is InvalidClient.UNKNOWN else known,

@@ -14,7 +14,7 @@ from api.http.errors import HTTPError
 from api.services import Services
 from api.throttling import limits
 from api.throttling.admission import Typed, admitted, forgive
-from api.throttling.tallies import Make
+from api.throttling.repeated_facts import Make
 from commands import counted
 from commands.people import rehash_password
 from domain import account, realm
@@ -139,14 +139,14 @@ async def _record(
     rest = partial(counted.failed_sign_ins, typed.realm)
     # What was typed may be a password, and is not kept.
     name = sha256(typed.name.encode("utf-8", "surrogatepass")).hexdigest()
-    await services.tallies.note_named(stream, name, make, rest, origin)
+    await services.repeated_facts.note_named(stream, name, make, rest, origin)
 
 
 async def note_failure(services: Services, account_id: str, reason: account.AccountFailure, origin: Origin) -> None:
     """Records that a sign-in of a known person failed: the first time at once, further ones from there as a count."""
     services.metrics.facts.sign_in_failed()
     make = partial(counted.failed_sign_in, account_id, reason)
-    await services.tallies.note(account.stream(account_id), reason, make, origin)
+    await services.repeated_facts.note(account.stream(account_id), reason, make, origin)
 
 
 async def _rehash(

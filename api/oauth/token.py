@@ -217,7 +217,7 @@ class Counted:
         admission = services.throttle.begin(Limit(SECTION, client.client_id, PerMinute(limit)))
         if admission.retry_after is not None:
             make = partial(token_limit, client.client_id, limit)
-            await services.tallies.note(self._caller.stream, "token_limit", make, by)
+            await services.repeated_facts.note(self._caller.stream, "token_limit", make, by)
             raise errors.Throttled(admission.retry_after, TOO_MANY)
         self._admission = admission
 

@@ -325,7 +325,7 @@ async def _deny(
     # A person can say no as often as they are asked, so repetitions are counted.
     reason = f"denied {' '.join(refused)}"
     make = partial(grants.deny_consent, used.account.account_id, asked.client.client_id, refused)
-    await services.tallies.note(stream, reason, make, used.origin(scope))
+    await services.repeated_facts.note(stream, reason, make, used.origin(scope))
     return await error_answer(services, scope, asked, used, errors.AccessDenied("The person denied the request."))
 
 

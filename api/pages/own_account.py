@@ -7,7 +7,7 @@ from litestar import Request, Response, get, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
-from api.account.places import Place, ending, places
+from api.account.active_sign_ins import ActiveSignIn, active_sign_ins, ending
 from api.admin import passwords
 from api.branding import branding_at
 from api.http.errors import InvalidRequest, Missing, api_error
@@ -79,7 +79,7 @@ async def account(request: Request[Any, Any, Any], realm: AnyRealm = None, done:
         return await sign_in_first(services, realm, "account")
     ledger, person = services.ledger, used.account
     logins = [await ledger.unseal(each) for each in (person.username, person.email)]
-    found = sorted(await places(services, person.account_id), key=lambda each: each.started_at, reverse=True)
+    found = sorted(await active_sign_ins(services, person.account_id), key=lambda each: each.started_at, reverse=True)
     page = SignedInPage(
         branding=await branding_at(services, used.realm),
         **await whose(services, used),
@@ -106,7 +106,7 @@ async def account_places(request: Request[Any, Any, Any], realm: AnyRealm = None
         branding=await branding_at(services, used.realm),
         **await whose(services, used),
         notice=NOTICES.get(done or ""),
-        places=tuple(_shown(used, each) for each in await places(services, used.account.account_id)),
+        places=tuple(_shown(used, each) for each in await active_sign_ins(services, used.account.account_id)),
         end_others_action=f"{END_OTHERS}?realm={used.realm}",
     )
     return page_answer(page, cookies=used.cookies)
@@ -136,7 +136,7 @@ async def account_other_places_ended(
     if used is None:
         return await sign_in_first(services, realm, "places")
     require_genuine(services, scope, used, data.csrf)
-    for each in await places(services, used.account.account_id):
+    for each in await active_sign_ins(services, used.account.account_id):
         if each.id != used.session_id:
             await _end(services, scope, used, each.id)
     return see_other(f"{PLACES}?realm={used.realm}&done=ended", used.cookies)
@@ -151,7 +151,7 @@ async def _end(services: Services, scope: Scope, used: BrowserSession, place_id:
         raise api_error(executed.refusal)
 
 
-def _shown(used: BrowserSession, place: Place) -> ShownPlace:
+def _shown(used: BrowserSession, place: ActiveSignIn) -> ShownPlace:
     return ShownPlace(
         name=place.client_name,
         address=place.address,

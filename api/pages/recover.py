@@ -36,7 +36,7 @@ from api.pages.sign_in import STALE, Password, Username
 from api.services import Services, origin, services_of
 from api.throttling.admission import admit
 from api.throttling.limits import Bucket, Limit, group
-from api.throttling.tallies import Make
+from api.throttling.repeated_facts import Make
 from api.upstreams.flow import titles
 from commands import counted, people, upstreams
 from commands.mailing import recovery
@@ -214,7 +214,7 @@ async def _record(services: Services, realm_name: str, name: str, person: accoun
         make = partial(counted.recovery, person.account_id)
     typed = "recover " + sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
     rest = partial(counted.recoveries, realm_name)
-    await services.tallies.note_named(f"{realm.stream(realm_name)} recoveries", typed, make, rest, by)
+    await services.repeated_facts.note_named(f"{realm.stream(realm_name)} recoveries", typed, make, rest, by)
 
 
 def _mailing(request: Request[Any, Any, Any]) -> Services:

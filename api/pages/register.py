@@ -174,7 +174,7 @@ async def _ask(services: Services, told: dict[str, str], by: Origin) -> Refusal 
     )
     if refusal is None:
         make = partial(counted.registrations, realm_name)
-        await services.tallies.note(f"{realm.stream(realm_name)} registrations", "registration", make, by)
+        await services.repeated_facts.note(f"{realm.stream(realm_name)} registrations", "registration", make, by)
     return refusal
 
 

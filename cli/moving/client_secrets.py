@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from cli.moving.arrivals import Unfit
+from cli.moving.import_lines import Unfit
 from cli.moving.people_file import hashed_elsewhere
 from domain.client_secret import NewSecret
 from domain.registering.foreign_secret import LEAST

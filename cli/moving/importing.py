@@ -7,7 +7,7 @@ from typing import Any
 import rich_click as click
 
 from cli.command_services import CommandServices, run
-from cli.moving.arrivals import RunningImport
+from cli.moving.import_lines import RunningImport
 from cli.moving.keycloak import KeycloakRealm
 from cli.moving.passport import PassportDump
 from cli.moving.people_file import PeopleFile
@@ -38,7 +38,7 @@ def import_people(file: Path, realm: str, ignored: tuple[str, ...], dry_run: boo
         importing = RunningImport(services, "people", dry=dry_run, as_json=as_json)
         people = PeopleFile(services, file, realm, ignored)
         try:
-            await importing.bring(people.arrivals(), count_lines(file))
+            await importing.bring(people.import_lines(), count_lines(file))
         finally:
             people.close()
 
@@ -57,7 +57,7 @@ def import_passport(dump: Path, realm: str, scope: str, dry_run: bool, as_json: 
     async def work(services: CommandServices) -> None:
         passport = PassportDump(services, dump, realm, scope.split())
         importing = RunningImport(services, "passport", dry=dry_run, as_json=as_json)
-        await importing.bring(passport.arrivals(), sum(map(count_lines, passport.files)))
+        await importing.bring(passport.import_lines(), sum(map(count_lines, passport.files)))
 
     run(work)
 
@@ -74,6 +74,6 @@ def import_keycloak(export: Path, realm: str, scope: str, dry_run: bool, as_json
     async def work(services: CommandServices) -> None:
         keycloak = KeycloakRealm(services, export, realm, scope.split(), dry=dry_run)
         importing = RunningImport(services, "keycloak", dry=dry_run, as_json=as_json)
-        await importing.bring(keycloak.arrivals(), len(keycloak))
+        await importing.bring(keycloak.import_lines(), len(keycloak))
 
     run(work)

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from cli.command_services import CommandServices
-from cli.moving.arrivals import Arrival, Passed, Unfit, What
 from cli.moving.client_secrets import KeptSecret, kept_secret, require_id, sole
+from cli.moving.import_lines import ImportLine, Passed, Unfit, What
 from cli.moving.people_file import hashed_elsewhere, named
 from cli.terminal import USAGE, Failure
 from commands import moving
@@ -115,22 +115,22 @@ class KeycloakRealm:
     def __len__(self) -> int:
         return len(self._roles) + len(self._users) + len(self._clients)
 
-    def arrivals(self) -> Iterator[Arrival | Passed]:
+    def import_lines(self) -> Iterator[ImportLine | Passed]:
         """Roles first, since people have them."""
         yield from _each("roles", self._roles, KeycloakRole, self._role)
         yield from _each("users", self._users, KeycloakUser, self._person)
         yield from _each("clients", self._clients, KeycloakClient, self._client)
 
-    def _role(self, place: int, had: KeycloakRole) -> Arrival | Passed:
+    def _role(self, place: int, had: KeycloakRole) -> ImportLine | Passed:
         if had.name in self._own_roles:
             return _left(place, "roles", "role", had.name, "is Keycloak's own")
 
         async def make() -> Single:
             return moving.move_role_in(self._realm, had.name, by=operator)
 
-        return Arrival(place, "role", had.name, frozenset((f"role {had.name}",)), make, "roles")
+        return ImportLine(place, "role", had.name, frozenset((f"role {had.name}",)), make, "roles")
 
-    def _person(self, place: int, had: KeycloakUser) -> Arrival | Passed:
+    def _person(self, place: int, had: KeycloakUser) -> ImportLine | Passed:
         shown = had.username or had.email or "?"
         if had.service_account_client_id is not None:
             return _left(place, "users", "person", shown, "stands for a client")
@@ -155,9 +155,9 @@ class KeycloakRealm:
             privacy = self._services.ledger.privacy
             return moving.move_in(new_id(), person, enabled=had.enabled, privacy=privacy, by=operator)
 
-        return Arrival(place, "person", shown, named(self._realm, username, email), make, "users")
+        return ImportLine(place, "person", shown, named(self._realm, username, email), make, "users")
 
-    def _client(self, place: int, had: KeycloakClient) -> Arrival | Passed:
+    def _client(self, place: int, had: KeycloakClient) -> ImportLine | Passed:
         grants = _grants(had)
         if had.client_id in OWN_CLIENTS:
             return _left(place, "clients", "client", had.client_id, "is Keycloak's own")
@@ -187,12 +187,12 @@ class KeycloakRealm:
             return moving.move_client_in(had.client_id, registration, enabled=had.enabled, issuer=issuer, by=operator)
 
         keys, secret = frozenset((f"client {had.client_id}",)), None if had.public_client else sole(had.secret)
-        return Arrival(place, "client", had.client_id, keys, make, "clients", secret)
+        return ImportLine(place, "client", had.client_id, keys, make, "clients", secret)
 
 
 def _each(
-    file: str, items: Sequence[Any], form: type[T], make: Callable[[int, T], Arrival | Passed]
-) -> Iterator[Arrival | Passed]:
+    file: str, items: Sequence[Any], form: type[T], make: Callable[[int, T], ImportLine | Passed]
+) -> Iterator[ImportLine | Passed]:
     for place, item in enumerate(items, 1):
         try:
             had = msgspec.convert(item, form)

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from cli.command_services import CommandServices
-from cli.moving.arrivals import Arrival, Passed, Unfit
 from cli.moving.client_secrets import KeptSecret, kept_secret, require_id, sole
+from cli.moving.import_lines import ImportLine, Passed, Unfit
 from cli.moving.people_file import hashed_elsewhere, named
 from cli.moving.records import Record, read_records
 from cli.terminal import USAGE, Failure
@@ -63,14 +63,14 @@ class PassportDump:
         """What is read, in this order."""
         return tuple(self._tables[table] for table in (USERS, CLIENTS) if table in self._tables)
 
-    def arrivals(self) -> Iterator[Arrival | Passed]:
+    def import_lines(self) -> Iterator[ImportLine | Passed]:
         """Each row's person, then each row's client."""
         for file in self.files:
             make = self._person if file.stem == USERS else self._client
             for record in read_records(file):
                 yield make(record._replace(members=_filled(record.members)), file.name)
 
-    def _person(self, record: Record, file: str) -> Arrival | Passed:
+    def _person(self, record: Record, file: str) -> ImportLine | Passed:
         if record.problem is not None:
             return Passed(record.line, record.problem, file=file)
         members = record.members
@@ -88,9 +88,9 @@ class PassportDump:
             )
             return moving.move_in(new_id(), person, privacy=self._services.ledger.privacy, by=operator)
 
-        return Arrival(record.line, "person", email or "?", named(self._realm, None, email), make, file)
+        return ImportLine(record.line, "person", email or "?", named(self._realm, None, email), make, file)
 
-    def _client(self, record: Record, file: str) -> Arrival | Passed:
+    def _client(self, record: Record, file: str) -> ImportLine | Passed:
         if record.problem is not None:
             return Passed(record.line, record.problem, file=file)
         members = record.members
@@ -128,7 +128,7 @@ class PassportDump:
             )
 
         keys, secret = frozenset((f"client {client_id}",)), sole(_word(members.get("secret")))
-        return Arrival(record.line, "client", shown, keys, make, file, secret)
+        return ImportLine(record.line, "client", shown, keys, make, file, secret)
 
 
 def _filled(members: Mapping[str, Any]) -> dict[str, Any]:

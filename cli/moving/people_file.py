@@ -8,7 +8,7 @@ from typing import Any
 from argon2.exceptions import InvalidHashError
 
 from cli.command_services import CommandServices
-from cli.moving.arrivals import Arrival, Passed, Unfit
+from cli.moving.import_lines import ImportLine, Passed, Unfit
 from cli.moving.records import Record, read_records
 from cli.person import read_claims
 from cli.terminal import USAGE, Failure
@@ -68,12 +68,12 @@ class PeopleFile:
         self._strength.close()
         self._hasher.close()
 
-    def arrivals(self) -> Iterator[Arrival | Passed]:
+    def import_lines(self) -> Iterator[ImportLine | Passed]:
         """Each line's person. Raises Failure for a column that nobody knows."""
         for record in read_records(self._path):
-            yield self._arrival(record)
+            yield self._import_line(record)
 
-    def _arrival(self, record: Record) -> Arrival | Passed:
+    def _import_line(self, record: Record) -> ImportLine | Passed:
         if record.problem is not None:
             return Passed(record.line, record.problem)
         members = _flat(record.members, self._ignored)
@@ -88,7 +88,7 @@ class PeopleFile:
         async def make() -> Single:
             return await self._command(members)
 
-        return Arrival(record.line, "person", username or email or "?", keys, make)
+        return ImportLine(record.line, "person", username or email or "?", keys, make)
 
     async def _command(self, members: Mapping[str, Any]) -> Single:
         texts = {field: _text(field, members.get(field)) for field in ("username", "email", "name", "password_hash")}

@@ -44,7 +44,7 @@ def bounds(connection: Connection, vault: Vault, before: Moment) -> Bounds:
     return Bounds(head, min(head.size - 1, first_at(connection, before, head.size) - 1))
 
 
-class Told(NamedTuple):
+class SegmentFact(NamedTuple):
     """A segment, with the position of the event that tells of it and its version in the log's own stream."""
 
     position: int
@@ -52,10 +52,10 @@ class Told(NamedTuple):
     archived: Archived
 
 
-def find(connection: Connection, after: int = 0) -> list[Told]:
+def find(connection: Connection, after: int = 0) -> list[SegmentFact]:
     """The segments of which the log tells behind a version of its own stream, in the order in which it does."""
     told = store(connection).get(log.STREAM, gt=after)
-    return [Told(each.position, each.version, each.event) for each in told if isinstance(each.event, Archived)]
+    return [SegmentFact(each.position, each.version, each.event) for each in told if isinstance(each.event, Archived)]
 
 
 def taken(archived: Collection[Archived], first: int, last: int) -> frozenset[int]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cli.moving import arrivals
+from cli.moving import import_lines
 from tests.cases import cases
 from tests.cli.conftest import CommandLine
 
@@ -190,7 +190,7 @@ def test_lines_of_one_person_come_in_as_a_rehearsal_says(cli: CommandLine, tmp_p
 def test_what_came_in_before_it_was_broken_off_is_told(
     cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrivals, "AT_ONCE", 1)
+    monkeypatch.setattr(import_lines, "AT_ONCE", 1)
     path = tmp_path / "people.jsonl"
     path.write_text('{"username": "ada"}\n{"username": "zoe", "shoe_size": 7}\n')
     cli.run("import", "people", str(path), exits=2)

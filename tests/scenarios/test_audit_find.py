@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.audit.queries import finding
+from api.audit.queries import pasted_text
 from security.clock import format_rfc3339
 from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
@@ -107,9 +107,9 @@ async def test_more_words_than_are_looked_up_are_no_failure(scene: Scene) -> Non
 
 @pytest.mark.parametrize("text", ["@", "a", "a.b-", "a@"])
 def test_addresses_in_a_long_text_take_no_longer_than_it_is(text: str) -> None:
-    pasted = f"<ada@example.test> {text * (finding.LONGEST // len(text))} mailto:eve@example.test"
+    pasted = f"<ada@example.test> {text * (pasted_text.LONGEST // len(text))} mailto:eve@example.test"
     begin = process_time()
-    found = finding._EMAIL.findall(pasted)
+    found = pasted_text._EMAIL.findall(pasted)
     # Before, each character was where an address could begin: a second for so many.
     assert process_time() - begin < 0.2
     assert (found[0], found[-1]) == ("ada@example.test", "eve@example.test")

@@ -221,7 +221,7 @@ async def test_denying_is_a_fact_and_repetitions_are_counted(scene: Scene) -> No
         page = await browser.press(page, CONSENT, DENY)
         assert error_of(page) == ("access_denied", STATE)
         assert page.parameters["iss"] == scene.world.settings.issuer
-    await scene.world.services.tallies.close_elapsed(everything=True)
+    await scene.world.services.repeated_facts.close_elapsed(everything=True)
     denied = await scene.world.events("consent.denied")
     assert [each.event.count for each in denied] == [1, 2]
     assert denied[0].actor.id == scene.person.account_id

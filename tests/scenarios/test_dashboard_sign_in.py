@@ -160,7 +160,7 @@ async def test_failures_are_grouped(world, platform):
     for _ in range(3):
         await platform.client.login(platform.paul, password="not his password")
     assert await world.types_after(before) == ["account.sign_in_failed"]
-    await world.services.tallies.close_elapsed(everything=True)
+    await world.services.repeated_facts.close_elapsed(everything=True)
     first, more = await world.events(after=before)
     assert (first.event.count, more.event.count) == (1, 2)
 
@@ -280,7 +280,7 @@ async def test_right_password_without_scope_is_counted_as_no_guess(world, platfo
     for _ in range(40):
         assert (await platform.client.login(idle)).status_code == 400
     assert await world.types_after(before) == ["account.sign_in_failed"]
-    await world.services.tallies.close_elapsed(everything=True)
+    await world.services.repeated_facts.close_elapsed(everything=True)
     first, more = await world.events(after=before)
     assert (first.event.count, more.event.count, more.event.reason) == (1, 39, "invalid_scope")
     assert (await platform.client.login(platform.paul)).status_code == 200

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from argon2 import extract_parameters
 
-from api.throttling import tallies
+from api.throttling import repeated_facts
 from api.throttling.limits import FORGET
 from domain import account, client
 from security.clock import SECOND
@@ -51,7 +51,7 @@ async def growth(world: World, attempt: Callable[[], Awaitable[Any]]) -> list[in
         await attempt()
         sizes.append(await world.head() - before)
     world.clock.advance(world.settings.grouped_window)
-    await world.services.tallies.close_elapsed()
+    await world.services.repeated_facts.close_elapsed()
     sizes.append(await world.head() - before)
     # What the throttle remembers is of the ones before.
     world.clock.advance(FORGET / SECOND)
@@ -75,27 +75,27 @@ async def test_the_log_grows_alike_whoever_fails_to_sign_in(scene: Scene, *, fro
 async def test_concurrent_names_of_all_kinds_look_alike_up_to_a_limit(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tallies, "NAMES", 2)
+    monkeypatch.setattr(repeated_facts, "NAMES", 2)
     world, browser, after = scene.world, scene.world.browser("198.51.100.1"), await scene.world.head()
     page = await browser.open(scene.address())
     for name in ("nobody", scene.person.username, scene.person.email, "nobody else", scene.person.username):
         await browser.press(page, SIGN_IN, username=name, password="wrong password")
     refused = ["realm.unknown_user_refused", "account.sign_in_failed", "realm.sign_ins_refused"]
     assert await world.types_after(after) == refused
-    await world.services.tallies.close_elapsed(everything=True)
+    await world.services.repeated_facts.close_elapsed(everything=True)
     told = [(each.type, each.event.count) for each in await world.events(after=after)]
     assert told[3:] == [("account.sign_in_failed", 1), ("realm.sign_ins_refused", 1)]
     assert all(each.ip is not None for each in await world.events(after=after))
 
 
 async def test_so_are_addresses(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tallies, "STRANGERS", 2)
+    monkeypatch.setattr(repeated_facts, "STRANGERS", 2)
     world, after = scene.world, await scene.world.head()
     for n, name in enumerate(("nobody", scene.person.username, scene.person.username, "nobody", "nobody else")):
         browser = world.browser(f"198.51.100.{n}")
         page = await browser.open(scene.address())
         assert (await browser.press(page, SIGN_IN, username=name, password="wrong password")).status == 401
-    await world.services.tallies.close_elapsed(everything=True)
+    await world.services.repeated_facts.close_elapsed(everything=True)
     told = [(each.type, each.event.count, each.ip is None) for each in await world.events(after=after)]
     assert told == [
         ("realm.unknown_user_refused", 1, False),

@@ -103,7 +103,7 @@ async def test_wrong_present_password_is_a_throttled_failed_sign_in(
     assert answer.headers["retry-after"] == str(wait)
     assert (await board.login(ada)).status_code == 429
     assert await world.types_after(before) == ["account.sign_in_failed"]
-    await world.services.tallies.close_elapsed(everything=True)
+    await world.services.repeated_facts.close_elapsed(everything=True)
     counted = await world.events("account.sign_in_failed", after=before)
     assert [each.event.count for each in counted] == [1, world.settings.sign_in_free - 1]
     # Nobody else is slowed, and who waits is let in.

@@ -233,7 +233,7 @@ async def test_names_of_all_kinds_look_alike(world: World, paul: Person) -> None
             texts.add((page.status, page.text))
             sizes.append(await world.head() - before)
         world.clock.advance(max(world.settings.grouped_window, FORGET // SECOND))
-        await world.services.tallies.close_elapsed()
+        await world.services.repeated_facts.close_elapsed()
         found[name] = (*sizes, await world.head() - before)
     assert set(found.values()) == {(1, 1, 1, 1, 1, 2)}, found
     assert len(texts) == 1

@@ -30,7 +30,7 @@ async def test_strangers_refusals_are_told_and_then_counted(world: World) -> Non
     ]
     assert "Jane" not in str(told)
     world.clock.advance(3_600)
-    await world.services.tallies.close_elapsed()
+    await world.services.repeated_facts.close_elapsed()
     *_, more = await world.events("server.registrations_refused")
     assert (more.event.reason, more.event.count) == ("invalid_redirect_uri", 2)
     assert (await world.services.ledger.state("server")).registrations_refused == 5

@@ -39,7 +39,7 @@ async def test_client_beyond_its_token_limit_gets_429_and_an_event(world: World,
     (first,) = await world.events("client.token_limit_reached")
     assert (first.stream, first.event.limit, first.event.count) == (f"client:{job.client_id}", 5, 1)
     assert (first.actor.kind, first.actor.id) == ("client", job.client_id)
-    await world.services.tallies.close_elapsed(everything=True)
+    await world.services.repeated_facts.close_elapsed(everything=True)
     more = (await world.events("client.token_limit_reached"))[1:]
     assert [each.event.count for each in more] == [3]
     world.clock.advance(int(refused.headers["retry-after"]))

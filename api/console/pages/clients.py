@@ -10,7 +10,7 @@ from litestar.params import QueryParameter
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import PAGE, shown
 from api.console.masking import Show
-from api.console.navigation import Place
+from api.console.navigation import NavigationEntry
 from api.console.own_api import Query
 
 ON_A_PAGE = 50
@@ -112,4 +112,4 @@ async def client_names(visit: Visit, client_ids: Iterable[str | None]) -> dict[s
 
 
 ROUTES: list[Any] = [console_clients]
-NAVIGATION = (Place(60, "Clients", "/console/clients", ("clients:read",)),)
+NAVIGATION = (NavigationEntry(60, "Clients", "/console/clients", ("clients:read",)),)

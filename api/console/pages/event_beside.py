@@ -7,7 +7,7 @@ from litestar import Request, Response, get
 from api.console.frame import HEADERS, Visit
 from api.console.gate import PAGE, shown
 from api.console.masking import Show, sealed, without_ids
-from api.console.own_api import Asked
+from api.console.own_api import ApiCall
 from api.console.pages.event import EVENT, Around, Member, Position, actor_of, around_of, changes_in, masked, members_of
 from api.console.shown_events import Event
 from api.http.templates import HtmlPage, render
@@ -26,7 +26,7 @@ class EventBeside(HtmlPage, frozen=True, kw_only=True):
     members: tuple[Member, ...]
     changes: tuple[Member, ...]
     around: tuple[Around, ...]
-    asked: tuple[Asked, ...]
+    asked: tuple[ApiCall, ...]
 
 
 @get(EVENT + "/beside", **PAGE, summary="An event beside the list")

@@ -45,7 +45,7 @@ class FoundThing(msgspec.Struct, frozen=True):
         return url_of(self.kind, self.id)
 
 
-class Found(msgspec.Struct, frozen=True):
+class FoundThings(msgspec.Struct, frozen=True):
     """All that it names."""
 
     items: tuple[FoundThing, ...]
@@ -66,7 +66,7 @@ async def console_find(request: Request[Any, Any, Any], data: JSONBody[FindForm]
         text = data.text.strip()
         if not text or len(text) > LONGEST:
             return FoundPage(title="Nothing found", found=())
-        found = await visit.api.send("POST", "/audit/find", Found, {"text": text})
+        found = await visit.api.send("POST", "/audit/find", FoundThings, {"text": text})
         if len(found.items) == 1:
             return see_other(found.items[0].url)
         title = f"{len(found.items)} things found" if found.items else "Nothing found"

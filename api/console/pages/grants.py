@@ -12,7 +12,7 @@ from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
 from api.console.masking import pseudonym
 from api.console.named import LONGEST, NotNamed, client_named, person_named
-from api.console.navigation import Place
+from api.console.navigation import NavigationEntry
 from api.console.own_api import address
 from api.console.pages.clients import client_names
 from api.console.search_links import Chip
@@ -234,4 +234,4 @@ def _back(client_id: str, account_id: str, unused: int | None) -> str:
 
 
 ROUTES: list[Any] = [console_grants, console_grants_found, console_grant_ended, console_grants_ended]
-NAVIGATION = (Place(81, "Grants", "/console/grants", ("grants:read",)),)
+NAVIGATION = (NavigationEntry(81, "Grants", "/console/grants", ("grants:read",)),)

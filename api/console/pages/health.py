@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
-from api.console.navigation import Place
+from api.console.navigation import NavigationEntry
 from api.http.templates import see_other
 
 HEALTH = "/console/health"
@@ -270,7 +270,7 @@ async def console_replay(request: Request[Any, Any, Any], data: JSONBody[Destina
 
 ROUTES: list[Any] = [console_health, console_settings, console_notifications, console_test, console_replay]
 NAVIGATION = (
-    Place(100, "Health", HEALTH, ("keys:read", "keys:write")),
-    Place(110, "Settings", SETTINGS, ("keys:read", "keys:write")),
-    Place(120, "Notifications", NOTIFICATIONS, ("leaks:write",)),
+    NavigationEntry(100, "Health", HEALTH, ("keys:read", "keys:write")),
+    NavigationEntry(110, "Settings", SETTINGS, ("keys:read", "keys:write")),
+    NavigationEntry(120, "Notifications", NOTIFICATIONS, ("leaks:write",)),
 )

@@ -14,7 +14,7 @@ from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
 from api.console.leak_reports import Ended, FoundSecret, called
 from api.console.masking import Show, pseudonym, sealed
-from api.console.navigation import Place, url_of
+from api.console.navigation import NavigationEntry, url_of
 from api.console.own_api import Query, together
 from api.console.pages.event import receipt_of
 from api.console.shown_events import Event, EventActor
@@ -439,5 +439,5 @@ ROUTES: list[Any] = [
     console_incident_somebody_told,
     console_incident_closed,
 ]
-NAVIGATION = (Place(50, "Incidents", LIST, ("leaks:read",)),)
+NAVIGATION = (NavigationEntry(50, "Incidents", LIST, ("leaks:read",)),)
 THINGS = {"incident": LIST + "/{}"}

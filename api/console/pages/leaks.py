@@ -37,7 +37,7 @@ from api.console.leak_reports import (
 )
 from api.console.masking import Show, pseudonym, sealed
 from api.console.named import id_named
-from api.console.navigation import Place, url_of
+from api.console.navigation import NavigationEntry, url_of
 from api.console.own_api import Refused
 from api.console.pages.clients import client_names
 from api.console.shown_events import Event
@@ -496,4 +496,4 @@ ROUTES: list[Any] = [
     console_leak_list,
     console_leaks_frozen,
 ]
-NAVIGATION = (Place(40, "Leak desk", DESK, ("leaks:read", "leaks:write")),)
+NAVIGATION = (NavigationEntry(40, "Leak desk", DESK, ("leaks:read", "leaks:write")),)

@@ -7,7 +7,7 @@ from litestar import Request, Response, get
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import PAGE, passed_through, shown
 from api.console.masking import sealed
-from api.console.navigation import Place
+from api.console.navigation import NavigationEntry
 from api.console.sealed_addresses import opened_addresses, sealed_addresses
 from api.console.searching import (
     FILTERS,
@@ -84,4 +84,4 @@ async def console_live_stream(request: Request[Any, Any, Any]) -> Response[bytes
 
 
 ROUTES: list[Any] = [console_live, console_live_stream]
-NAVIGATION = (Place(30, "Live", LIVE, ("audit:read",)),)
+NAVIGATION = (NavigationEntry(30, "Live", LIVE, ("audit:read",)),)

@@ -9,7 +9,7 @@ from litestar import Request, Response, get
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import PAGE, shown
 from api.console.masking import Show, sealed
-from api.console.navigation import Place
+from api.console.navigation import NavigationEntry
 from api.console.pages.clients import client_names
 from api.console.shown_events import Event
 
@@ -143,4 +143,4 @@ async def console_overview(request: Request[Any, Any, Any], show: Show = "") -> 
 
 
 ROUTES: list[Any] = [console_overview]
-NAVIGATION = (Place(10, "Overview", "/console/"),)
+NAVIGATION = (NavigationEntry(10, "Overview", "/console/"),)

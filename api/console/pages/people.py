@@ -10,7 +10,7 @@ from msgspec import Meta
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
 from api.console.masking import pseudonym
-from api.console.navigation import Place
+from api.console.navigation import NavigationEntry
 from api.http.templates import see_other
 
 ON_A_PAGE = 50
@@ -107,4 +107,4 @@ def _page(visit: Visit, found: PersonList, realm: str | None, *, searched: bool)
 
 
 ROUTES: list[Any] = [console_people, console_person_found]
-NAVIGATION = (Place(70, "People", "/console/people", ("people:read",)),)
+NAVIGATION = (NavigationEntry(70, "People", "/console/people", ("people:read",)),)

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
-from api.console.navigation import Place
+from api.console.navigation import NavigationEntry
 from api.console.own_api import together
 from api.console.pages.people import PersonList
 from api.http.templates import see_other
@@ -174,4 +174,4 @@ async def console_role_changed(request: Request[Any, Any, Any], data: JSONBody[R
 
 
 ROUTES: list[Any] = [console_roles, console_role_changed]
-NAVIGATION = (Place(80, "Roles", "/console/roles", ("people:read",)),)
+NAVIGATION = (NavigationEntry(80, "Roles", "/console/roles", ("people:read",)),)

@@ -14,10 +14,10 @@ from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, passed_through, posted, shown
 from api.console.histogram import Counts, Histogram, drawn
 from api.console.masking import sealed
-from api.console.navigation import Place
+from api.console.navigation import NavigationEntry
 from api.console.own_api import together
 from api.console.pages.clients import client_names
-from api.console.pages.find import Found
+from api.console.pages.find import FoundThings
 from api.console.pages.search_names import NAMES
 from api.console.ready_searches import READY, ReadySearch
 from api.console.sealed_addresses import is_bare, opened_addresses, sealed_addresses
@@ -248,7 +248,7 @@ async def _named(visit: Visit, name: str, value: str, *, quoted: bool) -> list[t
         return [(name, value)]
     # Who looks for a client is told of no person who is called so.
     personal = sealed() if NAMED.get(name) == "client" else None
-    found = await visit.api.send("POST", "/audit/find", Found, {"text": value}, query=personal)
+    found = await visit.api.send("POST", "/audit/find", FoundThings, {"text": value}, query=personal)
     if name:
         alike = [each for each in found.items if each.kind == NAMED[name]]
         # Who names a client wholly means that one, and not the others whose names hold it.
@@ -288,4 +288,4 @@ async def console_export(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 
 ROUTES: list[Any] = [console_search, console_search_line, console_export]
-NAVIGATION = (Place(20, "Search", SEARCH, ("audit:read",)),)
+NAVIGATION = (NavigationEntry(20, "Search", SEARCH, ("audit:read",)),)

@@ -10,8 +10,8 @@ from msgspec import Meta
 from api.console.frame import HEADERS, Visit
 from api.console.gate import FORM, ConsoleForm, posted
 from api.console.masking import sealed
-from api.console.own_api import Asked
-from api.console.pages.find import Found
+from api.console.own_api import ApiCall
+from api.console.pages.find import FoundThings
 from api.console.shown_events import Event
 from api.http.templates import HtmlPage, render
 
@@ -39,7 +39,7 @@ class NamesFound(HtmlPage, frozen=True, kw_only=True):
 
     template: ClassVar[str] = "console/search_names.html"
     found: tuple[SuggestedName, ...]
-    asked: tuple[Asked, ...]
+    asked: tuple[ApiCall, ...]
 
 
 class ReportedIncidents(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ class ReportedIncidents(msgspec.Struct, frozen=True):
 async def _clients(visit: Visit, text: str) -> tuple[SuggestedName, ...]:
     if not text.strip():
         return ()
-    found = await visit.api.send("POST", "/audit/find", Found, {"text": text}, query=sealed())
+    found = await visit.api.send("POST", "/audit/find", FoundThings, {"text": text}, query=sealed())
     clients = (each for each in found.items if each.kind == "client")
     return tuple(SuggestedName(each.id, each.label or "", each.id) for each in clients)
 

@@ -13,7 +13,7 @@ from litestar.params import QueryParameter
 from api.console.frame import ConsolePage, Visit
 from api.console.gate import PAGE, passed_through, shown
 from api.console.masking import sealed
-from api.console.navigation import Place
+from api.console.navigation import NavigationEntry
 from api.console.own_api import Query, Refused, together
 from api.console.shown_events import Event
 from security.clock import DAY, HOUR, SECOND, format_rfc3339, parse_rfc3339
@@ -198,4 +198,4 @@ async def console_log_export(request: Request[Any, Any, Any], first: First = 1) 
 
 
 ROUTES: list[Any] = [console_log, console_log_export]
-NAVIGATION = (Place(90, "Log", LOG, ("audit:read",)),)
+NAVIGATION = (NavigationEntry(90, "Log", LOG, ("audit:read",)),)

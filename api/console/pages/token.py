@@ -15,7 +15,7 @@ from api.console.masking import pseudonym, sealed
 from api.console.navigation import url_of
 from api.console.own_api import together
 from api.console.shown_events import Event
-from api.console.token_lanes import DrawnLanes, Standing, drawn, moments_of
+from api.console.token_lanes import DrawnLanes, LaneHistory, drawn, moments_of
 from api.http.errors import InvalidRequest
 from security.clock import Moment, format_rfc3339, parse_rfc3339
 
@@ -52,7 +52,7 @@ class History(msgspec.Struct, frozen=True):
     issued_at: str
     events: tuple[Event, ...]
     uses: Uses
-    standing: Standing
+    standing: LaneHistory
     client_id: str | None = None
     client_name: str | None = None
     secret: SecretRef | None = None

@@ -29,7 +29,7 @@ class Unfit(Exception):
     """What is wrong with a line, led by the field at fault."""
 
 
-class Arrival(NamedTuple):
+class ImportLine(NamedTuple):
     """Somebody or something that a line tells of. `keys` are what tells it apart from the others of the file, and
     `secret` is what no two may have; `make` gives the command that brings it in, and raises Unfit."""
 
@@ -87,10 +87,10 @@ class RunningImport:
         self._new: Counter[What] = Counter()
         self._told: list[LineFate] = []
 
-    async def bring(self, arrivals: Iterable[Arrival | Passed], lines: int) -> None:
+    async def bring(self, import_lines: Iterable[ImportLine | Passed], lines: int) -> None:
         """Brings all of them in; raises Failure at the end when some were refused. What came in before it was broken
         off is told of in the log too."""
-        arriving, done = iter(arrivals), 0
+        arriving, done = iter(import_lines), 0
         try:
             with Bar("Importing") as bar:
                 while portion := list(islice(arriving, AT_ONCE)):
@@ -103,21 +103,21 @@ class RunningImport:
                 await asyncio.shield(self._record())
         self._sum_up()
 
-    async def _together(self, portion: Sequence[Arrival | Passed]) -> list[LineFate]:
+    async def _together(self, portion: Sequence[ImportLine | Passed]) -> list[LineFate]:
         """What becomes of each. Those who have a key in common come in one after the other, as in the file."""
         fates: dict[int, LineFate] = {}
         waiting = list(enumerate(portion))
         while waiting:
-            turn, later, keys = list[int](), list[tuple[int, Arrival | Passed]](), set[str]()
+            turn, later, keys = list[int](), list[tuple[int, ImportLine | Passed]](), set[str]()
             for place, each in waiting:
-                own = each.keys if isinstance(each, Arrival) else frozenset[str]()
+                own = each.keys if isinstance(each, ImportLine) else frozenset[str]()
                 turn.append(place) if keys.isdisjoint(own) else later.append((place, each))
                 keys |= own
             fates |= zip(turn, await asyncio.gather(*(self._one(portion[place]) for place in turn)), strict=True)
             waiting = later
         return [fates[place] for place in range(len(portion))]
 
-    async def _one(self, arrival: Arrival | Passed) -> LineFate:
+    async def _one(self, arrival: ImportLine | Passed) -> LineFate:
         if isinstance(arrival, Passed):
             return LineFate(arrival.line, arrival.fate, arrival.what, arrival.name, arrival.problem, arrival.file)
         try:
@@ -127,7 +127,7 @@ class RunningImport:
             return LineFate(arrival.line, "refused", arrival.what, arrival.name, str(unfit), arrival.file)
         return LineFate(arrival.line, fate, arrival.what, arrival.name, file=arrival.file)
 
-    async def _rehearse(self, arrival: Arrival, command: Single) -> Fate:
+    async def _rehearse(self, arrival: ImportLine, command: Single) -> Fate:
         """What the command would come to, if those before it had come in."""
         executed = await self._services.ledger.execute(moving.rehearsed(command), origin=self._origin)
         decided: Outcome | Refusal = executed.outcomes[0].result

@@ -67,7 +67,7 @@ class _Untold(NamedTuple):
     origin: Origin = Origin()
 
 
-class Tallies:
+class RepeatedFacts:
     """Counts by subject, reason and address."""
 
     def __init__(self, ledger: Ledger, window_seconds: int) -> None:

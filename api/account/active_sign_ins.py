@@ -29,15 +29,15 @@ AT_MOST = 200
 
 PASSWORD = "password"  # noqa: S105 - the grant type of dashboards
 
-PlaceKind = Literal["browser", "dashboard"]
+SignInKind = Literal["browser", "dashboard"]
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
+class ActiveSignIn(msgspec.Struct, frozen=True, kw_only=True):
     """A sign-in that still runs. `address` and `user_agent` are those of its beginning, None once nobody can read them
     any more; `position` is where it began, `client_name` the dashboard's."""
 
     id: str
-    kind: PlaceKind
+    kind: SignInKind
     position: int
     client_id: str | None
     client_name: str | None
@@ -47,12 +47,12 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     last_used_at: Moment
 
 
-class PlaceBody(msgspec.Struct, frozen=True, kw_only=True):
+class ActiveSignInBody(msgspec.Struct, frozen=True, kw_only=True):
     """A sign-in that still runs: a browser's session at this server, or one at a dashboard, whose id is its grant's.
     `current` marks the one that asks."""
 
     id: Annotated[str, Meta(description="What it is ended by.")]
-    kind: PlaceKind
+    kind: SignInKind
     client_id: str | None
     client_name: str | None
     ip: Annotated[str | None, Meta(description="Where it began; null once addresses of that time have been forgotten.")]
@@ -62,9 +62,9 @@ class PlaceBody(msgspec.Struct, frozen=True, kw_only=True):
     current: bool
 
 
-def body(place: Place, *, current: str | None = None, personal: bool = True) -> PlaceBody:
+def body(place: ActiveSignIn, *, current: str | None = None, personal: bool = True) -> ActiveSignInBody:
     """How it is answered. Without `personal` nobody learns from where it came."""
-    return PlaceBody(
+    return ActiveSignInBody(
         id=place.id,
         kind=place.kind,
         client_id=place.client_id,
@@ -77,7 +77,7 @@ def body(place: Place, *, current: str | None = None, personal: bool = True) -> 
     )
 
 
-async def places(services: Services, account_id: str) -> list[Place]:
+async def active_sign_ins(services: Services, account_id: str) -> list[ActiveSignIn]:
     """The sign-ins of a person that run, the last used first."""
     ledger = services.ledger
     now = ledger.clock.now()
@@ -93,10 +93,10 @@ async def places(services: Services, account_id: str) -> list[Place]:
     return sorted(found, key=lambda place: (place.last_used_at, place.position), reverse=True)
 
 
-async def _browser(services: Services, row: SessionRow, state: session.State, live: list[GrantRow]) -> Place:
+async def _browser(services: Services, row: SessionRow, state: session.State, live: list[GrantRow]) -> ActiveSignIn:
     address, agent = await _origin(services, row.position)
     used = (each.started_at for each in live if each.session_id == row.session_id)
-    return Place(
+    return ActiveSignIn(
         id=row.session_id,
         kind="browser",
         position=row.position,
@@ -109,10 +109,10 @@ async def _browser(services: Services, row: SessionRow, state: session.State, li
     )
 
 
-async def _dashboard(services: Services, row: GrantRow) -> Place:
+async def _dashboard(services: Services, row: GrantRow) -> ActiveSignIn:
     address, agent = await _origin(services, row.position)
     state: client.State = await services.ledger.state(client.stream(row.client_id))
-    return Place(
+    return ActiveSignIn(
         id=row.grant_id,
         kind="dashboard",
         position=row.position,

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from api.throttling import tallies
-from api.throttling.tallies import Tallies
+from api.throttling import repeated_facts
+from api.throttling.repeated_facts import RepeatedFacts
 from domain import client
 from eventstore.appending.batch import Begun, Transactions
 from eventstore.command import Command
@@ -57,9 +57,9 @@ def lose_the_first(ledger: Ledger, patch: pytest.MonkeyPatch) -> tuple[list[Any]
 
 
 @pytest.fixture
-async def counted(ledger: Ledger) -> Tallies:
+async def counted(ledger: Ledger) -> RepeatedFacts:
     await ledger.execute(register("a"), origin=HERE)
-    return Tallies(ledger, WINDOW)
+    return RepeatedFacts(ledger, WINDOW)
 
 
 def failed(count: int, seconds: int) -> Command[Any]:
@@ -67,7 +67,7 @@ def failed(count: int, seconds: int) -> Command[Any]:
     return any_command("client:a", client.note_failed_authentication, facts)
 
 
-async def fail(counted: Tallies, address: str = "192.0.2.1") -> bool:
+async def fail(counted: RepeatedFacts, address: str = "192.0.2.1") -> bool:
     return await counted.note("client:a", "wrong_secret", failed, Origin(ip=address))
 
 
@@ -80,7 +80,7 @@ async def told(ledger: Ledger) -> list[tuple[int, int, bool]]:
 
 
 async def test_first_is_recorded_at_once_the_rest_as_a_count(
-    ledger: Ledger, clock: ManualClock, counted: Tallies
+    ledger: Ledger, clock: ManualClock, counted: RepeatedFacts
 ) -> None:
     assert [await fail(counted) for _ in range(3)] == [True, False, False]
     assert await told(ledger) == [(1, 0, True)]
@@ -92,10 +92,10 @@ async def test_first_is_recorded_at_once_the_rest_as_a_count(
 
 
 async def test_concurrent_occurrences_at_a_window_end_open_one_window(
-    ledger: Ledger, clock: ManualClock, counted: Tallies, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, clock: ManualClock, counted: RepeatedFacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the subject would seem to have ever more addresses, and in the end none of them would be told."""
-    monkeypatch.setattr(tallies, "ADDRESSES", 2)
+    monkeypatch.setattr(repeated_facts, "ADDRESSES", 2)
     await fail(counted)
     for _ in range(3):
         await fail(counted)
@@ -112,9 +112,9 @@ async def test_concurrent_occurrences_at_a_window_end_open_one_window(
 
 
 async def test_when_too_many_windows_are_open_the_oldest_is_told_early(
-    ledger: Ledger, counted: Tallies, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, counted: RepeatedFacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tallies, "OPEN", 2)
+    monkeypatch.setattr(repeated_facts, "OPEN", 2)
     assert [await fail(counted, address) for address in ("192.0.2.1", "192.0.2.1", "192.0.2.2")] == [True, False, True]
     assert await fail(counted, "192.0.2.3")
     assert await told(ledger) == [(1, 0, True), (1, 0, True), (1, 1, True), (1, 0, True)]
@@ -123,7 +123,7 @@ async def test_when_too_many_windows_are_open_the_oldest_is_told_early(
 
 
 async def test_count_the_database_refused_is_recorded_when_it_is_back(
-    ledger: Ledger, clock: ManualClock, counted: Tallies
+    ledger: Ledger, clock: ManualClock, counted: RepeatedFacts
 ) -> None:
     assert [await fail(counted) for _ in range(3)] == [True, False, False]
     clock.advance(WINDOW)
@@ -140,10 +140,10 @@ async def test_count_the_database_refused_is_recorded_when_it_is_back(
 
 
 async def test_early_closed_counts_wait_up_to_a_limit_without_database(
-    ledger: Ledger, counted: Tallies, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, counted: RepeatedFacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tallies, "WAITING", 1)
-    monkeypatch.setattr(tallies, "OPEN", 2)
+    monkeypatch.setattr(repeated_facts, "WAITING", 1)
+    monkeypatch.setattr(repeated_facts, "OPEN", 2)
     for address in ("192.0.2.1", "192.0.2.2") * 2:
         await fail(counted, address)
     for address in ("192.0.2.3", "192.0.2.4"):
@@ -155,7 +155,7 @@ async def test_early_closed_counts_wait_up_to_a_limit_without_database(
 
 
 async def test_refused_first_fact_is_recorded_by_the_next_occurrence(
-    ledger: Ledger, clock: ManualClock, counted: Tallies
+    ledger: Ledger, clock: ManualClock, counted: RepeatedFacts
 ) -> None:
     for _ in range(2):
         with away():
@@ -169,7 +169,7 @@ async def test_refused_first_fact_is_recorded_by_the_next_occurrence(
 
 @pytest.mark.parametrize("closes_while_away", [False, True])
 async def test_unrecorded_first_fact_is_recorded_at_the_window_end(
-    ledger: Ledger, clock: ManualClock, counted: Tallies, *, closes_while_away: bool
+    ledger: Ledger, clock: ManualClock, counted: RepeatedFacts, *, closes_while_away: bool
 ) -> None:
     for address in ("192.0.2.1", "192.0.2.1", "192.0.2.2"):
         with away():
@@ -187,7 +187,7 @@ async def test_unrecorded_first_fact_is_recorded_at_the_window_end(
 
 
 async def test_occurrence_after_an_unrecordable_count_comes_after_it(
-    ledger: Ledger, clock: ManualClock, counted: Tallies
+    ledger: Ledger, clock: ManualClock, counted: RepeatedFacts
 ) -> None:
     assert [await fail(counted) for _ in range(2)] == [True, False]
     clock.advance(WINDOW)
@@ -200,7 +200,7 @@ async def test_occurrence_after_an_unrecordable_count_comes_after_it(
 
 
 async def test_count_waits_while_its_first_fact_may_still_fail(
-    ledger: Ledger, counted: Tallies, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, counted: RepeatedFacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first command is lost, and those after it would not be."""
     given, goes_on = lose_the_first(ledger, monkeypatch)
@@ -218,9 +218,9 @@ async def test_count_waits_while_its_first_fact_may_still_fail(
 
 
 async def test_first_fact_survives_its_window_being_evicted(
-    ledger: Ledger, counted: Tallies, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, counted: RepeatedFacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tallies, "OPEN", 1)
+    monkeypatch.setattr(repeated_facts, "OPEN", 1)
     _, goes_on = lose_the_first(ledger, monkeypatch)
     first = asyncio.create_task(fail(counted))
     await asyncio.sleep(0)
@@ -233,7 +233,7 @@ async def test_first_fact_survives_its_window_being_evicted(
     assert await told(ledger) == [(1, 0, True), (1, 0, True)]
 
 
-async def test_count_that_may_be_committed_is_not_recorded_again(ledger: Ledger, counted: Tallies) -> None:
+async def test_count_that_may_be_committed_is_not_recorded_again(ledger: Ledger, counted: RepeatedFacts) -> None:
     for _ in range(3):
         await fail(counted)
     with commits_of_which_nobody_knows(), pytest.raises(DatabaseAway):
