@@ -125,7 +125,7 @@ class Retention:
         if executed.refusal is None:
             log.info("audit.addresses_ended", month=month)
         elif self._said.get(month) != executed.refusal.detail:
-            # Whoever reads the lines is told once, and again when something else keeps it.
+            # Anyone who reads the lines is told once, and again when something else keeps it.
             self._said[month] = executed.refusal.detail
             log.info("audit.addresses_kept", month=month, reason=executed.refusal.detail)
 

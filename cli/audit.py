@@ -39,7 +39,7 @@ from security.tokens import new_id
 
 POSITION = click.IntRange(1, 2**53 - 1)
 MOST = 1_000_000
-"""Events that can be listed. Whoever wants more wants an export."""
+"""Events that can be listed. Anyone who wants more wants an export."""
 
 sealed: Callable[[Any], Any] = click.option("--sealed", is_flag=True, help="Leave personal values sealed.")
 names: Callable[[Any], Any] = click.option("--names", is_flag=True, help="Say what clients and people are called now.")

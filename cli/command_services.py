@@ -129,7 +129,7 @@ class CommandServices:
         return self
 
     async def diverge(self, found: Diverged, /) -> None:
-        """Tells whoever ran the command, and the servers by way of the log."""
+        """Tells anyone who ran the command, and the servers by way of the log."""
         click.echo(str(found), err=True)
         await self.note_divergence(found)
 

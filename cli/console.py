@@ -1,4 +1,4 @@
-"""`grantlog console …`: the client of the console, which only whoever runs the server makes."""
+"""`grantlog console …`: the client of the console, which only the one who runs the server makes."""
 
 import rich_click as click
 

@@ -157,8 +157,8 @@ def rewrap() -> None:
 def rotate(signing: bool, compromised: bool, as_json: bool) -> None:
     """Publish the next keys that sign tokens; they are used after GRANTLOG_SIGNING_KEY_LEAD, one day by default.
 
-    Until then the present ones go on, so that whoever verifies has the time to learn of the new ones. The master key
-    rotates by `grantlog keys rewrap`, the log's by `grantlog audit rotate-key`.
+    Until then the present ones go on, so that the one who verifies has the time to learn of the new ones. The master
+    key rotates by `grantlog keys rewrap`, the log's by `grantlog audit rotate-key`.
     """
     if not signing:
         raise Failure("say which keys: --signing", USAGE)

@@ -49,7 +49,7 @@ def issuer() -> None:
 def accept(url: str) -> None:
     """Let the server start under another issuer URL.
 
-    Clients compare it character by character: whoever knows the former one has to be told, tokens that name it are
+    Clients compare it character by character: anyone who knows the former one has to be told, tokens that name it are
     refused by those who look, and dashboards have origins of their own to be put right. A server that is given another
     one than its log knows does not start."""
     if problem := issuers.fault(url):
@@ -301,8 +301,8 @@ def move(url: str, database: str | None, migration_database: str | None, schema:
     """Move an issuer's log to another schema, database or server, while it is served.
 
     Requests wait meanwhile, for ten seconds at most, and get 503 afterwards. The log is copied whole under the lock of
-    its head, which is taken away from the old place at the end: whoever has not heard of the move is refused there. Run
-    it again when it was killed. What is left in the old place is yours to remove."""
+    its head, which is taken away from the old place at the end: anyone who has not heard of the move is refused there.
+    Run it again when it was killed. What is left in the old place is yours to remove."""
     settings = load_settings()
     keyring, registry = open_keys(settings), registry_of(settings)
     entry, given = found(registry, url), IssuerPlace(database, migration_database, schema)

@@ -249,7 +249,7 @@ async def _found(services: CommandServices, incident_id: str) -> Mapping[str, An
 
 
 def _incident(members: Mapping[str, Any], as_json: bool) -> Mapping[str, Any]:
-    """In a terminal the numbers stand a line each, and whoever reported it on one."""
+    """In a terminal the numbers stand a line each, and anyone who reported it on one."""
     if as_json:
         return members
     flat = dict(members)
@@ -309,7 +309,7 @@ async def _carried_out(services: CommandServices, wanted: Sequence[Containment])
         handed = [each.hand_over(view) for each in wanted]
         secrets.extend({} if secret is None else {"client_secret": secret} for secret in handed)
 
-    # Whoever was shown the dry run may have thought about it for a while.
+    # Anyone who was shown the dry run may have thought about it for a while.
     for each in wanted:
         await each.prepare()
         await each.end_at_once(services.execute)

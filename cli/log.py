@@ -57,7 +57,7 @@ from verifier.note import Key
 from verifier.source import open_source
 from verifier.verify import verify
 
-# `grantlog log …`: the events as they happen. Whoever may read the database sees them; what is sealed stays sealed.
+# `grantlog log …`: the events as they happen. Anyone who may read the database sees them; what is sealed stays sealed.
 
 LAST = 10
 BATCH = 500
@@ -286,7 +286,7 @@ async def _succeed(
 def key(as_json: bool) -> None:
     """Show the log's verifier key and its fingerprint, for you to give to auditors by a way of your own.
 
-    `/log/vkey` shows the key too, but whoever replaces the log can replace that answer with it."""
+    `/log/vkey` shows the key too, but anyone who replaces the log can replace that answer with it."""
     print_one(run(shown), as_json)
 
 

@@ -17,7 +17,7 @@ AT_ONCE = 500
 
 @click.group()
 def notifications() -> None:
-    """What people are told of at once: incidents, replays, the use of dead secrets. See docs/notifications.md."""
+    """What people are notified of at once: incidents, replays, the use of dead secrets. See docs/notifications.md."""
 
 
 @notifications.command()

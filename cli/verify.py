@@ -168,7 +168,8 @@ def _token(file: IO[str]) -> str:
 
 
 def _own(keys: list[Key]) -> tuple[str, list[Key]]:
-    """This server's database; unless keys are pinned, those of its vault, which whoever holds the master key trusts."""
+    """This server's database; unless keys are pinned, those of its vault, which anyone who holds the master key
+    trusts."""
     settings = load_settings()
     require_schema(settings)
     return settings.database_url, keys or read_keys(_of_the_vault(settings), "the vault")

@@ -99,7 +99,7 @@ def release_hold(hold_id: str) -> Command[hold.State]:
 
 
 def destroy_month(month: str, retention_days: int) -> Command[origin_month.State]:
-    """Ends what the requests of a month told of where they came from, unless something keeps it."""
+    """Ends what the requests of a month said of where they came from, unless something keeps it."""
     return Command(
         origin_month.stream(month),
         lambda state, view: origin_month.destroy(

@@ -74,7 +74,7 @@ def unknown_user(name: str, count: int, seconds: int) -> Command[realm.State]:
 
 
 def failed_sign_ins(name: str, count: int, seconds: int) -> Command[realm.State]:
-    """Sign-ins to the realm `name` failed that are counted together, whoever they were about."""
+    """Sign-ins to the realm `name` failed that are counted together, no matter who they were about."""
     refused = realm.SignInsRefused(count=count, window_seconds=seconds)
     return Command(realm.stream(name), lambda state, view: realm.note(state, now=view.now, refused=refused))
 
@@ -94,7 +94,7 @@ def unknown_recovery(name: str, count: int, seconds: int) -> Command[realm.State
 
 
 def recoveries(name: str, count: int, seconds: int) -> Command[realm.State]:
-    """The same of requests in the realm `name` that are counted together, whoever they were about."""
+    """The same of requests in the realm `name` that are counted together, no matter who they were about."""
     asked = realm.RecoveriesRequested(count=count, window_seconds=seconds)
     return Command(realm.stream(name), lambda state, view: realm.note(state, now=view.now, refused=asked))
 
@@ -116,8 +116,8 @@ class UsedToken(msgspec.Struct, frozen=True):
 
 
 class How(msgspec.Struct, frozen=True):
-    """How it was used; `seen_by` is the client that asked about it, `told_…` what that one says of whoever brought it,
-    `ended` why it was dead already."""
+    """How it was used; `seen_by` is the client that asked about it, `told_…` what that one says of the one who brought
+    it, `ended` why it was dead already."""
 
     via: usage.TokenVia
     seen_by: str | None

@@ -69,7 +69,7 @@ def forget(view: View, vault: Vault, name: str) -> None:
 
 
 def test(name: str, taken: Container[str]) -> Command[destination.State]:
-    """Records what they are to be told of, to see whether they can be told anything."""
+    """Records what they are to be notified of, to see whether they can be told anything."""
     return Command(
         destination.STREAM, lambda state, view: destination.test(state, now=view.now, name=name, taken=taken)
     )

@@ -300,7 +300,7 @@ def issue_tokens(
         if credential is not None and presented is not None:
             found = _presented(view, credential, presented)
             if found is None:
-                # Whoever may not use this grant at all is told that, whatever they present (RFC 6749 §5.2).
+                # Anyone who may not use this grant at all is told that, whatever they present (RFC 6749 §5.2).
                 asking = view.state(client.stream(client_id))
                 caller = Parties(client=asking, secret_id=secret_id, key_id=key_id)
                 found_secret = admitted(caller, grant_type.grant_type, view.now)
@@ -391,7 +391,7 @@ def _asserted(view: View, request: TokenRequest) -> Trusted | None:
 
 
 def _actor(view: View, request: TokenRequest) -> Subject | None:
-    """The token of whoever acts, where the request presents one."""
+    """The token of the one who acts, where the request presents one."""
     return None if request.actor is None else _subject(view, bytes.fromhex(request.actor), "access")
 
 

@@ -160,7 +160,7 @@ async def suspect(ledger: Ledger, client_id: str, secret_id: str, sha256: str | 
         return
 
     def known(view: View) -> Refusal | None:
-        # Whoever has it tries it more than once at a time.
+        # Anyone who has it tries it more than once at a time.
         return None if view.look(present.open_incident_about, sha256=(sha256,)) is None else Refusal(Conflict.EXISTS)
 
     incident_id = new_id()

@@ -98,7 +98,7 @@ async def succeed(ledger: Ledger, note: str, origin: str, by: Origin) -> Refusal
             held=view.query(holds, head, read_authentic_leaves),
         )
 
-    # Whoever accepts that so much is lost has understood whatever came of it.
+    # Anyone who accepts that so much is lost has understood whatever came of it.
     accepted = accept_divergence("the database was put back to an older copy")
     authenticate = begin_mac_key(ledger.ring, "restored", origin)
     return await _change(ledger, origin, decide, keys.succeed, by, before=(accepted,), after=(authenticate,))
@@ -126,7 +126,7 @@ async def _change(
 
 
 # Keys that authenticate events. What becomes due outside the ledger is noted in the vault, see `eventstore.mapper`, and
-# settled by whoever opens the log next.
+# settled by anyone who opens the log next.
 
 
 async def settle_mac_key(ledger: Ledger, by: Origin) -> None:

@@ -17,8 +17,8 @@ def put(
     registration: SelfRegistration | None = None,
     by: CallerScope,
 ) -> Command[realm_policy.State]:
-    """Sets a realm's policy, and makes the realm where there is none of the name. What is None stays as it is: whoever
-    opens a realm for registration does not mean to ask for fewer second factors."""
+    """Sets a realm's policy, and makes the realm where there is none of the name. What is None stays as it is: anyone
+    who opens a realm for registration does not mean to ask for fewer second factors."""
 
     def decide(state: realm_policy.State, view: View) -> Outcome:
         before = state.of(name)

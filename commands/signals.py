@@ -63,7 +63,7 @@ class Addressed(NamedTuple):
 
 def addressed(connection: Connection, position: int) -> list[Addressed]:
     """Who is to be told what of the event at a position: each receiver with a live grant of that person, as it was
-    before it, and whoever hears of everybody in the realm."""
+    before it, and anyone who hears of everybody in the realm."""
     recorded = recorded_at(connection, position)
     if recorded is None or not isinstance(recorded.event, signals.HANDLES):
         return []
@@ -174,7 +174,7 @@ def _was_live(before: FoldOf, grant_id: str, recorded: Recorded) -> bool:
         grant_id=grant_id,
         client=validity.of_client(before(client.stream(state.client_id)), None),
         person=validity.of_person(before(account.stream(state.account_id)), consented),
-        # What ended with others is told of only now, session by session.
+        # What ended with others is announced only now, session by session.
         grant_ended_at=None if state.ended_together is not None else state.ended_at,
     )
     return validity.cause(standing, recorded.time) == "active"

@@ -69,7 +69,7 @@ def remove(realm: str, name: str, *, vault: Vault, by: CallerScope) -> Command[u
 
 
 def link(account_id: str, name: str, sub: str, *, privacy: PersonalData, by: CallerScope) -> Command[account.State]:
-    """An administrator links a person to who they are at a provider: whoever is that one signs in as the person, so
+    """An administrator links a person to who they are at a provider: anyone who is that one signs in as the person, so
     the administrator needs the administrative scopes that the person may have."""
 
     def decide(state: account.State, view: View) -> Outcome | Refusal:

@@ -43,9 +43,9 @@ def change_password(
 ) -> Outcome:
     """Sets a new password and cuts off every grant but `except_grant`.
 
-    Whoever sets another's password can sign in as them, and so needs the administrative scopes that their roles allow.
-    `caller_scope` is None when people change their own: then the present one must have been right against the hash
-    that event `verified` holds, since a token that somebody found is not the person.
+    Anyone who sets another's password can sign in as them, and so needs the administrative scopes that their roles
+    allow. `caller_scope` is None when people change their own: then the present one must have been right against the
+    hash that event `verified` holds, since a token that somebody found is not the person.
     """
     if not alive(state):
         return refuse(NotFound.UNKNOWN)
@@ -292,8 +292,8 @@ def change_profile(
     number nobody has verified yet that it is the person's, unless that is said with it.
 
     Name only what differs, as what is sealed cannot be compared here. `…_taken` speaks of others in the realm,
-    `role_scopes` of this person's roles: whoever changes an address of somebody can act as them by it. `caller_scope`
-    is None when people change their own.
+    `role_scopes` of this person's roles: anyone who changes an address of somebody can act as them by it.
+    `caller_scope` is None when people change their own.
     """
     if not alive(state):
         return refuse(NotFound.UNKNOWN)

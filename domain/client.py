@@ -366,8 +366,8 @@ OWNER_MAXIMUM = 200
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client comes with, or with a slug a dashboard. Whoever authenticates by a secret needs the first one, or
-    the hash of one that another system made, and whoever registers itself gets a token to manage that."""
+    """What a client comes with, or with a slug a dashboard. Anyone who authenticates by a secret needs the first one,
+    or the hash of one that another system made, and anyone who registers itself gets a token to manage that."""
 
     attributes: Attributes
     keys: ClientKeys = NO_KEYS
@@ -487,8 +487,8 @@ def _refused(
 
 
 def _beyond(state: State, changed: Collection[str], caller_scope: frozenset[str]) -> Outcome | None:
-    """Whoever changes where a dashboard's tokens go could have them, and a service's tokens are not theirs to lengthen:
-    they must be able to give what the client may do. How a service is called is anybody's to change.
+    """Anyone who changes where a dashboard's tokens go could have them, and a service's tokens are not theirs to
+    lengthen: they must be able to give what the client may do. How a service is called is anybody's to change.
     """
     if state.type != "dashboard" and set(changed) <= {"client_name"}:
         return None

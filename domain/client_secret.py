@@ -265,7 +265,7 @@ def rotate(
     refused = seconds("secret_lifetime", new.lifetime, least=1) or seconds("others_expire_in", others_expire_in)
     lifetime, others_expire_in = defaults(state, new.lifetime, others_expire_in)
     refused = refused or _early(state, now, not_before_in, lifetime, others_expire_in)
-    # Whoever learns a service's secret can act with all its scopes: to show it is to hand them out.
+    # Anyone who learns a service's secret can act with all its scopes: to show it is to hand them out.
     if not refused and "client_credentials" in state.grant_types:
         refused = administrative_scope.handing_out(state.scope, caller_scope=caller_scope, field="scope")
     rotated = (

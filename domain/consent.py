@@ -81,7 +81,7 @@ def give(
     within: tuple[str, ...],
     registered: Sequence[str],
 ) -> Outcome:
-    """Allows this scope as well, for whoever gets the answer at `redirect_uri`; None for a device, which fetches it.
+    """Allows this scope as well, for anyone who gets the answer at `redirect_uri`; None for a device, which fetches it.
     What was allowed already is no news.
 
     With something new, what the client can no longer ask for is forgotten: `within` is all that it may have, and
@@ -113,7 +113,7 @@ def withdraw(state: State, *, now: Moment) -> Outcome:
 
 
 def covers(state: State, scope: tuple[str, ...], redirect_uri: str | None) -> bool:
-    """Whether the person has allowed so much, for whoever gets the answer there. For a device, None, that says only
+    """Whether the person has allowed so much, for anyone who gets the answer there. For a device, None, that says only
     that they have: they are asked each time."""
     allowed = state.given and set(scope) <= set(state.scope)
     return allowed and (redirect_uri is None or uris.origin(redirect_uri) in state.origins)

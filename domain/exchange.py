@@ -1,6 +1,6 @@
 """An exchange of tokens (RFC 8693), as a fact of the grant whose token was exchanged: the new token is part of it.
 
-So it ends with the grant, and with whatever ends any token of it; whoever asks what came of the grant finds it.
+So it ends with the grant, and with whatever ends any token of it; anyone who asks what came of the grant finds it.
 """
 
 import msgspec
@@ -11,7 +11,8 @@ ACTORS_MAXIMUM = 4
 """So many may have acted one for the other (§4.1); nobody follows a longer chain."""
 
 EXCHANGES_MAXIMUM = 8
-"""So many exchanges may have led to a token: its event names every one of them, and whoever looks at it judges each."""
+"""So many exchanges may have led to a token: its event names every one of them, and anyone who looks at it judges
+each."""
 
 
 class LoneToken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -42,7 +42,7 @@ GrantEndReason = Literal[
 By = Literal["client", "person", "administrator", "system"]
 
 REFUSALS_RECORDED = 5
-"""So many refusals of one grant are recorded one by one; whoever goes on trying adds nothing to the log."""
+"""So many refusals of one grant are recorded one by one; anyone who goes on trying adds nothing to the log."""
 
 
 class TokensIssued(Event, frozen=True, kw_only=True):

@@ -86,7 +86,7 @@ class IncidentIdentified(Event, frozen=True, kw_only=True):
 
 
 class EvidenceAdded(Event, frozen=True, kw_only=True):
-    """Whoever contained it once more said more of it."""
+    """Anyone who contained it once more said more of it."""
 
     type = "incident.evidence_added"
     in_doubt = True
@@ -107,7 +107,7 @@ class SecretsAdded(Event, frozen=True, kw_only=True):
 class IncidentContained(Event, frozen=True, kw_only=True):
     """What had leaked was ended, with what had come of it: all, or since a moment.
 
-    Whoever validates JWTs among it offline takes them until `offline_until`, null where there are none.
+    Anyone who validates JWTs among it offline takes them until `offline_until`, null where there are none.
     """
 
     type = "incident.contained"

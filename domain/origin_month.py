@@ -50,7 +50,7 @@ INITIAL = State()
 def destroy(
     state: State, *, now: Moment, month: str, ended_at: Moment, retention_days: int, waits_for: str | None
 ) -> Outcome:
-    """Ends what the month's requests told of where they came from; once more changes nothing.
+    """Ends what the month's requests said of where they came from; once more changes nothing.
 
     `ended_at` is the month's own end: its newest value is kept for the whole retention. `waits_for` says, in words,
     what names the month and keeps it.

@@ -171,7 +171,8 @@ def _granted_to_client(
 def requested(
     asked: tuple[str, ...] | None, *, within: Sequence[str], known: Container[str], dashboard: bool = False
 ) -> InvalidScope | None:
-    """What is wrong with the scope of an authorization request whoever signs in; None where that depends on them."""
+    """What is wrong with the scope of an authorization request no matter who signs in; None where that depends on
+    them."""
     wanted = _wanted(asked, within, known, dashboard)
     if isinstance(wanted, InvalidScope):
         return wanted

@@ -120,7 +120,7 @@ class ProjectionDiffered(Event, frozen=True, kw_only=True):
     """A read model was found not to be what the log says: somebody changed it, or something is broken.
 
     `projection` is its name, or `vault_keys` for a key that is gone although nothing destroyed it; `key_sha256` names
-    the row to whoever has it, and `head` is the newest position at which it differed.
+    the row to the one who has it, and `head` is the newest position at which it differed.
     """
 
     type = "server.projection_differed"
@@ -239,7 +239,8 @@ def resume_issuance(state: State, *, now: Moment) -> Outcome:
 def note_divergence(
     state: State, *, now: Moment, reason: str, position: int | None = None, accepted: bool = False
 ) -> Outcome:
-    """Has nothing issued until somebody has looked. Once is enough, whoever else notices it, be it after the look."""
+    """Has nothing issued until somebody has looked. Once is enough, no matter who else notices it, be it after the
+    look."""
     if accepted or state.diverged is not None:
         return accept()
     return accept(LogDiverged(reason=reason[:REASON_MAXIMUM], position=position))

@@ -75,8 +75,8 @@ class TokenFirstSeen(_TokenUse, frozen=True, kw_only=True):
     """A token was used from an address that had not used it lately; one use. Its digest is the stream's name.
 
     `seen_by` is the resource server that asked about it, null for this server's own API. The caller's address stands
-    with the event; `told_ip` and `told_user_agent` are what the resource server says of whoever brought the token, and
-    nobody can check that. `ended` is why the token was dead already: somebody tried it after its end.
+    with the event; `told_ip` and `told_user_agent` are what the resource server says of the one who brought the token,
+    and nobody can check that. `ended` is why the token was dead already: somebody tried it after its end.
     """
 
     type = "usage.token_first_seen"

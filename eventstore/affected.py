@@ -414,7 +414,8 @@ def living_sessions(connection: Connection, positions: Collection[int], now: Mom
 
 
 class WhatEnded(NamedTuple):
-    """What a containment ends, and until when JWTs among it are good for whoever validates offline; None for none."""
+    """What a containment ends, and until when JWTs among it are good for anyone who validates offline; None for
+    none."""
 
     numbers: Numbers = Numbers()
     offline_until: Moment | None = None
@@ -442,7 +443,7 @@ NEWEST = 50
 
 
 def offline_of(connection: Connection, client_id: str, now: Moment) -> Moment | None:
-    """Until when the newest tokens of a client are good for whoever validates offline; None where nobody does."""
+    """Until when the newest tokens of a client are good for anyone who validates offline; None where nobody does."""
     newest = tokens.newest_access_tokens(connection, client_id, now, NEWEST)
     told = search.recorded_forms(connection, sorted(newest))
     signed = [newest[each.position] for each in told if getattr(each.event, "signing_key", None) is not None]

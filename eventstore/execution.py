@@ -27,7 +27,7 @@ class Origin(msgspec.Struct, frozen=True):
     """Who asks and from where, in clear; the ledger seals address and user agent before they are stored.
 
     `on_device` is the client that asks, if it runs on a person's own device, as public clients and dashboards do: what
-    is told of the device is told of the person, where the event is about what they gave to that client.
+    is said of the device is said of the person, where the event is about what they gave to that client.
     """
 
     actor: Actor = ANONYMOUS

@@ -2,7 +2,7 @@
 
 The file is JSON, one object a line: a head line, the rows of the vault (still wrapped by the master key), of tiles and
 checkpoints, then every event's stored form byte for byte, and an end line with the digest of all before it. Positions,
-proofs and checkpoints stay what they are. Whoever has the file and the master key has the log.
+proofs and checkpoints stay what they are. Anyone who has the file and the master key has the log.
 """
 
 import json
@@ -129,7 +129,7 @@ def read(
         for stream in erased:
             vault.destroy(connection, stream, now)
         set_unmade(connection, PROJECTIONS)
-        # The keys of the events are in the file, and whoever had the file may have had them.
+        # The keys of the events are in the file, and anyone who had the file may have had them.
         mapper.put_due_key(connection, vault, DueKey("imported", done + 1), now)
     for stream in erased:
         vault.forget(stream)

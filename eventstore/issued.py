@@ -108,8 +108,8 @@ def find_all(connection: Connection, sha256s: Sequence[bytes]) -> dict[bytes, Is
 def find_each(
     connection: Connection, sha256s: Sequence[bytes]
 ) -> tuple[dict[bytes, IssuanceRecord], dict[bytes, ArchiveAway]]:
-    """The same, and why those cannot be told of whose events stand in a segment that is away. They keep no other from
-    being found."""
+    """The same, and why nothing can be said of those whose events stand in a segment that is away. They keep no other
+    from being found."""
     try:
         return find_all(connection, sha256s), {}
     except ArchiveAway:

@@ -44,14 +44,14 @@ from security.mac import BlindIndex
 from security.sealing import Sealer
 from security.vault import Vault
 
-# Waking whoever follows the log as soon as something was appended, by this process or another.
+# Waking anyone who follows the log as soon as something was appended, by this process or another.
 #
 # What this process commits wakes them at once. On PostgreSQL other processes are heard by LISTEN; on SQLite one
 # question for all who wait, which costs microseconds, is asked again and again: whether another connection committed.
 
 
 LOOK_EVERY = 1.0
-"""Seconds after which whoever waits looks at the log in any case, should nobody have been heard."""
+"""Seconds after which anyone who waits looks at the log in any case, should nobody have been heard."""
 
 ASK_EVERY = 0.02
 """Seconds between two questions to SQLite. What another process commits is known that late at most."""
@@ -127,7 +127,7 @@ class Notifications:
             await asyncio.sleep(self.look_every)
         finally:
             self._listening = None
-            # Whoever waits for long does so again.
+            # Anyone who waits for long does so again.
             self._wake()
 
     async def _hear_postgresql(self) -> None:
@@ -480,7 +480,7 @@ class Ledger:
         return await self._reader.run(newest)
 
     async def is_read_only(self) -> bool:
-        """Whether the database takes nothing at present. SQLite tells only whoever writes."""
+        """Whether the database takes nothing at present. SQLite tells only the one who writes."""
         return self._transactions.read_only or await self._reader.run(schema.is_read_only)
 
     async def clock_fault(self) -> str | None:

@@ -3,8 +3,8 @@
 The stored form is one JSON object, written once and never encoded again: its bytes are the leaf of the
 transparency log. Tags are the topics; a tag that was retired is read through an upcast.
 
-Its last member, `mac`, authenticates it: under the key that is good for its position (`Ring`), over the log's name
-and the exact bytes without that member. **Whoever reads an event reads it through a mapper**, which gives out nothing
+Its last member, `mac`, authenticates it: under the key that is good for its position (`Ring`), over the log's name and
+the exact bytes without that member. **Anyone who reads an event reads it through a mapper**, which gives out nothing
 that does not verify: through `recorder.store(connection)`, or, of a row that another query found,
 
     row = select(*ROW).where(...)                 # the five columns, in this order
@@ -140,7 +140,7 @@ class Ring:
             authenticator = Authenticator(b64decode(kept.key), kept.origin)
             found.append(MacKey(name.removeprefix(MAC_KEY_PREFIX), kept.origin, kept.first, authenticator))
         found.sort(key=lambda key: key.first)
-        # Whoever asks meanwhile has the older keys or the newer ones, never half of each.
+        # Anyone who asks meanwhile has the older keys or the newer ones, never half of each.
         self._keys, self._firsts = tuple(found), tuple(key.first for key in found)
 
     def of(self, position: int) -> MacKey | None:
@@ -191,8 +191,8 @@ class Ring:
 # A MAC key that must begin before anything else is written: after an import, and after forged events were removed.
 #
 # What made it due happens outside the ledger, by the owner of the tables. It is noted in the same transaction, in the
-# vault, so that whoever opens the log next begins the key, even if the command that was to do so was killed. The note
-# names the position that comes next: an older one that somebody puts back says nothing.
+# vault, so that the one who opens the log next begins the key, even if the command that was to do so was killed. The
+# note names the position that comes next: an older one that somebody puts back says nothing.
 
 
 DUE_KEY = "mac_key_due"

@@ -13,7 +13,7 @@ from security.clock import Clock, Moment
 from security.keyring import Keyring, MasterKeyError, WrapBroken
 from security.vault import Vault
 
-# Whoever computes blind indexes with a retired master key must not write: nobody would find anything by them.
+# Anyone who computes blind indexes with a retired master key must not write: nobody would find anything by them.
 
 _INDEXED_BY = Prepared(select(head.c.indexed_by).where(head.c.id == 1))
 

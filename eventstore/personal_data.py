@@ -143,7 +143,7 @@ class Unsealing:
         self._keys: dict[Callable[[PersonalData, str], bytes], dict[str, bytes]] = {address_key: {}, agent_key: {}}
 
     def begin(self) -> None:
-        """Forgets what was opened: from here on whoever was erased meanwhile is."""
+        """Forgets what was opened: from here on anyone who was erased meanwhile is."""
         self._opened.clear()
 
     def address(self, connection: Connection, recorded: Recorded) -> bytes | None:
@@ -151,7 +151,7 @@ class Unsealing:
         return self._key(connection, recorded, ADDRESS, recorded.ip, address_key)
 
     def told(self, connection: Connection, recorded: Recorded) -> bytes | None:
-        """The key of the address that a resource server told of whoever brought a token; None for other events."""
+        """The key of the address that a resource server gave of the one who brought a token; None for other events."""
         sealed = getattr(recorded.event, TOLD, None)
         return self._key(connection, recorded, TOLD, sealed, address_key)
 

@@ -1,6 +1,6 @@
 """The present as the log proves it: a row is a hint where to look, and the events decide (docs/decisions).
 
-Whoever can write to the database can write a row of a projection, and no row is signed. Whatever decides something
+Anyone who can write to the database can write a row of a projection, and no row is signed. Whatever decides something
 therefore takes nothing from a row but the way to the events: the position of the one that issued a secret, or the
 stream that a name or a digest leads to. What is true of it then, and whether it has ended, the fold of that stream
 says. A row that leads nowhere, or to something else, counts as no row.
@@ -88,14 +88,14 @@ def person_by_login(folds: Folds, privacy: PersonalData, field: Login, realm: st
 
 
 class NearestPerson(NamedTuple):
-    """Whose name it is, if it is anybody's, and whoever stands there when names are put in order."""
+    """Whose name it is, if it is anybody's, and anyone who stands there when names are put in order."""
 
     found: account.State | None
     neighbour: account.State | None
 
 
 def nearest_person(folds: Folds, privacy: PersonalData, field: Login, realm: str, name: str) -> NearestPerson:
-    """The same with whoever stands in for them where there is nobody: then there is as much to be done."""
+    """The same with anyone who stands in for them where there is nobody: then there is as much to be done."""
     return _named(folds, privacy, field, realm, name, accounts.id_nearest)
 
 

@@ -95,7 +95,7 @@ class HeadQuestion:
                 connection.pgconn.finish()
                 raise
         if given_up != self._given_up:
-            # It came too late. Whoever asked since has a connection of their own.
+            # It came too late. Anyone who asked since has a connection of their own.
             connection.pgconn.finish()
             raise DatabaseAway("nobody waits any more")
         self._connection = connection
@@ -114,7 +114,7 @@ class HeadQuestion:
         if connection is None:
             return
         if connection is self._asked_over:
-            # Whoever asked over it reads its end, and closes it.
+            # Anyone who asked over it reads its end, and closes it.
             threads.shut(connection)
         else:
             connection.pgconn.finish()
@@ -311,7 +311,7 @@ class ThreadReader:
         await waiter
 
     async def _ask(self) -> None:
-        # A task begins with the loop's next turn, so whoever arrived in this one is among those who wait.
+        # A task begins with the loop's next turn, so anyone who arrived in this one is among those who wait.
         this = asyncio.current_task()
         try:
             while self._waiting and self._asking is this:
@@ -332,7 +332,7 @@ class ThreadReader:
                 self._patience.held.pop(self, None)
 
     def give_up(self) -> None:
-        """Tells all who wait that there is no answer. Whoever comes next asks anew, over another connection."""
+        """Tells all who wait that there is no answer. Anyone who comes next asks anew, over another connection."""
         late, self._waiting = [*self._asked, *self._waiting], []
         # Whenever it may end, the former question is nobody's any more.
         self._asking = None

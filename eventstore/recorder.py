@@ -50,7 +50,7 @@ INSERT = Prepared(insert(events))
 _NAMES = tuple(str(each.key) for each in events.c)
 CHANNEL = EVENTS
 """Where PostgreSQL tells of what was appended, and where the library's own subscription listens. What is told is the
-schema: a channel is that of a whole database, and whoever follows one log of many there is not to look for all."""
+schema: a channel is that of a whole database, and anyone who follows one log of many there is not to look for all."""
 
 _NOTIFY = Prepared(text(f"SELECT pg_notify('{CHANNEL}', current_schema())"))
 
@@ -70,7 +70,8 @@ _LOCK = (
 )
 
 NO_HEAD = "the log has no head here"
-"""It was taken away under its lock when the log was moved; whoever comes later, by whatever connection, finds none."""
+"""It was taken away under its lock when the log was moved; anyone who comes later, by whatever connection, finds
+none."""
 
 
 class Head(NamedTuple):
@@ -376,7 +377,7 @@ def _lock(connection: Connection, driver: Any) -> None:
     try:
         driver.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError as error:
-        # Whoever waits asks again and again, so that nothing more is made of it than this.
+        # Anyone who waits asks again and again, so that nothing more is made of it than this.
         if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
             raise LockBusy from None
         translate(connection, "BEGIN IMMEDIATE", error)
@@ -445,7 +446,7 @@ class Recent:
         known = self._events
         if not recorded:
             return
-        # Whoever reads meanwhile has a list to which something comes at its end, or one that is changed no more.
+        # Anyone who reads meanwhile has a list to which something comes at its end, or one that is changed no more.
         if known and known[-1].position + 1 != recorded[0].position:
             self._events = list(recorded)
         elif len(known) < 2 * self._kept:

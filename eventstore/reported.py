@@ -1,7 +1,7 @@
 """Secrets that somebody reported and that are still to be ended: what was accepted outlives the process.
 
 Rows are no facts and go as soon as the work is done. They hold digests alone, and nothing of who reported. What a row
-names is ended, so it is sealed for that very row: whoever writes to the table ends nothing by it.
+names is ended, so it is sealed for that very row: anyone who writes to the table ends nothing by it.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ from security.vault import Vault
 log = structlog.get_logger(__name__)
 
 LEASE = MINUTE
-"""Whoever takes a report up has this long for it; then it is anybody's. Each further attempt has twice as long."""
+"""Anyone who takes a report up has this long for it; then it is anybody's. Each further attempt has twice as long."""
 
 LONGEST_LEASE = 60 * MINUTE
 DIGEST_BYTES = 32
 
 _THIS = table.c.report_id == bindparam("b_report_id")
-# No lease is longer, so whoever wrote a later moment there wants it never to be done.
+# No lease is longer, so anyone who wrote a later moment there wants it never to be done.
 _DUE = or_(table.c.due_at <= bindparam("b_now"), table.c.due_at > bindparam("b_now") + 2 * LONGEST_LEASE)
 _IS_DUE = select(table.c.report_id).where(_DUE).limit(1)
 _OLDEST = select(*table.c).where(_DUE).order_by(table.c.due_at).limit(bindparam("b_limit"))

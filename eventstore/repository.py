@@ -119,7 +119,7 @@ class Changes:
             self._changed.move_to_end(stream)
             if len(self._changed) > self._remembered:
                 oldest = next(iter(self._changed))
-                # First the floor: whoever asks meanwhile finds one or the other.
+                # First the floor: anyone who asks meanwhile finds one or the other.
                 self.floor = max(self.floor, self._changed[oldest])
                 del self._changed[oldest]
             self.told += 1

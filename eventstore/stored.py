@@ -92,7 +92,7 @@ head = Table(
 )
 """One row, `id` 1: position and time of the newest event. Appending needs its lock: commit order is position order.
 
-`indexed_by` is the id of the master key that the blind indexes come from since another one was retired. Whoever has
+`indexed_by` is the id of the master key that the blind indexes come from since another one was retired. Anyone who has
 another one for that must not write: it would find nobody by name, and take no name for taken.
 """
 
@@ -253,7 +253,7 @@ EDGE = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("size", BigInteger, nullable=False),
 )
-"""Row `id` 1: how many leaves the stored tree has. Whoever moves it on holds its lock, so that one process only
+"""Row `id` 1: how many leaves the stored tree has. Anyone who moves it on holds its lock, so that one process only
 signs the tree of a size. The right edge itself is the partial tiles of that size."""
 
 INSERTS: Mapping[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}

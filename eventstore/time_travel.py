@@ -322,7 +322,7 @@ AT_ONCE = 1_000
 
 class Descendant(NamedTuple):
     """A code or token of a grant, whose client `owner` is. `alive` says whether it is good for anything at the moment
-    that was asked about; `signing_key` names the key that signed it, if it is a JWT, which whoever validates offline
+    that was asked about; `signing_key` names the key that signed it, if it is a JWT, which anyone who validates offline
     takes until it expires."""
 
     sha256: str
@@ -391,7 +391,7 @@ def _descendants(told: Sequence[Recorded], state: FoldOf, now: Moment) -> Iterat
 
 
 def offline_until(found: Iterable[Descendant]) -> Moment | None:
-    """Until when those that are alive are good for whoever validates offline; None where nobody does."""
+    """Until when those that are alive are good for anyone who validates offline; None where nobody does."""
     return max((each.expires_at for each in found if each.alive and each.signing_key is not None), default=None)
 
 

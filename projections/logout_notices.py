@@ -1,5 +1,5 @@
-"""What clients are still to be told of ended sessions (OpenID Connect Back-Channel Logout §2.5): one row for an event
-that may have ended some, written with it, and one for each client of each session that it did end.
+"""What clients are still to be notified of ended sessions (OpenID Connect Back-Channel Logout §2.5): one row for an
+event that may have ended some, written with it, and one for each client of each session that it did end.
 
 No read model: a rebuild would tell everybody once more, so none ever touches these rows. No event explains how far a
 notice has come, so its row has a MAC, and one that was altered is delivered as if it were new.
@@ -28,7 +28,7 @@ NOTICES = sa.Table(
     sa.Column("session_id", sa.Text, primary_key=True),
     sa.Column("client_id", sa.Text, primary_key=True),
     sa.Column("attempts", sa.Integer, nullable=False),
-    # When it is tried next. Whoever takes it moves this on, so that nobody else does while they are at it.
+    # When it is tried next. Anyone who takes it moves this on, so that nobody else does while they are at it.
     sa.Column("due_at", sa.BigInteger, nullable=False),
     sa.Column("mac", sa.LargeBinary, nullable=False),
     sa.Index(None, "due_at"),
@@ -47,7 +47,7 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
 
 
 class Notice(NamedTuple):
-    """A client that is to be told of the end of a session. `attempts` were made so far, or begun."""
+    """A client that is to be notified of the end of a session. `attempts` were made so far, or begun."""
 
     session_id: str
     client_id: str

@@ -5,7 +5,7 @@ exchanged for the deliveries that the settings ask for; a delivery's row goes wh
 
 No event explains how far a delivery has come, so its row has a MAC. One that was altered is delivered as if it were
 new: to tell somebody twice is better than to let them be told nothing. What is told is what the log has at that
-position, if it is of a type that people can be told of.
+position, if it is of a type that people can be notified of.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ DELIVERIES = sa.Table(
     sa.Column("destination", sa.Text, primary_key=True),
     sa.Column("type", sa.Text, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
-    # When it is tried next. Whoever takes it moves this on, so that nobody else does while they are at it.
+    # When it is tried next. Anyone who takes it moves this on, so that nobody else does while they are at it.
     sa.Column("due_at", sa.BigInteger, nullable=False),
     sa.Column("dead", sa.SmallInteger, nullable=False),
     sa.Column("outcome", sa.Text, nullable=True),
@@ -44,7 +44,7 @@ DELIVERIES = sa.Table(
 TABLES = (TABLE, DELIVERIES)
 
 UNDISTRIBUTED = "*"
-"""In the place of a destination: whoever is told of the event has not been written down yet."""
+"""In the place of a destination: anyone who is told of the event has not been written down yet."""
 
 VERSION = 1
 HANDLES: tuple[type[Event], ...] = (
@@ -61,13 +61,13 @@ HANDLES: tuple[type[Event], ...] = (
     SigningKeyExposed,
 )
 TYPES: tuple[str, ...] = tuple(sorted(event.type for event in HANDLES))
-"""The types of events that people can be told of."""
+"""The types of events that people can be notified of."""
 
 _ADD = sa.insert(TABLE)
 
 
 def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
-    """The event waits to be told of."""
+    """The event waits to be announced."""
     yield Write(_ADD, {"position": recorded.position, "type": recorded.type}, recorded.position)
 
 

@@ -1,7 +1,8 @@
 """Events of which a person may have to be told by mail: one row for an event, written with it.
 
-No read model: a rebuild would tell everybody once more, so none ever touches these rows. Whoever takes a row looks in
-the log whether there is anybody to tell; a row that was added leads to an event, and that is told of at most once more.
+No read model: a rebuild would tell everybody once more, so none ever touches these rows. Anyone who takes a row looks
+in the log whether there is anybody to tell; a row that was added leads to an event, and that is announced at most once
+more.
 """
 
 from collections.abc import Iterator, Mapping
@@ -63,8 +64,8 @@ _GONE = Prepared(sa.delete(TABLE).where(TABLE.c.position == sa.bindparam("b_posi
 
 
 def is_told(event: Event) -> bool:
-    """Whether anybody may have to be told of it: of tokens where they came of a sign-in at a dashboard, and of the end
-    of a grant where a secret leaked."""
+    """Whether anybody may have to be notified of it: of tokens where they came of a sign-in at a dashboard, and of the
+    end of a grant where a secret leaked."""
     match event:
         case TokensIssued():
             return event.grant_type == "password"
@@ -75,7 +76,7 @@ def is_told(event: Event) -> bool:
 
 
 def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
-    """Somebody has to look whether a person is told of the event."""
+    """Somebody has to look whether a person is notified of the event."""
     if is_told(recorded.event):
         yield Write(_ADD, {"position": recorded.position}, recorded.position)
 

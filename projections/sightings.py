@@ -1,6 +1,6 @@
 """From where each client secret version was used: one row for each address, user agent and month, however often.
 
-Addresses stand here as blind indexes and as they are sealed in the newest event that told of them. Rows of a person's
+Addresses stand here as blind indexes and as they are sealed in the newest event that named them. Rows of a person's
 own addresses leave when the person is erased, and those of a month when its key is destroyed.
 """
 

@@ -1,5 +1,5 @@
-"""What receivers are still to be told of (OpenID Shared Signals Framework 1.0): one row for an event that may be worth
-telling, written with it, and one for each security event and receiver that it came to.
+"""What receivers are still to be notified of (OpenID Shared Signals Framework 1.0): one row for an event that may be
+worth telling, written with it, and one for each security event and receiver that it came to.
 
 No read model: a rebuild would tell everybody once more, so none ever touches these rows. What is told about whom is
 sealed in its row, for its very id.
@@ -35,7 +35,7 @@ SIGNALS = sa.Table(
     sa.Column("client_id", sa.Text, nullable=False),
     sa.Column("position", sa.BigInteger, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
-    # When it is tried next, or given up where its receiver comes for it. Whoever takes it moves this on.
+    # When it is tried next, or given up where its receiver comes for it. Anyone who takes it moves this on.
     sa.Column("due_at", sa.BigInteger, nullable=False),
     sa.Column("sealed", sa.LargeBinary, nullable=False),
     sa.Index(None, "client_id", "position"),

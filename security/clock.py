@@ -58,7 +58,7 @@ def apart(now: Moment, database: Moment) -> str | None:
 
 
 class SystemClock:
-    """The machine's own clock. It may jump: whoever runs for long has `security.clock.WatchedClock`."""
+    """The machine's own clock. It may jump: anyone who runs for long has `security.clock.WatchedClock`."""
 
     def now(self) -> Moment:
         return time.time_ns() // 1000

@@ -7,8 +7,8 @@ from typing import Generic, NamedTuple, TypeVar
 Item = TypeVar("Item", bound=Hashable)
 
 # Whose turn it is: round by round one of each address, and within an address one of each person. A storm of callers
-# waits behind itself: whoever comes from elsewhere waits for no more than those who came from as many other addresses,
-# whatever the length of their queues. It decides nothing by time or chance, and knows no thread.
+# waits behind itself: anyone who comes from elsewhere waits for no more than those who came from as many other
+# addresses, whatever the length of their queues. It decides nothing by time or chance, and knows no thread.
 
 
 class Asker(NamedTuple):

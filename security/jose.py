@@ -72,7 +72,7 @@ class _SigningThread:
         """The token, once it is signed."""
         if self._process != os.getpid():
             # The first of its process: no thread goes on in one that was forked. Nothing is asked of one that did not
-            # start, and whoever comes meanwhile on another loop has a thread of their own at worst.
+            # start, and anyone who comes meanwhile on another loop has a thread of their own at worst.
             asked: SimpleQueue[_Asked] = SimpleQueue()
             Thread(target=self._work, args=(asked,), name="signing", daemon=True).start()
             self._asked, self._process = asked, os.getpid()

@@ -8,7 +8,7 @@ from unicodedata import normalize
 
 from security.lru import Lru
 
-# MACs of rows that no event explains: whoever may write to the database cannot make, alter or move one of them.
+# MACs of rows that no event explains: anyone who may write to the database cannot make, alter or move one of them.
 
 Value = bytes | str | int | None
 

@@ -1,6 +1,7 @@
 """Whatever is shaped like one of our secrets is masked in what is written down: in log lines, and in what callers say.
 
-It is the last defence, not the first: whoever logs hands over no secret. It cannot know passwords or e-mail addresses.
+It is the last defence, not the first: anyone who logs hands over no secret. It cannot know passwords or e-mail
+addresses.
 """
 
 import re

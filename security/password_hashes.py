@@ -20,7 +20,7 @@ from argon2.low_level import Type, verify_secret
 LONGEST = 512
 """Characters of the longest string that is read."""
 
-# What a hash from elsewhere may cost at most: whoever brings hashes along decides what every failed sign-in takes.
+# What a hash from elsewhere may cost at most: anyone who brings hashes along decides what every failed sign-in takes.
 
 BCRYPT_COST = 14
 PBKDF2_ROUNDS = 2_000_000

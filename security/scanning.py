@@ -117,7 +117,8 @@ def extract_all(texts: Iterable[str], format_: Format) -> Extract:
     return Extract(tuple(found.values()), tuple(damaged[:MOST]), characters)
 
 
-# What others handed out: it is none of ours to judge or to end, and whoever pasted it wants to know that it is there.
+# What others handed out: it is none of ours to judge or to end, and anyone who pasted it wants to know that it is
+# there.
 
 _OTHERS: Mapping[str, str] = {
     "aws_access_key": r"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b",

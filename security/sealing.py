@@ -2,7 +2,7 @@
 
 The key of a value is derived by HKDF (RFC 5869) from the key of the subject it is about. Into that of a value which
 tells where a request came from (an address, a user agent) goes the key of its month too, so that destroying either ends
-it: addresses end with their month, and what a person told of themselves with the person alone. A value is AES-256-GCM
+it: addresses end with their month, and what a person said of themselves with the person alone. A value is AES-256-GCM
 (NIST SP 800-38D) with a random 96-bit nonce; as associated data it is bound to this scheme, its keys, its event and its
 field, so it cannot be moved to another place.
 """

@@ -282,7 +282,8 @@ class Vault:
         self._unsettled: dict[str, set[sa.RootTransaction]] = {}
         self._lock = Lock()
         self.generation = 0
-        """Rises with every destruction, so that whoever keeps something made from the keys knows when to drop it."""
+        """Rises with every destruction, so that the one who keeps something made from the keys knows when to drop
+        it."""
         self.overwritten = 0
         """Rises with whatever is overwritten here, and with every destruction elsewhere that becomes known."""
 

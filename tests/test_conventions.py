@@ -104,3 +104,17 @@ def test_pages_and_folders_are_not_too_large(room: str) -> None:
     assert [page.name for page in pages if len(page.read_text(encoding="utf-8").splitlines()) > LINES] == []
     folders = Counter(page.parent for page in pages)
     assert [str(folder) for folder, files in folders.items() if files > FILES] == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_docstrings_name_who_is_meant(room: str) -> None:
+    """`whoever` leaves open whether it is one, anyone, or no matter who."""
+    unclear = [f"{page}: {line}" for page in pages_of(room) for line in docstrings(page) if "whoever" in line.lower()]
+    assert not unclear
+
+
+def docstrings(page: Path) -> Iterator[str]:
+    """The texts of a page that stand for themselves: of pages, classes, functions and constants."""
+    for node in ast.walk(ast.parse(page.read_text())):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.value.value

@@ -1,7 +1,7 @@
 """`python -m verifier.bundle FILE`: writes the room as one file that Python runs, the same bytes from the same sources.
 
 Nothing is compressed, since what compresses differs from machine to machine; nothing has a time of its own, an owner or
-an order but that of its name. So whoever has the sources can make the file again and compare it."""
+an order but that of its name. So anyone who has the sources can make the file again and compare it."""
 
 import sys
 from hashlib import sha256

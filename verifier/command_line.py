@@ -99,7 +99,7 @@ def _check_receipt(given: argparse.Namespace) -> int:
     verdict = check_receipt(text, keys, witnesses=witnesses, quorum=quorum)
     if verdict.outcome == "verified" and not given.json:
         event = parse_receipt(text).extra
-        # Read by whoever checks, and escaped, so that nothing in it moves the cursor.
+        # Read by anyone who checks, and escaped, so that nothing in it moves the cursor.
         print(json.dumps(json.loads(event or b"null"), indent=2))
     return _end(verdict, given.json)
 

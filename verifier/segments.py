@@ -1,6 +1,6 @@
 """Events whose text stands in a file outside the database: read from where the log itself says.
 
-Nothing here is to be believed: whatever comes out of a file is hashed as if it had stood in the table, and whoever
+Nothing here is to be believed: whatever comes out of a file is hashed as if it had stood in the table, and anyone who
 could write to the table may have named any file. Only what can be a segment is read.
 """
 

@@ -75,7 +75,7 @@ class SqliteSource(_DatabaseSource):
         try:
             self._connection = sqlite3.connect(f"file:{quote(str(Path(path).absolute()))}?mode=ro", uri=True)
             self._connection.isolation_level = None
-            # Whoever tampered need not have written UTF-8, and this must be a finding and not a crash.
+            # Anyone who tampered need not have written UTF-8, and this must be a finding and not a crash.
             self._connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
             self._connection.execute("BEGIN")
         except sqlite3.Error as error:

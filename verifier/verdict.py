@@ -86,7 +86,7 @@ class Head:
     def verdict(
         self, outcome: Outcome, reason: str, fault: Fault | None = None, *, checked: int = 0, pending: int = 0
     ) -> Verdict:
-        """What is told of the log whose head this is."""
+        """What is said of the log whose head this is."""
         return Verdict(
             outcome,
             reason,

@@ -232,7 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer.body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Says nothing: whoever runs a witness sees what it cosigned in its memory."""
+        """Says nothing: anyone who runs a witness sees what it cosigned in its memory."""
 
 
 def server(witness: Witness, host: str, port: int) -> ThreadingHTTPServer:

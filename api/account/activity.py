@@ -76,7 +76,7 @@ TOLD: Mapping[str, Words] = {
     "grant.refresh_replayed": Words("A used token came again, so its access was ended."),
     "grant.ended": Words("Access came to its end."),
 }
-"""What is told of the log, by the type of the event."""
+"""What is said of the log, by the type of the event."""
 
 UNTOLD = frozenset(
     (
@@ -104,7 +104,7 @@ EXAMPLE: dict[str, Any] = {
 
 
 class ActivityBody(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened. `by_me` says that it was done by the person; from where is told of that alone, and of
+    """Something that happened. `by_me` says that it was done by the person; from where is said of that alone, and of
     what nobody in particular did."""
 
     id: str
@@ -179,7 +179,7 @@ async def _item(services: Services, account_id: str, event: ShownEvent) -> Activ
 
 
 def words(event: ActivityBody) -> Words:
-    """What is told of it, to be said in other languages."""
+    """What is said of it, to be said in other languages."""
     return Words(event.meaning)
 
 

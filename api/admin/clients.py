@@ -432,8 +432,8 @@ async def disable_client(
 async def enable_client(
     client_id: parameters.ClientId, ledger: Injected[Ledger], may: Injected[CallerScope], once: Injected[Once]
 ) -> Response[ClientBody]:
-    """Lets new tokens be issued; what was ended stays so. A repeat changes nothing. Whoever could not give the client's
-    administrative scopes cannot enable it."""
+    """Lets new tokens be issued; what was ended stays so. A repeat changes nothing. Anyone who could not give the
+    client's administrative scopes cannot enable it."""
     return await once.carry_out(commands.enable(client_id, by=may), reply=_now(ledger, client_id))
 
 

@@ -105,8 +105,8 @@ async def put_dashboard(
     once: Injected[Once],
 ) -> Response[DashboardBody]:
     """Origins must be same-site with the issuer, since the cookie is SameSite=Strict. Its secret is made here and stays
-    with the server. A change of realm ends every token so far. Whoever could not give what it may do changes nothing.
-    For other origins than an existing one had, and for more scope, a person needs a recent sign-in.
+    with the server. A change of realm ends every token so far. Anyone who could not give what it may do changes
+    nothing. For other origins than an existing one had, and for more scope, a person needs a recent sign-in.
     """
     row = await ledger.read(clients.by_slug, slug)
     known = _body(settings, row) if row is not None else None

@@ -339,7 +339,7 @@ TESTED: dict[str, Any] = {"position": 4712, "delivered": False, "outcome": "stat
 
 
 class DestinationTest(msgspec.Struct, frozen=True):
-    """What came of it: the event that they were told of, and why they did not take it."""
+    """What came of it: the event that they were notified of, and why they did not take it."""
 
     position: int
     delivered: bool

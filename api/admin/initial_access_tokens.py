@@ -1,4 +1,4 @@
-"""Initial access tokens (RFC 7591 §1.2): whoever holds one may register clients."""
+"""Initial access tokens (RFC 7591 §1.2): anyone who holds one may register clients."""
 
 from typing import Annotated, Any
 

@@ -43,7 +43,7 @@ async def invite_person(
     once: Injected[Once],
 ) -> Response[PersonBody]:
     """Mails them a link that is good for seven days, by which they choose a password; a newer one ends it. 409 without
-    an e-mail address, and after three within an hour; 404 too while the server sends no mail. Whoever could not give
+    an e-mail address, and after three within an hour; 404 too while the server sends no mail. Anyone who could not give
     the administrative scopes that their roles allow cannot invite them; an administrator is invited after a recent
     sign-in."""
     if settings.mail == "off":

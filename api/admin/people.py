@@ -207,7 +207,7 @@ async def set_password(
     once: Injected[Once],
 ) -> Response[None]:
     """Ends every grant of theirs, save the one with which people change their own, for which `current_password` is
-    asked: wrong ones count as failed sign-ins. Whoever sets another's password can act as them, and so needs the
+    asked: wrong ones count as failed sign-ins. Anyone who sets another's password can act as them, and so needs the
     administrative scopes that they may have, and a recent sign-in."""
     services = services_of(request)
     if who.account_id != account_id:
@@ -252,7 +252,8 @@ async def reset_factors(
     data: JSONBody[ResetRequest] = ResetRequest(),  # noqa: B008 - frozen.
 ) -> Response[PersonBody]:
     """Takes their second factor and recovery codes away: they sign in with the password alone until they enrol anew.
-    Whoever could not give the administrative scopes that their roles allow cannot do that. A repeat changes nothing."""
+    Anyone who could not give the administrative scopes that their roles allow cannot do that. A repeat changes
+    nothing."""
     reset = factors.reset(account_id, privacy=ledger.privacy, by=may)
     more = (upstreams.unlink_all(account_id),) if data.unlink else ()
     return await once.carry_out(reset, *more, reply=_now(ledger, account_id))
@@ -282,7 +283,7 @@ async def disable_person(
 async def enable_person(
     account_id: parameters.AccountId, ledger: Injected[Ledger], may: Injected[CallerScope], once: Injected[Once]
 ) -> Response[PersonBody]:
-    """Lets them sign in again; what was ended stays so. A repeat changes nothing. Whoever could not give the
+    """Lets them sign in again; what was ended stays so. A repeat changes nothing. Anyone who could not give the
     administrative scopes that their roles allow cannot enable them."""
     return await once.carry_out(commands.enable(account_id, by=may), reply=_now(ledger, account_id))
 

@@ -118,7 +118,7 @@ def asked_for(settings: Settings, said: Any, name: str, known: frozenset[str]) -
     named = {name: value for name, value in given.items() if value is not UNSET}
     public = named.get("token_endpoint_auth_method") == _PUBLIC
     named.setdefault("client_name", name)
-    # Whoever sends a challenge is held to it in any case (RFC 9700 §2.1.1).
+    # Anyone who sends a challenge is held to it in any case (RFC 9700 §2.1.1).
     named.setdefault("require_pkce", public)
     named.setdefault("resources", list(settings.registration_resources))
     scope = named.get("scope", settings.registration_scope).split()

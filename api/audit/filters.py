@@ -38,7 +38,7 @@ def auditor(request: Request[Any, Any, Any], shows: WithPersonal = "1", watch: W
     """Whom the route's guard let in."""
     who = caller(request)
     personal, note = shows == "1" and PERSONAL in who.scope, partial(note_reading, request.scope)
-    # Whoever goes on to another page does not ask the same again.
+    # Anyone who goes on to another page does not ask the same again.
     watching = watch == "1" and "after" not in request.query_params
     return Auditor(services_of(request), who.origin, personal, note, watching)
 
@@ -137,7 +137,7 @@ def which(
 ) -> Filters:
     """Reads which events a request is about, of all times. Raises Invalid or InsufficientScope with the parameter at
     fault."""
-    # Whoever may not see a value could find it by guessing: they learn nothing of whether it is one.
+    # Anyone who may not see a value could find it by guessing: they learn nothing of whether it is one.
     for field, value in (("ip", addresses), ("username", username), ("email", email)):
         if value is not None and PERSONAL not in caller(request).scope:
             raise InsufficientScope(PERSONAL, field=field)

@@ -28,7 +28,7 @@ REVALIDATED = "no-cache"
 
 
 async def admitted(connection: Any, _: object) -> None:
-    """A guard that lets anybody in, at a rate; raises 429. Whoever may read the log itself is not slowed."""
+    """A guard that lets anybody in, at a rate; raises 429. Anyone who may read the log itself is not slowed."""
     services = services_of(connection)
     if bearer_token(connection.scope) is not None or dpop_token(connection.scope) is not None:
         with suppress(HTTPError):

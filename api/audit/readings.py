@@ -27,7 +27,7 @@ _TYPES = re.compile(r"[a-z_.*]+(?:[ ,]+[a-z_.*]+)*")
 
 
 def asked_in_words(data: Mapping[str, Any]) -> str:
-    """Says what was asked, of that only types and positions: whoever reads it need not be told whom it was about."""
+    """Says what was asked, of that only types and positions: anyone who reads it need not be told whom it was about."""
     asked: Mapping[str, str] = data.get("parameters") or {}
     what, position, types = ASKED.get(data.get("question", ""), "asked"), asked.get("position"), asked.get("type")
     if position is not None and position.isdigit():

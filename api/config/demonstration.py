@@ -99,7 +99,7 @@ CLAIMS: dict[str, dict[KeptClaim, ClaimValue]] = {
         "phone_number_verified": False,
     },
 }
-"""What is told of the demo's people, by username: of each claim something (OpenID Connect Core §5.1)."""
+"""What is said of the demo's people, by username: of each claim something (OpenID Connect Core §5.1)."""
 
 
 class DemoPerson(msgspec.Struct):

@@ -79,7 +79,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Further issuers whose logs one worker has open at a time; requests to others wait until one of them is idle."""
     issuer_connections: Annotated[int, within(8, 10000)] = 48
     """Connections to PostgreSQL that one worker has for the logs of all further issuers, beside five for each database;
-    whoever finds none waits."""
+    anyone who finds none waits."""
     issuer_idle: Annotated[int, within(1, 86400)] = 300
     """The log of a further issuer that nobody asks for so long is closed."""
     master_key: Annotated[str, NONE, SECRET] = ""
@@ -93,7 +93,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     access_token_lifetime: Annotated[int, within(10, 86400)] = 600
     """Lifetime of an access token, unless its client has its own."""
     jwt_access_token_lifetime: Annotated[int, within(10, 86400)] = 300
-    """No JWT access token lives longer: whoever validates offline takes it until it expires, whatever was ended."""
+    """No JWT access token lives longer: anyone who validates offline takes it until it expires, whatever was ended."""
     refresh_token_idle_lifetime: Seconds = 30 * 86400
     """A refresh token that nobody uses for this long is dead."""
     refresh_token_absolute_lifetime: Seconds = 90 * 86400
@@ -178,7 +178,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether the server may fetch from private and loopback addresses."""
 
     webhooks: Annotated[str, NONE, SECRET] = ""
-    """Who is told of incidents, replays and the use of dead secrets: a JSON list, see
+    """Who is notified of incidents, replays and the use of dead secrets: a JSON list, see
     [notifications](notifications.md)."""
     notification_attempts: Annotated[int, within(1, 100)] = 12
     """Attempts at a notification before it is a dead letter."""

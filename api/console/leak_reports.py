@@ -11,7 +11,7 @@ ALIVE = frozenset({"active", "expiring", "not_yet_issued"})
 """States of what still works."""
 
 AWAY = "archive_away"
-"""The state of what cannot be told of."""
+"""The state of what nothing can be said of."""
 
 
 CALLED = {
@@ -150,7 +150,7 @@ class FoundSecret(msgspec.Struct, frozen=True):
 
     @property
     def is_away(self) -> bool:
-        """Whether nothing can be told of it until its archive is back."""
+        """Whether nothing can be said of it until its archive is back."""
         return self.state == AWAY
 
     @property

@@ -1,7 +1,7 @@
 """What stays masked until somebody asks to see it: names and addresses of people, and their ids but for the ends.
 
-The API is asked to leave personal values sealed, so that a page has nothing in clear that nobody wanted to see; whoever
-has no name then is called by a pseudonym that stays the same. Addresses of pages have whole ids, and never a name.
+The API is asked to leave personal values sealed, so that a page has nothing in clear that nobody wanted to see; anyone
+who has no name then is called by a pseudonym that stays the same. Addresses of pages have whole ids, and never a name.
 """
 
 import re

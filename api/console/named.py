@@ -40,7 +40,7 @@ async def client_named(visit: Visit, text: str) -> str:
         found = await _typed(visit, "/admin/clients", {"q": text[:200]})
         named: dict[str, str | None] = {each.client_id: each.client_name for each in found}
     else:
-        # Who looks for a client is told of no person who is called so.
+        # Who looks for a client hears of no person who is called so.
         named = await _found(visit, text, "client", sealed())
     whole = [id for id, name in named.items() if name == text]
     return _one(whole or named, text, "client")

@@ -1,6 +1,6 @@
 """Network addresses in the address of a search: sealed, as no page's address holds anything of a person's.
 
-Whoever has the link searches by the same address, and is not told which it is.
+Anyone who has the link searches by the same address, and is not told which it is.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode

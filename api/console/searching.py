@@ -107,7 +107,7 @@ def read_address(query: str) -> dict[str, list[str]]:
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in FILTERS and name not in SINGLE:
             raise UnknownFilter(f"There is no {name[:40]} here. Filters are {', '.join((*FILTERS, *SINGLE))}.")
-        # Whoever writes that nothing is to be shown is shown nothing.
+        # Anyone who writes that nothing is to be shown is shown nothing.
         if value and not (name in SWITCHES and value == "0"):
             given.setdefault(name, []).append(value)
     if given.get("range", [USUAL])[0] not in RANGES:

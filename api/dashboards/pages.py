@@ -148,7 +148,7 @@ async def shown_sign_in(
     services, scope = services_of(request), request.scope
     admission.admit(services.throttle, scope)
     place = _place(entered(request).dashboard, return_to)
-    # HEAD is safe: whoever looks at the address leaves for nowhere.
+    # HEAD is safe: anyone who looks at the address leaves for nowhere.
     if not upstream or request_context(scope).head:
         return await sign_in_page(services, scope, _target(place))
     found = await flow.find(services, place.realm, upstream)
@@ -178,7 +178,7 @@ async def posted_sign_in(
 async def signed_in(
     request: Request[Any, Any, Any], slug: parameters.Slug, return_to: ReturnTo = ""
 ) -> Response[bytes]:
-    """Sets the cookie with the refresh token of whoever has just signed in for it, and leads back."""
+    """Sets the cookie with the refresh token of the one who has just signed in for it, and leads back."""
     services, scope = services_of(request), request.scope
     admission.admit(services.throttle, scope)
     dashboard = entered(request).dashboard

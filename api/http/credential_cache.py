@@ -97,7 +97,7 @@ class DashboardSecrets:
     async def version(self, client_id: str) -> SecretVersion:
         """The live version that the vault's secret authenticates now; raises `NoLiveSecret`.
 
-        Whoever issues something hands its id in to be checked again under the lock.
+        Anyone who issues something hands its id in to be checked again under the lock.
         """
         for _ in range(TRIES):
             state: client.State = await self._ledger.state(client.stream(client_id))

@@ -197,7 +197,7 @@ def _branding(scope: Scope) -> PageBranding | None:
 
 
 def as_page(error: HTTPError, request_id: str, spoken: Language, branding: PageBranding | None = None) -> RawResponse:
-    """A page for people, with the id of the request that they can tell whoever looks after the server."""
+    """A page for people, with the id of the request that they can tell anyone who looks after the server."""
     page = ErrorPage(
         branding=branding, title=error.title, explanation=error.words or error.title, request_id=request_id
     )

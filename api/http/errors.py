@@ -1,8 +1,8 @@
 """Every way to refuse a request: a class for each code of OAuth (RFC 6749 §4.1.2.1, §5.2; RFC 6750 §3.1; RFC 8707 §2),
 and one for each further status of HTTP (RFC 9110 §15.5).
 
-Whoever refuses raises one of them, wherever that is. In which words it is told, as OAuth's JSON, as problem details or
-as a page, depends on the place that was asked (`api.http.error_responses`).
+Anyone who refuses raises one of them, wherever that is. In which words it is told, as OAuth's JSON, as problem details
+or as a page, depends on the place that was asked (`api.http.error_responses`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,7 +36,7 @@ class HTTPError(Exception):
     code: str = "invalid_request"
     default: str | None = None
     cause: str | None = None
-    """Why a client was refused, for whoever looks after it alone: no answer to the request tells it."""
+    """Why a client was refused, for anyone who looks after it alone: no answer to the request tells it."""
     enrol_url: str | None = None
     """Where people get the second factor that they lack for this."""
     challenge: str | None = None
@@ -345,7 +345,7 @@ class WrongMethod(HTTPError):
 
     def __init__(self, allow: Iterable[str]) -> None:
         methods = set(allow)
-        # Whoever answers GET answers HEAD (RFC 9110 §9.3.2); the outermost layer sees to it.
+        # Anyone who answers GET answers HEAD (RFC 9110 §9.3.2); the outermost layer sees to it.
         if "GET" in methods:
             methods.add("HEAD")
         super().__init__(headers={"allow": ", ".join(sorted(methods))})
@@ -475,7 +475,7 @@ BY_REASON: dict[type[Reason], tuple[type[HTTPError], type[HTTPError]]] = {
 
 def oauth_error(refusal: Refusal) -> HTTPError:
     """A domain refusal at an endpoint of OAuth. Why a client or a grant was refused stays in the log: an answer that
-    tells a wrong secret from an unknown client, or an expired code from a replayed one, helps whoever tries."""
+    tells a wrong secret from an unknown client, or an expired code from a replayed one, helps anyone who tries."""
     kind, _ = BY_REASON[type(refusal.reason)]
     if isinstance(refusal.reason, reasons.InvalidClient | reasons.InvalidGrant):
         return kind().because(refusal.reason)

@@ -36,7 +36,7 @@ from security.masking import Masker
 from security.tokens import ordered_id
 
 Traced = Callable[[Scope, str, int | None, float], None]
-"""Is told of an answered request: its scope, method, status (None for an answer that was never begun) and seconds."""
+"""Hears of an answered request: its scope, method, status (None for an answer that was never begun) and seconds."""
 
 Direct = Callable[[Scope, Receive], Awaitable[RawResponse]]
 """An endpoint that is asked for its whole answer and sends nothing itself."""
@@ -165,7 +165,7 @@ class Middleware:
         self.measure = measure
         self.refused = refused
         self.traced: Traced | None = None
-        """Is told of every answered request, where somebody wants to know."""
+        """Hears of every answered request, where somebody wants to know."""
         self.pages = pages
         self.load = LoadShedding(in_flight, self.direct)
         self._busy: dict[str, tuple[Fields, bytes]] = {}
@@ -266,7 +266,7 @@ class Middleware:
         missing = self._missing(tuple([name for name, _ in given]))
         fields = (*given, *missing, *(() if self.pages is None else NO_PAGE))
         written = b"".join(b"%b: %b\r\n" % each for each in fields)
-        # Whoever could put a line break into a value could add fields, or a second answer (RFC 9110 §5.5).
+        # Anyone who could put a line break into a value could add fields, or a second answer (RFC 9110 §5.5).
         if written.count(b"\n") != len(fields) or written.count(b"\r") != len(fields) or b"\0" in written:
             raise RuntimeError("a line break in a header field")
         length = dict(given).get(b"content-length")

@@ -28,7 +28,7 @@ class PrivateKeys:
         found = self._ready.get(key_id)
         if found is not None and self._is_good(key_id):
             return found
-        # As of now: whoever revoked it has the next one sign at once.
+        # As of now: anyone who revoked it has the next one sign at once.
         state: signing_key.State = await self._ledger.state(signing_key.STREAM)
         chosen = state.keys.get(key_id)
         if chosen is not None and chosen.standing in ("retired", "revoked"):
@@ -41,7 +41,7 @@ class PrivateKeys:
         return key is not None and key.standing in signing_key.PUBLISHED
 
     async def ready(self, key_id: str) -> PrivateKey:
-        """The key; raises 503 where it was destroyed since whoever asks learnt of it."""
+        """The key; raises 503 where it was destroyed since anyone who asks learnt of it."""
         found = self._ready.get(key_id)
         return await self._load(key_id) if found is None else found
 

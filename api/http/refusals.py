@@ -1,5 +1,5 @@
-"""What clients were refused lately, for whoever looks after them: by request id, with the reason, and nothing that was
-sent. A process gathers it, and writes it a moment later.
+"""What clients were refused lately, for anyone who looks after them: by request id, with the reason, and nothing that
+was sent. A process gathers it, and writes it a moment later.
 """
 
 from collections import deque

@@ -45,7 +45,7 @@ Network = IPv4Network | IPv6Network
 class RequestContext(msgspec.Struct, frozen=True):
     """`request_id` stands in the answer, the log line and every event. `address` is the client's, None when unknown.
     `head` says that it came as HEAD, which handlers see as GET: nobody gets the body, and nothing is done for it that
-    GET would do for whoever reads it (RFC 9110 §9.2.1, §9.3.2)."""
+    GET would do for anyone who reads it (RFC 9110 §9.2.1, §9.3.2)."""
 
     request_id: str
     address: str | None
@@ -283,7 +283,7 @@ def _is_host(value: bytes) -> bool:
 
 
 def _doubled(scope: Scope) -> str | None:
-    # Whoever read the first one and whoever read the last would not mean the same request.
+    # Anyone who read the first one and anyone who read the last would not mean the same request.
     seen: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         if name in seen:

@@ -201,7 +201,7 @@ class OpenIssuers:
             await asyncio.wait((made.ready,))
         except asyncio.CancelledError:
             if (waited_for := self._open.get(entry.id)) is not None:
-                # Whoever came next would keep all others from their turn for as long again.
+                # Anyone who came next would keep all others from their turn for as long again.
                 waited_for.late = True
             raise
         if made.ready.exception() is not None:

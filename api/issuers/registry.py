@@ -32,7 +32,7 @@ CITUS = {"citus.enable_schema_based_sharding": "on", "citus.enable_unsafe_trigge
 """What makes a schema one of Citus, and lets it take our triggers, which look at nothing but their own table."""
 
 IssuerStanding = Literal["adding", "enabled", "disabled"]
-"""`adding` until its database is ready; whoever adds it again goes on with that."""
+"""`adding` until its database is ready; anyone who adds it again goes on with that."""
 
 
 class IssuerPlace(Struct, frozen=True, omit_defaults=True):
@@ -99,7 +99,7 @@ class IssuerRegistry:
 
     def entries(self) -> tuple[IssuerEntry, ...]:
         """All of them, read again if the file has changed. Raises RegistryError, also where it was there and is gone:
-        whoever removes the last issuer leaves a file."""
+        anyone who removes the last issuer leaves a file."""
         try:
             found = self._path.stat()
         except FileNotFoundError:

@@ -244,7 +244,7 @@ class Freeze(msgspec.Struct, frozen=True):
 
 @get("/leaks/freeze", **needing(READ, answer=FREEZE_EXAMPLE), tags=TAGS, summary="Whether issuance is suspended")
 async def read_freeze(ledger: Injected[Ledger]) -> Freeze:
-    """While it is, whoever asks for a code or token is told `temporarily_unavailable`."""
+    """While it is, anyone who asks for a code or token is told `temporarily_unavailable`."""
     return _freeze(await ledger.state(server.STREAM))
 
 

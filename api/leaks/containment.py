@@ -31,7 +31,7 @@ from security.masking import masking
 from security.tokens import Format, Kind, Secret, new_id
 
 Execute = Callable[..., Awaitable[tuple[Recorded, ...]]]
-"""Carries commands out for whoever contains, and says what was recorded."""
+"""Carries commands out for anyone who contains, and says what was recorded."""
 
 
 class Wanted(NamedTuple):
@@ -44,7 +44,8 @@ class Wanted(NamedTuple):
 
 
 class ContainmentRequest(NamedTuple):
-    """What whoever contains asks for, in their words: what is to end by one of the names, and what is done besides."""
+    """What the one who contains asks for, in their words: what is to end by one of the names, and what is done
+    besides."""
 
     named: Mapping[str, str]
     since: str | None
@@ -252,7 +253,7 @@ class Containment:
 
     # -- within the transaction ----------------------------------------------------------------------------------------
     def hand_over(self, view: View) -> str | None:
-        """The new secret for whoever asked; what the server itself acts with goes to it alone, and is in force at
+        """The new secret for anyone who asked; what the server itself acts with goes to it alone, and is in force at
         once."""
         secret, client_id = self.wanted.secret, self.target.client_id
         if secret is None or client_id is None:

@@ -199,7 +199,7 @@ class IncidentPatch(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_
 async def change_incident(
     asking: Injected[Auditor], once: Injected[Once], incident_id: parameters.IncidentId, data: JSONBody[IncidentPatch]
 ) -> Response[IncidentBody]:
-    """`null` is nobody. What is closed keeps whoever looked after it: 409."""
+    """`null` is nobody. What is closed keeps the one who looked after it: 409."""
     if data.assignee is UNSET:
         raise InvalidRequest.field("assignee", "is missing")
     return await carried_out(asking, once, incident_id, assign(incident_id, data.assignee))

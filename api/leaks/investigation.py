@@ -85,14 +85,14 @@ class Uses(NamedTuple):
 
 
 class InvestigationReader(NamedTuple):
-    """Whoever is answered, within one read; personal values are shown to them where they are `personal`."""
+    """Anyone who is answered, within one read; personal values are shown to them where they are `personal`."""
 
     connection: Connection
     privacy: PersonalData
     personal: bool
 
     def open(self, value: Sealed | str | None) -> str | None:
-        """A sealed value, whoever reads; None where it is erased or was altered."""
+        """A sealed value, no matter who reads; None where it is erased or was altered."""
         try:
             return self.privacy.open(self.connection, value)
         except SealBroken:

@@ -150,7 +150,7 @@ def _standing(state: client.State, thumbprint: str) -> str:
 
 
 def _uses(reader: InvestigationReader, positions: Sequence[int]) -> list[Use]:
-    """Where whoever showed it came from, the newest times."""
+    """Where anyone who showed it came from, the newest times."""
     uses = []
     for recorded in search.recorded_forms(reader.connection, positions):
         if recorded.type in keys.OF_KEYS:

@@ -54,7 +54,7 @@ async def take(
 ) -> list[bool]:
     """Opens an incident for each that has our format, and ends what is alive if its kind is among `contain`. True for
     what was issued here, dead or alive. What goes wrong with one is raised when all the others were taken, so that
-    whoever reports comes again: the same finding once more does nothing."""
+    anyone who reports comes again: the same finding once more does nothing."""
     ours: list[bool] = []
     failed: Exception | None = None
     for finding in findings:

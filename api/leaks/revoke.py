@@ -1,4 +1,4 @@
-"""`POST /credentials/revoke`: whoever holds a secret may end it. Nobody learns from it whether it was one."""
+"""`POST /credentials/revoke`: anyone who holds a secret may end it. Nobody learns from it whether it was one."""
 
 import asyncio
 from collections import deque
@@ -32,7 +32,7 @@ from security.scanning import LONGEST, MOST, extract_all
 from security.tokens import Format, new_id
 from security.vault import Vault
 
-# Ends secrets for somebody who holds them and is asked nothing else; what lived is told of as an incident.
+# Ends secrets for somebody who holds them and is asked nothing else; what lived is reported as an incident.
 
 
 def reported(connection: Connection, digests: Sequence[bytes]) -> tuple[list[Target], list[bytes]]:
@@ -63,7 +63,7 @@ CHARACTERS = 16_384
 """Of a text, that count as much as a secret does."""
 
 WAITING = 64
-"""Requests whose secrets are being ended at a time; whoever comes later is told to come again."""
+"""Requests whose secrets are being ended at a time; anyone who comes later is told to come again."""
 
 AWAY_AT_MOST = 3
 """Secrets of a report, one after the other, for which the database is tried in vain before the rest is left."""
@@ -158,7 +158,7 @@ async def _take(ledger: Ledger, report: ReportedSecret, came: Origin, kept: "asy
         if not kept.done():
             kept.set_exception(error)
         return
-    # Whoever reported may have gone meanwhile.
+    # Anyone who reported may have gone meanwhile.
     if not kept.done():
         kept.set_result(None)
     # The answer goes first.

@@ -12,7 +12,7 @@ log = structlog.get_logger("api")
 
 
 class NoticeWriter:
-    """Finds out who is to be told of what. One per process."""
+    """Finds out who is to be notified of what. One per process."""
 
     def __init__(self, services: Services) -> None:
         self._here = services
@@ -21,7 +21,7 @@ class NoticeWriter:
         """Looks at every event that waits; without mail nobody is told."""
         ledger, mail = self._here.ledger, self._here.settings.mail
         while positions := await ledger.read(person_notices.waiting, AT_ONCE):
-            # What may still turn out never to have been committed is not told of.
+            # What may still turn out never to have been committed is not announced.
             await ledger.settled()
             told: set[notices.ConcernedPerson | None] = {None}
             found: list[tuple[int, notices.ConcernedPerson | None]] = []

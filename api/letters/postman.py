@@ -106,7 +106,7 @@ class Postman:
         ledger, settings = self._here.ledger, self._here.settings
         person: account.State = await ledger.state(account.stream(letter.account_id))
         recipient = letter.to or await ledger.unseal(person.email)
-        # Whoever registers is nobody yet.
+        # Anyone who registers is nobody yet.
         if recipient is None or not (account.alive(person) or letter.kind == "registration"):
             return None
         spoken = language_of(letter.told.get("locale") or await ledger.unseal(person.claims.get("locale")))

@@ -191,7 +191,7 @@ NOTICES: dict[LetterKind, LetterText] = {
         (Words("If it was you, there is nothing to do."), NOT_YOU),
     ),
 }
-"""What people are told of their accounts. The link of such a letter leads to the page for a new password."""
+"""What people hear about their accounts. The link of such a letter leads to the page for a new password."""
 
 TEXTS: Mapping[LetterKind, LetterText] = {**LETTERS, **NOTICES}
 UNKNOWN = Words("unknown")

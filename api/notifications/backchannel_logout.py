@@ -63,7 +63,7 @@ class LogoutNotifier:
         ledger = self._here.ledger
         await self._mend()
         while positions := await ledger.read(logout_notices.waiting, EVENTS_AT_ONCE):
-            # What may still turn out never to have been committed is not told of.
+            # What may still turn out never to have been committed is not announced.
             await ledger.settled()
             for position in positions:
                 found = await ledger.read(sessions.notices, position)
@@ -79,7 +79,7 @@ class LogoutNotifier:
         self._mended_at = now
 
     async def deliver(self) -> None:
-        """Tries what is due, until nothing is. Whoever is slow to answer keeps nobody else waiting."""
+        """Tries what is due, until nothing is. Anyone who is slow to answer keeps nobody else waiting."""
         await try_all(self._claimed, self._attempt, lambda notice: notice.client_id)
 
     async def _claimed(self, room: int, busy: tuple[str, ...]) -> list[Notice]:

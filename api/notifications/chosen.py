@@ -1,4 +1,4 @@
-"""Whoever is told by an administrator's choice, beside those of the settings."""
+"""Anyone who is told by an administrator's choice, beside those of the settings."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ from security.clock import Clock
 
 
 def subscribed(destinations: Mapping[str, DestinationTerms]) -> list[outbox.Destination]:
-    """Who is told of which types."""
+    """Who is notified of which types."""
     return [outbox.Destination(name, chosen(each.types)) for name, each in destinations.items()]
 
 

@@ -1,6 +1,6 @@
 """What people are told, whatever the channel: the event as an auditor without `audit:personal` sees it.
 
-Nobody's personal data and no secret is in it: whoever may know more looks the event up by its position.
+Nobody's personal data and no secret is in it: anyone who may know more looks the event up by its position.
 """
 
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""How what is to be told to many is tried side by side: whoever is slow to answer keeps nobody else waiting."""
+"""How what is to be told to many is tried side by side: anyone who is slow to answer keeps nobody else waiting."""
 
 import asyncio
 from collections import Counter

@@ -206,7 +206,7 @@ def held(services: Services, view: View, who: Bearer) -> frozenset[str] | None:
 
 
 def caller_scope(request: Request[Any, Any, Any]) -> CallerScope:
-    """What the caller may do, for whoever asks under the lock."""
+    """What the caller may do, for anyone who asks under the lock."""
     services, who = services_of(request), caller(request)
     return lambda view: held(services, view, who) or frozenset()
 

@@ -188,7 +188,7 @@ async def for_client(
     """What `work` gives for the client that authenticates; 401 `invalid_client` if none does.
 
     `work` looks at the client again under the ledger's lock. So a credential that was right a moment ago need not wait
-    until the log was asked whether the client has changed: it is, if the work is refused. Whoever could not have
+    until the log was asked whether the client has changed: it is, if the work is refused. Anyone who could not have
     authenticated is told that then (RFC 6749 §5.2), and it becomes a fact.
     """
     given = fields(scope)
@@ -305,7 +305,7 @@ async def _record(
 ) -> None:
     dead = None if sha256 is None else client_secret.matching(state.secrets, sha256)
     if reason in (InvalidClient.SECRET_EXPIRED, InvalidClient.SECRET_REVOKED) and dead is not None:
-        # Whoever presents it has it, and learns nothing.
+        # Anyone who presents it has it, and learns nothing.
         make = partial(counted.dead_secret, state.client_id, dead.secret_id, via)
         first = await services.repeated_facts.note(usage.stream(dead.secret_id), reason.value, make, origin)
         if first and services.settings.dead_secret_incidents:

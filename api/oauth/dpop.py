@@ -1,4 +1,5 @@
-"""DPoP (RFC 9449): the proof that whoever asks holds the key to which tokens are bound, at each place that takes it.
+"""DPoP (RFC 9449): the proof that the one who asks holds the key to which tokens are bound, at each place that takes
+it.
 
 Nonces are the server's own time under a MAC: every worker and node knows them by the master key, and keeps none.
 """

@@ -19,7 +19,7 @@ def read_hint(hint: str, issuer: str, keys: signing_key.State) -> IdTokenHint | 
     """What an id_token says that this server issued, however long ago; None for any other text.
 
     An id_token says until when it is good (OpenID Connect Core §2). Signed userinfo (§5.3.2) does not.
-    Retired keys count, and revoked ones do not: whoever has those can sign what they like.
+    Retired keys count, and revoked ones do not: anyone who has those can sign what they like.
     """
 
     def known(key_id: str) -> Mapping[str, str] | None:

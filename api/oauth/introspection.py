@@ -66,7 +66,7 @@ async def _answer(services: Services, scope: Scope, parameters: dict[str, str], 
         known = await services.ledger.validation.look_up(sha256)
     reason = "unknown" if known is None else known.reason(services.ledger.clock.now())
     seen = asking.sees_all if known is None else _visible(known, asking)
-    # Whoever may not see the token is no resource server of it: what they say about others would hide themselves.
+    # Anyone who may not see the token is no resource server of it: what they say about others would hide themselves.
     told, address = parameters.get("client_ip") if seen else None, request_context(scope).address
     if not services.token_uses.again(sha256, client_id, told or address, ended=reason != "active") and (
         known is not None or services.format.parse(raw) is not None
@@ -95,7 +95,7 @@ async def _answer(services: Services, scope: Scope, parameters: dict[str, str], 
 
 
 async def _signed(services: Services, scope: Scope, client_id: str, body: bytes) -> RawResponse:
-    """The same answer as a token for whoever asked (RFC 9701 §5)."""
+    """The same answer as a token for anyone who asked (RFC 9701 §5)."""
     asking: client.State = await services.ledger.state(client.stream(client_id))
     keys: signing_key.State = await services.ledger.state(signing_key.STREAM)
     key_id = keys.active.get(security_profile.introspection_algorithm(asking))

@@ -56,7 +56,7 @@ def confirmation(jkt: str | None, x5t: str | None) -> dict[str, str] | None:
 
 
 def actors(act: tuple[str, ...]) -> dict[str, Any]:
-    """`act` (RFC 8693 §4.1): who acts at present, and within whoever acted before."""
+    """`act` (RFC 8693 §4.1): who acts at present, and within the one who acted before."""
     found: dict[str, Any] = {}
     for each in reversed(act):
         found = {"sub": each, "act": found} if found else {"sub": each}

@@ -30,7 +30,7 @@ REGISTRATION = "/oauth/register"
 """Absent where clients do not register themselves."""
 
 KEYS_FRESH = 900
-"""Seconds for which whoever verifies may keep the keys; less where they are published for a short time only."""
+"""Seconds for which anyone who verifies may keep the keys; less where they are published for a short time only."""
 
 ALIASED = (
     *("token_endpoint", "introspection_endpoint", "revocation_endpoint", "pushed_authorization_request_endpoint"),

@@ -92,7 +92,7 @@ async def verify(
         attempt.take_back()
         raise
     except BaseException:
-        # Whoever goes away gains nothing by it.
+        # Anyone who goes away gains nothing by it.
         attempt.failed()
         raise
     verified = kept.event_id if result.ok and kept is not None else None
@@ -154,8 +154,8 @@ async def _rehash(
 ) -> str | None:
     """Keeps the same password as argon2id with the parameters now in force; the event with its present hash.
 
-    None when the password has been changed meanwhile: the one that was verified is none any more, and whoever compares
-    it under the lock must see that.
+    None when the password has been changed meanwhile: the one that was verified is none any more, and anyone who
+    compares it under the lock must see that.
     """
     encoded = await services.hasher.rehash(password, asker)
     executed = await services.ledger.execute(rehash_password(state.account_id, encoded, kept.event_id), origin=origin)

@@ -352,7 +352,7 @@ token = endpoint("/oauth/token", _post)
 
 
 # Why a request was refused, told to the client that proved who it is, about its own codes and tokens alone. Everybody
-# else learns the error code and nothing more: whoever tries what they found must not hear how close they came.
+# else learns the error code and nothing more: anyone who tries what they found must not hear how close they came.
 
 _ENDED = "The grant of this {name} has ended."
 _WORDS: Mapping[InvalidGrant, str] = MappingProxyType(
@@ -368,7 +368,7 @@ _WORDS: Mapping[InvalidGrant, str] = MappingProxyType(
         InvalidGrant.CONSENT_WITHDRAWN: _ENDED,
     }
 )
-"""By reason. What belongs to another client, or to nobody, is told of to none."""
+"""By reason. What belongs to another client, or to nobody, is said to nobody."""
 
 _SCOPE = re.compile(r"[a-z0-9][a-z0-9:._/*+-]{0,127}")
 

@@ -145,7 +145,7 @@ def sign_out_action(used: BrowserSession) -> str:
 async def account_sign_in(
     request: Request[Any, Any, Any], realm: Realm = PLATFORM, to: Destination = "account", onward: Onward = ""
 ) -> Response[bytes]:
-    """The form; whoever is signed in already goes on, but for what wants a sign-in of a moment ago."""
+    """The form; anyone who is signed in already goes on, but for what wants a sign-in of a moment ago."""
     services = services_of(request)
     admit(services.throttle, request.scope)
     place, onward = await _place(services, realm, to, onward)

@@ -193,7 +193,7 @@ async def read_request(services: Services, scope: Scope, octets: bytes) -> Autho
 
 
 def _opened(services: Services, sha256: bytes) -> str:
-    """What tells that a pushed request was opened while it could be: whoever began with it may finish."""
+    """What tells that a pushed request was opened while it could be: anyone who began with it may finish."""
     mac = hmac.digest(services.keyring.derive("pushed request opened"), sha256, "sha256")
     return urlsafe_b64encode(mac[:18]).decode()
 
@@ -208,7 +208,7 @@ async def examine(
         # It may have stood in the object, or in what was pushed.
         speak(scope, query.values["ui_locales"])
     if broken is not None and pushed:
-        # Whoever pushes is told at once. Where the answer would go may stand in the object alone.
+        # Anyone who pushes is told at once. Where the answer would go may stand in the object alone.
         raise broken
     target = _target(asking, query)
     named = scopes.parse(query.values.get("scope"))
@@ -269,7 +269,7 @@ def _not_pushed(services: Services, asking: client.State, pushed: bool) -> HTTPE
 
 
 async def _scope_fault(services: Services, asking: client.State, asked: tuple[str, ...] | None) -> HTTPError | None:
-    """What is wrong with the scope whoever signs in. What a person's roles allow is another question."""
+    """What is wrong with the scope no matter who signs in. What a person's roles allow is another question."""
     known = await services.ledger.look(existing_scopes, {*asking.scope, *(asked or ())[:ASKED_AT_MOST]})
     found = scopes.requested(asked, within=asking.scope, known=known)
     return None if found is None else errors.InvalidScope()

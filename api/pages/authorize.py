@@ -164,7 +164,7 @@ async def error_answer(
 
 def _is_to_sign_in(services: Services, scope: Scope, asked: AuthorizationRequest, used: BrowserSession) -> bool:
     """Whether this sign-in will not do for the request: it is too old, or somebody else's (OpenID Connect Core
-    §3.1.2.3). Whoever has just signed in for it is not asked once more.
+    §3.1.2.3). Anyone who has just signed in for it is not asked once more.
     """
     wanted = asked.authentication
     fresh = wanted.is_fresh(used.proved_at, services.ledger.clock.now())
@@ -455,7 +455,8 @@ async def _told(
 async def _answer_silently(
     services: Services, scope: Scope, asked: AuthorizationRequest, used: BrowserSession | None
 ) -> Response[bytes]:
-    """The answer to `prompt=none`: at once and without a page, whoever is there (OpenID Connect Core §3.1.2.6)."""
+    """The answer to `prompt=none`: at once and without a page, no matter who is there (OpenID Connect Core
+    §3.1.2.6)."""
     if asked.error is not None:
         return await _told(services, scope, asked, used, asked.error)
     if used is None or not asked.authentication.is_about(_subject(services, asked, used)):

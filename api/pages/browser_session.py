@@ -1,7 +1,7 @@
 """A person's browser session at the server, one cookie for each realm, and the forms that only its own pages post.
 
 How long a session may last at all stands in its first event. When it was last used stands, sealed by the server, in the
-cookie itself: telling the idle from the busy costs no write, and whoever finds an old cookie cannot revive it.
+cookie itself: telling the idle from the busy costs no write, and anyone who finds an old cookie cannot revive it.
 """
 
 import hmac
@@ -247,7 +247,7 @@ def is_proved(services: Services, scope: Scope, used: BrowserSession, request: s
 
 
 def forget_proof(services: Services, scope: Scope) -> tuple[Cookie, ...]:
-    """With the answer: whoever sends the request once more wants a sign-in once more."""
+    """With the answer: anyone who sends the request once more wants a sign-in once more."""
     issuer = services.settings.issuer
     return () if read_cookie(scope, PROVED, issuer) is None else (clear_cookie(PROVED, issuer),)
 

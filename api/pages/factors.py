@@ -1,6 +1,6 @@
 """A person's second factor on their own pages: enrolled, replaced by recovery codes, taken away (RFC 6238).
 
-Whoever changes it has signed in a moment ago, and with the factor if there is one.
+Anyone who changes it has signed in a moment ago, and with the factor if there is one.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode

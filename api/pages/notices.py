@@ -1,4 +1,4 @@
-"""What a person is told of their account by mail, as far as they can choose."""
+"""What a person hears about their account by mail, as far as they can choose."""
 
 from typing import Annotated, Any, ClassVar
 
@@ -42,7 +42,7 @@ class NoticeChoice(msgspec.Struct, frozen=True):
 
 
 class NoticesPage(AccountPage, frozen=True, kw_only=True):
-    """What one is told of, with boxes to tick. `email` is where it goes."""
+    """What one is notified of, with boxes to tick. `email` is where it goes."""
 
     template: ClassVar[str] = "notices.html"
     email: str | None
@@ -86,7 +86,7 @@ async def account_notices(
 async def account_notices_posted(
     request: Request[Any, Any, Any], data: JSONBody[NoticesForm], realm: AnyRealm = None
 ) -> Response[bytes]:
-    """Has them told of what is ticked, and of what nobody can do without."""
+    """Has them notified of what is ticked, and of what nobody can do without."""
     services, scope = services_of(request), request.scope
     used = await signed_in(services, scope, realm)
     if used is None:

@@ -209,7 +209,7 @@ async def account_password_changed(
 
 
 async def _signed_in_anew(services: Services, scope: Scope, used: BrowserSession, changed: str) -> Response[bytes]:
-    """The password ended this session too. Whoever has a second factor shows it with the next sign-in."""
+    """The password ended this session too. Anyone who has a second factor shows it with the next sign-in."""
     person: accounts.State = await services.ledger.state(accounts.stream(used.account.account_id))
     begun = await start_session(services, scope, used.realm, Verified(person, changed))
     if not isinstance(begun, BegunSession):
@@ -259,7 +259,7 @@ def _link(used: BrowserSession, providers: upstream.State, link: UpstreamLink) -
 async def account_unlinked(
     request: Request[Any, Any, Any], data: JSONBody[AccountForm], name: LinkName, realm: AnyRealm = None
 ) -> Response[bytes]:
-    """Whoever signs in there is not signed in here any more; and back to the page. Who did not sign in a moment ago
+    """Anyone who signs in there is not signed in here any more; and back to the page. Who did not sign in a moment ago
     does so first, as for a change of one's factors."""
     services, scope = services_of(request), request.scope
     used = await signed_in(services, scope, realm)

@@ -112,7 +112,7 @@ class SignInForm(msgspec.Struct, frozen=True):
 @dataclass(frozen=True, slots=True)
 class FormTarget:
     """Where a form stands. `action` is its own address, `form_action` where a sign-in may lead beyond this server, and
-    `faulty` says that the application's request will be refused whoever signs in."""
+    `faulty` says that the application's request will be refused no matter who signs in."""
 
     action: str
     realm: str
@@ -395,6 +395,6 @@ def _wait(wait: Wait, words: str | None = None) -> SignInFailure:
 
 
 def _wrong(realm: str, words: str = WRONG) -> SignInFailure:
-    """401, so that whoever watches the access log sees guessing for what it is; browsers show the page all the same.
-    Its challenge (RFC 9110 §11.6.1) has no registered scheme: no browser opens a window for it."""
+    """401, so that the one who watches the access log sees guessing for what it is; browsers show the page all the
+    same. Its challenge (RFC 9110 §11.6.1) has no registered scheme: no browser opens a window for it."""
     return SignInFailure(401, words, (("www-authenticate", f'Form realm="{realm}"'),))

@@ -1,5 +1,5 @@
 """What one address may hold of a worker: a part of its connections, and a part of the requests that are half sent.
-Whoever opens connections and says little pays next to nothing for each, and there are only so many."""
+Anyone who opens connections and says little pays next to nothing for each, and there are only so many."""
 
 from collections.abc import Callable
 from time import monotonic

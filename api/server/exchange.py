@@ -158,7 +158,7 @@ class Exchange:
         self._wake()
 
     def fail(self, problem: HTTPError) -> None:
-        """No more of the body comes, or nothing that could be read. Whoever waits for it is told."""
+        """No more of the body comes, or nothing that could be read. Anyone who waits for it is told."""
         self._fault = problem
         self.keep_alive = False
         self._wake()
@@ -272,7 +272,7 @@ class Exchange:
             parts.append(CLOSE)
             written += 1
         head = b"".join(parts)
-        # Whoever could put a line break into a value could add fields, or a second answer (RFC 9110 §5.5).
+        # Anyone who could put a line break into a value could add fields, or a second answer (RFC 9110 §5.5).
         if head.count(b"\n") != written + 1 or head.count(b"\r") != written + 1 or b"\0" in head:
             raise RuntimeError("a line break in a header field")
         # Sent together with the beginning of the body.

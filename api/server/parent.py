@@ -53,7 +53,7 @@ def end_with_parent() -> None:
 
 
 class Post:
-    """One worker's post, whoever fills it at the moment."""
+    """One worker's post, no matter who fills it at the moment."""
 
     def __init__(self, number: int) -> None:
         self.number = number

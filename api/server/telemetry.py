@@ -107,7 +107,7 @@ class Telemetry:
         outer.traced, outer.make_id = self.request, new_trace_id
 
     def request(self, scope: Scope, method: str, status: int | None, seconds: float) -> None:
-        """Tells of an answered request. Those of operators are not told of."""
+        """Tells of an answered request. It says nothing of those of operators."""
         if is_for_operators(scope):
             return
         attributes: dict[str, Any] = {

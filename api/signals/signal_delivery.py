@@ -77,7 +77,7 @@ class SignalNotifier:
         """Exchanges events that may be worth telling for what they come to."""
         ledger = self._here.ledger
         while positions := await ledger.read(signals.waiting, EVENTS_AT_ONCE):
-            # What may still turn out never to have been committed is not told of.
+            # What may still turn out never to have been committed is not announced.
             await ledger.settled()
             for position in positions:
                 found = await ledger.read(commands.addressed, position)
@@ -108,7 +108,7 @@ class SignalNotifier:
         )
 
     async def deliver(self) -> None:
-        """Tries what is due, until nothing is. Whoever is slow to answer keeps nobody else waiting."""
+        """Tries what is due, until nothing is. Anyone who is slow to answer keeps nobody else waiting."""
         await try_all(self._claimed, self._attempt, lambda signal: signal.client_id)
 
     async def _claimed(self, room: int, busy: tuple[str, ...]) -> list[KeptSignal]:

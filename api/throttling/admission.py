@@ -108,7 +108,8 @@ async def _begin(throttle: Throttle, typed: Typed) -> Admission:
 
 
 async def _wait(throttle: Throttle, limits: Limits) -> Admission:
-    """Waits for those under way where everything depends on them: whoever is right several times at once is let in."""
+    """Waits for those under way where everything depends on them: anyone who is right several times at once is let
+    in."""
     attempt = throttle.begin(*limits)
     waiting = throttle.waiting
     if not attempt.depends or waiting[limits[0]] >= WAITING:

@@ -109,8 +109,8 @@ class RepeatedFacts:
         if window is not None and now - window.began < self._seconds * SECOND:
             window.count += 1
         else:
-            # One closes and the other opens in the same turn of the event loop: whoever comes while the one is recorded
-            # finds the other, and opens none beside it.
+            # One closes and the other opens in the same turn of the event loop: anyone who comes while the one is
+            # recorded finds the other, and opens none beside it.
             closed = self._make_room(now) if window is None else self._close(key, now)
             window = self._begin(key, _Window(now, origin, make))
             await self._record(closed)

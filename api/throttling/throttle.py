@@ -113,7 +113,7 @@ class ThrottleFile:
         self._place = lru_cache(maxsize=8192)(self._find_place)
 
     def _prepare(self, boot: bytes) -> None:
-        """Makes the file what it must be, whoever comes first; the others find it done."""
+        """Makes the file what it must be, no matter who comes first; the others find it done."""
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         try:
             head = os.pread(self._descriptor, HEAD.size, 0)

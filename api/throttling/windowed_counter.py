@@ -241,7 +241,7 @@ STRANGERS = 20_000
 """Well-formed tokens without a row that are remembered, so that each is looked up once."""
 
 ASKED = 2_000
-"""Of these, those that wait to be looked up. Whoever invents more of them in half a second is not told apart."""
+"""Of these, those that wait to be looked up. Anyone who invents more of them in half a second is not told apart."""
 
 LOOKED_UP = 200
 """Of these, those that are looked up each time that something is recorded."""
@@ -322,7 +322,7 @@ class TokenUses:
         told_user_agent: str | None = None,
     ) -> None:
         """One use, now, at the caller's `address`, about whom `origin` says the rest. `token` is None for one without a
-        row; `seen_by` is the client that asked, and `told_…` what it says of whoever brought the token."""
+        row; `seen_by` is the client that asked, and `told_…` what it says of the one who brought the token."""
         if self.again(digest, seen_by, told_ip or address, ended=ended is not None):
             return
         if token is None and len(self._asked) >= ASKED:

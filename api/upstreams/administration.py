@@ -185,9 +185,9 @@ async def put_upstream(
     once: Injected[Once],
     ledger: Injected[Ledger],
 ) -> Response[UpstreamBody]:
-    """Whoever signs for it says who people of the realm are; a second factor is asked for here all the same. Providers
-    of the realm `administration` are a matter of those who hold every administrative scope. A kept secret is sent to
-    the issuer alone that it was given for."""
+    """Anyone who signs for it says who people of the realm are; a second factor is asked for here all the same.
+    Providers of the realm `administration` are a matter of those who hold every administrative scope. A kept secret is
+    sent to the issuer alone that it was given for."""
     if data.name not in (UNSET, upstream):
         raise InvalidRequest.field("name", "must be the name in the address")
     command = commands.put(
@@ -272,8 +272,8 @@ async def put_link(
     once: Injected[Once],
     ledger: Injected[Ledger],
 ) -> Response[LinkBody]:
-    """They sign in there from now on if they like, in place of who they were linked to before. Whoever could not give
-    the administrative scopes that their roles allow cannot link them."""
+    """They sign in there from now on if they like, in place of who they were linked to before. Anyone who could not
+    give the administrative scopes that their roles allow cannot link them."""
     command = commands.link(account_id, upstream, data.sub, privacy=ledger.privacy, by=may)
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[LinkBody]:

@@ -107,7 +107,7 @@ async def _document(services: Services, url: str, type: type[Any], *, anew: bool
 def authorization_url(
     services: Services, upstream: Upstream, metadata: ProviderMetadata, asked: AskedOnce, state: str
 ) -> str:
-    """Where the person's browser is sent. Whoever is to sign in anew is not to come back by a session that they have
+    """Where the person's browser is sent. Anyone who is to sign in anew is not to come back by a session that they have
     there (OpenID Connect Core §3.1.2.1)."""
     request = {
         "response_type": "code",
@@ -134,7 +134,7 @@ async def redeem(services: Services, upstream: Upstream, asked: AskedOnce, code:
     email = upstream_id_token.verified_address(claims)
     if email is None and "email" not in claims:
         told = await _userinfo(services, metadata, answer.access_token)
-        # What is told of somebody else counts for nothing (OpenID Connect Core §5.3.2).
+        # What is said of somebody else counts for nothing (OpenID Connect Core §5.3.2).
         email = upstream_id_token.verified_address(told) if told.get("sub") == sub else None
     return UpstreamProof(upstream.realm, upstream.name, upstream.terms.issuer, sub, email)
 

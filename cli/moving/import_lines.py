@@ -89,7 +89,7 @@ class RunningImport:
 
     async def bring(self, import_lines: Iterable[ImportLine | Passed], lines: int) -> None:
         """Brings all of them in; raises Failure at the end when some were refused. What came in before it was broken
-        off is told of in the log too."""
+        off is recorded in the log too."""
         arriving, done = iter(import_lines), 0
         try:
             with Bar("Importing") as bar:

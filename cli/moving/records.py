@@ -82,5 +82,5 @@ def _csv(file: TextIO) -> Iterator[Record]:
 
 
 def _swallowed(first: int, last: int) -> str:
-    """What a quote that is left open takes with it is told of too."""
+    """What a quote that is left open takes with it is reported too."""
     return f", with all from its quote to line {last}" if last > first else ""

@@ -322,7 +322,8 @@ class Player:
             raise AssertionError(f"the story has it otherwise: {executed.refusal}")
         return executed, MintedTokens(access, refresh)
 
-    # Whoever looks after it -----------------------------------------------------------------------------------------
+    # Anyone who looks after it
+    # -----------------------------------------------------------------------------------------
 
     async def ask(self, auditor: Person, question: Question, count: int, **asked: str) -> None:
         """Somebody reads the log, which is an event."""

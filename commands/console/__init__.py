@@ -1,1 +1,1 @@
-"""The console: its client, which only whoever runs the server makes, and who is signed in to it."""
+"""The console: its client, which only the one who runs the server makes, and who is signed in to it."""

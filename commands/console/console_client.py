@@ -1,4 +1,4 @@
-"""The client of the console, which only whoever runs the server makes.
+"""The client of the console, which only the one who runs the server makes.
 
 It is a client like any other (RFC 6749 §2.1): confidential, with the code grant, its secret in the vault. What it may
 do besides is to hold administrative scopes, which no other client of that kind can.

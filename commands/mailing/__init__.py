@@ -1,1 +1,1 @@
-"""What is done by mail: links that people follow, and what they are told of their accounts."""
+"""What is done by mail: links that people follow, and what they hear about their accounts."""

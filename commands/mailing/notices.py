@@ -1,4 +1,4 @@
-"""What people are told of their accounts: whether an event concerns somebody, who it is, and what they chose."""
+"""What people hear about their accounts: whether an event concerns somebody, who it is, and what they chose."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -164,7 +164,7 @@ def await_factor(connection: Connection, vault: Vault, auth_session: str, letter
 
 
 def choose(account_id: str, session_id: str, off: Collection[NoticeKind]) -> Command[account.State]:
-    """A person who is signed in is not to be told of these."""
+    """A person who is signed in is not to be notified of these."""
 
     def decide(state: account.State, view: View) -> Outcome | Refusal:
         signed_in: session.State = view.state(session.stream(session_id))

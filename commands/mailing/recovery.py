@@ -71,8 +71,8 @@ def ask_for_link(
 
 
 def invite(account_id: str, subject: bytes, secret: Secret, *, vault: Vault, by: CallerScope) -> Command[account.State]:
-    """Mails a person a link by which they choose a password. Whoever could sign in as them by it must be allowed to do
-    all that they may."""
+    """Mails a person a link by which they choose a password. Anyone who could sign in as them by it must be allowed to
+    do all that they may."""
 
     def decide(state: account.State, view: View) -> Outcome | Refusal:
         if not account.alive(state):

@@ -31,7 +31,8 @@ Demand = Literal["off", "optional", "required", "required_for"]
 
 
 SelfRegistration = Literal["off", "invitation", "open"]
-"""Whether people may register themselves: not at all, by invitation alone, or whoever reads the mail of an address."""
+"""Whether people may register themselves: not at all, by invitation alone, or anyone who reads the mail of an
+address."""
 
 
 class RealmPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

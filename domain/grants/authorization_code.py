@@ -198,7 +198,7 @@ def issue(
 ) -> Outcome:
     """Redeems the grant's code (RFC 6749 §4.1.3).
 
-    A wrong verifier, a wrong redirect URI or a foreign client is refused and ends nothing. Only whoever could have
+    A wrong verifier, a wrong redirect URI or a foreign client is refused and ends nothing. Only the one who could have
     redeemed the code proves by presenting it again that it is in two hands (§4.1.2): that ends the grant.
     """
     code, client_id = state.code, parties.client.client_id

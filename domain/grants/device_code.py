@@ -89,7 +89,7 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 def within(asking: client.State) -> tuple[str, ...]:
-    """What of a client's scope a device can have: whoever holds it may be anybody, so nothing that administers."""
+    """What of a client's scope a device can have: anyone who holds it may be anybody, so nothing that administers."""
     return tuple(
         name
         for name in built_in_scope.within(asking.scope, dashboard=False)

@@ -53,7 +53,7 @@ class TokenRequest(msgspec.Struct, frozen=True):
     """A token request as parsed (RFC 6749 §4.1.3, §4.3.2, §4.4.2, §6).
 
     `scope` is None when it was omitted, `resource` empty (RFC 8707 §2.2). `presented` is the hex digest of the code or
-    token, `actor` that of the token of whoever acts (RFC 8693 §2.1), `challenge` the presented PKCE verifier after
+    token, `actor` that of the token of the one who acts (RFC 8693 §2.1), `challenge` the presented PKCE verifier after
     `pkce.transform`; no secret comes this far. `password_cutoff` is the account's cut-off of that name when the
     password was verified, `amr` how the person proved who they are where that took more than it. `details` are the
     authorization details (RFC 9396). `own` holds those of the grant type's own parameters that were sent.
@@ -97,7 +97,7 @@ class Parties(msgspec.Struct, frozen=True):
     `secret_id` is the secret version, or `key_id` the thumbprint of the key, that authenticated the client before the
     lock; neither did for a public one. `known` holds those names of the client's and the requested scope that exist.
     `roles` are the account's. `issuer` is this server, as a token's audience names it, and `signing_keys` are what it
-    signs with. `subject` is the presented token of another grant, if any, and `actor` that of whoever acts.
+    signs with. `subject` is the presented token of another grant, if any, and `actor` that of the one who acts.
     `jkt` is the thumbprint of the key whose DPoP proof came along, `x5t` that of
     the certificate, for a client whose tokens are bound to it.
     `details` are the authorization details of the grant, `detail_types` the types that there are.
@@ -233,7 +233,7 @@ class Issue(Protocol):
 class GrantType(Registrable, frozen=True, kw_only=True):
     """A grant type. `parameters` are its requests' own, by name; `granted` goes on "The first tokens were issued".
     `assertion` is the parameter with what a trusted issuer asserts (RFC 7523 §2.1).
-    `actor` is the parameter with the token of whoever acts, where one may (RFC 8693 §2.1)."""
+    `actor` is the parameter with the token of the one who acts, where one may (RFC 8693 §2.1)."""
 
     grant_type: str
     issue: Issue
@@ -344,7 +344,7 @@ def first_tokens(
     authentication: Authentication | None = None,
     asked: AuthorizationDetails | None = None,
 ) -> Outcome:
-    """Accepts, with `grant.tokens_issued` as the last event; whoever has the grant `refresh_token` gets one."""
+    """Accepts, with `grant.tokens_issued` as the last event; anyone who has the grant `refresh_token` gets one."""
     if refused := unbound(parties):
         return refused
     client, account = parties.client, parties.account

@@ -22,8 +22,8 @@ CLAIMS = ("iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr",
 class IdToken(msgspec.Struct, frozen=True):
     """The person, what is known of their sign-in, and the key that is to sign it.
 
-    `sector` is whose name for the person it tells, None for the account's id; `sid` is the session as this client is
-    told of it; `nonce` the one of the authorization request, None where it had none.
+    `sector` is whose name for the person it tells, None for the account's id; `sid` is the name of the session for this
+    client; `nonce` the one of the authorization request, None where it had none.
     """
 
     key_id: str

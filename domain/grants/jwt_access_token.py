@@ -40,7 +40,7 @@ class JwtAccessToken(msgspec.Struct, frozen=True, kw_only=True):
 
 def signed(client: Client, scope: tuple[str, ...]) -> bool:
     """Whether tokens with this scope are JWTs for this client. What opens the server's own administration, or the
-    account of a person, never is: whoever validates offline would take it for a while after it was ended."""
+    account of a person, never is: anyone who validates offline would take it for a while after it was ended."""
     if client.access_token_format == OPAQUE or client.type == "dashboard":
         return False
     return ACCOUNT not in scope and not administrative(scope)

@@ -13,7 +13,7 @@ def issue(
 ) -> Outcome:
     """Starts a grant for the person whose password was verified before the lock, and is wrong if it changed since.
 
-    Whoever has a second factor has shown it within the same transaction: the password grant leads nobody around it.
+    Anyone who has a second factor has shown it within the same transaction: the password grant leads nobody around it.
     """
     if state.exists:
         return refuse(Conflict.EXISTS)

@@ -31,7 +31,7 @@ def redeem(
     minted: Minted,
     lifetimes: Lifetimes,
 ) -> Outcome:
-    """Gives the grant's first tokens to whoever has proved that the code is theirs.
+    """Gives the grant's first tokens to the one who has proved that the code is theirs.
 
     Only such a one shows by presenting it again that it is in two hands (RFC 6749 §4.1.2): that ends the grant.
     """

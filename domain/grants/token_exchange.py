@@ -51,7 +51,7 @@ def issue(
     left = (subject.standing.token.expires_at - now) // SECOND
     audience = () if rule.resource == parties.issuer else (rule.resource,)
     lifetime = max(1, min(lifetimes.of_access(parties.client, granted), left))
-    # Whoever exchanges for somebody else's resource asks for what is to go there.
+    # Anyone who exchanges for somebody else's resource asks for what is to go there.
     places = chosen_details(request.details, parties, subject.details) or ()
     if isinstance(places, Refusal):
         return Outcome((), places)
@@ -109,7 +109,7 @@ def _held(subject: Subject, parties: Parties) -> tuple[str, ...]:
 
 
 def _may_be_presented(subject: Subject, parties: Parties, now: Moment) -> bool:
-    """Whether it lives, and whoever presents it is the one to whom it is bound, if it is bound."""
+    """Whether it lives, and anyone who presents it is the one to whom it is bound, if it is bound."""
     bound_to_another = subject.bound and subject.client_id != parties.client.client_id
     return not bound_to_another and validity.reason(subject.standing, now) == "active"
 
@@ -127,7 +127,8 @@ def _types(request: TokenRequest) -> Refusal | None:
 
 
 def _actors(request: TokenRequest, parties: Parties, subject: Subject, now: Moment) -> tuple[str, ...] | Refusal:
-    """Who acts (§4.1): nobody, unless the client shows a token of its own, and whoever acted for the subject before."""
+    """Who acts (§4.1): nobody, unless the client shows a token of its own, and anyone who acted for the subject
+    before."""
     if request.actor is None:
         return subject.act
     actor = parties.actor

@@ -50,7 +50,7 @@ class LogKeyRetired(Event, frozen=True, kw_only=True):
 
 
 class LogKeyRevoked(Event, frozen=True, kw_only=True):
-    """A key is not to be trusted any more: whoever has pinned it must pin its successor."""
+    """A key is not to be trusted any more: anyone who has pinned it must pin its successor."""
 
     type = "log_key.revoked"
     in_doubt = True

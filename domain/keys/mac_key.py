@@ -71,7 +71,7 @@ def evolve(state: State, recorded: Recorded) -> State:
         case MacKeyIntroduced(key_id=key_id, first=first):
             return replace(state, keys=state.keys | {key_id: first}, active=key_id)
         case MacKeyRetired():
-            # The one that took over was told of before.
+            # The one that took over was recorded before.
             return state
         case _:
             raise AssertionError(f"{recorded.type} is no event of the log's MAC keys")

@@ -1,5 +1,5 @@
 """Which keys an event names, by their thumbprints (RFC 7638, RFC 8705 §3.1): as a client's own, as what a code or token
-is bound to, and as what whoever acted proved themselves by."""
+is bound to, and as what the one who acted proved themselves by."""
 
 from collections.abc import Collection
 

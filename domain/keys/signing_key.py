@@ -73,7 +73,7 @@ class SigningKeyRevoked(Event, frozen=True, kw_only=True):
 
 class SigningKeyExposed(Event, frozen=True, kw_only=True):
     """The private half of this key was in a text that somebody pasted, so others may sign in this server's name. It is
-    revoked by whoever may rotate the keys, and not by this."""
+    revoked by anyone who may rotate the keys, and not by this."""
 
     type = "signing_key.exposed"
     in_doubt = True
@@ -120,7 +120,7 @@ class State(msgspec.Struct, frozen=True):
         return (key_id for key_id, key in self.keys.items() if key.standing in standings)
 
     def published(self) -> dict[str, SigningKey]:
-        """The keys in use, next and past, as whoever verifies has to know them."""
+        """The keys in use, next and past, as anyone who verifies has to know them."""
         return {key_id: key for key_id, key in self.keys.items() if key.standing in PUBLISHED}
 
 

@@ -1,4 +1,4 @@
-"""A month that the demo plays for whoever looks around: what follows has played times. Stream `demo`."""
+"""A month that the demo plays for anyone who looks around: what follows has played times. Stream `demo`."""
 
 import msgspec
 

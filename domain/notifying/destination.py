@@ -53,7 +53,7 @@ class DestinationRemoved(Event, frozen=True, kw_only=True):
 
 
 class DestinationTested(Event, frozen=True, kw_only=True):
-    """Somebody is told of this very event, to see whether they can be told anything."""
+    """Somebody is notified of this very event, to see whether they can be told anything."""
 
     type = "destination.tested"
 

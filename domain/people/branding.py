@@ -110,7 +110,7 @@ def put(
     """Gives a realm or a dashboard this look. `dashboard_scope` is that of the dashboard of this slug, None for none.
 
     The pages where administrators sign in are a matter of those who could make administrators, and those of a dashboard
-    of who could give what it may do: whoever says where support is found is believed there.
+    of who could give what it may do: anyone who says where support is found is believed there.
     """
     if target not in realms and dashboard_scope is None:
         return refuse(NotFound.UNKNOWN)

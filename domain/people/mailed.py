@@ -1,7 +1,7 @@
 """What is mailed to a person and what comes of it. The facts stand in the account's stream.
 
-A link itself is no fact: it is kept for minutes under its digest, and whoever follows it is told of by the credential
-`link_sha256`. It counts once, since what it was made against has changed when it was used.
+A link itself is no fact: it is kept for minutes under its digest, and anyone who follows it is recorded by the
+credential `link_sha256`. It counts once, since what it was made against has changed when it was used.
 """
 
 import msgspec
@@ -60,7 +60,7 @@ class PasswordStanding(msgspec.Struct, frozen=True):
     address: str | None
 
     def fits(self, against: str | None, address: str | None) -> bool:
-        """Whether a link is still good that was made when it was these events that told of them. Whoever reads the
+        """Whether a link is still good that was made when it was these events that named them. Anyone who reads the
         mail of a former address, which was wrong or is in other hands, must not become the person by it."""
         return self.usable and self.password == against and self.address == address
 

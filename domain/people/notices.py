@@ -1,4 +1,4 @@
-"""What people are told of their accounts by mail, and what of that they choose not to be told."""
+"""What people hear about their accounts by mail, and what of that they choose not to be told."""
 
 from collections.abc import Collection
 from typing import Literal, get_args
@@ -29,7 +29,7 @@ ALWAYS: tuple[NoticeKind, ...] = (
     "erasure_requested",
     "passkey_copied",
 )
-"""Of these everybody is told: whoever took an account over would switch them off first."""
+"""Of these everybody is told: anyone who took an account over would switch them off first."""
 
 SWITCHABLE: tuple[NoticeKind, ...] = tuple(each for each in get_args(NoticeKind) if each not in ALWAYS)
 
@@ -46,6 +46,6 @@ EVENTS: tuple[type[Event], ...] = (NoticesChanged,)
 
 
 def choose(before: Collection[NoticeKind], *, now: Moment, off: Collection[NoticeKind]) -> Outcome:
-    """Has the person not told of these, as far as that can be chosen. A repeat changes nothing."""
+    """Has the person not notified of these, as far as that can be chosen. A repeat changes nothing."""
     chosen = tuple(each for each in SWITCHABLE if each in off)
     return accept() if set(chosen) == set(before) else accept(NoticesChanged(off=chosen))

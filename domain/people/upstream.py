@@ -1,7 +1,7 @@
 """OpenID providers at which people of a realm may sign in instead of by their password: all in one stream,
 `upstream:all`.
 
-Whoever signs for one of them says who somebody is. What the realm asks for besides is asked here all the same.
+Anyone who signs for one of them says who somebody is. What the realm asks for besides is asked here all the same.
 """
 
 import re

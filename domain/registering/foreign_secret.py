@@ -10,7 +10,7 @@ LEAST = 32
 
 
 class ForeignSecretImported(Event, frozen=True, kw_only=True):
-    """Another system knew the client's secret by this hash. Whoever shows what it is of is the client."""
+    """Another system knew the client's secret by this hash. Anyone who shows what it is of is the client."""
 
     type = "client.foreign_secret_imported"
     personal = ("secret_hash",)

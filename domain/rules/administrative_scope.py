@@ -29,11 +29,11 @@ IMPLIED: Mapping[str, str] = {"keys:read": "keys:write"}
 """Scopes, and the one whose holders may do the same: who changes the server's keys sees which there are."""
 
 CONSOLE = "console"
-"""The id of the one client by which people administer with a code: the server's own console, which only whoever runs
-the server makes or changes."""
+"""The id of the one client by which people administer with a code: the server's own console, which only the one who
+runs the server makes or changes."""
 
 PEOPLE_WRITE = "people:write"
-"""Whoever holds it can make administrators; the last one who does cannot be removed."""
+"""Anyone who holds it can make administrators; the last one who does cannot be removed."""
 
 
 def is_administrative(scope: str) -> bool:

@@ -21,7 +21,7 @@ AuthMethod = Literal[
 """How a client authenticates (RFC 7591 §2, OpenID Connect Core §9, RFC 8705 §2)."""
 
 AccessTokenFormat = Literal["opaque", "jwt"]
-"""What a client's access tokens are to whoever gets them: a name alone, or signed claims (RFC 9068)."""
+"""What a client's access tokens are to the one who gets them: a name alone, or signed claims (RFC 9068)."""
 
 SecurityProfile = Literal["fapi2"]
 """What a client is held to beyond what all are (FAPI 2.0 Security Profile)."""

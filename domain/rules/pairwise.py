@@ -60,7 +60,7 @@ def registered(client: ClientMetadata, *, before: ClientMetadata, sector: Sector
 
 
 def _redirects_alone(client: ClientMetadata) -> bool:
-    """Whether people's tokens go to the redirect URIs alone, which are what the sector is of. Whoever got them in
+    """Whether people's tokens go to the redirect URIs alone, which are what the sector is of. Anyone who got them in
     another way would learn the names of any sector, by naming its addresses."""
     return "authorization_code" in client.grant_types and _DEVICE_CODE not in client.grant_types
 

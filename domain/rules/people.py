@@ -37,7 +37,7 @@ def text_problem(text: str, maximum: int) -> str | None:
     # Controls, surrogates and unassigned code points; format characters (Cf) stay, some scripts need them.
     if any(unicodedata.category(character) in ("Cc", "Cs", "Cn", "Zl", "Zp") for character in text):
         return "must not contain control characters"
-    # Whoever reads it would see other letters in another order than those that are compared (UAX #9).
+    # Anyone who reads it would see other letters in another order than those that are compared (UAX #9).
     if any(unicodedata.bidirectional(character) in _BIDIRECTIONAL for character in text):
         return "must not contain bidirectional controls"
     return None

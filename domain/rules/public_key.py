@@ -120,7 +120,7 @@ def _well_formed(members: Mapping[str, str]) -> bool:
 
 def _canonical(name: str, number: str) -> str:
     """The one way to write a number of a key (RFC 7518 §6.2.1.2, §6.3.1.1, RFC 4648 §3.5), so that the same key has the
-    same thumbprint whoever wrote it: without the zero octet that some libraries put before a modulus, and without
+    same thumbprint no matter who wrote it: without the zero octet that some libraries put before a modulus, and without
     stray bits behind the last octet."""
     octets = urlsafe_b64decode(number + "=" * (-len(number) % 4))
     return urlsafe_b64encode(octets.lstrip(b"\0") if name in ("n", "e") else octets).rstrip(b"=").decode()

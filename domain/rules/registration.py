@@ -64,8 +64,8 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
 
     `caller_scope` is what the caller's token holds, `known_scopes` are those of the asked that are defined,
     `grant_types` is the registry, and `realms` are all that there are. `sector` is the document at its
-    `sector_identifier_uri`, None where it was not fetched. `console` says that whoever runs the server commands the
-    server's own console. `leaked_keys` are those of its keys that leaked and were ended, whoever had them.
+    `sector_identifier_uri`, None where it was not fetched. `console` says that the one who runs the server commands the
+    server's own console. `leaked_keys` are those of its keys that leaked and were ended, no matter who had them.
     """
 
     caller_scope: frozenset[str]
@@ -136,7 +136,7 @@ def refusal(client: ClientMetadata, *, before: ClientMetadata, circumstances: Ci
 
 
 def _account(given: Sequence[str], client: ClientMetadata) -> Outcome | None:
-    # Whoever has it from before it was built in gets nothing for it.
+    # Anyone who has it from before it was built in gets nothing for it.
     if client.type == "dashboard" or built_in_scope.ACCOUNT not in given:
         return None
     return refuse(Forbidden.THIRD_PARTY, detail="the scope account is for dashboards alone", field="scope")
@@ -150,7 +150,7 @@ def _plain(client: ClientMetadata, realms: Collection[str]) -> Outcome | None:
 
 
 def _first_party(client: ClientMetadata) -> Outcome | None:
-    """Whoever asks people for their password goes on with a code (OAuth for First-Party Applications §5)."""
+    """Anyone who asks people for their password goes on with a code (OAuth for First-Party Applications §5)."""
     if client.first_party and (client.type == "dashboard" or "authorization_code" not in client.grant_types):
         return malformed("first_party", "is for clients with the grant authorization_code")
     return None

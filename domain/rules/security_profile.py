@@ -58,7 +58,7 @@ def access_token_algorithm(client: ClientMetadata) -> SigningAlgorithm:
 
 
 def introspection_algorithm(client: ClientMetadata) -> SigningAlgorithm:
-    """By which it is told of tokens, where it wants that signed (RFC 9701 §6)."""
+    """By which it is answered about tokens, where it wants that signed (RFC 9701 §6)."""
     return ALGORITHMS[0] if held(client) else "RS256"
 
 

@@ -16,7 +16,7 @@ class Unknown(Exception):
 
 
 def unknown(error: Unknown) -> DatabaseAway:
-    """What a caller is told of whose command nobody knows whether it is stored."""
+    """What a caller hears of whose command nobody knows whether it is stored."""
     meant = DatabaseAway(type(error).__name__)
     meant.__cause__ = error
     return meant

@@ -96,10 +96,11 @@ class Running(Work):
 
 # Whose turn it is to ask for SQLite's lock, among the processes of one machine that share a file.
 #
-# SQLite gives its lock to whoever asks when it is free, and a process that has just committed and has more to do always
-# does. Others would ask in vain for as long as it is busy. So whoever wants the lock takes the turn first, and passes
-# the turn on when it has the lock: while one decides and commits, the next one waits with the turn, and the first
-# cannot have it back before that one. It is a lock on a file beside the database; the system takes it from who dies.
+# SQLite gives its lock to the one who asks when it is free, and a process that has just committed and has more to do
+# always does. Others would ask in vain for as long as it is busy. So anyone who wants the lock takes the turn first,
+# and passes the turn on when it has the lock: while one decides and commits, the next one waits with the turn, and the
+# first cannot have it back before that one. It is a lock on a file beside the database; the system takes it from who
+# dies.
 
 fcntl: ModuleType | None
 try:

@@ -40,7 +40,7 @@ def bounds(connection: Connection, vault: Vault, before: Moment) -> Bounds:
     head = None if newest is None else head_of(newest.note)
     if newest is None or head is None or not is_signed_by(newest.note, signers(connection, vault, head.origin)):
         return Bounds(Checkpoint("", 0, merkle.EMPTY_ROOT), 0)
-    # The tree's newest leaf is read again whenever it grows, and by whoever opens the log.
+    # The tree's newest leaf is read again whenever it grows, and by anyone who opens the log.
     return Bounds(head, min(head.size - 1, first_at(connection, before, head.size) - 1))
 
 

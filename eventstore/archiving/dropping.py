@@ -1,7 +1,7 @@
 """Taking the text of archived events out of the database, by the owner of its tables, within the ledger's transaction.
 
-The row stays, with position, stream, version and type, and an excerpt of the text for queries: whoever walks along the
-log or a stream finds no gap, and a version is given once. The rest of the text is read from the segment.
+The row stays, with position, stream, version and type, and an excerpt of the text for queries: anyone who walks along
+the log or a stream finds no gap, and a version is given once. The rest of the text is read from the segment.
 """
 
 from collections.abc import Mapping

@@ -11,8 +11,8 @@ from eventstore.stored import events
 
 @contextmanager
 def lifted(connection: Connection, refusal: Literal["update", "delete"]) -> Iterator[None]:
-    """The table of events without its trigger, which is back before anybody else can see it: whoever reads meanwhile
-    sees what was before, and whoever writes waits for the lock of the log's head. On SQLite the trigger that refuses
+    """The table of events without its trigger, which is back before anybody else can see it: anyone who reads meanwhile
+    sees what was before, and anyone who writes waits for the lock of the log's head. On SQLite the trigger that refuses
     this alone, on PostgreSQL all, which only the table's owner may disable."""
     if connection.dialect.name == "sqlite":
         trigger = f"{events.name}_no_{refusal}"

@@ -33,7 +33,7 @@ class MoveUnderWay(Exception):
 
 
 class CitusNode(NamedTuple):
-    """A node, as Citus and whoever connects to it call it."""
+    """A node, as Citus and anyone who connects to it call it."""
 
     host: str
     port: int

@@ -1,4 +1,4 @@
-"""The two databases: their URLs, the engines for whoever writes, reads or migrates, and what their errors mean."""
+"""The two databases: their URLs, the engines for anyone who writes, reads or migrates, and what their errors mean."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -117,8 +117,8 @@ def _shared(
 
 
 def writing(url: str, shared: SharedConnections | None = None, *, awaits_disk: bool = True) -> Engine:
-    """The ledger's engine; who has it begins and commits. On SQLite a lock that is held is refused at once, and whoever
-    does not await the disk may lose the last commits with the machine's power, and nothing else."""
+    """The ledger's engine; who has it begins and commits. On SQLite a lock that is held is refused at once, and anyone
+    who does not await the disk may lose the last commits with the machine's power, and nothing else."""
     parsed = make_url(url)
     if is_sqlite(parsed):
         return _sqlite(parsed, None, 0, synchronous="FULL" if awaits_disk else "NORMAL")
@@ -301,7 +301,7 @@ def _host_and_port(text: str) -> tuple[str, str]:
     return host, port or DEFAULT_PORT
 
 
-# What an error of the database means to whoever asked for something.
+# What an error of the database means to the one who asked for something.
 
 
 READ_ONLY = "25006"

@@ -29,7 +29,7 @@ _LEAST = Prepared(select(func.min(nodes.c.feature_level)).where(nodes.c.seen_at 
 
 
 def announce(connection: Connection, node_id: str, feature_level: int, now: Moment) -> None:
-    """Says that this process serves, and forgets those that are gone. Under the log's lock: whoever raises the level
+    """Says that this process serves, and forgets those that are gone. Under the log's lock: anyone who raises the level
     either sees it or has raised it before, so that the process sees that."""
     row = {"node_id": node_id, "feature_level": feature_level, "seen_at": now}
     _SAY[connection.dialect.name].run(connection, (row,))

@@ -1,4 +1,4 @@
-"""Reads from standbys of PostgreSQL, each proven to be of this log and as new as whoever asks needs.
+"""Reads from standbys of PostgreSQL, each proven to be of this log and as new as anyone who asks needs.
 
 How far the log has come the primary alone says. A standby answers in one snapshot, whose newest event must be, byte for
 byte, what the primary has at that position, and not before what is known here. Nothing else about it is believed.
@@ -29,7 +29,7 @@ LOOK_EVERY = 0.002
 """Seconds between two looks at how far it is."""
 
 GIVEN_UP_AFTER = 1.0
-"""Seconds that a standby gets for an answer. Whoever waits asks the primary afterwards."""
+"""Seconds that a standby gets for an answer. Anyone who waits asks the primary afterwards."""
 
 TIMES = 3
 """How often a read begins anew when the standby was ahead of what is known here, which is not known to be this log."""

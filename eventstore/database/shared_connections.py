@@ -1,11 +1,12 @@
-"""Connections to PostgreSQL that the logs of many issuers have in common: a bounded number of them, whoever is busy.
+"""Connections to PostgreSQL that the logs of many issuers have in common: a bounded number of them, no matter who is
+busy.
 
 Each log is in a schema, and a connection is one schema's at a time. When it changes hands one message takes away all
 that the session holds (settings, prepared statements, temporary tables, cursors, locks) and names the other schema.
 Until then a name means nothing there, since a connection begins without any schema.
 
-Whoever has a connection and does not use it at the moment gives it away when others wait. They are served in the order
-in which they came.
+Anyone who has a connection and does not use it at the moment gives it away when others wait. They are served in the
+order in which they came.
 """
 
 import re
@@ -110,7 +111,7 @@ class SharedConnections:
         return bool(self._waiting)
 
     def keep(self, keeper: object, let_go: Callable[[], bool]) -> None:
-        """Is told of somebody who keeps connections: `let_go`, in any thread, gives one back that is not in use."""
+        """Hears of somebody who keeps connections: `let_go`, in any thread, gives one back that is not in use."""
         with self._lock:
             self._keepers[keeper] = let_go
 
@@ -168,7 +169,7 @@ class SharedConnections:
                 if self._idle:
                     return self._idle.pop(0)
             waiter = _Waiter()
-            # From here on whoever is done gives back what they have; those who were done before are asked.
+            # From here on anyone who is done gives back what they have; those who were done before are asked.
             self._waiting.append(waiter)
             keepers = list(self._keepers.items())
         try:

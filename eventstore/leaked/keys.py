@@ -14,7 +14,7 @@ from projections.event_index import NameKind
 _EVERY = 2**62
 
 OF_KEYS = (*OF_GRANTS, "grant.exchanged")
-"""What says that a code or token is bound to a key, or what issued one to whoever showed it."""
+"""What says that a code or token is bound to a key, or what issued one to the one who showed it."""
 
 _MEMBER = {"sqlite": "json_extract(used.state, '$.{0}.{1}')", "postgresql": "(used.state::json -> '{0}' ->> '{1}')"}
 _CREDENTIAL = {

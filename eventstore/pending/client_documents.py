@@ -1,7 +1,7 @@
 """Client ID metadata documents as they were fetched, for all workers and nodes, and which hosts were asked just now.
 
 Rows are no facts and go by themselves: what a client is registered with is one. A row is sealed for its address, so
-whoever writes to the table describes nobody. Of failures nothing is kept but that the host was asked.
+anyone who writes to the table describes nobody. Of failures nothing is kept but that the host was asked.
 """
 
 from typing import Literal, NamedTuple
@@ -68,7 +68,7 @@ def find(folds: Folds, vault: Vault, uri: str) -> KeptDocument | None:
 
 
 def claim(connection: Connection, host: str, now: Moment) -> Literal["claimed", "rests", "full"]:
-    """Takes a host's turn, in the ledger's turn: it is asked once within `HOST_RESTS`, whoever wants to."""
+    """Takes a host's turn, in the ledger's turn: it is asked once within `HOST_RESTS`, no matter who wants to."""
     sha256 = digest(f"host\0{host}")
     row = connection.execute(_FIND, {"b_sha256": sha256}).first()
     if row is not None and now < row.fresh_until <= now + HOST_RESTS * SECOND:

@@ -1,7 +1,7 @@
 """Sign-ins to the console, each under the digest of the secret in its browser's cookie.
 
 A row is no fact: what the person does is, and each of their tokens has its own. It is sealed for that very digest, so
-whoever writes to the table is signed in nowhere, and what a stolen copy of it holds opens nothing.
+anyone who writes to the table is signed in nowhere, and what a stolen copy of it holds opens nothing.
 """
 
 import msgspec

@@ -1,7 +1,7 @@
 """What devices ask for and nobody has decided yet (RFC 8628): found by device code or user code, for minutes.
 
-A row is no fact: what a person decides is. It is sealed for that very row and its codes, so whoever writes to the table
-has nobody approve anything else than what was asked. A row that is not as it was made counts as none.
+A row is no fact: what a person decides is. It is sealed for that very row and its codes, so anyone who writes to the
+table has nobody approve anything else than what was asked. A row that is not as it was made counts as none.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,9 @@
 """Links that are mailed to people, each under the digest of the secret in it, for as long as they are good.
 
-A row is no fact: what a person does with a link is. It is sealed for that very digest, so whoever writes to the table
-makes no link of their own, and an old row put back does nothing once the link was used: see `domain.people.mailed`.
-A request about somebody who is not known here leaves a row as well, with a link that nobody was sent.
+A row is no fact: what a person does with a link is. It is sealed for that very digest, so anyone who writes to the
+table makes no link of their own, and an old row put back does nothing once the link was used: see
+`domain.people.mailed`. A request about somebody who is not known here leaves a row as well, with a link that nobody was
+sent.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -1,6 +1,6 @@
 """Authorization requests that clients pushed (RFC 9126), each kept under the digest of its reference until it is over.
 
-Rows are no facts and go by themselves. Each is sealed for that very reference, so whoever writes to the table asks
+Rows are no facts and go by themselves. Each is sealed for that very reference, so anyone who writes to the table asks
 nobody for anything; that a request was answered stands in its stream, so an old row put back answers nothing again.
 """
 
@@ -17,7 +17,7 @@ ANONYMOUS_AT_MOST = 10_000
 """Requests of clients that proved nothing which are kept at a time."""
 
 OPENED_LASTS = 600
-"""Seconds for which whoever opened a request in time may take until it is answered."""
+"""Seconds for which anyone who opened a request in time may take until it is answered."""
 
 _FIND = select(table.c.sealed).where(table.c.request_uri == bindparam("b_request_uri"))
 _ANONYMOUS = select(func.count()).where(table.c.anonymous, table.c.prune_at > bindparam("b_now"))
@@ -34,7 +34,7 @@ _PRUNE = delete(table).where(
 class PushedRequest(msgspec.Struct, frozen=True, array_like=True):
     """A request as it was pushed: `query` are its parameters, form-encoded, without what authenticated the client.
 
-    It can be opened until `expires_at`, and be answered by whoever opened it for `OPENED_LASTS` seconds more.
+    It can be opened until `expires_at`, and be answered by anyone who opened it for `OPENED_LASTS` seconds more.
     """
 
     request_id: str

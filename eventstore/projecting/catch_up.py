@@ -213,7 +213,7 @@ class EventIndexing:
             return event_index.rows(recorded, address, belongs)
         told = unsealing.told(connection, recorded)
         if told is None or (address is None and recorded.ip is not None):
-            # Whoever is erased takes both along, as they do from an index that had them.
+            # Anyone who is erased takes both along, as they do from an index that had them.
             address = told = None
         return {*event_index.rows(recorded, address, belongs), *event_index.told(recorded, told)}
 

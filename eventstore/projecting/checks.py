@@ -108,7 +108,7 @@ CATEGORIES = frozenset(
 def beside(stream: str) -> tuple[str, ...]:
     """A stream, and others whose events change its rows too."""
     category, _, rest = stream.partition(":")
-    # Whoever is erased allows nothing any more.
+    # Anyone who is erased allows nothing any more.
     return (stream, f"account:{rest.partition(':')[0]}") if category == "consent" else (stream,)
 
 
@@ -138,7 +138,7 @@ class Suspicion(NamedTuple):
 
     @property
     def key_sha256(self) -> str:
-        """Names the row to whoever has it, and tells nobody else anything."""
+        """Names the row to the one who has it, and tells nobody else anything."""
         return sha256(msgspec.json.encode((self.name, *self.key))).hexdigest()
 
 
@@ -307,7 +307,7 @@ class Misnamed(NamedTuple):
 
     @property
     def key_sha256(self) -> str:
-        """Names the entry to whoever has it, and tells nobody else anything."""
+        """Names the entry to the one who has it, and tells nobody else anything."""
         return sha256(msgspec.json.encode(tuple(self))).hexdigest()
 
 
@@ -409,7 +409,7 @@ class MissingKey(NamedTuple):
 
     @property
     def key_sha256(self) -> str:
-        """Names the subject to whoever knows it."""
+        """Names the subject to the one who knows it."""
         return sha256(self.subject.encode()).hexdigest()
 
 

@@ -39,7 +39,7 @@ def copy_file(url: str, backup: Path | None, place: Path) -> str:
     try:
         reading = sqlite3.connect(f"file:{quote(str(source.absolute()))}?mode=ro", uri=True)
         with closing(reading), closing(sqlite3.connect(target)) as writing:
-            # In one step: whoever writes meanwhile is not waited for, and does not make it begin anew.
+            # In one step: anyone who writes meanwhile is not waited for, and does not make it begin anew.
             reading.backup(writing)
     except sqlite3.Error as error:
         raise NotRestored(f"{source}: {error}") from None

@@ -133,7 +133,7 @@ def _read(segments: _Segments, archived: Archived) -> Mapping[int, bytes]:
         found = segment.opened(SegmentPlace(archived.place).get(archived.segment), archived).forms
     except (PlaceAway, SegmentDamaged) as error:
         if archived.sha256 not in segments.away:
-            # Whoever asks for event after event says it once.
+            # Anyone who asks for event after event says it once.
             log_lines.error("archive.away", segment=archived.segment, first=archived.first, last=archived.last)
         segments.away.add(archived.sha256)
         raise ArchiveAway(archived.segment, archived.first, archived.last, str(error)) from error

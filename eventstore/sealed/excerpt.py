@@ -1,7 +1,7 @@
 """What stays of an event's text in the database when that is dropped: the few members that queries look at by SQL.
 
-It is made of the event alone, so that whoever has the event can tell whether the excerpt is that of it. Of most events
-nothing stays, since what is looked for is in the search index.
+It is made of the event alone, so that the one who has the event can tell whether the excerpt is that of it. Of most
+events nothing stays, since what is looked for is in the search index.
 """
 
 from collections.abc import Mapping

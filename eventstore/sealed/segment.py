@@ -2,7 +2,7 @@
 
 The first line says what it is. Then come the tiles of the tree's leaves in which its events are, the events' stored
 forms byte for byte in order of position, and an end line with the digest of all before it. The same events under the
-same tree make the same file, so that whoever was interrupted writes over what they had begun.
+same tree make the same file, so that the one who was interrupted writes over what they had begun.
 """
 
 import json

@@ -140,7 +140,7 @@ class TreeRounds:
         )
 
     async def step(self) -> bool:
-        """One stretch; whether there was one. The keeper is told of what does not fit."""
+        """One stretch; whether there was one. The keeper hears of what does not fit."""
         if self.next is None:
             size = await self._ledger.read(published.size)
             if not size:

@@ -1,7 +1,7 @@
 """What a node keeps outside the database: the newest signed checkpoint, and that the log went back under its processes.
 
-Whoever puts an older copy of the database in its place, or another one, takes back everything that lies within. These
-two files they do not, unless they have the node's file system as well.
+Anyone who puts an older copy of the database in its place, or another one, takes back everything that lies within.
+These two files they do not, unless they have the node's file system as well.
 """
 
 import contextlib

@@ -343,8 +343,8 @@ class ProvenExport:
         self._note = note
         self._next = 1
         self.misfit: int | None = None
-        """The first position whose record is not the one that the tree holds. It is in the export all the same: whoever
-        checks that finds it tampered with, and has what stands there as evidence."""
+        """The first position whose record is not the one that the tree holds. It is in the export all the same: anyone
+        who checks that finds it tampered with, and has what stands there as evidence."""
 
     @property
     def size(self) -> int:

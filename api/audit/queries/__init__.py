@@ -1,1 +1,1 @@
-"""What the audit answers, whoever asks: a request to `/audit`, or `grantlog audit` on the command line."""
+"""What the audit answers, no matter who asks: a request to `/audit`, or `grantlog audit` on the command line."""

@@ -170,7 +170,7 @@ async def proven(
 
 
 async def _proven_told(asking: Auditor, export: ProvenExport) -> None:
-    """A record that does not fit stays in the export, where whoever checks will meet it; it is an alarm at once."""
+    """A record that does not fit stays in the export, where anyone who checks will meet it; it is an alarm at once."""
     if export.misfit is not None:
         await asking.sources.transparency.diverge(Diverged.at(export.misfit))
 
@@ -209,8 +209,8 @@ class Export(NamedTuple):
     async def open(
         self, told: str | None = None, parts: AsyncIterator[Part] | None = None
     ) -> AsyncGenerator[Part, None]:
-        """Records that the export begins; then its parts. Whoever does not take them all closes the generator, and its
-        end is recorded either way: see `readings.closed`. `parts` take the place of its own, and `told` that of its
+        """Records that the export begins; then its parts. Anyone who does not take them all closes the generator, and
+        its end is recorded either way: see `readings.closed`. `parts` take the place of its own, and `told` that of its
         format in the record, where it is packed into something."""
         asked = self.asked | {"format": told or self.format, "proof": None if self.checkpoint is None else "1"}
         reading_id = await auditor.open_export(

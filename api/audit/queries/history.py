@@ -260,7 +260,7 @@ def _ground(connection: Connection, found: IssuanceRecord) -> Iterator[int]:
 
 
 def _told(connection: Connection, found: IssuanceRecord) -> Iterator[int]:
-    """The positions of everything that was told of it, its newest uses included."""
+    """The positions of everything that was said of it, its newest uses included."""
     if found.kind == "registration_access_token":
         yield from (each.position for each in _of_registration(connection, found))
         return
@@ -318,7 +318,7 @@ def _expires_at(connection: Connection, found: IssuanceRecord, head: int) -> Mom
 
 class TokenState(msgspec.Struct, frozen=True):
     """`decided_by` are the positions of the events that decide it; `as_of_position` is how far the log was read. A
-    version of a client's secret that does not work yet is `not_yet_issued`. Whoever validates a JWT offline takes it
+    version of a client's secret that does not work yet is `not_yet_issued`. Anyone who validates a JWT offline takes it
     until `offline_until`, null for what is no JWT or expired by then. A key is known by its thumbprint: a client's, one
     of this server's, or one of a trusted issuer's."""
 

@@ -217,7 +217,7 @@ async def point(asking: Auditor, at: str | None, position: int | None, *, field:
     chosen, ledger = moment(field or "at", at), asking.sources.ledger
     if chosen is not None and position is None and (await ledger.head())[1] <= chosen:
         # Events get the time at which their transaction began. One that began before this moment and is not committed
-        # yet would change the answer; it holds the log's lock, so that whoever has that next has nothing to fear.
+        # yet would change the answer; it holds the log's lock, so that the one who has that next has nothing to fear.
         await ledger.maintain(_nothing)
     await ledger.settled()
     return await ledger.read(_point, ledger.changes.position, chosen, position, asking.now, field or "position")
@@ -258,7 +258,7 @@ class FoundEvents(NamedTuple):
 
 
 async def up_to_date(asking: Auditor, given: Filters | None, steps: int | None = STEPS_AT_MOST) -> int:
-    """The log's head, once the index that the filters need has come to it: whoever asks sees all that was committed.
+    """The log's head, once the index that the filters need has come to it: anyone who asks sees all that was committed.
     Without filters the index is needed for something else. Raises Unavailable when it takes more than so many steps."""
     ledger = asking.sources.ledger
     if (given is None or given.needs_index) and not await asking.sources.search_index.follow(steps=steps):

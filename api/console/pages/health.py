@@ -1,4 +1,4 @@
-"""How the server does, with which settings it runs, and who is told of what happens."""
+"""How the server does, with which settings it runs, and who is notified of what happens."""
 
 from typing import Annotated, Any, ClassVar
 from urllib.parse import quote

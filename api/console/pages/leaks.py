@@ -316,8 +316,8 @@ async def console_leaks_contained(request: Request[Any, Any, Any], data: JSONBod
 
 
 async def _names_in(visit: Visit, done: Contained) -> dict[str, str]:
-    """What the clients are called; nothing where that cannot be asked for. Whoever contained may have ended their own
-    token with it, and the new secrets are shown all the same."""
+    """What the clients are called; nothing where that cannot be asked for. Anyone who contained may have ended their
+    own token with it, and the new secrets are shown all the same."""
     try:
         return await client_names(visit, (each.client_id for each in done.items))
     except Refused:

@@ -1,4 +1,4 @@
-"""The log as it grows. Whoever watches is told of in the log, when they begin and when they end."""
+"""The log as it grows. Anyone who watches is named in the log, when they begin and when they end."""
 
 from typing import Any, ClassVar
 

@@ -159,8 +159,8 @@ async def _search(visit: Visit, query: str) -> ConsolePage | Response[bytes]:
 
 
 def _reaches(found: Events, order: Sequence[str], now: datetime) -> datetime:
-    """The time of the newest event of a list: what came since then, however short before `now`, is none of it. Whoever
-    begins with the oldest and has not seen all yet goes on to what there is now."""
+    """The time of the newest event of a list: what came since then, however short before `now`, is none of it. Anyone
+    who begins with the oldest and has not seen all yet goes on to what there is now."""
     newest = max((parsed(each.time) for each in found.items), default=now)
     return max(newest, now) if found.next is not None and order == ["asc"] else newest
 
@@ -246,7 +246,7 @@ async def _named(visit: Visit, name: str, value: str, *, quoted: bool) -> list[t
     quoted as a name."""
     if name and not quoted and len(value) == ID_LENGTH and value.isalnum():
         return [(name, value)]
-    # Who looks for a client is told of no person who is called so.
+    # Who looks for a client hears of no person who is called so.
     personal = sealed() if NAMED.get(name) == "client" else None
     found = await visit.api.send("POST", "/audit/find", FoundThings, {"text": value}, query=personal)
     if name:

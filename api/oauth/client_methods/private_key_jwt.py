@@ -65,7 +65,7 @@ async def authenticated(
     if isinstance(key, InvalidClient):
         return key
     settings, now = services.settings, services.ledger.clock.now()
-    # Whoever is held to FAPI names the issuer, and nothing else (FAPI 2.0 Security Profile §5.3.2.1).
+    # Anyone who is held to FAPI names the issuer, and nothing else (FAPI 2.0 Security Profile §5.3.2.1).
     single = security_profile.held(state)
     audiences = (settings.issuer,) if single else _audiences(settings, scope["path"])
     claims, client_id = assertion.claims, state.known_as
