@@ -87,7 +87,12 @@ def _of_private_jwk(text: str) -> Names:
     """Of the private half alone, which is no key if it does not belong to the public one beside it."""
     try:
         said: Any = json.loads(text)
-        key: Any = import_key({name: value for name, value in said.items() if isinstance(value, str)})
+        kind, private = said["kty"], said["d"]
+        public = {"kty": kind, **{name: said[name] for name in _MEMBERS[kind]}}
+        if kind == "RSA":
+            octets = urlsafe_b64decode(private + "==")
+            return _of_exponent(import_key(public).public_key, int.from_bytes(octets))
+        key: Any = import_key(public | {"d": private})
         return _of_computed(key.private_key)
     except (*_NO_KEY, AttributeError, RecursionError):
         return ()
@@ -95,20 +100,27 @@ def _of_private_jwk(text: str) -> Names:
 
 def _of_private_pem(pem: str) -> Names:
     try:
-        return _of_computed(load_pem_private_key(pem.encode("ascii"), None))
+        return _of_computed(load_pem_private_key(pem.encode("ascii"), None, unsafe_skip_rsa_key_validation=True))
     except _NO_KEY:
         return ()
 
 
 def _of_computed(private: Any) -> Names:
     """Of RSA and elliptic curves the public half is told beside the private one, and was taken at its word."""
+    if isinstance(private, RSAPrivateKey):
+        return _of_exponent(private.public_key(), private.private_numbers().d)
     if isinstance(private, EllipticCurvePrivateKey):
         private = derive_private_key(private.private_numbers().private_value, private.curve)
-    if isinstance(private, RSAPrivateKey):
-        numbers, public = private.private_numbers(), private.public_key().public_numbers()
-        if numbers.d >= public.n or pow(pow(2, public.e, public.n), numbers.d, public.n) != 2:
-            return ()
     return _of_public(private.public_key())
+
+
+def _of_exponent(public: Any, exponent: int) -> Names:
+    """Of RSA the exponent alone proves it. The primes are not looked at: a text can hold such long ones that this takes
+    minutes, and so long an exponent."""
+    numbers = public.public_numbers()
+    if exponent >= numbers.n or pow(pow(2, numbers.e, numbers.n), exponent, numbers.n) != 2:
+        return ()
+    return _of_public(public)
 
 
 def thumbprint_in(text: str) -> str | None:

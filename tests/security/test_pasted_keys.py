@@ -6,6 +6,8 @@ from time import process_time
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from security import pasted_keys
@@ -47,6 +49,21 @@ def test_modulus_with_a_zero_octet_is_that_of_the_same_key() -> None:
     zero = urlsafe_b64encode(b"\0" + urlsafe_b64decode(jwk["n"] + "==")).rstrip(b"=").decode()
     (names,) = pasted_keys.found_in(json.dumps(jwk | {"n": zero}))
     assert (len(names), names[1]) == (2, key.thumbprint())
+
+
+def test_private_half_of_rsa_is_proved_by_its_exponent_alone() -> None:
+    """A text can hold long primes and a long exponent, and to look at such takes minutes."""
+    key = KEYS["RSA"]
+    jwk, name = key.as_dict(private=True), key.thumbprint()
+    numbers = key.private_key.private_numbers()
+    other = RSAPrivateNumbers(
+        numbers.p, numbers.q, numbers.d, numbers.dmp1, numbers.dmq1, numbers.iqmp - 1, numbers.public_numbers
+    ).private_key(unsafe_skip_rsa_key_validation=True)
+    pem = other.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+    for text in (json.dumps(jwk | {"p": "AQ"}), pem):
+        assert pasted_keys.private_in(text, {name}) == [name]
+    for private in ("_" * 700_000, "", "=", 7, None, []):
+        assert pasted_keys.private_in(json.dumps({**key.as_dict(private=False), "d": private}), {name}) == []
 
 
 @pytest.mark.parametrize(
