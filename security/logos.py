@@ -115,8 +115,9 @@ _FUNCTIONS = frozenset(
 )
 """Of colours and of places. Of others some fetch what they name, such as `image-set`."""
 _OWN_URL = re.compile(r"url\(\s*#[A-Za-z_][\w.-]*\s*\)(\s+[a-z]+)?")
-_REFERENCE = re.compile(r""" (?:href="|(?:mask|clip-path)="\s*url\(\s*)#([A-Za-z_][\w.-]*)""")
+_REFERRING = ("href", "mask", "clip-path")
 """To what is drawn once more; a gradient is not."""
+_REFERENCE = re.compile(r"#([A-Za-z_][\w.-]*)")
 _WHOLE = "#"
 """Stands for the whole picture; no id that can be referred to is called so."""
 
@@ -198,13 +199,15 @@ class _Cleaner:
             self._left_out += 1
             return
         told = "" if self._open else f' xmlns="{_NAMESPACE}"'
-        attributes = "".join(_attributes(given))
-        self.written.append(f"<{local}{told}{attributes}>")
+        attributes = dict(_attributes(given))
+        written = "".join(f" {name}={quoteattr(value)}" for name, value in attributes.items())
+        self.written.append(f"<{local}{told}{written}>")
         self._open.append(local)
-        self._parts.append(given.get("id", ""))
+        self._parts.append(attributes.get("id", ""))
+        drawn = [each for name in _REFERRING for each in _REFERENCE.findall(attributes.get(name, ""))]
         for part in {*self._parts} - {""}:
             self._sizes[part] += 1
-            self._references[part] += _REFERENCE.findall(attributes)
+            self._references[part] += drawn
         self.drawn = self.drawn or local in _DRAWING
 
     def end(self, _: str) -> None:
@@ -237,13 +240,14 @@ class _Cleaner:
             self.written.append(escape(text))
 
 
-def _attributes(given: dict[str, str]) -> Iterable[str]:
+def _attributes(given: dict[str, str]) -> Iterable[tuple[str, str]]:
+    """Those that stay, with what a `style` says among them."""
     found = dict(_styles(given.get("style", ""))) | {name: value for name, value in given.items() if name != "style"}
     for name, value in found.items():
         if name in ("href", _XLINK_HREF) and _OWN_REFERENCE.fullmatch(value.strip()):
-            yield f" href={quoteattr(value.strip())}"
+            yield "href", value.strip()
         elif name in _ATTRIBUTES and _is_harmless(value):
-            yield f" {name}={quoteattr(value)}"
+            yield name, value
 
 
 def _styles(style: str) -> Iterable[tuple[str, str]]:

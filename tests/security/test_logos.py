@@ -92,6 +92,8 @@ def test_an_svg_keeps_what_draws() -> None:
         + b"".join(b'<g id="a%d">%s</g>' % (n, b'<use href="#a%d"/>' % (n + 1) * 10) for n in range(9))
         + b'<path id="a9"/></svg>',
         HEAD.encode() + b'<g id="a"><rect mask="url(#b)"/></g><mask id="b"><use href="#a"/></mask></svg>',
+        HEAD.encode() + b'<g id="a"><rect mask="&#10;url(&#9;#b)"/></g><mask id="b"><use href="#a"/></mask></svg>',
+        HEAD.encode() + b'<g style="id:a"><use style="href: #a"/></g></svg>',
     ],
 )
 def test_what_is_no_harmless_svg_is_not_taken(octets: bytes) -> None:
