@@ -8,7 +8,7 @@ new: to tell somebody twice is better than to let them be told nothing. What is 
 position, if it is of a type that people can be notified of.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import sqlalchemy as sa
@@ -42,6 +42,9 @@ DELIVERIES = sa.Table(
     sa.Index(None, "destination", "dead", "due_at"),
 )
 TABLES = (TABLE, DELIVERIES)
+
+AT_ONCE = 500
+"""Events that one statement names."""
 
 UNDISTRIBUTED = "*"
 """In the place of a destination: anyone who is told of the event has not been written down yet."""
@@ -161,18 +164,19 @@ def revive(connection: sa.Connection, macs: Macs, names: Sequence[str], low: int
     return _begin_anew(connection, macs, [(row.position, row.destination) for row in connection.execute(dead)], now)
 
 
-def undelivered_of(connection: sa.Connection, positions: Collection[int]) -> dict[tuple[int, str], bool]:
+def undelivered_of(connection: sa.Connection, positions: Sequence[int]) -> dict[tuple[int, str], bool]:
     """What has not been delivered of these events, by position and destination: whether it is dead. An event that is
     not distributed yet has the destination `*`."""
     found: dict[tuple[int, str], bool] = {}
-    if positions:
+    for start in range(0, len(positions), AT_ONCE):
+        portion = positions[start : start + AT_ONCE]
         rows = connection.execute(
             sa.select(DELIVERIES.c.position, DELIVERIES.c.destination, DELIVERIES.c.dead).where(
-                DELIVERIES.c.position.in_(positions)
+                DELIVERIES.c.position.in_(portion)
             )
         )
-        found = {(row.position, row.destination): bool(row.dead) for row in rows}
-        waiting = connection.execute(sa.select(TABLE.c.position).where(TABLE.c.position.in_(positions)))
+        found |= {(row.position, row.destination): bool(row.dead) for row in rows}
+        waiting = connection.execute(sa.select(TABLE.c.position).where(TABLE.c.position.in_(portion)))
         found |= {(row.position, UNDISTRIBUTED): False for row in waiting}
     return found
 

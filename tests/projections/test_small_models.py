@@ -9,7 +9,7 @@ from domain.rules.built_in_scope import DESCRIPTIONS
 from domain.scope import ScopeChanged, ScopeDefined, ScopeRetired
 from domain.session import SessionEnded, SessionStarted
 from domain.usage import Seen
-from projections import consents, roles, scopes, sessions
+from projections import consents, outbox, roles, scopes, sessions
 from projections.tables import parse_sealed
 from tests.domain.history import NOW
 from tests.projections.conftest import Log
@@ -122,3 +122,7 @@ def test_a_replay_in_one_batch_gives_the_same_rows(log: Log) -> None:
     assert any(lived["secret_uses"])
     log.replay()
     assert log.rows() == lived
+
+
+def test_more_events_than_a_statement_can_name(log: Log) -> None:
+    assert outbox.undelivered_of(log.connection, range(70_000)) == {}
