@@ -1,7 +1,7 @@
 """What somebody typed for a client or a person: names become ids, so that no address of a page holds one."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -11,6 +11,9 @@ from api.console.own_api import Problem, Refused
 
 _ID = re.compile(r"[0-9A-Za-z]{22}")
 LONGEST = 256
+
+PORTION, PORTIONS = 200, 20
+"""How many things are looked at for one name, so many at a time."""
 
 
 class NotNamed(Exception):
@@ -31,11 +34,15 @@ class NamedThings(msgspec.Struct, frozen=True):
     """All that it found."""
 
     items: tuple[NamedThing, ...]
+    next: str | None = None
 
 
 async def client_named(visit: Visit, text: str) -> str:
-    """The id of the client that is called so, wholly or as the only one in part; an id stands for itself. Raises
-    `NotNamed`."""
+    """The id of the client that is called so, wholly or as the only one in part. What looks like an id is one, unless
+    it is quoted as a name: anyone may call themselves by another's id. Raises `NotNamed`."""
+    if _ID.fullmatch(text):
+        return text
+    text = _unquoted(text)
     if "clients:read" in visit.may:
         found = await _typed(visit, "/admin/clients", {"q": text[:200]})
         named: dict[str, str | None] = {each.client_id: each.client_name for each in found}
@@ -47,8 +54,10 @@ async def client_named(visit: Visit, text: str) -> str:
 
 
 async def person_named(visit: Visit, text: str) -> str:
-    """The id of the person who is called exactly so, by username or e-mail address; an id stands for itself. Raises
-    `NotNamed`."""
+    """The same of the person who is called exactly so, by username or e-mail address."""
+    if _ID.fullmatch(text):
+        return text
+    text = _unquoted(text)
     if "people:read" not in visit.may:
         return _one(await _found(visit, text, "person", None), text, "person")
     found = await _typed(visit, "/admin/people", {"email" if "@" in text else "username": text[:LONGEST]})
@@ -65,9 +74,15 @@ async def id_named(visit: Visit, kind: str, text: str) -> str:
         raise Refused(404, Problem(status=404, detail=str(nobody)), {}) from None
 
 
-async def _typed(visit: Visit, path: str, query: dict[str, str]) -> tuple[NamedThing, ...]:
+async def _typed(visit: Visit, path: str, query: dict[str, str]) -> Sequence[NamedThing]:
     """What is found by what somebody typed. The foot of a page shows what was asked, and that is to stand nowhere."""
-    return (await visit.api.untold().get(path, NamedThings, query)).items
+    api, found, after = visit.api.untold(), list[NamedThing](), None
+    for _ in range(PORTIONS):
+        page = await api.get(path, NamedThings, {**query, "limit": PORTION, "after": after})
+        found += page.items
+        if (after := page.next) is None:
+            return found
+    raise NotNamed("Too many are called so: write an id.")
 
 
 async def _found(visit: Visit, text: str, kind: str, personal: dict[str, str] | None) -> dict[str, str | None]:
@@ -77,12 +92,14 @@ async def _found(visit: Visit, text: str, kind: str, personal: dict[str, str] | 
     return {each.id: each.label for each in found.items if each.kind == kind}
 
 
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 2 and text[0] == text[-1] == '"' else text
+
+
 def _one(ids: Iterable[str], text: str, kind: str) -> str:
     found = tuple(ids)
     if len(found) == 1:
         return found[0]
-    if _ID.fullmatch(text):
-        return text
     if found:
         raise NotNamed(f"Several are called so: write the whole name of one {kind}, or its id.")
     raise NotNamed(f"No {kind} of this server is called so.{' Names of people are whole.' if kind == 'person' else ''}")

@@ -6,7 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+import pytest
 
+from api.console import named
 from api.console.pages.clients import client_names
 from commands import people, permissions
 from commands.permissions import operator
@@ -208,6 +210,22 @@ async def test_grants_end_together_after_a_dry_run(scene: Scene) -> None:
     # A client that is gone keeps the name that it had.
     ok(await (await administering(world)).delete(f"/admin/clients/{scene.shop.client_id}"), 204)
     assert linked in (await browser.open("/console/grants")).text
+
+
+async def test_another_s_id_as_a_name_takes_nobody_s_place(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(named, "PORTION", 1)
+    browser, _ = await at_console(world, *READING)
+    person, shop = await world.register_person("paul"), await world.register_client("Shop")
+    for name in ("Shop", "Shop of somebody else", shop.client_id):
+        await world.register_client(name)
+    decoy = await world.register_person(person.account_id)
+    page = await browser.open("/console/grants")
+    several = await press(browser, page, "/console/grants/find", client="Shop")
+    assert "Several are called so" in several.text
+    found = await press(browser, page, "/console/grants/find", client=shop.client_id, person=person.account_id)
+    assert dict(found.answer.url.params) == {"client_id": shop.client_id, "account_id": person.account_id}
+    quoted = await press(browser, page, "/console/grants/find", person=f'"{person.account_id}"')
+    assert dict(quoted.answer.url.params) == {"account_id": decoy.account_id}
 
 
 async def test_role_is_changed_after_saying_for_whom(world: World) -> None:
