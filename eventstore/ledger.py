@@ -413,15 +413,16 @@ class Ledger:
         await self._reader.settled()
         return await self._aside.run(work, *args, **kwargs)
 
-    async def wipe(self) -> None:
-        """Has what the vault overwrote go from SQLite's write-ahead log too; while others keep that busy, next time."""
+    async def wipe(self) -> bool:
+        """Has what the vault overwrote go from SQLite's write-ahead log too; False while others keep that busy."""
         # A transaction that raised this number has the lock until it ends, and the log is emptied under that lock.
         overwritten = self.vault.overwritten
         if self._write_ahead is None or overwritten == self._wiped:
-            return
+            return True
         try:
-            if await asyncio.to_thread(empty_write_ahead_log, self._write_ahead):
+            if is_empty := await asyncio.to_thread(empty_write_ahead_log, self._write_ahead):
                 self._wiped = overwritten
+            return is_empty
         except OperationalError as error:
             raise DatabaseAway(type(error).__name__) from error
 
