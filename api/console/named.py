@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -14,6 +15,15 @@ LONGEST = 256
 
 PORTION, PORTIONS = 200, 20
 """How many things are looked at for one name, so many at a time."""
+
+Named = Literal["", "client_id", "account_id", "secret_id", "address"]
+NAMES: dict[str, str] = {
+    "client_id": "Everything of a client",
+    "account_id": "Everything of a person",
+    "secret_id": "A version of a client's secret",
+    "address": "What was used from an address",
+}
+"""By what else than a secret something is contained."""
 
 
 class NotNamed(Exception):

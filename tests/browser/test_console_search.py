@@ -81,7 +81,10 @@ async def test_dragging_over_the_histogram_narrows_the_time(visit: Visit, demo: 
     page = visitor.page
     box = await page.locator("#histogram").bounding_box()
     bars = await page.locator("#histogram a").count()
+    axis = await page.locator(".axis").bounding_box()
     assert box is not None
+    assert axis is not None
+    assert axis["width"] == box["width"]
     wide, middle = box["width"] / bars, box["y"] + box["height"] / 2
     await page.mouse.move(box["x"] + 2.5 * wide, middle)
     await page.mouse.down()

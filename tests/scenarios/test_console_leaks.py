@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from api.console.masking import pseudonym
 from tests.scenarios.browser import Browser, Page
 from tests.scenarios.consoles import at_console, enable_console, person_with, sign_in
 from tests.scenarios.jobs import token
@@ -56,6 +57,7 @@ async def test_what_is_pasted_is_found_and_contained(world: World, job: Client) 
     assert (await browser.client.post(CONTAIN, data=sent, headers=OWN)).status_code == 303
     assert len(await world.events("incident.*", after=before)) == len(await world.events("incident.*"))
     assert len(await world.events("incident.contained")) == 1
+    assert re.search(r'with 1 more</span><span class="by">by person \w{4}…\w{4}</span>', done.text)
     pages = "".join(page.text for page in (found, done)) + str(await world.events())
     for raw in (job.secret or "", given, mistyped(given), theirs):
         assert raw not in pages
@@ -111,10 +113,14 @@ async def test_a_person_is_contained_by_id_or_name(world: World) -> None:
     desk = await browser.open(f"{DESK}?account_id={paul.account_id}")
     assert f'value="{paul.account_id}"' in desk.text
     tried = await browser.press(desk, CONTAIN, ("do", "try"), named="account_id")
-    assert "Everything of a person" in tried.text
+    assert f"Everything of a person: <bdi>{pseudonym(paul.account_id)}</bdi>" in tried.text
     assert "would end 0 secrets" in tried.text
     named = await browser.press(desk, CONTAIN, ("do", "try"), named="account_id", given="paul")
     assert f'value="{paul.account_id}"' in named.text
+    await world.register_client("Photo Prints")
+    reader, _ = await at_console(world, *SECURITY, "clients:read", username="eve")
+    client = await reader.press(await reader.open(DESK), CONTAIN, ("do", "try"), named="client_id", given="Photo")
+    assert "Everything of a client: <bdi>Photo Prints</bdi>" in client.text
     nobody = await browser.press(desk, CONTAIN, ("do", "try"), named="client_id", given="Nothing")
     assert "No client of this server is called so" in nobody.text
     wrong = await browser.press(tried, CONTAIN, ("do", "try"), since="yesterday")

@@ -180,8 +180,10 @@ class Occurrence(msgspec.Struct, frozen=True):
 
     @property
     def words(self) -> str:
-        """From where it was told."""
-        return SOURCES.get(self.source or "", self.told_by.kind)
+        """From where it was told, or by whom."""
+        by = self.told_by
+        who = pseudonym(by.id) if by.kind == "person" and by.id else by.kind
+        return SOURCES.get(self.source or "", who)
 
 
 class OccurrenceList(msgspec.Struct, frozen=True):

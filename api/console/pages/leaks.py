@@ -36,7 +36,7 @@ from api.console.leak_reports import (
     nothing_found,
 )
 from api.console.masking import Show, pseudonym, sealed
-from api.console.named import id_named
+from api.console.named import NAMES, Named, id_named
 from api.console.navigation import NavigationEntry, url_of
 from api.console.own_api import Refused
 from api.console.pages.clients import client_names
@@ -53,15 +53,6 @@ AT_ONCE = {"counts": "2"}
 """Of an investigation: what was ever issued, and not what of it is alive."""
 SIGN_IN_FIRST = "what would end is told to whoever signed in a moment ago: look once more"
 LISTS = {"tokens": "Codes and tokens", "people": "People", "addresses": "Addresses", "events": "What it did"}
-
-Named = Literal["", "client_id", "account_id", "secret_id", "address"]
-NAMES: dict[str, str] = {
-    "client_id": "Everything of a client",
-    "account_id": "Everything of a person",
-    "secret_id": "A version of a client's secret",
-    "address": "What was used from an address",
-}
-"""By what else than a secret something is contained."""
 
 # The desk itself.
 
@@ -146,7 +137,8 @@ class ContainForm(ConsoleForm, frozen=True):
 
 
 class LeakFoundPage(ConsolePage, frozen=True, kw_only=True):
-    """What was found and what would end. `form` is None where there is nothing to contain, or nobody who may."""
+    """What was found and what would end. `form` is None where there is nothing to contain, or nobody who may. `given`
+    says what `what` is about."""
 
     template: ClassVar[str] = "console/leak_found.html"
     items: tuple[FoundSecret, ...] = ()
@@ -160,6 +152,7 @@ class LeakFoundPage(ConsolePage, frozen=True, kw_only=True):
     offline_until: str | None = None
     form: ContainForm | None = None
     what: str = ""
+    given: str = ""
     refused: str | None = None
 
 
@@ -180,7 +173,7 @@ async def console_leaks_pasted(request: Request[Any, Any, Any], data: JSONBody[P
     return await posted(request, data, make, back=DESK)
 
 
-def _found(visit: Visit, found: Investigated, form: ContainForm) -> LeakFoundPage:
+def _found(visit: Visit, found: Investigated, form: ContainForm, given: str) -> LeakFoundPage:
     """The page about what was found, as far as it is known at once."""
     containable = bool(form.digests or form.given) and "leaks:write" in visit.may
     items = tuple(sorted(found.items, key=lambda each: (-each.uses_after_end, not each.alive)))
@@ -194,6 +187,7 @@ def _found(visit: Visit, found: Investigated, form: ContainForm) -> LeakFoundPag
         issued=issued_in_words(items),
         form=_fresh(visit, form) if containable else None,
         what=NAMES.get(form.named, ""),
+        given=given,
         personal=form.show == "1",
     )
 
@@ -201,7 +195,7 @@ def _found(visit: Visit, found: Investigated, form: ContainForm) -> LeakFoundPag
 async def _told(visit: Visit, found: Investigated, form: ContainForm) -> ConsolePage | Response[bytes]:
     """The page about what was found, and then, once it is counted, what of it lives and would end. Where the API wants
     a more recent sign-in first, the form waits for that."""
-    page = _found(visit, found, form)
+    page = _found(visit, found, form, await _called(visit, form))
     if page.form is not None and not is_recently_signed_in(visit):
         return await _counted(visit, page, found, form)
 
@@ -335,6 +329,13 @@ async def _tried(visit: Visit, form: ContainForm) -> ConsolePage | Response[byte
         )
     pasted = form.pasted or format_rfc3339(visit.services.ledger.clock.now())
     return await _told(visit, found, replace(form, pasted=pasted))
+
+
+async def _called(visit: Visit, form: ContainForm) -> str:
+    """What is to be contained, as somebody knows it: a client by its name, a person by the ends of their id."""
+    if form.named == "client_id":
+        return (await client_names(visit, (form.given,))).get(form.given, form.given)
+    return pseudonym(form.given) if form.named == "account_id" else form.given
 
 
 def _kept(visit: Visit, refused: Refused, form: ContainForm) -> Response[bytes] | None:
