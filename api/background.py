@@ -195,14 +195,15 @@ class Background:
         finally:
             await self._notifier.stop()
 
-    async def _due(self) -> float | None:
-        """In how many seconds there is something to do."""
+    async def _due(self, later: bool) -> float | None:
+        """In how many seconds there is something to do, or something else than what is due by now."""
         ledger = self._services.ledger
+        now = ledger.clock.now()
         try:
-            due = await ledger.read(next_due)
+            due = await ledger.read(next_due, now if later else None)
         except DatabaseAway:
             return 0
-        return None if due is None else max(0, due - ledger.clock.now()) / SECOND
+        return None if due is None else max(0, due - now) / SECOND
 
     def _works(self) -> list[Chore]:
         """What is done again and again."""
@@ -299,7 +300,7 @@ async def _again(work: Chore, wakefulness: Wakefulness) -> None:
         await asyncio.sleep(work.every)
         if heard is not None and work.asleep is not None:
             await wakefulness.turn(heard, work.asleep)
-        heard = wakefulness.bell.count
+        heard = wakefulness.heard
         try:
             if await work.do() is False:
                 heard = None

@@ -16,6 +16,10 @@ LONGEST_SLEEP = 60.0
 
 _random = SystemRandom()
 
+Due = Callable[[bool], Awaitable[float | None]]
+"""Tells in how many seconds there is something to do, 0 for now and None for nothing; if it is True, of what is not due
+yet alone."""
+
 
 class Bell(Protocol):
     """Counts what is heard of a log."""
@@ -32,11 +36,17 @@ class Wakefulness:
         self.bell = bell
         self._awake = asyncio.Event()
         self._awake.set()
+        self._woken = 0
+
+    @property
+    def heard(self) -> int:
+        """Rises with whatever is heard, and whenever something is due. Taken before a look, and handed to `turn`."""
+        return self.bell.count + self._woken
 
     async def turn(self, since: int, longest: float) -> None:
-        """Returns when something was heard after the count was `since`, and at once while the log is awake; otherwise
-        after so many seconds, or somewhat fewer, so that not all logs have theirs together."""
-        if self._awake.is_set() or self.bell.count != since:
+        """Returns when something was heard or due after `heard` was `since`, and at once while the log is awake;
+        otherwise after so many seconds, or somewhat fewer, so that not all logs have theirs together."""
+        if self._awake.is_set() or self.heard != since:
             return
         try:
             async with asyncio.timeout(longest * _random.uniform(0.75, 1.0)):
@@ -44,9 +54,8 @@ class Wakefulness:
         except TimeoutError:
             return
 
-    async def run(self, due: Callable[[], Awaitable[float | None]]) -> None:
-        """Sleeps whenever nothing is heard, until cancelled. `due` tells in how many seconds there is something to do,
-        0 for now and None for nothing."""
+    async def run(self, due: Due) -> None:
+        """Sleeps whenever nothing is heard and nothing is due, until cancelled."""
         tried = None
         try:
             while True:
@@ -54,22 +63,25 @@ class Wakefulness:
                 await asyncio.sleep(AFTERGLOW)
                 if self.bell.count != heard:
                     continue
-                seconds = await due()
+                seconds = await due(False)
                 if seconds == 0 and tried != heard:
                     tried = heard
                     continue
-                # What is due and was left, though all were awake, is due for nobody here.
+                if seconds == 0:
+                    # What is due and was left, though all were awake, is due for nobody here. The rest has its time.
+                    seconds = await due(True)
                 await self._sleep(heard, seconds or LONGEST_SLEEP, due)
         finally:
             self._awake.set()
 
-    async def _sleep(self, heard: int, seconds: float, due: Callable[[], Awaitable[float | None]]) -> None:
+    async def _sleep(self, heard: int, seconds: float, due: Due) -> None:
         self._awake.clear()
         try:
             while self.bell.count == heard and seconds > 0:
                 await self.bell.wait(heard, min(seconds, LONGEST_SLEEP))
                 if self.bell.count == heard:
-                    found = await due()
+                    found = await due(False)
                     seconds = LONGEST_SLEEP if found is None else found
         finally:
+            self._woken += 1
             self._awake.set()

@@ -286,7 +286,7 @@ class Keeper:
     async def run(self) -> None:
         """Follows until cancelled, or until the log has diverged."""
         while self.diverged is None:
-            heard, failed = None if self._wakefulness is None else self._wakefulness.bell.count, False
+            heard, failed = None if self._wakefulness is None else self._wakefulness.heard, False
             try:
                 more = await self.step()
             except (DatabaseAway, LedgerOverloaded) as error:

@@ -37,8 +37,12 @@ async def test_the_earliest_of_what_waits_is_due(ledger: Ledger) -> None:
     # Nobody tries it any more.
     await ledger.maintain(delivery, 1_000, dead=1)
     assert await ledger.read(next_due) == 3_000
+    # A delivery to somebody who is told no more stays, and hides nothing.
+    assert await ledger.read(next_due, 3_000) == 5_000
+    assert await ledger.read(next_due, 7_000) is None
 
 
 async def test_an_event_that_nobody_has_followed_is_due_now(ledger: Ledger) -> None:
     await ledger.execute(register("shop"), origin=HERE)
     assert await ledger.read(next_due) == 0
+    assert await ledger.read(next_due, 0) is None
