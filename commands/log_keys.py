@@ -126,7 +126,7 @@ async def _change(
 
 
 # Keys that authenticate events. What becomes due outside the ledger is noted in the vault, see `eventstore.mapper`, and
-# settled by anyone who opens the log next.
+# settled by the next one who opens the log.
 
 
 async def settle_mac_key(ledger: Ledger, by: Origin) -> None:

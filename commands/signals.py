@@ -63,7 +63,7 @@ class Addressed(NamedTuple):
 
 def addressed(connection: Connection, position: int) -> list[Addressed]:
     """Who is to be told what of the event at a position: each receiver with a live grant of that person, as it was
-    before it, and anyone who hears of everybody in the realm."""
+    before it, and those who hear of everybody in the realm."""
     recorded = recorded_at(connection, position)
     if recorded is None or not isinstance(recorded.event, signals.HANDLES):
         return []

@@ -86,7 +86,7 @@ class IncidentIdentified(Event, frozen=True, kw_only=True):
 
 
 class EvidenceAdded(Event, frozen=True, kw_only=True):
-    """Anyone who contained it once more said more of it."""
+    """Somebody who contained it once more said more of it."""
 
     type = "incident.evidence_added"
     in_doubt = True

@@ -88,14 +88,14 @@ def person_by_login(folds: Folds, privacy: PersonalData, field: Login, realm: st
 
 
 class NearestPerson(NamedTuple):
-    """Whose name it is, if it is anybody's, and anyone who stands there when names are put in order."""
+    """Whose name it is, if it is anybody's, and the one who stands there when names are put in order."""
 
     found: account.State | None
     neighbour: account.State | None
 
 
 def nearest_person(folds: Folds, privacy: PersonalData, field: Login, realm: str, name: str) -> NearestPerson:
-    """The same with anyone who stands in for them where there is nobody: then there is as much to be done."""
+    """The same with one who stands in for them where there is nobody: then there is as much to be done."""
     return _named(folds, privacy, field, realm, name, accounts.id_nearest)
 
 

@@ -401,7 +401,7 @@ def advance(connection: sa.Connection, name: str, before: int, after: int) -> bo
 
 
 def hold(connection: sa.Connection, name: str) -> None:
-    """Keeps a follower where it is until the transaction ends, for anyone who else changes its rows."""
+    """Keeps a follower where it is until the transaction ends, for all others who change its rows."""
     connection.execute(_HOLD, {"b_name": name})
 
 

@@ -47,7 +47,7 @@ AT_ONCE = 500
 """Events that one statement names."""
 
 UNDISTRIBUTED = "*"
-"""In the place of a destination: anyone who is told of the event has not been written down yet."""
+"""In the place of a destination: who is told of the event has not been written down yet."""
 
 VERSION = 1
 HANDLES: tuple[type[Event], ...] = (

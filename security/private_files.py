@@ -1,4 +1,4 @@
-"""Files that nobody but the server's user may read, whatever the umask and anyone who made them."""
+"""Files that nobody but the server's user may read, whatever the umask, and no matter who made them."""
 
 import os
 from collections.abc import Iterator

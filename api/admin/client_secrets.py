@@ -280,7 +280,7 @@ async def set_rotation(
     client_id: parameters.ClientId, data: JSONBody[RotationPolicy], once: Injected[Once]
 ) -> Response[RotationBody]:
     """Versions made from now on end by themselves after their age and the overlap. The end of a version's time is
-    announced as an event; a dashboard's secret is then rotated by the server, any other by anyone who runs the
+    announced as an event; a dashboard's secret is then rotated by the server, any other by those who run the
     client."""
     command = commands.set_rotation_policy(
         client_id, maximum_age=data.maximum_age, overlap=data.overlap, warning=data.warning

@@ -79,7 +79,7 @@ async def rotate_keys(
     once: Injected[Once],
     data: JSONBody[KeyRotation] = KeyRotation(),  # noqa: B008 - frozen.
 ) -> Response[Page[KeyBody]]:
-    """Publishes a key for every algorithm, which signs once anyone who verifies has had the time to learn of it."""
+    """Publishes a key for every algorithm, which signs once those who verify have had the time to learn of it."""
     if (answer := await once.first_answer()) is not None:
         return answer
     made = await commands.make()

@@ -213,7 +213,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class StreamFollower(NamedTuple):
-    """Anyone who follows, and what an event has to name for them, one of each; `test` tells what names do not."""
+    """One who follows, and what an event has to name for them, one of each; `test` tells what names do not."""
 
     asking: Auditor
     digest: bytes

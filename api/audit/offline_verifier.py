@@ -1,4 +1,4 @@
-"""`GET /verify.html`: one file that verifies receipts and exports in a browser, offline, and anyone who holds it.
+"""`GET /verify.html`: one file that verifies receipts and exports in a browser, offline, no matter who holds it.
 
 It is put together from the modules that the console itself uses, so that both say the same. Its own policy lets it run
 what it holds and reach nobody, wherever it is opened."""

@@ -114,7 +114,7 @@ async def _refresh(services: Services, api: OwnApi, sha256: bytes, session: Cons
     try:
         answer = await ask_for_tokens(services, api, parameters)
     except TemporarilyUnavailable:
-        # It waits as it was, and for anyone who is the next to ask.
+        # It waits as it was, and for the next one who asks.
         await console_sessions.keep_session(services.ledger, sha256, session)
         raise
     if answer is None:

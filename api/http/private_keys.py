@@ -41,7 +41,7 @@ class PrivateKeys:
         return key is not None and key.standing in signing_key.PUBLISHED
 
     async def ready(self, key_id: str) -> PrivateKey:
-        """The key; raises 503 where it was destroyed since anyone who asks learnt of it."""
+        """The key; raises 503 where it was destroyed since the one who asks learnt of it."""
         found = self._ready.get(key_id)
         return await self._load(key_id) if found is None else found
 

@@ -1,6 +1,6 @@
 """Goes on with moves of schemas to another node of Citus whose command was killed, or lost the coordinator.
 
-Until then the log has no head and nobody is served. Each process tries; anyone who is at it holds a lock of the
+Until then the log has no head and nobody is served. Each process tries; the one that is at it holds a lock of the
 coordinator.
 """
 

@@ -191,8 +191,8 @@ def _sessions_of(recorded: Recorded) -> Iterator[str]:
 
 
 # What ended together gets `ended` events of its own, a few at a time, with the lock free between them. Nothing depends
-# on when that is done, since the one fact is obeyed from the moment at which it was recorded. Anyone who contained does
-# it right after; what a killed process leaves, another or the next takes up.
+# on when that is done, since the one fact is obeyed from the moment at which it was recorded. The one who contained
+# does it right after; what a killed process leaves, another or the next takes up.
 
 AT_ONCE = 100
 """Streams that tell in one transaction."""

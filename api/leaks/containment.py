@@ -31,7 +31,7 @@ from security.masking import masking
 from security.tokens import Format, Kind, Secret, new_id
 
 Execute = Callable[..., Awaitable[tuple[Recorded, ...]]]
-"""Carries commands out for anyone who contains, and says what was recorded."""
+"""Carries commands out for the one who contains, and says what was recorded."""
 
 
 class Wanted(NamedTuple):
@@ -253,8 +253,8 @@ class Containment:
 
     # -- within the transaction ----------------------------------------------------------------------------------------
     def hand_over(self, view: View) -> str | None:
-        """The new secret for anyone who asked; what the server itself acts with goes to it alone, and is in force at
-        once."""
+        """The new secret for the one who asked; what the server itself acts with goes to it alone, and is in force
+        at once."""
         secret, client_id = self.wanted.secret, self.target.client_id
         if secret is None or client_id is None:
             return None

@@ -85,7 +85,7 @@ class Uses(NamedTuple):
 
 
 class InvestigationReader(NamedTuple):
-    """Anyone who is answered, within one read; personal values are shown to them where they are `personal`."""
+    """The one who is answered, within one read; personal values are shown to them where they are `personal`."""
 
     connection: Connection
     privacy: PersonalData

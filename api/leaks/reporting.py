@@ -28,7 +28,7 @@ from projections.blast_radius import Alive
 
 
 def away(question: Candidate) -> Report:
-    """The answer about what nothing can be notified of at present."""
+    """The answer about what nothing can be said of at present."""
     return Report(sha256=question.sha256, kind=question.kind, state=AWAY, derived=None, containment=None)
 
 

@@ -61,7 +61,7 @@ def named(settings: Settings) -> dict[str, str]:
 
 
 async def tell_of_dead(services: Services) -> int:
-    """Warns of passkeys that are of no use here, as anyone who changed the name has to know; how many there are."""
+    """Warns of passkeys that are of no use here, as those who changed the name have to know; how many there are."""
     dead = await services.ledger.look(passkeys_elsewhere, rp_id(services.settings))
     if dead:
         log.warning("passkeys are of no use under this name", passkeys=dead, relying_party=rp_id(services.settings))

@@ -109,7 +109,7 @@ def _held(subject: Subject, parties: Parties) -> tuple[str, ...]:
 
 
 def _may_be_presented(subject: Subject, parties: Parties, now: Moment) -> bool:
-    """Whether it lives, and anyone who presents it is the one to whom it is bound, if it is bound."""
+    """Whether it lives, and the one who presents it is that to whom it is bound, if it is bound."""
     bound_to_another = subject.bound and subject.client_id != parties.client.client_id
     return not bound_to_another and validity.reason(subject.standing, now) == "active"
 
@@ -127,7 +127,7 @@ def _types(request: TokenRequest) -> Refusal | None:
 
 
 def _actors(request: TokenRequest, parties: Parties, subject: Subject, now: Moment) -> tuple[str, ...] | Refusal:
-    """Who acts (§4.1): nobody, unless the client shows a token of its own, and anyone who acted for the subject
+    """Who acts (§4.1): nobody, unless the client shows a token of its own, and those who acted for the subject
     before."""
     if request.actor is None:
         return subject.act

@@ -120,7 +120,7 @@ class State(msgspec.Struct, frozen=True):
         return (key_id for key_id, key in self.keys.items() if key.standing in standings)
 
     def published(self) -> dict[str, SigningKey]:
-        """The keys in use, next and past, as anyone who verifies has to know them."""
+        """The keys in use, next and past, as those who verify have to know them."""
         return {key_id: key for key_id, key in self.keys.items() if key.standing in PUBLISHED}
 
 

@@ -42,7 +42,7 @@ class EmailChangeRequested(Event, frozen=True, kw_only=True):
 
 
 class EmailChangeConfirmed(Event, frozen=True, kw_only=True):
-    """Anyone who reads the mail of the person's present or new address agreed that it is changed."""
+    """Somebody who reads the mail of the person's present or new address agreed that it is changed."""
 
     type = "account.email_change_confirmed"
 

@@ -70,7 +70,7 @@ class Driver(Protocol):
 
 
 def shut(driver: Driver) -> None:
-    """Has anyone who waits for an answer over this connection read its end, in whatever thread. Closes nothing."""
+    """Has those who wait for an answer over this connection read its end, in whatever thread. Closes nothing."""
     with suppress(OSError, Error), socket.socket(fileno=os.dup(driver.fileno())) as opened:
         opened.shutdown(socket.SHUT_RDWR)
 

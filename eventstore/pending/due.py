@@ -9,7 +9,7 @@ from projections.figures import event_counts
 from projections.prepared import Prepared
 
 _WAITING = (outbox.TABLE, logout_notices.TABLE, signals.TABLE, person_notices.TABLE)
-"""Events that are to be exchanged for what they come to, anyone who was at it."""
+"""Events that are to be exchanged for what they come to, no matter who was at it."""
 
 _FOLLOWERS = (event_index.NAME, sightings.NAME, event_counts.NAME)
 

@@ -106,7 +106,7 @@ Found = Suspicion | Misnamed | MissingKey
 
 def readable(look: Callable[[Any], list[Found]], stretch: range | Sequence[Any]) -> list[Found]:
     """What looks wrong on a stretch. Where an event there stands in a segment that is away, the rest is looked at
-    without it: that is told by anyone who reads segments, and no reason to look at nothing."""
+    without it: that is told by what reads segments, and no reason to look at nothing."""
     try:
         return look(stretch)
     except ArchiveAway:

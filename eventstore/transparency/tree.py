@@ -108,8 +108,8 @@ class Tree:
         return stored.note if stored is not None and is_signed_by(stored.note, self._signers(connection)) else None
 
     def remember(self, kept: Checkpoint) -> None:
-        """What this process signed: a later tree that does not begin so was built anew by anyone who owns the
-        database."""
+        """What this process signed: a later tree that does not begin so was built anew by the one who owns
+        the database."""
         self._seen = (kept.size, kept.root)
 
     def _compare_with_the_last(self, connection: Connection, edge: Edge) -> None:
