@@ -115,7 +115,9 @@ class Batch(View):
         return self._writing.states.load(self._connection, stream, self._start)
 
     def _load_all(self, streams: Collection[str]) -> None:
-        self._writing.states.load_all(self._connection, streams, self._start)
+        # What others know must not hold what is only about to be committed.
+        others = [each for each in streams if each not in self._folds and each not in self._alone]
+        self._writing.states.load_all(self._connection, others, self._start)
 
     def folds(self) -> Folds:
         """Rows and folds as they stand now, for a look at the present."""
