@@ -25,6 +25,15 @@ async def names(asking: httpx.AsyncClient, text: str) -> list[tuple[str, str, st
     return [(each["kind"], each["id"], each["label"]) for each in found]
 
 
+async def test_client_is_named_by_an_id_of_any_form(world: World) -> None:
+    asking = await administering(world)
+    for imported in ("web", "https://prints.example/client.json"):
+        await world.register_client("Imported", client_id=imported)
+        decoy = await world.register_client(imported)
+        found = await names(asking, f" {imported}\n")
+        assert sorted(found) == sorted([("client", decoy.client_id, imported), ("client", imported, "Imported")])
+
+
 async def test_any_paste_is_resolved_to_what_it_names(scene: Scene) -> None:
     past = await lived(scene)
     asking = await administering(scene.world)

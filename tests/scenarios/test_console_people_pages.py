@@ -7,13 +7,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from msgspec.structs import replace
 
 from api.console import named
 from api.console.pages.clients import client_names
-from commands import clients, people, permissions
+from commands import people, permissions
 from commands.permissions import operator
-from domain.client import Attributes, Registration
 from security.tokens import Kind
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import Scene
@@ -227,10 +225,7 @@ async def test_another_s_id_as_a_name_takes_nobody_s_place(world: World, monkeyp
     found = await press(browser, page, "/console/grants/find", client=shop.client_id, person=person.account_id)
     assert dict(found.answer.url.params) == {"client_id": shop.client_id, "account_id": person.account_id}
     for imported in ("photo-prints", "https://prints.example/client.json"):
-        back = ("https://prints.example/back",)
-        asked = Attributes(client_name="Imported", grant_types=("authorization_code",), redirect_uris=back)
-        made = Registration(attributes=replace(asked, token_endpoint_auth_method="none"))
-        await world.execute(clients.register(imported, made, issuer=world.settings.issuer, by=operator))
+        await world.register_client("Imported", client_id=imported)
         await world.register_client(imported)
         found = await press(browser, page, "/console/grants/find", client=imported)
         assert dict(found.answer.url.params) == {"client_id": imported}

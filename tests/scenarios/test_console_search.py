@@ -55,9 +55,12 @@ async def test_names_become_ids_and_the_address_holds_the_search(world: World) -
     assert rows(of_paul)
     # What looks like an id is one, unless it is quoted as a name.
     alike = await world.register_client("PhotoPrintsAndPosters1")
+    await world.register_client("Imported", client_id="prints.example")
+    await world.register_client("prints.example")
     for line, id in (
         ('client:"PhotoPrintsAndPosters1"', alike.client_id),
         (f"client:{shop.client_id}", shop.client_id),
+        ("client:prints.example", "prints.example"),
     ):
         page = await typed(browser, line)
         assert parse_qs(urlsplit(str(page.answer.url)).query) == {"client_id": [id]}

@@ -228,13 +228,15 @@ class World:
         redirect_uris: Sequence[str] | None = None,
         scope: Sequence[str] = ("orders", "catalog:read"),
         public: bool = False,
+        client_id: str | None = None,
         **attributes: Any,
     ) -> Client:
-        """A client; its scopes are defined if need be. Further attributes by their RFC 7591 names."""
+        """A client; its scopes are defined if need be. Further attributes by their RFC 7591 names. One with a
+        `client_id` came from elsewhere."""
         await self.define_scopes(*scope)
         if redirect_uris is None:
             redirect_uris = (REDIRECT_URI,) if "authorization_code" in grant_types else ()
-        client_id = new_id()
+        client_id = client_id or new_id()
         secret, made = (None, None) if public else clients.mint_secret(self.services.format)
         asked = client.Attributes(
             client_name=name,

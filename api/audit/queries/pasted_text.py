@@ -39,6 +39,7 @@ CLIENTS_AT_MOST = 20
 LONGEST_NAME = 256
 
 _WORD = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{7,127}")
+_CLIENT_ID = re.compile(r"[!-~]{1,128}")
 # An address begins where a word does, so that no text is gone through once more from each of its characters.
 _EMAIL = re.compile(r"(?<![^\s<>\"'(),:;\[\]\\@])[^\s<>\"'(),:;\[\]\\@]{1,64}+@[^\s<>\"'(),:;\[\]\\@]{1,190}")
 _HEX = re.compile(r"[0-9a-f]{64}")
@@ -114,6 +115,7 @@ def _around(connection: Connection, asking: Auditor, names: _Names, people: Iter
         *_of_position(connection, names.whole),
         *(FoundName("person", each, lookup.name(account.stream(each))) for each in people),
         *_of_client_names(connection, names.whole),
+        *_of_client_id(connection, lookup, names.whole),
     ]
 
 
@@ -185,6 +187,13 @@ def _of_position(connection: Connection, whole: str) -> Iterator[FoundName]:
     found = _POSITION.fullmatch(whole)
     if found is not None and 1 <= int(found[1]) <= search.newest(connection):
         yield FoundName("position", str(int(found[1])), _meaning(connection, int(found[1])))
+
+
+def _of_client_id(connection: Connection, lookup: NameLookup, whole: str) -> Iterator[FoundName]:
+    """By an id of another form than those that are made here: of a client that came from elsewhere, or has a
+    document."""
+    if _CLIENT_ID.fullmatch(whole) and time_travel.exists(connection, client.stream(whole)):
+        yield FoundName("client", whole, lookup.name(client.stream(whole)))
 
 
 def _of_client_names(connection: Connection, whole: str) -> Iterator[FoundName]:

@@ -253,7 +253,9 @@ async def _named(visit: Visit, name: str, value: str, *, quoted: bool) -> list[t
         alike = [each for each in found.items if each.kind == NAMED[name]]
         # Who names a client wholly means that one, and not the others whose names hold it.
         whole = [each for each in alike if each.kind == "client" and each.label == value]
-        ids = [(name, each.id) for each in whole or alike]
+        # Anyone may call themselves by another's id.
+        itself = [each for each in alike if each.id == value and not quoted]
+        ids = [(name, each.id) for each in itself or whole or alike]
     else:
         ids = [(_OF_KIND[each.kind], each.id) for each in found.items if each.kind in _OF_KIND]
     if not ids:
