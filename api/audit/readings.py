@@ -33,7 +33,7 @@ def asked_in_words(data: Mapping[str, Any]) -> str:
     if position is not None and position.isdigit():
         what = what.replace("an event", f"event {position}")
     elif types is not None and len(types) <= 80 and _TYPES.fullmatch(types):
-        what += f" for {types}"
+        what += f" for {', '.join(re.split('[ ,]+', types))}"
     shown = ", with personal values" if data.get("unsealed") else ""
     count = data.get("count", 0)
     return f"Somebody {what}: {count} {'record' if count == 1 else 'records'}{shown}."

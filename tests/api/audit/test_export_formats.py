@@ -191,8 +191,8 @@ def test_a_meaning_holds_the_values_that_it_names() -> None:
     assert at_once == "Sign-ins failed, once from one address."
     rotated = meaning("client.secret_rotated", {"version": 2, "others_expire_in": 864_000, "not_before_in": 3_600})
     assert rotated == "Version 2 of the secret was made, to work after 1 hour; the others end after 10 days."
-    searched = {"question": "events", "parameters": {"type": "client.*", "account_id": "x"}, "count": 1}
-    assert meaning("audit.read", searched) == "Somebody searched the log for client.*: 1 record."
+    searched = {"question": "events", "parameters": {"type": "client.*,role.*", "account_id": "x"}, "count": 1}
+    assert meaning("audit.read", searched) == "Somebody searched the log for client.*, role.*: 1 record."
     read = {"question": "event", "parameters": {"position": "7"}, "count": 0, "unsealed": True}
     assert meaning("audit.read", read) == "Somebody read event 7: 0 records, with personal values."
     assert set(ASKED) == set(get_args(Question))
