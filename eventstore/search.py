@@ -329,9 +329,17 @@ def rows_at(connection: Connection, positions: Sequence[int]) -> list[EventRow]:
 
 def first_at(connection: Connection, moment: Moment, head_position: int) -> int:
     """The first position that is not before `moment`, one beyond the head if none is: time never runs against
-    position.
+    position. Looks at no more than it has to, since what it looks at may stand in a segment that is away.
     """
-    return first_at_each(connection, (moment,), head_position)[0]
+    low, high = 1, head_position + 1
+    while low < high:
+        middle = (low + high) // 2
+        time = times_at(connection, (middle,)).get(middle)
+        if time is not None and time < moment:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 EVENLY = 16

@@ -4,10 +4,12 @@ import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from api.issuers import registry
+from api.issuers.registry import IssuerEntry, IssuerRegistry
 from cli import issuers
 from cli.terminal import Failure
 from tests.cli.conftest import ISSUER, CommandLine
@@ -78,12 +80,17 @@ def test_a_log_moves_and_goes_on_when_that_was_broken_off(
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for step in ("move_log", "put"):
+    change = issuers.change
+
+    def killed_late(kept: IssuerRegistry, entry: IssuerEntry, **changes: Any) -> None:
+        if changes["moving_to"] is None:
+            raise KeyboardInterrupt
+        change(kept, entry, **changes)
+
+    # Before the log has left the one place, and when it has, with nobody told.
+    for step, instead in (("move_log", killed), ("change", killed_late)):
         with monkeypatch.context() as patched:
-            put = issuers.put
-            # Before the log has left the one place, and when it has, with nobody told.
-            late = lambda kept, entry: killed() if entry.moving_to is None else put(kept, entry)  # noqa: E731, B023
-            patched.setattr(issuers, step, killed if step == "move_log" else late)
+            patched.setattr(issuers, step, instead)
             cli.run("issuer", "move", FURTHER, *places[1], exits=1)
         assert cli.json("issuer", "list")[0]["standing"] == "moving"
         cli.run("issuer", "move", FURTHER)

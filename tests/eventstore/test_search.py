@@ -274,7 +274,8 @@ def test_moments_are_found_together_in_few_reads(life: str, monkeypatch: pytest.
     assert sum(map(len, reads)) <= 22 * len(moments)
     reads.clear()
     assert search.first_at(none, time(400_000), MILLION) == 1 + bisect_left(everything, time(400_000), key=time)
-    assert len(reads) <= 16
+    # One moment is sought with as few positions as can be: each may stand in a segment that is away.
+    assert sum(map(len, reads)) <= 20
     assert search.first_at_each(none, [0, 1], 0) == [1, 1]
 
 
