@@ -116,9 +116,9 @@ class Transparency:
         )
         stretch = STRETCH if is_sqlite(settings.database_url) else STRETCH_IN_THREADS
         rounds = TreeRounds(ledger, self.keeper, leaves=read_authentic_leaves, stretch=stretch)
-        works: tuple[Callable[[], Awaitable[None]], ...] = (partial(self._follow, self.keeper), rounds.run)
+        follow = partial(self._follow, self.keeper)
+        works: tuple[Callable[[], Awaitable[None]], ...] = (follow, rounds.run, self._watch)
         self._tasks = [asyncio.create_task(self._run(work)) for work in works]
-        self._tasks.append(asyncio.create_task(self._watch()))
 
     async def stop(self) -> None:
         """Ends it, whatever it is doing."""

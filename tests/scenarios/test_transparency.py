@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
+from api.server import transparency
 from domain import server
 from domain.keys import log_key
 from eventstore.transparency import published
@@ -15,6 +16,7 @@ from tests.any_command import any_command
 from tests.cases import cases
 from tests.processes.hostile import unprotected
 from tests.scenarios.world import SYSTEM, World
+from tests.started import PATIENCE
 from verifier.note import Cosigner, Key, open_note, parse_checkpoint
 from verifier.proofs import check_receipt
 from verifier.server_source import Answer, ServerSource, split_entries
@@ -47,6 +49,23 @@ async def test_the_first_start_makes_the_key_and_later_ones_none(world: World) -
     await world.services.transparency.stop()
     await world.services.transparency.start(SYSTEM)
     assert await world.events("log_key.*") == made
+
+
+async def test_the_watch_goes_on_after_something_unforeseen(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transparency, "AGAIN_AFTER", 0.0)
+    loop, looked, unforeseen = asyncio.get_running_loop(), asyncio.Event(), [RuntimeError("unforeseen")]
+
+    def look(connection: Connection) -> None:
+        if unforeseen:
+            raise unforeseen.pop()
+        loop.call_soon_threadsafe(looked.set)
+
+    await world.services.transparency.stop()
+    monkeypatch.setattr(world.services.ledger.changes, "look_beyond", look)
+    await world.services.transparency.start(SYSTEM)
+    async with asyncio.timeout(PATIENCE):
+        await looked.wait()
+    assert unforeseen == []
 
 
 async def test_anybody_reads_key_checkpoint_and_hashes(world: World) -> None:
