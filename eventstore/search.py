@@ -15,7 +15,8 @@ from sqlalchemy import ARRAY, BigInteger, BindParameter, Connection, bindparam, 
 
 from domain.event import Moment, Recorded
 from eventstore.mapper import decoder
-from eventstore.recorder import EventRow, LogRecorder, whole
+from eventstore.recorder import EventRow, LogRecorder, rows_of, whole
+from eventstore.sealed.excerpt import is_excerpt
 from eventstore.stored import ROW, events, head
 from eventstore.stored import place as event_place
 from projections import event_index, issued_with
@@ -365,8 +366,11 @@ def first_at_each(connection: Connection, moments: Sequence[Moment], head_positi
     sought = [_Sought(1, head_position + 1) for _ in moments]
     looks = {1 + head_position * each // EVENLY for each in range(EVENLY)} | {head_position}
     asked = sorted(each for each in looks if 1 <= each <= head_position)
+    # The first look is at what the database has: a segment takes long, and may be away.
+    first = times_at(connection, asked, in_place=True)
+    asked = sorted(first) or asked
     while asked:
-        known = times_at(connection, asked)
+        known, first = first or times_at(connection, asked), {}
         # Where there is no event nothing is before anything.
         times = [known.get(each) for each in asked]
         sought = [_narrowed(each, moment, asked, times) for each, moment in zip(sought, moments, strict=True)]
@@ -399,9 +403,13 @@ def _looks(of: _Sought, moment: Moment) -> Iterator[int]:
             yield min(max(look, of.low), of.high - 1)
 
 
-def times_at(connection: Connection, positions: Sequence[int]) -> dict[int, Moment]:
-    """The times of the events at these positions. Raises `Forged`."""
+def times_at(connection: Connection, positions: Sequence[int], *, in_place: bool = False) -> dict[int, Moment]:
+    """The times of the events at these positions, or with `in_place` of those alone that are not in a segment. Raises
+    `Forged`."""
     text = decoder(connection).text
+    if in_place and positions:
+        found = rows_of(connection.execute(_AT_ALL, {"b_positions": positions}).all())
+        return {row[0]: time_of(text(row)) for row in found if not is_excerpt(row[4])}
     return {row[0]: time_of(text(row)) for row in rows_at(connection, positions)}
 
 

@@ -258,7 +258,7 @@ def test_moments_are_found_together_in_few_reads(life: str, monkeypatch: pytest.
     time = LIVES[life]
     reads: list[Sequence[int]] = []
 
-    def times_at(_: Any, positions: Sequence[int]) -> dict[int, int]:
+    def times_at(_: Any, positions: Sequence[int], *, in_place: bool = False) -> dict[int, int]:
         reads.append(positions)
         return {each: time(each) for each in positions}
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from api.leaks import revoke
 from api.leaks.reports import Finding, take
 from commands.archiving.segments import NotArchived, drop_archived
-from domain.event import Recorded
+from domain.event import SECOND, Recorded
 from domain.keys import named_keys
 from domain.log import Archived
 from eventstore import affected, export_import, issued, time_travel
@@ -34,6 +34,7 @@ from eventstore.transparency.comparison import misfits
 from eventstore.transparency.published import read_leaves
 from eventstore.unavailable import ArchiveAway
 from projections import PROJECTIONS, scopes
+from security.clock import format_rfc3339
 from security.tokens import Format, Kind, digest
 from security.vault import Vault
 from tests.scenarios.administration import administering, ok, problem
@@ -221,8 +222,10 @@ async def test_a_segment_that_is_away_is_told(scene: Scene, tmp_path: Path) -> N
         refresh = {"grant_type": "refresh_token", "refresh_token": past.tokens["refresh_token"]}
         answer = await world.client.post("/oauth/token", data=refresh, auth=scene.shop.auth)
         assert answer.status_code == 503
-        # Nobody else is concerned.
+        # Nobody else is concerned, and what is new is found without what is old.
         assert await world.token("orders")
+        later = format_rfc3339(world.clock.now() + SECOND)
+        assert ok(await asking.get("/audit/events", params={"since": later}))["items"] == []
     await signed(world)
     verdict = await verified(world)
     assert verdict.exit_code == 2
