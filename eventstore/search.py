@@ -332,7 +332,9 @@ def first_at(connection: Connection, moment: Moment, head_position: int) -> int:
     """The first position that is not before `moment`, one beyond the head if none is: time never runs against
     position. Looks at no more than it has to, since what it looks at may stand in a segment that is away.
     """
-    low, high = 1, head_position + 1
+    first = _in_place(connection, head_position)
+    low = max((each + 1 for each, time in first.items() if time < moment), default=1)
+    high = min((each for each, time in first.items() if time >= moment), default=head_position + 1)
     while low < high:
         middle = (low + high) // 2
         time = times_at(connection, (middle,)).get(middle)
@@ -345,6 +347,13 @@ def first_at(connection: Connection, moment: Moment, head_position: int) -> int:
 
 EVENLY = 16
 """Positions that are looked at first, from the log's beginning to its end."""
+
+
+def _in_place(connection: Connection, head_position: int) -> dict[int, Moment]:
+    """The first look, at what the database has: a segment takes long, and may be away."""
+    looks = {1 + head_position * each // EVENLY for each in range(EVENLY)} | {head_position}
+    return times_at(connection, sorted(each for each in looks if 1 <= each <= head_position), in_place=True)
+
 
 NEAR = 8
 """So many positions that are left are read at once."""
@@ -364,11 +373,8 @@ def first_at_each(connection: Connection, moments: Sequence[Moment], head_positi
     """The same for many moments in a few reads, each of which tells something of all of them: it halves what is left,
     and looks where a moment should stand by what is known of both sides."""
     sought = [_Sought(1, head_position + 1) for _ in moments]
-    looks = {1 + head_position * each // EVENLY for each in range(EVENLY)} | {head_position}
-    asked = sorted(each for each in looks if 1 <= each <= head_position)
-    # The first look is at what the database has: a segment takes long, and may be away.
-    first = times_at(connection, asked, in_place=True)
-    asked = sorted(first) or asked
+    first = _in_place(connection, head_position)
+    asked = sorted(first) or [(1 + head_position) // 2][:head_position]
     while asked:
         known, first = first or times_at(connection, asked), {}
         # Where there is no event nothing is before anything.

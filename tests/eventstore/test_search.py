@@ -259,8 +259,10 @@ def test_moments_are_found_together_in_few_reads(life: str, monkeypatch: pytest.
     reads: list[Sequence[int]] = []
 
     def times_at(_: Any, positions: Sequence[int], *, in_place: bool = False) -> dict[int, int]:
-        reads.append(positions)
-        return {each: time(each) for each in positions}
+        # What is not at its place may be away, so these are the reads that count; every third is.
+        if not in_place:
+            reads.append(positions)
+        return {each: time(each) for each in positions if not in_place or each % 3}
 
     monkeypatch.setattr(search, "times_at", times_at)
     everything = range(1, MILLION + 1)
