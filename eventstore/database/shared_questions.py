@@ -248,6 +248,10 @@ class _Looking:
         except (Error, TimeoutError):
             # One of them may be there no more. Each is looked at by itself.
             found = {}
+        except Exception:
+            # Nobody else would tell those who wait.
+            log.exception("looking at many logs failed")
+            found = {}
         for told, (schema, _) in those.items():
             if found.get(schema) != (known[schema], None) and not told.done():
                 told.set_result(None)

@@ -105,9 +105,9 @@ class Signer:
         return Signature(self.name, self.verifier.key_id, _key_pair(self.seed)[0].sign(text.encode()))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)
 def _key_pair(seed: bytes) -> tuple[Ed25519PrivateKey, bytes]:
-    """Both halves of a key. To make them of the seed takes as long as to sign, and the same one or two sign always."""
+    """Both halves of a key. To make them of the seed takes as long as to sign, and each log has one or two."""
     private = Ed25519PrivateKey.from_private_bytes(seed)
     return private, private.public_key().public_bytes_raw()
 

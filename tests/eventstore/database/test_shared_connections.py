@@ -350,6 +350,19 @@ async def test_one_question_tells_which_of_many_logs_are_unlike(
         each.close()
 
 
+async def test_nobody_waits_for_a_look_that_failed_unforeseen(
+    postgresql_url: str, owner: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> Any:
+        raise ValueError("unforeseen")
+
+    monkeypatch.setattr(shared_questions, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(shared_questions._Looking, "_found", broken)
+    (name,) = schemas(owner, 1)
+    async with asyncio.timeout(PATIENCE):
+        await SharedQuestions().unlike(in_schema(postgresql_url, name), lambda: 0)
+
+
 def position_here(connection: Any) -> tuple[int, str]:
     """How far the log has come, and which it is."""
     position, schema = connection.execute(text("SELECT max(id), current_schema() FROM stored_events")).one()
