@@ -19,6 +19,8 @@ from tests.started import PATIENCE, free_port
 Ask = Callable[[httpx.Client], None]
 """One thing that a caller does again and again, and raises when the answer is not the one."""
 
+NONE_KEPT = httpx.Limits(max_keepalive_connections=0)
+
 
 class Rehearsed:
     """A database, a node's settings for it, and a client that gets tokens there."""
@@ -77,14 +79,14 @@ class Rehearsed:
 
     @contextmanager
     def under_load(self, *asks: Ask, base: str | None = None) -> Iterator[list[int]]:
-        """Has a thread do each of these again and again, over connections of their own: a connection that is kept ends
-        when its worker does, and the caller may not be told in time. How often each was done is given; at the end
-        it fails by what failed first."""
+        """Has a thread do each of these again and again, each request over a connection of its own: one that is kept
+        ends when its worker does, be it a proxy's, and the caller may not be told in time. How often each was done is
+        given; at the end it fails by what failed first."""
         over, faults, done = threading.Event(), list[Exception](), [0] * len(asks)
 
         def go_on(number: int) -> None:
             while not over.is_set():
-                with contextlib.closing(plain_http.client(base or self.base)) as caller:
+                with contextlib.closing(plain_http.client(base or self.base, limits=NONE_KEPT)) as caller:
                     try:
                         asks[number](caller)
                     except Exception as error:  # noqa: BLE001 - told below
