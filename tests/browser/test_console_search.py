@@ -191,7 +191,10 @@ async def test_names_pages_totals_and_reads_are_what_the_log_says(visit: Visit, 
     hidden = int((await page.locator("strong.figures").inner_text()).replace(",", ""))
     export = await page.get_attribute("a[data-export]", "href")
     file = await page.context.request.get(f"{demo.issuer}{export}")
-    assert len((await file.text()).splitlines()) == hidden + 1
+    # Events that are no reads may come meanwhile: the file has what was there between two looks.
+    await page.reload()
+    later = int((await page.locator("strong.figures").inner_text()).replace(",", ""))
+    assert hidden <= len((await file.text()).splitlines()) - 1 <= later
     await page.click(".chip.on")
     await page.wait_for_url("**reads=1**")
     assert int((await page.locator("strong.figures").inner_text()).replace(",", "")) > hidden
