@@ -18,7 +18,7 @@ from api.audit.queries.counts import CountedBy
 from api.audit.queries.export import Export, ExportFormat, prepared
 from api.audit.queries.history import StateShown, TokenState, state_of, token_history, token_state
 from api.audit.queries.package import Package, packaged
-from api.audit.queries.search import Filters, Order, page, read_filters
+from api.audit.queries.search import EventOutcome, Filters, Order, page, read_filters
 from api.http.errors import Missing
 from api.http.parameters import LARGEST
 from api.leaks.resolve import nothing_in
@@ -47,6 +47,7 @@ names: Callable[[Any], Any] = click.option("--names", is_flag=True, help="Say wh
 _CHOOSING: tuple[Callable[[Any], Any], ...] = (
     click.option("--type", multiple=True, metavar="TYPE", help="Such as grant.ended or grant.*; repeatable."),
     click.option("--not-type", multiple=True, metavar="TYPE", help="Leave out this type or kind; repeatable."),
+    click.option("--outcome", type=click.Choice(get_args(EventOutcome)), help="What failed, or everything else."),
     click.option("--client", "client_id", multiple=True, metavar="ID", help="What names this client, or it caused."),
     click.option("--account", "account_id", multiple=True, metavar="ID", help="What names this person, or is theirs."),
     click.option("--by", "by_account_id", multiple=True, metavar="ID", help="What this person caused."),
@@ -270,7 +271,7 @@ def _filters(given: Mapping[str, Any]) -> Filters:
 
 def _chosen(given: Mapping[str, Any]) -> Filters:
     repeated = {name: value for name, value in given.items() if isinstance(value, tuple)}
-    return read_filters(repeated, username=given["username"], email=given["email"])
+    return read_filters(repeated, outcome=given["outcome"], username=given["username"], email=given["email"])
 
 
 # `grantlog audit find|counts|diff|overview`: what a text names, how many there were, what changed, what is going on.

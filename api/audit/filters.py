@@ -10,7 +10,7 @@ from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import QueryParameter
 
 from api.audit.queries.auditor import Auditor
-from api.audit.queries.search import EACH_AT_MOST, LONGEST_ID, Filters, Order, read_filters
+from api.audit.queries.search import EACH_AT_MOST, LONGEST_ID, EventOutcome, Filters, Order, read_filters
 from api.http.errors import InsufficientScope
 from api.http.request_context import note_reading
 from api.oauth.bearer import caller
@@ -79,6 +79,12 @@ ByClientIds = Annotated[list[str] | None, _repeatable("by_client_id", "Events th
 Addresses = Annotated[
     list[str] | None, _repeatable("ip", "The network address of the caller. Needs `audit:personal`.", 64)
 ]
+OfOutcome = Annotated[
+    EventOutcome | None,
+    QueryParameter(
+        name="outcome", description="`failure`: what was refused, failed or differed; `success`: everything else."
+    ),
+]
 Username = Annotated[
     str | None,
     QueryParameter(
@@ -131,6 +137,7 @@ def which(
     by_account_ids: ByAccountIds = None,
     about_account_ids: AboutAccountIds = None,
     by_client_ids: ByClientIds = None,
+    outcome: OfOutcome = None,
     username: Username = None,
     email: Email = None,
     addresses: Addresses = None,
@@ -156,6 +163,7 @@ def which(
             "by_client_id": by_client_ids,
             "ip": addresses,
         },
+        outcome=outcome,
         username=username,
         email=email,
     )

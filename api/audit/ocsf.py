@@ -150,6 +150,9 @@ _TOLD: Mapping[ClassRow, str] = {
 TABLE: Mapping[str, ClassRow] = {tag: row for row, tags in _TOLD.items() for tag in tags.split()}
 """How each type of event is told."""
 
+FAILURES = frozenset(tag for tag, row in TABLE.items() if row.failure)
+"""Types of events that tell of something that did not succeed."""
+
 
 def record(event: ShownEvent, *, issuer: str, product_version: str) -> dict[str, Any]:
     """One record. Personal values stand in it as far as they do in the event that is given."""

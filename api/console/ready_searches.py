@@ -22,6 +22,7 @@ _ACTS = (
 )
 
 _SEARCHES: Mapping[str, Given] = {
+    "All that failed": {"outcome": ["failure"], "range": ["7d"]},
     "Failed sign-ins": {
         "type": [
             "account.sign_in_failed",

@@ -9,9 +9,11 @@ from urllib.parse import parse_qsl, urlencode
 
 FILTERS = (
     *("type", "not_type", "client_id", "account_id", "by_account_id", "about_account_id", "by_client_id"),
-    *("grant_id", "secret_id", "incident_id", "request_id", "ip"),
+    *("grant_id", "secret_id", "incident_id", "request_id", "ip", "outcome"),
 )
-"""Of the API, each of which may be repeated."""
+"""Of the API. Each may be repeated, but for the outcome."""
+
+OUTCOMES = ("failure", "success")
 
 SINGLE = ("since", "until", "from", "order", "after", "range", "reads", "show")
 """What else an address of the search may hold; the last three are the console's own."""
@@ -34,6 +36,7 @@ WORDS: Mapping[str, str] = {
     "incident": "incident_id",
     "request": "request_id",
     "ip": "ip",
+    "outcome": "outcome",
 }
 """Words of the line before the colon, and the filters that they mean."""
 
@@ -86,6 +89,8 @@ def read_line(line: str) -> list[Term]:
             terms.append(Term("", value, bool(quoted)))
             continue
         name = _filter_of(word, negative=bool(minus))
+        if name == "outcome":
+            _require_outcome([value, *(each.value for each in terms if each.name == name)])
         terms.append(Term(name, value, bool(quoted)))
     return terms
 
@@ -100,6 +105,11 @@ def _filter_of(word: str, *, negative: bool) -> str:
     return found
 
 
+def _require_outcome(values: Sequence[str]) -> None:
+    if len(values) > 1 or values[0] not in OUTCOMES:
+        raise UnknownFilter(f"There is one outcome:, and it is one of {', '.join(OUTCOMES)}.")
+
+
 def read_address(query: str) -> dict[str, list[str]]:
     """The parameters of an address; raises `UnknownFilter` for what is none, as a misspelt filter would show
     everything."""
@@ -110,6 +120,8 @@ def read_address(query: str) -> dict[str, list[str]]:
         # Anyone who writes that nothing is to be shown is shown nothing.
         if value and not (name in SWITCHES and value == "0"):
             given.setdefault(name, []).append(value)
+    if "outcome" in given:
+        _require_outcome(given["outcome"])
     if given.get("range", [USUAL])[0] not in RANGES:
         raise UnknownFilter(f"A range is one of {', '.join(RANGES)}.")
     for name in SINGLE:

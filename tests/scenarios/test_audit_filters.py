@@ -189,6 +189,38 @@ async def test_values_stay_sealed_when_they_are_not_wanted(scene: Scene) -> None
     problem(await asking.get("/audit/events", params={"personal": "2"}), 400, field="personal")
 
 
+async def test_outcome_tells_what_failed_from_all_else(scene: Scene) -> None:
+    """As the OCSF record of each event says; with the other filters, in counts, exports and on the stream alike."""
+    await lived(scene)
+    world, shop = scene.world, scene.shop
+    wrong = (shop.client_id, "wrong")
+    refused = await world.caller(ELSEWHERE).post("/oauth/token", data={"grant_type": "client_credentials"}, auth=wrong)
+    assert refused.status_code == 401
+    asking = await administering(world)
+    export = await asking.get("/audit/export", params={"format": "ocsf", "not_type": "audit.*"})
+    told = {each["metadata"]["sequence"]: each["status"] for each in map(json.loads, export.text.splitlines())}
+    for outcome in ("Failure", "Success"):
+        same = await found(asking, outcome=outcome.lower())
+        assert same
+        assert [each["position"] for each in same] == [each for each, status in told.items() if status == outcome]
+    failed = await found(asking, outcome="failure")
+    of_clients = await found(asking, outcome="failure", type="client.*")
+    assert {each["type"] for each in of_clients} == {"client.authentication_failed"}
+    assert all(each in failed for each in of_clients)
+    assert await found(asking, outcome="failure", type="scope.*") == []
+    assert await found(asking, outcome="failure", not_type="client.authentication_failed", type="client.*") == []
+    counts = ok(await asking.get("/audit/counts", params={"outcome": "failure"}))
+    assert sum(each["count"] for each in counts["items"]) == len(failed)
+    (asked,) = [each for each in await world.events("audit.read") if each.event.parameters.get("type") == "scope.*"]
+    assert asked.event.parameters["outcome"] == "failure"
+    problem(await asking.get("/audit/events", params={"outcome": "nonsense"}), 400, field="outcome")
+    token = await world.token("audit:read", "audit:personal")
+    async with EventSource(world, "/audit/stream?from=1&outcome=failure", token) as source:
+        message = await source.message()
+    assert message is not None
+    assert message.id == failed[0]["position"]
+
+
 @cases("name", ["client_id", "by_account_id", "about_account_id", "not_type", "ip", "request_id"])
 async def test_too_many_values_are_refused_by_their_name(world: World, name: str) -> None:
     asking = await administering(world)

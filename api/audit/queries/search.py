@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from api.audit.ocsf import FAILURES
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.event_test import EventTest
 from api.audit.rendering import BY_TAG, Rendering, ShownEvent, unsealed
@@ -30,6 +31,8 @@ _PATTERN = re.compile(r"[a-z_]+(?:\.[a-z_]+|\.\*)")
 _ID = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
 
 Order = Literal["asc", "desc"]
+EventOutcome = Literal["success", "failure"]
+"""What an event tells of, as its OCSF record says in `status`."""
 
 _KINDS: Mapping[str, NameKind] = {
     "client_id": NameKind.CLIENT,
@@ -126,12 +129,18 @@ class Filters(NamedTuple):
         # Of types that are asked for and left out nothing is to be looked at: what is left are fewer types.
         left = tuple(each for each in self.types if each not in self.test.not_types)
         given = self._replace(types=left, test=self.test._replace(not_types=frozenset())) if left else self
+        if self.types and not left:
+            high = low - 1
         passing = given.test.passing if given.test else None
         return Criteria(given.names(privacy, whose), low, high, self.order == "desc", passing)
 
 
 def read_filters(
-    given: Mapping[str, Sequence[str] | None] | None = None, *, username: str | None = None, email: str | None = None
+    given: Mapping[str, Sequence[str] | None] | None = None,
+    *,
+    outcome: EventOutcome | None = None,
+    username: str | None = None,
+    email: str | None = None,
 ) -> Filters:
     """The filters that these words stand for, by the names of the API. Raises Invalid with the parameter at fault."""
     for name, every in (given or {}).items():
@@ -142,19 +151,31 @@ def read_filters(
     addresses = tuple(dict.fromkeys(map(_address, values.get("ip", ()))))
     logins: dict[present.Login, str | None] = {"username": username, "email": email}
     asked: dict[str, str | None] = {name: ",".join(each) for name, each in values.items() if name != "ip"}
+    types, not_types = _types("type", values.get("type", ())), frozenset(_types("not_type", values.get("not_type", ())))
+    if outcome == "failure":
+        types, not_types = _failures(types, not_types)
+    elif outcome == "success":
+        not_types |= FAILURES
     return Filters(
-        _types("type", values.get("type", ())),
+        types,
         ids,
         addresses,
         EventTest(
-            frozenset(_types("not_type", values.get("not_type", ()))),
+            not_types,
             frozenset(ids.get("by_account_id", ())),
             frozenset(ids.get("about_account_id", ())),
             frozenset(ids.get("by_client_id", ())),
         ),
         {field: text for field, text in logins.items() if text is not None},
-        asked,
+        asked | {"outcome": outcome},
     )
+
+
+def _failures(types: tuple[str, ...], not_types: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The same types as far as they tell of failures. Where none of those that are asked for does, all of them are left
+    out, which finds nothing."""
+    failing = tuple(each for each in types or sorted(FAILURES) if each in FAILURES)
+    return (failing, not_types) if failing else (types, not_types.union(types))
 
 
 def moment(field: str, text: str | None) -> Moment | None:

@@ -18,6 +18,7 @@ const WORDS = {
   secret: "a version of a secret, by its id",
   incident: "an incident",
   request: "a request, by its id",
+  outcome: "what failed, or everything else",
   ip: "an address",
   since: "from a day or a second on, in UTC",
   until: "up to a day or a second, which belongs to it",
