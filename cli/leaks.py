@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import rich_click as click
 
-from api.leaks import address_target, resolve
+from api.leaks import address_target, issuer_keys, resolve
 from api.leaks.containment import Containment, ContainmentRequest, containments, dry_run
 from api.leaks.incidents import IncidentBody, shown
 from api.leaks.investigate import reported, told
@@ -51,8 +51,9 @@ NONE = 3
 
 @click.command()
 @sha256_option
+@click.option("--at", metavar="TIME", help="As it was at this RFC 3339 time, that very microsecond included.")
 @as_json
-def investigate(sha256: str | None, as_json: bool) -> None:
+def investigate(sha256: str | None, at: str | None, as_json: bool) -> None:
     """Say what every secret and key in a text is and what came of it.
 
     The text is read from standard input, or a secret is asked for: a log, a diff, a mail, whatever surrounds or encodes
@@ -60,7 +61,7 @@ def investigate(sha256: str | None, as_json: bool) -> None:
     text = None if sha256 is not None else read_text()
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
-        return await _investigated(services, text, sha256)
+        return await _investigated(services, text, sha256, at)
 
     found = dict(run(work))
     items = found["items"] or [found]
@@ -276,8 +277,11 @@ def rules(format_: str) -> None:
 # What they do with the ledger; the same as the API does.
 
 
-async def _investigated(services: CommandServices, text: str | None, sha256: str | None) -> Mapping[str, Any]:
-    """The report about every secret in a text, or about one, and the event that somebody asked for it."""
+async def _investigated(
+    services: CommandServices, text: str | None, sha256: str | None, at: str | None
+) -> Mapping[str, Any]:
+    """The report about every secret in a text, or about one, and the event that somebody asked for it. A private half
+    of one of this server's own keys is an alarm here as well."""
     others: Sequence[ForeignSecret] = ()
     found, questions = None, [resolve.Candidate(sha256 or "", None)]
     if text is not None:
@@ -287,7 +291,9 @@ async def _investigated(services: CommandServices, text: str | None, sha256: str
     async def settle(_: Sequence[str]) -> None:
         await CatchUpSubscription(services.ledger, EventIndexing(), Sightings()).follow()
 
-    reports = await reported(settle, services.auditor(), questions, counts=1)
+    reports = await reported(settle, services.auditor(), questions, counts=1, at=at)
+    if text is not None:
+        await issuer_keys.tell_pasted(services.ledger, services.origin, text)
     members: dict[str, Any] = msgspec.to_builtins(told(reports, found, others))
     return members
 

@@ -36,29 +36,34 @@ _DONE = delete(table).where(_THIS)
 
 
 class ReportedSecret(NamedTuple):
-    """The digests that one request reported and that are to be ended; `attempts` counts how often it was taken up."""
+    """The digests that one request reported and that are to be ended; `attempts` counts how often it was taken up.
+    `keys` are the thumbprints of private keys."""
 
     report_id: str
     request_id: str | None
     digests: Sequence[bytes]
     attempts: int = 0
+    keys: Sequence[bytes] = ()
 
 
 class _Content(msgspec.Struct, array_like=True):
     request_id: str | None
     digests: bytes
+    keys: bytes = b""
 
 
-def _seal(vault: Vault, report_id: str, request_id: str | None, digests: Sequence[bytes]) -> bytes:
-    content = msgspec.msgpack.encode(_Content(request_id, b"".join(digests)))
-    return vault.seal_row(table.name, report_id, content)
+def _seal(vault: Vault, report: ReportedSecret, digests: Sequence[bytes], keys: Sequence[bytes]) -> bytes:
+    content = msgspec.msgpack.encode(_Content(report.request_id, b"".join(digests), b"".join(keys)))
+    return vault.seal_row(table.name, report.report_id, content)
 
 
 def _opened(vault: Vault, report_id: str, sealed: bytes, attempts: int) -> ReportedSecret:
     content = msgspec.msgpack.decode(vault.open_row(table.name, report_id, sealed), type=_Content)
-    octets = content.digests
-    digests = [octets[start : start + DIGEST_BYTES] for start in range(0, len(octets), DIGEST_BYTES)]
-    return ReportedSecret(report_id, content.request_id, digests, attempts)
+    return ReportedSecret(report_id, content.request_id, _each(content.digests), attempts, _each(content.keys))
+
+
+def _each(octets: bytes) -> list[bytes]:
+    return [octets[start : start + DIGEST_BYTES] for start in range(0, len(octets), DIGEST_BYTES)]
 
 
 def keep(connection: Connection, vault: Vault, report: ReportedSecret, now: Moment) -> None:
@@ -67,7 +72,7 @@ def keep(connection: Connection, vault: Vault, report: ReportedSecret, now: Mome
         "report_id": report.report_id,
         "due_at": now + LEASE,
         "attempts": 0,
-        "sealed": _seal(vault, report.report_id, report.request_id, report.digests),
+        "sealed": _seal(vault, report, report.digests, report.keys),
     }
     connection.execute(insert(table), row)
 
@@ -96,7 +101,8 @@ def take_up(connection: Connection, vault: Vault, now: Moment, limit: int) -> li
 def leave(connection: Connection, vault: Vault, report: ReportedSecret, digests: Sequence[bytes]) -> None:
     """Keeps of a report what could not be ended, until the lease is over; forgets it when that is nothing."""
     if digests:
-        sealed = _seal(vault, report.report_id, report.request_id, digests)
+        keys = [each for each in digests if each in report.keys]
+        sealed = _seal(vault, report, [each for each in digests if each not in keys], keys)
         connection.execute(_LEAVE, {"b_report_id": report.report_id, "b_sealed": sealed})
     else:
         connection.execute(_DONE, {"b_report_id": report.report_id})

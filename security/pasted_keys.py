@@ -63,6 +63,17 @@ def found_in(text: str) -> tuple[Names, ...]:
     return tuple(islice(dict.fromkeys(found), MOST))
 
 
+def may_be_in(text: str) -> bool:
+    """Whether it is worth looking for keys in a text. Most hold none, which takes next to no time to see."""
+    return "kty" in text or "-----BEGIN" in text
+
+
+def said_by_private(text: str) -> Names:
+    """The names that the private keys in a text say, each once, up to `MOST`. Whether they fit is not computed."""
+    says = chain.from_iterable(each.says for each in chain.from_iterable(map(_private_halves, _readings(text))))
+    return tuple(islice(dict.fromkeys(says), MOST))
+
+
 def private_in(text: str, wanted: Collection[str]) -> list[str]:
     """Those of the wanted thumbprints whose private half is in the text. That it fits is computed, of the first few."""
     halves = list(chain.from_iterable(map(_private_halves, _readings(text)))) if wanted else []

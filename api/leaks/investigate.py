@@ -161,11 +161,15 @@ async def investigate(
         if data.secret is not None or data.sha256 is not None:
             raise InvalidRequest.field("items", "give one secret, or several in items")
         questions = [
-            _question(asking, f"items[{number}].", each.secret, each.sha256) for number, each in enumerate(data.items)
+            await _question(asking, f"items[{number}].", each.secret, each.sha256)
+            for number, each in enumerate(data.items)
         ]
-        return Reports(await reported(settle, asking, questions, counts=counts, at=data.at))
+        answers = await reported(settle, asking, questions, counts=counts, at=data.at)
+        for each in data.items:
+            await issuer_keys.tell_pasted(asking.sources.ledger, asking.origin, each.secret)
+        return Reports(answers)
     if data.secret is None:
-        question = _question(asking, "", None, data.sha256)
+        question = await _question(asking, "", None, data.sha256)
         answers = await reported(settle, asking, [question], counts=counts, at=data.at)
         return told(answers)
     if data.sha256 is not None:
@@ -213,11 +217,12 @@ async def reported(
     return answers
 
 
-def _question(asking: Auditor, where: str, raw: str | None, sha256: str | None) -> resolve.Candidate:
+async def _question(asking: Auditor, where: str, raw: str | None, sha256: str | None) -> resolve.Candidate:
     if (raw is None) == (sha256 is None):
         raise InvalidRequest.field(f"{where}secret", "give either the secret itself or its sha256")
     if raw is not None:
-        return resolve.questions(extract(raw, asking.sources.format), raw, asking.sources.format)[0]
+        format = asking.sources.format
+        return (await resolve.asked_about(asking.sources.ledger, extract(raw, format), raw, format))[0]
     return resolve.Candidate(sha256 or "", None)
 
 

@@ -115,7 +115,7 @@ async def require_none(ledger: Ledger, origin: Origin, named: Mapping[str, str])
 
 async def tell_pasted(ledger: Ledger, origin: Origin, text: str | None) -> list[str]:
     """The thumbprints of the keys in a text, once it is recorded which private halves of this server's are there."""
-    if text is None:
+    if text is None or not pasted_keys.may_be_in(text):
         return []
     found = await asyncio.to_thread(pasted_keys.found_in, text)
     thumbprints = list(chain.from_iterable(found))
@@ -123,13 +123,21 @@ async def tell_pasted(ledger: Ledger, origin: Origin, text: str | None) -> list[
     return thumbprints
 
 
-async def tell_exposed(ledger: Ledger, origin: Origin, text: str, thumbprints: Iterable[str]) -> None:
+async def is_in(ledger: Ledger, origin: Origin, text: str) -> bool:
+    """Whether a private half of one of this server's own keys is in a text, once that is recorded."""
+    says = await asyncio.to_thread(pasted_keys.said_by_private, text) if pasted_keys.may_be_in(text) else ()
+    return bool(await tell_exposed(ledger, origin, text, says))
+
+
+async def tell_exposed(ledger: Ledger, origin: Origin, text: str, thumbprints: Iterable[str]) -> list[str]:
     """Records that a text holds the private half of one of this server's own keys: an alarm, once for each key. What
-    was public anyway is none."""
+    was public anyway is none. The ids of those keys."""
     state: signing_key.State = await ledger.state(signing_key.STREAM)
     own = frozenset(each for each in thumbprints if each in state.keys)
     if not own:
-        return
-    for key_id in await asyncio.to_thread(pasted_keys.private_in, text, own):
+        return []
+    found = await asyncio.to_thread(pasted_keys.private_in, text, own)
+    for key_id in found:
         log.warning("private half of an own signing key pasted", kid=key_id, standing=state.keys[key_id].standing)
         await ledger.execute(signing_keys.expose(key_id), origin=origin)
+    return found

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from api.leaks import mailed_target
+from api.leaks import issuer_keys, mailed_target
 from api.leaks.containment import Containment, Wanted
 from api.leaks.targets import Target, of_secret
 from api.services import origin
@@ -52,14 +52,15 @@ def reporter(connection: Any, source: Source) -> Origin:
 async def take(
     ledger: Ledger, format: Format, findings: Iterable[Finding], source: Source, contain: Container[str], by: Origin
 ) -> list[bool]:
-    """Opens an incident for each that has our format, and ends what is alive if its kind is among `contain`. True for
-    what was issued here, dead or alive. What goes wrong with one is raised when all the others were taken, so that
-    anyone who reports comes again: the same finding once more does nothing."""
+    """Opens an incident for each that has our format, and ends what is alive if its kind is among `contain`. A private
+    half of one of this server's own keys is an alarm. True for what was issued here, dead or alive. What goes wrong
+    with one is raised when all the others were taken, so that anyone who reports comes again: the same finding once
+    more does nothing."""
     ours: list[bool] = []
     failed: Exception | None = None
     for finding in findings:
         # Every secret in what was found, whatever is around it.
-        known = False
+        known = await issuer_keys.is_in(ledger, by, finding.raw)
         for secret in extract(finding.raw, format).secrets:
             one = finding._replace(raw=secret.reveal())
             try:

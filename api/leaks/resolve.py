@@ -159,7 +159,7 @@ async def _of_text(ledger: Ledger, format: Format, text: str, since: Moment | No
     if len(found) > MOST:
         raise Unprocessable(f"At most {MOST:,} secrets at a time.")
     word = pasted_keys.thumbprint_in(text)
-    leaked = await _of_keys(ledger, names if word is None else ((word,),), since)
+    leaked = await of_keys(ledger, names if word is None else ((word,),), since)
     if not (found or names or leaked) and (word is None or await issuer_keys.find(ledger, word) is None):
         raise InvalidRequest.field("secret", nothing_in(text, format))
     resolved = await _issued_or_mailed(ledger, [each.sha256 for each in found])
@@ -183,7 +183,7 @@ async def _of_digests(ledger: Ledger, digests: Sequence[str], since: Moment | No
     found = await _issued_or_mailed(ledger, list(map(bytes.fromhex, digests)))
     known = {*found.away, *_leaked(found.targets)}
     rest = [(pasted_keys.of_hex(each),) for each in dict.fromkeys(digests) if each not in known]
-    return await _with_keys(ledger, found, await _of_keys(ledger, rest, since))
+    return await _with_keys(ledger, found, await of_keys(ledger, rest, since))
 
 
 async def _with_keys(ledger: Ledger, found: Resolved, leaked: Sequence[Target]) -> Resolved:
@@ -193,7 +193,8 @@ async def _with_keys(ledger: Ledger, found: Resolved, leaked: Sequence[Target]) 
     return _or_missing(targets, "secret")._replace(away=found.away)
 
 
-async def _of_keys(ledger: Ledger, found: Sequence[Names], since: Moment | None) -> list[Target]:
+async def of_keys(ledger: Ledger, found: Sequence[Names], since: Moment | None) -> list[Target]:
+    """The targets of those of the keys that were ever named here, each by itself."""
     return [
         Target("key", each.holders[0] if len(each.holders) == 1 else None, leaked=each.leaked, gathered=each)
         for each in await key_target.targets(ledger, found, since)

@@ -12,22 +12,25 @@ from litestar.params import JSONBody
 from msgspec import Meta
 
 from api.http.errors import Unprocessable
+from api.leaks import reported_keys, resolve
+from api.leaks.address_target import GatheredTarget, begin_settling
 from api.leaks.containment import Containment, Wanted
 from api.leaks.targets import Alone, Target, grouped, merged, of_secret
 from api.services import Injected, origin
 from api.throttling.admission import admit, charge
 from api.throttling.throttle import Throttle
-from domain.event import Moment
-from domain.incident import Source
+from domain.event import Moment, Recorded
+from domain.incident import Numbers, Source
 from eventstore import issued
 from eventstore import reported as eventstore_reported
 from eventstore.database import Connection
-from eventstore.execution import Origin
+from eventstore.execution import Origin, Step
 from eventstore.issued import IssuanceRecord
 from eventstore.ledger import Ledger
 from eventstore.pending import device_requests, mailed_links
 from eventstore.reported import ReportedSecret
 from eventstore.unavailable import ArchiveAway, DatabaseAway, LedgerOverloaded
+from security import pasted_keys
 from security.scanning import LONGEST, MOST, extract_all
 from security.tokens import Format, new_id
 from security.vault import Vault
@@ -53,10 +56,30 @@ def _alone(connection: Connection, found: IssuanceRecord) -> Target:
 async def end(ledger: Ledger, target: Target, origin: Origin, source: Source = "public_revocation") -> str | None:
     """Ends what is alive of it, in one transaction with its incident, whose id is returned. None, and nothing is
     recorded, where all is dead already: nobody fills the log with repeats."""
+    if target.gathered is not None:
+        return await _end_gathered(ledger, target, target.gathered, origin, source)
     containment = Containment(ledger, target, Wanted(), source=source, only_alive=True)
     await containment.prepare()
     executed: Any = await ledger.execute(*containment.commands(), origin=origin)
     return None if executed.refusal is not None else containment.incident_id
+
+
+async def _end_gathered(
+    ledger: Ledger, target: Target, gathered: GatheredTarget, origin: Origin, source: Source
+) -> str | None:
+    """The same of a key. Its grants' own ends follow."""
+    containment = Containment(ledger, target, Wanted(), source=source)
+    await containment.prepare()
+    if (await gathered.tried(ledger)).numbers == Numbers():
+        return None
+
+    async def execute(*steps: Step) -> tuple[Recorded, ...]:
+        return (await ledger.execute(*steps, origin=origin)).recorded
+
+    await containment.end_at_once(execute)
+    await execute(*containment.commands())
+    begin_settling(ledger)
+    return containment.incident_id
 
 
 CHARACTERS = 16_384
@@ -91,12 +114,13 @@ class LeakedCredentials(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
     ]
 
 
-class Accepted(msgspec.Struct, frozen=True):
+class Accepted(msgspec.Struct, frozen=True, omit_defaults=True):
     """What anybody can see by its looks: how many secrets have our form and checksum, issued or not, and how many have
-    the form alone."""
+    the form alone. `keys` is there where private keys are: how many, whosever they are."""
 
     accepted: int
     damaged: int
+    keys: int = 0
 
 
 @post(
@@ -116,22 +140,27 @@ async def revoke_credentials(
 ) -> Response[Accepted]:
     """No authentication: who holds a secret may end it. Every secret in the texts ends, with one incident for each
     client. An access token ends alone, a code or refresh token with its grant, a client secret with every token that it
-    authenticated, a browser session with its sign-in."""
+    authenticated, a browser session with its sign-in. A client's private key ends with all that was given for it or is
+    bound to it; a public half ends nothing."""
     admit(throttle, request.scope, "credentials")
     if len(data.credentials) > MOST:
         raise Unprocessable(f"At most {MOST} credentials at a time.")
     came = origin(request.scope)
     found = await asyncio.to_thread(extract_all, data.credentials, token_format)
+    pasted = await reported_keys.found_in(data.credentials)
+    several = len(found.secrets) + sum(len(each.says) for each in pasted)
     # The first was counted before anything was looked at. To look through a long text is work as well.
-    charge(throttle, request.scope, "credentials", max(len(found.secrets), found.characters // CHARACTERS) - 1)
-    if len(found.secrets) > MOST:
+    charge(throttle, request.scope, "credentials", max(several, found.characters // CHARACTERS) - 1)
+    if several > MOST:
         raise Unprocessable(f"At most {MOST:,} secrets at a time.")
     if len(_ending(ledger)) >= WAITING:
         raise LedgerOverloaded
-    if found.secrets:
+    keys = await reported_keys.held(ledger, came, pasted)
+    if found.secrets or keys:
         digests = [each.sha256 for each in found.secrets]
-        await _accepted(ledger, ReportedSecret(new_id(), came.request_id, digests), came)
-    return Response(Accepted(len(found.secrets), len(found.damaged)), status_code=202)
+        await _accepted(ledger, ReportedSecret(new_id(), came.request_id, digests, keys=keys), came)
+    counted = Accepted(len(found.secrets), len(found.damaged), several - len(found.secrets))
+    return Response(counted, status_code=202)
 
 
 async def _accepted(ledger: Ledger, report: ReportedSecret, came: Origin) -> None:
@@ -178,9 +207,10 @@ async def _end_all(ledger: Ledger, report: ReportedSecret, came: Origin) -> None
     """Ends what it can. The rest waits for `resume`."""
     try:
         targets, away = await ledger.read(reported, report.digests)
+        targets += await resolve.of_keys(ledger, [(pasted_keys.of_hex(each.hex()),) for each in report.keys], None)
         left = [*away, *await _end_together(ledger, targets, came)]
     except (DatabaseAway, LedgerOverloaded):
-        left = list(report.digests)
+        left = [*report.digests, *report.keys]
     if left and report.attempts >= ATTEMPTS:
         log.error("reported secrets are given up", secrets=len(left), request_id=report.request_id)
         left = []
@@ -197,7 +227,8 @@ async def _end_together(ledger: Ledger, targets: Sequence[Target], came: Origin)
     """Ends those of one client by one incident; the digests of what could not be ended. No fault about one secret keeps
     the others alive: those of its client are then ended one by one."""
     left: list[bytes] = []
-    away, waiting = 0, deque(grouped(targets))
+    keys = [[each] for each in targets if each.gathered is not None]
+    away, waiting = 0, deque([*grouped(each for each in targets if each.gathered is None), *keys])
     while waiting:
         several = waiting.popleft()
         try:

@@ -61,6 +61,7 @@ def test_every_secret_in_a_text_is_looked_at_and_ended(cli: CommandLine, shop: d
     tried = cli.json("leaks", "contain", "--dry-run", stdin=text)
     assert tried["secrets_ended"] == 2
     assert "would_end  2 secret versions" in cli.run("leaks", "contain", "--dry-run", stdin=text).stdout
+    at = cli.events()[-1]["time"]
     done = cli.json("leaks", "contain", "--yes", stdin=text)
     assert [each["client_id"] for each in done["items"]] == [shop["client_id"], other["client_id"]]
     assert len({each["incident_id"] for each in done["items"]}) == len(cli.json("leaks", "list")) == 2
@@ -68,6 +69,9 @@ def test_every_secret_in_a_text_is_looked_at_and_ended(cli: CommandLine, shop: d
     dead = cli.json("leaks", "investigate", stdin=text)
     assert {each["state"] for each in dead["items"]} == {"revoked"}
     assert not any(dead["containment"].values())
+    then = cli.json("leaks", "investigate", "--at", at, stdin=text, exits=1)["items"]
+    assert [each["state"] for each in then] == ["active"] * 2
+    cli.run("leaks", "investigate", "--at", "yesterday", stdin=text, exits=1)
 
 
 def test_a_text_need_not_be_utf8(cli: CommandLine, shop: dict[str, str]) -> None:

@@ -13,7 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from api.leaks import reports
 from api.leaks.reports import FINDINGS_AT_MOST, Finding, evidence
+from commands import signing_keys
 from domain import incident
+from domain.keys import signing_key
 from eventstore.mapper import MAX_BYTES
 from security.keyring import Keyring
 from security.scanning import TYPES
@@ -104,6 +106,20 @@ async def test_githubs_own_example_is_taken(world: World) -> None:
     assert answer.status_code == 200, answer.text
     assert answer.json() == [{"token_raw": "some_token", "token_type": "some_type", "label": "false_positive"}]
     assert await incidents(world) == []
+
+
+async def test_a_private_half_of_an_own_key_is_an_alarm(world: World) -> None:
+    ledger = world.services.ledger
+    keys: signing_key.State = await ledger.state(signing_key.STREAM)
+    key_id = keys.active["ES256"]
+    private = await ledger.read(signing_keys.private_half, ledger.vault, key_id)
+    assert private is not None
+    body = report(json.dumps(keys.keys[key_id].jwk), private.decode())
+    for _ in range(2):
+        labels = [each["label"] for each in (await deliver(world, body)).json()]
+        assert labels == ["false_positive", "true_positive"]
+    (exposed,) = await world.events("signing_key.exposed")
+    assert (exposed.event.key_id, exposed.actor.credential) == (key_id, {"intake": "github"})
 
 
 @cases(

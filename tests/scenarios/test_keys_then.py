@@ -84,6 +84,43 @@ async def test_key_of_a_client_then(world: World, admin: httpx.AsyncClient) -> N
     assert (await standing(admin, "0" * 64, used))[:2] == (None, "unknown")
 
 
+async def test_history_of_a_key(world: World, admin: httpx.AsyncClient) -> None:
+    key, other = made_key("ES256", "told"), made_key("ES256", "left")
+    signer, sha256 = await register_signer(world, key), hex_of(key.thumbprint())
+    for _ in range(2):
+        ok(await signer.ask())
+    for asked in ({"sha256": sha256}, {"token": json.dumps(public(key))}, {"token": key.thumbprint()}):
+        told = ok(await admin.post("/audit/token-history", json=asked))
+        assert (told["kind"], told["sha256"], told["state"]) == ("key", sha256, "active")
+        assert (told["client_id"], told["uses"]["count"]) == (signer.client_id, 2)
+        types = [each["type"] for each in told["events"]]
+        assert types == ["client.registered", "client.keys_registered", *["grant.tokens_issued"] * 2]
+    ok(await admin.patch(f"/admin/clients/{signer.client_id}", json={"jwks": {"keys": [public(other)]}}))
+    ok(await admin.post("/leaks/contain", json={"sha256": sha256}))
+    told = ok(await admin.post("/audit/token-history", json={"sha256": sha256}))
+    assert [each["type"] for each in told["events"]][-2:] == ["client.keys_registered", "client.key_revoked"]
+    assert [each["state"] for each in told["standing"]["token"]] == ["active", "revoked"]
+    assert [each["state"] for each in told["standing"]["client"]] == ["enabled"]
+    reads = [each.event for each in await world.events("audit.read") if each.event.question == "token_history"]
+    assert [each.parameters["sha256"] for each in reads] == [sha256] * 4
+    problem(await admin.post("/audit/token-history", json={"token": json.dumps(public(made_key("EdDSA")))}), 404)
+
+
+async def test_history_of_keys_that_are_no_clients(world: World, admin: httpx.AsyncClient) -> None:
+    keys: signing_key.State = await world.services.ledger.state(signing_key.STREAM)
+    ok(await admin.post("/admin/keys/rotate", json={"compromised": True}))
+    told = ok(await admin.post("/audit/token-history", json={"sha256": hex_of(keys.active["ES256"])}))
+    assert (told["kind"], told["state"], told["client_id"]) == ("signing_key", "revoked", None)
+    types = [each["type"] for each in told["events"]]
+    assert types == ["signing_key.introduced", "signing_key.activated", "signing_key.revoked"]
+    await world.define_scopes("orders")
+    theirs = made_key("ES256", "workforce")
+    terms = {"issuer": "https://else.example", "jwks": {"keys": [public(theirs)]}, "scope": "orders"}
+    ok(await admin.put("/admin/trusted-issuers/workforce", json=terms), 201)
+    told = ok(await admin.post("/audit/token-history", json={"sha256": hex_of(theirs.thumbprint())}))
+    assert (told["kind"], told["state"], len(told["events"])) == ("trusted_issuer_key", "active", 1)
+
+
 async def test_secret_of_a_client_then(world: World, admin: httpx.AsyncClient, job: Client) -> None:
     world.clock.advance(1)
     for _ in range(3):
@@ -166,10 +203,26 @@ async def test_private_half_of_an_own_key_is_an_alarm(world: World, admin: httpx
         thumbprint[each] for each in ("ES256", "RS256", "EdDSA", "PS256")
     ]
     assert exposed[0].actor.kind == "client"
+    # What was told once is told.
+    ok(await admin.post("/leaks/investigate", json={"items": [{"secret": json.dumps(halves["ES256"])}]}))
+    assert len(await world.events("signing_key.exposed")) == 4
     listed = {each["kid"]: each for each in ok(await admin.get("/admin/keys"))["items"]}
     assert listed[thumbprint["ES256"]]["exposed_at"] == format_rfc3339(exposed[0].time)
     assert halves["ES256"]["d"] not in str(await world.events())
     problem(await admin.post("/leaks/contain", json={"sha256": hex_of(thumbprint["ES256"]), "dry_run": True}), 409)
+
+
+@pytest.mark.parametrize("way", ["items", "credentials"])
+async def test_private_half_of_an_own_key_among_others(world: World, admin: httpx.AsyncClient, way: str) -> None:
+    halves = await private_halves(world)
+    text, public_half = json.dumps(halves["EdDSA"]), json.dumps(ok(await world.client.get("/.well-known/jwks.json")))
+    for given, told in ((public_half, 0), (text, 1)):
+        if way == "items":
+            found = ok(await admin.post("/leaks/investigate", json={"items": [{"secret": "x"}, {"secret": given}]}))
+            assert [each["kind"] for each in found["items"]] == [None, "signing_key"]
+        else:
+            ok(await world.client.post("/credentials/revoke", json={"credentials": ["x", given]}), 202)
+        assert len(await world.events("signing_key.exposed")) == told
 
 
 def test_private_half_in_pem_is_the_one_that_it_computes() -> None:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from api.leaks import address_target
+from api.leaks import address_target, revoke
 from security import pasted_keys
 from security.keyring import Keyring
 from tests.scenarios.administration import administering, ok, problem
@@ -117,6 +117,38 @@ async def test_key_to_which_a_persons_tokens_are_bound(world: World, admin: http
     # It was nobody's to prove themselves by, so that there is nothing more to end.
     assert await world.events("client.key_revoked") == ()
     assert (await looked_at(admin, leaked.jkt))["state"] == "expired"
+
+
+async def test_anybody_may_end_a_private_key_that_they_hold(world: World, server: Client, keyring: Keyring) -> None:
+    leaked, safe = made_key("RS256", "held"), made_key("ES256", "kept")
+    signer, other = await register_signer(world, leaked), await register_signer(world, safe)
+    signer.algorithm = "RS256"
+    given, spared = ok(await signer.ask())["access_token"], ok(await other.ask())["access_token"]
+    private = leaked.as_pem(private=True).decode()
+    stranger = world.caller("203.0.113.77")
+
+    async def report(*texts: str) -> Any:
+        answer = ok(await stranger.post("/credentials/revoke", json={"credentials": texts}), 202)
+        await revoke.ended(world.services.ledger)
+        await address_target.settle(world.services.ledger)
+        return answer
+
+    # Who shows what is public holds nothing.
+    shown = (leaked.as_pem(private=False).decode(), leaked.thumbprint(), json.dumps(public(safe)))
+    assert await report(*shown) == {"accepted": 0, "damaged": 0}
+    unknown = json.dumps(made_key("EdDSA", "unknown").as_dict(private=True))
+    wrong = json.dumps(public(safe) | {"d": made_key("ES256", "wrong").as_dict(private=True)["d"]})
+    assert await report(unknown, wrong) == {"accepted": 0, "damaged": 0, "keys": 2}
+    assert await world.events("incident.*") == ()
+    assert await report(f"in a log: {private}", given) == {"accepted": 1, "damaged": 0, "keys": 1}
+    assert [await active(world, server, raw) for raw in (given, spared)] == [False, True]
+    refused(await signer.ask())
+    (revoked,) = await world.events("client.key_revoked")
+    assert (revoked.event.thumbprint, revoked.actor.kind) == (leaked.thumbprint(), "anonymous")
+    head = await world.head()
+    await report(private)
+    assert await world.head() == head
+    await proved(world, keyring)
 
 
 async def redeemed(scene: Scene, app: Client, code: str, holder: Holder) -> Any:

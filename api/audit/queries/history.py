@@ -1,7 +1,9 @@
 """What an aggregate, a token, a code or a secret was at a moment, and all that ever happened with it."""
 
 import re
+from asyncio import to_thread
 from collections.abc import Iterator
+from itertools import chain
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -22,7 +24,7 @@ from domain.usage import SecretKind
 from eventstore import issued, search, time_travel
 from eventstore.database import Connection
 from eventstore.issued import IssuanceRecord
-from eventstore.leaked import key_state
+from eventstore.leaked import key_history, key_state
 from eventstore.leaked.key_state import KeyJudgement, KeyKind
 from eventstore.time_travel import Judgement
 from projections import clients
@@ -161,9 +163,9 @@ class TokenHistory(msgspec.Struct, frozen=True):
     """What it is and how it stands now. `secret` authenticated the request that got it; of a secret it is itself.
     `events` begin with the ground that it stands on (its client registered, the secret made, the sign-in, the consent)
     and end with its newest uses. `consent` and `sign_in` are there for what a person allowed; `standing` says how
-    itself, the secret, the client and the person stood over time."""
+    itself, the secret, the client and the person stood over time. A key is told of by its thumbprint."""
 
-    kind: SecretKind
+    kind: SecretKind | KeyKind
     sha256: str
     state: TokenReason
     client_id: str | None
@@ -197,6 +199,9 @@ async def token_history(
         asked = {"id": id}
         digest = await asking.sources.ledger.read(_by_id, id)
     history = None if digest is None else await asking.sources.ledger.read(_history, asking, digest, names)
+    if history is None and digest is not None and id is None:
+        history = await _of_key(asking, digest, token, names)
+        asked = asked if history is None else {"sha256": history.sha256}
     shown = () if history is None else history.events
     await asking.record("token_history", asked, len(shown), unsealed=any(unsealed(event) for event in shown))
     if history is None:
@@ -247,6 +252,52 @@ def _history(connection: Connection, asking: Auditor, digest: bytes, names: bool
         standing.sign_in_shown(signed_in),
         standing.uses(connection, found),
         standing.lanes(connection, found, judgement, head, asking.now),
+    )
+
+
+async def _of_key(asking: Auditor, sha256: bytes, text: str | None, names: bool) -> TokenHistory | None:
+    """The history of the key with this thumbprint, or of the first key in the text that is known here."""
+    digests = [sha256]
+    if text is not None:
+        word = pasted_keys.thumbprint_in(text)
+        found = [*chain.from_iterable(await to_thread(pasted_keys.found_in, text)), *(() if word is None else (word,))]
+        digests = [bytes.fromhex(pasted_keys.hex_of(each)) for each in found]
+    await asking.sources.search_index.follow()
+    for each in digests:
+        history = await asking.sources.ledger.read_long(_history_of_key, asking, each, names)
+        if history is not None:
+            return history
+    return None
+
+
+def _history_of_key(connection: Connection, asking: Auditor, digest: bytes, names: bool) -> TokenHistory | None:
+    """The same of a key; `digest` is its thumbprint."""
+    head = search.newest(connection)
+    thumbprint = pasted_keys.of_hex(digest.hex())
+    found = key_history.told(connection, thumbprint, head, asking.now, USES_AT_MOST)
+    if found is None:
+        return None
+    judgement, began = found.judged.standing, found.began
+    owner = clients.by_id(connection, found.clients[0]) if len(found.clients) == 1 else None
+    positions = sorted({*(each.position for each in found.events), *judgement.decided_by})
+    rendering = Rendering(asking.sources.ledger.privacy, connection, personal=asking.personal, names=names)
+    return TokenHistory(
+        found.judged.kind,
+        digest.hex(),
+        judgement.reason,
+        found.clients[0] if len(found.clients) == 1 else None,
+        None if owner is None else owner.client_name,
+        None,
+        None,
+        None,
+        None,
+        format_rfc3339(began.time),
+        None,
+        rendering.events(search.stored_forms(connection, positions)),
+        None,
+        None,
+        standing.uses_told(found.uses),
+        standing.lanes_of_key(connection, began, found.clients, judgement),
     )
 
 

@@ -1,6 +1,6 @@
 """How a token, its secret, its client and its person stood over time, what it rests on, and how often it was used."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -74,6 +74,14 @@ def lanes(connection: Connection, found: IssuanceRecord, judgement: Judgement, h
     )
 
 
+def lanes_of_key(
+    connection: Connection, began: Recorded, holders: Sequence[str], judgement: Judgement
+) -> StandingLanes:
+    """The lanes of a key, and of its client if it has but one."""
+    of_client = _of_stream(connection, client.stream(holders[0]), _client) if len(holders) == 1 else []
+    return StandingLanes(_stretches(connection, began, None, judgement), [], of_client, [])
+
+
 def _of_secret(connection: Connection, found: IssuanceRecord, head: int, now: Moment) -> list[StandingStretch]:
     digest = None if found.secret_id is None else issued.digest_of_secret_version(connection, found.secret_id)
     version = None if digest is None else issued.find(connection, digest)
@@ -83,14 +91,20 @@ def _of_secret(connection: Connection, found: IssuanceRecord, head: int, now: Mo
 
 
 def _own(connection: Connection, found: IssuanceRecord, judgement: Judgement) -> list[StandingStretch]:
-    """From its issue to its end by whatever ended it."""
-    begun, position = found.by.time, found.by.position
+    return _stretches(connection, found.by, found.expires_at, judgement)
+
+
+def _stretches(
+    connection: Connection, by: Recorded, expires_at: Moment | None, judgement: Judgement
+) -> list[StandingStretch]:
+    """From its beginning, `by` this event, to its end by whatever ended it."""
+    begun, position = by.time, by.position
     if judgement.reason in ("active", "not_yet_issued"):
         return [StandingStretch(judgement.reason, format_rfc3339(begun), None, position)]
     decisive = search.recorded_at(connection, judgement.decided_by[-1]) if judgement.decided_by else None
     ended: Moment | None = None if decisive is None or decisive.position == position else decisive.time
     if judgement.reason == "expired":
-        ended = found.expires_at if ended is None else max(ended, found.expires_at or ended)
+        ended = expires_at if ended is None else max(ended, expires_at or ended)
     at = format_rfc3339(begun if ended is None else ended)
     return [
         StandingStretch("active", format_rfc3339(begun), at, position),
@@ -183,9 +197,12 @@ def uses(connection: Connection, found: IssuanceRecord) -> UsesTold:
     """What its own usage tells."""
     key = found.secret_id or "" if found.kind == "client_secret" else found.sha256
     positions = time_travel.newest_of(connection, usage.stream(key), USES_AT_MOST)
-    told: list[tuple[Moment, Any]] = [
-        (each.time, each.event) for each in search.recorded_forms(connection, sorted(positions))
-    ]
+    return uses_told(search.recorded_forms(connection, sorted(positions)))
+
+
+def uses_told(events: Iterable[Recorded]) -> UsesTold:
+    """What these events, in order, tell of uses."""
+    told: list[tuple[Moment, Any]] = [(each.time, each.event) for each in events]
     counted = [(getattr(event, "count", 1), getattr(event, "ended", None) is not None) for _, event in told]
     return UsesTold(
         sum(count for count, _ in counted),

@@ -1,0 +1,45 @@
+"""Private keys in what anybody reports. Who holds one may end it, as with any other secret; who shows a public half or
+a thumbprint holds nothing."""
+
+import asyncio
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
+
+from api.leaks import issuer_keys, key_target
+from eventstore.execution import Origin
+from eventstore.ledger import Ledger
+from security import pasted_keys
+from security.pasted_keys import Names
+
+
+class PastedKeys(NamedTuple):
+    """A text, and the thumbprints of the public halves to which the private keys in it say that they belong."""
+
+    text: str
+    says: Names
+
+
+async def found_in(texts: Sequence[str]) -> list[PastedKeys]:
+    """The texts that seem to hold private keys, whosever these are."""
+    some = [each for each in texts if pasted_keys.may_be_in(each)]
+    return await asyncio.to_thread(_found_in, some) if some else []
+
+
+def _found_in(texts: Sequence[str]) -> list[PastedKeys]:
+    return [PastedKeys(each, says) for each in texts if (says := pasted_keys.said_by_private(each))]
+
+
+async def held(ledger: Ledger, origin: Origin, pasted: Sequence[PastedKeys]) -> list[bytes]:
+    """The thumbprints of the clients' keys that are known here and whose private half is there. One of this server's
+    own is an alarm."""
+    if not pasted:
+        return []
+    says = dict.fromkeys(chain.from_iterable(each.says for each in pasted))
+    known = {name for each in await key_target.targets(ledger, [(name,) for name in says], None) for name in each.names}
+    found: dict[str, None] = {}
+    for each in pasted:
+        await issuer_keys.tell_exposed(ledger, origin, each.text, each.says)
+        wanted = known.intersection(each.says)
+        found |= dict.fromkeys(await asyncio.to_thread(pasted_keys.private_in, each.text, wanted) if wanted else ())
+    return [bytes.fromhex(pasted_keys.hex_of(each)) for each in found]
