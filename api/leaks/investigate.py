@@ -234,7 +234,9 @@ def settling(request: Request[Any, Any, Any]) -> Settle:
         await services.uses.record(everything=True)
         await services.token_uses.record(of=[bytes.fromhex(each) for each in digests])
         await services.repeated_facts.close_elapsed(everything=True)
-        await services.follower.follow()
+        # What is told is in these two; counts of events for figures may be far behind and are not waited for.
+        await services.search_index.follow()
+        await services.sightings.follow()
 
     return settle
 

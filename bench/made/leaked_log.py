@@ -19,6 +19,8 @@ from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.mapper import LogMapper, authenticate
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing, Sightings
+from eventstore.projecting.counting import EventCounting
+from eventstore.projecting.stream_owners import StreamOwners
 from eventstore.recorder import INSERT
 from eventstore.stored import head
 from projections import PROJECTIONS
@@ -162,7 +164,8 @@ async def _write(url: str, master_key: str, leaked: Leaked, tokens: int, seconds
     await ledger.close()
     # Another one, which has seen nothing of the log as it was before.
     ledger = await Ledger.open(url, parse_keyring(master_key), SystemClock())
-    follower, done = CatchUpSubscription(ledger, EventIndexing(), Sightings(), batch=5_000), False
+    owners, done = StreamOwners(), False
+    follower = CatchUpSubscription(ledger, EventIndexing(owners), Sightings(), EventCounting(owners), batch=5_000)
     while not done:
         done = await follower.follow(steps=10)
         say(f"{follower.position:,} of {ledger.changes.position:,} events followed")

@@ -1,12 +1,14 @@
 """A leaked secret: what it is, what came of it, and ending all of it in one step."""
 
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
 
-from api.leaks import revoke
+from api.leaks import investigate, revoke
 from domain import incident
 from domain.event import Recorded
 from projections import tokens
@@ -80,6 +82,18 @@ async def test_a_client_secret_by_itself_or_by_its_digest(world: World, admin: h
     world.clock.advance(600)
     admin = await administering(world)
     assert (await look(admin, secret=job.secret))["containment"]["tokens_ended"] == 0
+
+
+async def test_investigate_waits_for_no_event_counts(
+    world: World, job: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may be far behind, and take minutes to come, where an upgrade or a restored database began them anew."""
+    ok(await token(world, job))
+    services = replace(world.services, follower=Mock(), event_counts=Mock())
+    monkeypatch.setattr(investigate, "services_of", lambda request: services)
+    await investigate.settling(Mock())([digest(job.secret or "")])
+    head, _ = await world.services.ledger.head()
+    assert min(services.search_index.position, services.sightings.position) >= head > 0
 
 
 async def test_foreign_text_is_told_what_is_wrong_and_leaves_no_trace(
