@@ -48,6 +48,7 @@ from api.server.presence import Presence, require_level
 from api.server.telemetry import Telemetry
 from api.server.transparency import Transparency, require_continuation, watch
 from api.services import SYSTEM, Services, lifetimes, record_start, running_version, services_of
+from api.sign_in_requests import past_framework
 from api.throttling.repeated_facts import RepeatedFacts
 from api.throttling.throttle import open_throttle
 from api.throttling.windowed_counter import SecretUses, TokenUses
@@ -306,4 +307,5 @@ def wrapped(
         refused=metrics.facts.refused,
         pages=OriginPolicy(lambda: served().ledger, {each.path: each.methods for each in hot}),
         whole=(token.path, introspect.path, revoke.path),
+        usual=past_framework(app, served),
     )

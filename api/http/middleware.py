@@ -135,7 +135,8 @@ class Middleware:
     endpoint past its routing. `in_flight` bounds the requests that wait for the start of their answer; a further one
     gets 503, and so does one that would wait too long (`load_shedding`). A stream that has begun is not counted, nor is
     a request whose body is still to come. The liveness probe and those who look after the server are always let in.
-    The paths in `whole` are among those in `direct`: a POST there may be handed over with its body and nothing else."""
+    The paths in `whole` are among those in `direct`: a POST there may be handed over with its body and nothing else.
+    `usual` finds what answers some further requests past the routing, as long as nothing is unusual about them."""
 
     def __init__(
         self,
@@ -152,8 +153,10 @@ class Middleware:
         refused: Callable[[str, str | None], None] = lambda *_: None,
         pages: OriginPolicy | None = None,
         whole: Iterable[str] = (),
+        usual: Callable[[Scope], Direct | None] = lambda _: None,
     ) -> None:
         self.app = app
+        self.usual = usual
         self.proxies = proxies or Proxies()
         self._always = (*HEADERS, STRICT_TRANSPORT) if secure else HEADERS
         # Few sets of names are ever in use. Values are not kept: a cookie among them is a secret.
@@ -282,7 +285,7 @@ class Middleware:
             await response.answer(preflight)
             return
         given = Arriving(receive, scope[SLOT], self._patience, length) if length != 0 else receive
-        endpoint = self.direct.get(scope["path"])
+        endpoint = self.direct.get(scope["path"]) or self.usual(scope)
         if endpoint is None:
             await self.app(scope, given, response)
         else:

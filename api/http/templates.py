@@ -21,7 +21,7 @@ from litestar.response.base import ASGIResponse
 from markupsafe import Markup, escape
 from msgspec.structs import replace
 
-from api.http.request_context import language
+from api.http.request_context import Scope, language
 from api.http.static_files import static_url
 from api.languages import ENGLISH, LANGUAGES, Language, Words
 from domain.event import Moment
@@ -64,11 +64,15 @@ class PageAnswer(Response[bytes]):
 
     def to_asgi_response(self, app: Litestar | None, request: Request[Any, Any, Any], **given: Any) -> ASGIResponse:
         """The page, rendered."""
+        self.write(request.scope)
+        return super().to_asgi_response(app, request, **given)
+
+    def write(self, scope: Scope) -> None:
+        """Renders it for that request."""
         branding = self.page.branding
-        spoken = language(request.scope, ENGLISH if branding is None else branding.language)
+        spoken = language(scope, ENGLISH if branding is None else branding.language)
         self.content = render(self.page, spoken)
         self.headers["content-language"] = spoken.code
-        return super().to_asgi_response(app, request, **given)
 
 
 class DashboardLink(msgspec.Struct, frozen=True):
