@@ -26,7 +26,7 @@ from eventstore.execution import Executed, Origin, PendingRequest, person_on
 from eventstore.issued import grants_of
 from eventstore.may_write import require_clock
 from eventstore.recorder import Head, LockBusy, LogRecorder
-from eventstore.repository import EVERY, MANY, Versioned, evolve, initial, versions
+from eventstore.repository import EVERY, MANY, Repository, Versioned, evolve, initial, versions
 from eventstore.stored import head
 from eventstore.unavailable import DatabaseReadOnly, InDoubt, OtherLevel, WrongClock
 from eventstore.view import Folds, OfGrant, View
@@ -47,7 +47,7 @@ class Batch(View):
     """One transaction of the log, under the head row's lock. Not thread-safe; it lives as long as the transaction."""
 
     def __init__(self, writing: Writing, locked: Head, clock: Callable[[], Moment]) -> None:
-        self._writing = writing
+        self._writing, self._states = writing, writing.states
         self._connection = locked.connection
         # SQLite has nobody to wait for.
         self._together = together if locked.connection.dialect.name == "postgresql" else nullcontext
@@ -105,19 +105,19 @@ class Batch(View):
             if alone is not None:
                 state, version = evolve(stream, initial(stream), alone), alone.version
             else:
-                state, version, _ = self._writing.states.cached(stream) or self._load(stream)
+                state, version, _ = self._states.cached(stream) or self._load(stream)
             found = self._folds[stream] = (state, version)
         return found
 
     def _load(self, stream: str) -> Versioned:
         if is_stateless(stream):
             return Versioned(initial(stream), versions(self._connection, (stream,))[stream], self._start)
-        return self._writing.states.load(self._connection, stream, self._start)
+        return self._states.load(self._connection, stream, self._start)
 
     def _load_all(self, streams: Collection[str]) -> None:
         # What others know must not hold what is only about to be committed.
         others = [each for each in streams if each not in self._folds and each not in self._alone]
-        self._writing.states.load_all(self._connection, others, self._start)
+        self._states.load_all(self._connection, others, self._start)
 
     def folds(self) -> Folds:
         """Rows and folds as they stand now, for a look at the present."""
@@ -240,7 +240,7 @@ class Batch(View):
         count = 0
         for portion in sweep.streams(self):
             missing = [stream for stream in portion if stream not in self._folds]
-            for stream, found in self._writing.states.read_all(self._connection, missing, self._start).items():
+            for stream, found in self._states.read_all(self._connection, missing, self._start).items():
                 self._folds[stream] = (found.state, found.version)
             for stream in portion:
                 outcome = sweep.decide(self.folded(stream)[0], self)
@@ -255,7 +255,9 @@ class Batch(View):
             count += len(portion)
             if count > MANY:
                 # Too many to be remembered one by one: after the commit nothing that was cached holds any more.
+                # What is read anew may never be committed, and what was known is not as it stands here.
                 self._ends_many = True
+                self._states = Repository(self._writing.changes, self._states.snapshots)
                 for stream in portion:
                     del self._folds[stream]
                     self.touched.pop(stream, None)

@@ -104,6 +104,26 @@ async def test_a_bug_in_the_middle_of_it_leaves_everything_as_it_was(ledger: Led
 
 
 @pytest.mark.usefixtures("clients")
+async def test_what_was_swept_and_never_committed_is_known_to_nobody(ledger: Ledger) -> None:
+    seen: list[bool] = []
+
+    def look(view: View, _: tuple[Recorded, ...]) -> None:
+        seen.extend(view.state(client.stream(name)).enabled for name in NAMES)
+        raise LookupError
+
+    # With all of them known before, and with none.
+    assert await enabled(ledger) == [True] * 12
+    for _ in range(2):
+        with pytest.raises(LookupError):
+            await ledger.execute(SWEEP, origin=HERE, then=look)
+        assert await enabled(ledger) == [True] * 12
+        ledger._states._kept.clear()
+    assert set(seen) == {False}
+    await ledger.execute(SWEEP, origin=HERE)
+    assert await enabled(ledger) == [False] * 12
+
+
+@pytest.mark.usefixtures("clients")
 async def test_whoever_comes_at_the_same_time_is_before_it_or_after_it(ledger: Ledger) -> None:
     seen: list[int] = []
 
