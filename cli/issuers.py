@@ -33,9 +33,10 @@ from eventstore import database
 from eventstore.database import DBAPIError, citus, schema
 from eventstore.database.citus import MoveUnderWay
 from eventstore.database.engines import file_of, in_words
-from eventstore.database.moving import NotMovable, is_moved, is_taken
+from eventstore.database.moving import NotMovable, is_moved, is_taken, unless_moved
 from eventstore.database.moving import move as move_log
 from eventstore.export_import import NotALog, issuer_of
+from eventstore.unavailable import Moved
 from security.keyring import Keyring
 
 
@@ -326,6 +327,8 @@ def move(url: str, database: str | None, migration_database: str | None, schema:
     moved = msgspec.structs.replace(entry, place=target, moving_to=None)
     try:
         carry(settings, keyring, entry, target, resumed=resumed)
+    except MoveUnderWay:
+        raise unavailable("not moved: somebody else is at it, or its database does not answer") from None
     except (Failure, DBAPIError) as error:
         if not is_moved(owner_of(settings_of(settings, entry))):
             change(registry, entry, moving_to=None)
@@ -370,10 +373,9 @@ def carry(
 ) -> None:
     """Moves the log, unless that was done before the command was killed; raises Failure."""
     old, new = settings_of(settings, entry), settings_of(settings, entry, target)
-    if resumed and is_moved(owner_of(old)):
+    # Of those who move it at the same time one may just have made that place the log's.
+    if resumed and not _cleared(old, new, target):
         return
-    if resumed:
-        _clear(new, target)
     time.sleep(NOTICED_WITHIN)
     prepare_place(new, target)
 
@@ -390,8 +392,20 @@ def carry(
     try:
         with Bar("move") as bar:
             move_log(owner_of(old), owner_of(new), prove, bar)
+    except Moved:
+        # To the same place, where this one goes on with what was begun.
+        if not resumed:
+            raise Failure("somebody else has moved it meanwhile") from None
     except NotMovable as error:
         raise Failure(str(error)) from None
+
+
+def _cleared(old: Settings, new: Settings, target: IssuerPlace) -> bool:
+    """False when the log was moved by now. Raises `MoveUnderWay` when nobody can tell."""
+    try:
+        return unless_moved(owner_of(old), lambda: _clear(new, target))
+    except DBAPIError:
+        raise MoveUnderWay from None
 
 
 def _clear(settings: Settings, place: IssuerPlace) -> None:

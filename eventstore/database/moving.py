@@ -32,6 +32,21 @@ def is_moved(url: str) -> bool:
         engine.dispose()
 
 
+def unless_moved(url: str, begin: Callable[[], None]) -> bool:
+    """Calls `begin` while nobody can move the log of this database, and waits until nobody does; False when it was
+    moved by then, and nothing is begun."""
+    engine = migrating(url)
+    try:
+        with engine.begin() as connection:
+            # Whoever moves it has this lock, and takes the row away with it.
+            held = connection.scalar(select(head.c.position).where(head.c.id == 1).with_for_update()) is not None
+            if held:
+                begin()
+    finally:
+        engine.dispose()
+    return held
+
+
 def is_taken(url: str, name: str | None) -> bool:
     """Whether something is there already: a schema of this name, or SQLite's file."""
     if name is None:

@@ -12,6 +12,7 @@ from api.issuers import registry
 from api.issuers.registry import IssuerEntry, IssuerRegistry
 from cli import issuers
 from cli.terminal import Failure
+from eventstore.database import moving
 from tests.cli.conftest import ISSUER, CommandLine
 
 FURTHER = "https://further.example"
@@ -99,6 +100,35 @@ def test_a_log_moves_and_goes_on_when_that_was_broken_off(
         places.append(("--database", f"sqlite:///{tmp_path}/z.db") if sqlite else ("--schema", "z"))
         del places[1]
     assert "something in that place" in cli.run("issuer", "move", FURTHER, *(places[0]), exits=1).stderr
+
+
+def test_who_goes_on_with_a_move_undoes_none_that_has_ended(
+    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(issuers, "NOTICED_WITHIN", 0)
+    cli.run("issuer", "add", FURTHER)
+    cli.run("--issuer", FURTHER, "scope", "put", "orders", "May see orders")
+    sqlite = cli.database_url.startswith("sqlite")
+    place = ("--database", f"sqlite:///{tmp_path}/x.db") if sqlite else ("--schema", "x")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(issuers, "move_log", killed)
+        cli.run("issuer", "move", FURTHER, *place, exits=1)
+    look = moving.unless_moved
+
+    def late(*given: Any) -> bool:
+        # Another one goes on, too, and is done before this one has the lock.
+        monkeypatch.setattr(issuers, "unless_moved", look)
+        cli.run("issuer", "move", FURTHER)
+        return look(*given)
+
+    monkeypatch.setattr(issuers, "unless_moved", late)
+    cli.run("issuer", "move", FURTHER)
+    assert cli.json("issuer", "list")[0]["standing"] == "enabled"
+    assert "orders" in cli.run("--issuer", FURTHER, "scope", "list").stdout
 
 
 def test_an_exported_issuer_comes_back_with_its_keys(cli: CommandLine, tmp_path: Path) -> None:
