@@ -217,9 +217,8 @@ class Ledger:
         self.clock = clock
         self.arrivals = Notifications(url, None if connections is None else connections.asked)
         self.wakefulness = Wakefulness(self.arrivals)
-        position = partial(getattr, self.changes, "position")
-        self.unlike = None if connections is None else partial(connections.asked.unlike, url, position)
-        """Returns when the log may be another than this process knows, asked for many logs together."""
+        self.unlike = None if connections is None else partial(connections.asked.unlike, url)
+        """Returns when the log may be another than the one who asks knows, asked for many logs together."""
         self._on_recorded = on_recorded
         self._states = parts.states
         self._assumed: tuple[int, dict[str, Any]] = (-1, {})

@@ -131,15 +131,16 @@ class Transparency:
     async def _watch(self) -> None:
         """Has what was put into the log noticed where nobody asks for anything, be it past the head."""
         ledger = self._ledger
+        rung = ledger.changes.position
         while ledger.changes.forged is None:
             with suppress(DatabaseAway):
-                known = ledger.changes.position
                 await ledger.settled()
                 await ledger.read(ledger.changes.look_beyond)
-                if ledger.changes.position != known:
-                    # Nobody heard of it, or has not yet.
+                if ledger.changes.position != rung:
+                    # Nobody heard of it, or has not yet, though a request may have come upon it.
+                    rung = ledger.changes.position
                     ledger.arrivals.ring()
-            await (asyncio.sleep(LOOK_EVERY) if ledger.unlike is None else ledger.unlike())
+            await (asyncio.sleep(LOOK_EVERY) if ledger.unlike is None else ledger.unlike(rung))
 
     async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -230,7 +230,7 @@ class _Looking:
 
     def __init__(self, askers: _Askers) -> None:
         self._askers = askers
-        self.waiting: dict[asyncio.Future[None], tuple[str, Callable[[], int]]] = {}
+        self.waiting: dict[asyncio.Future[None], tuple[str, int]] = {}
         """Who is to be told, with the schema, and the position that is known."""
         self.task = asyncio.get_running_loop().create_task(self._look_again(), context=Context())
 
@@ -241,8 +241,8 @@ class _Looking:
             for start in range(0, len(those), LOOKED_AT):
                 await self._look(dict(those[start : start + LOOKED_AT]))
 
-    async def _look(self, those: dict[asyncio.Future[None], tuple[str, Callable[[], int]]]) -> None:
-        known = {schema: position() for schema, position in those.values()}
+    async def _look(self, those: dict[asyncio.Future[None], tuple[str, int]]) -> None:
+        known = dict(those.values())
         try:
             found = await self._found(sorted(known))
         except (Error, TimeoutError):
@@ -282,7 +282,7 @@ class SharedQuestions:
         database, schema = SchemaUrl.of(url)
         return SharedHeadQuestion(self._askers.setdefault(database, _Askers(database)), schema)
 
-    async def unlike(self, url: str, known: Callable[[], int]) -> None:
+    async def unlike(self, url: str, known: int) -> None:
         """Returns when this log is not at the position that is known, or holds an event past its head, or when that
         cannot be found out; a second from now at the earliest."""
         database, schema = SchemaUrl.of(url)

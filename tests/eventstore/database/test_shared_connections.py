@@ -329,7 +329,7 @@ async def test_one_question_tells_which_of_many_logs_are_unlike(
     known = dict.fromkeys(names, 0)
 
     def look(name: str) -> asyncio.Task[None]:
-        return asyncio.create_task(questions.unlike(in_schema(postgresql_url, name), lambda: known[name]))
+        return asyncio.create_task(questions.unlike(in_schema(postgresql_url, name), known[name]))
 
     heads = [questions.head(in_schema(postgresql_url, each)) for each in names]
     known["log_1"] = 7
@@ -360,7 +360,7 @@ async def test_nobody_waits_for_a_look_that_failed_unforeseen(
     monkeypatch.setattr(shared_questions._Looking, "_found", broken)
     (name,) = schemas(owner, 1)
     async with asyncio.timeout(PATIENCE):
-        await SharedQuestions().unlike(in_schema(postgresql_url, name), lambda: 0)
+        await SharedQuestions().unlike(in_schema(postgresql_url, name), 0)
 
 
 def position_here(connection: Any) -> tuple[int, str]:
