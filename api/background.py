@@ -236,7 +236,6 @@ class Background:
             Chore(LOGOUTS_EVERY, signals.distribute),
             Chore(LOGOUTS_EVERY, signals.deliver),
             Chore(LETTERS_EVERY, postman.deliver),
-            Chore(10.0, postman.measure),
             *(Chore(0.5, partial(notifier.deliver, name)) for name in notifier.names),
         ]
 

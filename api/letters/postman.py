@@ -17,7 +17,6 @@ from api.services import Services
 from api.upstreams.flow import titles
 from commands.mailing.notices import came_from
 from domain import account
-from domain.event import SECOND
 from domain.people import branding
 from domain.people.email_address import CONFIRMATION_LASTS
 from domain.people.mailed import INVITATION_LASTS, RECOVERY_LASTS
@@ -55,13 +54,6 @@ class Postman:
             now = ledger.clock.now()
             claimed = await ledger.maintain(letters.claim, ledger.vault, now, now + LEASE, AT_ONCE)
             await asyncio.gather(*map(self._attempt, claimed))
-
-    async def measure(self) -> None:
-        """Tells how many letters wait and for how long, for `/metrics`."""
-        ledger = self._here.ledger
-        found = await ledger.read(letters.waiting)
-        since = ledger.clock.now() if found.since is None else found.since
-        self._here.metrics.letters(found.letters, (ledger.clock.now() - since) / SECOND)
 
     async def _attempt(self, claimed: ClaimedLetter) -> None:
         ledger = self._here.ledger

@@ -44,9 +44,6 @@ class MetricsOfIssuer(Metrics):
         """Tells of read models that differ, as an alarm."""
         self.alarms(projections_differing=differing)
 
-    def letters(self, waiting: int, oldest_seconds: float) -> None:
-        """Tells nothing: what waits for another issuer's mail server is not the settings' issuer's matter."""
-
     def letter_given_up(self) -> None:
         """Counts mail that nobody will get."""
         self._process.letter_given_up()

@@ -7,6 +7,8 @@ import msgspec
 from domain.event import SECOND, Moment
 from eventstore import repository
 from eventstore.database import Connection
+from eventstore.pending import letters
+from eventstore.projecting.rebuild import differing
 from eventstore.transparency import published
 from projections import event_index, incidents, outbox, secrets, sightings
 from projections.figures import event_counts
@@ -18,7 +20,8 @@ SOON: Moment = 14 * 86_400 * SECOND
 
 
 class LogStanding(msgspec.Struct, frozen=True, kw_only=True):
-    """`time` is the newest event's, 0 for an empty log; `lag` is in events, by what follows the log."""
+    """`time` is the newest event's, 0 for an empty log; `lag` is in events, by what follows the log; the oldest letter
+    has waited so many seconds."""
 
     position: int
     time: Moment
@@ -28,6 +31,9 @@ class LogStanding(msgspec.Struct, frozen=True, kw_only=True):
     outbox_undistributed: int
     outbox_waiting: int
     outbox_dead: int
+    letters_waiting: int
+    letters_oldest_seconds: float
+    projections_differing: int
 
 
 def followed(connection: Connection) -> dict[str, int]:
@@ -43,7 +49,7 @@ def standing(connection: Connection, now: Moment) -> LogStanding:
     """All of it. What follows is looked at first, so that it is never ahead of the position."""
     reached = followed(connection)
     position, time = repository.newest(connection)
-    undelivered = outbox.standing(connection)
+    undelivered, mail = outbox.standing(connection), letters.waiting(connection)
     return LogStanding(
         position=position,
         time=time,
@@ -53,4 +59,7 @@ def standing(connection: Connection, now: Moment) -> LogStanding:
         outbox_undistributed=outbox.undistributed(connection),
         outbox_waiting=sum(each.waiting for each in undelivered),
         outbox_dead=sum(each.dead for each in undelivered),
+        letters_waiting=mail.letters,
+        letters_oldest_seconds=0.0 if mail.since is None else (now - mail.since) / SECOND,
+        projections_differing=len(differing(connection)),
     )

@@ -125,6 +125,11 @@ COUNTED = {
     "outbox_undistributed": "Events that are not on their way to those who are to be told.",
     "outbox_waiting": "Notifications that are tried again.",
     "outbox_dead": "Notifications that are not tried any more.",
+    "letters_waiting": "Mail to people that no mail server has taken yet.",
+    "letters_oldest_seconds": "How long the oldest of it has waited.",
+    "projections_differing": (
+        "Projections that are not what the log says, until they are rebuilt; the vault's keys count as one."
+    ),
 }
 """What is counted in the database, by the members of `LogStanding`."""
 
@@ -210,16 +215,10 @@ class Metrics:
             multiprocess_mode="livesum",
         )
         self._alarms = {name: gauge(f"grantlog_log_{name}", text) for name, text in ALARMS.items()}
-        self._differing = gauge(
-            "grantlog_projections_differing",
-            "Projections that are not what the log says, until they are rebuilt; the vault's keys count as one.",
-        )
         self._round = gauge(
             "grantlog_projections_round_seconds",
             "How long the last comparison of everything with the log took, or the first one is under way.",
         )
-        self._letters = gauge("grantlog_letters_waiting", "Mail to people that no mail server has taken yet.")
-        self._oldest = gauge("grantlog_letters_oldest_seconds", "How long the oldest of it has waited.")
         self._given_up = Counter(
             "grantlog_letters_given_up", "Mail to people that is not tried any more.", registry=self.registry
         )
@@ -270,14 +269,8 @@ class Metrics:
                 self._written[name] = value
 
     def compared(self, differing: int, round_seconds: float) -> None:
-        """What the comparison of projections with the log has found, and how long a round of it takes."""
-        self._differing.set(differing)
+        """How long a round of the comparison of projections with the log takes. What it found is looked up."""
         self._round.set(round_seconds)
-
-    def letters(self, waiting: int, oldest_seconds: float) -> None:
-        """How much mail to people waits, and for how long."""
-        self._letters.set(waiting)
-        self._oldest.set(oldest_seconds)
 
     def letter_given_up(self) -> None:
         """Counts mail that nobody will get."""

@@ -40,7 +40,6 @@ def settings_given(mail_port: int) -> dict[str, Any]:
 
 
 async def metrics(world: World, name: str) -> float:
-    await Postman(world.services).measure()
     text = (await world.operators.get("/metrics")).text
     (line,) = [line for line in text.splitlines() if line.startswith(f"{name} ")]
     return float(line.split()[1])

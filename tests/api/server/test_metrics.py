@@ -19,6 +19,9 @@ STANDING = LogStanding(
     outbox_undistributed=4,
     outbox_waiting=5,
     outbox_dead=6,
+    letters_waiting=7,
+    letters_oldest_seconds=8.5,
+    projections_differing=0,
 )
 
 
