@@ -90,7 +90,8 @@ def archived(check: bool, place: SegmentPlace | None, as_json: bool) -> None:
     wrong = [each for each in seen if each.problem is not None]
     if wrong:
         where = ", ".join(f"{each.archived.first}-{each.archived.last}" for each in wrong[:5])
-        raise Failure(f"{len(wrong)} of {len(seen)} segments are missing or changed: positions {where}")
+        verb = "is" if len(wrong) == 1 else "are"
+        raise Failure(f"{len(wrong)} of {len(seen)} {verb} missing or changed: positions {where}")
 
 
 @click.command(name="drop-archived")

@@ -16,6 +16,7 @@ from sqlalchemy import ARRAY, BigInteger, BindParameter, Connection, bindparam, 
 from domain.event import Moment, Recorded
 from eventstore.mapper import decoder
 from eventstore.recorder import EventRow, LogRecorder, rows_of, whole
+from eventstore.sealed import dropped
 from eventstore.sealed.excerpt import is_excerpt
 from eventstore.stored import ROW, events, head
 from eventstore.stored import place as event_place
@@ -336,13 +337,21 @@ def first_at(connection: Connection, moment: Moment, head_position: int) -> int:
     low = max((each + 1 for each, time in first.items() if time < moment), default=1)
     high = min((each for each, time in first.items() if time >= moment), default=head_position + 1)
     while low < high:
-        middle = (low + high) // 2
+        middle = _middle(low, high)
         time = times_at(connection, (middle,)).get(middle)
         if time is not None and time < moment:
             low = middle + 1
         else:
             high = middle
     return low
+
+
+def _middle(low: int, high: int) -> int:
+    """Of the positions from `low` on and before `high` the one with the most zeros at its end, so that the same few are
+    looked at whatever the head is by now: their times are known, though a segment has the events."""
+    last = high - 1
+    apart = max(0, (low ^ last).bit_length() - 1)
+    return last >> apart << apart
 
 
 EVENLY = 16
@@ -412,11 +421,21 @@ def _looks(of: _Sought, moment: Moment) -> Iterator[int]:
 def times_at(connection: Connection, positions: Sequence[int], *, in_place: bool = False) -> dict[int, Moment]:
     """The times of the events at these positions, or with `in_place` of those alone that are not in a segment. Raises
     `Forged`."""
+    if not positions:
+        return {}
     text = decoder(connection).text
-    if in_place and positions:
-        found = rows_of(connection.execute(_AT_ALL, {"b_positions": positions}).all())
-        return {row[0]: time_of(text(row)) for row in found if not is_excerpt(row[4])}
-    return {row[0]: time_of(text(row)) for row in rows_at(connection, positions)}
+    rows = rows_of(connection.execute(_AT_ALL, {"b_positions": positions}).all())
+    found = {row[0]: time_of(text(row)) for row in rows if not is_excerpt(row[4])}
+    if in_place or len(found) == len(rows):
+        return found
+    known = dropped.times(connection)
+    for row in rows:
+        if is_excerpt(row[4]) and (time := known.used(row[0])) is not None:
+            found[row[0]] = time
+    for row in rows_at(connection, [each for each in positions if each not in found]):
+        found[row[0]] = time_of(text(row))
+        known.put(row[0], found[row[0]])
+    return found
 
 
 _TYPES_AT = {

@@ -1,7 +1,7 @@
 """Events whose text was taken out of the database: rows without it, filled from the segments that the log names.
 
 What the log says of a segment is an event of its own, which is authentic or not believed. A segment is read as a whole,
-compared with the digest in that event, and the newest few are kept.
+compared with the digest in that event, and the last few are kept.
 """
 
 from base64 import b64decode
@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import BigInteger, Connection, bindparam, select
 
 from domain import log
+from domain.event import Moment
 from domain.log import Archived
 from eventstore.mapper import LogMapper, Ring, decoder, is_authenticated
 from eventstore.sealed import segment
@@ -27,8 +28,15 @@ from security.lru import Lru
 
 log_lines = structlog.get_logger("archive")
 
-KEPT = 4
-"""Segments in memory: some ten megabytes each."""
+KEPT = 1 << 26
+"""Bytes of segments in memory: four of the largest, or hundreds of those that have few events."""
+
+AROUND_A_FORM = 150
+"""Bytes that a stored form takes in memory beside its own."""
+
+TIMES_KEPT = 1 << 14
+"""Times in memory of events that stand in segments: some for each segment of a long log, so that a moment is found
+with hardly a segment read."""
 
 _TOLD = Prepared(
     select(*ROW)
@@ -55,6 +63,7 @@ class _Segments:
     def __init__(self) -> None:
         self.away: set[str] = set()
         """The digests of those that could not be read when they were needed last."""
+        self.times: Lru[int, Moment] = Lru(TIMES_KEPT)
         self._told: list[_Segment] = []
         self._version = 0
         self._lock = Lock()
@@ -94,8 +103,32 @@ def _segment(archived: Archived) -> _Segment:
 
 
 _SEGMENTS: WeakKeyDictionary[Ring, _Segments] = WeakKeyDictionary()
-_FORMS: Lru[str, Mapping[int, bytes]] = Lru(KEPT)
+
+
+class _Opened(NamedTuple):
+    """The events of a segment, and the bytes that they take."""
+
+    forms: Mapping[int, bytes]
+    size: int
+
+
+class _Kept(Lru[str, _Opened]):
+    """As many as take `KEPT` bytes together, and the last one in any case."""
+
+    def put(self, key: str, value: _Opened) -> None:
+        super().put(key, value)
+        with self._lock:
+            while len(self) > 1 and sum(each.size for each in self.values()) > KEPT:
+                self.popitem(last=False)
+
+
+_FORMS = _Kept(KEPT // AROUND_A_FORM)
 """By the digest of a segment, so that nothing else can stand here."""
+
+
+def times(connection: Connection) -> Lru[int, Moment]:
+    """The times of events in segments that this process has read, by position; anyone who reads one adds it."""
+    return _SEGMENTS.setdefault(decoder(connection).ring, _Segments()).times
 
 
 def forms(connection: Connection, positions: Sequence[int]) -> dict[int, bytes]:
@@ -123,9 +156,10 @@ def away(ring: Ring) -> int:
 def _forms(segments: _Segments, archived: Archived) -> Mapping[int, bytes]:
     known = _FORMS.used(archived.sha256)
     if known is None:
-        known = _read(segments, archived)
+        forms = _read(segments, archived)
+        known = _Opened(forms, sum(len(each) + AROUND_A_FORM for each in forms.values()))
         _FORMS.put(archived.sha256, known)
-    return known
+    return known.forms
 
 
 def _read(segments: _Segments, archived: Archived) -> Mapping[int, bytes]:

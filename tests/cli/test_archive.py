@@ -66,5 +66,5 @@ def test_segments_are_made_listed_and_checked(cli: CommandLine, tmp_path: Path) 
         assert f"{made['first']}-{made['last']} cannot be read" in cli.run(*command, exits=3).stderr
     checked = cli.run("log", "archived", "--check", exits=1)
     assert "its digest differs" in checked.stdout
-    assert f"positions {made['first']}-{made['last']}" in checked.stderr
+    assert f"1 of 1 is missing or changed: positions {made['first']}-{made['last']}" in checked.stderr
     assert "state" not in cli.json("log", "archived")[0]

@@ -25,9 +25,9 @@ from eventstore.mapper import authenticate
 from eventstore.projecting.rebuild import Comparison
 from eventstore.sealed import dropped as sealed
 from eventstore.sealed.excerpt import EVENT
-from eventstore.sealed.places import PlaceAway
+from eventstore.sealed.places import PlaceAway, SegmentPlace
 from eventstore.sealed.segment import SegmentDamaged
-from eventstore.search import newest, recorded_forms, stored_forms
+from eventstore.search import first_at, newest, recorded_forms, stored_forms
 from eventstore.stored import events
 from eventstore.transparency import published
 from eventstore.transparency.comparison import misfits
@@ -191,6 +191,49 @@ async def test_every_answer_is_the_same(
         assert stream is None or each.version > stream.version
     seen = await world.client.post("/oauth/introspect", data={"token": old}, auth=scene.shop.auth)
     assert seen.json() == {"active": False}
+
+
+async def test_moments_in_segments_are_found_again_with_none_read(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = scene.world
+    for _ in range(3):
+        await lived(scene)
+        world.clock.advance(300 * DAY)
+    ledger, last = world.services.ledger, await world.head()
+    told = await ledger.read(recorded_forms, range(1, last + 1))
+    gone = positions(await archived(world, tmp_path / "archive", days=1))
+    await drop(world)
+    read: list[str] = []
+    get = SegmentPlace.get
+
+    def count(place: SegmentPlace, name: str) -> bytes:
+        read.append(name)
+        return get(place, name)
+
+    monkeypatch.setattr(SegmentPlace, "get", count)
+    expected = {each.time: min(one.position for one in told if one.time >= each.time) for each in told}
+    for moment, first in expected.items():
+        assert await ledger.read(first_at, moment, last) == first
+    assert read
+    assert gone
+    sealed._FORMS.clear()
+    read.clear()
+    # Also when the log has grown.
+    await world.register_client("Newer")
+    for moment, first in expected.items():
+        assert await ledger.read(first_at, moment, await world.head()) == first
+    assert read == []
+
+
+def test_as_many_segments_are_kept_as_have_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealed, "KEPT", 100)
+    kept = sealed._Kept(10)
+    seen = []
+    for name, size in (("a", 60), ("b", 30), ("c", 20), ("d", 500)):
+        kept.put(name, sealed._Opened({}, size))
+        seen.append("".join(kept))
+    assert seen == ["a", "ab", "bc", "d"]
 
 
 async def test_what_is_in_a_store_is_not_dropped(scene: Scene) -> None:
