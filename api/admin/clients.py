@@ -9,6 +9,7 @@ from litestar.openapi.spec import Schema
 from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
+from msgspec.structs import replace
 
 from api.admin import schemas
 from api.admin.exchange_rules import ExchangeRules
@@ -54,8 +55,9 @@ from api.audit.queries.history import SecretVersionRef
 from api.config.settings import Settings
 from api.http import parameters
 from api.http.errors import InvalidRequest
-from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
-from api.oauth.bearer import Bearer, needing, require_recent
+from api.http.parameters import DEFAULT, LARGEST, After, Limit, Page, decode_cursor
+from api.http.whole_lists import FILE, AsFormat, LongAnswer, WithPersonal, whole_list
+from api.oauth.bearer import Bearer, caller, needing, require_recent
 from api.oauth.sector_identifier import sector_document
 from api.services import Injected, services_of
 from api.signals.signal_delivery import forget
@@ -315,15 +317,62 @@ async def list_clients(
     after: After = None,
 ) -> Page[ListedClient]:
     """Every client that is not deleted, dashboards among them, in the order of registration unless `sort` says more."""
+    _check_named(named)
+    if risks == "1" or sort == "-risk":
+        await uses.record(everything=True)
+    return await _portion(ledger, contains, named, sort, risks, limit, after)
+
+
+@get(
+    PATH + "/export",
+    **needing("clients:read", repeatable=("client_id",), **FILE),
+    tags=TAGS,
+    summary="Export the list of clients",
+)
+async def export_clients(
+    request: Request[Any, Any, Any],
+    ledger: Injected[Ledger],
+    uses: Injected[SecretUses],
+    contains: Contains = None,
+    named: Named = None,
+    sort: Sorted = "created_at",
+    risks: WithRisks = "0",
+    form: AsFormat = "jsonl",
+    personal: WithPersonal = "1",
+) -> LongAnswer:
+    """All of the list, of any length; one client a line."""
+    _check_named(named)
+    if personal == "1":
+        await require_recent(services_of(request), caller(request))
+    if risks == "1" or sort == "-risk":
+        await uses.record(everything=True)
+
+    async def portion(after: str | None) -> Page[ListedClient]:
+        found = await _portion(ledger, contains, named, sort, risks, LARGEST, after)
+        return found if personal == "1" else Page([replace(each, owner=None) for each in found.items], found.next)
+
+    return await whole_list(request, "clients", form, ListedClient, portion)
+
+
+def _check_named(named: list[str] | None) -> None:
     if named is not None and len(named) > NAMED_AT_MOST:
         raise InvalidRequest.field("client_id", f"may be repeated {NAMED_AT_MOST} times at most")
     if any(len(each) > LONGEST_ID for each in named or ()):
         raise InvalidRequest.field("client_id", f"must have at most {LONGEST_ID} characters")
+
+
+async def _portion(
+    ledger: Ledger,
+    contains: str | None,
+    named: list[str] | None,
+    sort: clients.Sort | Literal["-risk"],
+    risks: str,
+    limit: int,
+    after: str | None,
+) -> Page[ListedClient]:
     # The cursor of one order means nothing in another.
     kind = f"clients {sort}"
     last = decode_cursor(kind, after, *_CURSORS[sort])
-    if risks == "1" or sort == "-risk":
-        await uses.record(everything=True)
     now = ledger.clock.now()
 
     def read(connection: Connection) -> Page[ListedClient]:
@@ -444,6 +493,7 @@ def _now(ledger: Ledger, client_id: str) -> Callable[[View, object], Reply[Clien
 ROUTES: list[Any] = [
     register_client,
     list_clients,
+    export_clients,
     read_client,
     change_client,
     delete_client,

@@ -4,14 +4,15 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Response, delete, get
+from litestar import Request, Response, delete, get
 from litestar.params import QueryParameter
 
 from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import Time, listed, shown
 from api.http import parameters
 from api.http.errors import Missing
-from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
+from api.http.parameters import DEFAULT, LARGEST, After, Limit, Page, decode_cursor
+from api.http.whole_lists import FILE, AsFormat, LongAnswer, whole_list
 from api.oauth.bearer import needing
 from api.services import Injected
 from commands.grants import end
@@ -88,6 +89,22 @@ async def list_grants_of_person(
     return await _list(ledger, None, account_id, limit, after)
 
 
+@get(PATH + "/export", **needing("grants:read", **FILE), tags=TAGS, summary="Export the list of grants")
+async def export_grants(
+    request: Request[Any, Any, Any],
+    ledger: Injected[Ledger],
+    client_id: ClientId = None,
+    account_id: AccountId = None,
+    form: AsFormat = "jsonl",
+) -> LongAnswer:
+    """All of the list, of any length; one grant a line."""
+
+    async def portion(after: str | None) -> Page[GrantBody]:
+        return await _list(ledger, client_id, account_id, LARGEST, after)
+
+    return await whole_list(request, "grants", form, GrantBody, portion)
+
+
 @get(ONE, **needing("grants:read", answer=EXAMPLE), tags=TAGS, summary="Read a grant")
 async def read_grant(grant_id: parameters.GrantId, ledger: Injected[Ledger]) -> GrantBody:
     """What ended long ago is in the log alone."""
@@ -131,4 +148,4 @@ def _shown(connection: Connection, rows: Sequence[grants.GrantRow]) -> Callable[
     return body
 
 
-ROUTES: list[Any] = [list_grants, list_grants_of_person, read_grant, end_grant]
+ROUTES: list[Any] = [list_grants, export_grants, list_grants_of_person, read_grant, end_grant]

@@ -7,9 +7,11 @@ import msgspec
 from litestar import Request, Response, delete, get, patch, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, Meta
+from msgspec.structs import replace
 
 from api.admin import passwords, person_claims, schemas
 from api.admin.idempotency import Once, Reply, commanding
+from api.admin.person_claims import ClaimsGiven
 from api.admin.schemas import (
     PERSON_EXAMPLE,
     NewPassword,
@@ -24,8 +26,9 @@ from api.admin.schemas import (
 from api.http import parameters
 from api.http.errors import InvalidRequest, Missing
 from api.http.load_shedding import away
-from api.http.parameters import DEFAULT, After, Limit, Page
-from api.oauth.bearer import Bearer, needing, require_recent
+from api.http.parameters import DEFAULT, LARGEST, After, Limit, Page
+from api.http.whole_lists import FILE, AsFormat, LongAnswer, WithPersonal, whole_list
+from api.oauth.bearer import Bearer, caller, needing, require_recent
 from api.oauth.person_authentication import policies
 from api.services import Injected, services_of
 from commands import factors, upstreams
@@ -44,6 +47,8 @@ from security.tokens import new_id
 PATH = "/admin/people"
 ONE = "/admin/people/{account_id:str}"
 TAGS = ["People"]
+
+OfRealm = Annotated[str | None, QueryParameter(name="realm", max_length=32, description="Of this realm only.")]
 
 
 @post(
@@ -103,28 +108,59 @@ async def list_people(
     ledger: Injected[Ledger],
     username: Annotated[str | None, QueryParameter(max_length=256, description="Exactly this username.")] = None,
     email: Annotated[str | None, QueryParameter(max_length=256, description="Exactly this e-mail address.")] = None,
-    realm: Annotated[
-        str | None,
-        QueryParameter(max_length=32, description="Of this realm only."),
-    ] = None,
+    realm: OfRealm = None,
     limit: Limit = DEFAULT,
     after: After = None,
 ) -> Page[PersonBody]:
     """In the order of their registration, without erased people. Names are compared as they are at sign-in."""
     position = decode_position(after)
-    known = (await policies(ledger)).realms
-    if realm is not None and realm not in known:
-        raise InvalidRequest.field("realm", "must be one of " + ", ".join(known))
+    known = await _known_realms(ledger, realm)
     if username is None and email is None:
-
-        def query(connection: Connection) -> Page[PersonBody]:
-            found = accounts.page(connection, realm=realm, after=position, limit=limit)
-            return listed("people", found, lambda row: person_body(ledger.privacy, connection, row))
-
-        return await ledger.read(query)
+        return await _portion(ledger, realm, limit, position)
     names = {"username": username, "email": email}
     realms = known if realm is None else (realm,)
     return await ledger.look(person_finding, ledger.privacy, realms, **names, after=position, limit=limit)
+
+
+async def _known_realms(ledger: Ledger, realm: str | None) -> Sequence[str]:
+    """Every realm that there is. Raises Invalid where the one that is asked for is none."""
+    known = (await policies(ledger)).realms
+    if realm is not None and realm not in known:
+        raise InvalidRequest.field("realm", "must be one of " + ", ".join(known))
+    return known
+
+
+async def _portion(ledger: Ledger, realm: str | None, limit: int, position: int | None) -> Page[PersonBody]:
+    def query(connection: Connection) -> Page[PersonBody]:
+        found = accounts.page(connection, realm=realm, after=position, limit=limit)
+        return listed("people", found, lambda row: person_body(ledger.privacy, connection, row))
+
+    return await ledger.read(query)
+
+
+_NAMES = ("username", "email", "name", *ClaimsGiven.__struct_fields__)
+_PERSONAL: dict[str, Any] = dict.fromkeys(each for each in _NAMES if not each.endswith("_verified"))
+"""What is told of somebody, as null."""
+
+
+@get(PATH + "/export", **needing("people:read", **FILE), tags=TAGS, summary="Export the list of people")
+async def export_people(
+    request: Request[Any, Any, Any],
+    ledger: Injected[Ledger],
+    realm: OfRealm = None,
+    form: AsFormat = "jsonl",
+    personal: WithPersonal = "1",
+) -> LongAnswer:
+    """All of the list, of any length; one person a line."""
+    await _known_realms(ledger, realm)
+    if personal == "1":
+        await require_recent(services_of(request), caller(request))
+
+    async def portion(after: str | None) -> Page[PersonBody]:
+        found = await _portion(ledger, realm, LARGEST, decode_position(after))
+        return found if personal == "1" else Page([replace(each, **_PERSONAL) for each in found.items], found.next)
+
+    return await whole_list(request, "people", form, PersonBody, portion)
 
 
 @get(ONE, **needing("people:read", answer=PERSON_EXAMPLE), tags=TAGS, summary="Read a person")
@@ -299,6 +335,7 @@ def _now(ledger: Ledger, account_id: str) -> Callable[[View, object], Reply[Pers
 ROUTES: list[Any] = [
     register_person,
     list_people,
+    export_people,
     read_person,
     change_person,
     erase_person,

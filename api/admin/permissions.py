@@ -13,7 +13,8 @@ from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import Realm, ScopeName, listed
 from api.http import parameters
 from api.http.errors import InvalidRequest, Missing
-from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
+from api.http.parameters import DEFAULT, LARGEST, After, Limit, Page, decode_cursor
+from api.http.whole_lists import FILE, AsFormat, LongAnswer, whole_list
 from api.oauth.bearer import Bearer, needing, require_recent
 from api.services import Injected, services_of
 from commands import permissions as commands
@@ -173,6 +174,19 @@ async def list_roles(ledger: Injected[Ledger], limit: Limit = DEFAULT, after: Af
     return listed("roles", await ledger.read(roles.page, after=last, limit=limit), _role)
 
 
+@get(ROLES + "/export", **needing("people:read", **FILE), tags=["Roles"], summary="Export the list of roles")
+async def export_roles(
+    request: Request[Any, Any, Any], ledger: Injected[Ledger], form: AsFormat = "jsonl"
+) -> LongAnswer:
+    """Those of every realm; one role a line."""
+
+    async def portion(after: str | None) -> Page[RoleBody]:
+        last = decode_cursor("roles", after, str, str)
+        return listed("roles", await ledger.read(roles.page, after=last, limit=LARGEST), _role)
+
+    return await whole_list(request, "roles", form, RoleBody, portion)
+
+
 @get(ROLE, **needing("people:read", answer=ROLE_EXAMPLE), tags=["Roles"], summary="Read a role")
 async def read_role(realm: parameters.Realm, name: parameters.RoleName, ledger: Injected[Ledger]) -> RoleBody:
     """By its realm and name."""
@@ -232,4 +246,14 @@ def _role(row: roles.RoleRow) -> RoleBody:
     return RoleBody(row.realm, row.name, row.scopes, row.default)
 
 
-ROUTES: list[Any] = [list_scopes, read_scope, put_scope, retire_scope, list_roles, read_role, put_role, retire_role]
+ROUTES: list[Any] = [
+    list_scopes,
+    read_scope,
+    put_scope,
+    retire_scope,
+    list_roles,
+    export_roles,
+    read_role,
+    put_role,
+    retire_role,
+]

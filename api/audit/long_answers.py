@@ -8,19 +8,18 @@ import msgspec
 from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import PathParameter, QueryParameter
-from litestar.response import Stream
-from litestar.response.streaming import ASGIStreamingResponse
 
 from api.audit.filters import CHOSEN, FILTERED, READ, REPEATABLE, From, WithNames
 from api.audit.queries import auditor
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.event_test import EventTest
-from api.audit.queries.export import CSV, JSON_LINES, ExportFormat, Part, prepared
+from api.audit.queries.export import ExportFormat, Part, prepared
 from api.audit.queries.package import MEDIA_TYPE, packaged
 from api.audit.queries.search import Filters, people_of, position, show
 from api.audit.rendering import ShownEvent
 from api.http.errors import InvalidRequest, Missing, TemporarilyUnavailable
 from api.http.request_context import header, request_context
+from api.http.whole_lists import CSV, JSON_LINES, LongAnswer, nothing
 from api.oauth.bearer import Bearer, caller, needing, require_recent
 from api.services import Injected, services_of
 from eventstore import search
@@ -33,46 +32,6 @@ from eventstore.transparency import published
 from eventstore.transparency.published import Diverged, read_authentic_leaves
 from projections.event_index import IndexName
 from security.clock import SECOND
-
-# Answers that take a while. Whatever becomes of the reader, the code that makes them comes to its end.
-
-
-async def nothing() -> AsyncGenerator[bytes, None]:
-    """The body of an answer to HEAD: nobody gets what the answer to GET tells, so none of it is put together."""
-    yield b""
-
-
-class LongAnswer(Stream):
-    """A stream of bytes out of a generator, which is closed as soon as nobody listens any more. The framework would
-    leave that to the garbage collector, and what the generator does at its end with it."""
-
-    def __init__(self, parts: AsyncGenerator[bytes, None], **given: Any) -> None:
-        super().__init__(parts, **given)
-        self._parts = parts
-
-    def to_asgi_response(self, *_: Any, **given: Any) -> ASGIStreamingResponse:
-        """The answer with its own headers before those of the route."""
-        return _Closing(
-            iterator=self._parts,
-            headers={**(given.get("headers") or {}), **self.headers},
-            encoded_headers=given.get("encoded_headers"),
-            cookies=given.get("cookies"),
-            is_head_response=given.get("is_head_response", False),
-            media_type=self.media_type,
-            status_code=self.status_code or given.get("status_code"),
-        )
-
-
-class _Closing(ASGIStreamingResponse):
-    __slots__ = ()
-
-    async def send_body(self, send: Any, receive: Any) -> None:
-        try:
-            await super().send_body(send, receive)
-        finally:
-            if isinstance(self.iterator, AsyncGenerator):
-                await self.iterator.aclose()
-
 
 # The log, or what filters leave of it, as a stream of records (`GET /audit/export`).
 

@@ -1,11 +1,12 @@
 """Incidents: what leaked, who reported it, what was done and how long it took."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Response, get, patch, post
+from litestar import Request, Response, get, patch, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
@@ -17,9 +18,10 @@ from api.audit.queries.auditor import Auditor
 from api.audit.rendering import NameLookup, ShownActor
 from api.http import parameters
 from api.http.errors import InvalidRequest, Missing
-from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor, page
-from api.oauth.bearer import needing
-from api.services import Injected
+from api.http.parameters import DEFAULT, LARGEST, After, Limit, Page, decode_cursor, page
+from api.http.whole_lists import FILE, AsFormat, LongAnswer, whole_list
+from api.oauth.bearer import caller, needing, require_recent
+from api.services import Injected, services_of
 from commands.incidents import add_evidence, assign, close
 from domain import account, client, ended_grants, incident
 from domain.event import SECOND, Recorded, sealed
@@ -118,6 +120,27 @@ async def list_incidents(
     named: WithNames = "0",
 ) -> Page[IncidentBody]:
     """The newest first."""
+    return await _portion(asking, stage, limit, after, named)
+
+
+@get("/leaks/incidents/export", **needing(READ, **FILE), tags=TAGS, summary="Export the list of incidents")
+async def export_incidents(
+    request: Request[Any, Any, Any],
+    asking: Injected[Auditor],
+    stage: IncidentState = None,
+    named: WithNames = "0",
+    form: AsFormat = "jsonl",
+) -> LongAnswer:
+    """All of the list, of any length; one incident a line. Each portion that is read is an event."""
+    if asking.personal:
+        await require_recent(services_of(request), caller(request))
+    portion = partial(_portion, asking, stage, LARGEST, named=named)
+    return await whole_list(request, "incidents", form, IncidentBody, portion)
+
+
+async def _portion(
+    asking: Auditor, stage: incident.Status | None, limit: int, after: str | None, named: str
+) -> Page[IncidentBody]:
     (position,) = decode_cursor("incidents", after, int) or (None,)
 
     def read(connection: Connection) -> Page[IncidentBody]:
@@ -403,6 +426,7 @@ def _named_in(row: incidents.IncidentRow) -> Iterator[str]:
 
 ROUTES: list[Any] = [
     list_incidents,
+    export_incidents,
     read_incident,
     change_incident,
     add_to_incident,

@@ -11,7 +11,7 @@ from tests.scenarios.administration import ok
 from tests.scenarios.dashboards import Dashboard, make_dashboard
 from tests.scenarios.world import Person, World
 
-SCOPES = ("clients:read", "clients:write", "people:read", "people:write", "leaks:write", "keys:write")
+SCOPES = ("clients:read", "clients:write", "people:read", "people:write", "leaks:read", "leaks:write", "keys:write")
 SCOPES_TOO = ("audit:read", "audit:personal")
 DANGEROUS = [
     ("POST", "/admin/clients/{client}/disable"),
@@ -28,6 +28,9 @@ DANGEROUS = [
     ("POST", "/leaks/freeze"),
     ("POST", "/leaks/unfreeze"),
     ("GET", "/audit/export"),
+    ("GET", "/admin/clients/export"),
+    ("GET", "/admin/people/export"),
+    ("GET", "/leaks/incidents/export"),
 ]
 
 

@@ -1,8 +1,6 @@
 """The log, or what filters leave of it, as records in one of the formats, of any length, with a proof if wanted."""
 
-import csv
-import io
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -14,6 +12,7 @@ from api.audit.queries.auditor import Auditor
 from api.audit.queries.search import STEPS_AT_MOST, Filters, find, up_to_date, wanted
 from api.audit.rendering import ShownEvent
 from api.http.errors import InvalidRequest, TemporarilyUnavailable
+from api.http.whole_lists import CSV, JSON_LINES, csv_row, json_line
 from api.services import running_version
 from eventstore import search
 from eventstore.database import Connection
@@ -25,7 +24,6 @@ from eventstore.transparency.published import Diverged, StoredCheckpoint
 # The formats of an export: each a sequence of records that stand on their own, so any length can be streamed.
 
 ExportFormat = Literal["jsonl", "csv", "cloudevents", "ocsf"]
-JSON_LINES, CSV = "application/jsonl", "text/csv"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -57,42 +55,27 @@ def writer(name: ExportFormat, issuer: str, product_version: str) -> Writer:
     CloudEvents 1.0 in their JSON format, or OCSF 1.5.0, one record a line."""
     match name:
         case "jsonl":
-            return Writer(JSON_LINES, "jsonl", _json_line)
+            return Writer(JSON_LINES, "jsonl", json_line)
         case "csv":
-            return Writer(CSV, "csv", _csv_record, _csv_row(COLUMNS))
+            return Writer(CSV, "csv", _csv_record, csv_row(COLUMNS))
         case "cloudevents":
-            return Writer(JSON_LINES, "cloudevents.jsonl", lambda event: _json_line(_cloud_event(event, issuer)))
+            return Writer(JSON_LINES, "cloudevents.jsonl", lambda event: json_line(_cloud_event(event, issuer)))
         case "ocsf":
             told = partial(ocsf.record, issuer=issuer, product_version=product_version)
-            return Writer(JSON_LINES, "ocsf.jsonl", lambda event: _json_line(told(event)))
-
-
-def _json_line(record: Any) -> bytes:
-    return _encode(record) + b"\n"
+            return Writer(JSON_LINES, "ocsf.jsonl", lambda event: json_line(told(event)))
 
 
 def _csv_record(event: ShownEvent) -> bytes:
     """Structures stand as JSON within a field."""
     actor, credential = event.actor, event.actor.credential
     acted_with = None if credential is None else _encode(credential).decode()
-    return _csv_row(
+    return csv_row(
         (
             *(event.position, event.id, event.type, event.stream, event.version, event.time),
             *(actor.kind, actor.id, acted_with, event.request_id, event.ip, event.user_agent),
             *(_encode(event.data).decode(), " ".join(event.sealed), " ".join(event.erased), event.meaning),
         )
     )
-
-
-def _csv_row(fields: Sequence[Any]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow([_harmless(field) for field in fields])
-    return text.getvalue().encode()
-
-
-def _harmless(field: Any) -> Any:
-    """With an apostrophe before what a spreadsheet would take for a formula: a user agent is anybody's to choose."""
-    return f"'{field}" if isinstance(field, str) and field[:1] in ("=", "+", "-", "@", "\t", "\r") else field
 
 
 def _cloud_event(event: ShownEvent, issuer: str) -> dict[str, Any]:

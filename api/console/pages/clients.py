@@ -64,7 +64,7 @@ class ClientList(msgspec.Struct, frozen=True):
 
 
 class ClientsPage(ConsolePage, frozen=True, kw_only=True):
-    """Clients, and where the list goes on."""
+    """Clients, and where the list goes on; `exported` is the order as the API calls it."""
 
     template: ClassVar[str] = "console/clients.html"
     q: str
@@ -72,6 +72,7 @@ class ClientsPage(ConsolePage, frozen=True, kw_only=True):
     clients: tuple[ClientSummary, ...]
     next: str | None
     orders: dict[str, str]
+    exported: str
 
 
 @get("/console/clients", **PAGE, summary="The clients")
@@ -91,6 +92,7 @@ async def console_clients(
             clients=found.items,
             next=found.next,
             orders=WORDS,
+            exported=ORDERS[sort],
             personal=show == "1",
             told=False,
         )
