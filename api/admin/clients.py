@@ -318,9 +318,7 @@ async def list_clients(
 ) -> Page[ListedClient]:
     """Every client that is not deleted, dashboards among them, in the order of registration unless `sort` says more."""
     _check_named(named)
-    if risks == "1" or sort == "-risk":
-        await uses.record(everything=True)
-    return await _portion(ledger, contains, named, sort, risks, limit, after)
+    return await _portion(ledger, uses, contains, named, sort, risks, limit, after)
 
 
 @get(
@@ -344,11 +342,9 @@ async def export_clients(
     _check_named(named)
     if personal == "1":
         await require_recent(services_of(request), caller(request))
-    if risks == "1" or sort == "-risk":
-        await uses.record(everything=True)
 
     async def portion(after: str | None) -> Page[ListedClient]:
-        found = await _portion(ledger, contains, named, sort, risks, LARGEST, after)
+        found = await _portion(ledger, uses, contains, named, sort, risks, LARGEST, after)
         return found if personal == "1" else Page([replace(each, owner=None) for each in found.items], found.next)
 
     return await whole_list(request, "clients", form, ListedClient, portion)
@@ -363,6 +359,7 @@ def _check_named(named: list[str] | None) -> None:
 
 async def _portion(
     ledger: Ledger,
+    uses: SecretUses,
     contains: str | None,
     named: list[str] | None,
     sort: clients.Sort | Literal["-risk"],
@@ -373,6 +370,8 @@ async def _portion(
     # The cursor of one order means nothing in another.
     kind = f"clients {sort}"
     last = decode_cursor(kind, after, *_CURSORS[sort])
+    if risks == "1" or sort == "-risk":
+        await uses.record(everything=True)
     now = ledger.clock.now()
 
     def read(connection: Connection) -> Page[ListedClient]:
