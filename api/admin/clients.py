@@ -224,7 +224,6 @@ Named = Annotated[
     ),
 ]
 
-
 _CURSORS: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("created_at", "-created_at"), (int,)),
     **dict.fromkeys(("client_name", "-client_name"), (str, int)),
@@ -380,8 +379,9 @@ async def _portion(
             found = client_risks.search(connection, now=now, **asked)
         else:
             found = clients.search(connection, sort=sort, **asked)
-        ids = [each.client_id for each in found.items] if risks == "1" else []
-        known = client_risks.of_clients(connection, ids, now)
+        known = client_risks.of_clients(
+            connection, [each.client_id for each in found.items] if risks == "1" else [], now
+        )
 
         def body(row: clients.ClientRow) -> ListedClient:
             found_risks = list(known[row.client_id]) if row.client_id in known else UNSET
