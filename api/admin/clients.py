@@ -320,12 +320,10 @@ async def list_clients(
     return await _portion(ledger, uses, contains, named, sort, risks, limit, after)
 
 
-@get(
-    PATH + "/export",
-    **needing("clients:read", repeatable=("client_id",), **FILE),
-    tags=TAGS,
-    summary="Export the list of clients",
-)
+_FILE = {**FILE, "repeatable": ("client_id",)}
+
+
+@get(PATH + "/export", **needing("clients:read", **_FILE), tags=TAGS, summary="Export the list of clients")
 async def export_clients(
     request: Request[Any, Any, Any],
     ledger: Injected[Ledger],
