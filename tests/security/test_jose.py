@@ -16,6 +16,7 @@ from joserfc import jws
 from joserfc.jwk import RSAKey
 
 from domain.keys.signing_key import ALGORITHMS
+from security import jose
 from security.jose import LONGEST_TOKEN, BadToken, PrivateKey, make_key, verify
 
 CLAIMS = {"sub": "paul", "aud": "shop"}
@@ -86,6 +87,29 @@ async def test_nothing_is_signed_for_who_has_gone(monkeypatch: pytest.MonkeyPatc
     free.set()
     await asyncio.gather(first, last)
     assert signed == [0, 2]
+
+
+async def test_what_waits_to_be_signed_is_handed_over_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    key, free = PrivateKey(made("RS256").private), threading.Event()
+    loop, handed_over = asyncio.get_running_loop(), list[int]()
+    wake = loop.call_soon_threadsafe
+
+    def told(settle: Any, settling: Any) -> Any:
+        handed_over.append(len(settling))
+        return wake(settle, settling)
+
+    def sign(claims: Mapping[str, int], _: str | None) -> str:
+        free.wait(60)
+        return str(claims["n"])
+
+    monkeypatch.setattr(key, "sign_now", sign)
+    monkeypatch.setattr(jose, "TOGETHER", 60)
+    monkeypatch.setattr(loop, "call_soon_threadsafe", told)
+    asked = [asyncio.ensure_future(key.sign({"n": n})) for n in range(5)]
+    await asyncio.sleep(0)
+    free.set()
+    assert await asyncio.gather(*asked) == ["0", "1", "2", "3", "4"]
+    assert handed_over == [5]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
