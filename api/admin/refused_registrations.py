@@ -68,5 +68,9 @@ async def note(services: Services, scope: Any, by: NotedBy, error: HTTPError, kn
         return
     named = (each.field.partition("[")[0].partition(".")[0] for each in error.errors)
     members = tuple(dict.fromkeys(each for each in named if each in known))[:MEMBERS_MAXIMUM]
-    what = reason if by.actor is ANONYMOUS else " ".join((reason, *members))
-    await services.repeated_facts.note(by.subject, what, partial(by.make, members, reason), origin(scope, by.actor))
+    await services.repeated_facts.note(by.subject, reason, partial(_made, by, members, reason), origin(scope, by.actor))
+
+
+def _made(by: NotedBy, members: tuple[str, ...], reason: Any, count: int, seconds: int) -> Step:
+    """The first names its members. Those of the others, which are theirs to choose, would be a group each."""
+    return by.make(() if seconds else members, reason, count, seconds)

@@ -338,6 +338,9 @@ async def change_itself(
     services = services_of(request)
     _require_served(services.settings)
     state, token = await _itself(services, request, client_id)
+    admission = services.throttle.begin(*limits.registration_change(client_id))
+    if admission.retry_after is not None:
+        raise errors.Throttled(admission.retry_after, "Too many changes of this registration. Wait.")
     by = by_client(client_id, _actor(state))
     async with noting(services, request.scope, by, MEMBERS):
         return await _changed(services, request, state, token, data)
@@ -352,9 +355,6 @@ async def _changed(
     asked = asked_for(services.settings, said, client_id, await known_scopes(services, said))
     _require_secret(state, asked)
     require_vouched(state.self_registered, asked, state.grant_types)
-    admission = services.throttle.begin(*limits.registration_change(client_id))
-    if admission.retry_after is not None:
-        raise errors.Throttled(admission.retry_after, "Too many changes of this registration. Wait.")
     command = registering.change_itself(
         client_id,
         asked.attributes,

@@ -22,7 +22,7 @@ UNDER_WAY = 1 << 24
 """What an attempt under way adds to a number: so many failures are told apart from it."""
 
 CHANGES_AT_ONCE = 20
-"""Changes of its own registration that a client may make one after the other; then one a minute."""
+"""Changes of its own registration that a client may ask for one after the other, refused or not; then one a minute."""
 
 SECTIONS = {
     "sign_in_pair": 4096,
@@ -254,7 +254,7 @@ def registration(address: str | None, settings: Settings) -> Limits:
 
 
 def registration_change(client_id: str) -> Limits:
-    """The limit of a client that changes its own registration: each change is a fact for ever."""
+    """The limit of a client that changes its own registration: each change is a fact for ever, and so is a refusal."""
     return (Limit("registrations", f"change {client_id}", Bucket(CHANGES_AT_ONCE, MINUTE)),)
 
 

@@ -47,7 +47,7 @@ class InitialAccessTokenRevoked(Event, frozen=True, kw_only=True):
 
 class RegistrationRefused(Event, frozen=True, kw_only=True):
     """Nothing was registered with the token, `count` times within `window_seconds` from one address, for this `reason`.
-    `members` are those of the metadata that were refused; what they said is not recorded."""
+    `members` are those of the metadata that the first was refused for; what they said is not recorded."""
 
     type = "initial_access_token.registration_refused"
     in_doubt = True

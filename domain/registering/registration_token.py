@@ -33,7 +33,7 @@ class RegistrationTokenRevoked(Event, frozen=True, kw_only=True):
 
 class ChangeRefused(Event, frozen=True, kw_only=True):
     """What the client wanted to change of its registration was refused, `count` times within `window_seconds` from one
-    address, for this `reason`. `members` are those that were refused; what they said is not recorded."""
+    address, for this `reason`. `members` are those that the first was refused for; what they said is not recorded."""
 
     type = "client.registration_change_refused"
     in_doubt = True

@@ -74,6 +74,16 @@ async def test_a_refused_change_of_itself_is_a_fact(world: World) -> None:
         ("redirect_uris",),
         made["client_id"],
     )
+    # Each further one that is refused, whatever is wrong with it, is one of a count.
+    for member in ("client_name", "scope", "jwks_uri", "grant_types", "resources"):
+        refused(await world.client.put(made["registration_client_uri"], json=body | {member: 7}, headers=headers))
+    world.clock.advance(3_600)
+    await world.services.repeated_facts.close_elapsed()
+    _, *more = await world.events("client.registration_change_refused")
+    assert [(each.event.reason, each.event.members, each.event.count) for each in more] == [
+        ("invalid_client_metadata", ("client_name",), 1),
+        ("invalid_client_metadata", (), 4),
+    ]
     assert (
         ok(await world.client.get(made["registration_client_uri"], headers=headers))["client_id"] == made["client_id"]
     )

@@ -377,6 +377,10 @@ async def test_its_changes_do_not_fill_the_log(world: World) -> None:
     ok(await world.client.get(uri, headers=headers))
     world.clock.advance(60)
     ok(await world.client.put(uri, json=body, headers=headers))
+    # What is refused counts as well.
+    world.clock.advance(60)
+    refused(await world.client.put(uri, json=body | {"client_name": 7}, headers=headers))
+    assert (await world.client.put(uri, json=body | {"client_name": 7}, headers=headers)).status_code == 429
 
 
 async def test_a_client_with_keys_gets_no_secret_later(world: World) -> None:
