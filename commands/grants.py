@@ -3,7 +3,7 @@
 # The types of inner functions would be made anew with every call.
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -58,9 +58,9 @@ def suspended(view: View) -> Refusal | None:
     return None if state.suspended_at is None else SUSPENDED
 
 
-def known_scopes(view: View, names: Iterable[str]) -> frozenset[str]:
-    """Those of the names that are built in or defined."""
-    state = view.state
+def known_scopes(view: View, own: Sequence[str], asked: Sequence[str] | None = None) -> frozenset[str]:
+    """Those of the names that are built in or defined; `asked` are those of a request, however many."""
+    state, names = view.state, {*own, *(asked or ())[:ASKED_AT_MOST]}
     return frozenset([name for name in names if name in BUILT_IN or state(scope.stream(name)).exists])
 
 
@@ -86,7 +86,6 @@ def parties(
     """Client, person, roles and scopes as they are now, for a decision about a grant; with `signs_in` what the person's
     realm asks of a sign-in too."""
     asking: client.State = view.state(client.stream(client_id))
-    names = {*asking.scope, *(asked or ())[:ASKED_AT_MOST]}
     person: account.State | None = None
     roles: tuple[role.State, ...] = ()
     consented: consent.State | None = None
@@ -102,7 +101,7 @@ def parties(
         account=person,
         consent=consented,
         roles=roles,
-        known=known_scopes(view, names),
+        known=view.shared((known_scopes, asking.scope, asked), partial(known_scopes, view, asking.scope, asked)),
         issuer=issuer,
         subject=subject,
         actor=actor,

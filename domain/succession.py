@@ -152,10 +152,13 @@ def _kept(tokens: Sequence[Refresh], used: str | None, now: Moment) -> Successio
     """Without what can never be presented again, and without places where nothing parts any more."""
     whole = Succession(tuple(tokens), used)
     others = [each for each in tokens[:-1] if not each.over and each.sha256 != used]
-    gone = {each.sha256 for each in others if not good(whole, each.sha256).at(now)}
-    if len(others) - len(gone) > BRANCHES:
-        gone |= {each.sha256 for each in [each for each in others if each.sha256 not in gone][:-BRANCHES]}
-    kept = _without(tokens, gone)
+    kept = list(tokens)
+    # Hardly any branch parts.
+    if others:
+        gone = {each.sha256 for each in others if not good(whole, each.sha256).at(now)}
+        if len(others) - len(gone) > BRANCHES:
+            gone |= {each.sha256 for each in [each for each in others if each.sha256 not in gone][:-BRANCHES]}
+        kept = _without(tokens, gone)
     while passed := _passed(kept):
         kept = _without(kept, passed)
     return Succession(tuple(kept), used)

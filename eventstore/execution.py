@@ -1,7 +1,6 @@
 """What is asked of the ledger, by whom, and what came of it. Who makes what is asked is the room `commands`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic
 from typing import Any, Generic, TypeVar
@@ -55,24 +54,27 @@ class Executed(msgspec.Struct, Generic[T], frozen=True):
     value: T | None = None
 
 
-@dataclass(slots=True, eq=False)
-class PendingRequest:
+def _nothing(request: "PendingRequest") -> None:
+    """What is done about one that is in no queue."""
+
+
+class PendingRequest(msgspec.Struct, eq=False):
     """The commands of one caller and how to answer. Writer and clock settle whether it is still to be executed."""
 
     commands: tuple[Step, ...]
     origin: Origin
     then: Callable[[View, tuple[Recorded, ...]], Any] | None
     answer: Callable[[Executed[Any] | None, BaseException | None], None]
-    sweeps: bool = field(init=False)
+    sweeps: bool = False
     """Whether it takes long, or must have a transaction for itself for another reason."""
-    since: float = field(init=False, default_factory=monotonic)
+    since: float = msgspec.field(default_factory=monotonic)
     """When it came, or got ahead last, by the monotonic clock."""
-    late: Callable[["PendingRequest"], None] = field(init=False)
+    late: Callable[["PendingRequest"], None] = _nothing
     """What is to be done when it has waited for too long."""
-    told: bool = field(init=False, default=False)
+    told: bool = False
     """Whether its caller has an answer."""
-    _begun: bool = field(init=False, default=False)
-    _settling: Lock = field(init=False, default_factory=Lock)
+    _begun: bool = False
+    _settling: Lock = msgspec.field(default_factory=Lock)
 
     def begin(self) -> bool:
         """Whether it may be executed: from here on it is in a transaction. Its caller may have left meanwhile."""

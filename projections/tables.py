@@ -29,7 +29,7 @@ ROW_POSITION = BigInteger().with_variant(Integer(), "sqlite")
 # What a projection gives for an event: statements with parameters, which the ledger runs in its transaction.
 
 
-class Write(NamedTuple):
+class Write(msgspec.Struct, frozen=True, gc=False):
     """One change of one row.
 
     `statement` is built once, at import, so that equal statements can be sent together with many rows of parameters;

@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection
@@ -48,7 +49,7 @@ class _Slot(NamedTuple):
     generation: int
 
 
-class _Lately(NamedTuple):
+class _Lately(msgspec.Struct, frozen=True, gc=False):
     """What this process sealed a moment ago. Good for one generation, so that nothing outlives a destroyed key."""
 
     sealed: str

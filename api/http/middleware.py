@@ -337,8 +337,7 @@ class Middleware:
         raise ConnectionAbortedError("the answer was broken off") from None
 
 
-@dataclass(slots=True, eq=False)
-class WholeBody:
+class WholeBody(msgspec.Struct, eq=False, gc=False):
     """The `receive` of a request whose body has come."""
 
     _body: bytes

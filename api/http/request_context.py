@@ -253,14 +253,13 @@ def check(scope: Scope) -> int | None:
     refused: HTTPError | None = scope.get(REFUSED)
     if refused is not None:
         raise refused
-    if fault := _path_fault(scope) or _query_fault(scope["query_string"]) or _head_fault(scope):
-        raise InvalidRequest(fault)
     given = fields(scope)
+    if fault := _path_fault(scope) or _query_fault(scope["query_string"]) or _head_fault(scope, given):
+        raise InvalidRequest(fault)
     return None if b"transfer-encoding" in given else int(given.get(b"content-length", b"0"))
 
 
-def _head_fault(scope: Scope) -> str | None:
-    given = fields(scope)
+def _head_fault(scope: Scope, given: Mapping[bytes, bytes]) -> str | None:
     if len(given) != len(scope["headers"]) and (fault := _doubled(scope)):
         return fault
     host = given.get(b"host")

@@ -4,10 +4,9 @@ type decides under the ledger's lock, and what was issued is told after the comm
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -64,7 +63,7 @@ SHOWN = "grantlog.shown_certificate"
 _encode = msgspec.json.Encoder().encode
 
 
-class Tokens(NamedTuple):
+class Tokens(msgspec.Struct, frozen=True):
     """What a token request was given. `refresh` is None where the client may have none, `id_token` unless asked for."""
 
     issued: IssuedTokens
@@ -105,7 +104,9 @@ async def _perform(
         name, secret = parameters.get("username"), parameters.get("password")
         return await password_grant(services, scope, caller, name, secret, request)
     given = await issue(services, scope, caller, grant, request)
-    return given._replace(refresh=Secret(parameters["refresh_token"])) if given.issued.stays else given
+    if not given.issued.stays:
+        return given
+    return msgspec.structs.replace(given, refresh=Secret(parameters["refresh_token"]))
 
 
 async def _has_shown(services: Services, caller: Caller, presented: str | None) -> bool:
@@ -201,8 +202,7 @@ SECTION = "tokens"
 TOO_MANY = "Too many tokens within a minute. Wait before the next one."
 
 
-@dataclass(slots=True, eq=False)
-class Counted:
+class Counted(msgspec.Struct, eq=False):
     """One request for tokens. What it counted is to be taken back when it ends with a refusal or an error."""
 
     _services: Services

@@ -3,10 +3,10 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import httptools
+import msgspec
 import structlog
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -110,8 +110,7 @@ def is_plain(scope: Scope) -> bool:
     return scope["method"] == "POST" and len(given) == len(scope["headers"]) and UNUSUAL.isdisjoint(given)
 
 
-@dataclass(slots=True, eq=False)
-class Exchange:
+class Exchange(msgspec.Struct, eq=False):
     """`receive` and `send` are the app's; the connection puts the body in, by `take` and `end`. `keep_alive` says
     whether the connection goes on behind the answer, `endless` that the answer goes on until somebody leaves. One that
     `is_short` may be handed over as a whole once it is (`run_whole`), without a message for each part."""
@@ -120,7 +119,7 @@ class Exchange:
     scope: Scope
     keep_alive: bool
     _expects: bool = False
-    _pieces: list[bytes] = field(default_factory=list)
+    _pieces: list[bytes] = msgspec.field(default_factory=list)
     _size: int = 0
     _told: bool = False
     _fault: HTTPError | None = None

@@ -38,7 +38,7 @@ SECTIONS = {
 """Places of each table, eight entries of 32 bytes each: 6 MiB altogether, for ever."""
 
 
-class Cell(NamedTuple):
+class Cell(msgspec.Struct, frozen=True, gc=False):
     """What is remembered of one subject: a moment in microseconds and a number. Both are 0 for an unknown one."""
 
     moment: int = 0

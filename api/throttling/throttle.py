@@ -12,7 +12,8 @@ from hashlib import blake2b
 from math import ceil
 from pathlib import Path
 from struct import Struct
-from typing import NamedTuple
+
+import msgspec
 
 from api.config.settings import Settings
 from api.throttling.limits import SECTIONS, Cell, Limit, Limits, Rule, group, rules
@@ -157,11 +158,11 @@ class ThrottleFile:
 
     def at(self, offset: int) -> Cell:
         """The cell of the entry there."""
-        return Cell._make(CELL.unpack_from(self._memory, offset + CELL_AT))
+        return Cell(*CELL.unpack_from(self._memory, offset + CELL_AT))
 
     def put(self, offset: int, digest: bytes, cell: Cell) -> None:
         """Writes the entry there."""
-        ENTRY.pack_into(self._memory, offset, digest, *cell)
+        ENTRY.pack_into(self._memory, offset, digest, cell.moment, cell.times)
 
     def _find(self, place: range, digest: bytes) -> int:
         """Where in its place a subject's entry is; negative where there is none."""
@@ -218,32 +219,22 @@ STRANGER_FOR = MINUTE
 """So many of whom the log says that they never signed in from an address are known, and for so long."""
 
 
-class _Ticket(NamedTuple):
+class _Ticket(msgspec.Struct, frozen=True, gc=False):
     limit: Limit
     digest: bytes
     before: Cell
     after: Cell
 
 
-class Admission:
+class Admission(msgspec.Struct, eq=False):
     """Whether an attempt may be made. `retry_after` is None if so, else whole seconds to wait; `depends` is whether it
     might be made if those under way succeeded. `take_back`, `succeeded` or `failed` ends it, once; one that nobody
     ends, because its process was killed, counts as failed."""
 
-    __slots__ = ("_throttle", "_tickets", "depends", "retry_after")
-
-    def __init__(
-        self,
-        throttle: "Throttle",
-        retry_after: int | None,
-        tickets: tuple[_Ticket, ...] = (),
-        *,
-        depends: bool = False,
-    ) -> None:
-        self._throttle = throttle
-        self._tickets = tickets
-        self.retry_after = retry_after
-        self.depends = depends
+    _throttle: "Throttle"
+    retry_after: int | None
+    _tickets: tuple[_Ticket, ...] = ()
+    depends: bool = False
 
     def take_back(self) -> None:
         """There was no attempt, or nobody could tell what became of it."""

@@ -43,7 +43,7 @@ class Rows:
 
     def add(self, write: Write) -> None:
         """Queues one write."""
-        statement = id(write.statement)
+        statement, params = id(write.statement), write.params
         touched = self._touched.get(write.key, -1)
         group = self._last.get(statement, -1)
         if group < touched or group < 0:
@@ -55,11 +55,11 @@ class Rows:
         if write.add:
             former = self._counted.get((statement, write.key))
             if former is not None:
-                former.update(write.params | {name: former[name] + write.params[name] for name in write.add})
+                for name, value in write.params.items():
+                    former[name] = former[name] + value if name in write.add else value
                 return
-            write = write._replace(params=dict(write.params))
-            self._counted[statement, write.key] = write.params
-        self._groups[group][1].append(write.params)
+            self._counted[statement, write.key] = params = dict(params)
+        self._groups[group][1].append(params)
 
     def flush(self, connection: Connection) -> None:
         """Sends every group in order; none is left, even when one of them fails."""
