@@ -4,24 +4,18 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import fields
 from functools import partial
 from typing import Any, NamedTuple
 
 import structlog
-from litestar import Litestar, Request
-from litestar.di import Provide
+from litestar import Litestar
 
-from api.admin.idempotency import Once
-from api.audit.filters import auditor
 from api.background import Background
 from api.branding import assumed_branding
 from api.config.settings import Settings, log_origin
-from api.http.bodies import StrictRequest, check_handlers, check_query, name_parameters
 from api.http.certificates import Certificates
 from api.http.cors import OriginPolicy
 from api.http.credential_cache import CredentialCache, DashboardSecrets
-from api.http.error_responses import EXCEPTION_HANDLERS
 from api.http.fetched_documents import FetchedDocuments
 from api.http.middleware import Middleware
 from api.http.outgoing_requests import OutgoingRequests
@@ -30,18 +24,14 @@ from api.http.private_keys import PrivateKeys
 from api.http.refusals import ClientRefusals
 from api.http.request_context import App, Proxies
 from api.http.subjects import Subjects
-from api.leaks.investigate import settling
-from api.oauth.bearer import caller, caller_scope
 from api.oauth.client_authentication import shortcuts
 from api.oauth.introspection import introspect
 from api.oauth.passkeys import named, tell_of_dead
 from api.oauth.revocation import revoke
 from api.oauth.token import token
 from api.oauth.userinfo import userinfo
-from api.openapi.document import openapi_config
-from api.openapi.hot_endpoints import described
 from api.pages.pushed_authorization_request import par
-from api.routes import CONSOLE, ROUTES
+from api.routes import routed
 from api.server import telemetry as telemetries
 from api.server.metrics import Metrics
 from api.server.presence import Presence, require_level
@@ -69,26 +59,6 @@ from security.passwords import Argon2Parameters, Hasher, StrengthMeter
 from security.tokens import Format
 
 log = structlog.get_logger("api")
-
-
-def _part(name: str) -> Provide:
-    def provide(request: Request[Any, Any, Any]) -> Any:
-        return getattr(services_of(request), name)
-
-    return Provide(provide, sync_to_thread=False)
-
-
-DEPENDENCIES = {
-    # A query has a parameter of the name `format`.
-    **{"token_format" if each.name == "format" else each.name: _part(each.name) for each in fields(Services)},
-    "who": Provide(caller, sync_to_thread=False),
-    "may": Provide(caller_scope, sync_to_thread=False),
-    "once": Provide(Once, sync_to_thread=False),
-    "asking": Provide(auditor, sync_to_thread=False),
-    "settle": Provide(settling, sync_to_thread=False),
-}
-"""What handlers take by name: `who` the route's guard let in, `may` what they may do under the lock, `once` to carry
-out commands of theirs, `asking` to read the log for them, `settle` to bring what is known of a secret up to now."""
 
 
 class ProcessParts(NamedTuple):
@@ -220,30 +190,6 @@ async def serving(
         with suppress(DatabaseAway, LedgerOverloaded):
             await presence.leave()
         await close_services(services)
-
-
-def routed(settings: Settings) -> Litestar:
-    """The framework's app with every route and nothing behind them yet, which takes most of the time of a start."""
-
-    @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with app.state.running(app):
-            yield
-
-    app = Litestar(
-        ROUTES if settings.console else [each for each in ROUTES if each not in CONSOLE],
-        lifespan=[lifespan],
-        request_class=StrictRequest,
-        dependencies=DEPENDENCIES,
-        before_request=check_query,
-        exception_handlers=EXCEPTION_HANDLERS,
-        openapi_config=openapi_config(running_version(), described(), issuer=settings.issuer),
-        request_max_body_size=settings.body_limit,
-        logging_config=None,
-    )
-    check_handlers(app)
-    name_parameters(app)
-    return app
 
 
 def create(

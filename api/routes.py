@@ -1,22 +1,37 @@
 """Every route of the server. A new endpoint is one file and one line here."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import fields
 from typing import Any
+
+from litestar import Litestar, Request
+from litestar.di import Provide
 
 from api import account, admin, audit, console, leaks
 from api.admin import registration
+from api.admin.idempotency import Once
 from api.audit import offline_verifier, publishing
+from api.audit.filters import auditor
 from api.branding import logo, stylesheet
+from api.config.settings import Settings
 from api.dashboards import related_origins
 from api.dashboards.router import dashboards
+from api.http.bodies import StrictRequest, check_handlers, check_query, name_parameters
+from api.http.error_responses import EXCEPTION_HANDLERS
 from api.http.static_files import static
+from api.leaks.investigate import settling
 from api.monitoring import live, metrics, ready
 from api.oauth import metadata
 from api.oauth.authorization_challenge import authorization_challenge
+from api.oauth.bearer import caller, caller_scope
 from api.oauth.device_authorization import device_authorization
 from api.oauth.introspection import introspect
 from api.oauth.revocation import revoke
 from api.oauth.token import token
 from api.oauth.userinfo import userinfo
+from api.openapi.document import openapi_config
+from api.openapi.hot_endpoints import described
 from api.pages import (
     device,
     email_address,
@@ -41,6 +56,7 @@ from api.pages.authorize import authorize, authorize_consent, authorize_posted, 
 from api.pages.logout import logout, logout_confirmed, logout_posted
 from api.pages.pushed_authorization_request import par
 from api.pages.upstream import coming_back
+from api.services import Services, running_version, services_of
 from api.signals import event_streams
 from api.upstreams import administration
 
@@ -104,3 +120,47 @@ ROUTES: list[Any] = [
     *PAGES,
     *CONSOLE,
 ]
+
+
+def _part(name: str) -> Provide:
+    def provide(request: Request[Any, Any, Any]) -> Any:
+        return getattr(services_of(request), name)
+
+    return Provide(provide, sync_to_thread=False)
+
+
+DEPENDENCIES = {
+    # A query has a parameter of the name `format`.
+    **{"token_format" if each.name == "format" else each.name: _part(each.name) for each in fields(Services)},
+    "who": Provide(caller, sync_to_thread=False),
+    "may": Provide(caller_scope, sync_to_thread=False),
+    "once": Provide(Once, sync_to_thread=False),
+    "asking": Provide(auditor, sync_to_thread=False),
+    "settle": Provide(settling, sync_to_thread=False),
+}
+"""What handlers take by name: `who` the route's guard let in, `may` what they may do under the lock, `once` to carry
+out commands of theirs, `asking` to read the log for them, `settle` to bring what is known of a secret up to now."""
+
+
+def routed(settings: Settings) -> Litestar:
+    """The framework's app with every route and nothing behind them yet, which takes most of the time of a start."""
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with app.state.running(app):
+            yield
+
+    app = Litestar(
+        ROUTES if settings.console else [each for each in ROUTES if each not in CONSOLE],
+        lifespan=[lifespan],
+        request_class=StrictRequest,
+        dependencies=DEPENDENCIES,
+        before_request=check_query,
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=openapi_config(running_version(), described(), issuer=settings.issuer),
+        request_max_body_size=settings.body_limit,
+        logging_config=None,
+    )
+    check_handlers(app)
+    name_parameters(app)
+    return app

@@ -179,10 +179,11 @@ def main() -> int:
         preparation.upgrade(subject.environment)
         clients = preparation.install(subject.environment)
         with unheard():
-            from api.app import create, routed
+            from api.app import create
             from api.background import Background
             from api.environment import load
             from api.http.log_lines import configure
+            from api.routes import routed
             from security.keyring import parse_keyring
 
             Background.start = lambda background: None  # type: ignore[method-assign, assignment]

@@ -3,9 +3,9 @@
 import re
 from urllib.parse import parse_qs, urlsplit
 
-from api.app import routed
 from api.console.gate import is_within
 from api.environment import load
+from api.routes import routed
 from commands import people, servers
 from commands.console import console_client, console_sessions
 from commands.permissions import operator

@@ -8,7 +8,7 @@ import pytest
 from security.keyring import Keyring
 from tests.databases import Databases, name_of
 from tests.kept_databases import KeptDatabases
-from tests.scenarios import world as lending
+from tests.scenarios import lent_routes as lending
 from tests.scenarios.world import World, open_world
 
 

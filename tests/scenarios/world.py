@@ -4,24 +4,20 @@ Actors are made by commands on the ledger, so that a scenario depends on no endp
 """
 
 import gc
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import httpx
-from litestar import Litestar
-from litestar._openapi.plugin import OpenAPIPlugin
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import Server
 from msgspec.structs import replace
 from sqlalchemy import Connection, select
 
 from api import app as starting
 from api import background, monitoring
-from api.app import create, routed
+from api.app import create
 from api.config.settings import Settings
 from api.environment import load
 from api.http import private_keys
@@ -48,6 +44,7 @@ from security.keyring import Keyring
 from security.tokens import new_id
 from tests.scenarios.browser import Browser
 from tests.scenarios.lent_keys import lent_key, ready
+from tests.scenarios.lent_routes import lent_routes
 from tests.started import PATIENCE
 
 SYSTEM = Origin(Actor("system", None, {"user": "tests"}))
@@ -283,7 +280,7 @@ async def open_world(
     )
     if not any(name.startswith("argon2") for name in given):
         settings = replace(settings, **CHEAP)
-    with _lent_routes(settings) as inner:
+    with lent_routes(settings) as inner:
         app = create(settings, lambda: keyring, clock, inner)
         async with inner.lifespan():
             world = World(app, settings, clock)
@@ -291,36 +288,3 @@ async def open_world(
                 yield world
             finally:
                 await world.close()
-
-
-_FREE: dict[tuple[int, bool], list[Litestar]] = {}
-"""Routes that nothing runs on, by what they depend on: to make them takes as long as most scenarios."""
-
-
-@contextmanager
-def _lent_routes(settings: Settings) -> Iterator[Litestar]:
-    free = _FREE.setdefault((settings.body_limit, settings.console), [])
-    app = _taken(free, settings.issuer) if free else routed(settings)
-    yield app
-    # Not where something failed: what still runs there would reach into the next scenario.
-    for name in [name for name in app.state if name != "errors"]:
-        del app.state[name]
-    free.append(app)
-
-
-def _taken(free: list[Litestar], issuer: str) -> Litestar:
-    """Those that were made for this issuer, or else any: the OpenAPI document is all that names it."""
-    same = [number for number, app in enumerate(free) if _described(app).servers == [Server(url=issuer)]]
-    app = free.pop(same[-1] if same else -1)
-    if not same:
-        config, made = _described(app), app.plugins.get(OpenAPIPlugin)
-        config.servers = [Server(url=issuer)]
-        made._openapi = made._openapi_schema = None
-        for plugin in config.render_plugins:
-            vars(plugin).update({name: None for name in ("_finished", "_bytes", "_page") if name in vars(plugin)})
-    return app
-
-
-def _described(app: Litestar) -> OpenAPIConfig:
-    assert app.openapi_config is not None
-    return app.openapi_config
