@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 ROOT = Path(__file__).parents[1]
-OTHERS = ("sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite.pysqlite", "uvloop")
-"""What is loaded by its name in a setting."""
+OTHERS = ("sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite.pysqlite", "uvloop", "alembic.command")
+"""What is loaded by its name in a setting, or with the first migration."""
 PATIENCE = 60
 """Seconds for what takes one."""
 NUMBERS = "prometheus_client"
