@@ -1,9 +1,8 @@
 """What a containment affects, found and counted: what came of a client's secrets, and what was used from an address."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 from sqlalchemy import Connection, bindparam, func, or_, select, text
@@ -216,11 +215,9 @@ _ACCOUNT = {
 }
 POSITIONS_GIVEN = {
     "sqlite": "json_each(:positions) AS given CROSS JOIN stored_events AS used ON used.id = given.value",
-    "postgresql": (
-        "unnest(CAST(:positions AS bigint[])) AS given (value) JOIN stored_events AS used ON used.id = given.value"
-    ),
+    "postgresql": "(SELECT * FROM stored_events WHERE id = ANY (CAST(:positions AS bigint[]))) AS used",
 }
-"""The events at some positions, as `used`."""
+"""The events at some positions, as `used`. A join with so many would have PostgreSQL read the whole log."""
 _JOIN = {"sqlite": "CROSS JOIN", "postgresql": "JOIN"}
 _BEGUN_BY = """
 SELECT begun.id FROM (SELECT DISTINCT used.originator_id FROM {given}) AS of_grant {join} stored_events AS begun
@@ -294,15 +291,13 @@ def _named(connection: Connection, secret_id: str, what: Sequence[bytes]) -> lis
     return found
 
 
-def positions_given(connection: Connection, positions: Sequence[int]) -> Any:
-    """Positions as `POSITIONS_GIVEN` takes them."""
-    return list(positions) if connection.dialect.name == "postgresql" else json.dumps(positions)
+def positions_given(connection: Connection, positions: Sequence[int]) -> str:
+    """Positions as `POSITIONS_GIVEN` takes them, as one text: the driver would look at each number of a list."""
+    found = ",".join(map(str, positions))
+    return f"{{{found}}}" if connection.dialect.name == "postgresql" else f"[{found}]"
 
 
 # What was used from an address
-
-
-T = TypeVar("T")
 
 OF_GRANTS = ("grant.code_issued", "grant.tokens_issued", "grant.tokens_refreshed", "grant.access_token_issued")
 OF_USES = ("usage.token_first_seen", "usage.token_seen")
@@ -314,32 +309,58 @@ TOPICS = (*USING, "session.started")
 
 _SESSION = {
     "sqlite": "json_extract(used.state, '$.data.session_id')",
-    "postgresql": "(used.state::json -> 'data' ->> 'session_id')",
-}
-_CLIENT = {
-    "sqlite": "json_extract(begun.state, '$.data.client_id')",
-    "postgresql": "(begun.state::json -> 'data' ->> 'client_id')",
+    "postgresql": "used.state::json -> 'data' ->> 'session_id'",
 }
 _LISTED, _TELLING = (
     ", ".join(f"'{topic}'" for topic in topics) for topics in (OF_GRANTS, (*OF_USES, "session.started"))
 )
-_BEGAN = """
-SELECT DISTINCT begun.id, begun.originator_id, CASE WHEN grants.grant_id IS NULL THEN tokens.grant_id
-WHEN grants.expires_at > :now AND grants.ended_position IS NULL THEN grants.grant_id END AS living
-FROM {given} {join} stored_events AS begun
-ON begun.originator_id = used.originator_id AND begun.originator_version = 1
-LEFT JOIN grants ON grants.grant_id = substr(begun.originator_id, 7)
-LEFT JOIN tokens ON tokens.client_id = {client} AND tokens.position = begun.id
-AND tokens.alone = 1 AND tokens.expires_at > :now AND tokens.ended_position IS NULL
-WHERE used.topic IN ({listed})
-"""
-_SIGNED_IN = """
-SELECT DISTINCT begun.id
-FROM {given} {join} stored_events AS begun
-ON begun.originator_id = 'session:' || {session} AND begun.originator_version = 1
-WHERE used.topic = 'grant.code_issued'
-"""
-_TOLD = "SELECT used.id FROM {given} WHERE used.topic IN ({told}) ORDER BY used.id"
+_GRANT, _SESSION_BEGAN, _READ = 1, 2, 3
+"""What a row of `USED` tells: where a grant began, with its stream unless it lives by its row; where a session began;
+where an event is that has to be read."""
+
+_EACH = {
+    "sqlite": "{kind} JOIN {table} AS {name} ON {where}",
+    "postgresql": "{kind} JOIN LATERAL (SELECT * FROM {table} AS {name} WHERE {where} OFFSET 0) AS {name} ON true",
+}
+"""Looks a row up for each one on the left: with `OFFSET 0` PostgreSQL cannot make a plain join of it."""
+
+
+def _looked_up(dialect: str, table: str, name: str, where: str) -> str:
+    """A join that finds at most one row. A row that begins something has to be there; others need not."""
+    kind = "LEFT" if table == name else {"sqlite": "CROSS", "postgresql": "INNER"}[dialect]
+    return _EACH[dialect].format(kind=kind, table=table, name=name, where=where)
+
+
+def _used(dialect: str) -> str:
+    grants = _looked_up(dialect, "grants", "grants", "grants.started_position = began.id")
+    alone = "tokens.alone = 1 AND tokens.expires_at > :now AND tokens.ended_position IS NULL"
+    tokens = _looked_up(dialect, "tokens", "tokens", f"tokens.position = began.id AND {alone}")
+    begun, signed_in = (
+        _looked_up(
+            dialect, "stored_events", "begun", f"begun.originator_id = {stream} AND begun.originator_version = 1"
+        )
+        for stream in ("later.stream", "'session:' || used.session_id")
+    )
+    return f"""
+WITH used AS MATERIALIZED (
+SELECT used.id, used.originator_id AS stream, used.originator_version AS version, used.topic,
+CASE used.topic WHEN 'grant.code_issued' THEN {_SESSION[dialect]} END AS session_id
+FROM {POSITIONS_GIVEN[dialect]} WHERE used.topic IN ({_LISTED}, {_TELLING})),
+began AS (
+SELECT id, stream FROM used WHERE version = 1 AND topic IN ({_LISTED})
+UNION ALL SELECT begun.id, later.stream
+FROM (SELECT DISTINCT stream FROM used WHERE version > 1 AND topic IN ({_LISTED})) AS later {begun})
+SELECT {_GRANT}, began.id, CASE WHEN CASE WHEN grants.grant_id IS NULL THEN tokens.grant_id IS NULL
+ELSE grants.expires_at <= :now OR grants.ended_position IS NOT NULL END THEN began.stream END
+FROM began {grants} {tokens}
+UNION ALL SELECT DISTINCT {_SESSION_BEGAN}, begun.id, NULL FROM used {signed_in} WHERE used.session_id IS NOT NULL
+UNION ALL SELECT {_READ}, used.id, NULL FROM used WHERE used.topic IN ({_TELLING})
+"""  # noqa: S608 - names of ours
+
+
+USED = {dialect: text(_used(dialect)) for dialect in ("sqlite", "postgresql")}
+"""Each event is looked up once, and nothing but what it names. Most of them begin the grant that they use."""
+
 _BEGINNINGS = select(events.c.id).where(
     events.c.originator_id.in_(bindparam("b_streams", expanding=True)), events.c.originator_version == 1
 )
@@ -358,23 +379,13 @@ class Used(NamedTuple):
 
 def used_at(connection: Connection, positions: Sequence[int], now: Moment) -> Used:
     """What the events at these positions are about."""
-    dialect = connection.dialect.name
-    parts = {
-        "given": POSITIONS_GIVEN[dialect],
-        "join": _JOIN[dialect],
-        "listed": _LISTED,
-        "session": _SESSION[dialect],
-        "told": _TELLING,
-        "client": _CLIENT[dialect],
-    }
-    given = positions_given(connection, positions)
-    found = connection.execute(text(_BEGAN.format(**parts)), {"positions": given, "now": now}).all()
-    sessions = connection.scalars(text(_SIGNED_IN.format(**parts)), {"positions": given}).all()
+    asked = {"positions": positions_given(connection, positions), "now": now}
+    rows = connection.execute(USED[connection.dialect.name], asked).all()
     return Used(
-        [began for began, _, living in found if living is not None],
-        [stream.partition(":")[2] for _, stream, living in found if living is None],
-        list(sessions),
-        list(connection.scalars(text(_TOLD.format(**parts)), {"positions": given})),
+        [at for what, at, doubted in rows if what == _GRANT and doubted is None],
+        [doubted.partition(":")[2] for _, _, doubted in rows if doubted is not None],
+        [at for what, at, _ in rows if what == _SESSION_BEGAN],
+        sorted(at for what, at, _ in rows if what == _READ),
     )
 
 
@@ -425,8 +436,29 @@ class WhatEnded(NamedTuple):
         return self._replace(numbers=replace(self.numbers, secrets_ended=self.numbers.secrets_ended + count))
 
 
-def ended_at(connection: Connection, began: Sequence[int], position: int, now: Moment) -> WhatEnded:
-    """What of grants that began there was alive at a position of the log, by the log."""
+COUNTED_TOGETHER = 10_000
+"""Grants that one long read counts: of any number none takes longer than it may."""
+
+
+async def ended_at(ledger: Ledger, began: Sequence[int], position: int, now: Moment) -> WhatEnded:
+    """Counts what of grants that began there was alive at a position of the log, by the log. Holds no lock."""
+    grants, count, people = 0, 0, set[str | None]()
+    offline: Moment | None = None
+    for portion in portions(began, COUNTED_TOGETHER):
+        found = await ledger.read_long(_alive_at, portion, position, now)
+        grants, count, people = grants + found.grants, count + found.tokens, people | found.people
+        offline = max(filter(None, (offline, found.offline_until)), default=None)
+    return WhatEnded(Numbers(0, grants, count, len(people)), offline)
+
+
+class _AliveThen(NamedTuple):
+    grants: int
+    tokens: int
+    people: set[str | None]
+    offline_until: Moment | None
+
+
+def _alive_at(connection: Connection, began: Sequence[int], position: int, now: Moment) -> _AliveThen:
     state, grants, count, people = states_at(connection, position), 0, 0, set[str | None]()
     offline: list[Moment] = []
     for portion in portions(began, AT_ONCE):
@@ -435,7 +467,7 @@ def ended_at(connection: Connection, began: Sequence[int], position: int, now: M
         count += len(alive)
         people.update(each.account_id for each in alive)
         offline += filter(None, [offline_until(alive)])
-    return WhatEnded(Numbers(0, grants, count, len(people - {None})), max(offline, default=None))
+    return _AliveThen(grants, count, people - {None}, max(offline, default=None))
 
 
 NEWEST = 50

@@ -88,7 +88,7 @@ class GatheredTarget(ABC):
 
     async def ended(self, ledger: Ledger, position: int, now: Moment) -> WhatEnded:
         """What of them was alive at a position, by the log."""
-        return await ledger.read_long(affected.ended_at, sorted(self._began), position, now)
+        return await affected.ended_at(ledger, sorted(self._began), position, now)
 
     # -- finding -------------------------------------------------------------------------------------------------------
     def _indexed(self, connection: Connection, privacy: PersonalData, now: Moment) -> None:
@@ -254,6 +254,6 @@ async def _settle(ledger: Ledger, incident_id: str, parts: Sequence[Together]) -
         for first in range(0, len(streams), AT_ONCE):
             await ledger.execute(*map(incidents.tell_end, streams[first : first + AT_ONCE]), origin=origin)
             await asyncio.sleep(0)
-    found = await ledger.read_long(ended_at, began, position, at)
+    found = await ended_at(ledger, began, position, at)
     contained = incidents.contained_at_last(incident_id, found)
     await ledger.execute(contained, incidents.settle(incident_id), origin=origin)

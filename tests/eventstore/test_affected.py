@@ -1,13 +1,19 @@
 """Whom a cut-off concerns, and whom it leaves, whatever their number."""
 
+import asyncio
+import sys
+
 import pytest
+from sqlalchemy import Connection, text
 
 from domain import account, client, grant
 from domain.decision import Outcome, accept
 from domain.event import Actor, Event, Moment
 from domain.grant import GrantEnded, TokenRevoked, TokensIssued, TokensRefreshed
-from eventstore.affected import Counting, IssuedCounts, people
+from eventstore.affected import USED, Counting, IssuedCounts, people, positions_given
 from eventstore.affected import issued as ever_issued
+from eventstore.database.background import TURN_S
+from eventstore.database.engines import is_sqlite
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
@@ -18,12 +24,29 @@ from security.clock import ManualClock
 from security.tokens import digest, new_id
 from tests.any_command import any_command
 from tests.eventstore.conftest import HERE, register
+from tests.eventstore.plans import plan_of
 
 pytestmark = pytest.mark.anyio
 
 PEOPLE = 1_100
 HOUR = 3_600
 SHOP = client.stream("shop")
+
+
+LOOKED_UP = {
+    "sqlite": (
+        "SEARCH used USING INTEGER PRIMARY KEY",
+        "SEARCH begun USING COVERING INDEX ix_stored_events_stream",
+        "SEARCH grants USING INTEGER PRIMARY KEY",
+        "SEARCH tokens USING INDEX ix_tokens_position",
+    ),
+    "postgresql": (
+        "Index Cond: (id = ANY (",
+        "Index Cond: ((originator_id = ",
+        "Index Cond: (started_position = ",
+        'Index Cond: ("position" = ',
+    ),
+}
 
 
 def issued(state: object, *, now: Moment, account_id: str, token: str) -> Outcome:
@@ -200,3 +223,31 @@ async def test_grants_that_are_one_token_count_as_they_change(ledger: Ledger) ->
     await take(ledger, "f")
     await counting.count(ledger)
     assert counting.alive == Alive(grants=4, access_tokens=4) == await radius(ledger)
+
+
+async def test_what_positions_tell_is_looked_up_and_nothing_else(ledger: Ledger, database_url: str) -> None:
+    """A plan that reads the whole log for some of its events takes the longer the longer that is."""
+    await ledger.execute(register("shop"), origin=HERE)
+    await take(ledger, "abc")
+
+    def plan(connection: Connection) -> str:
+        if connection.dialect.name == "postgresql":
+            # Of a table as small as this one all is read otherwise.
+            connection.execute(text("SET LOCAL enable_seqscan = off"))
+        given = positions_given(connection, range(1, 5))
+        return plan_of(connection, USED[connection.dialect.name], {"positions": given, "now": ledger.clock.now()})
+
+    found = await ledger.read_long(plan)
+    assert [
+        each for each in LOOKED_UP["sqlite" if is_sqlite(database_url) else "postgresql"] if each not in found
+    ] == []
+
+
+async def test_threads_take_short_turns_during_a_long_read(ledger: Ledger) -> None:
+    usual = sys.getswitchinterval()
+
+    def within(connection: Connection) -> float:
+        return sys.getswitchinterval()
+
+    assert await asyncio.gather(*(ledger.read_long(within) for _ in range(3))) == [pytest.approx(TURN_S)] * 3
+    assert sys.getswitchinterval() == usual > TURN_S

@@ -40,6 +40,7 @@ def portions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
             monkeypatch.setattr(module, "AT_ONCE", 2)
         monkeypatch.setattr(address_target, "EVENTS_AT_ONCE", 2)
         monkeypatch.setattr(address_target, "LOOKED_AT", 3)
+        monkeypatch.setattr(affected, "COUNTED_TOGETHER", 3)
         monkeypatch.setattr(ended_grants, "TOGETHER", 4)
         monkeypatch.setattr(address_target, "FEW", 0)
 
