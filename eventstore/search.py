@@ -6,8 +6,9 @@ asked for. Nothing here looks at an event; the texts of the events that were fou
 
 import json
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heapreplace
+from itertools import chain, starmap
 from math import isqrt
 from typing import NamedTuple
 
@@ -71,14 +72,16 @@ class _Budget:
 class _Positions:
     """The positions of one name. Direction is hidden: descending, a position counts as its negative."""
 
-    def __init__(self, connection: Connection, name: SearchName, criteria: Criteria, budget: _Budget) -> None:
+    def __init__(
+        self, connection: Connection, name: SearchName, criteria: Criteria, budget: _Budget, stretch: int
+    ) -> None:
         self._connection = connection
         self._kind, self._key = name
         self._criteria = criteria
         self._budget = budget
         self._read: list[int] = []
         self._complete = False
-        self._stretch = FIRST_STRETCH
+        self._first = self._stretch = stretch
 
     def seek(self, place: int) -> int | None:
         """The first place at or behind `place`; None when there is none. Places asked for never go back."""
@@ -87,7 +90,7 @@ class _Positions:
         if self._complete:
             return None
         near = bool(self._read) and place <= self._read[-1] + LONGEST_STRETCH
-        self._stretch = min(self._stretch * 2, LONGEST_STRETCH) if near else FIRST_STRETCH
+        self._stretch = min(self._stretch * 2, LONGEST_STRETCH) if near else self._first
         self._fetch(place)
         return self._read[0] if self._read else None
 
@@ -191,9 +194,12 @@ def _named(connection: Connection, criteria: Criteria, limit: int, start: int | 
     if not criteria.filters:
         return _every(criteria, begin, limit)
     # Each list is read at least twice, or a call with more lists than reads would never come anywhere.
-    budget = _Budget(max(READS_AT_ONCE, 2 * sum(len(alternatives) for alternatives in criteria.filters)))
+    budget = _Budget(max(READS_AT_ONCE, 2 * sum(map(len, criteria.filters))))
+    # Of a list alone all is wanted that is read.
+    alone = len(criteria.filters) == len(criteria.filters[0]) == 1
+    first = min(max(FIRST_STRETCH, limit), LONGEST_STRETCH) if alone else FIRST_STRETCH
     lists = [
-        _AnyOf([_Positions(connection, name, criteria, budget) for name in alternatives])
+        _AnyOf([_Positions(connection, name, criteria, budget, first) for name in alternatives])
         for alternatives in criteria.filters
     ]
     sign = -1 if criteria.descending else 1
@@ -226,17 +232,19 @@ def counted_by_index(connection: Connection, criteria: Criteria) -> int | None:
     return sum(event_index.count(connection, kind, key, criteria.low, criteria.high) for kind, key in names)
 
 
-def most_of(connection: Connection, criteria: Criteria) -> int:
-    """So many events match at most: as many as name one of what the rarest filter is."""
+def most_of(connection: Connection, criteria: Criteria, enough: int) -> int:
+    """So many events match at most: as many as name one of what the rarest filter is. Not counted on beyond `enough`,
+    which long lists say in their first rows."""
     fewest = max(0, criteria.high - criteria.low + 1)
     for names in criteria.filters:
         # Of a grant its own stream knows most.
         if fewest and all(kind != NameKind.GRANT for kind, _ in names):
-            every = (names_of(kind, key) for kind, key in names)
-            found = (
-                event_index.count(connection, *each, criteria.low, criteria.high) for some in every for each in some
-            )
-            fewest = min(fewest, sum(found))
+            found, limit = 0, enough + 1
+            for each in chain.from_iterable(starmap(names_of, names)):
+                if found < limit:
+                    few = event_index.positions(connection, *each, criteria.low, criteria.high, limit, descending=False)
+                    found += len(few)
+            fewest = min(fewest, found)
     return fewest
 
 
@@ -438,18 +446,11 @@ def times_at(connection: Connection, positions: Sequence[int], *, in_place: bool
     return found
 
 
-_TYPES_AT = {
-    "sqlite": Prepared(
-        select(events.c.id, events.c.topic).where(
-            events.c.id.in_(select(func.json_each(bindparam("b_positions")).table_valued("value").c.value))
-        )
-    ),
-    "postgresql": Prepared(
-        select(events.c.id, events.c.topic).where(
-            events.c.id == func.any(bindparam("b_positions", type_=ARRAY(BigInteger)))
-        )
-    ),
+_AT = {
+    "sqlite": events.c.id.in_(select(func.json_each(bindparam("b_positions")).table_valued("value").c.value)),
+    "postgresql": events.c.id == func.any(bindparam("b_positions", type_=ARRAY(BigInteger))),
 }
+_TYPES_AT = {name: Prepared(select(events.c.id, events.c.topic).where(at)) for name, at in _AT.items()}
 
 
 def types_at(connection: Connection, positions: Sequence[int]) -> dict[int, str]:
@@ -460,6 +461,33 @@ def types_at(connection: Connection, positions: Sequence[int]) -> dict[int, str]
     name = connection.dialect.name
     asked = json.dumps(list(positions)) if name == "sqlite" else list(positions)
     return {position: str(topic) for position, topic in _TYPES_AT[name].all(connection, {"b_positions": asked})}
+
+
+_INDEX = event_index.TABLE.c
+_OF_THEM = (
+    _INDEX.key.in_(bindparam("b_keys", expanding=True)),
+    _INDEX.position.between(_bound("b_low"), _bound("b_high")),
+)
+OF_TYPES = (
+    select(_INDEX.position, _INDEX.before).where(_INDEX.kind == int(NameKind.TYPE), *_OF_THEM).limit(_bound("b_limit"))
+)
+"""The rows of several types, each a range of the primary key."""
+
+
+def not_of_types(connection: Connection, positions: Sequence[int], types: Collection[str]) -> list[int]:
+    """Those of these positions whose events are of none of the types, in the same order: by the index, where that has
+    fewer rows of these types there than there are positions."""
+    if len(positions) > 1 and abs(positions[0] - positions[-1]) >= len(positions):
+        low, high = sorted((positions[0], positions[-1]))
+        keys = [each.encode() for each in types]
+        asked = {"b_keys": keys, "b_low": low, "b_high": high + event_index.FARTHEST, "b_limit": len(positions) + 1}
+        rows = connection.execute(OF_TYPES, asked).all()
+        if len(rows) <= len(positions):
+            left_out = {each for row in rows for each in event_index.expanded(*row)}
+            return [each for each in positions if each not in left_out]
+    # Neighbours stand beside each other in the log too, and it can be asked when the index cannot.
+    found = types_at(connection, positions)
+    return [each for each in positions if each in found and found[each] not in types]
 
 
 _MARK = '"time":"'

@@ -175,6 +175,31 @@ def test_a_rare_name_costs_little_beside_a_common_one(engine: Engine) -> None:
         connection.rollback()
 
 
+def test_the_index_leaves_types_out_where_it_has_few_rows(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log, whose rows are some hundred times as wide, is asked for the types of many events only where it has to
+    be."""
+    asked: list[Sequence[int]] = []
+
+    def types_at(_: Connection, positions: Sequence[int]) -> dict[int, str]:
+        asked.append(positions)
+        return {n: "rare" if n % 100 == 0 else "often" if n > 10_000 else "kept" for n in positions}
+
+    monkeypatch.setattr(search, "types_at", types_at)
+    with engine.connect() as connection:
+        for tag, stretch in (("rare", range(100, 10_001, 100)), ("often", range(10_001, 20_001))):
+            event_index.add(connection, (((NameKind.TYPE, tag.encode(), n)) for n in stretch))
+        left = search.not_of_types(connection, range(5, 20_001, 5), ("rare", "often"))
+        assert left == [n for n in range(5, 10_001, 5) if n % 100]
+        assert search.not_of_types(connection, range(10_000, 9_000, -2), ("rare",))[:3] == [9_998, 9_996, 9_994]
+        assert asked == []
+        # So few positions, so far from each other, that the index has more rows of these types between them.
+        assert search.not_of_types(connection, (1, 9_000, 20_000), ("rare", "often")) == [1]
+        # Neighbours, for which the index may not have been asked to follow.
+        assert search.not_of_types(connection, range(9_999, 10_003), ("rare", "often")) == [9_999]
+        assert list(map(len, asked)) == [3, 4]
+        connection.rollback()
+
+
 def _count_reads(connection: Connection, calls: list[str]) -> Any:
     original = event_index.positions
     patch = pytest.MonkeyPatch()
@@ -243,6 +268,16 @@ def test_filter_reads_a_primary_key_range_and_sorts_nothing(full: Connection, ki
     assert "Sort" not in plan
 
 
+def test_several_types_are_read_as_ranges_of_the_primary_key(full: Connection) -> None:
+    given = {"b_keys": [b"7", b"8", b"9"], "b_low": 100, "b_high": 900, "b_limit": 32}
+    plan = plan_of(full, search.OF_TYPES, given)
+    if full.dialect.name == "sqlite":
+        assert "PRIMARY KEY (kind=? AND key=? AND position>? AND position<?)" in plan
+    else:
+        assert re.search(r"Index (Only )?Scan using pk_event_positions", plan)
+        assert re.search(r"Index Cond: .*kind.*key.*ANY.*position. >=.*position. <=", plan)
+
+
 MILLION = 1_000_000
 LIVES: dict[str, Callable[[int], int]] = {
     "even": lambda position: position // 2 * 1_000,
@@ -282,12 +317,13 @@ def test_moments_are_found_together_in_few_reads(life: str, monkeypatch: pytest.
 
 
 def test_the_rarest_filter_says_how_many_match_at_most(full: Connection) -> None:
-    def most(*filters: tuple[SearchName, ...]) -> int:
-        return search.most_of(full, Criteria(filters, 1, 10_000))
+    def most(*filters: tuple[SearchName, ...], enough: int = 10_000) -> int:
+        return search.most_of(full, Criteria(filters, 1, 10_000), enough)
 
     rare, often = (NameKind.CLIENT, b"7"), (NameKind.TYPE, b"7")
     assert most() == 10_000
     assert most((rare,), (often,)) == min(most((rare,)), most((often,))) > 0
     assert most((rare, often)) == most((rare,)) + most((often,))
+    assert 100 < most((often,), enough=100) < 10_000 == most(enough=100)
     # What stands in a grant's own stream is in no index.
     assert most(((NameKind.GRANT, b"7"),)) == 10_000

@@ -85,6 +85,10 @@ async def test_groups_are_told_with_their_counts(scene: Scene) -> None:
     assert sum(all_types["by"].values()) == all_types["count"]
     (grants,) = (await counts(asking, by="type", client_id=scene.shop.client_id))["items"]
     assert grants["by"]["grant.tokens_refreshed"] == 1
+    both = {"client_id": scene.shop.client_id, "type": ["grant.tokens_refreshed", "client.*"]}
+    (some,) = (await counts(asking, by="type", **both))["items"]
+    assert some["by"] == {tag: n for tag, n in grants["by"].items() if tag in some["by"]}
+    assert "grant.tokens_refreshed" in some["by"]
     (kinds,) = (await counts(asking, by="grant_type", type="grant.*"))["items"]
     assert kinds["by"]["authorization_code"] >= 1
     assert kinds["by"]["refresh_token"] == 1

@@ -8,10 +8,12 @@ beyond, what was seen stands for the rest, and the answer says so.
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 import msgspec
 
+from api.audit.queries import sampling
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.search import STEPS_AT_MOST, Filters, up_to_date, wanted
 from api.audit.rendering import BY_TAG
@@ -34,7 +36,10 @@ CountedBy = Literal["type", "grant_type", "client_id"]
 DAY = 86_400
 BUCKETS_AT_MOST = 400
 LOOKED_AT_MOST = 10_000
-"""Events that one question looks at, all stretches together."""
+"""Events that one question looks at, all stretches together; where more match, some stand for the rest."""
+
+SAMPLED = 2_000
+"""Events that are looked at where more than those match, all stretches together."""
 
 AT_ONCE = 500
 """Events that are looked at in one turn: nobody else waits for more."""
@@ -70,7 +75,7 @@ class TimeStretch(NamedTuple):
 async def counts(asking: Auditor, given: Filters, step: int | None, by: CountedBy | None) -> Counts:
     """The counts from `since` (a day ago) until `until` (now), every `step` seconds (in one), and the event that they
     were asked for. Raises Invalid with the parameter at fault."""
-    head = await up_to_date(asking, given if by is None else None)
+    head = await up_to_date(asking, None if by or given.test else given)
     until = asking.now + 1 if given.until is None else given.until
     since = until - DAY * SECOND if given.since is None else given.since
     if since > until:
@@ -234,13 +239,12 @@ async def _by_index(
     read = asking.sources.ledger.read
     stretches = await read(stretches_of, bounds, criteria)
     each_of = [criteria._replace(low=each.low, high=each.high) for each in stretches]
-    if not each_of:
-        return []
+    if len(each_of) < 2:
+        return [await counted(asking, each, by, LOOKED_AT_MOST) for each in each_of]
     every = criteria._replace(low=each_of[0].low, high=each_of[-1].high)
-    if len(each_of) > 1 and await read(search.most_of, every) <= LOOKED_AT_MOST:
+    if await read(search.most_of, every, LOOKED_AT_MOST) <= LOOKED_AT_MOST:
         return await _looked_through(asking, every, each_of, by)
-    at_most = LOOKED_AT_MOST // len(each_of)
-    return [await counted(asking, each, by, at_most) for each in each_of]
+    return [await read(_known_or_sampled, each, by, SAMPLED // len(each_of)) for each in each_of]
 
 
 async def _looked_through(
@@ -274,12 +278,17 @@ def _look(connection: Connection, criteria: Criteria, by: CountedBy | None, at_m
 
 
 async def counted(asking: Auditor, criteria: Criteria, by: CountedBy | None, at_most: int) -> GroupedCount:
-    """How many events match, and of each group; at most so many are looked at."""
+    """How many events match, and of each group: by looking at all of them, where these are not more than so many."""
     read = asking.sources.ledger.read
     known, look = await read(_known_or_look, criteria, by, at_most)
     if look is None:
         types = _types_of(criteria) if known and by == "type" else None
         return Count(known or 0, exact=True), {} if types is None else await read(_by_types, criteria, types)
+    if look.resume is not None and await read(search.most_of, criteria, at_most) > at_most:
+        sample = await _drawn(asking, criteria, by, min(SAMPLED, at_most))
+        # What is rare among many is soon found by the index.
+        if sample.matching >= sampling.FEW:
+            return await read(sampling.estimated, criteria, sample)
     groups = Counter(group for _, group in look.groups)
     found = len(look.positions)
     while look.resume is not None and found < at_most:
@@ -297,11 +306,41 @@ def _known_or_look(
     connection: Connection, criteria: Criteria, by: CountedBy | None, at_most: int
 ) -> tuple[int | None, Look | None]:
     """What the index knows, and where that is not all, the first look."""
-    known = search.counted_by_index(connection, criteria)
-    if known is not None and (by is None or known == 0 or (by == "type" and _types_of(criteria) is not None)):
+    known = _known(connection, criteria, by)
+    if known is not None:
         return known, None
     ascending = criteria._replace(descending=False)
-    return known, _look(connection, ascending, by, min(AT_ONCE, at_most), criteria.low)
+    look = _look(connection, ascending, by, min(AT_ONCE, at_most), criteria.low)
+    return search.counted_by_index(connection, criteria), look
+
+
+def _known(connection: Connection, criteria: Criteria, by: CountedBy | None) -> int | None:
+    """How many there are, where the index tells all that was asked for; None where it does not."""
+    known = search.counted_by_index(connection, criteria)
+    if known and by is not None and (by != "type" or _types_of(criteria) is None):
+        return None
+    return known
+
+
+async def _drawn(asking: Auditor, criteria: Criteria, by: CountedBy | None, count: int) -> sampling.DrawnSample:
+    """A sample, drawn in turns."""
+    read, grouping = asking.sources.ledger.read, _grouping(by)
+    turns = max(1, count // AT_ONCE)
+    every = [criteria._replace(low=low, high=high) for low, high in sampling.parts(criteria.low, criteria.high, turns)]
+    return sampling.together([await read(sampling.draw, each, count // turns, grouping) for each in every])
+
+
+def _grouping(by: CountedBy | None) -> sampling.TellingGroups | None:
+    return None if by is None else partial(_groups, by=by)
+
+
+def _known_or_sampled(connection: Connection, criteria: Criteria, by: CountedBy | None, count: int) -> GroupedCount:
+    """Of one stretch of several."""
+    known = _known(connection, criteria, by)
+    if known is None:
+        return sampling.estimated(connection, criteria, sampling.draw(connection, criteria, count, _grouping(by)))
+    types = _types_of(criteria) if known and by == "type" else None
+    return Count(known, exact=True), {} if types is None else _by_types(connection, criteria, types)
 
 
 def _types_of(criteria: Criteria) -> tuple[str, ...] | None:

@@ -27,9 +27,8 @@ class EventTest(NamedTuple):
     def passing(self, connection: Connection, positions: Sequence[int]) -> list[int]:
         """Those of these positions whose events pass, in the same order."""
         if not any(self[1:]):
-            # The row says it: nothing needs to be decoded.
-            types = search.types_at(connection, positions)
-            return [each for each in positions if each in types and types[each] not in self.not_types]
+            # Nothing needs to be decoded.
+            return search.not_of_types(connection, positions, self.not_types)
         recorded = search.recorded_forms(connection, positions)
         owners = StreamOwners().of(connection, recorded) if self.about_people else {}
         return [each.position for each in recorded if self.passes(each, owners.get(each.stream))]
