@@ -25,7 +25,7 @@ _encode = msgspec.json.Encoder().encode
 class Prepared:
     """One statement, built at import. Errors are SQLAlchemy's own, as if it had executed the statement."""
 
-    __slots__ = ("_compiled", "_given", "_insert", "_key", "_plain", "_update", "statement")
+    __slots__ = ("_compiled", "_given", "_insert", "_key", "_octets", "_plain", "_update", "statement")
 
     def __init__(self, statement: sa.Executable, *, planned_anew: bool = False) -> None:
         """With `planned_anew` PostgreSQL keeps no plan of it, and plans each time by what it knows of the tables."""
@@ -34,6 +34,7 @@ class Prepared:
         self._insert: str | None = None
         self._update: tuple[str, StatementParameters] | None = None
         self._key: str | None = None
+        self._octets: tuple[str, ...] | None = None
         self._plain: bool | None = None
         self._compiled: dict[str, tuple[str, Bind]] = {}
 
@@ -116,7 +117,7 @@ class Prepared:
             table, names = quote.format_table(statement.table), ", ".join(map(quote.quote, many[0]))
             source = f"json_populate_recordset(NULL::{table}, %(rows)s::json)"
             self._insert = f"INSERT INTO {table} ({names}) SELECT {names} FROM {source}"  # noqa: S608 - names of ours
-        _send(connection, self._insert, many, {})
+        self._send(connection, self._insert, many, {})
 
     def _updates_apart(self, many: Sequence[StatementParameters]) -> bool:
         """Whether it updates rows by a key of theirs, and each another one."""
@@ -130,7 +131,19 @@ class Prepared:
         if self._update is None:
             self._update = _joined(self.statement, connection.dialect, list(many[0]))
         sql, constants = self._update
-        _send(connection, sql, many, constants)
+        self._send(connection, sql, many, constants)
+
+    def _send(
+        self,
+        connection: sa.Connection,
+        sql: str,
+        many: Sequence[StatementParameters],
+        constants: StatementParameters,
+    ) -> None:
+        if self._octets is None:
+            self._octets = _octets(self.statement, connection.dialect, list(many[0]))
+        rows = [_with_hex(each, self._octets) for each in many] if self._octets else many
+        with_cursor(connection, sql, lambda cursor: cursor.execute(sql, constants | {"rows": _encode(rows).decode()}))
 
     def _execute(self, connection: sa.Connection, parameters: StatementParameters) -> Any:
         sql, bind = self._sql(connection, parameters)
@@ -155,13 +168,19 @@ class Prepared:
         return found
 
 
-def _send(
-    connection: sa.Connection, sql: str, many: Sequence[StatementParameters], constants: StatementParameters
-) -> None:
-    rows = [
-        {name: "\\x" + value.hex() if type(value) is bytes else value for name, value in each.items()} for each in many
-    ]
-    with_cursor(connection, sql, lambda cursor: cursor.execute(sql, constants | {"rows": _encode(rows).decode()}))
+def _octets(statement: Any, dialect: sa.Dialect, names: list[str]) -> tuple[str, ...]:
+    """Those of the parameters that stand in columns of octets, which JSON does not know."""
+    binds = statement.compile(dialect=dialect, column_keys=names).binds
+    return tuple([name for name in names if isinstance(binds[name].type, sa.LargeBinary)])
+
+
+def _with_hex(given: StatementParameters, octets: Sequence[str]) -> StatementParameters:
+    """The same as PostgreSQL reads octets in a text."""
+    found = dict(given)
+    for name in octets:
+        if (value := found[name]) is not None:
+            found[name] = "\\x" + value.hex()
+    return found
 
 
 def _joined(statement: Any, dialect: sa.Dialect, names: Sequence[str]) -> tuple[str, StatementParameters]:

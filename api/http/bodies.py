@@ -257,8 +257,9 @@ def read_form(text: bytes, *, repeatable: Collection[str] = (), omit_empty: bool
 
 
 def _plain(text: bytes, omit_empty: bool) -> dict[str, str] | None:
-    """The same for ASCII without escapes, as most forms of programs are; None for what needs the closer look."""
-    if not text.isascii() or b"%" in text or b"+" in text or b"\0" in text:
+    """The same for ASCII without escapes in names, as most forms are; None for what needs the closer look."""
+    escaped = b"%" in text or b"+" in text
+    if not text.isascii() or b"\0" in text or (escaped and BROKEN.search(text)):
         return None
     parts = text.decode("ascii").split("&")
     if len(parts) > MOST_PARAMETERS:
@@ -269,11 +270,27 @@ def _plain(text: bytes, omit_empty: bool) -> dict[str, str] | None:
         if name in result:
             return None
         result[name] = value
-    if "" in result:
+    if "" in result or (escaped and not _unescape(result)):
         return None
     if omit_empty and not all(result.values()):
         return {name: value for name, value in result.items() if value}
     return result
+
+
+def _unescape(found: dict[str, str]) -> bool:
+    """Puts values in the place of what stands for them; False where something needs the closer look."""
+    for name, value in found.items():
+        if "%" in name or "+" in name:
+            return False
+        if "%" in value or "+" in value:
+            octets = unquote_to_bytes(value.replace("+", " "))
+            if b"\0" in octets:
+                return False
+            try:
+                found[name] = octets.decode("utf-8")
+            except UnicodeDecodeError:
+                return False
+    return True
 
 
 def _decode(octets: bytes, name: str) -> str:

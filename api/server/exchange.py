@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from api.http.errors import HTTPError
 from api.http.log_lines import trace
-from api.http.request_context import FIELDS, App, Message, Scope, fields
+from api.http.request_context import FIELDS, App, Message, Scope
 from api.http.responses import WrittenResponse
 
 ENOUGH = 65_536
@@ -106,7 +106,7 @@ UNUSUAL = frozenset((b"expect", b"origin", b"transfer-encoding"))
 
 def is_plain(scope: Scope) -> bool:
     """Whether nothing in a head asks for more than an answer to a body of known length."""
-    given = fields(scope)
+    given = scope[FIELDS]
     return scope["method"] == "POST" and len(given) == len(scope["headers"]) and UNUSUAL.isdisjoint(given)
 
 

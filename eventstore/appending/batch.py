@@ -124,7 +124,8 @@ class Batch(View):
         return Folds(self.connection, self.state, self._load_all)
 
     def state(self, stream: str) -> Any:
-        return self.folded(stream)[0]
+        found = self._folds.get(stream)
+        return self.folded(stream)[0] if found is None else found[0]
 
     def grant_of(self, presented: bytes) -> OfGrant | None:
         return self._grants[presented]
