@@ -321,7 +321,8 @@ class Ledger:
         )
         replica = None
         if passed is not None:
-            replica = partial(ReplicaReads, replica_url, passed, mapper, threads=read_threads, told=on_replica)
+            among = connections and connections.standbys
+            replica = partial(ReplicaReads, replica_url, passed, mapper, among, threads=read_threads, told=on_replica)
         return cls(url, log, parts, read_engine, read_threads, clock, on_commit, on_recorded, replica, connections)
 
     # -- writing ------------------------------------------------------------------------------------------------------

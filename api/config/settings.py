@@ -78,8 +78,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     open_issuers: Annotated[int, within(1, 10000)] = 16
     """Further issuers whose logs one worker has open at a time; requests to others wait until one of them is idle."""
     issuer_connections: Annotated[int, within(8, 10000)] = 48
-    """Connections to PostgreSQL that one worker has for the logs of all further issuers, beside five for each database;
-    anyone who finds none waits."""
+    """Connections to PostgreSQL that one worker has for the logs of all further issuers, beside five for each database,
+    and as many to standbys; anyone who finds none waits."""
     issuer_idle: Annotated[int, within(1, 86400)] = 300
     """The log of a further issuer that nobody asks for so long is closed."""
     master_key: Annotated[str, NONE, SECRET] = ""

@@ -81,7 +81,8 @@ class Hosts:
             self._opening, settings.open_issuers, settings.issuer_idle, timer, reaching=self._reached
         )
         self._timer = timer
-        self._connections = LogConnections(shared_connections(settings.issuer_connections), SharedQuestions())
+        most = settings.issuer_connections
+        self._connections = LogConnections(shared_connections(most), SharedQuestions(), shared_connections(most))
         # What is nobody's is answered with the fields and the log line of everything else, and asks no ledger.
         self._nobody = Middleware(
             _nobody,
@@ -232,7 +233,7 @@ class Hosts:
                 self.read()
                 await self.open.close_others({each.id: each for each in self._entries.values()})
                 await self.open.close_idle()
-                self._connections.taken.close_unused()
+                self._connections.close_unused()
                 if self._entries:
                     parts.metrics.of_issuers.number.set(len(self._entries))
                     parts.metrics.of_issuers.opened.set(len(self.open))
@@ -257,7 +258,7 @@ class Hosts:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.open.close()
-        self._connections.taken.close_unused(0)
+        self._connections.close_unused(0)
         await self._reach.close()
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:

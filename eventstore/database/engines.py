@@ -198,6 +198,13 @@ def snapshots(url: str, size: int, shared: SharedConnections | None = None) -> E
     return _repeatable(parsed, pool_size=size, max_overflow=0, pool_pre_ping=True)
 
 
+def standbys(url: str, size: int, shared: SharedConnections | None = None) -> Engine:
+    """The same of PostgreSQL's standbys, for reads of which none takes long."""
+    if shared is not None:
+        return _shared(shared, make_url(url), "REPEATABLE READ")
+    return snapshots(url, size)
+
+
 def _repeatable(url: URL, **options: Any) -> Engine:
     return _postgresql(url, isolation_level="REPEATABLE READ", **options)
 

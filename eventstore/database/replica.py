@@ -16,7 +16,8 @@ import structlog
 from sqlalchemy import Connection, outerjoin, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from eventstore.database.engines import away, snapshots
+from eventstore.database.engines import away, standbys
+from eventstore.database.shared_connections import SharedConnections
 from eventstore.database.threads import ANSWERS_WITHIN, Patience, Threads, asks_over
 from eventstore.mapper import LogMapper, attach
 from eventstore.stored import events, head
@@ -100,7 +101,8 @@ class _Wrong(Exception):
 
 
 class ReplicaReads:
-    """Runs reads on the standbys that a URL names, in threads with a connection each. It lives on one event loop.
+    """Runs reads on the standbys that a URL names, in threads with a connection each, which many logs may have in
+    common. It lives on one event loop.
 
     `told` hears what became of each.
     """
@@ -110,11 +112,12 @@ class ReplicaReads:
         url: str,
         passed: PassedEvents,
         mapper: LogMapper,
+        shared: SharedConnections | None,
         patience: Patience,
         threads: int,
         told: Callable[[ReplicaOutcome], None],
     ) -> None:
-        self._engine = snapshots(url, threads)
+        self._engine = standbys(url, threads, shared)
         attach(self._engine, mapper)
         self._passed = passed
         self._threads = Threads(patience, threads, "replica")

@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 
 from eventstore.database import threads
 from eventstore.database.engines import arguments
-from eventstore.database.shared_connections import SchemaUrl, SharedConnections
+from eventstore.database.shared_connections import UNUSED_S, SchemaUrl, SharedConnections
 from eventstore.stored import EVENTS, head
 from eventstore.unavailable import DatabaseAway
 
@@ -316,8 +316,14 @@ class SharedQuestions:
 
 
 class LogConnections(NamedTuple):
-    """What many logs of a process have in common of PostgreSQL: connections that threads take, and those that the event
-    loop asks over."""
+    """What many logs of a process have in common of PostgreSQL: connections that threads take, those that the event
+    loop asks over, and those to standbys, of which nobody waits for the others."""
 
     taken: SharedConnections
     asked: SharedQuestions
+    standbys: SharedConnections
+
+    def close_unused(self, unused: float = UNUSED_S) -> None:
+        """Closes what no thread took for so many seconds."""
+        for each in (self.taken, self.standbys):
+            each.close_unused(unused)

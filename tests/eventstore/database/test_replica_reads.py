@@ -16,7 +16,7 @@ async def test_a_database_without_our_tables_leaves_it_to_the_primary(postgresql
     told: list[str] = []
     patience, mapper = Patience(), object()
     elsewhere = in_schema(postgresql_url, "nothing")
-    replica = ReplicaReads(elsewhere, PassedEvents(), mapper, patience, 1, told.append)  # type: ignore[arg-type]
+    replica = ReplicaReads(elsewhere, PassedEvents(), mapper, None, patience, 1, told.append)  # type: ignore[arg-type]
     try:
         with pytest.raises(NotAnswered):
             await replica.run(lambda: 1, _settled, _never)

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -22,6 +22,7 @@ from eventstore.database.engines import (
     snapshots,
     writing,
 )
+from eventstore.database.replica import seen_up_to
 from eventstore.database.shared_connections import SchemaUrl, Session, SharedConnections
 from eventstore.database.shared_questions import AT_ONCE, LogConnections, SharedQuestions, _Asker
 from eventstore.ledger import Ledger
@@ -294,7 +295,7 @@ def schemas(owner: psycopg.Connection, number: int) -> list[str]:
 async def test_busy_logs_share_a_few_connections(
     postgresql_url: str, owner: psycopg.Connection, keyring: Keyring, clock: ManualClock
 ) -> None:
-    connections = LogConnections(shared_connections(BOUND), SharedQuestions())
+    connections = LogConnections(shared_connections(BOUND), SharedQuestions(), shared_connections(1))
     urls = [in_schema(postgresql_url, each) for each in schemas(owner, BUSY)]
     logs = [await Ledger.open(url, keyring, clock, read_threads=2, connections=connections) for url in urls]
     most = 0
@@ -319,6 +320,38 @@ async def test_busy_logs_share_a_few_connections(
         await log.close()
     connections.taken.close_unused(0)
     assert connections.taken.number == 0
+
+
+async def test_logs_share_connections_to_standbys(
+    postgresql_url: str, owner: psycopg.Connection, keyring: Keyring, clock: ManualClock
+) -> None:
+    connections = LogConnections(shared_connections(BOUND), SharedQuestions(), shared_connections(2))
+    told: list[str] = []
+    # The primary itself has what it is asked for, too.
+    logs = [
+        await Ledger.open(url, keyring, clock, connections=connections, replica_url=url, on_replica=told.append)
+        for url in (in_schema(postgresql_url, each) for each in schemas(owner, BUSY))
+    ]
+
+    def schema_of(connection: Any, keys: Sequence[int]) -> dict[int, tuple[str, int | None]]:
+        (found,) = connection.execute(text("SELECT current_schema()")).one()
+        return dict.fromkeys(keys, (found, seen_up_to(connection)))
+
+    async def busy(log: Ledger, number: int) -> None:
+        await log.execute(register(f"client-{number}"), origin=HERE)
+        for key in range(4):
+            # Its newest event is proven to be there, and that of no other log.
+            found, position = await log._reader.find(schema_of, key) or ("", 0)
+            assert (found, position or log.changes.position) == (f"log_{number}", log.changes.position)
+            assert connections.standbys.number <= 2
+
+    await asyncio.gather(*(busy(log, number) for number, log in enumerate(logs)))
+    assert "answered" in told
+    assert connections.standbys.number > 0
+    for log in logs:
+        await log.close()
+    connections.close_unused(0)
+    assert connections.taken.number == connections.standbys.number == 0
 
 
 async def test_one_question_tells_which_of_many_logs_are_unlike(
