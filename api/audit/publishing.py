@@ -1,6 +1,8 @@
 """Publishes the log to anybody: verifier key, checkpoint and tiles (C2SP tlog-tiles), at a rate."""
 
 from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Annotated, Any
 
 from litestar import Response, get
@@ -16,6 +18,7 @@ from domain.keys import log_key
 from eventstore.ledger import Ledger
 from eventstore.transparency import merkle, published
 from eventstore.transparency.published import read_authentic_leaves
+from security.clock import SECOND
 
 # How the log's public files are handed out: to anybody, browsers' pages included, at a rate.
 
@@ -63,11 +66,15 @@ async def vkey(ledger: Injected[Ledger]) -> Response[bytes]:
 
 @get("/log/checkpoint", guards=[admitted], tags=["Log"], summary="The newest checkpoint", media_type=TEXT)
 async def checkpoint(ledger: Injected[Ledger]) -> Response[bytes]:
-    """A signed note (C2SP tlog-checkpoint): origin, size, root, and the signatures of the log and of its witnesses."""
+    """A signed note (C2SP tlog-checkpoint): origin, size, root, and the signatures of the log and of its witnesses.
+
+    `Last-Modified` says when it was signed."""
     newest = await ledger.read(published.newest)
     if newest is None:
         raise Missing("The log has no checkpoint yet; it gets one within a second of its first event.")
-    return file(newest.note.encode(), TEXT, REVALIDATED)
+    answer = file(newest.note.encode(), TEXT, REVALIDATED)
+    answer.headers["last-modified"] = format_datetime(datetime.fromtimestamp(newest.time // SECOND, UTC), usegmt=True)
+    return answer
 
 
 # The log's tiles (`GET /log/tile/…`, C2SP tlog-tiles "Merkle Tree" and "Log entries").

@@ -1,6 +1,7 @@
 """What stands around every page of the console: where one can go, who one is, and what the page asked."""
 
 import re
+from email.utils import parsedate_to_datetime
 from typing import ClassVar, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -15,12 +16,13 @@ from api.http.request_context import Scope, request_context
 from api.http.responses import read_cookie
 from api.http.templates import HtmlPage, render
 from api.services import Services
-from security.clock import format_rfc3339
+from security.clock import SECOND, format_rfc3339
 
 THEME_COOKIE = "grantlog-console-theme"
 THEMES = ("auto", "light", "dark")
 KEYS_COOKIE = "grantlog-console-keys"
 KEYS = ("on", "off")
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _WITNESS = re.compile("^\N{EM DASH} ", re.MULTILINE)
 
 POLICY = (
@@ -57,17 +59,26 @@ class Visit(NamedTuple):
 
 class LogLine(msgspec.Struct, frozen=True):
     """How far the signed log reaches, and how many witnesses signed it too, of those that the server asks. `checkpoint`
-    is the signed note that says so, which stands on paper."""
+    is the signed note that says so, which stands on paper, and `age` the seconds since it was signed."""
 
     size: int
     witnesses: int
     asked: int
     checkpoint: str
+    age: int | None = None
 
     @property
     def witnessed(self) -> str:
         """By how many of how many."""
         return f"{self.witnesses} of {self.asked} witnesses" if self.asked else "no witness is asked"
+
+    @property
+    def signed(self) -> str:
+        """How long ago, in the largest unit that it is one of."""
+        if self.age is None:
+            return "signed"
+        length, unit = next((each for each in _UNITS if self.age >= each[0]), (1, "s"))
+        return f"signed {self.age // length} {unit} ago"
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,12 +120,14 @@ class ConsolePage(HtmlPage, frozen=True, kw_only=True):
 
 
 class RefusedPage(ConsolePage, frozen=True, kw_only=True):
-    """The API refused. `lacking` is the scope that would be needed, `again` leads to the same page."""
+    """The API refused. `lacking` is the scope that would be needed, `roles` are those that give it, as far as one may
+    know them, and `again` leads to the same page."""
 
     template: ClassVar[str] = "console/refused.html"
     status: int
     words: str
     lacking: str | None = None
+    roles: tuple[str, ...] = ()
     retry_after: int | None = None
     again: str = "/console/"
 
@@ -174,7 +187,15 @@ async def _log(visit: Visit) -> LogLine | None:
     if answer.status != 200 or len(lines) < 3 or not lines[1].isdigit():
         return None
     signed = max(0, len(_WITNESS.findall(note)) - 1)
-    return LogLine(int(lines[1]), signed, len(visit.services.settings.witnesses), note.strip())
+    asked = len(visit.services.settings.witnesses)
+    return LogLine(int(lines[1]), signed, asked, note.strip(), _age(visit, answer.fields.get("last-modified")))
+
+
+def _age(visit: Visit, modified: str | None) -> int | None:
+    if modified is None:
+        return None
+    signed = parsedate_to_datetime(modified).timestamp()
+    return max(0, visit.services.ledger.clock.now() // SECOND - int(signed))
 
 
 def _wanted(visit: Visit, cookie: str, choices: tuple[str, ...]) -> str:

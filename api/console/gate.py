@@ -168,18 +168,48 @@ async def _refused(visit: Visit, refused: Refused, again: str) -> Response[bytes
     if refused.status == 401:
         return see_other(_sign_in_for(refused.fields, again))
     retry = int(refused.fields.get("retry-after", "2")) if refused.status in (429, 503) else None
-    lacking = re.search(r'scope="([^"]+)"', refused.fields.get("www-authenticate", ""))
+    found = re.search(r'scope="([^"]+)"', refused.fields.get("www-authenticate", ""))
+    lacking = found[1] if found and refused.status == 403 else None
     page = RefusedPage(
         title={403: "You may not see this", 404: "There is no such thing", 503: "One moment"}.get(
             refused.status, "That could not be done"
         ),
         status=refused.status,
         words=refused.words,
-        lacking=lacking[1] if lacking and refused.status == 403 else None,
+        lacking=lacking,
+        roles=() if lacking is None else await _roles_with(visit, lacking),
         retry_after=retry,
         again=again,
     )
     return await answer_page(visit, page, status=refused.status, retry_after=retry)
+
+
+class RealmRole(Struct, frozen=True):
+    """A role, and what it gives."""
+
+    realm: str
+    name: str
+    scopes: tuple[str, ...]
+
+
+class RealmRoles(Struct, frozen=True):
+    """Roles of every realm."""
+
+    items: tuple[RealmRole, ...]
+
+
+ROLES_AT_MOST = 200
+
+
+async def _roles_with(visit: Visit, scope: str) -> tuple[str, ...]:
+    """The roles of the administration that give a scope; none for who may not see roles."""
+    if "people:read" not in visit.may:
+        return ()
+    try:
+        found = await visit.api.get("/admin/roles", RealmRoles, {"limit": ROLES_AT_MOST})
+    except Refused:
+        return ()
+    return tuple(each.name for each in found.items if each.realm == "administration" and scope in each.scopes)
 
 
 def _sign_in_for(fields: Mapping[str, str], back: str) -> str:

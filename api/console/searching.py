@@ -1,6 +1,7 @@
 """The query line of the search, and the address that it stands for: names in the line, ids in the address."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from math import ceil
@@ -141,11 +142,24 @@ def kept_of(given: Mapping[str, Sequence[str]]) -> str:
     return urlencode([(name, each) for name in KEPT for each in given.get(name, ())])
 
 
-def line_of(given: Mapping[str, Sequence[str]]) -> str:
-    """The line that stands for an address, with ids where somebody may have typed names."""
+def line_of(given: Mapping[str, Sequence[str]], clients: Mapping[str, str] | None = None) -> str:
+    """The line that stands for an address: ids, but for the names of `clients`, of which ids no two share one."""
     spelled = {name: word for word, name in WORDS.items()} | {"not_type": "-type"}
-    parts = [f"{spelled[name]}:{each}" for name in FILTERS for each in given.get(name, ())]
+    known = clients or {}
+    parts = [
+        f'{spelled[name]}:"{known[each]}"'
+        if NAMED.get(name) == "client" and each in known
+        else f"{spelled[name]}:{each}"
+        for name in FILTERS
+        for each in given.get(name, ())
+    ]
     return " ".join(parts)
+
+
+def nameable(clients: Mapping[str, str]) -> dict[str, str]:
+    """Those of these clients, by their ids, that a line can name: no two are called the same, and a name is quoted."""
+    often = Counter(clients.values())
+    return {id: name for id, name in clients.items() if often[name] == 1 and name and '"' not in name}
 
 
 def instant(text: str, *, end: bool) -> str:

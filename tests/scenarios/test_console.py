@@ -1,8 +1,12 @@
 """The console: the sign-in behind its cookie, its frame, and that it is a client of the API like any other."""
 
 import re
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
+
+from api.console.frame import LogLine
 from api.console.gate import is_within
 from api.environment import load
 from api.routes import routed
@@ -255,13 +259,43 @@ async def test_stepping_up_leads_back_and_replaces_the_grant(world: World) -> No
 
 async def test_removed_role_is_felt_by_the_next_click(world: World) -> None:
     await enable_console(world)
-    browser, ada = world.browser(), await person_with(world, *READER)
+    browser, ada = world.browser(), await person_with(world, *READER, "people:read")
     await sign_in(browser, ada)
-    await world.define_role("administration", "none", "clients:read")
+    await world.define_role("administration", "none", "people:read")
     await world.execute(people.change_roles(ada.account_id, ("none",), by=operator))
     page = await browser.open("/console/audit")
     assert page.status == 403
+    assert (
+        "the scope <code>audit:read</code>, which none of your roles gives. The role <code>of-ada</code>" in page.text
+    )
     assert "<h1>Search the log</h1>" not in page.text
+
+
+async def test_page_that_waits_for_the_index_says_how_far_it_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser, _ = await at_console(world, *READER)
+
+    async def lagging(**_: Any) -> bool:
+        return False
+
+    monkeypatch.setattr(world.services.search_index, "follow", lagging)
+    page = await browser.open("/console/audit?type=client.*")
+    assert page.status == 503
+    assert re.search(r"The search index is [\d,]+ events behind\.", page.text)
+    assert '<meta http-equiv="refresh" content="30">' in page.text
+
+
+@pytest.mark.parametrize(
+    ("age", "words"),
+    [
+        (None, "signed"),
+        (0, "signed 0 s ago"),
+        (119, "signed 1 min ago"),
+        (7_200, "signed 2 h ago"),
+        (86_400, "signed 1 d ago"),
+    ],
+)
+def test_signature_is_told_with_its_age(age: int | None, words: str) -> None:
+    assert LogLine(1, 0, 0, "", age).signed == words
 
 
 async def test_no_page_may_be_framed_or_kept(world: World) -> None:

@@ -158,6 +158,7 @@ async def test_person_is_found_by_name_that_stands_nowhere(world: World) -> None
     refused = await press(browser, page, "/console/people/find", text="nobody-here")
     assert refused.status == 403
     assert "nobody-here" not in refused.text
+    assert "the scope <code>people:read</code>, which none of your roles gives. Some role" in refused.text
 
 
 async def test_person_signs_out_changes_roles_and_is_erased(scene: Scene) -> None:
@@ -200,6 +201,10 @@ async def test_grants_end_together_after_a_dry_run(scene: Scene) -> None:
     linked = f'<a href="/console/clients/{scene.shop.client_id}"><bdi>Shop</bdi></a>'
     assert linked in page.text
     assert linked in (await browser.open(f"/console/people/{scene.person.account_id}")).text
+    missed = await press(browser, page, "/console/grants/find", person="nobody")
+    assert "No person of this server is called so" in missed.text
+    # What was listed still is.
+    assert linked in missed.text
     tried = await press(browser, page, "/console/grants/end")
     assert "Would end 1 grant of 1 person" in tried.text
     assert not await world.events("grant.ended")

@@ -144,6 +144,25 @@ async def test_chips_name_what_is_asked_for_though_nothing_is_found(world: World
         assert [unescape(each) for each in chips] == ["type grant.ended", said]
 
 
+async def test_line_names_clients_as_its_chips_do(world: World) -> None:
+    """Whoever sends the line again means the same client: its name is not looked up, and may be another's too."""
+    browser, _ = await at_console(world, *READER)
+    shop = await world.register_client("Photo Prints")
+    page = await browser.open(f"/console/audit?client_id={shop.client_id}")
+    assert page.form("/console/audit/line").fields["line"] == 'client:"Photo Prints"'
+    await world.register_client("Photo Prints")
+    before = len(await world.events("audit.read"))
+    again = await browser.press(page, "/console/audit/line")
+    assert page.form("/console/audit/line").fields["line"] in unescape(again.text)
+    finding = [each for each in (await world.events("audit.read"))[before:] if each.event.question == "find"]
+    assert not finding
+    (link,) = set(re.findall(r"/console/live\?([^\"]*)", again.text))
+    assert parse_qs(link)["client_id"] == [shop.client_id]
+    quoting = await world.register_client('Say "hi"')
+    odd = await browser.open(f"/console/audit?client_id={quoting.client_id}")
+    assert odd.form("/console/audit/line").fields["line"] == f"client:{quoting.client_id}"
+
+
 async def test_unknown_filter_shows_nothing(world: World) -> None:
     browser, _ = await at_console(world, *READER)
     for query in (

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,6 +13,7 @@ from api.server import transparency
 from domain import server
 from domain.keys import log_key
 from eventstore.transparency import published
+from security.clock import SECOND
 from tests.any_command import any_command
 from tests.cases import cases
 from tests.processes.hostile import unprotected
@@ -84,6 +86,8 @@ async def test_anybody_reads_key_checkpoint_and_hashes(world: World) -> None:
         "no-cache",
         "*",
     )
+    signed = parsedate_to_datetime(answer.headers["last-modified"]).timestamp()
+    assert 0 <= world.clock.now() / SECOND - signed < 60
     checkpoint = parse_checkpoint(open_note(answer.text, [key]).text)
     assert (checkpoint.origin, checkpoint.size) == (key.name, size)
     tile = await world.client.get(f"/log/tile/0/000.p/{size}")

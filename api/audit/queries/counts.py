@@ -15,7 +15,7 @@ import msgspec
 
 from api.audit.queries import sampling
 from api.audit.queries.auditor import Auditor
-from api.audit.queries.search import STEPS_AT_MOST, Filters, up_to_date, wanted
+from api.audit.queries.search import STEPS_AT_MOST, Filters, behind, up_to_date, wanted
 from api.audit.rendering import BY_TAG
 from api.http.errors import InvalidRequest, TemporarilyUnavailable
 from domain.event import SECOND, Moment
@@ -131,7 +131,8 @@ def pieces(since: Moment, until: Moment, now: Moment, lengths: Sequence[int] = L
 async def counts_up_to_date(asking: Auditor) -> None:
     """Returns once the rows count all that was committed. Raises Unavailable when that takes too many steps."""
     if not await asking.sources.event_counts.follow(steps=STEPS_AT_MOST):
-        raise TemporarilyUnavailable("The counts are being made. Try again later.", retry_after=30)
+        left = behind(asking, asking.sources.event_counts.position)
+        raise TemporarilyUnavailable(f"The counts are {left} events behind. Try again later.", retry_after=30)
 
 
 async def _by_rows(

@@ -284,10 +284,17 @@ async def up_to_date(asking: Auditor, given: Filters | None, steps: int | None =
     ledger = asking.sources.ledger
     if (given is None or given.needs_index) and not await asking.sources.search_index.follow(steps=steps):
         raise TemporarilyUnavailable(
-            "The search index is being built. Ask for positions, or try again later.", retry_after=30
+            f"The search index is {behind(asking, asking.sources.search_index.position)} events behind."
+            " Ask for positions, or try again later.",
+            retry_after=30,
         )
     await ledger.settled()
     return ledger.changes.position
+
+
+def behind(asking: Auditor, reached: int) -> str:
+    """How many events somebody who follows the log has still to come to, for people to read."""
+    return f"{max(0, asking.sources.ledger.changes.position - reached):,}"
 
 
 async def wanted(asking: Auditor, given: Filters, head: int) -> tuple[Criteria, dict[str, str | None]]:

@@ -171,7 +171,8 @@ async def console_grants_found(request: Request[Any, Any, Any], data: JSONBody[F
             client_id = await client_named(visit, client) if client else data.client_id
             account_id = await person_named(visit, person) if person else data.account_id
         except NotNamed as nobody:
-            page = await _page(visit, GrantList(()), data.client_id, data.account_id, unused, dry_run=False)
+            found = await matching(visit, data.client_id, data.account_id, unused, None)
+            page = await _page(visit, found, data.client_id, data.account_id, unused, dry_run=False)
             return replace(page, fault=str(nobody), typed={"client": client, "person": person})
         return see_other(_back(client_id, account_id, unused))
 

@@ -1,8 +1,9 @@
 """Searching the log: a line of filters, how many events there are when, and each of them as a sentence."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 from litestar import Request, Response, get, post
@@ -46,6 +47,7 @@ from api.console.searching import (
     instant,
     kept_of,
     line_of,
+    nameable,
     parsed,
     read_address,
     read_line,
@@ -60,6 +62,7 @@ SEARCH = "/console/audit"
 LINE = "/console/audit/line"
 EXPORT = "/console/audit/export"
 LIMIT = "100"
+LONGEST_LINE = 4_000
 ID_LENGTH = 22
 FILTERED: dict[str, Any] = {**PAGE, "opt": {**PAGE["opt"], "repeatable": FILTERS}}
 FORMATS = {"csv": "CSV", "jsonl": "JSON Lines", "proof": "with proof", "package": "to take away"}
@@ -73,13 +76,15 @@ class Events(msgspec.Struct, frozen=True):
 
 
 class SearchPage(ConsolePage, frozen=True, kw_only=True):
-    """`fault` says what is wrong with what was asked; then nothing is shown, never everything."""
+    """`fault` says what is wrong with what was asked; then nothing is shown, never everything. `called` are the clients
+    that the line names, by their ids."""
 
     template: ClassVar[str] = "console/search.html"
     line: str
     csrf: str
     fault: str | None = None
     kept: str = ""
+    called: str = ""
     since: str = ""
     until: str = ""
     chips: tuple[Chip, ...] = ()
@@ -129,12 +134,14 @@ async def _search(visit: Visit, query: str) -> ConsolePage | Response[bytes]:
     pinned = {name: values for name, values in given.items() if name != "range"}
     pinned |= {"since": asked["since"]} if "since" in asked else {}
     on = chips(given, found.items, clients)
+    line, called = _line(given, dict(clients_named(found.items)) | clients)
     return SearchPage(
         title="Search the log",
         filters=filters_told(given, asked, now, on),
-        line=line_of(given),
+        line=line,
         csrf=csrf,
         kept=kept_of(given),
+        called=urlencode(called),
         since=to_the_second(given["since"][0], end=False) if "since" in given else "",
         until=to_the_second(given["until"][0], end=True) if "until" in given else "",
         chips=on,
@@ -156,6 +163,14 @@ async def _search(visit: Visit, query: str) -> ConsolePage | Response[bytes]:
         ),
         live_url="/console/live" + address_of(filters_alone(given)).removeprefix(SEARCH),
     )
+
+
+def _line(given: Given, clients: Mapping[str, str]) -> tuple[str, list[tuple[str, str]]]:
+    """The line, by names as its chips are, and which clients those are."""
+    asked = {each for name, values in given.items() if NAMED.get(name) == "client" for each in values}
+    known = nameable({id: name for id, name in clients.items() if id in asked})
+    line = line_of(given, known)
+    return (line, list(known.items())) if len(line) <= LONGEST_LINE else (line_of(given), [])
 
 
 def _reaches(found: Events, order: Sequence[str], now: datetime) -> datetime:
@@ -185,9 +200,11 @@ async def console_search(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 
 class LineForm(ConsoleForm, frozen=True):
-    """The line, and the times beside it; `kept` is what the address before said beside filters and times."""
+    """The line, and the times beside it; `kept` is what the address before said beside filters and times, and `called`
+    which clients the line of the page named."""
 
-    line: Annotated[str, Meta(max_length=4_000)] = ""
+    line: Annotated[str, Meta(max_length=LONGEST_LINE)] = ""
+    called: Annotated[str, Meta(max_length=4 * LONGEST_LINE)] = ""
     since: Annotated[str, Meta(max_length=40)] = ""
     until: Annotated[str, Meta(max_length=40)] = ""
     kept: Annotated[str, Meta(max_length=200)] = ""
@@ -208,6 +225,7 @@ async def console_search_line(request: Request[Any, Any, Any], data: JSONBody[Li
                 names_csrf=visit.token(NAMES),
                 fault=str(unknown),
                 kept=data.kept,
+                called=data.called,
                 since=data.since,
                 until=data.until,
             )
@@ -217,8 +235,11 @@ async def console_search_line(request: Request[Any, Any, Any], data: JSONBody[Li
 
 async def _resolved(visit: Visit, data: LineForm) -> Given:
     given = {name: values for name, values in read_address(data.kept).items() if name in KEPT}
+    known = {name: id for id, name in parse_qsl(data.called)}
     for name, value, quoted in read_line(data.line):
-        if name in ("since", "until"):
+        if quoted and NAMED.get(name) == "client" and value in known:
+            given.setdefault(name, []).append(known[value])
+        elif name in ("since", "until"):
             given[name] = [instant(value, end=name == "until")]
         elif not name or name in NAMED:
             for filter_name, each in await _named(visit, name, value, quoted=quoted):
