@@ -5,10 +5,11 @@ from typing import NamedTuple
 import msgspec
 
 from api.http.credential_cache import Caller
-from api.http.errors import InvalidGrant, InvalidRequest, Throttled
+from api.http.errors import InvalidGrant, InvalidRequest, Throttled, UnauthorizedClient
 from api.oauth.client_methods.private_key_jwt import FULL_FOR, REMEMBERED, TOKEN_ENDPOINT
 from api.services import Services
-from domain import account
+from domain import account, decision
+from domain.grants import jwt_bearer
 from domain.keys import trusted_issuer
 from domain.keys.trusted_issuer import Trusted
 from domain.rules import bearer_assertion, public_key
@@ -30,8 +31,12 @@ class Asserted(NamedTuple):
 
 
 async def verified(services: Services, caller: Caller, raw: str | None) -> Asserted:
-    """What the assertion says, which is used up with this. Raises `invalid_grant` for one that is not good, and 429 for
-    an issuer of which so many are still good that no more can be remembered."""
+    """What the assertion says, which is used up with this. Raises `unauthorized_client` for a client that may use none,
+    `invalid_grant` for one that is not good, and 429 for an issuer of which so many are still good that no more can be
+    remembered."""
+    if jwt_bearer.GRANT_TYPE not in caller.client.grant_types:
+        # Before anything of the assertion is used up that its rightful client may still need.
+        raise UnauthorizedClient().because(decision.UnauthorizedClient.GRANT_TYPE)
     if not raw:
         raise InvalidRequest("assertion is missing.")
     try:

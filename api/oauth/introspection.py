@@ -1,5 +1,6 @@
 """The introspection endpoint (RFC 7662)."""
 
+import re
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -33,6 +34,8 @@ MEDIA_TYPE = f"application/{TYP}"
 """What an answer is called that is signed (RFC 9701 §4, §5)."""
 
 NO_STORE = {"cache-control": "no-store"}
+_WEIGHT = re.compile(r"[01](?:\.[0-9]{0,3})?")
+
 INACTIVE = raw_response(200, b'{"active":false}', JSON, NO_STORE)
 LONGEST_TOKEN = jose.LONGEST_TOKEN
 
@@ -45,9 +48,20 @@ async def _post(services: Services, scope: Scope, receive: Receive) -> RawRespon
     answer = await _answer(services, scope, parameters, asking)
     accepted = fields(scope).get(b"accept")
     # Most ask for nothing, or for anything.
-    if accepted is None or MEDIA_TYPE.encode() not in accepted.lower():
+    if accepted is None or MEDIA_TYPE.encode() not in accepted.lower() or not _prefers_signed(accepted):
         return answer
     return await _signed(services, scope, asking.client_id, answer.body)
+
+
+def _prefers_signed(accepted: bytes) -> bool:
+    """Whether a signed answer is asked for, and none that is plain is liked better (RFC 9110 §12.5.1)."""
+    weights: dict[str, float] = {}
+    for each in accepted.decode("latin-1").lower().split(","):
+        name, *parameters = (part.strip() for part in each.split(";"))
+        told = next((part[2:] for part in parameters if part.startswith("q=")), "1")
+        weights[name] = float(told) if _WEIGHT.fullmatch(told) else 1.0
+    plain = next((weights[name] for name in ("application/json", "application/*", "*/*") if name in weights), 0.0)
+    return weights.get(MEDIA_TYPE, 0.0) > 0 and weights[MEDIA_TYPE] >= plain
 
 
 async def _answer(services: Services, scope: Scope, parameters: dict[str, str], asking: "_Asking") -> RawResponse:

@@ -69,7 +69,8 @@ class AuthenticationRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_fresh(self, proved_at: Moment, now: Moment) -> bool:
         """Whether a sign-in at that moment is one that the client is content with."""
-        if "login" in self.prompt:
+        # §3.1.2.1: 0 is as good as `login`, also within the microsecond.
+        if "login" in self.prompt or self.max_age == 0:
             return False
         return self.max_age is None or now - proved_at <= self.max_age * SECOND
 

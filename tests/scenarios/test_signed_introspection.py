@@ -30,7 +30,15 @@ async def said(world: World, text: str, algorithm: str = "RS256") -> dict[str, A
     return claims
 
 
-@cases("accept", [TYPE, TYPE.upper(), f"{TYPE}, application/json;q=0.5"])
+@cases("accept", ["*/*", f"{TYPE};q=0", f"{TYPE};q=0, */*", f"{TYPE};q=0.1, application/json;q=0.9", ",;q=,x"])
+async def test_who_wants_it_plain_gets_it_plain(world: World, service: Client, accept: str) -> None:
+    answer = await world.client.post(
+        "/oauth/introspect", data={"token": "x"}, auth=service.auth, headers={"accept": accept}
+    )
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+
+
+@cases("accept", [TYPE, TYPE.upper(), f"{TYPE}, application/json;q=0.5", f"*/*;q=0.1, {TYPE};charset=x;q=0.2"])
 async def test_answer_is_signed_for_who_asked(world: World, service: Client, accept: str) -> None:
     answer = await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=service.auth)
     data = {"token": answer.json()["access_token"]}

@@ -112,6 +112,11 @@ class TokenPage(ConsolePage, frozen=True, kw_only=True):
     show_url: str | None
 
 
+def _lane(kind: str) -> str:
+    """What its own lane is called."""
+    return next((word for word in ("code", "key") if kind.endswith(word)), "token")
+
+
 def _moment(text: str | None) -> Moment | None:
     """The moment that was asked about; raises 400 where it is none. A `+` became a blank on its way."""
     if text is None or not text.strip():
@@ -148,7 +153,7 @@ async def _token(visit: Visit, sha256: str, at: Moment | None, show: bool) -> Co
         title=history.title,
         history=history,
         judged=judged,
-        lanes=drawn(standing, moments, chosen, called="code" if history.kind.endswith("code") else "token"),
+        lanes=drawn(standing, moments, chosen, called=_lane(history.kind)),
         client_url=None if history.client_id is None else url_of("client", history.client_id),
         person_url=None if history.account_id is None else url_of("person", history.account_id),
         grant_url=None if history.grant_id is None else url_of("grant", history.grant_id),
