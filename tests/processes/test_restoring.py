@@ -87,6 +87,13 @@ class Copied(Rehearsed):
 
         asyncio.run(erase())
 
+    def drop_somebody(self, place: Path) -> Any:
+        """Erases Paula, and leaves what is told of her in segments alone."""
+        self.erase_somebody()
+        self.signed_beyond(self.size, self.directory / "node" / "checkpoint")
+        self.does("log", "archive", "--before", format_rfc3339(SystemClock().now()), "--to", str(place))
+        return self.does("log", "drop-archived", "--yes")
+
     def give_paula_a_key(self, url: str) -> None:
         """As in a vault from before she was erased."""
         engine = migrating(url)
@@ -162,6 +169,8 @@ def test_postgresql_is_restored_to_a_moment(directory: Path) -> None:
             assert (of_further["projections"], of_further["lost"]) == ("equal", 0)
             assert 0 < of_further["restored"] < shown["restored"]
             backup = server.back_up("nightly")
+            # The backup has what stands in a segment alone by the moment.
+            (dropped,) = rehearsed.drop_somebody(directory / "segments")
             acknowledged = rehearsed.grow()
             moment = format_rfc3339(SystemClock().now())
             later = rehearsed.grow()
@@ -169,10 +178,15 @@ def test_postgresql_is_restored_to_a_moment(directory: Path) -> None:
         taken = ("--backup", str(backup), "--wal", str(archive))
         shown = rehearsed.restore(*taken, "--until", moment)
         assert acknowledged <= shown["restored"] < later
+        assert (shown["projections"], shown["erasures_applied_again"]) == ("equal", 0)
         assert shown["lost"] == rehearsed.size - shown["restored"]
         assert not (archive / "ended").exists()
         # A moment that the archive does not reach.
         assert "recovery target" in rehearsed.is_refused(*taken, "--until", "2099-01-01T00:00:00Z")
+        # Without the segment nothing can be said of its events.
+        (directory / "segments" / dropped["segment"]).unlink()
+        said = rehearsed.is_refused(*taken, "--until", moment)
+        assert f"{dropped['segment']}, which cannot be read" in said
         (backup / "pg_wal").rename(directory / "wal")
         (backup / "pg_wal").symlink_to(directory / "wal")
         assert "other directories (pg_wal)" in rehearsed.is_refused(*taken)
