@@ -60,7 +60,7 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 TOGETHER = 0.004
 """Seconds that a signed token waits for those that are signed right behind it: each that wakes the event loop by itself
-takes a third of an RSA signature's time there. Where none waits to be signed it goes at once."""
+takes a sixth of an RSA signature's time there. Where none waits to be signed it goes at once."""
 
 _Asked = tuple[asyncio.Future[str], Callable[[], str]]
 _Settle = Callable[[], None]
