@@ -132,6 +132,14 @@ async def test_few_events_are_counted_in_one_walk(scene: Scene, monkeypatch: pyt
     assert sum(each["count"] for each in found["items"]) == whole["count"] > 0
     assert sum((Counter(each["by"]) for each in found["items"]), Counter()) == Counter(whole["by"])
     assert (reads.call_count, searched.call_count) == (1, 1)
+    # Where there are too many for that, each stretch has a sample, and what is in them is asked for together.
+    monkeypatch.setattr(counting, "LOOKED_AT_MOST", whole["count"] - 1)
+    monkeypatch.setattr(counting, "SAMPLED", len(found["items"]) * 50)
+    typed = Mock(wraps=search.types_at)
+    monkeypatch.setattr(search, "types_at", typed)
+    # So many are drawn that none is left.
+    assert await counts(asking, **given, by="type", step=300) == found
+    assert 0 < typed.call_count < len(found["items"]) / 4
 
 
 @cases(

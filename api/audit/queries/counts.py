@@ -24,6 +24,7 @@ from eventstore.database import Connection
 from eventstore.mapper import UPCASTS
 from eventstore.projecting.counting import client_of, grant_type_of
 from eventstore.projecting.stream_owners import StreamOwners
+from eventstore.recorder import portions
 from eventstore.search import Count, Criteria
 from projections import event_index
 from projections.event_index import NameKind
@@ -245,7 +246,10 @@ async def _by_index(
     every = criteria._replace(low=each_of[0].low, high=each_of[-1].high)
     if await read(search.most_of, every, LOOKED_AT_MOST) <= LOOKED_AT_MOST:
         return await _looked_through(asking, every, each_of, by)
-    return [await read(_known_or_sampled, each, by, SAMPLED // len(each_of)) for each in each_of]
+    if await read(_known, every, by) is not None:
+        return [await counted(asking, each, by, LOOKED_AT_MOST) for each in each_of]
+    drawn = await _drawn(asking, criteria, [sampling.LogStretch(each.low, each.high) for each in each_of], by)
+    return [await read(sampling.estimated, each, of) for each, of in zip(each_of, drawn, strict=True)]
 
 
 async def _looked_through(
@@ -286,7 +290,8 @@ async def counted(asking: Auditor, criteria: Criteria, by: CountedBy | None, at_
         types = _types_of(criteria) if known and by == "type" else None
         return Count(known or 0, exact=True), {} if types is None else await read(_by_types, criteria, types)
     if look.resume is not None and await read(search.most_of, criteria, at_most) > at_most:
-        sample = await _drawn(asking, criteria, by, min(SAMPLED, at_most))
+        whole = sampling.LogStretch(criteria.low, criteria.high)
+        sample = sampling.together(await _drawn(asking, criteria, sampling.places(whole, min(SAMPLED, at_most)), by))
         # What is rare among many is soon found by the index.
         if sample.matching >= sampling.FEW:
             return await read(sampling.estimated, criteria, sample)
@@ -323,25 +328,16 @@ def _known(connection: Connection, criteria: Criteria, by: CountedBy | None) -> 
     return known
 
 
-async def _drawn(asking: Auditor, criteria: Criteria, by: CountedBy | None, count: int) -> sampling.DrawnSample:
-    """A sample, drawn in turns."""
-    read, grouping = asking.sources.ledger.read, _grouping(by)
-    turns = max(1, count // AT_ONCE)
-    every = [criteria._replace(low=low, high=high) for low, high in sampling.parts(criteria.low, criteria.high, turns)]
-    return sampling.together([await read(sampling.draw, each, count // turns, grouping) for each in every])
-
-
-def _grouping(by: CountedBy | None) -> sampling.TellingGroups | None:
-    return None if by is None else partial(_groups, by=by)
-
-
-def _known_or_sampled(connection: Connection, criteria: Criteria, by: CountedBy | None, count: int) -> GroupedCount:
-    """Of one stretch of several."""
-    known = _known(connection, criteria, by)
-    if known is None:
-        return sampling.estimated(connection, criteria, sampling.draw(connection, criteria, count, _grouping(by)))
-    types = _types_of(criteria) if known and by == "type" else None
-    return Count(known, exact=True), {} if types is None else _by_types(connection, criteria, types)
+async def _drawn(
+    asking: Auditor, criteria: Criteria, stretches: Sequence[sampling.LogStretch], by: CountedBy | None
+) -> list[sampling.DrawnSample]:
+    """A sample of each stretch, drawn in turns."""
+    telling = None if by is None else partial(_groups, by=by)
+    each = max(1, min(SAMPLED // len(stretches), sampling.FROM_A_PLACE))
+    found: list[sampling.DrawnSample] = []
+    for some in portions(stretches, max(1, AT_ONCE // each)):
+        found += await asking.sources.ledger.read(sampling.draw, criteria, some, each, telling)
+    return found
 
 
 def _types_of(criteria: Criteria) -> tuple[str, ...] | None:

@@ -39,20 +39,42 @@ def typeless(criteria: Criteria) -> Criteria:
     return criteria._replace(filters=others or criteria.filters, passing=None, descending=False)
 
 
-def draw(connection: Connection, criteria: Criteria, count: int, grouping: TellingGroups | None) -> DrawnSample:
-    """Draws about `count` events of a stretch."""
-    drawn: list[int] = []
-    looked_at, whole, base = 0, True, typeless(criteria)
-    places = max(1, count // FROM_A_PLACE)
-    for low, high in parts(criteria.low, criteria.high, places):
-        found = search.search(connection, base._replace(low=low, high=high), count // places)
-        drawn += found.positions
-        looked_at += high + 1 - low if found.resume is None else found.resume - low
-        whole = whole and found.resume is None
-    passing = drawn if criteria.passing is None else criteria.passing(connection, drawn)
-    matching = _of_types(connection, criteria, passing)
-    groups = Counter[str]() if grouping is None else Counter(group for _, group in grouping(connection, matching))
-    return DrawnSample(len(drawn), looked_at, len(matching), groups, whole)
+class LogStretch(NamedTuple):
+    """Positions, the first and the last inclusive."""
+
+    low: int
+    high: int
+
+
+def places(stretch: LogStretch, count: int) -> list[LogStretch]:
+    """From where in a stretch so many events are drawn."""
+    return list(_parts(stretch, max(1, count // FROM_A_PLACE)))
+
+
+def draw(
+    connection: Connection,
+    criteria: Criteria,
+    stretches: Sequence[LogStretch],
+    each: int,
+    telling: TellingGroups | None,
+) -> list[DrawnSample]:
+    """Draws up to `each` events from the beginning of each stretch. What they are is asked of all of them together."""
+    base = typeless(criteria)
+    drawn = [search.search(connection, base._replace(low=low, high=high), each) for low, high in stretches]
+    every = [position for found in drawn for position in found.positions]
+    passing = every if criteria.passing is None else criteria.passing(connection, every)
+    matching = set(_of_types(connection, criteria, passing))
+    groups = {} if telling is None else dict(telling(connection, sorted(matching)))
+    return [
+        DrawnSample(
+            len(positions),
+            high + 1 - low if resume is None else resume - low,
+            len(matching.intersection(positions)),
+            Counter(groups[position] for position in positions if position in groups),
+            resume is None,
+        )
+        for (low, high), (positions, resume) in zip(stretches, drawn, strict=True)
+    ]
 
 
 def together(samples: Sequence[DrawnSample]) -> DrawnSample:
@@ -75,10 +97,11 @@ def estimated(connection: Connection, criteria: Criteria, sample: DrawnSample) -
     return Count(total, exact=False), {name: round(number * each) for name, number in sample.groups.most_common()}
 
 
-def parts(low: int, high: int, number: int) -> Iterator[tuple[int, int]]:
+def _parts(stretch: LogStretch, number: int) -> Iterator[LogStretch]:
     """So many parts of a stretch, one behind the other."""
-    bounds = [low + (high + 1 - low) * each // number for each in range(number + 1)]
-    yield from ((first, after - 1) for first, after in zip(bounds, bounds[1:], strict=False) if first < after)
+    low, length = stretch.low, stretch.high + 1 - stretch.low
+    bounds = [low + length * each // number for each in range(number + 1)]
+    yield from (LogStretch(first, after - 1) for first, after in zip(bounds, bounds[1:], strict=False) if first < after)
 
 
 def _of_types(connection: Connection, criteria: Criteria, positions: Sequence[int]) -> list[int]:

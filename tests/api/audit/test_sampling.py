@@ -57,7 +57,8 @@ def _unused(connection: Connection, positions: Sequence[int]) -> list[int]:
 
 
 def _estimated(connection: Connection, criteria: Criteria, count: int = 1_000) -> tuple[search.Count, dict[str, int]]:
-    drawn = sampling.draw(connection, criteria, count, _types)
+    places = sampling.places(sampling.LogStretch(criteria.low, criteria.high), count)
+    drawn = sampling.together(sampling.draw(connection, criteria, places, count // len(places), _types))
     assert drawn.drawn <= count
     return sampling.estimated(connection, criteria, drawn)
 
@@ -97,11 +98,12 @@ def test_a_sample_of_everything_is_exact(connection: Connection) -> None:
     total, groups = _estimated(connection, criteria)
     assert total == (8, True)
     assert groups == {"grant.issued": 8}
-    assert _estimated(connection, criteria._replace(high=100)) == ((0, True), {})
+    (nothing,) = sampling.draw(connection, criteria, [sampling.LogStretch(101, 100)], 10, _types)
+    assert sampling.estimated(connection, criteria._replace(high=100), nothing) == ((0, True), {})
 
 
 def test_without_a_group_nothing_of_the_log_is_read(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "types_at", partial(pytest.fail, "the log is asked"))
-    drawn = sampling.draw(connection, Criteria((CLIENT,), 1, HEAD), 100, None)
+    (drawn,) = sampling.draw(connection, Criteria((CLIENT,), 1, HEAD), [sampling.LogStretch(1, HEAD)], 100, None)
     (total, _) = sampling.estimated(connection, Criteria((CLIENT,), 1, HEAD), drawn)
     assert total.events == 10_000
