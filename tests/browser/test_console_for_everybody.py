@@ -1,5 +1,6 @@
 """Everybody can read every page of the console, on a desk and on a phone. They are alike on both databases."""
 
+from domain.rules.registration import CLIENT_NAME_MAXIMUM
 from tests.browser.accessibility import DESK, PHONE, barriers
 from tests.browser.conftest import Visit
 from tests.browser.demonstration import Demo
@@ -20,6 +21,9 @@ def further(demo: Demo) -> list[str]:
 
 
 async def test_every_page_can_be_read_by_everybody(visit: Visit, demo: Demo) -> None:
+    """Also where something has the longest name that there is, of one word, or is called from right to left."""
+    for name in ("W" * CLIENT_NAME_MAXIMUM, "متجر الصور"):
+        demo.call("POST", "/admin/clients", {"client_name": name, "grant_types": ["client_credentials"]})
     visitor = await visit()
     await enter(visitor)
     page, faults = visitor.page, {}
