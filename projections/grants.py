@@ -304,21 +304,24 @@ def page(
     *,
     client_id: str | None = None,
     account_id: str | None = None,
+    unused_since: Moment | None = None,
     after: int | None = None,
     limit: int = 50,
 ) -> RowPage[GrantRow, int]:
     """Grants as they stand at `now`, the newest first; `after` is a `position`."""
-    sides = [(_ALL, TABLE.c.started_position, TABLE.c.client_id)]
+    sides = [(_ALL, TABLE.c.started_position, TABLE.c.client_id, TABLE.c.last_used_at)]
     if account_id is None:
         # What is one token is a client's own.
-        sides.append((_ALONE, TOKENS.c.position, TOKENS.c.client_id))
+        sides.append((_ALONE, TOKENS.c.position, TOKENS.c.client_id, TOKENS.c.issued_at))
     rows: list[sa.Row[Any]] = []
-    for query, position, client in sides:
+    for query, position, client, used in sides:
         query = query.order_by(position.desc()).limit(limit + 1)
         if client_id is not None:
             query = query.where(client == client_id)
         if account_id is not None:
             query = query.where(TABLE.c.account_id == account_id)
+        if unused_since is not None:
+            query = query.where(used < unused_since)
         if after is not None:
             query = query.where(position < after)
         rows += connection.execute(query)

@@ -9,6 +9,7 @@ from litestar.params import QueryParameter
 
 from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import Time, listed, shown
+from api.audit.queries.search import moment
 from api.http import parameters
 from api.http.errors import Missing
 from api.http.parameters import DEFAULT, LARGEST, After, Limit, Page, decode_cursor
@@ -42,6 +43,11 @@ EXAMPLE: dict[str, Any] = {
 ClientId = Annotated[str | None, QueryParameter(name="client_id", max_length=128, description="Of this client only.")]
 AccountId = Annotated[str | None, QueryParameter(name="account_id", max_length=128, description="Of this person only.")]
 
+UnusedSince = Annotated[
+    str | None,
+    QueryParameter(name="unused_since", max_length=64, description="RFC 3339; those that nobody used then or later."),
+]
+
 
 class GrantBody(msgspec.Struct, frozen=True, kw_only=True):
     """A grant; `ended` where nothing of it can be alive. `ended_at` and why are null where it ended with another thing,
@@ -66,11 +72,12 @@ async def list_grants(
     ledger: Injected[Ledger],
     client_id: ClientId = None,
     account_id: AccountId = None,
+    unused_since: UnusedSince = None,
     limit: Limit = DEFAULT,
     after: After = None,
 ) -> Page[GrantBody]:
     """The newest first."""
-    return await _list(ledger, client_id, account_id, limit, after)
+    return await _list(ledger, client_id, account_id, limit, after, unused_since)
 
 
 @get(
@@ -95,12 +102,13 @@ async def export_grants(
     ledger: Injected[Ledger],
     client_id: ClientId = None,
     account_id: AccountId = None,
+    unused_since: UnusedSince = None,
     form: AsFormat = "jsonl",
 ) -> LongAnswer:
     """All of the list, of any length; one grant a line."""
 
     async def portion(after: str | None) -> Page[GrantBody]:
-        return await _list(ledger, client_id, account_id, LARGEST, after)
+        return await _list(ledger, client_id, account_id, LARGEST, after, unused_since)
 
     return await whole_list(request, "grants", form, GrantBody, portion)
 
@@ -126,13 +134,19 @@ async def end_grant(grant_id: parameters.GrantId, once: Injected[Once]) -> Respo
 
 
 async def _list(
-    ledger: Ledger, client_id: str | None, account_id: str | None, limit: int, after: str | None
+    ledger: Ledger,
+    client_id: str | None,
+    account_id: str | None,
+    limit: int,
+    after: str | None,
+    unused_since: str | None = None,
 ) -> Page[GrantBody]:
     (position,) = decode_cursor("grants", after, int) or (None,)
-    now = ledger.clock.now()
+    now, unused = ledger.clock.now(), moment("unused_since", unused_since)
 
     def read(connection: Connection) -> Page[GrantBody]:
-        found = grants.page(connection, now, client_id=client_id, account_id=account_id, after=position, limit=limit)
+        whose = {"client_id": client_id, "account_id": account_id}
+        found = grants.page(connection, now, **whose, unused_since=unused, after=position, limit=limit)
         return listed("grants", found, _shown(connection, found.items))
 
     return await ledger.read(read)

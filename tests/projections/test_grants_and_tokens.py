@@ -275,6 +275,8 @@ def test_pages_of_grants(connection):
     assert [g.grant_id for g in grants.page(connection, START, client_id="dash").items] == ["g4", "g2"]
     assert [g.grant_id for g in grants.page(connection, START, account_id="paul").items] == ["g4", "g2"]
     assert grants.page(connection, START, client_id="dash", account_id="nobody").items == ()
+    old = grants.page(connection, START, unused_since=START + 2 * SECOND).items
+    assert [found.grant_id for found in old] == ["g2", "g1"]
 
 
 def test_a_grants_life_as_it_is_shown(connection):

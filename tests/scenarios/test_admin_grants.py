@@ -68,6 +68,9 @@ async def test_the_newest_come_first_across_pages(world: World, admin: httpx.Asy
     starts = [item["started_at"] for item in first["items"] + second["items"]]
     assert starts == sorted(starts, reverse=True)
     assert (len(starts), second["next"]) == (3, None)
+    older = ok(await admin.get("/admin/grants", params=query | {"unused_since": starts[1]}))["items"]
+    assert [item["started_at"] for item in older] == starts[2:]
+    problem(await admin.get("/admin/grants", params={"unused_since": "soon"}), 400, field="unused_since")
 
 
 async def test_a_grant_that_was_one_token_keeps_its_place(world: World, admin: httpx.AsyncClient) -> None:

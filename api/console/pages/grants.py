@@ -17,7 +17,7 @@ from api.console.own_api import address
 from api.console.pages.clients import client_names
 from api.console.search_links import Chip
 from api.http.templates import see_other
-from security.clock import DAY, parse_rfc3339
+from security.clock import DAY, format_rfc3339
 
 AT_MOST = 200
 """Grants that are looked at together."""
@@ -69,12 +69,14 @@ class GrantList(msgspec.Struct, frozen=True):
 
 class GrantsPage(ConsolePage, frozen=True, kw_only=True):
     """Those that match. With `dry_run` it says what ending them would end, and asks: so many that are `alive`, of so
-    many `people`. `chips` are the filters that are on; `fault` says which of `typed` nobody is called."""
+    many `people`. Nobody used them at `since` or later. `chips` are the filters that are on; `fault` says which of
+    `typed` nobody is called."""
 
     template: ClassVar[str] = "console/grants.html"
     client_id: str
     account_id: str
     unused: int | None
+    since: str | None
     grants: tuple[GrantRow, ...]
     next: str | None
     alive: int
@@ -90,11 +92,11 @@ class GrantsPage(ConsolePage, frozen=True, kw_only=True):
 async def matching(visit: Visit, client_id: str, account_id: str, unused: int | None, after: str | None) -> GrantList:
     """A page of the list, without those that were used since."""
     query = {"client_id": client_id or None, "account_id": account_id or None, "limit": AT_MOST, "after": after}
-    found = await visit.api.get("/admin/grants", GrantList, query)
-    if unused is None:
-        return found
-    since = visit.services.ledger.clock.now() - unused * DAY
-    return GrantList(tuple(each for each in found.items if parse_rfc3339(each.last_used_at) < since), found.next)
+    return await visit.api.get("/admin/grants", GrantList, {**query, "unused_since": _since(visit, unused)})
+
+
+def _since(visit: Visit, unused: int | None) -> str | None:
+    return None if unused is None else format_rfc3339(visit.services.ledger.clock.now() - unused * DAY)
 
 
 async def _page(
@@ -111,6 +113,7 @@ async def _page(
         client_id=client_id,
         account_id=account_id,
         unused=unused,
+        since=_since(visit, unused),
         grants=found.items,
         next=found.next,
         alive=len(alive),

@@ -26,7 +26,9 @@ class ListFile(NamedTuple):
 LISTS: Mapping[str, ListFile] = {
     "clients": ListFile("/admin/clients/export", "/console/clients", ("q", "sort", "risks")),
     "people": ListFile("/admin/people/export", "/console/people", ("realm",)),
-    "grants": ListFile("/admin/grants/export", "/console/grants", ("client_id", "account_id"), personal=False),
+    "grants": ListFile(
+        "/admin/grants/export", "/console/grants", ("client_id", "account_id", "unused_since"), personal=False
+    ),
     "incidents": ListFile("/leaks/incidents/export", "/console/incidents", ("state", "names")),
     "roles": ListFile("/admin/roles/export", "/console/roles", personal=False),
 }
