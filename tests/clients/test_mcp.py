@@ -22,8 +22,6 @@ from tests.clients.conftest import CALLBACK, Stage
 from tests.clients.recipes import filled
 from tests.scenarios.world import Client, World
 
-oauth2 = pytest.importorskip("mcp.client.auth.oauth2", reason="the MCP SDK is not installed: make dev")
-
 METADATA = "/.well-known/oauth-protected-resource/tools"
 SCOPE = "catalog:read"
 
@@ -185,7 +183,9 @@ async def test_an_agent_that_a_document_describes(
 
 async def used(stage: Stage, world: World, tools: Tools, kept: Kept, document: str | None) -> Any:  # noqa: F811
     """What the tool answers an agent that the person lets use it."""
+    # Here, since whoever collects tests would wait for them too, and each process of a run does.
     httpx2 = pytest.importorskip("httpx2")
+    oauth2 = pytest.importorskip("mcp.client.auth.oauth2", reason="the MCP SDK is not installed: make dev")
     tools.client = await world.register_client("Tools", grant_types=("client_credentials",), serves=(tools.address,))
     described = oauth2.OAuthClientMetadata(client_name="Agent", redirect_uris=[CALLBACK])
     returned: list[str] = []

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc import jws
 from joserfc.jwk import RSAKey
@@ -37,9 +38,15 @@ def part(content: Any) -> str:
 def token(header: Any, payload: Any = CLAIMS) -> str:
     """A token with this very header, under which the signature of the RS256 key is right."""
     signed = f"{part(header)}.{part(payload)}"
-    private = RSAKey.import_key(json.loads(made("RS256").private)).private_key
-    assert private is not None
-    return f"{signed}.{part(private.sign(signed.encode(), PKCS1v15(), SHA256()))}"
+    return f"{signed}.{part(private().sign(signed.encode(), PKCS1v15(), SHA256()))}"
+
+
+@cache
+def private() -> RSAPrivateKey:
+    """The RS256 key. To look whether it is sound takes as long as all else that is done with it."""
+    found = RSAKey.import_key(json.loads(made("RS256").private)).private_key
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
