@@ -18,10 +18,14 @@ from api.issuers.registry import IssuerEntry, IssuerPlace, IssuerRegistry, keyri
 from cli import issuers
 from cli.issuers import move_to_node, prepare_place, with_node
 from cli.terminal import Failure
+from commands.archiving.segments import drop_archived
+from eventstore.archiving import dropping
 from eventstore.database import citus as citus_of
 from eventstore.database.citus import CitusNode
 from eventstore.database.schema import upgrade
 from eventstore.ledger import Ledger
+from eventstore.sealed import dropped as sealed
+from eventstore.search import stored_forms
 from eventstore.unavailable import DatabaseAway
 from security.clock import ManualClock
 from security.keyring import new_master_key, parse_keyring
@@ -29,7 +33,8 @@ from security.tokens import digest
 from tests.citus import Cluster, cluster
 from tests.scenarios.administration import ok
 from tests.scenarios.issuers import opened
-from tests.scenarios.world import CHEAP, Client, World
+from tests.scenarios.test_archive import archived, positions
+from tests.scenarios.world import CHEAP, SYSTEM, Client, World
 
 pytestmark = pytest.mark.anyio
 
@@ -179,6 +184,36 @@ async def test_a_move_whose_coordinator_broke_is_finished(tenant: Tenant, monkey
     assert tenant.entry.place.node == str(there)
     again = await tenant.world()
     assert await is_active(again, client, kept)
+
+
+async def test_a_schema_moves_whose_events_were_dropped(
+    tenant: Tenant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(issuers, "NOTICED_WITHIN", 0)
+    world, former = await tenant.world(), tenant.node
+    client = await world.register_client(grant_types=("client_credentials",), scope=("introspect",))
+    await issued(world, client)
+    # The newest event stays where it is. As of a day on which the tokens will have expired.
+    await issued(world, client)
+    made = await archived(world, tmp_path / "segments", days=-900)
+    dropped = sorted(positions(made))
+    told = await world.services.ledger.read(stored_forms, dropped)
+    assert dropped
+    # As the command does, by way of the coordinator, which alone takes triggers.
+    owner = settings_of(tenant.settings, tenant.entry).migration_database_url
+    keyring = keyring_of(tenant.hosts.app.state.services.keyring, tenant.entry)
+    ledger = await Ledger.open(owner, keyring, world.clock, read_threads=1)
+    assert [each async for each in drop_archived(ledger, SYSTEM, lambda done, goal: None)] == made
+    await ledger.close()
+    await tenant.move(
+        next(CitusNode("127.0.0.1", each.port) for each in tenant.citus.nodes if each.port != former.port)
+    )
+    again = await tenant.world()
+    assert tenant.node != former
+    assert await again.services.ledger.read(dropping.dropped) == {each.sha256 for each in made}
+    sealed._FORMS.clear()
+    assert await again.services.ledger.read(stored_forms, dropped) == told
+    assert await is_active(again, client, await issued(again, client))
 
 
 async def test_a_node_that_was_killed_is_replaced_by_its_standby(
