@@ -78,15 +78,21 @@ def cookie_name(name: str, issuer_url: str) -> str:
     return HOST_ONLY + name if origin.is_secure(issuer_url) else name
 
 
+COOKIES = "grantlog.cookies"
+"""Where the scope holds what the browser sent, taken apart once for a request."""
+
+
 def read_cookie(scope: Scope, name: str, issuer_url: str) -> str | None:
     """What the browser sent under this name; the first, where a page of another path has planted a second."""
-    wanted = cookie_name(name, issuer_url)
-    for field in header_values(scope, b"cookie"):
-        for pair in field.split(";"):
-            found, equals, value = pair.strip().partition("=")
-            if equals and found == wanted:
-                return value
-    return None
+    sent: dict[str, str] | None = scope.get(COOKIES)
+    if sent is None:
+        sent = scope[COOKIES] = {}
+        for field in header_values(scope, b"cookie"):
+            for pair in field.split(";"):
+                found, equals, value = pair.strip().partition("=")
+                if equals:
+                    sent.setdefault(found, value)
+    return sent.get(cookie_name(name, issuer_url))
 
 
 class HostCookie(Cookie):

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from itertools import pairwise
 from typing import NamedTuple
@@ -118,6 +119,22 @@ def fold(hashes: Sequence[bytes]) -> bytes:
     return row[0]
 
 
+BLOCK = 16
+"""Adjacent hashes at the edge whose root is kept, since all but the last are asked for again and again."""
+
+
+@lru_cache(maxsize=1024)
+def _block(hashes: bytes) -> bytes:
+    return fold(split(hashes))
+
+
+def _fold_grown(hashes: Sequence[bytes]) -> bytes:
+    """The same of a row that has grown at its end since it was folded last."""
+    full = len(hashes) - len(hashes) % BLOCK
+    blocks = [_block(b"".join(hashes[i : i + BLOCK])) for i in range(0, full, BLOCK)]
+    return fold([*blocks, fold(hashes[full:])] if full < len(hashes) else blocks)
+
+
 class Edge:
     """The right edge of a tree, all that growing it needs: `partial` has the concatenated hashes of each level's
     partial tile, floor(size / 256**level) mod 256, lowest first.
@@ -170,7 +187,7 @@ class Edge:
         right: list[bytes] = []
         for hashes in self._levels:
             if hashes or right:
-                right = [fold(hashes + right)]
+                right = [_fold_grown(hashes + right)]
         return right[0] if right else EMPTY_ROOT
 
 
