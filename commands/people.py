@@ -372,9 +372,10 @@ def start_session(
     lifetime: int,
     amr: tuple[str, ...],
 ) -> Command[session.State]:
-    """Signs a person in for `lifetime` seconds, if they still may. `verified` is the event with the hash against which
-    their password was right, None where a passkey or another provider took its place; `sha256` is the browser's secret.
-    Where `amr` tells of more than the password, the command that uses that up comes before this one."""
+    """Signs a person in for `lifetime` seconds, if they still may, by a session whose id was just made. `verified` is
+    the event with the hash against which their password was right, None where a passkey or another provider took its
+    place; `sha256` is the browser's secret. Where `amr` tells of more than the password, the command that uses that up
+    comes before this one."""
 
     def decide(state: session.State, view: View) -> Outcome | Refusal:
         person: account.State = view.state(account.stream(account_id))
@@ -384,7 +385,7 @@ def start_session(
             state, now=view.now, account_id=account_id, realm=realm, sha256=sha256, lifetime=lifetime, amr=amr
         )
 
-    return Command(session.stream(session_id), decide)
+    return Command(session.stream(session_id), decide, starts=True)
 
 
 def step_up(session_id: str, verified: str | None, amr: tuple[str, ...]) -> Command[session.State]:

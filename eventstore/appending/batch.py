@@ -183,6 +183,8 @@ class Batch(View):
                     outcomes.append(accept())
                     events.append(command)
                     continue
+                if command.starts:
+                    before.setdefault(command.stream, (initial(command.stream), 0))
                 stream, outcome = self._decide(command)
                 outcomes.append(outcome)
                 own = [(stream, event) for event in outcome.events]

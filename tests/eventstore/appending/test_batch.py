@@ -9,6 +9,7 @@ from domain.decision import accept
 from domain.grant import is_alone
 from eventstore.command import Command
 from eventstore.ledger import Ledger
+from eventstore.recorder import LogRecorder
 from tests.domain.story import SERVICE, Story, parties
 from tests.eventstore.conftest import HERE
 
@@ -37,3 +38,24 @@ async def test_a_grant_of_one_token_is_known_to_all_who_come_after(ledger: Ledge
         ledger.execute(known, origin=HERE),
     )
     assert seen == [executed[0].recorded[0].position] * 3
+
+
+async def test_what_begins_a_stream_is_not_looked_for(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither when it is decided together with something else, nor when that is recorded."""
+    story = Story()
+    story.credentials(parties(SERVICE))
+    begun = story.recorded[0]
+    asked: list[str] = []
+    select = LogRecorder.select_events
+
+    def noted(self: LogRecorder, stream: str, *given: Any, **named: Any) -> Any:
+        asked.append(stream)
+        return select(self, stream, *given, **named)
+
+    monkeypatch.setattr(LogRecorder, "select_events", noted)
+    beside = Command("grant:beside", lambda state, view: accept())
+    started = Command(begun.stream, lambda state, view: accept(begun.event), starts=True)
+    executed = await ledger.execute(beside, started, origin=HERE)
+    assert [each.stream for each in executed.recorded] == [begun.stream]
+    assert "grant:beside" in asked
+    assert begun.stream not in asked
