@@ -86,7 +86,8 @@ def read_cookie(scope: Scope, name: str, issuer_url: str) -> str | None:
     """What the browser sent under this name; the first, where a page of another path has planted a second."""
     sent: dict[str, str] | None = scope.get(COOKIES)
     if sent is None:
-        sent = scope[COOKIES] = {}
+        sent = {}
+        scope[COOKIES] = sent
         for field in header_values(scope, b"cookie"):
             for pair in field.split(";"):
                 found, equals, value = pair.strip().partition("=")
