@@ -101,8 +101,7 @@ class Batch(View):
         """State and version of a stream, this batch's events included."""
         found = self._folds.get(stream)
         if found is None:
-            alone = self._alone.pop(stream, None)
-            if alone is not None:
+            if (alone := self._alone.pop(stream, None)) is not None:
                 state, version = evolve(stream, initial(stream), alone), alone.version
             else:
                 state, version, _ = self._states.cached(stream) or self._load(stream)
@@ -174,7 +173,8 @@ class Batch(View):
 
     def _decide_together(self, request: PendingRequest) -> tuple[tuple[Outcome, ...], list[_Decided]]:
         """The outcomes, and in their order the events, each with its stream, and the sweeps that nothing refused."""
-        before, alone, position = dict(self._folds), dict(self._alone), self.position
+        new = [each.stream for each in request.commands if isinstance(each, Command) and each.starts]
+        before = {each: (initial(each), 0) for each in new} | self._folds, dict(self._alone), self.position
         events: list[_Decided] = []
         outcomes: list[Outcome] = []
         try:
@@ -183,8 +183,6 @@ class Batch(View):
                     outcomes.append(accept())
                     events.append(command)
                     continue
-                if command.starts:
-                    before.setdefault(command.stream, (initial(command.stream), 0))
                 stream, outcome = self._decide(command)
                 outcomes.append(outcome)
                 own = [(stream, event) for event in outcome.events]
@@ -194,7 +192,7 @@ class Batch(View):
                 self._preview(own, request.origin)
             return tuple(outcomes), events
         finally:
-            self._folds, self._alone, self.position = before, alone, position
+            self._folds, self._alone, self.position = before
             self._forget_shared()
 
     def _decide(self, command: Command[Any]) -> tuple[str, Outcome]:
