@@ -39,12 +39,12 @@ ListName = Annotated[str, PathParameter(max_length=20, description="Which list."
 @get("/console/lists/{name:str}", **PAGE, summary="A list as a file")
 async def console_list(request: Request[Any, Any, Any], name: ListName) -> Response[bytes]:
     """`format` is csv or jsonl, `show` is for personal values, and the rest is as on the list's page."""
-    wanted = LISTS.get(name)
-    if wanted is None:
-        raise Missing("There is no such list.")
     given = dict(parse_qsl(request.scope["query_string"].decode("latin-1")))
 
     async def make(visit: Visit) -> Response[bytes]:
+        wanted = LISTS.get(name)
+        if wanted is None:
+            raise Missing("There is no such list.")
         asked = {each: given[each] for each in (*wanted.filters, "format") if each in given}
         asked |= sealed(given.get("show", "")) if wanted.personal else {}
         return passed_through(visit, wanted.path, asked, back=wanted.page)
