@@ -7,6 +7,7 @@ A certificate has two names: its own, to which tokens are bound (RFC 8705 §3.1)
 import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import a2b_base64
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, islice
@@ -14,14 +15,14 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, derive_private_key
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
-    load_pem_private_key,
+    load_der_private_key,
     load_pem_public_key,
 )
 from joserfc.errors import JoseError
@@ -54,7 +55,16 @@ class PrivateHalf(NamedTuple):
     fitting: Callable[[], Names]
 
 
-_NO_KEY = (JoseError, ValueError, TypeError, KeyError, UnsupportedAlgorithm, x509.InvalidVersion)
+_NO_KEY = (JoseError, ValueError, TypeError, KeyError, UnsupportedAlgorithm, InternalError, x509.InvalidVersion)
+
+# A private key as DER has it, up to what says of which kind it is: RFC 5958 §2, RFC 8017 §A.1.2 and RFC 5915 §3.
+_LENGTH = rb"(?:[\x00-\x7f]|\x81.|\x82..)"
+_CURVE = rb"(?:\x30|\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07|\x06\x05\x2b\x81\x04\x00[\x0a\x22\x23])"
+_RSA, _EDWARDS = rb"\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01[\x01\x0a]", rb"\x03\x2b\x65[\x6e-\x71]"
+_ELLIPTIC = rb"\x07\x2a\x86\x48\xce\x3d\x02\x01" + _CURVE
+_KINDS = rb"\x30%b\x06(?:%b|%b|%b)" % (_LENGTH, _RSA, _EDWARDS, _ELLIPTIC)
+_KEY = re.compile(rb"\x30%b\x02\x01(?:[\x00\x01]%b|\x00\x02|\x01\x04(.))" % (_LENGTH, _KINDS), re.DOTALL)
+_OF_CURVE = re.compile(rb"\xa0%b%b" % (_LENGTH, _CURVE), re.DOTALL)
 
 
 def found_in(text: str) -> tuple[Names, ...]:
@@ -111,9 +121,20 @@ def _of_private_jwk(text: str) -> Names:
 
 def _of_private_pem(pem: str) -> Names:
     try:
-        return _of_computed(load_pem_private_key(pem.encode("ascii"), None, unsafe_skip_rsa_key_validation=True))
+        return _of_computed(_private_key(pem))
     except _NO_KEY:
         return ()
+
+
+def _private_key(pem: str) -> Any:
+    """The key in a block. Raises ValueError for other kinds and curves than a client may have here: to load one is to
+    compute its public half, which takes up to minutes, as its numbers are chosen."""
+    der = a2b_base64(pem.split("-----")[2])
+    found = _KEY.match(der)
+    if found is None or (found[1] is not None and not _OF_CURVE.match(der, found.end() + found[1][0])):
+        raise ValueError("a kind of key that is not known here")
+    # Whether its numbers are primes takes long, and is nothing to us.
+    return load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True)
 
 
 def _of_computed(private: Any) -> Names:
@@ -214,9 +235,7 @@ def _of_pem(label: str, pem: str) -> Names:
             own = urlsafe_b64encode(found.fingerprint(hashes.SHA256())).rstrip(b"=").decode()
             return (own, *_of_public(found.public_key()))
         if label.endswith(_PRIVATE):
-            # Whether its numbers are primes takes long, and is nothing to us.
-            private = load_pem_private_key(octets, None, unsafe_skip_rsa_key_validation=True)
-            return _of_public(private.public_key())
+            return _of_public(_private_key(pem).public_key())
         return _of_public(load_pem_public_key(octets))
     except _NO_KEY:
         return ()

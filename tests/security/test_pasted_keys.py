@@ -1,7 +1,7 @@
 """Keys in any text: found in whatever form they leak, named by their public half, in a time that is linear."""
 
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
 from time import process_time
 from typing import Any
 
@@ -66,9 +66,33 @@ def test_private_half_of_rsa_is_proved_by_its_exponent_alone() -> None:
         assert pasted_keys.private_in(json.dumps({**key.as_dict(private=False), "d": private}), {name}) == []
 
 
+DSA, DIFFIE_HELLMAN = "2a8648ce380401", "2a864886f70d010301"
+
+
+def der(tag: int, *parts: bytes) -> bytes:
+    content = b"".join(parts)
+    octets = len(content).to_bytes((len(content).bit_length() + 7) // 8 or 1)
+    length = octets if len(content) < 0x80 else bytes((0x80 | len(octets),)) + octets
+    return bytes((tag,)) + length + content
+
+
+def integer(value: int) -> bytes:
+    return der(2, value.to_bytes(value.bit_length() // 8 + 1))
+
+
+def private_pem(algorithm: str, *parameters: int) -> str:
+    """A private key of this algorithm (RFC 5958 §2), whose last parameter is the private one."""
+    public = der(0x30, *map(integer, parameters[:-1]))
+    identifier = der(0x30, der(6, bytes.fromhex(algorithm)), public)
+    key = der(0x30, integer(0), identifier, der(4, integer(parameters[-1])))
+    return f"-----BEGIN PRIVATE KEY-----\n{b64encode(key).decode()}\n-----END PRIVATE KEY-----\n"
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        private_pem(DSA, (1 << 32_000) + 1, (1 << 31_000) + 1, 3, (1 << 31_000) - 1),
+        private_pem(DIFFIE_HELLMAN, (1 << 12_000) + 1, 3, (1 << 11_000) - 1),
         "-----BEGIN " * 90_000,
         "-----BEGIN PRIVATE KEY-----" * 38_000,
         "{" * 1_000_000,
@@ -81,11 +105,12 @@ def test_private_half_of_rsa_is_proved_by_its_exponent_alone() -> None:
         "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----",
         "\ud800",
     ],
-    ids=range(11),
+    ids=range(13),
 )
 def test_what_is_none_takes_no_time(text: str) -> None:
     began = process_time()
     assert pasted_keys.found_in(text) == ()
+    assert pasted_keys.said_by_private(text) == ()
     assert pasted_keys.thumbprint_in(text) is None
     masking("glog").text(text)
     assert process_time() - began < 10
