@@ -36,6 +36,10 @@ async def test_what_is_pasted_is_found_and_contained(world: World, job: Client) 
     assert "2 secrets of this server" in found.text
     assert "Access token at character" in found.text
     assert "GitHub token at character" in found.text
+    assert re.findall(r'<th scope="row">([^<]+)<br>', found.text) == [
+        "client secret, version 1",
+        "access token, by version 1 of the secret",
+    ]
     assert "would end 1 secret, 1 grant, 1 token; 0 people affected" in found.text
     assert "Ever issued for it: 1 grant, 1 token." in found.text
     assert "2 secrets, 2 alive; 1 grant, 1 alive; 1 token, 1 alive" in found.text

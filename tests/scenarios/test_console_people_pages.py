@@ -132,7 +132,9 @@ async def test_person_is_masked_until_shown(scene: Scene) -> None:
     await lived(scene)
     address = f"/console/people/{scene.person.account_id}"
     page = await browser.open(address)
-    assert "What they did" in page.text
+    # Whose application they let in is said beside it.
+    did = page.text.partition("What they did")[2].partition("What was done to them")[0]
+    assert '(RFC 6749 §4.1.2). <bdi class="about">Shop</bdi></span>' in did
     assert "masked" in page.text
     assert scene.person.email not in page.text
     masked = await world.events("audit.read")

@@ -10,8 +10,10 @@ import pytest
 
 from api.audit.rendering import BY_TAG
 from api.console.own_api import OwnApi
+from api.console.pages.event import members_of
 from api.console.ready_searches import READY
 from api.console.searching import UnknownFilter, beside, instant, parsed, read_address, read_line, written
+from api.console.shown_events import Event, EventActor
 from domain import client
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.browser import Browser, Page
@@ -288,6 +290,11 @@ def test_line_asks_for_no_more_names_than_somebody_types() -> None:
 
 def test_address_keeps_repeated_filters() -> None:
     assert read_address("type=a.*&type=b.*&range=7d&show=0") == {"type": ["a.*", "b.*"], "range": ["7d"]}
+
+
+def test_what_an_event_names_leads_there() -> None:
+    seen = Event(1, "usage.token_first_seen", "usage:1", 1, "", EventActor("client"), "", data={"seen_by": "api"})
+    assert [each.url for each in members_of(seen)] == ["/console/clients/api"]
 
 
 async def test_event_beside_the_list_is_a_question_of_its_own(world: World) -> None:

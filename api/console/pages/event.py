@@ -23,7 +23,13 @@ MINUTES = 5
 Position = Annotated[int, PathParameter(ge=1, le=2**53 - 1, description="Its place in the log.")]
 Show = Annotated[str | None, QueryParameter(name="show", max_length=1, description="`1`: with personal values.")]
 
-_LEADS = {"client_id": "client", "account_id": "person", "grant_id": "grant", "incident_id": "incident"}
+_LEADS = {
+    "client_id": "client",
+    "seen_by": "client",
+    "account_id": "person",
+    "grant_id": "grant",
+    "incident_id": "incident",
+}
 _DIGESTS = frozenset({"access_token", "refresh_token", "code"})
 """Members that hold the SHA-256 of what has a page of its own; so does `sha256` of a client's secret."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
