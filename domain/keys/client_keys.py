@@ -26,7 +26,7 @@ class KeysRegistered(Event, frozen=True, kw_only=True):
     §2.1), and no others. Tokens that it got by former ones stay good.
 
     `certificate_member` says which name of the certificate it is, `certificate_name` the name: it may be somebody's. A
-    `kid` is none: it names a key, in clear in each assertion that the client signs and at the address of its keys.
+    `kid` names a key, and stands in clear in each assertion that the client signs and at the address of its keys.
     """
 
     type = "client.keys_registered"
