@@ -20,6 +20,12 @@ class PastedKeys(NamedTuple):
     says: Names
 
 
+async def count_in(texts: Sequence[str]) -> int:
+    """How much of the texts says that it is a private key."""
+    some = [each for each in texts if pasted_keys.may_be_in(each)]
+    return await asyncio.to_thread(lambda: sum(map(pasted_keys.count_private, some))) if some else 0
+
+
 async def found_in(texts: Sequence[str]) -> list[PastedKeys]:
     """The texts that seem to hold private keys, whosever these are."""
     some = [each for each in texts if pasted_keys.may_be_in(each)]
@@ -37,9 +43,9 @@ async def held(ledger: Ledger, origin: Origin, pasted: Sequence[PastedKeys]) -> 
         return []
     says = dict.fromkeys(chain.from_iterable(each.says for each in pasted))
     known = {name for each in await key_target.targets(ledger, [(name,) for name in says], None) for name in each.names}
-    found: dict[str, None] = {}
-    for each in pasted:
-        await issuer_keys.tell_exposed(ledger, origin, each.text, each.says)
-        wanted = known.intersection(each.says)
-        found |= dict.fromkeys(await asyncio.to_thread(pasted_keys.private_in, each.text, wanted) if wanted else ())
+    # Of all texts together so few halves are tried for a key, whose public one anybody may know.
+    text = "\n".join(each.text for each in pasted)
+    await issuer_keys.tell_exposed(ledger, origin, text, says)
+    wanted = [each for each in says if each in known]
+    found = await asyncio.to_thread(pasted_keys.private_in, text, wanted) if wanted else ()
     return [bytes.fromhex(pasted_keys.hex_of(each)) for each in found]

@@ -85,6 +85,9 @@ async def _end_gathered(
 CHARACTERS = 16_384
 """Of a text, that count as much as a secret does."""
 
+PROOF = 20
+"""As so many secrets counts what says that it is a private key: to find out whether it is one takes so long."""
+
 WAITING = 64
 """Requests whose secrets are being ended at a time; anyone who comes later is told to come again."""
 
@@ -147,19 +150,20 @@ async def revoke_credentials(
         raise Unprocessable(f"At most {MOST} credentials at a time.")
     came = origin(request.scope)
     found = await asyncio.to_thread(extract_all, data.credentials, token_format)
-    pasted = await reported_keys.found_in(data.credentials)
-    several = len(found.secrets) + sum(len(each.says) for each in pasted)
+    blocks = await reported_keys.count_in(data.credentials)
+    work = max(len(found.secrets) + PROOF * blocks, found.characters // CHARACTERS)
     # The first was counted before anything was looked at. To look through a long text is work as well.
-    charge(throttle, request.scope, "credentials", max(several, found.characters // CHARACTERS) - 1)
-    if several > MOST:
+    charge(throttle, request.scope, "credentials", min(work, MOST) - 1)
+    if len(found.secrets) + blocks > MOST:
         raise Unprocessable(f"At most {MOST:,} secrets at a time.")
     if len(_ending(ledger)) >= WAITING:
         raise LedgerOverloaded
+    pasted = await reported_keys.found_in(data.credentials)
     keys = await reported_keys.held(ledger, came, pasted)
     if found.secrets or keys:
         digests = [each.sha256 for each in found.secrets]
         await _accepted(ledger, ReportedSecret(new_id(), came.request_id, digests, keys=keys), came)
-    counted = Accepted(len(found.secrets), len(found.damaged), several - len(found.secrets))
+    counted = Accepted(len(found.secrets), len(found.damaged), sum(len(each.says) for each in pasted))
     return Response(counted, status_code=202)
 
 

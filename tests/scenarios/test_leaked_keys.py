@@ -151,6 +151,25 @@ async def test_anybody_may_end_a_private_key_that_they_hold(world: World, server
     await proved(world, keyring)
 
 
+async def test_few_false_halves_of_a_known_key_are_tried(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many texts hold them: to try one takes long, and anybody knows the public half."""
+    known, other = made_key("RS256", "known"), made_key("RS256", "other")
+    await register_signer(world, known)
+    tried: list[int] = []
+    fits = pasted_keys._of_exponent
+
+    def counted(key: Any, exponent: int) -> pasted_keys.Names:
+        tried.append(exponent)
+        return fits(key, exponent)
+
+    monkeypatch.setattr(pasted_keys, "_of_exponent", counted)
+    false = json.dumps(public(known) | {"d": other.as_dict(private=True)["d"]})
+    body = {"credentials": [f"{number} {false}" for number in range(2 * pasted_keys.TRIED)]}
+    ok(await world.client.post("/credentials/revoke", json=body), 202)
+    assert len(tried) == pasted_keys.TRIED
+    assert await world.events("client.key_revoked") == ()
+
+
 async def redeemed(scene: Scene, app: Client, code: str, holder: Holder) -> Any:
     data = {
         "grant_type": "authorization_code",

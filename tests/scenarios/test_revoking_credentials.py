@@ -54,6 +54,9 @@ async def test_anybody_may_end_what_they_hold(world: World, scene: Scene, job: C
     problem(too_many, 422)
     many = " ".join(Format().mint(Kind.ACCESS_TOKEN).reveal() for _ in range(1001))
     problem(await stranger.post("/credentials/revoke", json={"credentials": [many]}), 422)
+    # All of them are looked at, be they keys or not.
+    many, other = '{"kty":"OKP","d":""}' * 1001, world.caller("203.0.113.78")
+    problem(await other.post("/credentials/revoke", json={"credentials": [many]}), 422)
 
 
 async def test_a_report_counts_as_many_times_as_it_holds_secrets(
@@ -72,6 +75,10 @@ async def test_a_report_counts_as_many_times_as_it_holds_secrets(
         assert await report(1, opened.caller("203.0.113.77")) == 202
         opened.clock.advance(1)
         assert await report(0) == 202
+        # What says that it is a private key takes as long as many secrets do.
+        other, key = opened.caller("203.0.113.79"), {"credentials": ['{"kty":"OKP","d":""}']}
+        answers = [await other.post("/credentials/revoke", json=key) for _ in range(2)]
+        assert [each.status_code for each in answers] == [202, 429]
 
 
 @pytest.mark.parametrize(
