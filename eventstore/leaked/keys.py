@@ -1,6 +1,6 @@
 """What is bound to a key, or was authenticated by it: what the events say that the index has by its thumbprint."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -56,6 +56,15 @@ def _of_key(connection: Connection, statement: str, positions: Sequence[int], **
 def positions_of(connection: Connection, thumbprint: str, low: int = 1, high: int = _EVERY) -> list[int]:
     """Where events name a key, as far as the search index has come."""
     return event_index.positions(connection, NameKind.KEY, thumbprint.encode(), low, high, _EVERY, descending=False)
+
+
+def known(connection: Connection, thumbprints: Iterable[str]) -> list[str]:
+    """Those of the keys that any event names, as far as the search index has come. Of none more than one is read."""
+
+    def first(thumbprint: str) -> list[int]:
+        return event_index.positions(connection, NameKind.KEY, thumbprint.encode(), 1, _EVERY, 1, descending=False)
+
+    return [each for each in thumbprints if first(each)]
 
 
 def issued(connection: Connection, positions: Sequence[int]) -> IssuedCounts:
