@@ -134,7 +134,8 @@ async def export_incidents(
     """All of the list, of any length; one incident a line. Each portion that is read is an event."""
     if asking.personal:
         await require_recent(services_of(request), caller(request))
-    portion = partial(_portion, asking, stage, LARGEST, named=named)
+    # Anyone who has the whole list handed out is no watcher, whose one event tells of a page.
+    portion = partial(_portion, asking._replace(watching=False), stage, LARGEST, named=named)
     return await whole_list(request, "incidents", form, IncidentBody, portion)
 
 

@@ -70,6 +70,21 @@ async def test_whole_list_has_what_its_pages_have(scene: Scene) -> None:
     problem(await asking.get("/admin/people/export", params={"realm": "nowhere"}), 400, field="realm")
 
 
+@pytest.mark.usefixtures("small_portions")
+async def test_each_portion_of_incidents_is_an_event(world: World) -> None:
+    asking = await administering(world)
+    for _ in range(3):
+        shop = await world.register_client()
+        ok(await asking.post("/leaks/contain", json={"client_id": shop.client_id, "evidence": "told by Sam"}))
+    for _ in range(2):
+        assert len((await asking.get("/leaks/incidents/export", params={"watch": "1"})).text.splitlines()) == 3
+    told = [each.event for each in await world.events("audit.*")]
+    assert [(each.type, each.count, each.unsealed) for each in told] == 2 * [
+        ("audit.read", 2, True),
+        ("audit.read", 1, True),
+    ]
+
+
 async def test_whole_list_without_personal_values_has_none(scene: Scene) -> None:
     world = scene.world
     asking = await administering(world)
