@@ -396,7 +396,7 @@ async def test_names_are_asked_for_by_somebody_alone_and_told(world: World) -> N
     before = await world.head()
     answer = await browser.client.post("/console/audit/names", data={**asked, "text": "ada"}, headers=OWN)
     assert "<li data-id" not in answer.text
-    assert "No client of this server is named so" in (await typed(browser, "client:ada")).text
+    assert "▲ No client of this server is named so.</p>" in (await typed(browser, "client:ada")).text
     found = [each.event for each in await world.events("audit.read", after=before) if each.event.question == "find"]
     assert [each.unsealed for each in found] == [False, False]
     # The whole name of one is that one's alone.

@@ -280,7 +280,9 @@ async def _named(visit: Visit, name: str, value: str, *, quoted: bool) -> list[t
     else:
         ids = [(_OF_KIND[each.kind], each.id) for each in found.items if each.kind in _OF_KIND]
     if not ids:
-        raise UnknownFilter(f"No {NAMED.get(name, 'thing')} of this server is named so. Names of people are whole.")
+        what = f"No {NAMED[name]}" if name else "Nothing"
+        whole_names = "" if personal else " Names of people are whole."
+        raise UnknownFilter(f"{what} of this server is named so.{whole_names}")
     return ids
 
 
