@@ -54,9 +54,10 @@ def coloured(text: str) -> str:
 
 
 def shown(*command: str | Path, environment: dict[str, str]) -> str:
-    """What a command writes to a terminal, colours included."""
+    """What a command writes to a terminal that is wide enough for all of it, colours included."""
     terminal, end = pty.openpty()
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=end)  # noqa: S603 - our own
+    wide = environment | {"COLUMNS": "1000"}
+    process = subprocess.Popen(command, env=wide, stdin=subprocess.DEVNULL, stdout=end)  # noqa: S603 - our own
     os.close(end)
     written = b""
     try:
