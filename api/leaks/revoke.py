@@ -17,7 +17,7 @@ from api.leaks.address_target import GatheredTarget, begin_settling
 from api.leaks.containment import Containment, Wanted
 from api.leaks.targets import Alone, Target, grouped, merged, of_secret
 from api.services import Injected, origin
-from api.throttling.admission import admit, charge
+from api.throttling.admission import admit, admit_private_keys, charge
 from api.throttling.throttle import Throttle
 from domain.event import Moment, Recorded
 from domain.incident import Numbers, Source
@@ -85,9 +85,6 @@ async def _end_gathered(
 CHARACTERS = 16_384
 """Of a text, that count as much as a secret does."""
 
-PROOF = 20
-"""As so many secrets counts what says that it is a private key: to find out whether it is one takes so long."""
-
 WAITING = 64
 """Requests whose secrets are being ended at a time; anyone who comes later is told to come again."""
 
@@ -151,13 +148,15 @@ async def revoke_credentials(
     came = origin(request.scope)
     found = await asyncio.to_thread(extract_all, data.credentials, token_format)
     blocks = await reported_keys.count_in(data.credentials)
-    work = max(len(found.secrets) + PROOF * blocks, found.characters // CHARACTERS)
+    several = len(found.secrets) + blocks
     # The first was counted before anything was looked at. To look through a long text is work as well.
-    charge(throttle, request.scope, "credentials", min(work, MOST) - 1)
-    if len(found.secrets) + blocks > MOST:
+    charge(throttle, request.scope, "credentials", min(MOST, max(several, found.characters // CHARACTERS)) - 1)
+    if several > MOST:
         raise Unprocessable(f"At most {MOST:,} secrets at a time.")
     if len(_ending(ledger)) >= WAITING:
         raise LedgerOverloaded
+    if blocks:
+        admit_private_keys(throttle, request.scope)
     pasted = await reported_keys.found_in(data.credentials)
     keys = await reported_keys.held(ledger, came, pasted)
     if found.secrets or keys:

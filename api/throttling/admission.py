@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from api.http.errors import Throttled
 from api.http.request_context import Scope, request_context
-from api.throttling.limits import Limits, public, sign_in, sign_in_elsewhere, sign_in_known
+from api.throttling.limits import Limits, private_keys, public, sign_in, sign_in_elsewhere, sign_in_known
 from api.throttling.throttle import Admission, Throttle
 from domain import account
 from eventstore.database import Connection
@@ -31,6 +31,13 @@ def charge(throttle: Throttle, scope: Scope, apart: str, more: int) -> None:
     """Counts so many more for a request that was let in and turned out to hold the work of several."""
     if more > 0:
         throttle.failed(*public(request_context(scope).address, apart), times=more)
+
+
+def admit_private_keys(throttle: Throttle, scope: Scope) -> None:
+    """Counts a report in which something says that it is a private key; raises 429 as `admit` does."""
+    admission = throttle.begin(*private_keys(request_context(scope).address))
+    if admission.retry_after is not None:
+        raise Throttled(admission.retry_after)
 
 
 # Whether a password may be tried: by account and address, by address, and by account from where it is not at home.

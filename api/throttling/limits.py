@@ -24,6 +24,9 @@ UNDER_WAY = 1 << 24
 CHANGES_AT_ONCE = 20
 """Changes of its own registration that a client may ask for one after the other, refused or not; then one a minute."""
 
+KEYS_AT_ONCE = 20
+"""Reports with private keys that may come from an address one after the other; then one a second."""
+
 SECTIONS = {
     "sign_in_pair": 4096,
     "sign_in_address": 2048,
@@ -243,6 +246,12 @@ def public(address: str | None, apart: str = "") -> Limits:
     """The limit of endpoints that anybody may call; those that are `apart` have one of their own for each address."""
     where = group(address)
     return (Limit("public_address", f"{apart} {where}" if apart else where),)
+
+
+def private_keys(address: str | None) -> Limits:
+    """The limit of what anybody reports as private keys: to find out whether one is that takes as long as a hundred
+    other requests, and is there as soon as somebody knows the public half."""
+    return (Limit("public_address", f"private keys {group(address)}", Bucket(KEYS_AT_ONCE, SECOND)),)
 
 
 def registration(address: str | None, settings: Settings) -> Limits:
