@@ -60,6 +60,9 @@ class _Closing(ASGIStreamingResponse):
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+_BEGINNINGS = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+"""Of what a spreadsheet may take for a formula, the full-width characters among them."""
+
 ListFormat = Literal["jsonl", "csv"]
 FORMATS: Mapping[ListFormat, str] = {"jsonl": JSON_LINES, "csv": CSV}
 FILE: dict[str, Any] = {"media_types": (JSON_LINES, CSV)}
@@ -132,4 +135,4 @@ def csv_row(fields: Sequence[Any]) -> bytes:
 
 def _harmless(field: Any) -> Any:
     """With an apostrophe before what a spreadsheet would take for a formula: a user agent is anybody's to choose."""
-    return f"'{field}" if isinstance(field, str) and field[:1] in ("=", "+", "-", "@", "\t", "\r") else field
+    return f"'{field}" if isinstance(field, str) and field[:1] in _BEGINNINGS else field

@@ -166,7 +166,9 @@ def test_csv_has_a_header_and_gives_everything_back() -> None:
         assert json.loads(row["data"]) == json.loads(msgspec.json.encode(event.data))
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize(
+    "start", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"], ids=ascii
+)
 def test_no_user_agent_becomes_a_formula(start: str) -> None:
     event = msgspec.structs.replace(next(every(EVENTS[0])), user_agent=f'{start}HYPERLINK("https://evil.example")')
     (row,) = csv.reader(io.StringIO(written("csv", event).decode(), newline=""))
