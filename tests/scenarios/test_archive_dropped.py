@@ -93,7 +93,8 @@ def answers(connection: Connection, last: int, now: int) -> dict[str, Any]:
     for version in {secret.secret_id for each in told for secret in issued.all_of(each) if secret.secret_id}:
         found[f"people of {version}"] = affected.people(connection, version, None, 100)
         found[f"issued by {version}"] = affected.issued(connection, version)
-    found["used"] = affected.used_at(connection, everything, now)
+    # Sets, as who asks takes them: the database chooses the order.
+    found["used"] = [set(each) for each in affected.used_at(connection, everything, now)]
     keyed = {name: [each.position for each in told if name in named_keys.of(each)] for name in names_in(told)}
     assert {each.event.type for each in told if named_keys.of(each)} >= {
         "grant.tokens_issued",
