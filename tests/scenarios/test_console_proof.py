@@ -11,7 +11,9 @@ from api.audit.queries import counts as counting
 from api.console.pages.signed_log import head_of
 from eventstore.transparency import published
 from security.clock import SECOND, format_rfc3339
+from security.pasted_keys import hex_of
 from security.tokens import digest
+from tests.scenarios.assertions import made_key, register_signer
 from tests.scenarios.consoles import at_console
 from tests.scenarios.test_proven_export import check
 from tests.scenarios.test_transparency import followed, pinned
@@ -74,6 +76,10 @@ async def test_token_is_judged_at_any_moment_as_the_api_does(world: World) -> No
     assert "◆ Valid" in (await browser.open(unescape(before[1]))).text
     secret = await browser.open(f"/console/tokens/{digest(shop.secret or '').hex()}")
     assert ("secret active from" in secret.text, "token active from" in secret.text) == (True, False)
+    key = made_key("ES256", "one")
+    await register_signer(world, key)
+    shown = (await browser.open(f"/console/tokens/{hex_of(key.thumbprint())}")).text
+    assert re.findall(r"<dt>(thumbprint|SHA-256|known since|issued)</dt>", shown) == ["thumbprint", "known since"]
 
 
 async def test_what_is_no_token_or_no_moment_is_told(world: World) -> None:

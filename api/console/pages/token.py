@@ -72,6 +72,11 @@ class History(msgspec.Struct, frozen=True):
         return called(self.kind)
 
     @property
+    def is_key(self) -> bool:
+        """Whether it is a key or certificate, which nobody issued here."""
+        return self.kind.endswith("key")
+
+    @property
     def person(self) -> str:
         """On whose behalf, by the name that an event of it tells."""
         if self.account_id is None:
