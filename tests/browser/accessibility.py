@@ -61,25 +61,20 @@ RUN = """options => axe.run(options).then(found =>
 # It would load style sheets itself, which the policy forbids it and tells of.
 EVERY_RULE: dict[str, Any] = {"preload": False, "resultTypes": ["violations"]}
 COLOURS: dict[str, Any] = EVERY_RULE | {"runOnly": ["color-contrast"]}
-OTHERS: dict[str, Any] = EVERY_RULE | {"rules": {"color-contrast": {"enabled": False}}}
 
 
-async def barriers(page: Page, *sizes: ViewportSize, colours: bool = True) -> list[str]:
+async def barriers(page: Page, *sizes: ViewportSize) -> list[str]:
     """All that is wrong with the page at these sizes, or at the one that it has, by light and in the dark.
 
-    The page is the same in the dark, and so is all that a scheme of colours says nothing about. Without `colours` axe
-    leaves contrast, for which it takes most of its time, to our own rule.
+    The page is the same in the dark, and so is all that a scheme of colours says nothing about.
     """
-    schemes = (("dark", COLOURS), ("light", EVERY_RULE)) if colours else (("dark", None), ("light", OTHERS))
     found = []
     if not await page.evaluate("typeof axe === 'object'"):
         await page.evaluate(AXE)
     for size in sizes or (page.viewport_size or DESK,):
         await page.set_viewport_size(size)
-        for scheme, options in schemes:
+        for scheme, options in (("dark", COLOURS), ("light", EVERY_RULE)):
             await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-            faults = await page.evaluate(FAULTS, LEAST_CONTRAST)
-            if options is not None:
-                faults += await page.evaluate(RUN, options)
+            faults = [*await page.evaluate(FAULTS, LEAST_CONTRAST), *await page.evaluate(RUN, options)]
             found += [f"{scheme}, {size['width']} wide: {each}" for each in faults]
     return found
