@@ -8,9 +8,10 @@ import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import a2b_base64
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
+from math import lcm, prod
 from typing import Any, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
@@ -18,7 +19,7 @@ from cryptography import x509
 from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, derive_private_key
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -33,6 +34,9 @@ MOST = 50
 
 TRIED = 5
 """Private halves that are tried for one public one."""
+
+TRIED_BITS = 2_048
+"""Of the longest RSA key whose private exponent is tried: that takes some milliseconds."""
 
 LONGEST_PEM = 16_384
 """Characters of one that is looked at."""
@@ -125,8 +129,10 @@ def _of_private_jwk(text: str) -> Names:
         kind, private = said["kty"], said["d"]
         public = {"kty": kind, **{name: said[name] for name in _MEMBERS[kind]}}
         if kind == "RSA":
-            octets = urlsafe_b64decode(private + "==")
-            return _of_exponent(import_key(public).public_key, int.from_bytes(octets))
+            rsa: Any = import_key(public).public_key
+            beside = ("p", "q") if rsa.key_size > TRIED_BITS else ()
+            exponent, *factors = (int.from_bytes(urlsafe_b64decode(said[name] + "==")) for name in ("d", *beside))
+            return _of_exponent(rsa, exponent, factors)
         key: Any = import_key(public | {"d": private})
         return _of_computed(key.private_key)
     except (*_NO_KEY, AttributeError, RecursionError):
@@ -154,19 +160,29 @@ def _private_key(pem: str) -> Any:
 def _of_computed(private: Any) -> Names:
     """Of RSA and elliptic curves the public half is told beside the private one, and was taken at its word."""
     if isinstance(private, RSAPrivateKey):
-        return _of_exponent(private.public_key(), private.private_numbers().d)
+        numbers = private.private_numbers()
+        return _of_exponent(private.public_key(), numbers.d, (numbers.p, numbers.q))
     if isinstance(private, EllipticCurvePrivateKey):
         private = derive_private_key(private.private_numbers().private_value, private.curve)
     return _of_public(private.public_key())
 
 
-def _of_exponent(public: Any, exponent: int) -> Names:
-    """Of RSA the exponent alone proves it. The primes are not looked at: a text can hold such long ones that this takes
-    minutes, and so long an exponent."""
+def _of_exponent(public: Any, exponent: int, factors: Sequence[int]) -> Names:
+    """Of RSA the exponent alone proves it, up to `TRIED_BITS`; of longer ones the factors beside it do, since to try
+    the exponent takes up to a second. Whether they are primes is not looked at: a text can hold such long ones that
+    this takes minutes, and so long an exponent."""
     numbers = public.public_numbers()
-    if exponent >= numbers.n or pow(pow(2, numbers.e, numbers.n), exponent, numbers.n) != 2:
+    if exponent >= numbers.n or not _fits(numbers, exponent, factors):
         return ()
     return _of_public(public)
+
+
+def _fits(numbers: RSAPublicNumbers, exponent: int, factors: Sequence[int]) -> bool:
+    if numbers.n.bit_length() <= TRIED_BITS:
+        return pow(pow(2, numbers.e, numbers.n), exponent, numbers.n) == 2
+    if any(not 1 < each < numbers.n for each in factors) or prod(factors) != numbers.n:
+        return False
+    return numbers.e * exponent % lcm(*(each - 1 for each in factors)) == 1
 
 
 def thumbprint_in(text: str) -> str | None:

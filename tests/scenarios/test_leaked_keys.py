@@ -1,6 +1,7 @@
 """A key leaked: pasted as it was found, it is known whose it is and what is bound to it, and all of that ends."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -160,9 +161,9 @@ async def test_few_false_halves_of_a_known_key_are_tried(world: World, monkeypat
     tried: list[int] = []
     fits = pasted_keys._of_exponent
 
-    def counted(key: Any, exponent: int) -> pasted_keys.Names:
+    def counted(key: Any, exponent: int, factors: Sequence[int]) -> pasted_keys.Names:
         tried.append(exponent)
-        return fits(key, exponent)
+        return fits(key, exponent, factors)
 
     monkeypatch.setattr(pasted_keys, "_of_exponent", counted)
     monkeypatch.setattr(keys, "holders_of", None)

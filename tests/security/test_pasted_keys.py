@@ -66,6 +66,18 @@ def test_private_half_of_rsa_is_proved_by_its_exponent_alone() -> None:
         assert pasted_keys.private_in(json.dumps({**key.as_dict(private=False), "d": private}), {name}) == []
 
 
+def test_factors_prove_the_private_half_of_a_long_rsa_key() -> None:
+    """To try its exponent would take up to a second for each that somebody makes up."""
+    key = RSAKey.generate_key(3_072)
+    jwk, name = key.as_dict(private=True), key.thumbprint()
+    for text in (json.dumps(jwk), key.as_pem(private=True).decode()):
+        assert pasted_keys.private_in(text, {name}) == [name]
+    alone = {**key.as_dict(private=False), "d": jwk["d"]}
+    whole = {"p": jwk["n"], "q": "AQ"}
+    for wrong in (alone, alone | whole, jwk | {"p": jwk["q"]}, jwk | {"d": jwk["p"]}, jwk | {"q": "_" * 700_000}):
+        assert pasted_keys.private_in(json.dumps(wrong), {name}) == []
+
+
 DSA, DIFFIE_HELLMAN = "2a8648ce380401", "2a864886f70d010301"
 
 
