@@ -110,6 +110,25 @@ def change(registry: IssuerRegistry, entry: IssuerEntry, **changes: Any) -> None
         raise Failure(str(error)) from None
 
 
+def change_place(registry: IssuerRegistry, entry: IssuerEntry, **changes: Any) -> bool:
+    """Has the servers know where it is by now, or where it goes, unless somebody else has said so meanwhile; whether it
+    was said. Raises Failure."""
+    said = []
+
+    def changed(now: IssuerEntry) -> IssuerEntry:
+        # Anyone whose copy took the log's head has moved it, whatever another one thought of it before.
+        if now.place != entry.place or ("place" not in changes and now.moving_to != entry.moving_to):
+            return now
+        said.append(True)
+        return msgspec.structs.replace(now, **changes)
+
+    try:
+        registry.change(entry.id, changed)
+    except RegistryError as error:
+        raise Failure(str(error)) from None
+    return bool(said)
+
+
 @issuer.command()
 @click.argument("url")
 @placing
@@ -323,19 +342,26 @@ def move(url: str, database: str | None, migration_database: str | None, schema:
     if not resumed and is_taken(owner_of(settings_of(settings, entry, target)), target.schema):
         # What is there now would go with the copy, should that be broken off.
         raise Failure("there is something in that place already; name a new one")
-    change(registry, entry, moving_to=target)
-    moved = msgspec.structs.replace(entry, place=target, moving_to=None)
+    moving = _set_out(registry, entry, target)
     try:
         carry(settings, keyring, entry, target, resumed=resumed)
     except MoveUnderWay:
         raise unavailable("not moved: somebody else is at it, or its database does not answer") from None
     except (Failure, DBAPIError) as error:
         if not is_moved(owner_of(settings_of(settings, entry))):
-            change(registry, entry, moving_to=None)
-        said = str(error) if isinstance(error, Failure) else in_words(error, settings_of(settings, moved).database_url)
+            change_place(registry, moving, moving_to=None)
+        new = settings_of(settings, entry, target).database_url
+        said = str(error) if isinstance(error, Failure) else in_words(error, new)
         raise unavailable(f"not moved: {said}") from None
-    change(registry, entry, place=target, moving_to=None)
+    change_place(registry, moving, place=target, moving_to=None)
     click.echo(f"{url} is served from the new place")
+
+
+def _set_out(registry: IssuerRegistry, entry: IssuerEntry, target: IssuerPlace) -> IssuerEntry:
+    """Has the servers know where it is going to, if nobody has moved it meanwhile; raises Failure."""
+    if not change_place(registry, entry, moving_to=target):
+        raise unavailable("not moved: somebody else is at it")
+    return msgspec.structs.replace(entry, moving_to=target)
 
 
 def move_to_node(settings: Settings, registry: IssuerRegistry, entry: IssuerEntry, words: str | None) -> None:

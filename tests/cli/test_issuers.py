@@ -81,15 +81,15 @@ def test_a_log_moves_and_goes_on_when_that_was_broken_off(
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    change = issuers.change
+    change = issuers.change_place
 
-    def killed_late(kept: IssuerRegistry, entry: IssuerEntry, **changes: Any) -> None:
+    def killed_late(kept: IssuerRegistry, entry: IssuerEntry, **changes: Any) -> bool:
         if changes["moving_to"] is None:
             raise KeyboardInterrupt
-        change(kept, entry, **changes)
+        return change(kept, entry, **changes)
 
     # Before the log has left the one place, and when it has, with nobody told.
-    for step, instead in (("move_log", killed), ("change", killed_late)):
+    for step, instead in (("move_log", killed), ("change_place", killed_late)):
         with monkeypatch.context() as patched:
             patched.setattr(issuers, step, instead)
             cli.run("issuer", "move", FURTHER, *places[1], exits=1)
@@ -129,6 +129,39 @@ def test_who_goes_on_with_a_move_undoes_none_that_has_ended(
     cli.run("issuer", "move", FURTHER)
     assert cli.json("issuer", "list")[0]["standing"] == "enabled"
     assert "orders" in cli.run("--issuer", FURTHER, "scope", "list").stdout
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_of_two_who_begin_a_move_one_is_at_it(
+    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    monkeypatch.setattr(issuers, "NOTICED_WITHIN", 0)
+    cli.run("issuer", "add", FURTHER)
+    sqlite = cli.database_url.startswith("sqlite")
+    place = ("--database", f"sqlite:///{tmp_path}/x.db") if sqlite else ("--schema", "x")
+    look, move_log = issuers.is_taken, issuers.move_log
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def late(*given: Any) -> bool:
+        # Another one begins it, too, behind this one's look, and is done or in the middle of it.
+        with monkeypatch.context() as patched:
+            patched.setattr(issuers, "is_taken", look)
+            patched.setattr(issuers, "move_log", move_log if ended else killed)
+            cli.run("issuer", "move", FURTHER, *place, exits=0 if ended else 1)
+        return False
+
+    with monkeypatch.context() as patched:
+        patched.setattr(issuers, "is_taken", late)
+        assert "somebody else is at it" in cli.run("issuer", "move", FURTHER, *place, exits=3).stderr
+    assert cli.json("issuer", "list")[0]["standing"] == ("enabled" if ended else "moving")
+    if not ended:
+        cli.run("issuer", "move", FURTHER)
+    cli.run("--issuer", FURTHER, "scope", "put", "orders", "May see orders")
+    (kept,) = IssuerRegistry(tmp_path / "issuers.json").entries()
+    assert kept.moving_to is None
+    assert (kept.place.database_url or "").endswith("/x.db") if sqlite else kept.place.schema == "x"
 
 
 def test_an_exported_issuer_comes_back_with_its_keys(cli: CommandLine, tmp_path: Path) -> None:
