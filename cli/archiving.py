@@ -76,7 +76,8 @@ def archive(before: Moment, place: SegmentPlace, as_json: bool) -> None:
 @click.option("--from", "place", callback=_place, metavar="URL", help="Where the segments are by now, if elsewhere.")
 @as_json
 def archived(check: bool, place: SegmentPlace | None, as_json: bool) -> None:
-    """Show the segments of which the log tells, and with `--check` whether each is there and unchanged.
+    """Show the segments of which the log tells, whether they alone have their events (dropped), and with `--check`
+    whether each is there and unchanged.
 
     Exits with 1 when one is not."""
 
@@ -85,8 +86,12 @@ def archived(check: bool, place: SegmentPlace | None, as_json: bool) -> None:
             return [each async for each in look(services.ledger, place, check=check, progress=bar)]
 
     seen = run(lambda services: _in_words(work, services))
-    told = [{"position": each.position, **_members(each.archived), **_state(each, check)} for each in seen]
-    print_list(told, ("position", *COLUMNS, "state") if check else ("position", *COLUMNS), as_json)
+    told = [
+        {"position": each.position, **_members(each.archived), "dropped": each.dropped, **_state(each, check)}
+        for each in seen
+    ]
+    columns = ("position", *COLUMNS, "dropped")
+    print_list(told, (*columns, "state") if check else columns, as_json)
     wrong = [each for each in seen if each.problem is not None]
     if wrong:
         where = ", ".join(f"{each.archived.first}-{each.archived.last}" for each in wrong[:5])

@@ -76,10 +76,12 @@ async def _tell(ledger: Ledger, made: Archived, seen: int, by: Origin) -> int:
 
 
 class SegmentLook(NamedTuple):
-    """A segment of which the log tells at a position, and what is wrong with it; None for nothing."""
+    """A segment of which the log tells at a position, whether it alone has its events, and what is wrong with it; None
+    for nothing."""
 
     position: int
     archived: Archived
+    dropped: bool
     problem: str | None
 
 
@@ -90,10 +92,11 @@ async def look(
     Raises `Diverged`."""
     known = await ledger.read_long(archive.find)
     signed = (await ledger.read_long(archive.bounds, ledger.vault, 0)).signed
+    dropped = await ledger.read_long(dropping.dropped)
     for done, each in enumerate(known, 1):
         problem = await _problem(ledger, place, signed, each.archived) if check else None
         progress(done, len(known))
-        yield SegmentLook(each.position, each.archived, problem)
+        yield SegmentLook(each.position, each.archived, each.archived.sha256 in dropped, problem)
 
 
 async def _problem(ledger: Ledger, place: SegmentPlace | None, signed: Checkpoint, archived: Archived) -> str | None:

@@ -49,6 +49,7 @@ def test_segments_are_made_listed_and_checked(cli: CommandLine, tmp_path: Path) 
     }
     (listed,) = cli.json("log", "archived", "--check")
     assert (listed["position"], listed["state"], listed["segment"]) == (told["position"], "whole", made["segment"])
+    assert listed["dropped"] is False
     assert cli.json("log", "archive", *before) == []
 
     assert "Go on?" in cli.run("log", "drop-archived", stdin="n\n", exits=1).stderr
@@ -56,6 +57,7 @@ def test_segments_are_made_listed_and_checked(cli: CommandLine, tmp_path: Path) 
     tail = ("log", "tail", "--from", "1", "--no-follow", "--json", "--type", "log.archive_dropped")
     assert json.loads(cli.run(*tail).stdout)["data"]["sha256"] == made["sha256"]
     assert cli.json("log", "drop-archived", "--yes") == []
+    assert cli.json("log", "archived")[0]["dropped"] is True
     at = str(made["first"])
     assert cli.json("log", "show", at)["position"] == made["first"]
     assert f'"position":{at},' in cli.run("log", "tail", "--from", at, "--no-follow", "--json").stdout
