@@ -28,9 +28,10 @@ def admit(throttle: Throttle, scope: Scope, apart: str = "") -> None:
 
 
 def charge(throttle: Throttle, scope: Scope, apart: str, more: int) -> None:
-    """Counts so many more for a request that was let in and turned out to hold the work of several."""
+    """Counts so many more for a request that was let in and turned out to hold the work of several. Those for which
+    there is no room are owed."""
     if more > 0:
-        throttle.failed(*public(request_context(scope).address, apart), times=more)
+        throttle.charge(*public(request_context(scope).address, apart), times=more)
 
 
 def admit_private_keys(throttle: Throttle, scope: Scope) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from api.config.settings import Settings
 from api.http.request_context import parse_address
 from security.clock import MINUTE, SECOND, Moment
+from security.scanning import MOST
 
 FORGET = 900 * SECOND
 """Failures are forgotten after a quarter of an hour without one: slower for a guesser than the longest delay."""
@@ -63,6 +64,12 @@ class Rule(msgspec.Struct, frozen=True):
         """The cell after one more attempt; None where that has to wait."""
         return None if self.wait(cell, now) else self.take(cell, now)
 
+    def charge(self, cell: Cell, now: Moment, more: int) -> Cell:
+        """The cell after so many attempts that were not asked about one by one."""
+        for _ in range(more):
+            cell = self.fail(self.take(cell, now))
+        return cell
+
     def give_back(self, cell: Cell) -> Cell:
         """The cell after one attempt less, where others have been made since."""
         raise NotImplementedError
@@ -86,13 +93,16 @@ class Rule(msgspec.Struct, frozen=True):
 
 class Bucket(Rule, frozen=True):
     """`burst` attempts at once, one more after every `interval`. The cell's moment is when the bucket is full again: no
-    emptier than empty, and none if it lies more than an interval beyond, which comes from another clock."""
+    emptier than empty but for what was charged, of which up to `owed` are paid back first, and none if it lies more
+    than an interval beyond, which comes from another clock."""
 
     burst: int
     interval: int
+    owed: int = 0
 
     def _full_at(self, cell: Cell, now: Moment) -> Moment:
-        return now if cell.moment > self._emptiest(now) + self.interval else max(cell.moment, now)
+        latest = self._emptiest(now) + (self.owed + 1) * self.interval
+        return now if cell.moment > latest else max(cell.moment, now)
 
     def _emptiest(self, now: Moment) -> Moment:
         return now + self.burst * self.interval
@@ -101,7 +111,15 @@ class Bucket(Rule, frozen=True):
         return max(0, self._full_at(cell, now) - (self.burst - 1) * self.interval - now)
 
     def take(self, cell: Cell, now: Moment) -> Cell:
-        return Cell(min(self._full_at(cell, now) + self.interval, self._emptiest(now)), 0)
+        return self._later(cell, now, self.interval, self._emptiest(now))
+
+    def charge(self, cell: Cell, now: Moment, more: int) -> Cell:
+        return self._later(cell, now, more * self.interval, self._emptiest(now) + self.owed * self.interval)
+
+    def _later(self, cell: Cell, now: Moment, by: int, latest: Moment) -> Cell:
+        # What is owed already stays so.
+        full_at = self._full_at(cell, now)
+        return Cell(max(full_at, min(full_at + by, latest)), 0)
 
     def give_back(self, cell: Cell) -> Cell:
         return Cell(cell.moment - self.interval, 0)
@@ -276,5 +294,6 @@ def rules(settings: Settings) -> dict[str, Rule]:
         "sign_in_person": Bucket(settings.sign_in_person_burst, settings.sign_in_person_interval * SECOND),
         "client_pair": Bucket(settings.client_burst, client_interval),
         "client_address": Bucket(3 * settings.client_burst, client_interval),
-        "public_address": Bucket(settings.public_burst, SECOND // settings.public_rate),
+        # A request may turn out to hold the work of so many, and the rate holds for all of it.
+        "public_address": Bucket(settings.public_burst, SECOND // settings.public_rate, owed=MOST),
     }

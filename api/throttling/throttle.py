@@ -345,16 +345,15 @@ class Throttle:
         wait = self._longest_wait(marks, cells, self._clock.now())
         return ceil(wait / SECOND) if wait else None
 
-    def failed(self, *limits: Limit, times: int = 1) -> None:
-        """Counts failures after `retry_after` allowed the attempt, whatever has happened since."""
+    def failed(self, *limits: Limit) -> None:
+        """Counts a failure after `retry_after` allowed the attempt, whatever has happened since."""
+        self.charge(*limits, times=1)
 
-        def count(rule: Rule, cell: Cell, _: _Ticket) -> Cell:
-            now = self._clock.now()
-            for _attempt in range(times):
-                cell = rule.fail(rule.take(cell, now))
-            return cell
-
-        self._change(self._untaken(limits), count, unknown=True)
+    def charge(self, *limits: Limit, times: int) -> None:
+        """Counts so many attempts of which nobody was asked."""
+        self._change(
+            self._untaken(limits), lambda rule, cell, _: rule.charge(cell, self._clock.now(), times), unknown=True
+        )
 
     def forgive(self, *limits: Limit) -> None:
         """Forgets the failures of these, as if an attempt had succeeded."""

@@ -84,9 +84,11 @@ async def test_a_report_counts_as_many_times_as_it_holds_secrets(
 
         assert [await report(secrets) for secrets in (4, 4, 1, 1, 1)] == [202] * 4 + [429]
         opened.clock.advance(10)
-        # Whatever a report holds, there is an end of what it costs, and others go on.
+        # What a report holds beyond what there was room for is paid back before the next one, and others go on.
         assert [await report(900), await report(1)] == [202, 429]
         assert await report(1, opened.caller("203.0.113.77")) == 202
+        opened.clock.advance(890)
+        assert await report(0) == 429
         opened.clock.advance(1)
         assert await report(0) == 202
 

@@ -338,6 +338,17 @@ def test_simultaneous_failures_wait_no_longer_than_one(burst, interval, now, fai
     assert rule.wait(cell, now - 1) == interval + 1
 
 
+@given(st.integers(1, 50), st.integers(1, 10 * SECOND), MOMENTS, st.integers(1, 200), st.integers(0, 100))
+def test_what_is_charged_beyond_the_burst_is_owed(burst, interval, now, more, owed):
+    rule = Bucket(burst, interval, owed)
+    cell = rule.charge(Cell(), now, more)
+    waits = max(0, min(more, burst + owed) - burst + 1) * interval
+    assert rule.wait(cell, now) == waits
+    # Failures beside it neither add to what is owed nor forgive it.
+    assert rule.wait(rule.take(cell, now), now) == max(waits, interval if more >= burst - 1 else 0)
+    assert rule.wait(cell, now + waits) == 0
+
+
 @given(RULES, MOMENTS, st.integers(1, 200), st.integers(HOUR, 2**40))
 def test_a_clock_set_back_locks_nobody_out(rule, now, failures, by):
     cell = Cell()
