@@ -235,7 +235,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         *("at", "rt", "ac", "dc", "ss", "ia", "ra"),
     )
     """Kinds of secrets (separated by commas; `none` for none) that are ended, with what came of them, as soon as GitHub
-    reports one; of others only an incident is opened. A report by GitLab ends any."""
+    reports one; of others only an incident is opened. With `cs` a client's private key ends as well. A report by GitLab
+    ends any."""
 
     log_origin: Annotated[
         str, Meta(pattern="^([!-*,-~]{1,200})?$"), unset("the issuer's host and port, and `/log`")

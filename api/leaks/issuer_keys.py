@@ -123,12 +123,6 @@ async def tell_pasted(ledger: Ledger, origin: Origin, text: str | None) -> list[
     return thumbprints
 
 
-async def is_in(ledger: Ledger, origin: Origin, text: str) -> bool:
-    """Whether a private half of one of this server's own keys is in a text, once that is recorded."""
-    says = await asyncio.to_thread(pasted_keys.said_by_private, text) if pasted_keys.may_be_in(text) else ()
-    return bool(await tell_exposed(ledger, origin, text, says))
-
-
 async def tell_exposed(ledger: Ledger, origin: Origin, text: str, thumbprints: Iterable[str]) -> list[str]:
     """Records that a text holds the private half of one of this server's own keys: an alarm, once for each key. What
     was public anyway is none. The ids of those keys."""

@@ -20,6 +20,7 @@ from eventstore.ledger import Ledger
 from eventstore.personal_data import PersonalData
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
 from eventstore.search import SearchName
+from eventstore.unavailable import LedgerOverloaded
 from projections.event_index import NameKind
 from security import pasted_keys
 from security.pasted_keys import Names
@@ -76,9 +77,13 @@ class KeyTarget(GatheredTarget):
         self._reached = max(self._reached, head)
 
 
-async def targets(ledger: Ledger, found: Sequence[Names], since: Moment | None) -> list[KeyTarget]:
-    """Those of the keys that were ever named here."""
-    await CatchUpSubscription(ledger, EventIndexing()).follow()
+async def targets(
+    ledger: Ledger, found: Sequence[Names], since: Moment | None, *, steps: int | None = None
+) -> list[KeyTarget]:
+    """Those of the keys that were ever named here. Raises `LedgerOverloaded` where to find out takes the search index
+    more than so many `steps`."""
+    if not await CatchUpSubscription(ledger, EventIndexing()).follow(steps=steps):
+        raise LedgerOverloaded
     known = []
     for names in found:
         looked = [(name, await ledger.read_long(keys.holders_of, name)) for name in names]

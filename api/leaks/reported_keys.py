@@ -6,13 +6,18 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from api.leaks import issuer_keys
+from api.leaks import issuer_keys, resolve
+from api.leaks.targets import Target
 from eventstore.execution import Origin
 from eventstore.leaked import keys
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
+from eventstore.unavailable import LedgerOverloaded
 from security import pasted_keys
 from security.pasted_keys import Names
+
+CATCHING_UP = 8
+"""Steps that are followed for anybody. What is further behind is not made up for in a request of theirs."""
 
 
 class PastedKeys(NamedTuple):
@@ -20,6 +25,13 @@ class PastedKeys(NamedTuple):
 
     text: str
     says: Names
+
+
+class HeldKeys(NamedTuple):
+    """The thumbprints of known keys whose private half was there: this server's own, and clients'."""
+
+    own: list[str]
+    of_clients: list[str]
 
 
 async def count_in(texts: Sequence[str]) -> int:
@@ -38,17 +50,22 @@ def _found_in(texts: Sequence[str]) -> list[PastedKeys]:
     return [PastedKeys(each, says) for each in texts if (says := pasted_keys.said_by_private(each))]
 
 
-async def held(ledger: Ledger, origin: Origin, pasted: Sequence[PastedKeys]) -> list[bytes]:
-    """The thumbprints of the clients' keys that are known here and whose private half is there. One of this server's
-    own is an alarm."""
+async def held(ledger: Ledger, origin: Origin, pasted: Sequence[PastedKeys]) -> HeldKeys:
+    """Which keys were there whose private half was: one of this server's own is an alarm. Raises `LedgerOverloaded`
+    where the search index is too far behind to tell."""
     if not pasted:
-        return []
+        return HeldKeys([], [])
     says = dict.fromkeys(chain.from_iterable(each.says for each in pasted))
-    await CatchUpSubscription(ledger, EventIndexing()).follow()
-    # Who shows no more than the public half of a busy key has nobody look at all that it was used for.
-    wanted = await ledger.read_long(keys.known, says)
     # Of all texts together so few halves are tried for a key, whose public one anybody may know.
     text = "\n".join(each.text for each in pasted)
-    await issuer_keys.tell_exposed(ledger, origin, text, says)
-    found = await asyncio.to_thread(pasted_keys.private_in, text, wanted) if wanted else ()
-    return [bytes.fromhex(pasted_keys.hex_of(each)) for each in found]
+    own = await issuer_keys.tell_exposed(ledger, origin, text, says)
+    if not await CatchUpSubscription(ledger, EventIndexing()).follow(steps=CATCHING_UP):
+        raise LedgerOverloaded
+    # Who shows no more than the public half of a busy key has nobody look at all that it was used for.
+    wanted = await ledger.read_long(keys.known, says)
+    return HeldKeys(own, await asyncio.to_thread(pasted_keys.private_in, text, wanted) if wanted else [])
+
+
+async def targets(ledger: Ledger, thumbprints: Sequence[str]) -> list[Target]:
+    """What to end of clients' keys, each by itself. Raises `LedgerOverloaded` as `held` does."""
+    return await resolve.of_keys(ledger, [(each,) for each in thumbprints], None, steps=CATCHING_UP)

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from api.leaks import issuer_keys, mailed_target
+from api.leaks import mailed_target, reported_keys
+from api.leaks.address_target import begin_settling
 from api.leaks.containment import Containment, Wanted
 from api.leaks.targets import Target, of_secret
 from api.services import origin
 from commands import incidents
-from domain.decision import Conflict
-from domain.event import Actor
+from domain.decision import Conflict, Refusal
+from domain.event import Actor, Recorded
 from domain.incident import Source
 from eventstore import issued
 from eventstore.execution import Origin, Step
@@ -52,19 +53,19 @@ def reporter(connection: Any, source: Source) -> Origin:
 async def take(
     ledger: Ledger, format: Format, findings: Iterable[Finding], source: Source, contain: Container[str], by: Origin
 ) -> list[bool]:
-    """Opens an incident for each that has our format, and ends what is alive if its kind is among `contain`. A private
-    half of one of this server's own keys is an alarm. True for what was issued here, dead or alive. What goes wrong
-    with one is raised when all the others were taken, so that anyone who reports comes again: the same finding once
-    more does nothing."""
+    """Opens an incident for each that has our format, or is a client's private key, and ends what is alive if its kind
+    is among `contain`; such a key is its client's credential like a secret. A private half of one of this server's own
+    keys is an alarm. True for what was issued or is known here, dead or alive. What goes wrong with one is raised when
+    all the others were taken, so that anyone who reports comes again: the same finding once more does nothing."""
     ours: list[bool] = []
     failed: Exception | None = None
     for finding in findings:
+        known = False
         # Every secret in what was found, whatever is around it.
-        known = await issuer_keys.is_in(ledger, by, finding.raw)
-        for secret in extract(finding.raw, format).secrets:
-            one = finding._replace(raw=secret.reveal())
+        secrets = [secret.reveal() for secret in extract(finding.raw, format).secrets]
+        for take_one, raw in ((_take_keys, finding.raw), *((_take, each) for each in secrets)):
             try:
-                known |= await _take(ledger, format, one, source, contain, by)
+                known |= await take_one(ledger, format, finding._replace(raw=raw), source, contain, by)
             except ArchiveAway as error:
                 failed = error
             except (DatabaseAway, LedgerOverloaded):
@@ -76,6 +77,53 @@ async def take(
     if failed is not None:
         raise failed
     return ours
+
+
+async def _take_keys(
+    ledger: Ledger, format: Format, finding: Finding, source: Source, contain: Container[str], by: Origin
+) -> bool:
+    held = await reported_keys.held(ledger, by, await reported_keys.found_in([finding.raw]))
+    for target in await reported_keys.targets(ledger, held.of_clients) if held.of_clients else ():
+        await _take_key(ledger, format, finding, source, target, by, ends=Kind.CLIENT_SECRET.value in contain)
+    return bool(held.own or held.of_clients)
+
+
+async def _take_key(
+    ledger: Ledger, format: Format, finding: Finding, source: Source, target: Target, by: Origin, *, ends: bool
+) -> None:
+    """The same finding once more does nothing, as with a secret."""
+    (leaked,) = target.leaked
+    # Nobody guesses it who has nothing but the public half.
+    incident_id = _incident_id(source, finding, digest(finding.raw + leaked.sha256))
+    said = incidents.LeakReport(source, evidence(format, finding), leaked.sha256, leaked.kind)
+    first: list[Step] = [incidents.report(incident_id, said)]
+    recorded: list[Recorded] = []
+
+    async def execute(*steps: Step) -> tuple[Recorded, ...]:
+        executed = await ledger.execute(*first, *steps, origin=by)
+        first.clear()
+        _require_done(executed.refusal)
+        recorded.extend(executed.recorded)
+        return executed.recorded
+
+    if not ends:
+        await execute(incidents.identify(incident_id, _about(target)))
+        return
+    containment = Containment(ledger, target, Wanted(), incident_id)
+    await containment.prepare()
+    await containment.end_at_once(execute)
+    if recorded:
+        await execute(*containment.commands())
+        begin_settling(ledger)
+
+
+def _require_done(refusal: Refusal | None) -> None:
+    if refusal is not None and refusal.reason is not Conflict.EXISTS:
+        raise AssertionError(f"a finding was refused: {refusal.reason}")
+
+
+def _about(target: Target) -> incidents.About:
+    return incidents.About(target.kind, target.client_id, target.account_id, target.secret_id, target.grant_id)
 
 
 async def _take(
@@ -93,15 +141,14 @@ async def _take(
     target = targets[0] if targets else None
     commands = _commands(ledger, format, finding, source, target, ends=kind.value in contain)
     executed = await ledger.execute(*commands, origin=by)
-    if executed.refusal is not None and executed.refusal.reason is not Conflict.EXISTS:
-        raise AssertionError(f"a finding was refused: {executed.refusal.reason}")
+    _require_done(executed.refusal)
     return target is not None
 
 
 def _commands(
     ledger: Ledger, format: Format, finding: Finding, source: Source, target: Target | None, *, ends: bool
 ) -> tuple[Step, ...]:
-    incident_id = _incident_id(source, finding)
+    incident_id = _incident_id(source, finding, digest(finding.raw))
     kind = None if target is None or not target.leaked else target.leaked[0].kind
     said = incidents.LeakReport(source, evidence(format, finding), digest(finding.raw).hex(), kind)
     reported = incidents.report(incident_id, said)
@@ -109,8 +156,7 @@ def _commands(
         return (reported,)
     if ends:
         return (reported, *Containment(ledger, target, Wanted(), incident_id).commands())
-    about = incidents.About(target.kind, target.client_id, target.account_id, target.secret_id, target.grant_id)
-    return (reported, incidents.identify(incident_id, about))
+    return (reported, incidents.identify(incident_id, _about(target)))
 
 
 def evidence(format_: Format, finding: Finding) -> str:
@@ -142,9 +188,9 @@ def _cut(text: str) -> str:
     return text
 
 
-def _incident_id(source: Source, finding: Finding) -> str:
+def _incident_id(source: Source, finding: Finding, secret: bytes) -> str:
     """The same for the same finding, and for nobody to guess who does not know the secret."""
-    parts = (source, digest(finding.raw).hex(), finding.url, finding.place)
+    parts = (source, secret.hex(), finding.url, finding.place)
     number = int.from_bytes(sha256("\0".join(parts).encode()).digest(), "big")
     characters = []
     for _ in range(ID_LENGTH):

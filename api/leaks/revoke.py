@@ -12,7 +12,7 @@ from litestar.params import JSONBody
 from msgspec import Meta
 
 from api.http.errors import Unprocessable
-from api.leaks import reported_keys, resolve
+from api.leaks import reported_keys
 from api.leaks.address_target import GatheredTarget, begin_settling
 from api.leaks.containment import Containment, Wanted
 from api.leaks.targets import Alone, Target, grouped, merged, of_secret
@@ -158,7 +158,8 @@ async def revoke_credentials(
     if blocks:
         admit_private_keys(throttle, request.scope)
     pasted = await reported_keys.found_in(data.credentials)
-    keys = await reported_keys.held(ledger, came, pasted)
+    held = await reported_keys.held(ledger, came, pasted)
+    keys = [bytes.fromhex(pasted_keys.hex_of(each)) for each in held.of_clients]
     if found.secrets or keys:
         digests = [each.sha256 for each in found.secrets]
         await _accepted(ledger, ReportedSecret(new_id(), came.request_id, digests, keys=keys), came)
@@ -210,8 +211,8 @@ async def _end_all(ledger: Ledger, report: ReportedSecret, came: Origin) -> None
     """Ends what it can. The rest waits for `resume`."""
     try:
         targets, away = await ledger.read(reported, report.digests)
-        targets += await resolve.of_keys(ledger, [(pasted_keys.of_hex(each.hex()),) for each in report.keys], None)
-        left = [*away, *await _end_together(ledger, targets, came)]
+        keys, behind = await _of_keys(ledger, report.keys)
+        left = [*away, *behind, *await _end_together(ledger, [*targets, *keys], came)]
     except (DatabaseAway, LedgerOverloaded):
         left = [*report.digests, *report.keys]
     if left and report.attempts >= ATTEMPTS:
@@ -224,6 +225,16 @@ async def _end_all(ledger: Ledger, report: ReportedSecret, came: Origin) -> None
     except Exception as error:
         # To end them again, when the lease is over, changes nothing.
         log.warning("a report is kept although it is done", reason=type(error).__name__)
+
+
+async def _of_keys(ledger: Ledger, digests: Sequence[bytes]) -> tuple[list[Target], Sequence[bytes]]:
+    """What to end of clients' keys, and those that wait for the search index. They keep no secret waiting."""
+    if not digests:
+        return [], ()
+    try:
+        return await reported_keys.targets(ledger, [pasted_keys.of_hex(each.hex()) for each in digests]), ()
+    except LedgerOverloaded:
+        return [], digests
 
 
 async def _end_together(ledger: Ledger, targets: Sequence[Target], came: Origin) -> list[bytes]:

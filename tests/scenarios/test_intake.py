@@ -11,17 +11,19 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, gener
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from api.leaks import reports
+from api.leaks import address_target, reported_keys, reports
 from api.leaks.reports import FINDINGS_AT_MOST, Finding, evidence
 from commands import signing_keys
 from domain import incident
 from domain.keys import signing_key
 from eventstore.mapper import MAX_BYTES
+from security import pasted_keys
 from security.keyring import Keyring
 from security.scanning import TYPES
 from security.tokens import Format, Kind
 from tests.cases import cases
-from tests.scenarios.administration import problem
+from tests.scenarios.administration import ok, problem
+from tests.scenarios.assertions import made_key, public, register_signer
 from tests.scenarios.traces import database, holds
 from tests.scenarios.world import Client, World, open_world
 
@@ -51,10 +53,10 @@ def published() -> bytes:
 
 
 @pytest.fixture
-def settings_given(tmp_path: Path) -> dict[str, Any]:
+def settings_given(tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, Any]:
     file = tmp_path / "github-keys.json"
     file.write_bytes(published())
-    return {"github_keys_file": file, "gitlab_token": GITLAB_TOKEN}
+    return {"github_keys_file": file, "gitlab_token": GITLAB_TOKEN} | getattr(request, "param", {})
 
 
 def signature(body: bytes) -> str:
@@ -120,6 +122,43 @@ async def test_a_private_half_of_an_own_key_is_an_alarm(world: World) -> None:
         assert labels == ["false_positive", "true_positive"]
     (exposed,) = await world.events("signing_key.exposed")
     assert (exposed.event.key_id, exposed.actor.credential) == (key_id, {"intake": "github"})
+
+
+@pytest.mark.parametrize("settings_given", [{"leaks_contain": ("cs",)}, {"leaks_contain": ("at",)}], indirect=True)
+async def test_a_clients_private_key_is_ended_like_its_secret(world: World) -> None:
+    leaked = made_key("ES256", "leaked")
+    signer = await register_signer(world, leaked)
+    client = await world.register_client("API", grant_types=("client_credentials",), scope=("introspect",))
+    given = ok(await signer.ask())["access_token"]
+    assert await is_active(world, client, given)
+    # Who shows a public half shows what everybody may know; a half that is not its own proves nothing.
+    other = made_key("ES256", "other").as_dict(private=True)["d"]
+    for shown in (json.dumps(public(leaked)), json.dumps(public(leaked) | {"d": other})):
+        assert [each["label"] for each in (await deliver(world, report(shown))).json()] == ["false_positive"]
+    assert await incidents(world) == []
+    ends = "cs" in world.services.settings.leaks_contain
+    body = report(leaked.as_pem(private=True).decode())
+    for _ in range(2):
+        assert [each["label"] for each in (await deliver(world, body)).json()] == ["true_positive"]
+        await address_target.settle(world.services.ledger)
+    told = ["incident.reported", "incident.identified", "incident.contained"]
+    assert await incidents(world) == (told if ends else told[:2])
+    (reported,) = await world.events("incident.reported")
+    assert (reported.event.kind, reported.event.sha256) == ("key", pasted_keys.hex_of(leaked.thumbprint()))
+    assert await is_active(world, client, given) is not ends
+    assert (await signer.ask()).status_code == (401 if ends else 200)
+
+
+async def test_what_fails_about_a_key_keeps_no_secret_alive(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, raw = await issue(world)
+
+    async def fails(*_: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(reported_keys, "held", fails)
+    answer = await deliver(world, report(json.dumps({"kty": "EC", "d": raw})))
+    assert answer.status_code == 500
+    assert not await is_active(world, client, raw)
 
 
 @cases(

@@ -4,13 +4,14 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 from urllib.parse import quote, quote_plus
 
 import httpx
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from api.leaks import address_target, revoke
+from api.leaks import address_target, reported_keys, revoke
 from eventstore.leaked import keys
 from security import pasted_keys
 from security.keyring import Keyring
@@ -172,6 +173,35 @@ async def test_few_false_halves_of_a_known_key_are_tried(world: World, monkeypat
     ok(await world.client.post("/credentials/revoke", json=body), 202)
     assert len(tried) == pasted_keys.TRIED
     assert await world.events("client.key_revoked") == ()
+
+
+async def test_nobody_has_a_far_behind_index_follow(
+    world: World, server: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaked = made_key("ES256", "leaked")
+    signer = await register_signer(world, leaked)
+    given = [ok(await signer.ask())["access_token"] for _ in range(2)]
+    private = leaked.as_pem(private=True).decode()
+
+    async def report(*texts: str) -> httpx.Response:
+        answer = await world.client.post("/credentials/revoke", json={"credentials": texts})
+        await revoke.ended(world.services.ledger)
+        return answer
+
+    monkeypatch.setattr(reported_keys, "CATCHING_UP", 0)
+    answer = await report(private)
+    assert answer.headers["retry-after"]
+    problem(answer, 503)
+    # What fell behind only after it was accepted waits, and keeps no secret beside it waiting.
+    monkeypatch.setattr(reported_keys, "held", held := AsyncMock())
+    held.return_value = reported_keys.HeldKeys([], [leaked.thumbprint()])
+    ok(await report(private, given[0]), 202)
+    assert [await active(world, server, raw) for raw in given] == [False, True]
+    monkeypatch.undo()
+    world.clock.advance(24 * 3600)
+    await revoke.resume(world.services.ledger)
+    (revoked,) = await world.events("client.key_revoked")
+    assert revoked.event.thumbprint == leaked.thumbprint()
 
 
 async def redeemed(scene: Scene, app: Client, code: str, holder: Holder) -> Any:
