@@ -339,18 +339,19 @@ def rows_at(connection: Connection, positions: Sequence[int]) -> list[EventRow]:
 
 def first_at(connection: Connection, moment: Moment, head_position: int) -> int:
     """The first position that is not before `moment`, one beyond the head if none is: time never runs against
-    position. Looks at no more than it has to, since what it looks at may stand in a segment that is away.
+    position. Of what stands in segments, which may be away, it looks at no more than it has to.
     """
-    first = _in_place(connection, head_position)
-    low = max((each + 1 for each, time in first.items() if time < moment), default=1)
-    high = min((each for each, time in first.items() if time >= moment), default=head_position + 1)
+    known = _in_place(connection, head_position)
+    asked, of = sorted(known), _Sought(1, head_position + 1)
+    while asked and len(known) == len(asked):
+        of = _narrowed(of, moment, asked, [known[each] for each in asked])
+        asked = sorted({*_looks(of, moment), *range(of.low, of.high, max(1, (of.high - of.low) // 8))})
+        known = times_at(connection, asked, in_place=True)
+    low, high = of.low, of.high
     while low < high:
         middle = _middle(low, high)
         time = times_at(connection, (middle,)).get(middle)
-        if time is not None and time < moment:
-            low = middle + 1
-        else:
-            high = middle
+        low, high = (low, middle) if time is None or time >= moment else (middle + 1, high)
     return low
 
 

@@ -4,7 +4,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from math import isqrt
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -286,6 +286,24 @@ LIVES: dict[str, Callable[[int], int]] = {
     "a pause": lambda position: position + (position > 700_000) * 10**12,
 }
 """Microseconds from the first event on, by position."""
+
+
+@cases("life", LIVES)
+def test_a_moment_in_the_table_is_found_in_few_reads(life: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    time = LIVES[life]
+    reads: list[Sequence[int]] = []
+
+    def times_at(_: Any, positions: Sequence[int], *, in_place: bool = False) -> dict[int, int]:
+        reads.append(positions)
+        return {each: time(each) for each in positions}
+
+    monkeypatch.setattr(search, "times_at", times_at)
+    everything, last, none = range(1, MILLION + 1), time(MILLION), cast(Any, None)
+    for moment in [0, *(last * each // 48 for each in range(49)), time(400_000), last + 1]:
+        reads.clear()
+        assert search.first_at(none, moment, MILLION) == 1 + bisect_left(everything, moment, key=time)
+        # One after the other there would be seventeen.
+        assert len(reads) <= 8
 
 
 @cases("life", LIVES)
