@@ -12,17 +12,19 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from html import unescape
 from pathlib import Path
-from typing import NamedTuple
+from statistics import median
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
 
-from bench import databases, preparation, processes, upkeep
+from bench import budget, databases, preparation, processes, upkeep
+from bench.kept import KeptLog
 from bench.load import wrk
 from bench.preparation import Administration
 from bench.reports import machine, pages
@@ -46,6 +48,9 @@ LOOKED_AT = "/console/audit"
 EVERY = 2.0
 """Seconds, after which somebody who looks opens that page again."""
 
+ROUNDS = 6
+"""How often tokens are given with somebody who looks, and without."""
+
 BESIDE = at_least(0.95)
 """Of the tokens a second without the console."""
 
@@ -62,9 +67,8 @@ def main() -> int:
     except wrk.Missing as missing:
         print(missing, file=sys.stderr)
         return 1
-    plan = dataclasses.replace(QUICK, behind=options.events, rounds=3, seconds=5)
-    with tempfile.TemporaryDirectory(prefix="grantlog-bench-", dir=options.directory) as name:
-        directory = Path(name)
+    plan = dataclasses.replace(QUICK, behind=options.events, seconds=5)
+    with _directory(options) as directory:
         # PostgreSQL runs as a user of its own, who has to get in.
         directory.chmod(0o755)
         facts = machine.facts(directory) | {"load": load}
@@ -75,11 +79,23 @@ def main() -> int:
     return 1 if found.faults else 0
 
 
+@contextmanager
+def _directory(options: argparse.Namespace) -> Iterator[Path]:
+    if options.kept is not None:
+        folder: Path = options.kept.resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="grantlog-bench-", dir=options.directory) as name:
+        yield Path(name)
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.console", description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000, help="of the log")
     parser.add_argument("--databases", nargs="+", choices=databases.KINDS, default=databases.KINDS)
     parser.add_argument("--directory", type=Path, help="where the databases are put; usually the temporary directory")
+    parser.add_argument("--kept", type=Path, help="a folder whose logs are measured, made there first, and stay")
     return parser.parse_args()
 
 
@@ -87,13 +103,21 @@ def measure(stage: Stage) -> Found:
     """One log of each database, grown first."""
     found = Found([], [], [])
     for database in stage.databases("console"):
-        subject = stage.subject(database, "console")
-        subject.kind = database.name
-        _grow(stage, subject)
+        directory = stage.directory / f"{database.name.lower()}-server"
+        kept = KeptLog(directory)
+        subject = Subject(database, directory, kept.settings)
+        preparation.upgrade(subject.environment)
+        if kept.events not in (0, stage.plan.behind):
+            raise NotThere(f"the log that is kept in {directory} was made with {kept.events:,} events")
+        if not kept.events:
+            _grow(stage, subject)
+            kept.grown(subject.environment, stage.plan.behind)
         with subject.serving() as over:
-            subject.known = preparation.prepare(over, subject.environment)
+            subject.known = kept.prepared or preparation.prepare(over, subject.environment)
             preparation.collect(over, subject.known, subject.directory, seconds=1)
-            browser = signed_in(subject, over)
+            password = kept.password or known_at_the_console(subject)
+            kept.furnished(subject.known, password)
+            browser = signed_in(over, password)
             upkeep.settle(subject)
             stage.say(f"{subject.name}: pages behind {stage.plan.behind:,} events")
             _pages(browser, subject, over, found)
@@ -136,13 +160,18 @@ class Visitor:
         raise NotThere(f"no form of {path} in {page.url}: {page.text[:1_000]}")
 
 
-def signed_in(subject: Subject, over: Server) -> Visitor:
-    """An auditor at the console, who has allowed it what it asks for."""
+def known_at_the_console(subject: Subject) -> str:
+    """The password of an auditor who may sign in there."""
     administration, password = Administration(subject.environment), secrets.token_urlsafe(24)
     administration.run("console", "enable")
     administration.run("role", "put", "administration", USERNAME, "--scope", " ".join(SCOPES))
     person = ("--realm", "administration", "--username", USERNAME, "--email", "auditor@example.test")
     administration.run("person", "add", *person, "--role", USERNAME, "--password-stdin", given=f"{password}\n")
+    return password
+
+
+def signed_in(over: Server, password: str) -> Visitor:
+    """An auditor at the console, who has allowed it what it asks for."""
     browser = Visitor(over)
     page = browser.press(browser.open("/console/"), "/oauth/authorize/sign-in", username=USERNAME, password=password)
     if "/oauth/authorize/consent" in page.text:
@@ -234,42 +263,86 @@ def _finding(what: str, subject: Subject, found: Timed, bound: float) -> Iterato
     yield Finding(f"{what}, computing", subject.kind, found.computed, "ms", digits=1)
 
 
+class Looked:
+    """How often somebody has looked."""
+
+    times = 0
+
+
 @contextmanager
-def _looking(browser: Visitor) -> Iterator[None]:
+def _looking(browser: Visitor) -> Iterator[Looked]:
     """Somebody opens a page again and again meanwhile."""
-    over = threading.Event()
+    over, looked = threading.Event(), Looked()
 
     def look() -> None:
         while not over.wait(EVERY):
             browser.open(LOOKED_AT)
+            looked.times += 1
 
     thread = threading.Thread(target=look)
     thread.start()
     try:
-        yield
+        yield looked
     finally:
         over.set()
         thread.join()
 
 
-def _beside(stage: Stage, browser: Visitor, subject: Subject, over: Server, found: Found) -> None:
-    def rate() -> float:
-        load = subject.load(CLIENT_CREDENTIALS, over, stage.plan.codes)
-        run = wrk.run(over.port, load, seconds=stage.plan.seconds, connections=stage.plan.connections)
-        return run.rate
+class Given(NamedTuple):
+    """What it took to give tokens: seconds of the worker and of the database, and how many a second there were."""
 
-    alone, beside = [], []
-    for _ in range(stage.plan.rounds):
-        alone.append(rate())
-        with _looking(browser):
-            beside.append(rate())
+    worker: float
+    database: float
+    tokens: int
+    rate: float
+
+
+def _given(stage: Stage, subject: Subject, over: Server) -> Given:
+    load = subject.load(CLIENT_CREDENTIALS, over, stage.plan.codes)
+    upkeep.settle(subject)
+    before = budget.times(over, subject)
+    run = wrk.run(over.port, load, seconds=stage.plan.seconds, connections=stage.plan.connections)
+    upkeep.settle(subject)
+    after = budget.times(over, subject)
+    return Given(after.worker - before.worker, after.database - before.database, run.count, run.rate)
+
+
+def _beside(stage: Stage, browser: Visitor, subject: Subject, over: Server, found: Found) -> None:
+    """Each comes first as often as the other: a database slows down by itself, such as behind a checkpoint."""
+    alone: list[Given] = []
+    beside: list[Given] = []
+    looks = 0
+    for number in range(ROUNDS):
+        for looked_at in (False, True) if number % 2 else (True, False):
+            if not looked_at:
+                alone.append(_given(stage, subject, over))
+                continue
+            with _looking(browser) as looked:
+                beside.append(_given(stage, subject, over))
+            looks += looked.times
     # That is the same on a busy machine, where two rates differ by more than what is sought.
     taken = _timed(over, partial(browser.open, LOOKED_AT)).computed / 1000 / EVERY
     found.findings.append(
         Finding("of a processor, what somebody who looks takes", subject.kind, taken * 100, "%", at_most(5), digits=1)
     )
-    ratio = sum(beside) / sum(alone)
+    kinds: tuple[Literal["worker", "database"], ...] = ("worker", "database")
+    for what in kinds:
+        found.findings.append(
+            Finding(f"a look beside tokens, {what}", subject.kind, _more(what, alone, beside, looks), "ms", digits=1)
+        )
+    ratio = sum(each.rate for each in beside) / sum(each.rate for each in alone)
     found.findings.append(Finding("tokens a second while somebody looks", subject.kind, ratio, bound=BESIDE))
+
+
+def _more(what: Literal["worker", "database"], alone: Sequence[Given], beside: Sequence[Given], looks: int) -> float:
+    """The processor time of a look, in milliseconds: what is left of it without that of so many tokens."""
+    each = median(_of(given, what) / given.tokens for given in alone)
+    more = sum(_of(given, what) - given.tokens * each for given in beside)
+    return more / max(1, looks) * 1000
+
+
+def _of(given: Given, what: Literal["worker", "database"]) -> float:
+    return given.worker if what == "worker" else given.database
 
 
 if __name__ == "__main__":

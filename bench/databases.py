@@ -32,8 +32,11 @@ class Cluster:
         self.directory = directory
 
     def database(self, name: str) -> Database:
-        """A new database in it."""
-        self._server.administer(f'CREATE DATABASE "{name}"')
+        """A database in it, a new one unless it was kept."""
+        with psycopg.connect(f"user=postgres dbname=postgres host={self.directory}") as connection:
+            kept = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
+        if kept is None:
+            self._server.administer(f'CREATE DATABASE "{name}"')
         with psycopg.connect(f"user=postgres dbname={name} host={self.directory}") as connection:
             row = connection.execute("SHOW server_version").fetchone()
         process = int((self.directory / "data" / "postmaster.pid").read_text().split()[0])
@@ -42,8 +45,8 @@ class Cluster:
 
 @contextmanager
 def sqlite(directory: Path) -> Iterator[Database]:
-    """A fresh SQLite file. The server itself sets WAL and synchronous=FULL."""
-    directory.mkdir(parents=True)
+    """An SQLite file, a fresh one unless it was kept. The server itself sets WAL and synchronous=FULL."""
+    directory.mkdir(parents=True, exist_ok=True)
     yield Database(SQLITE, f"sqlite:///{directory / 'grantlog.db'}", "")
 
 
@@ -51,7 +54,10 @@ def sqlite(directory: Path) -> Iterator[Database]:
 def cluster(directory: Path) -> Iterator[Cluster]:
     """A PostgreSQL server of its own, with fsync on, reached through a local socket."""
     server = PostgreSQL(directory, durable=True)
-    server.start()
+    if (directory / "data").exists():
+        server.go_on()
+    else:
+        server.start()
     try:
         yield Cluster(server, directory)
     finally:
