@@ -2,7 +2,7 @@
 
 import asyncio
 import copy
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic, perf_counter
 from typing import Any, NamedTuple, Protocol, Self
@@ -14,6 +14,7 @@ from domain.account import AccountErased
 from domain.event import Moment, Recorded
 from eventstore.ledger import Ledger
 from eventstore.personal_data import ADDRESS, AGENT, TOLD, Unsealing
+from eventstore.projecting import requests
 from eventstore.projecting.stream_owners import StreamOwners
 from eventstore.recorder import store
 from projections import event_index, sightings
@@ -190,8 +191,10 @@ class EventIndexing:
 
     name = event_index.NAME
 
-    def __init__(self, owners: StreamOwners | None = None) -> None:
+    def __init__(self, owners: StreamOwners | None = None, *, anew: bool = False) -> None:
+        """`anew` for a rebuild, after which the index has requests by their moments."""
         self._owners = owners or StreamOwners()
+        self._anew = anew
 
     def prepare(self, connection: Connection, recorded: Sequence[Recorded], unsealing: Unsealing) -> _Indexed:
         """What each event names. `Ledger.settled` has been awaited, so no erased person's key is still in memory."""
@@ -217,9 +220,13 @@ class EventIndexing:
             address = told = None
         return {*event_index.rows(recorded, address, belongs), *event_index.told(recorded, told)}
 
+    def stored(self, connection: Connection, rows: Sequence[IndexRow]) -> Iterable[IndexRow]:
+        """Rows in the form that requests have in this log's index."""
+        return requests.by_moment(rows) if self._anew or requests.is_by_moment(connection) else rows
+
     def keep(self, connection: Connection, prepared: Sequence[_Indexed]) -> None:
         """Writes the rows. Erasures come last: they take away addresses of this very stretch too."""
-        event_index.add(connection, [row for each in prepared for row in each.rows])
+        event_index.add(connection, self.stored(connection, [row for each in prepared for row in each.rows]))
         for each in prepared:
             for account_id in each.erased:
                 event_index.forget_addresses(connection, account_id)

@@ -323,7 +323,8 @@ class Index:
         return set().union(*(self._named(connection, search.recorded_forms(connection, each)) for each in wanted))
 
     def _named(self, connection: Connection, recorded: Sequence[Recorded]) -> set[EventNamesRow]:
-        return set(EventIndexing().prepare(connection, recorded, Unsealing(self._privacy)).rows)
+        indexing = EventIndexing()
+        return set(indexing.stored(connection, indexing.prepare(connection, recorded, Unsealing(self._privacy)).rows))
 
     def begun(self, connection: Connection, recorded: Sequence[Recorded]) -> list[Misnamed]:
         """Looks for what neighbouring events name, as far as the index has come."""

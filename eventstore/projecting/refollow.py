@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, Table, func, select, true, tuple_
 from eventstore import origin_months, search
 from eventstore.origin_months import EndedMonth
 from eventstore.personal_data import PersonalData, Unsealing
+from eventstore.projecting import requests
 from eventstore.projecting.catch_up import EventIndexing, Following, Sightings
 from eventstore.projecting.counting import EventCounting
 from eventstore.projecting.rebuild import (
@@ -72,7 +73,8 @@ class Refollowing:
     def rebuild(self, progress: Progress = lambda done, goal: None) -> Rebuilt:
         """Follows, copies what came of it, and swaps it in; the servers go on there. Else raises `Incomplete`."""
         with self._opened() as connection:
-            following = Anew(connection, self._model(), self._privacy)
+            is_index = self._name == event_index.NAME
+            following = Anew(connection, EventIndexing(anew=True) if is_index else self._model(), self._privacy)
             self._catch_up(connection, following, search.newest, progress)
             fresh = FreshTables(self._projections, int.from_bytes(os.urandom(5)))
             with self._engine.begin() as owning:
@@ -93,6 +95,8 @@ class Refollowing:
                 if goal > reached:
                     event_index.advance(connection, self._name, reached, goal)
                 set_versions(connection, self._projections)
+                if is_index:
+                    requests.note(connection)
             progress(goal, goal)
             return Rebuilt(goal, 0)
 

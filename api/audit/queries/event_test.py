@@ -1,4 +1,4 @@
-"""What the search index cannot tell of an event: which types are left out, who did it, and whom it is about."""
+"""What the search index cannot tell of an event: which types are left out, who did it, in which request, about whom."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,18 +8,23 @@ from msgspec.structs import replace
 from domain.event import ANONYMOUS, Recorded
 from eventstore import search
 from eventstore.database import Connection
+from eventstore.projecting import requests
 from eventstore.projecting.stream_owners import StreamOwners
 from projections import event_index
 from projections.event_index import NameKind, Owners
 
 
 class EventTest(NamedTuple):
-    """Events of none of `not_types`, that one of each of the others caused, or that concern one of them."""
+    """Events of none of `not_types`, that one of each of the others caused, or that concern one of them.
+
+    Of requests the index may know no more than their moment.
+    """
 
     not_types: frozenset[str] = frozenset()
     by_people: frozenset[str] = frozenset()
     about_people: frozenset[str] = frozenset()
     by_clients: frozenset[str] = frozenset()
+    of_requests: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
         return any(self)
@@ -29,6 +34,8 @@ class EventTest(NamedTuple):
         if not any(self[1:]):
             # Nothing needs to be decoded.
             return search.not_of_types(connection, positions, self.not_types)
+        if self.of_requests:
+            positions = requests.naming(connection, positions, self.of_requests)
         recorded = search.recorded_forms(connection, positions)
         owners = StreamOwners().of(connection, recorded) if self.about_people else {}
         return [each.position for each in recorded if self.passes(each, owners.get(each.stream))]
@@ -39,6 +46,7 @@ class EventTest(NamedTuple):
             recorded.event.type not in self.not_types
             and _acted(self.by_people, "person", recorded)
             and _acted(self.by_clients, "client", recorded)
+            and (not self.of_requests or recorded.request_id in self.of_requests)
             and (not self.about_people or not self.about_people.isdisjoint(_concerned(recorded, belongs)))
         )
 

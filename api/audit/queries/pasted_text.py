@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from api.audit.queries.auditor import Auditor
+from api.audit.queries.event_test import EventTest
 from api.audit.queries.search import up_to_date
 from api.audit.rendering import NameLookup, meaning
 from domain import account, client, incident
@@ -16,9 +17,11 @@ from eventstore import issued, present, search, time_travel
 from eventstore.database import Connection
 from eventstore.issued import IssuanceRecord
 from eventstore.personal_data import PersonalData
+from eventstore.projecting import requests
+from eventstore.search import Criteria
 from eventstore.unavailable import ArchiveAway
 from eventstore.view import Folds
-from projections import clients, event_index
+from projections import clients
 from projections.event_index import NameKind
 from security.scanning import extract
 
@@ -155,9 +158,22 @@ def _of_word(connection: Connection, lookup: NameLookup, word: str) -> Iterator[
     if (version := issued.digest_of_secret_version(connection, word)) is not None:
         record = issued.find(connection, version)
         yield FoundName("secret", version.hex(), None if record is None else _label(connection, record))
-    of_request = event_index.positions(connection, NameKind.REQUEST, word.encode(), 1, 2**53, 1, descending=False)
-    if of_request:
-        yield FoundName("request", word, _meaning(connection, of_request[0]))
+    yield from _of_request(connection, word)
+
+
+def _of_request(connection: Connection, word: str) -> Iterator[FoundName]:
+    names = tuple((NameKind.REQUEST, each) for each in requests.keys(word))
+    criteria = Criteria((names,), 1, 2**53, passing=EventTest(of_requests=frozenset((word,))).passing)
+    resume: int | None = 1
+    try:
+        while resume is not None:
+            (found, resume) = search.search(connection, criteria, 1, resume)
+            if found:
+                yield FoundName("request", word, _meaning(connection, found[0]))
+                return
+    except ArchiveAway:
+        # Something came in that moment, and nobody can say what.
+        yield FoundName("request", word, None)
 
 
 def _of_grant(connection: Connection, lookup: NameLookup, word: str) -> Iterator[FoundName]:

@@ -1,7 +1,9 @@
 """Which events are asked for, by the search and the export alike, and finding them, page by page."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from typing import Literal, NamedTuple
 
 from api.audit.ocsf import FAILURES
@@ -16,6 +18,7 @@ from eventstore import present, search, time_travel
 from eventstore.database import Connection
 from eventstore.mapper import UPCASTS
 from eventstore.personal_data import PersonalData, address_key
+from eventstore.projecting import requests
 from eventstore.search import Criteria, SearchName
 from eventstore.view import Folds
 from projections.event_index import NameKind
@@ -108,7 +111,7 @@ class Filters(NamedTuple):
 
     def names(self, privacy: PersonalData, whose: tuple[str, ...] | None = None) -> tuple[tuple[SearchName, ...], ...]:
         """What the index has to name, one of each. `whose` are the people with its login names, if it has any."""
-        named = [tuple((_KINDS[name], each.encode()) for each in values) for name, values in self.ids.items()]
+        named = [tuple(chain.from_iterable(map(partial(_names, name), values))) for name, values in self.ids.items()]
         if self.types:
             named.append(tuple((NameKind.TYPE, tag.encode()) for tag in self.types))
         if whose is not None:
@@ -165,10 +168,17 @@ def read_filters(
             frozenset(ids.get("by_account_id", ())),
             frozenset(ids.get("about_account_id", ())),
             frozenset(ids.get("by_client_id", ())),
+            frozenset(ids.get("request_id", ())),
         ),
         {field: text for field, text in logins.items() if text is not None},
         asked | {"outcome": outcome},
     )
+
+
+def _names(member: str, value: str) -> Iterator[SearchName]:
+    keys = requests.keys(value) if member == "request_id" else (value.encode(),)
+    for key in keys:
+        yield _KINDS[member], key
 
 
 def _failures(types: tuple[str, ...], not_types: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
