@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from html import unescape
@@ -115,7 +115,7 @@ def measure(stage: Stage) -> Found:
         with subject.serving() as over:
             subject.known = kept.prepared or preparation.prepare(over, subject.environment)
             preparation.collect(over, subject.known, subject.directory, seconds=1)
-            password = kept.password or known_at_the_console(subject)
+            password = kept.password or known_at_the_console(subject.environment)
             kept.furnished(subject.known, password)
             browser = signed_in(over, password)
             upkeep.settle(subject)
@@ -152,17 +152,33 @@ class Visitor:
 
     def post(self, page: httpx.Response, path: str, **typed: str) -> httpx.Response:
         """Posts the page's form of this path."""
+        action, sent = self._form(page, path, typed)
+        return self._http.post(action, data=sent)
+
+    def seen(self, mark: str, page: httpx.Response, path: str, **typed: str) -> tuple[float, float, str]:
+        """Posts a form whose answer comes by and by: the seconds until this mark was there, and all of it; and it."""
+        action, sent = self._form(page, path, typed)
+        began, text, first = time.perf_counter(), "", 0.0
+        with self._http.stream("POST", action, data=sent) as answer:
+            for part in answer.iter_text():
+                text += part
+                if mark in text and not first:
+                    first = time.perf_counter() - began
+        if not first:
+            raise NotThere(f"no {mark} in the answer of {path}: {text[:1_000]}")
+        return first, time.perf_counter() - began, text
+
+    def _form(self, page: httpx.Response, path: str, typed: dict[str, str]) -> tuple[str, dict[str, str]]:
         for action, form in re.findall(r'<form[^>]* action="([^"]*)"[^>]*>(.*?)</form>', page.text, re.DOTALL):
             if urlsplit(unescape(action)).path == path:
                 fields = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)"', form)
-                sent = {name: unescape(value) for name, value in fields} | typed
-                return self._http.post(unescape(action), data=sent)
+                return unescape(action), {name: unescape(value) for name, value in fields} | typed
         raise NotThere(f"no form of {path} in {page.url}: {page.text[:1_000]}")
 
 
-def known_at_the_console(subject: Subject) -> str:
+def known_at_the_console(environment: Mapping[str, str]) -> str:
     """The password of an auditor who may sign in there."""
-    administration, password = Administration(subject.environment), secrets.token_urlsafe(24)
+    administration, password = Administration(environment), secrets.token_urlsafe(24)
     administration.run("console", "enable")
     administration.run("role", "put", "administration", USERNAME, "--scope", " ".join(SCOPES))
     person = ("--realm", "administration", "--username", USERNAME, "--email", "auditor@example.test")

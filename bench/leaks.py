@@ -7,6 +7,7 @@ A server of its own is started on what was prepared, so that the first question 
 import argparse
 import json
 import os
+import re
 import secrets
 import sys
 import tempfile
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from html import unescape
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -22,6 +24,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from bench import databases, server
+from bench.console import Visitor, known_at_the_console, signed_in
 from bench.databases import Database
 from bench.made.leaked_log import SCOPE, Leaked, Say, write
 from bench.preparation import Administration
@@ -127,7 +130,7 @@ def main() -> int:
         directory = Path(name)
         # PostgreSQL runs as a user of its own, who has to get in.
         directory.chmod(0o755)
-        for opened in _databases(directory):
+        for opened in _databases(directory, options):
             with opened as database:
                 for each in measure(database, directory, options, _say):
                     name = f"{database.name}: {each.what}"
@@ -169,13 +172,17 @@ def measure(database: Database, directory: Path, options: argparse.Namespace, sa
     version = json.loads(administration.run("client", "show", kiosk, "--json"))["secrets"][0]["id"]
     # Of every hundred tokens five belong to a grant that has another one too.
     write(database.url, key, Leaked(kiosk, version, ADDRESS), options.grants * 100 // 95, options.seconds, say)
+    password = known_at_the_console(environment)
     with server.grantlog(environment, directory / "server.log") as running, _calling(running.url) as http:
         caller = Caller(http, directory)
         http.headers["authorization"] = f"Bearer {caller.token(asking)}"
         alive = caller.token((shop, secret))
         yield from _asked(caller, secret)
+        desk = signed_in(running, password)
+        yield from _at_the_desk(desk, secret)
         writing = Writing(running.url, administration.client("Till", SCOPE, "--grant-type", "client_credentials"))
         yield from _ended(caller, writing, secret, alive)
+        yield _incident(desk)
         yield from _ended_by_address(caller, writing, caller.token((kiosk, kiosk_secret)), options.grants)
 
 
@@ -185,10 +192,36 @@ def _asked(caller: Caller, secret: str) -> Iterator[Measured]:
     again = [caller.post("", "/leaks/investigate", secret=secret) for _ in range(AGAIN)]
     what = f"investigate: the median of {AGAIN} more"
     yield Measured(what, median(each.took for each in again), median(each.computed for each in again), {})
+    at_once = caller.post(
+        "investigate: what was issued, and about how much lives", "/leaks/investigate?counts=2", secret=secret
+    )
+    yield at_once._replace(told=at_once.told["derived"])
     for page in ("tokens", "events", "people"):
         path = f"/leaks/investigate/{first.told['sha256']}/{page}?limit=200"
         found = caller.timed(f"a page of {page}", "GET", path)
         yield found._replace(told={"items": len(found.told["items"])})
+
+
+def _at_the_desk(desk: Visitor, secret: str) -> Iterator[Measured]:
+    """Until what came of it is drawn by a sample, and until all of it is counted. The first time warms nothing up."""
+    page = desk.open("/console/leaks")
+    for again in ("first", "again"):
+        drawn, whole, text = desk.seen("</figure>", page, "/console/leaks", text=f"a log with {secret} in it")
+        about, counted = re.findall(r"<figcaption>(.*?)</figcaption>", text, re.DOTALL)
+        yield Measured(f"the leak desk, {again}: until it is drawn", drawn * 1000, 0, {"drawn": unescape(about)})
+        yield Measured(f"the leak desk, {again}: all of it", whole * 1000, 0, {"drawn": unescape(counted)})
+
+
+def _incident(desk: Visitor) -> Measured:
+    """The page of the newest one, whose tokens all have ended."""
+    listed = desk.open("/console/incidents")
+    (address, *_) = re.findall(r'href="(/console/incidents/[\w-]+)"', listed.text)
+    took = []
+    for _ in range(AGAIN):
+        began = time.perf_counter()
+        desk.open(address).raise_for_status()
+        took.append((time.perf_counter() - began) * 1000)
+    return Measured(f"the incident's page, the median of {AGAIN}", median(took), 0, {"longest": round(max(took))})
 
 
 def _ended(caller: Caller, writing: Writing, secret: str, alive: str) -> Iterator[Measured]:
@@ -269,9 +302,10 @@ def _computed(schedstat: Path) -> int:
         return 0
 
 
-def _databases(directory: Path) -> Iterator[Any]:
-    yield databases.sqlite(directory / "sqlite")
-    yield databases.postgresql(directory / "postgresql")
+def _databases(directory: Path, options: argparse.Namespace) -> Iterator[Any]:
+    for kind in options.databases:
+        made = databases.sqlite if kind == databases.SQLITE else databases.postgresql
+        yield made(directory / kind.lower())
 
 
 def _say(text: str) -> None:
@@ -282,6 +316,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.leaks", description=__doc__)
     parser.add_argument("--tokens", type=int, default=1_000_000)
     parser.add_argument("--grants", type=int, default=100_000, help="that were used from one address")
+    parser.add_argument("--databases", nargs="+", choices=databases.KINDS, default=databases.KINDS)
     parser.add_argument("--seconds", type=int, default=3_600, help="within which they were all issued")
     return parser.parse_args()
 

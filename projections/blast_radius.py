@@ -77,11 +77,37 @@ def alive(
             *_issued(of, state, now),
             _lives(now),
             sa.func.coalesce(GRANTS.c.branched, 0) == 0,
-            *_not_among(connection, over),
+            *(sa.func.coalesce(_BEGAN, 0).not_in(each) for each in _listed(connection, over)),
             sa.or_(TOKENS.c.account_id.is_(None), sa.and_(TOKENS.c.account_id.not_in(special), _is_not_cut_off())),
         )
     ).one()
     return Alive(*map(int, row))
+
+
+def alive_at(
+    connection: sa.Connection,
+    of: RadiusQuestion,
+    state: client.State,
+    over: Collection[int],
+    positions: Collection[int],
+    now: Moment,
+) -> list[tuple[int, str, bool]]:
+    """The position and kind of each token that is alive of those that these events issued, and whether its grant counts
+    by it. As far as rows can tell, of everybody."""
+    if not positions or not state.exists or state.deleted or not state.enabled:
+        return []
+    stands = sa.or_(TOKENS.c.kind == "refresh", TOKENS.c.alone == 1, GRANTS.c.refresh_digest.is_(None))
+    query = sa.select(TOKENS.c.position, TOKENS.c.kind, sa.case((stands, 1), else_=0))
+    rows = connection.execute(
+        query.select_from(_joined(connection.dialect.name)).where(
+            *_issued(of, state, now),
+            _lives(now),
+            *(sa.func.coalesce(_BEGAN, 0).not_in(each) for each in _listed(connection, over)),
+            *(TOKENS.c.position.in_(each) for each in _listed(connection, positions)),
+            sa.or_(TOKENS.c.account_id.is_(None), _is_not_cut_off()),
+        )
+    )
+    return [(position, kind, bool(begins)) for position, kind, begins in rows]
 
 
 def left_out(connection: sa.Connection, of: RadiusQuestion, now: Moment) -> list[str]:
@@ -123,14 +149,15 @@ def _joined(dialect: str) -> sa.FromClause:
     )
 
 
-def _not_among(connection: sa.Connection, over: Collection[int]) -> Iterator[sa.ColumnElement[bool]]:
-    if not over:
+def _listed(connection: sa.Connection, numbers: Collection[int]) -> Iterator[sa.Select[Any]]:
+    """A query that has these numbers, unless there are none."""
+    if not numbers:
         return
     if connection.dialect.name == "postgresql":
-        each = sa.func.unnest(sa.literal(sorted(over), sa.ARRAY(sa.BigInteger))).table_valued("value").render_derived()
+        each = sa.func.unnest(sa.literal(sorted(numbers), sa.ARRAY(sa.BigInteger)))
+        yield sa.select(each.table_valued("value").render_derived().c.value)
     else:
-        each = sa.func.json_each(json.dumps(sorted(over))).table_valued("value")
-    yield sa.func.coalesce(_BEGAN, 0).not_in(sa.select(each.c.value))
+        yield sa.select(sa.func.json_each(json.dumps(sorted(numbers))).table_valued("value").c.value)
 
 
 def _special_people(of: RadiusQuestion, now: Moment) -> Any:

@@ -55,15 +55,25 @@ class LeakAddress(msgspec.Struct, frozen=True):
 
 
 class Came(msgspec.Struct, frozen=True):
-    """What was ever issued, and what of it is alive; None where nobody counted."""
+    """What was ever issued, and what of it is alive; None where nobody counted. `about` is near that, where it is
+    known at all."""
 
     total: int = 0
     live: int | None = 0
+    about: int | None = None
+
+    @property
+    def told(self) -> str:
+        """How many are alive, as far as that is known."""
+        if self.live is not None:
+            return f"{self.live:,}"
+        # Three digits are as many as a sample is worth.
+        return "" if self.about is None else f"≈ {float(f'{self.about:.3g}'):,.0f}"
 
     @property
     def in_words(self) -> str:
-        """How many are alive, behind how many there were."""
-        return "" if self.live is None else f", {self.live:,} alive"
+        """The same behind how many there were."""
+        return f", {self.told} alive" if self.told else ""
 
 
 class Derived(msgspec.Struct, frozen=True):
@@ -78,6 +88,11 @@ class Derived(msgspec.Struct, frozen=True):
     def is_counted(self) -> bool:
         """Whether it is known what of it is alive."""
         return self.grants.live is not None
+
+    @property
+    def is_guessed(self) -> bool:
+        """Whether it is known about how much of it is alive, and no more."""
+        return self.grants.about is not None
 
     @property
     def tokens(self) -> Came:
@@ -254,17 +269,19 @@ def graph(found: Sequence[FoundSecret], would: Ended | None) -> Graph:
     secrets = Came(len(known), sum(each.alive for each in known))
     affected = [would] if would is not None else [each.containment for each in known]
     people = sum(each.people_affected for each in affected if each is not None)
+    are_counted = any(each is not None for each in affected)
     places = sum(len(each.addresses) for each in known)
     nodes = [
         _node(number, name, came)
         for number, (name, came) in enumerate((("Secrets", secrets), ("Grants", grants), ("Tokens", tokens)))
     ]
-    nodes.append(Node(3 * STEP, "People", f"{people:,} affected", float(WIDTH if people else 0)))
+    told = f"{people:,} affected" if are_counted else "being counted"
+    nodes.append(Node(3 * STEP, "People", told, float(WIDTH if people else 0)))
     counted = ((secrets, "secret"), (grants, "grant"), (tokens, "token"))
     sentence = "; ".join(
         [
             *(f"{some(came.total, name)}{came.in_words}" for came, name in counted),
-            f"{some(people, 'person', 'people')} affected",
+            f"{some(people, 'person', 'people')} affected" if are_counted else "people being counted",
             f"used from {some(places, 'place')}",
         ]
     )
@@ -289,11 +306,18 @@ def _alive(came: Came, ended: int) -> Came:
 
 def _sum(parts: Sequence[Came]) -> Came:
     live = [each.live for each in parts if each.live is not None]
-    return Came(sum(each.total for each in parts), sum(live) if len(live) == len(parts) else None)
+    near = [each.about if each.live is None else each.live for each in parts]
+    known = [each for each in near if each is not None]
+    return Came(
+        sum(each.total for each in parts),
+        sum(live) if len(live) == len(parts) else None,
+        sum(known) if len(known) == len(parts) else None,
+    )
 
 
 def _node(number: int, name: str, came: Came) -> Node:
-    if came.live is None:
+    if not came.told:
         return Node(number * STEP, name, f"{came.total:,} in all", 0.0)
-    filled = round(WIDTH * came.live / came.total, 1) if came.total else 0.0
-    return Node(number * STEP, name, f"{came.live:,} of {came.total:,} alive", filled)
+    alive = (came.live if came.live is not None else came.about) or 0
+    filled = round(WIDTH * min(alive / came.total, 1.0), 1) if came.total else 0.0
+    return Node(number * STEP, name, f"{came.told} of {came.total:,} alive", filled)

@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from api.admin.schemas import Time, time_or_null
 from api.audit.queries.history import SecretVersionRef, secret_version
+from api.leaks.radius import Came, CameOfIt, Radius, radius_at_once, radius_by_kind
 from api.leaks.targets import REGISTERING, numbers, of_secret
 from domain import grant, usage
 from domain.event import Moment, Recorded, Sealed
@@ -245,22 +246,6 @@ def sealed_field(recorded: Recorded, field: str) -> Sealed | None:
 # What a leaked secret is and what came of it, from its digest alone; also of one that was pruned long ago.
 
 
-class Came(msgspec.Struct, frozen=True):
-    """What came of it: ever issued, and how many are alive; null where that was not counted."""
-
-    total: int
-    live: int | None
-
-
-class CameOfIt(msgspec.Struct, frozen=True):
-    """The blast radius by kind."""
-
-    grants: Came
-    codes: Came
-    access_tokens: Came
-    refresh_tokens: Came
-
-
 class MailedLinkRef(msgspec.Struct, frozen=True):
     """What a link that was mailed is for (`recovery`, `invitation`, `verification`, `email_present`, `email_new` or
     `registration`), and in which realm."""
@@ -339,13 +324,6 @@ class InvestigatedSecret(msgspec.Struct, frozen=True):
     past: bool = False
 
 
-class Radius(NamedTuple):
-    """What came of a client secret: all that was ever issued, and what of it is alive, None where nobody counted."""
-
-    issued: affected.IssuedCounts
-    alive: Alive | None
-
-
 AWAY = "archive_away"
 """The state of one of several of which nothing can be told."""
 
@@ -357,7 +335,7 @@ async def answered(ledger: Ledger, asked: InvestigatedSecret, *, counts: WhichCo
     """The answer about one secret. Without `counts` it says nothing of what came of it, and takes no time for that."""
     radius, of = None, await ledger.read(_counted, asked) if counts else None
     if of is not None and of.secret_ids and counts == 2:
-        radius = Radius(await ledger.read_long(affected.issued, of.secret_ids[0]), None)
+        radius = await ledger.read_long(radius_at_once, of, ledger.clock.now())
     elif of is not None and of.secret_ids:
         alive = Counting(of)
         came, _ = await asyncio.gather(ledger.read_long(affected.issued, of.secret_ids[0]), alive.count(ledger))
@@ -394,7 +372,7 @@ def _of_client_secret(reader: InvestigationReader, now: Moment, found: IssuanceR
     secret_id = found.secret_id or ""
     row, owner = secrets.by_id(reader.connection, secret_id, now), _owner(reader, found)
     alive = row is not None and row.state in ("active", "expiring")
-    ever, living = radius or Radius(affected.IssuedCounts(), Alive())
+    ever, living, about_living = radius or Radius(affected.IssuedCounts(), Alive())
     seen = sightings.summary(reader.connection, secret_id)
     return _report(
         reader,
@@ -402,7 +380,7 @@ def _of_client_secret(reader: InvestigationReader, now: Moment, found: IssuanceR
         state=_secret_state(row, owner, now),
         expires_at=found.expires_at if row is None else row.expires_at,
         used=Uses(seen.first_at, seen.last_at, seen.uses_after_end, page_of(reader, secret_id), []),
-        came=radius_by_kind(ever, living),
+        came=radius_by_kind(ever, living, about_living),
         containment=numbers(living or Alive(), int(alive and owner is not None and owner.state != "deleted")),
     )
 
@@ -452,12 +430,6 @@ def exchanged_for(sha256: str, told: Iterable[Recorded]) -> set[str]:
         if isinstance(each.event, Exchanged) and each.event.subject_token in found:
             found.add(each.event.access_token)
     return found - {sha256}
-
-
-def radius_by_kind(ever: affected.IssuedCounts | Alive, living: Alive | None) -> CameOfIt:
-    """What was ever issued and, where that was counted, what of it is alive, kind by kind."""
-    alive = (None,) * 4 if living is None else living[:4]
-    return CameOfIt(*(Came(*each) for each in zip(ever[:4], alive, strict=True)))
 
 
 def _report(

@@ -12,7 +12,8 @@ import structlog
 from msgspec.structs import replace
 
 from api.http.errors import Clash
-from api.leaks.investigation import InvestigatedSecret, Report, radius_by_kind
+from api.leaks.investigation import InvestigatedSecret, Report
+from api.leaks.radius import radius_by_kind
 from commands import signing_keys
 from domain.event import Moment
 from domain.keys import signing_key

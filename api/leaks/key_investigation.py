@@ -12,10 +12,10 @@ from api.leaks.investigation import (
     Report,
     Use,
     grouped,
-    radius_by_kind,
     sealed_field,
 )
 from api.leaks.key_target import KIND, KeyTarget
+from api.leaks.radius import radius_by_kind
 from api.leaks.targets import numbers
 from domain import client
 from eventstore import affected, search

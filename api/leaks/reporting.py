@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.search import Point
 from api.leaks import issuer_keys, key_investigation, mailed_target
-from api.leaks.investigation import AWAY, InvestigatedSecret, Report, WhichCounts, answered, radius_by_kind
+from api.leaks.investigation import AWAY, InvestigatedSecret, Report, WhichCounts, answered
 from api.leaks.key_target import KIND
+from api.leaks.radius import radius_by_kind
 from api.leaks.resolve import Candidate
 from api.leaks.targets import numbers
 from eventstore import affected, issued, time_travel

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from api.console.masking import pseudonym
+from eventstore.leaked import about
 from tests.scenarios.browser import Browser, Page
 from tests.scenarios.consoles import at_console, enable_console, person_with, sign_in
 from tests.scenarios.jobs import token
@@ -65,6 +66,23 @@ async def test_what_is_pasted_is_found_and_contained(world: World, job: Client) 
     pages = "".join(page.text for page in (found, done)) + str(await world.events())
     for raw in (job.secret or "", given, mistyped(given), theirs):
         assert raw not in pages
+
+
+async def test_of_very_many_a_sample_is_drawn_first(world: World, job: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        await token(world, job)
+    browser, _ = await at_console(world, *SECURITY)
+    usual = re.findall(r"<figcaption>(.*?)</figcaption>", (await pasted(browser, f"{job.secret}")).text)
+    monkeypatch.setattr(about, "FEW", 1)
+    found = await pasted(browser, f"{job.secret}")
+    first, _, rest = found.text.partition("Counting what of it is alive")
+    assert usual == re.findall(r"<figcaption>(.*?)</figcaption>", rest)
+    assert usual == ["1 secret, 1 alive; 3 grants, 3 alive; 3 tokens, 3 alive; 0 people affected; used from 1 place."]
+    assert re.findall(r"<figcaption>(.*?)</figcaption>", first) == [
+        "1 secret, 1 alive; 3 grants, ≈ 3 alive; 3 tokens, ≈ 3 alive; people being counted; used from 1 place."
+    ]
+    assert 'class="came guessed"' in first
+    assert 'class="came guessed"' not in rest
 
 
 async def test_a_new_secret_is_shown_once(world: World, job: Client) -> None:

@@ -137,8 +137,7 @@ class ContainForm(ConsoleForm, frozen=True):
 
 
 class LeakFoundPage(ConsolePage, frozen=True, kw_only=True):
-    """What was found and what would end. `form` is None where there is nothing to contain, or nobody who may. `given`
-    says what `what` is about."""
+    """What was found, what came of it, at once by a sample, and what would end. `given` says what `what` is about."""
 
     template: ClassVar[str] = "console/leak_found.html"
     items: tuple[FoundSecret, ...] = ()
@@ -147,6 +146,7 @@ class LeakFoundPage(ConsolePage, frozen=True, kw_only=True):
     characters: int | None = None
     nothing: str | None = None
     issued: str = ""
+    guessed: Graph | None = None
     drawing: Graph | None = None
     would: Ended | None = None
     offline_until: str | None = None
@@ -164,9 +164,8 @@ async def console_leaks_pasted(request: Request[Any, Any, Any], data: JSONBody[P
         if not data.text.strip():
             return see_other(DESK)
         pasted = format_rfc3339(visit.services.ledger.clock.now())
-        found = await visit.api.send(
-            "POST", "/leaks/investigate", Investigated, {"secret": data.text}, query=AT_ONCE | sealed()
-        )
+        asked = {"secret": data.text}
+        found = await visit.api.send("POST", "/leaks/investigate", Investigated, asked, query=AT_ONCE | sealed())
         digests = " ".join(each.sha256 for each in found.items if each.known)
         return await _told(visit, found, ContainForm(digests=digests, pasted=pasted))
 
@@ -185,6 +184,7 @@ def _found(visit: Visit, found: Investigated, form: ContainForm, given: str) -> 
         characters=found.characters,
         nothing=nothing_found(found.problem) if found.problem and not items else None,
         issued=issued_in_words(items),
+        guessed=graph(items, None) if any(each.derived and each.derived.is_guessed for each in items) else None,
         form=_fresh(visit, form) if containable else None,
         what=NAMES.get(form.named, ""),
         given=given,
