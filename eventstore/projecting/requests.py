@@ -6,7 +6,7 @@ within 62 milliseconds shares rows, too. Who asks for a request looks at those e
 (docs/decisions/log/0055). Ids of another form, which a proxy gave, stand whole.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from sqlalchemy import Connection, insert, select
 
@@ -39,11 +39,12 @@ def note(connection: Connection) -> None:
         connection.execute(insert(projection_versions), {"name": NOTED, "version": 1})
 
 
-def by_moment(rows: Iterable[IndexRow]) -> Iterator[IndexRow]:
+def by_moment(rows: Iterable[IndexRow]) -> list[IndexRow]:
     """The same rows in this form."""
-    for row in rows:
-        kind, key, position = row
-        yield (kind, key[:_MOMENT], position) if kind == _REQUEST and _tells_moment(key) else row
+    # All that follows comes by here: a generator would take a turn for each row, of which few are of requests.
+    return [
+        (_REQUEST, row[1][:_MOMENT], row[2]) if row[0] == _REQUEST and _tells_moment(row[1]) else row for row in rows
+    ]
 
 
 def keys(request_id: str) -> tuple[bytes, ...]:
