@@ -5,6 +5,7 @@ import dataclasses
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -51,7 +52,7 @@ def main() -> int:
     options = _options()
     plan = _plan(options)
     try:
-        load = f"{wrk.check()}, {oha.check()}"
+        load = ", ".join(check() for check in _generators(options.only))
     except wrk.Missing as missing:
         print(missing, file=sys.stderr)
         return 1
@@ -88,6 +89,12 @@ def main() -> int:
             pages.write(pages.DEVELOPERS, pages.full(part, each, facts, plan, today), pages.of_part(part))
     pages.write(pages.DEVELOPERS, pages.machine(facts), pages.MACHINE)
     return 1 if faults else 0
+
+
+def _generators(names: Sequence[str]) -> list[Callable[[], str]]:
+    """The checks of those load generators that the parts with these names use."""
+    paced = any(hasattr(part, "oha") for part in PARTS if part.NAME in names)
+    return [wrk.check, oha.check] if paced else [wrk.check]
 
 
 def _plan(options: argparse.Namespace) -> FullPlan:

@@ -46,7 +46,7 @@ class Paced:
 def check() -> str:
     """The version of oha; raises `Missing`."""
     if shutil.which("oha") is None:
-        raise Missing("oha makes the load at a given rate and is not installed: `cargo install oha`.")
+        raise Missing("oha makes the load at a given rate and is not installed: `cargo install --locked oha`.")
     return subprocess.run(["oha", "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
 
