@@ -27,6 +27,7 @@ from eventstore.sealed.excerpt import EVENT
 from eventstore.sealed.places import SegmentPlace
 from eventstore.search import stored_forms
 from eventstore.stored import EVENTS
+from projections import event_index
 from security.clock import DAY, SystemClock
 from security.keyring import Keyring, new_master_key, parse_keyring
 
@@ -183,7 +184,8 @@ def _tidy(url: str) -> None:
             connection.execute("VACUUM")
     else:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as postgresql:
-            postgresql.execute(text("VACUUM FULL stored_events"))
+            for table in (EVENTS, event_index.TABLE.name):
+                postgresql.execute(text(f"VACUUM FULL {table}"))
     engine.dispose()
 
 

@@ -36,6 +36,9 @@ LOOKED_AT = 256
 
 SearchName = tuple[NameKind, bytes]
 
+OWN_STREAMS = {NameKind.GRANT: "grant", NameKind.SECRET: "usage"}
+"""What has a stream of its own, where the log's own index finds it: that of the names need not have it."""
+
 
 class Criteria(NamedTuple):
     """What is asked for: events that name one of each of `filters`, at positions `low` to `high`, both inclusive."""
@@ -121,18 +124,17 @@ _IN_STREAM = {
 def _positions(
     connection: Connection, kind: NameKind, key: bytes, low: int, high: int, limit: int, *, descending: bool
 ) -> list[int]:
-    """What the index has of a name, and of a grant what stands in its own stream, of which the index says nothing."""
+    """What the index has of a name, and of a grant, or the uses of a token, what stands in a stream of its own."""
     found = event_index.positions(connection, kind, key, low, high, limit, descending=descending)
-    if kind is NameKind.SECRET:
-        for each, name in names_of(kind, key)[1:]:
-            found += event_index.positions(connection, each, name, low, high, limit, descending=descending)
-        return sorted(found, reverse=descending)[:limit]
-    # No stream has such a name, and PostgreSQL does not know the character.
-    if kind is not NameKind.GRANT or b"\0" in key:
+    if kind not in OWN_STREAMS:
         return found
-    asked = {"stream": f"grant:{key.decode()}", "low": low, "high": high, "limit": limit}
-    own = [position for (position,) in _IN_STREAM[descending].all(connection, asked)]
-    return sorted({*found, *own}, reverse=descending)[:limit]
+    for each, name in names_of(kind, key)[1:]:
+        found += event_index.positions(connection, each, name, low, high, limit, descending=descending)
+    # No stream has such a name, and PostgreSQL does not know the character.
+    if b"\0" not in key:
+        asked = {"stream": f"{OWN_STREAMS[kind]}:{key.decode()}", "low": low, "high": high, "limit": limit}
+        found += [row[0] for row in _IN_STREAM[descending].all(connection, asked)]
+    return sorted(set(found), reverse=descending)[:limit]
 
 
 def issued_names(secret_id: str, what: Iterable[bytes] = issued_with.EVERYTHING) -> tuple[SearchName, ...]:
@@ -226,8 +228,8 @@ def counted_by_index(connection: Connection, criteria: Criteria) -> int | None:
     # An event is of one type, and may name several clients.
     if len(names) > 1 and any(kind != NameKind.TYPE for kind, _ in names):
         return None
-    # Of a grant its own stream knows most.
-    if any(kind == NameKind.GRANT for kind, _ in names):
+    # Of these their own streams know most.
+    if any(kind in OWN_STREAMS for kind, _ in names):
         return None
     return sum(event_index.count(connection, kind, key, criteria.low, criteria.high) for kind, key in names)
 
@@ -237,8 +239,8 @@ def most_of(connection: Connection, criteria: Criteria, enough: int) -> int:
     which long lists say in their first rows."""
     fewest = max(0, criteria.high - criteria.low + 1)
     for names in criteria.filters:
-        # Of a grant its own stream knows most.
-        if fewest and all(kind != NameKind.GRANT for kind, _ in names):
+        # Of these their own streams know most.
+        if fewest and all(kind not in OWN_STREAMS for kind, _ in names):
             found, limit = 0, enough + 1
             for each in chain.from_iterable(starmap(names_of, names)):
                 if found < limit:
@@ -268,8 +270,7 @@ def _every(criteria: Criteria, begin: int, limit: int) -> SearchResult:
 def _merge(lists: Sequence[_AnyOf], place: int, limit: int) -> tuple[list[int], int | None]:
     """Leapfrog: each list in turn jumps to where the others are; where all meet is a match."""
     matches: list[int] = []
-    agreed = 0
-    turn = 0
+    agreed = turn = 0
     try:
         while len(matches) < limit:
             found = lists[turn].seek(place)

@@ -26,6 +26,7 @@ from domain.event import SECOND, Moment, Recorded
 from domain.events import DESTROYING
 from eventstore import origin_months, search
 from eventstore.appending.rows import Rows, handlers
+from eventstore.archiving.unindexed import own_use
 from eventstore.personal_data import PersonalData, Unsealing
 from eventstore.projecting.catch_up import EventIndexing
 from eventstore.projecting.rebuild import tables_of
@@ -340,7 +341,8 @@ class Index:
                 connection, NameKind(kind), key, first, last, last - first + 1, descending=False
             )
             live.update((kind, key, position) for position in found)
-        return [Misnamed(*each) for each in sorted(expected ^ live)]
+        optional = {own_use(each.stream, each.position) for each in followed}
+        return [Misnamed(*each) for each in sorted((expected ^ live) - optional)]
 
     def standing(self, connection: Connection, rows: Sequence[Entry]) -> list[Misnamed]:
         """Looks for what explains rows of the index."""

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, func, select, true, tuple_
 
 from eventstore import origin_months, search
+from eventstore.archiving.unindexed import without_own_uses
 from eventstore.origin_months import EndedMonth
 from eventstore.personal_data import PersonalData, Unsealing
 from eventstore.projecting import requests
@@ -201,7 +202,8 @@ def _rows(connection: Connection, table: Table) -> Iterator[tuple[Any, ...]]:
     rows = ordered_rows(connection, table)
     if table.name == event_index.TABLE.name:
         # Which positions share a row is chance: it depends on how far a follower came with one step.
-        yield from _unless_ended(event_index.apart(rows), origin_months.ended(connection))
+        apart = without_own_uses(connection, event_index.apart(rows))
+        yield from _unless_ended(apart, origin_months.ended(connection))
     elif table.name == sightings.TABLE.name:
         yield from _summed_up(rows, set(origin_months.destroyed(connection)))
     else:

@@ -162,6 +162,28 @@ def test_a_grant_is_found_in_its_stream_and_elsewhere(engine: Engine, stretch: i
         connection.rollback()
 
 
+@pytest.mark.parametrize("descending", [False, True])
+def test_uses_of_a_token_are_found_in_their_stream(engine: Engine, descending: bool) -> None:
+    """Whether the index has them, too, or they were taken out of it."""
+    token = b"0f" * 32
+    with engine.connect() as connection:
+        stream, uses = f"usage:{token.decode()}", enumerate((4, 9, 12, 30), 1)
+        rows = [
+            {"id": at, "originator_id": stream, "originator_version": version, "topic": "x", "state": "{}"}
+            for version, at in uses
+        ]
+        connection.execute(insert(events), rows)
+        event_index.add(connection, ((NameKind.SECRET, token, n) for n in (9, 20)))
+        named = ((NameKind.SECRET, token),)
+        every = sorted((4, 9, 12, 20, 30), reverse=descending)
+        assert everything(connection, Criteria((named,), 1, HEAD, descending), 2) == every
+        assert everything(connection, Criteria((named,), 5, 20, descending), 1) == [n for n in every if 5 <= n <= 20]
+        # The index does not know how many there are.
+        assert search.counted_by_index(connection, Criteria((named,), 1, HEAD)) is None
+        assert search.most_of(connection, Criteria((named,), 1, HEAD), 10) == HEAD
+        connection.rollback()
+
+
 def test_a_rare_name_costs_little_beside_a_common_one(engine: Engine) -> None:
     with engine.connect() as connection:
         common, rare = (NameKind.TYPE, b"common"), (NameKind.CLIENT, b"rare")

@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from commands.archiving.segments import NotArchived, drop_archived
 from domain.event import SECOND, Recorded
 from domain.keys import named_keys
 from domain.log import Archived
-from eventstore import affected, export_import, issued, time_travel
+from eventstore import affected, export_import, issued, search, time_travel
 from eventstore.archiving import dropping
 from eventstore.database.engines import migrating, snapshot
 from eventstore.leaked import keys
@@ -27,13 +27,14 @@ from eventstore.sealed import dropped as sealed
 from eventstore.sealed.excerpt import EVENT
 from eventstore.sealed.places import PlaceAway, SegmentPlace
 from eventstore.sealed.segment import SegmentDamaged
-from eventstore.search import first_at, newest, recorded_forms, stored_forms
+from eventstore.search import Criteria, SearchName, first_at, newest, recorded_forms, stored_forms
 from eventstore.stored import events
 from eventstore.transparency import published
 from eventstore.transparency.comparison import misfits
 from eventstore.transparency.published import read_leaves
 from eventstore.unavailable import ArchiveAway
-from projections import PROJECTIONS, scopes
+from projections import PROJECTIONS, event_index, scopes
+from projections.event_index import IndexRow, NameKind
 from security.clock import format_rfc3339
 from security.tokens import Format, Kind, digest
 from security.vault import Vault
@@ -46,6 +47,7 @@ from tests.scenarios.jobs import token
 from tests.scenarios.proofs import Holder
 from tests.scenarios.test_archive import DAY, archived, positions, signed
 from tests.scenarios.test_checking import change, everything_happened, found_by_a_round
+from tests.scenarios.test_refollowing import differing, proved
 from tests.scenarios.test_transparency import pinned
 from tests.scenarios.world import SYSTEM, Client, World
 from tests.started import PATIENCE
@@ -110,6 +112,18 @@ def names_in(told: Sequence[Recorded]) -> set[str]:
     return {name for each in told for name in named_keys.of(each)}
 
 
+def index_rows(connection: Connection) -> list[IndexRow]:
+    """What the search index has, a position in each."""
+    return [*event_index.apart(map(tuple, connection.execute(select(event_index.TABLE))))]
+
+
+def searched(connection: Connection, names: Collection[SearchName], last: int) -> dict[SearchName, list[int]]:
+    """What a search finds by each of these names."""
+    every = {name: search.search(connection, Criteria(((name,),), 1, last), last) for name in names}
+    assert {each.resume for each in every.values()} == {None}
+    return {name: each.positions for name, each in every.items()}
+
+
 async def asked(world: World, raw: str, first: int, last: int) -> list[Any]:
     """Some of the questions of an auditor, by way of the API."""
     asking = await administering(world)
@@ -140,6 +154,10 @@ async def test_every_answer_is_the_same(
     await world.services.follower.follow()
     now = world.clock.now()
     said = await ledger.read(answers, last, now)
+    before_drop = await ledger.read(index_rows)
+    names = {(NameKind(kind), key) for kind, key, _ in before_drop}
+    found = await ledger.read(searched, names, last)
+    uses = {each.position for each in await world.events() if each.stream.startswith("usage:")}
     known = await asked(world, past.tokens["access_token"], 20, last)
     made = await archived(world, tmp_path / "archive", days=1)
     gone = positions(made)
@@ -152,6 +170,13 @@ async def test_every_answer_is_the_same(
     assert await drop(world) == []
     with pytest.raises(DBAPIError), engine.begin() as connection:
         connection.execute(text("UPDATE stored_events SET state = '' WHERE id = 1"))
+
+    # What is searched for, also where the index has no row of it any more.
+    assert await ledger.read(searched, names, last) == found
+    left = set(before_drop).difference(await ledger.read(index_rows))
+    assert {(kind, position) for kind, _, position in left} == {(int(NameKind.SECRET), each) for each in uses & gone}
+    assert left
+    assert differing(proved(world, engine)) == []
 
     # What is asked about the past.
     assert await ledger.read(answers, last, now) == said
