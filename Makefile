@@ -13,6 +13,8 @@ OPENID_CLIENT := tests/openid_client
 PEER := bench/peer
 GO_CLIENTS := tests/go_clients
 JAVA_CLIENT := tests/java_client
+# Those of Kubernetes, against which the chart is held.
+SCHEMAS := build/schemas
 NODE_READY := $(if $(and $(shell command -v node),$(shell command -v npm),$(wildcard $(OPENID_CLIENT)/package.json)),$(OPENID_CLIENT)/node_modules/.ready)
 # Clients of other worlds, as far as this machine can make them (Go from 1.21 on); CI makes all of them.
 CLIENTS_READY := $(NODE_READY) $(if $(shell go env GOVERSION 2>/dev/null | grep -E '^go1\.(2[1-9]|[3-9][0-9])'),$(GO_CLIENTS)/bin/.ready) $(if $(shell command -v mvn),$(JAVA_CLIENT)/lib/.ready)
@@ -40,7 +42,7 @@ run: $(VENV)/.runtime  ## Install what is needed, make the demo and serve it on 
 
 dev: $(VENV)/.development  ## Make the virtual environment with everything that tests and checks need
 
-test: dev $(CLIENTS_READY)  ## Run all tests, on SQLite and on a PostgreSQL that they start themselves
+test: dev $(CLIENTS_READY) $(SCHEMAS)/.ready  ## Run all tests, on SQLite and on a PostgreSQL that they start themselves
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder --max-worker-restart 1 $(PYTEST)
 
 explore: dev $(NODE_READY)  ## Run the property tests with ever new examples, for ten minutes; EXPLORE='--rounds 20'
@@ -79,11 +81,10 @@ sbom: dev  ## Write everything that is installed with the server to build/sbom.j
 	@mkdir -p build
 	$(BIN)/python deploy/sbom.py > build/sbom.json
 
-chart: dev  ## Lint, render and validate the Helm chart (needs Go, which makes helm and kubeconform in some minutes)
+chart: dev $(GO_CLIENTS)/bin/.ready $(SCHEMAS)/.ready  ## Lint, render and validate the Helm chart by helm itself (needs Go, which makes it in some minutes)
 	GOBIN=$(CURDIR)/build/bin go install helm.sh/helm/v3/cmd/helm@v3.22.0
 	GOBIN=$(CURDIR)/build/bin go install github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
-	$(BIN)/python -m pip --quiet download --no-deps --dest build/schemas kubernetes-validate==1.37.0
-	$(BIN)/python -m tests.deploy.chart build/bin build/schemas
+	$(BIN)/python -m tests.deploy.chart build/bin $(SCHEMAS)
 
 bench: dev  ## Measure both databases beside a constant answer of the same server (needs wrk), the parts of a request, and the console
 	$(BIN)/python -m bench $(BENCH)
@@ -133,7 +134,12 @@ $(VENV)/.development: requirements-dev.lock pyproject.toml VERSION | $(BIN)/pyth
 
 # What Go's programs are made of is pinned by go.sum. Built once, Go keeps the parts wherever the checkout is.
 $(GO_CLIENTS)/bin/.ready: $(wildcard $(GO_CLIENTS)/go.* $(GO_CLIENTS)/*/*.go)
-	cd $(GO_CLIENTS) && go build -o bin/ ./sign_in github.com/oauth2-proxy/oauth2-proxy/v7
+	cd $(GO_CLIENTS) && go build -o bin/ ./sign_in ./render_chart github.com/oauth2-proxy/oauth2-proxy/v7
+	@touch $@
+
+# Of the package only what it carries is read.
+$(SCHEMAS)/.ready: | $(VENV)/.development
+	$(BIN)/python -m pip --quiet download --no-deps --dest $(SCHEMAS) kubernetes-validate==1.37.0
 	@touch $@
 
 $(JAVA_CLIENT)/lib/.ready: $(JAVA_CLIENT)/pom.xml

@@ -1,7 +1,9 @@
 """`make chart`: the chart is linted by helm, rendered, and held against Kubernetes' own schemas by kubeconform.
 
-It is no part of `make test`, since to make helm takes minutes of processor time. The schemas are those of the package
-kubernetes-validate, whose references kubeconform does not follow, so they are put into each of them.
+It is no part of `make test`, since to make helm takes minutes of processor time: there `test_chart` has the chart
+rendered by `tests/go_clients/render_chart`, and what that says is held against what helm says here. The schemas are
+those of the package kubernetes-validate, whose references kubeconform does not follow, so they are put into each of
+them.
 """
 
 import json
@@ -16,6 +18,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "grantlog"
+RENDER = ROOT / "tests" / "go_clients" / "bin" / "render_chart"
+"""What renders the chart in `make test`."""
 VERSIONS = ("1.27.0", "1.37.0")
 """Of Kubernetes: the oldest that the chart takes, and the newest that there are schemas of."""
 
@@ -40,9 +44,18 @@ REFUSED: tuple[dict[str, object], ...] = (
 """Values that must not be taken."""
 
 
+KINDS = {"StatefulSet", "Job", "Service", "PodDisruptionBudget", "NetworkPolicy"}
+"""Of resources; with an ingress there is an Ingress, too."""
+
+
+def folder(version: str) -> str:
+    """Where the package has the schemas of a version of Kubernetes."""
+    return f"kubernetes_validate/kubernetes-json-schema/v{version}-local-strict"
+
+
 def standalone(packaged: Path, place: Path, version: str) -> None:
     """Writes the schemas that the chart's resources need to `place`, each with everything that it refers to."""
-    source = packaged / "kubernetes_validate" / "kubernetes-json-schema" / f"v{version}-local-strict"
+    source = packaged / folder(version)
     definitions = json.loads((source / "_definitions.json").read_text("utf-8"))["$defs"]
     for path in source.glob("*-v1.json"):
         text = path.read_text("utf-8") if re.match(r"[a-z]+-(apps-|batch-|policy-|networking-)?v1", path.stem) else ""
@@ -81,11 +94,24 @@ def _check(bin: Path, place: Path, schemas: Path, version: str, name: str, value
     target.write_text(rendered, "utf-8")
     where = f"{schemas}/{{{{ .ResourceKind }}}}{{{{ .KindSuffix }}}}.json"
     code, said = _run(bin / "kubeconform", "-strict", "-summary", "-schema-location", where, target)
-    kinds = {each["kind"] for each in yaml.safe_load_all(rendered) if each}
-    expected = {"StatefulSet", "Job", "Service", "PodDisruptionBudget", "NetworkPolicy"}
-    expected |= {"Ingress"} if name == "all" else set()
+    found = resources(rendered)
     print(f"Kubernetes {version}, {name} values: {said.strip().splitlines()[-1]}")
-    return ([said] if code else []) + ([] if kinds == expected else [f"{name}: {sorted(kinds)}"])
+    wrong = [said] if code else []
+    if kinds(found) != KINDS | ({"Ingress"} if name == "all" else set()):
+        wrong.append(f"{name}: {sorted(kinds(found))}")
+    if resources(_run(RENDER, CHART, file, "grantlog")[1]) != found:
+        wrong.append(f"{name}: tests/go_clients/render_chart renders something else than helm")
+    return wrong
+
+
+def resources(rendered: str) -> dict[tuple[str, str], dict[str, object]]:
+    """What was rendered, by kind and name."""
+    return {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(rendered) if each}
+
+
+def kinds(found: dict[tuple[str, str], dict[str, object]]) -> set[str]:
+    """Of what there are resources."""
+    return {kind for kind, _ in found}
 
 
 def _written(place: Path, name: str, values: dict[str, object]) -> Path:
