@@ -40,6 +40,7 @@ async def test_a_count_equals_the_lines_of_an_export(scene: Scene) -> None:
     scene.world.clock.advance(60)
     (code,) = await scene.world.events("grant.code_issued")
     grant_id = code.stream.partition(":")[2]
+    (version,) = {each.event.secret_id for each in await scene.world.events("grant.tokens_refreshed")}
     queries: list[dict[str, Any]] = [
         {},
         {"type": "grant.*"},
@@ -49,6 +50,7 @@ async def test_a_count_equals_the_lines_of_an_export(scene: Scene) -> None:
         {"client_id": [scene.shop.client_id, "other"], "account_id": scene.person.account_id},
         {"not_type": "scope.*"},
         {"grant_id": grant_id},
+        {"secret_id": version},
         {"by_account_id": scene.person.account_id},
         {"type": "no.such"},
     ]
