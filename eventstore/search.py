@@ -144,8 +144,7 @@ def issued_names(secret_id: str, what: Iterable[bytes] = issued_with.EVERYTHING)
 
 def names_of(kind: NameKind, key: bytes) -> tuple[SearchName, ...]:
     """The names under which the index has what names this."""
-    more = issued_names(key.decode(errors="replace")) if kind is NameKind.SECRET else ()
-    return ((kind, key), *more)
+    return ((kind, key), *(issued_names(key.decode(errors="replace")) if kind is NameKind.SECRET else ()))
 
 
 def own_grant(stream: str) -> set[event_index.IndexName]:
