@@ -99,8 +99,24 @@ def nearest_person(folds: Folds, privacy: PersonalData, field: Login, realm: str
     return _named(folds, privacy, field, realm, name, accounts.id_nearest)
 
 
-def dearest_hash(folds: Folds, realm: str) -> str | None:
-    """What a password check costs with the dearest hash that another system made of anybody's in the realm."""
+class LoginCheck(NamedTuple):
+    """The nearest person to a name, and what their password is checked by: the hash in clear, theirs or that of who
+    stands in for them, and the costs of the dearest hash that another system made of anybody's in the realm."""
+
+    found: account.State | None
+    neighbour: account.State | None
+    encoded: str | None
+    dearest: str | None
+
+
+def login_check(folds: Folds, privacy: PersonalData, field: Login, realm: str, name: str) -> LoginCheck:
+    """All of it at one look: whether there is such a person or not, it is as much to be done."""
+    found, neighbour = nearest_person(folds, privacy, field, realm, name)
+    sealed = None if neighbour is None else neighbour.password_hash
+    return LoginCheck(found, neighbour, privacy.open(folds.connection, sealed), _dearest_hash(folds, realm))
+
+
+def _dearest_hash(folds: Folds, realm: str) -> str | None:
     account_id = foreign_hashes.id_of_dearest(folds.connection, realm)
     if account_id is None:
         return None

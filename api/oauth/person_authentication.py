@@ -74,19 +74,17 @@ async def verify(
     if device is not None:
         # Once for both: what is decided by it is asked again under the lock.
         found = await find()
-        if found[0] is not None and found[0].password_cutoff > device.position:
+        if found.found is not None and found.found.password_cutoff > device.position:
             device = None
     device_id = None if device is None else device.id
     attempt = await admitted(services.throttle, services.ledger, typed, find, device_id)
     asker = Asker(limits.group(origin.ip), f"{realm_name} {typed.name}")
     try:
-        state, neighbour = await find() if found is None else found
+        login = await find() if found is None else found
+        state = login.found
         kept = None if state is None else state.password_hash
-        like = None if neighbour is None else neighbour.password_hash
-        encoded = await services.ledger.unseal(kept or like)
-        dearest = await services.ledger.look(present.dearest_hash, realm_name)
-        stored = encoded if kept else None
-        result = await services.hasher.verify(stored, password, asker, like=encoded, dearest=dearest)
+        stored = login.encoded if kept else None
+        result = await services.hasher.verify(stored, password, asker, like=login.encoded, dearest=login.dearest)
     except (DatabaseAway, LedgerOverloaded, HasherOverloaded):
         # Nobody has judged the password, so it was not a wrong one.
         attempt.take_back()
@@ -103,24 +101,26 @@ async def verify(
         await asyncio.gather(_record(services, typed, state, reason, origin), asyncio.sleep(REFUSED_AFTER))
         raise WrongCredentials
     attempt.succeeded()
-    await forgive(services.throttle, services.ledger, typed, state)
+    beside = state.username if _field_of(name) == "email" else state.email
+    await forgive(services.throttle, services.ledger, typed, beside)
     renewed = await _rehash(services, state, kept, password, origin, asker) if result.needs_rehash else None
     return Verified(state, renewed or kept.event_id)
 
 
-async def _find(services: Services, realm_name: str, name: str) -> tuple[account.State | None, account.State | None]:
+async def _find(services: Services, realm_name: str, name: str) -> present.LoginCheck:
     """Whose name it is, and whose password hash the check is to cost as much as.
 
     What a stored hash costs depends on the settings of its day. A name that nobody has costs what that of some person
     does, and always the same one's: neither is there more to do for it, nor less.
     """
+    privacy, looked_for = services.ledger.privacy, name[:LONGEST_NAME]
+    login = await services.ledger.look(present.login_check, privacy, _field_of(name), realm_name, looked_for)
+    return login if len(name) <= LONGEST_NAME else login._replace(found=None)
+
+
+def _field_of(name: str) -> present.Login:
     # A full-width @ folds to an ordinary one, so the folded form decides which kind of name it is.
-    is_long, name = len(name) > LONGEST_NAME, name[:LONGEST_NAME]
-    field: present.Login = "email" if "@" in people.canonical(name) else "username"
-    found, neighbour = await services.ledger.look(
-        present.nearest_person, services.ledger.privacy, field, realm_name, name
-    )
-    return (None if is_long else found), neighbour
+    return "email" if "@" in people.canonical(name[:LONGEST_NAME]) else "username"
 
 
 async def _record(

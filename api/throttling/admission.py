@@ -8,10 +8,11 @@ from api.http.errors import Throttled
 from api.http.request_context import Scope, request_context
 from api.throttling.limits import Limits, private_keys, public, sign_in, sign_in_elsewhere, sign_in_known
 from api.throttling.throttle import Admission, Throttle
-from domain import account
+from domain.event import Sealed
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.personal_data import PersonalData, address_key
+from eventstore.present import LoginCheck
 from eventstore.search import Criteria, newest, search
 from projections.event_index import NameKind
 from security.mac import normalise
@@ -72,7 +73,7 @@ class Typed(NamedTuple):
     address: str | None
 
 
-Find = Callable[[], Awaitable[tuple[account.State | None, account.State | None]]]
+Find = Callable[[], Awaitable[LoginCheck]]
 """Whose name it is, and who stands in for them where it is nobody's."""
 
 
@@ -98,14 +99,14 @@ async def admitted(
     return wait
 
 
-async def forgive(throttle: Throttle, ledger: Ledger, typed: Typed, state: account.State) -> None:
-    """After a success: what failed before from there is forgotten under each name of theirs, and they are at home."""
+async def forgive(throttle: Throttle, ledger: Ledger, typed: Typed, beside: Sealed | None) -> None:
+    """After a success: what failed before from there is forgotten under each name of theirs, and they are at home.
+    `beside` is the name that they have besides the typed one, if any."""
     throttle.come_home(*typed)
-    for sealed in (state.username, state.email):
-        name = await ledger.unseal(sealed)
-        if name is not None and (other := normalise(name)) != typed.name:
-            throttle.forgive(sign_in(typed.realm, other, typed.address)[0])
-            throttle.come_home(typed.realm, other, typed.address)
+    name = await ledger.unseal(beside)
+    if name is not None and (other := normalise(name)) != typed.name:
+        throttle.forgive(sign_in(typed.realm, other, typed.address)[0])
+        throttle.come_home(typed.realm, other, typed.address)
 
 
 async def _begin(throttle: Throttle, typed: Typed) -> Admission:
@@ -142,11 +143,11 @@ async def _comes_home(throttle: Throttle, ledger: Ledger, typed: Typed, find: Fi
         return False
     if throttle.is_stranger(*typed):
         return False
-    found, stand_in = await find()
-    if stand_in is None:
+    login = await find()
+    if login.neighbour is None:
         return False
-    known = await ledger.read(_has_signed_in, ledger.privacy, stand_in.account_id, typed.address)
-    if not known or found is None:
+    known = await ledger.read(_has_signed_in, ledger.privacy, login.neighbour.account_id, typed.address)
+    if not known or login.found is None:
         throttle.note_stranger(*typed)
         return False
     return True
