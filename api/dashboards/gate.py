@@ -24,7 +24,6 @@ from api.http.responses import raw_headers
 from api.services import Services, services_of
 from domain import client
 from domain.rules import origin
-from eventstore import present
 
 CORS = "grantlog.dashboard_cors"
 """Where the ASGI scope holds the CORS headers that every answer to this request carries, refusals too."""
@@ -144,14 +143,10 @@ def other_methods(path: str, *methods: Method) -> list[HTTPRouteHandler]:
 async def _look(connection: ASGIConnection[Any, Any, Any, Any]) -> tuple[client.State | None, CorsDecision]:
     """The dashboard and what the request's origin is to it; from here on its answer has the headers for that."""
     services = services_of(connection)
-    dashboard = await _find(services, connection.path_params["slug"])
+    dashboard = await services.dashboard_secrets.dashboard(connection.path_params["slug"])
     decision = decide(header(connection.scope, b"origin"), _allowed(services, dashboard), credentials=True)
     _scope(connection)[CORS] = decision.headers
     return dashboard, decision
-
-
-async def _find(services: Services, slug: str) -> client.State | None:
-    return await services.ledger.look(present.dashboard_by_slug, slug)
 
 
 def _allowed(services: Services, dashboard: client.State | None) -> tuple[str, ...]:

@@ -1,11 +1,13 @@
 """The cookie that holds a dashboard's refresh token: out of reach of scripts, of other sites and of other hosts."""
 
+from collections.abc import Iterable
+
 from litestar.datastructures import Cookie
 
 from api.http.request_context import Scope
 from api.http.responses import HostCookie, cookie_name, read_cookie
 from api.services import Services
-from domain.event import SECOND
+from domain.event import SECOND, Recorded
 from domain.rules.origin import is_secure
 from eventstore import issued
 from security.tokens import Format, Kind, Secret
@@ -31,10 +33,11 @@ def read(scope: Scope, slug: str, issuer_url: str, format: Format) -> Secret | N
     return secret if secret is not None and secret.kind is Kind.REFRESH_TOKEN else None
 
 
-async def holding(services: Services, slug: str, token: Secret) -> Cookie:
-    """The cookie with a refresh token that was just issued; the browser drops it when the token expires."""
-    found = await services.ledger.look(issued.find_token, token.sha256)
-    ends_at = None if found is None else found.expires_at
+def holding(services: Services, slug: str, token: Secret, recorded: Iterable[Recorded]) -> Cookie:
+    """The cookie with a refresh token that was just issued, as was `recorded`; the browser drops it when the token
+    expires."""
+    issuances = (issuance for each in recorded for issuance in issued.all_of(each))
+    ends_at = next(each.expires_at for each in issuances if each.sha256 == token.hex)
     left = 0 if ends_at is None else max(0, (ends_at - services.ledger.clock.now()) // SECOND)
     return cookie_of(slug, token.reveal(), services.settings.issuer, left)
 

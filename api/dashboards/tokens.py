@@ -60,7 +60,7 @@ async def perform(services: Services, request: Request[Any, Any, Any], grant: Gr
         raise AssertionError("a dashboard has the grant refresh_token for good")
     issued = given.issued
     body = DashboardTokens("Bearer", issued.expires_in, given.access.reveal(), " ".join(issued.scope))
-    held = await holding(services, slug_of(dashboard), given.refresh)
+    held = holding(services, slug_of(dashboard), given.refresh, given.recorded)
     headers = {"cache-control": "no-store", "pragma": "no-cache"}
     return Response(body, status_code=200, headers=headers, cookies=[held])
 

@@ -8,6 +8,7 @@ from commands.clients import vault_name
 from domain import client
 from domain.client_secret import SecretVersion
 from domain.event import Actor, Moment
+from eventstore import present
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from security.lru import Lru
@@ -72,7 +73,7 @@ class CredentialCache:
 # rotation by any worker shows in the client's state, and the vault is asked again.
 
 DASHBOARDS_KEPT = 256
-"""Dashboards whose digest is kept. There are two in an ordinary installation."""
+"""Dashboards whose digest and slug are kept. There are two in an ordinary installation."""
 
 TRIES = 2
 
@@ -88,11 +89,25 @@ class NoLiveSecret(TemporarilyUnavailable):
 
 
 class DashboardSecrets:
-    """Which secret version each dashboard acts with. One per process."""
+    """Which dashboard has a slug, and which secret version it acts with. One per process."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._digests: Lru[str, tuple[str, str]] = Lru(DASHBOARDS_KEPT)
+        self._slugs: Lru[str, str] = Lru(DASHBOARDS_KEPT)
+
+    async def dashboard(self, slug: str) -> client.State | None:
+        """The dashboard of this slug, enabled or not. The one that had it is asked first, whose stream tells whether it
+        has it still."""
+        client_id = self._slugs.used(slug)
+        if client_id is not None:
+            state: client.State = await self._ledger.state(client.stream(client_id))
+            if client.alive(state) and state.slug == slug:
+                return state
+        found = await self._ledger.look(present.dashboard_by_slug, slug)
+        if found is not None:
+            self._slugs.put(slug, found.client_id)
+        return found
 
     async def version(self, client_id: str) -> SecretVersion:
         """The live version that the vault's secret authenticates now; raises `NoLiveSecret`.

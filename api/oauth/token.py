@@ -36,7 +36,7 @@ from commands import factors, grants
 from commands.counted import token_limit
 from domain import scope as scopes
 from domain.decision import FactorRefused, InvalidGrant, InvalidScope, Refusal
-from domain.event import Actor
+from domain.event import Actor, Recorded
 from domain.factors.second_factor import AMR, ShownFactor
 from domain.grants import GRANTS, password
 from domain.grants.grant_type import Credential, GrantType, IssuedTokens, Minted, TokenRequest
@@ -64,11 +64,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Tokens(msgspec.Struct, frozen=True):
-    """What a token request was given. `refresh` is None where the client may have none, `id_token` unless asked for."""
+    """What a token request was given. `refresh` is None where the client may have none, `id_token` unless asked for;
+    `recorded` is what the log has of it."""
 
     issued: IssuedTokens
     access: Secret
     refresh: Secret | None
+    recorded: tuple[Recorded, ...]
     id_token: str | None = None
 
 
@@ -294,7 +296,7 @@ async def issue(
     id_token = None
     if issued.id_token is not None:
         id_token = await sign_id_token(services, scope, issued.id_token, access, executed.recorded[-1].time)
-    return Tokens(issued, access, refresh if issued.refresh else None, id_token)
+    return Tokens(issued, access, refresh if issued.refresh else None, executed.recorded, id_token)
 
 
 async def _signed(

@@ -125,6 +125,20 @@ async def test_deleted_dashboard_leaves_its_slug_and_an_empty_vault(world: World
     assert second["client_id"] != first["client_id"]
 
 
+async def test_slug_leads_to_whoever_has_it_now(world: World, admin: httpx.AsyncClient) -> None:
+    known = world.services.dashboard_secrets.dashboard
+    assert await known("stock") is None
+    made = []
+    for _ in range(2):
+        made.append(ok(await admin.put(PATH, json=definition(world)), 201)["client_id"])
+        for _ in range(2):
+            found = await known("stock")
+            assert found is not None
+            assert found.client_id == made[-1]
+        ok(await admin.delete(f"/admin/clients/{made[-1]}"), 204)
+        assert await known("stock") is None
+
+
 async def test_two_who_make_the_same_dashboard_at_once_make_one(world: World, admin: httpx.AsyncClient) -> None:
     before = await world.head()
     given = await asyncio.gather(*(admin.put(PATH, json=definition(world)) for _ in range(5)))
