@@ -141,10 +141,9 @@ async def login(
     except FactorMissing as missing:
         browser = new_id()
         place, by = f"dashboard {slug}", origin(request.scope)
-        auth_session = await second_factor.begin(services, missing.verified, place=place, browser=browser, by=by)
+        begun = await second_factor.begin(services, missing.verified, place=place, browser=browser, by=by)
         cookie = cookie_of(_factor_cookie(slug), browser, services.settings.issuer, second_factor.LASTS)
-        under_way = second_factor.resume(services, auth_session, place=f"dashboard {slug}", browser=browser)
-        return await _asked(request, slug, auth_session, under_way, missing, [cookie])
+        return await _asked(request, slug, begun.text, begun.under_way, missing, [cookie])
     except InvalidGrant:
         # Whether the password was wrong at first sight or the person was disabled a moment ago is nobody's business.
         raise SignInRefused() from None
@@ -173,12 +172,10 @@ async def _asked(
     request: Request[Any, Any, Any],
     slug: str,
     auth_session: str,
-    under_way: second_factor.AuthSession | None,
+    under_way: second_factor.AuthSession,
     error: InsufficientAuthorization,
     cookies: list[Cookie],
 ) -> Response[FactorAsked]:
-    if under_way is None:
-        raise SignInEnded()
     services = services_of(request)
     person: account.State = await services.ledger.state(account.stream(under_way.account_id))
     options = await second_factor.passkey_options(services, under_way, f"dashboard {slug}")

@@ -155,7 +155,8 @@ class InvalidSession(errors.HTTPError):
 
 
 async def _begin(services: Services, scope: Scope, verified: Verified, place: _Place) -> str:
-    return await second_factor.begin(services, verified, place=place.name, browser=place.key, by=origin(scope))
+    begun = await second_factor.begin(services, verified, place=place.name, browser=place.key, by=origin(scope))
+    return begun.text
 
 
 def _resume(services: Services, place: _Place, auth_session: str) -> second_factor.AuthSession:

@@ -7,7 +7,7 @@ in that very browser, at that very place, for five minutes.
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -63,7 +63,14 @@ class AuthSession(msgspec.Struct, frozen=True, array_like=True):
         return sha256(self.id.encode()).hexdigest()
 
 
-async def begin(services: Services, verified: Verified, *, place: str, browser: str, by: Origin) -> str:
+class BegunSignIn(NamedTuple):
+    """A sign-in that goes on with a factor, and the sealed text that tells of it."""
+
+    text: str
+    under_way: AuthSession
+
+
+async def begin(services: Services, verified: Verified, *, place: str, browser: str, by: Origin) -> BegunSignIn:
     """The sealed text for a person who has to show a factor at a `place`; it opens beside the `browser`'s secret. If
     nobody does, the person is told: somebody knows their password."""
     until = services.ledger.clock.now() + LASTS * SECOND
@@ -78,7 +85,7 @@ async def begin(services: Services, verified: Verified, *, place: str, browser: 
         letter = Letter(KIND, person.account_id, until + notices.LASTS * SECOND, told=told)
         await ledger.maintain(notices.await_factor, ledger.vault, begun.sha256, letter, now)
     sealed = services.keyring.wrap(_purpose(place, browser), msgspec.msgpack.encode(begun))
-    return urlsafe_b64encode(sealed).rstrip(b"=").decode()
+    return BegunSignIn(urlsafe_b64encode(sealed).rstrip(b"=").decode(), begun)
 
 
 def resume(services: Services, text: str, *, place: str, browser: str) -> AuthSession | None:

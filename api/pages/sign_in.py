@@ -132,9 +132,10 @@ class SignInFailure:
 
 @dataclass(frozen=True, slots=True)
 class AskedFactor:
-    """The password was right, and a factor has to be shown beside it."""
+    """The password was right, and a factor has to be shown beside it; `under_way` is what the text tells."""
 
     auth_session: str
+    under_way: second_factor.AuthSession
     failure: SignInFailure | None = None
 
 
@@ -294,8 +295,8 @@ async def _enter(
 
 
 async def _ask(services: Services, scope: Scope, realm: str, verified: Verified, secret: str) -> AskedFactor:
-    by = origin(scope)
-    return AskedFactor(await second_factor.begin(services, verified, place=realm, browser=secret, by=by))
+    begun = await second_factor.begin(services, verified, place=realm, browser=secret, by=origin(scope))
+    return AskedFactor(begun.text, begun.under_way)
 
 
 async def _enter_factor(
@@ -306,7 +307,7 @@ async def _enter_factor(
         return SignInFailure(403, second_factor.LATE)
     typed = form.code[: second_factor.LONGEST_CODE]
     if not typed.strip() and not form.passkey:
-        return AskedFactor(form.auth_session, SignInFailure(400, MISSING_CODE))
+        return AskedFactor(form.auth_session, under_way, SignInFailure(400, MISSING_CODE))
     try:
         if form.passkey:
             shown = await second_factor.look_at_passkey(
@@ -316,7 +317,7 @@ async def _enter_factor(
             shown = await second_factor.look_at(services, under_way, second_factor.kind_of(typed), typed)
         refused = await second_factor.refusal(services, under_way.account_id, shown, origin(scope))
     except Wait as wait:
-        return AskedFactor(form.auth_session, _wait(wait, second_factor.SPENT))
+        return AskedFactor(form.auth_session, under_way, _wait(wait, second_factor.SPENT))
     if refused is None:
         person: account.State = await services.ledger.state(account.stream(under_way.account_id))
         verified = Verified(person, under_way.password, under_way.upstream)
@@ -326,7 +327,7 @@ async def _enter_factor(
         refused = begun
     if refused.reason is FactorRefused.WRONG:
         words = NO_PASSKEY if form.passkey else second_factor.WRONG
-        return AskedFactor(form.auth_session, _wrong(realm, words))
+        return AskedFactor(form.auth_session, under_way, _wrong(realm, words))
     return _wrong(realm, second_factor.OVER if refused.reason is FactorRefused.SESSION_OVER else second_factor.LATE)
 
 
@@ -367,8 +368,7 @@ async def _factor_page(
     services: Services, scope: Scope, place: FormTarget, asked: AskedFactor, cookies: Sequence[Cookie] = ()
 ) -> Response[bytes]:
     secret = form_secret(services, scope) or ""
-    under_way = second_factor.resume(services, asked.auth_session, place=place.realm, browser=secret)
-    options = None if under_way is None else await second_factor.passkey_options(services, under_way, place.realm)
+    options = await second_factor.passkey_options(services, asked.under_way, place.realm)
     page = SecondFactorPage(
         branding=await branding_at(services, place.realm),
         action=place.action,
