@@ -20,7 +20,9 @@ class NoticeWriter:
     async def distribute(self) -> None:
         """Looks at every event that waits; without mail nobody is told."""
         ledger, mail = self._here.ledger, self._here.settings.mail
-        while positions := await ledger.read(person_notices.waiting, AT_ONCE):
+        more = True
+        while more and (positions := await ledger.read(person_notices.waiting, AT_ONCE)):
+            more = len(positions) == AT_ONCE
             # What may still turn out never to have been committed is not announced.
             await ledger.settled()
             told: set[notices.ConcernedPerson | None] = {None}

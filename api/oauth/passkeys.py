@@ -7,6 +7,7 @@ Once a passkey has signed it, it is remembered for that time, so that it counts 
 import hmac
 import secrets
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,8 +41,14 @@ log = structlog.get_logger("api")
 
 def rp_id(settings: Settings) -> str | None:
     """The relying party (§5.1.3) of this server; None where browsers allow no passkeys."""
-    parts = urlsplit(settings.issuer)
-    return passkeys.relying_party(settings.webauthn_rp_id, parts.hostname or "", parts.scheme)
+    return _relying_party(settings.webauthn_rp_id, settings.issuer)
+
+
+# Asked with every sign-in, and of a few issuers only.
+@lru_cache(maxsize=256)
+def _relying_party(configured: str, issuer: str) -> str | None:
+    parts = urlsplit(issuer)
+    return passkeys.relying_party(configured, parts.hostname or "", parts.scheme)
 
 
 def own_origins(services: Services) -> tuple[str, ...]:

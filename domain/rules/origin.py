@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 # The issuer identifier: the URL by which clients know this server.
@@ -73,6 +74,8 @@ def problem(origin: str) -> str | None:
     return None
 
 
+# Asked with every request of a dashboard, and of a few issuers only.
+@lru_cache(maxsize=256)
 def of_issuer(issuer: str) -> str:
     """The web origin of the issuer, as browsers write it in `Origin` (RFC 6454 §6.2): the default port left out."""
     parts = urlsplit(issuer)
