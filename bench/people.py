@@ -62,7 +62,10 @@ SHARE = 10
 PLAYED = 20
 """Times that the browsers are seen by themselves."""
 
-IDLE = 2.0
+SETTLING = 3.0
+"""Seconds after which nothing of the sign-ins before is left to be followed."""
+
+IDLE = 3.0
 """Seconds in which it is seen what the server does of its own accord."""
 
 _INPUT = re.compile(r'<input[^>]*name="(\w+)"[^>]*value="([^"]*)"')
@@ -242,7 +245,8 @@ async def _browsers(people: Sequence[Person], sign_in: SignIn) -> float:
 
 
 async def _idle() -> float:
-    """Seconds that the server takes of each, though nobody signs in."""
+    """Seconds that the server takes of each, though nobody signs in and nothing that they left is to be followed."""
+    await asyncio.sleep(SETTLING)
     before, since = _used(), time.perf_counter()
     await asyncio.sleep(IDLE)
     return (_used().rest - before.rest) / (time.perf_counter() - since)
