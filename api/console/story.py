@@ -70,11 +70,16 @@ class StateThen(msgspec.Struct, frozen=True):
     version: int
     as_of_position: int
     state: dict[str, Any]
+    sealed: tuple[str, ...] = ()
+    erased: tuple[str, ...] = ()
+    meaning: str | None = None
 
     @property
     def members(self) -> tuple[tuple[str, str], ...]:
         """Each member and its value, as a page shows them."""
-        return tuple((name.replace("_", " "), in_words(value)) for name, value in self.state.items())
+        hidden = dict.fromkeys(self.sealed, "masked") | dict.fromkeys(self.erased, "erased")
+        shown = ((name, hidden.get(f"state.{name}") or in_words(value)) for name, value in self.state.items())
+        return tuple((name.replace("_", " "), words) for name, words in shown)
 
 
 class LookedAt(NamedTuple):

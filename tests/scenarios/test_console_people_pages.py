@@ -145,6 +145,24 @@ async def test_person_is_masked_until_shown(scene: Scene) -> None:
     assert sorted(each.event.unsealed for each in told) == [False, True]
 
 
+async def test_person_is_shown_as_they_were_without_names(world: World) -> None:
+    browser, _ = await at_console(world, *READING, *AUDITING)
+    paul = await world.register_person()
+    before = await world.head()
+    await world.execute(people.disable(paul.account_id))
+    address = f"/console/people/{paul.account_id}?show=0&at={before}&from={before}&to={await world.head()}"
+    page = await browser.open(address)
+    moment = page.text.partition('id="moment"')[2].partition("</section>")[0]
+    assert f"After event {before}" in moment
+    assert "The person could sign in and had no second factor." in moment
+    changed = moment.partition("What changed")[2].partition("</table>")[0]
+    assert "enabled" in changed
+    assert "<dt>email</dt><dd>masked</dd>" in moment
+    assert paul.email not in page.text
+    assert f">{paul.account_id}<" not in page.text
+    assert len(readings(page)) == 4
+
+
 async def test_person_is_found_by_name_that_stands_nowhere(world: World) -> None:
     browser, _ = await at_console(world, *READING)
     person = await world.register_person("paul")

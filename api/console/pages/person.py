@@ -12,10 +12,11 @@ from api.console.frame import ConsolePage, Visit
 from api.console.gate import FORM, PAGE, ConsoleForm, posted, shown
 from api.console.masking import pseudonym
 from api.console.own_api import Refused, together
+from api.console.pages.client import From, Moment, To
 from api.console.pages.grants import AT_MOST, GrantList, GrantRow
 from api.console.pages.people import PersonSummary
 from api.console.pages.roles import Role, ScopeChange, all_roles, all_scopes, change_of
-from api.console.story import StoryDay, story
+from api.console.story import LookedAt, StoryDay, looked_at, story
 from api.http.parameters import AccountId
 from api.http.templates import see_other
 
@@ -76,6 +77,14 @@ class Consent(NamedTuple):
     grants: int
 
 
+class Asked(NamedTuple):
+    """Which moments of the person somebody wants to see."""
+
+    at: str | None = None
+    since: str | None = None
+    until: str | None = None
+
+
 class PersonPage(ConsolePage, frozen=True, kw_only=True):
     """The page. `person` is None for one who was erased; what may not be seen is None. `show` says that personal values
     are shown."""
@@ -92,6 +101,8 @@ class PersonPage(ConsolePage, frozen=True, kw_only=True):
     more_grants: bool
     consents: tuple[Consent, ...]
     roles: tuple[Role, ...]
+    looked_at: LookedAt
+    asked: Asked
     tokens: dict[str, str]
 
 
@@ -101,16 +112,24 @@ def page_of(account_id: str) -> str:
 
 
 @get("/console/people/{account_id:str}", **PAGE, summary="A person")
-async def console_person(request: Request[Any, Any, Any], account_id: AccountId, show: Shown = "0") -> Response[bytes]:
-    """With personal values where those are asked for; of who was erased what happened, without names."""
+async def console_person(
+    request: Request[Any, Any, Any],
+    account_id: AccountId,
+    show: Shown = "0",
+    at: Moment = None,
+    since: From = None,
+    until: To = None,
+) -> Response[bytes]:
+    """With personal values where those are asked for; of who was erased what happened, without names. What they were at
+    a moment, and what changed from one to another, are told without names in any case."""
 
     async def make(visit: Visit) -> ConsolePage:
-        return await _person(visit, account_id, show=show == "1")
+        return await _person(visit, account_id, show=show == "1", asked=Asked(at, since, until))
 
     return await shown(request, make)
 
 
-async def _person(visit: Visit, account_id: str, *, show: bool) -> PersonPage:
+async def _person(visit: Visit, account_id: str, *, show: bool, asked: Asked) -> PersonPage:
     may, person = visit.may, await _known(visit, account_id)
     did = done_to = None
     if "audit:read" in may:
@@ -139,6 +158,8 @@ async def _person(visit: Visit, account_id: str, *, show: bool) -> PersonPage:
         more_grants=grants.next is not None,
         consents=consents(grants.items),
         roles=await all_roles(visit, person.realm) if person is not None else (),
+        looked_at=LookedAt(None, None) if did is None else await looked_at(visit, f"account:{account_id}", *asked),
+        asked=asked,
         tokens={each: visit.token(each) for each in FORMS},
     )
 
