@@ -33,7 +33,7 @@ BEARER_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 EVERYBODY = {"access-control-allow-origin": "*", "access-control-expose-headers": "X-Request-Id, Retry-After"}
 """What is public: it names nobody, needs no credentials, and is the same for all."""
 
-BEARER_PATHS = ("/account", "/admin", "/audit", "/leaks")
+BEARER_PATHS = ("/account", "/admin", "/audit", "/leaks", "/me")
 """What is asked with bearer tokens, and everything below it."""
 
 LONGEST_ORIGIN = 300

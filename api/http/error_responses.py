@@ -48,7 +48,9 @@ from security.passwords import HasherOverloaded
 Vocabulary = Literal["oauth", "problem", "dashboard", "page"]
 
 PROBLEM = "application/problem+json"
-MACHINE = ("/admin", "/audit", "/leaks", "/credentials", "/log", "/health", "/metrics", "/schema", "/.well-known")
+MACHINE = (
+    *("/admin", "/audit", "/leaks", "/me", "/credentials", "/log", "/health", "/metrics", "/schema", "/.well-known"),
+)
 COMMANDS = ("/oauth/global-token-revocation",)
 """Of the JSON API, by a bearer token, where a specification wants them among OAuth's endpoints."""
 
