@@ -60,6 +60,16 @@ def open_export(
     )
 
 
+def open_list_export(
+    stream: str, reading_id: str, name: audit.ListName, parameters: Mapping[str, str], *, unsealed: bool
+) -> Command[audit.State]:
+    """A list begins to be handed out whole."""
+    opened = audit.ListExportOpened(
+        reading_id=reading_id, list_name=name, parameters=dict(parameters), unsealed=unsealed
+    )
+    return _noted(stream, opened)
+
+
 def close_export(stream: str, reading_id: str, count: int, *, complete: bool) -> Command[audit.State]:
     """An export is over, with so many records handed out."""
     completion: audit.Completion = "complete" if complete else "broken_off"

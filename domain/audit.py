@@ -1,4 +1,5 @@
-"""Who watched: every question put to the log by way of `/audit` and `/leaks`. Stream `audit:<day>`, a day in UTC.
+"""Who watched: every question put to the log by way of `/audit` and `/leaks`, and every list that was handed out whole.
+Stream `audit:<day>`, a day in UTC.
 
 A stream a day, because one stream of all questions ever asked would take ever longer to be read anew after a start.
 """
@@ -28,6 +29,7 @@ Question = Literal[
     "overview",
     "diff",
 ]
+ListName = Literal["clients", "people", "grants", "roles", "incidents"]
 Completion = Literal["complete", "broken_off"]
 
 
@@ -86,6 +88,20 @@ class ExportOpened(Event, frozen=True, kw_only=True):
     unsealed: bool = False
 
 
+class ListExportOpened(Event, frozen=True, kw_only=True):
+    """The whole list of `list_name` was handed out as a file. `reading_id` names that until `audit.export_closed` says
+    how much of it; `parameters` is what they asked for, and `unsealed` says that it had personal values.
+    """
+
+    type = "audit.list_export_opened"
+    in_doubt = True
+
+    reading_id: str
+    list_name: ListName
+    parameters: dict[str, str] = {}
+    unsealed: bool = False
+
+
 class ExportClosed(Event, frozen=True, kw_only=True):
     """An export is over, with so many records handed out."""
 
@@ -123,7 +139,9 @@ class StreamClosed(Event, frozen=True, kw_only=True):
     count: int
 
 
-EVENTS: tuple[type[Event], ...] = (Read, Watched, ExportOpened, ExportClosed, StreamOpened, StreamClosed)
+EVENTS: tuple[type[Event], ...] = (
+    *(Read, Watched, ExportOpened, ListExportOpened, ExportClosed, StreamOpened, StreamClosed),
+)
 
 
 class State(msgspec.Struct, frozen=True):
@@ -148,7 +166,7 @@ def evolve(state: State, recorded: Recorded) -> State:
     match recorded.event:
         case Read(count=count) | Watched(count=count):
             return replace(state, reads=state.reads + 1, records=state.records + count)
-        case ExportOpened() | StreamOpened():
+        case ExportOpened() | ListExportOpened() | StreamOpened():
             return replace(state, opened=state.opened + 1)
         case ExportClosed(count=count) | StreamClosed(count=count):
             return replace(state, closed=state.closed + 1, records=state.records + count)

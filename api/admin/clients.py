@@ -51,13 +51,14 @@ from api.admin.security_members import (
     SecurityGiven,
     SignsRequests,
 )
+from api.audit.list_exports import WholeList, WithPersonal, whole_list
 from api.audit.queries.history import SecretVersionRef
 from api.config.settings import Settings
 from api.http import parameters
 from api.http.errors import InvalidRequest
 from api.http.parameters import DEFAULT, LARGEST, After, Limit, Page, decode_cursor
-from api.http.whole_lists import FILE, AsFormat, LongAnswer, WithPersonal, whole_list
-from api.oauth.bearer import Bearer, caller, needing, require_recent
+from api.http.whole_lists import FILE, AsFormat, LongAnswer
+from api.oauth.bearer import Bearer, needing, require_recent
 from api.oauth.sector_identifier import sector_document
 from api.services import Injected, services_of
 from api.signals.signal_delivery import forget
@@ -65,7 +66,7 @@ from api.throttling.windowed_counter import SecretUses
 from commands import clients as commands
 from commands.permissions import CallerScope
 from domain import client, client_secret
-from domain.event import Recorded
+from domain.event import Moment, Recorded
 from domain.keys import client_keys
 from domain.rules import client_metadata
 from domain.rules import registration as rules
@@ -317,7 +318,7 @@ async def list_clients(
 ) -> Page[ListedClient]:
     """Every client that is not deleted, dashboards among them, in the order of registration unless `sort` says more."""
     _check_named(named)
-    return await _portion(ledger, uses, contains, named, sort, risks, limit, after)
+    return await _portion(ledger, uses, contains, named, sort, risks, limit, after, ledger.clock.now())
 
 
 _FILE = {**FILE, "repeatable": ("client_id",)}
@@ -337,14 +338,14 @@ async def export_clients(
 ) -> LongAnswer:
     """All of the list, of any length; one client a line."""
     _check_named(named)
-    if personal == "1":
-        await require_recent(services_of(request), caller(request))
+    now = ledger.clock.now()  # Of one moment, or the order of risk would change between portions.
 
     async def portion(after: str | None) -> Page[ListedClient]:
-        found = await _portion(ledger, uses, contains, named, sort, risks, LARGEST, after)
+        found = await _portion(ledger, uses, contains, named, sort, risks, LARGEST, after, now)
         return found if personal == "1" else Page([replace(each, owner=None) for each in found.items], found.next)
 
-    return await whole_list(request, "clients", form, ListedClient, portion)
+    asked = {"q": contains, "client_id": " ".join(named or ()) or None, "sort": sort}
+    return await whole_list(request, WholeList("clients", form, asked, unsealed=personal == "1"), ListedClient, portion)
 
 
 def _check_named(named: list[str] | None) -> None:
@@ -363,13 +364,13 @@ async def _portion(
     risks: str,
     limit: int,
     after: str | None,
+    now: Moment,
 ) -> Page[ListedClient]:
     # The cursor of one order means nothing in another.
     kind = f"clients {sort}"
     last = decode_cursor(kind, after, *_CURSORS[sort])
     if risks == "1" or sort == "-risk":
         await uses.record(everything=True)
-    now = ledger.clock.now()
 
     def read(connection: Connection) -> Page[ListedClient]:
         asked = {"contains": contains or "", "among": named or (), "after": last, "limit": limit}
@@ -377,9 +378,8 @@ async def _portion(
             found = client_risks.search(connection, now=now, **asked)
         else:
             found = clients.search(connection, sort=sort, **asked)
-        known = client_risks.of_clients(
-            connection, [each.client_id for each in found.items] if risks == "1" else [], now
-        )
+        among = [each.client_id for each in found.items] if risks == "1" else []
+        known = client_risks.of_clients(connection, among, now)
 
         def body(row: clients.ClientRow) -> ListedClient:
             found_risks = list(known[row.client_id]) if row.client_id in known else UNSET

@@ -9,11 +9,12 @@ from litestar.params import QueryParameter
 
 from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import Time, listed, shown
+from api.audit.list_exports import WholeList, whole_list
 from api.audit.queries.search import moment
 from api.http import parameters
 from api.http.errors import Missing
 from api.http.parameters import DEFAULT, LARGEST, After, Limit, Page, decode_cursor
-from api.http.whole_lists import FILE, AsFormat, LongAnswer, whole_list
+from api.http.whole_lists import FILE, AsFormat, LongAnswer
 from api.oauth.bearer import needing
 from api.services import Injected
 from commands.grants import end
@@ -110,7 +111,8 @@ async def export_grants(
     async def portion(after: str | None) -> Page[GrantBody]:
         return await _list(ledger, client_id, account_id, LARGEST, after, unused_since)
 
-    return await whole_list(request, "grants", form, GrantBody, portion)
+    asked = {"client_id": client_id, "account_id": account_id, "unused_since": unused_since}
+    return await whole_list(request, WholeList("grants", form, asked), GrantBody, portion)
 
 
 @get(ONE, **needing("grants:read", answer=EXAMPLE), tags=TAGS, summary="Read a grant")

@@ -23,12 +23,13 @@ from api.admin.schemas import (
     person_body,
     person_finding,
 )
+from api.audit.list_exports import WholeList, WithPersonal, whole_list
 from api.http import parameters
 from api.http.errors import InvalidRequest, Missing
 from api.http.load_shedding import away
 from api.http.parameters import DEFAULT, LARGEST, After, Limit, Page
-from api.http.whole_lists import FILE, AsFormat, LongAnswer, WithPersonal, whole_list
-from api.oauth.bearer import Bearer, caller, needing, require_recent
+from api.http.whole_lists import FILE, AsFormat, LongAnswer
+from api.oauth.bearer import Bearer, needing, require_recent
 from api.oauth.person_authentication import policies
 from api.services import Injected, services_of
 from commands import factors, upstreams
@@ -153,14 +154,13 @@ async def export_people(
 ) -> LongAnswer:
     """All of the list, of any length; one person a line."""
     await _known_realms(ledger, realm)
-    if personal == "1":
-        await require_recent(services_of(request), caller(request))
 
     async def portion(after: str | None) -> Page[PersonBody]:
         found = await _portion(ledger, realm, LARGEST, decode_position(after))
         return found if personal == "1" else Page([replace(each, **_PERSONAL) for each in found.items], found.next)
 
-    return await whole_list(request, "people", form, PersonBody, portion)
+    wanted = WholeList("people", form, {"realm": realm}, unsealed=personal == "1")
+    return await whole_list(request, wanted, PersonBody, portion)
 
 
 @get(ONE, **needing("people:read", answer=PERSON_EXAMPLE), tags=TAGS, summary="Read a person")

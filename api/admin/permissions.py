@@ -11,10 +11,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import Realm, ScopeName, listed
+from api.audit.list_exports import WholeList, whole_list
 from api.http import parameters
 from api.http.errors import InvalidRequest, Missing
 from api.http.parameters import DEFAULT, LARGEST, After, Limit, Page, decode_cursor
-from api.http.whole_lists import FILE, AsFormat, LongAnswer, whole_list
+from api.http.whole_lists import FILE, AsFormat, LongAnswer
 from api.oauth.bearer import Bearer, needing, require_recent
 from api.services import Injected, services_of
 from commands import permissions as commands
@@ -184,7 +185,7 @@ async def export_roles(
         last = decode_cursor("roles", after, str, str)
         return listed("roles", await ledger.read(roles.page, after=last, limit=LARGEST), _role)
 
-    return await whole_list(request, "roles", form, RoleBody, portion)
+    return await whole_list(request, WholeList("roles", form), RoleBody, portion)
 
 
 @get(ROLE, **needing("people:read", answer=ROLE_EXAMPLE), tags=["Roles"], summary="Read a role")

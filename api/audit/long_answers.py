@@ -20,7 +20,7 @@ from api.audit.rendering import ShownEvent
 from api.http.errors import InvalidRequest, Missing, TemporarilyUnavailable
 from api.http.request_context import header, request_context
 from api.http.whole_lists import CSV, JSON_LINES, LongAnswer, nothing
-from api.oauth.bearer import Bearer, caller, needing, require_recent
+from api.oauth.bearer import Bearer, caller, go_on, needing, require_recent
 from api.services import Injected, services_of
 from eventstore import search
 from eventstore.database import Connection
@@ -79,7 +79,7 @@ async def export(
     }
     if request_context(request.scope).head:
         return LongAnswer(nothing(), headers=headers)
-    return LongAnswer(_lines(await wanted.open()), headers=headers)
+    return LongAnswer(_lines(request, await wanted.open()), headers=headers)
 
 
 # The same packed with what it takes to check it (`GET /audit/package`).
@@ -106,12 +106,15 @@ async def package(
     }
     if request_context(request.scope).head:
         return LongAnswer(nothing(), headers=headers)
-    return LongAnswer(_lines(await wanted.open()), headers=headers)
+    return LongAnswer(_lines(request, await wanted.open()), headers=headers)
 
 
-async def _lines(parts: AsyncGenerator[Part, None]) -> AsyncGenerator[bytes, None]:
+async def _lines(request: Request[Any, Any, Any], parts: AsyncGenerator[Part, None]) -> AsyncGenerator[bytes, None]:
+    services, who = services_of(request), caller(request)
     async with aclosing(parts):
         async for part in parts:
+            # Breaks off with the right to read: the event that ended it may be among what comes.
+            await go_on(services, who, READ)
             yield part.lines
 
 

@@ -143,7 +143,7 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(API_ACTIVITY, 1, "Create", MEDIUM, failure=True): "event_stream.signal_failed",
     ClassRow(API_ACTIVITY, 2, "Read"): (
         "usage.token_first_seen usage.token_seen usage.first_seen usage.seen audit.read audit.watched "
-        "audit.export_opened audit.export_closed audit.stream_opened audit.stream_closed"
+        "audit.export_opened audit.list_export_opened audit.export_closed audit.stream_opened audit.stream_closed"
     ),
 }
 

@@ -39,7 +39,10 @@ _SEARCHES: Mapping[str, Given] = {
     "Administrative acts": {"type": [*_ACTS], "range": ["7d"]},
     "Roles given": {"type": ["account.roles_changed", "role.*"], "range": ["30d"]},
     "Reads and exports": {
-        "type": ["audit.read", "audit.export_opened", "account.data_exported", "transfer.exported"],
+        "type": [
+            *("audit.read", "audit.export_opened", "audit.list_export_opened", "account.data_exported"),
+            "transfer.exported",
+        ],
         "range": ["7d"],
     },
 }

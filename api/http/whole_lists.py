@@ -3,16 +3,14 @@
 import csv
 import io
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
-from litestar import Request
 from litestar.params import QueryParameter
 from litestar.response import Stream
 from litestar.response.streaming import ASGIStreamingResponse
 
 from api.http.parameters import Page
-from api.http.request_context import request_context
 
 JSON_LINES, CSV = "application/jsonl", "text/csv"
 
@@ -74,41 +72,24 @@ AsFormat = Annotated[
 ]
 """How a handler declares it: `form: AsFormat = "jsonl"`."""
 
-WithPersonal = Annotated[
-    Literal["0", "1"],
-    QueryParameter(
-        name="personal", description="`0`: personal values are null; with them it is answered after a recent sign-in."
-    ),
-]
-"""How a handler declares it: `personal: WithPersonal = "1"`."""
+
+class ListPart(NamedTuple):
+    """Some lines of a list, and how many items they tell."""
+
+    lines: bytes
+    items: int
 
 
-async def whole_list(
-    request: Request[Any, Any, Any],
-    name: str,
-    form: ListFormat,
-    kind: type[T],
-    portion: Callable[[str | None], Awaitable[Page[T]]],
-) -> LongAnswer:
-    """The file that has every item of a list, of any length. `portion` is the list's page after a cursor, and raises
-    for the first one what it raises for a page."""
-    headers = {
-        "content-type": f"{FORMATS[form]}; charset=utf-8",
-        "content-disposition": f'attachment; filename="grantlog-{name}.{form}"',
-    }
-    if request_context(request.scope).head:
-        return LongAnswer(nothing(), headers=headers)
-    return LongAnswer(_lines(form, kind, await portion(None), portion), headers=headers)
-
-
-async def _lines(
+async def list_parts(
     form: ListFormat, kind: type[T], page: Page[T], portion: Callable[[str | None], Awaitable[Page[T]]]
-) -> AsyncGenerator[bytes, None]:
+) -> AsyncGenerator[ListPart, None]:
+    """All of a list that begins with this page; `portion` is the page after a cursor."""
     columns = [each.encode_name for each in msgspec.structs.fields(kind)]
     if form == "csv":
-        yield csv_row(columns)
+        yield ListPart(csv_row(columns), 0)
     while True:
-        yield b"".join(json_line(each) if form == "jsonl" else _csv_record(columns, each) for each in page.items)
+        lines = [json_line(each) if form == "jsonl" else _csv_record(columns, each) for each in page.items]
+        yield ListPart(b"".join(lines), len(lines))
         if page.next is None:
             return
         page = await portion(page.next)

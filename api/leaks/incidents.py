@@ -14,14 +14,15 @@ from api.admin import schemas
 from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import Time, listed
 from api.audit.filters import WithNames
+from api.audit.list_exports import WholeList, whole_list
 from api.audit.queries.auditor import Auditor
 from api.audit.rendering import NameLookup, ShownActor
 from api.http import parameters
 from api.http.errors import InvalidRequest, Missing
 from api.http.parameters import DEFAULT, LARGEST, After, Limit, Page, decode_cursor, page
-from api.http.whole_lists import FILE, AsFormat, LongAnswer, whole_list
-from api.oauth.bearer import caller, needing, require_recent
-from api.services import Injected, services_of
+from api.http.whole_lists import FILE, AsFormat, LongAnswer
+from api.oauth.bearer import needing
+from api.services import Injected
 from commands.incidents import add_evidence, assign, close
 from domain import account, client, ended_grants, incident
 from domain.event import SECOND, Recorded, sealed
@@ -120,7 +121,10 @@ async def list_incidents(
     named: WithNames = "0",
 ) -> Page[IncidentBody]:
     """The newest first."""
-    return await _portion(asking, stage, limit, after, named)
+    page = await _portion(asking, stage, limit, after, named)
+    told = any(_tells(each) for each in page.items)
+    await asking.record("incidents", {"state": stage}, len(page.items), unsealed=told)
+    return page
 
 
 @get("/leaks/incidents/export", **needing(READ, **FILE), tags=TAGS, summary="Export the list of incidents")
@@ -131,12 +135,10 @@ async def export_incidents(
     named: WithNames = "0",
     form: AsFormat = "jsonl",
 ) -> LongAnswer:
-    """All of the list, of any length; one incident a line. Each portion that is read is an event."""
-    if asking.personal:
-        await require_recent(services_of(request), caller(request))
-    # Anyone who has the whole list handed out is no watcher, whose one event tells of a page.
-    portion = partial(_portion, asking._replace(watching=False), stage, LARGEST, named=named)
-    return await whole_list(request, "incidents", form, IncidentBody, portion)
+    """All of the list, of any length; one incident a line."""
+    portion = partial(_portion, asking, stage, LARGEST, named=named)
+    wanted = WholeList("incidents", form, {"state": stage}, unsealed=asking.personal)
+    return await whole_list(request, wanted, IncidentBody, portion)
 
 
 async def _portion(
@@ -148,10 +150,7 @@ async def _portion(
         found = incidents.page(connection, state=stage, after=position, limit=limit)
         return listed("incidents", found, _shown(connection, asking, named))
 
-    page = await asking.sources.ledger.read(read)
-    told = any(_tells(each) for each in page.items)
-    await asking.record("incidents", {"state": stage}, len(page.items), unsealed=told)
-    return page
+    return await asking.sources.ledger.read(read)
 
 
 @get(ONE, **needing(READ, answer=EXAMPLE), tags=TAGS, summary="Read an incident")

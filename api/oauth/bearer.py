@@ -75,9 +75,13 @@ async def judge(services: Services, scope: Scope, needed: Sequence[str]) -> Know
     """The request's live access token; raises 401 `invalid_token` or 403 `insufficient_scope` (RFC 6750 §3.1)."""
     known = await judge_header(services, scope)
     for name in needed:
-        if name not in known.terms.scope and IMPLIED.get(name) not in known.terms.scope:
-            raise InsufficientScope(name)
+        _judge_scope(known, name)
     return known
+
+
+def _judge_scope(known: Known, needed: str) -> None:
+    if needed not in known.terms.scope and IMPLIED.get(needed) not in known.terms.scope:
+        raise InsufficientScope(needed)
 
 
 async def judge_header(services: Services, scope: Scope) -> Known:
@@ -188,6 +192,15 @@ async def require_recent(services: Services, who: Bearer) -> None:
     lacking = asked and who.known.terms.acr != wanted
     if at is None or lacking or services.ledger.clock.now() - at > max_age * SECOND:
         raise InsufficientUserAuthentication(max_age, wanted)
+
+
+async def go_on(services: Services, who: Bearer, needed: str) -> None:
+    """Raises 401 or 403 where the caller's right ended while they were answered. That their token's time is over ends
+    no answer that began within it."""
+    known = await services.ledger.validation.find(who.known.digest)
+    if known is None or known.reason(services.ledger.clock.now()) not in ("active", "expired"):
+        raise unauthorized(services)
+    _judge_scope(known, needed)
 
 
 def caller(request: Request[Any, Any, Any]) -> Bearer:

@@ -87,6 +87,16 @@ class EventSource:
     async def _next(self) -> Any:
         return await asyncio.wait_for(self._chunks.get(), WITHIN)
 
+    async def rest(self) -> bytes:
+        """What comes until the server ends the answer, or breaks it off; `__aexit__` raises of that."""
+        found = b""
+        while not self._task.done() or not self._chunks.empty():
+            if self._chunks.empty():
+                await asyncio.sleep(0)
+            else:
+                found += self._chunks.get_nowait().get("body", b"")
+        return found
+
     @property
     def header(self) -> dict[str, str]:
         return {name.decode(): value.decode() for name, value in self.started["headers"]}

@@ -261,6 +261,22 @@ async def test_export_broken_off_says_so_and_is_never_whole_in_memory(world: Wor
     assert closed.event.count < begin
 
 
+async def test_export_breaks_off_with_the_right_to_read(world: World) -> None:
+    token = await world.token(*READER)
+    (issued,) = await world.events("grant.tokens_issued")
+    await write(world, "many", 1100)
+    begin = await world.head()
+    source = await EventSource(world, "/audit/export", token).__aenter__()
+    assert (await source._next())["body"].count(b"\n") == 250
+    await world.execute(any_command(client.stream(issued.event.client_id), client.disable))
+    await source.rest()
+    with pytest.raises(ConnectionAbortedError):
+        await source.__aexit__()
+    await auditor.closed(world.services.ledger)
+    (closed,) = await world.events("audit.export_closed", after=begin)
+    assert closed.event.completion == "broken_off"
+
+
 async def test_an_unknown_format_is_refused(world: World) -> None:
     asking = await administering(world)
     problem(await asking.get("/audit/export", params={"format": "xml"}), 400, field="format")

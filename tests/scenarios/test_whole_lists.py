@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
+from api.audit.queries import auditor
+from domain import client
+from tests.any_command import any_command
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.consoles import at_console
+from tests.scenarios.event_source import EventSource
 from tests.scenarios.histories import lived
 from tests.scenarios.world import World
 
@@ -71,18 +75,59 @@ async def test_whole_list_has_what_its_pages_have(scene: Scene) -> None:
 
 
 @pytest.mark.usefixtures("small_portions")
-async def test_each_portion_of_incidents_is_an_event(world: World) -> None:
+async def test_whole_list_that_is_taken_is_an_event(scene: Scene) -> None:
+    """Of who takes it, before they have any of it: with what they asked, and then how much they got."""
+    world = scene.world
     asking = await administering(world)
     for _ in range(3):
-        shop = await world.register_client()
+        shop = await world.register_client(grant_types=("client_credentials",))
         ok(await asking.post("/leaks/contain", json={"client_id": shop.client_id, "evidence": "told by Sam"}))
-    for _ in range(2):
-        assert len((await asking.get("/leaks/incidents/export", params={"watch": "1"})).text.splitlines()) == 3
-    told = [each.event for each in await world.events("audit.*")]
-    assert [(each.type, each.count, each.unsealed) for each in told] == 2 * [
-        ("audit.read", 2, True),
-        ("audit.read", 1, True),
-    ]
+    given = {
+        "/admin/clients": {"q": "glog_", "sort": "-risk"},
+        "/admin/people": {"realm": "platform"},
+        "/admin/grants": {"client_id": shop.client_id},
+        "/leaks/incidents": {"state": "contained", "watch": "1"},
+    }
+    for path in LISTS:
+        for personal in ("0", "1"):
+            begin = await world.head()
+            query = {"format": "csv", **given.get(path, {})}
+            query |= {"personal": personal} if path in WITH_PERSONAL else {}
+            lines = (await asking.get(f"{path}/export", params=query)).text.splitlines()
+            await auditor.closed(world.services.ledger)
+            opened, closed = await world.events("audit.*", after=begin)
+            assert (opened.type, closed.type) == ("audit.list_export_opened", "audit.export_closed")
+            assert opened.event.list_name == path.rpartition("/")[2]
+            asked = {name: value for name, value in query.items() if name not in ("personal", "watch")}
+            assert opened.event.parameters == asked
+            assert opened.event.unsealed is (path in WITH_PERSONAL and personal == "1")
+            assert opened.actor == closed.actor
+            assert (closed.event.reading_id, closed.event.completion) == (opened.event.reading_id, "complete")
+            assert closed.event.count == len(lines) - 1
+
+
+@pytest.mark.usefixtures("small_portions")
+async def test_list_breaks_off_where_the_right_to_it_ends(world: World) -> None:
+    """Not for the token's time, which was there when it began."""
+    for number in range(9):
+        await world.register_person(f"person{number}")
+    begin = await world.head()
+    async with EventSource(world, "/admin/people/export", await world.token("people:read")) as source:
+        assert (await source._next())["body"].count(b"\n") == 2
+        world.clock.advance(world.settings.access_token_lifetime + 1)
+        assert (await source.rest()).count(b"\n") == 7
+    token = await world.token("people:read")
+    (*_, issued) = await world.events("grant.tokens_issued")
+    source = await EventSource(world, "/admin/people/export", token).__aenter__()
+    got = (await source._next())["body"].count(b"\n")
+    await world.execute(any_command(client.stream(issued.event.client_id), client.disable))
+    got += (await source.rest()).count(b"\n")
+    with pytest.raises(ConnectionAbortedError):
+        await source.__aexit__()
+    await auditor.closed(world.services.ledger)
+    closed = [each.event for each in await world.events("audit.export_closed", after=begin)]
+    assert [(each.completion, each.count) for each in closed] == [("complete", 9), ("broken_off", got)]
+    assert got < 9
 
 
 async def test_whole_list_without_personal_values_has_none(scene: Scene) -> None:

@@ -157,6 +157,14 @@ async def open_export(asking: Auditor, parameters: dict[str, str], *, address: s
     return reading_id
 
 
+async def open_list_export(asking: Auditor, name: audit.ListName, parameters: dict[str, str], *, unsealed: bool) -> str:
+    """Records that a list begins to be handed out whole; the id of that, by which `close_export` ends it."""
+    reading_id = new_id()
+    opened = commands.open_list_export(asking.stream, reading_id, name, parameters, unsealed=unsealed)
+    await asking._told(opened)
+    return reading_id
+
+
 async def open_stream(
     asking: Auditor, first: int, asked: dict[str, str | None], *, address: str | None
 ) -> tuple[str, int]:

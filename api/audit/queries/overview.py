@@ -34,7 +34,9 @@ LINES: dict[str, tuple[str, ...]] = {
     "refused_codes": ("grant.code_refused", "grant.refresh_refused"),
     "replays": ("grant.code_replayed", "grant.refresh_replayed"),
     "dead_secrets": ("client.secret_expired_used",),
-    "reads": ("audit.read", "audit.watched", "audit.export_opened", "audit.stream_opened"),
+    "reads": (
+        *("audit.read", "audit.watched", "audit.export_opened", "audit.list_export_opened", "audit.stream_opened"),
+    ),
 }
 """The lines, and the types of the events that each counts."""
 
