@@ -75,7 +75,7 @@ class Watched(Event, frozen=True, kw_only=True):
 
 
 class ExportOpened(Event, frozen=True, kw_only=True):
-    """An export began; `reading_id` names it until it is closed."""
+    """An export of the log began. `reading_id` names it until it is closed."""
 
     type = "audit.export_opened"
     in_doubt = True

@@ -91,7 +91,7 @@ class IssuanceResumed(Event, frozen=True, kw_only=True):
 
 
 class LogDiverged(Event, frozen=True, kw_only=True):
-    """The log is not the one that its tree was built over: `reason` says what was found, `position` where, if it was an
+    """The log is not the one that its tree was built over. `reason` says what was found, `position` where, if it was an
     event. Until somebody accepts it nothing is issued to anybody, and nobody gets to do more than before.
     """
 

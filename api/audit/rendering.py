@@ -111,6 +111,12 @@ def _since(data: Data) -> str:
     return "" if data.get("since_at") is None else ", as far as it was issued since a moment"
 
 
+def _export_closed(data: Data) -> str:
+    count, whole = data.get("count", 0), data.get("completion") == "complete"
+    told = f"{count} {'record was' if count == 1 else 'records were'} handed out"
+    return f"An export is over: {told}{'' if whole else ', and the rest was not'}."
+
+
 def _watched(data: Data) -> str:
     within = _lasting(data.get("seconds", 0))
     return f"{asked_in_words(data)[:-1]}; looks again and again, of which nothing tells within {within}."
@@ -132,6 +138,7 @@ _SENTENCES: Mapping[str, Callable[[Data], str]] = {
     "consent.given": lambda data: f"The person allowed the client this scope{_places(data)}.",
     "audit.read": asked_in_words,
     "audit.watched": _watched,
+    "audit.export_closed": _export_closed,
     "audit.stream_opened": lambda data: f"Somebody began to follow the log from position {data['first']} on.",
     "incident.contained": lambda data: f"What had leaked was ended, with what had come of it{_since(data)}.",
     "usage.seen": lambda data: f"The secret version was used {_times(data)} more.",

@@ -35,7 +35,7 @@ class Imported(Event, frozen=True, kw_only=True):
 
 
 class Exported(Event, frozen=True, kw_only=True):
-    """Somebody took so many clients, or people of the `realm`, along in clear; `with_hashes` says that what is kept of
+    """Somebody took so many clients, or people of the `realm`, along in clear. `with_hashes` says that what is kept of
     their secrets or passwords was among it."""
 
     type = "transfer.exported"

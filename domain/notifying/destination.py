@@ -61,7 +61,7 @@ class DestinationTested(Event, frozen=True, kw_only=True):
 
 
 class DestinationReplayed(Event, frozen=True, kw_only=True):
-    """So many dead letters of these positions are tried once more; `last` is null for the end of the log."""
+    """So many dead letters of these positions are tried once more. `last` is null for the end of the log."""
 
     type = "destination.replayed"
     in_doubt = True

@@ -68,7 +68,7 @@ PLAIN = BrandingTerms()
 
 
 class BrandingChanged(Event, frozen=True, kw_only=True):
-    """Pages of a realm or a dashboard have another name, colour, link, language or logo; `target` is whose they are."""
+    """Pages of `target`, a realm or a dashboard, have another name, colour, link, language or logo."""
 
     type = "branding.changed"
 

@@ -40,7 +40,7 @@ class PushedRequestReceived(Event, frozen=True, kw_only=True):
 
 
 class PushedRequestDecided(Event, frozen=True, kw_only=True):
-    """A person answered a pushed authorization request, which is used up by that; `grant_id` is what came of it."""
+    """A person answered a pushed authorization request, which is used up by that. `grant_id` is what came of it."""
 
     type = "pushed_request.decided"
     in_doubt = True

@@ -94,7 +94,7 @@ class EventStreamDeleted(Event, frozen=True, kw_only=True):
 
 
 class SignalDelivered(Event, frozen=True, kw_only=True):
-    """A receiver took a security event, at the attempt of this number; `jti` is the event's (RFC 8417 §2.2)."""
+    """A receiver took a security event, at the attempt of this number. `jti` is the event's (RFC 8417 §2.2)."""
 
     type = "event_stream.signal_delivered"
 

@@ -210,6 +210,17 @@ def test_a_meaning_holds_the_values_that_it_names() -> None:
     ended = "What had leaked was ended, with what had come of it"
     assert meaning("incident.contained", {"since_at": None}) == f"{ended}."
     assert meaning("incident.contained", {"since_at": 5}) == f"{ended}, as far as it was issued since a moment."
+    taken = meaning("audit.list_export_opened", {"list_name": "people", "reading_id": "x", "unsealed": True})
+    assert taken == "The whole list of people was handed out as a file."
+    assert meaning("audit.export_closed", {"reading_id": "x", "count": 1, "completion": "complete"}) == (
+        "An export is over: 1 record was handed out."
+    )
+    assert meaning("audit.export_closed", {"count": 250, "completion": "broken_off"}) == (
+        "An export is over: 250 records were handed out, and the rest was not."
+    )
+    assert meaning("server.log_diverged", {"reason": "leaf", "position": 7}) == (
+        "The log is not the one that its tree was built over."
+    )
     linked = {"sub": "glogged@elsewhere.example", "upstream": "elsewhere"}
     assert "elsewhere.example" not in meaning("account.upstream_linked", linked)
 
