@@ -129,6 +129,12 @@ def fallbacks(settings: Settings) -> dict[str, Any]:
     return derived
 
 
+def default_of(settings: Settings, field: str) -> Any:
+    """What a setting would be if nobody had set it and the others were as they are."""
+    unset = next(each.default for each in FIELDS if each.name == field)
+    return fallbacks(msgspec.structs.replace(settings, **{field: unset})).get(field, unset)
+
+
 def cross_check(settings: Settings) -> Iterator[tuple[str, str]]:
     """Every rule that is broken, as the field to name and the words that say what to do."""
     if not settings.issuer:

@@ -12,6 +12,7 @@ from api.admin.schemas import Time, time_or_null
 from api.admin.signing_keys import EXAMPLE as KEY_EXAMPLE
 from api.admin.signing_keys import KeyBody, listed
 from api.config.settings import Settings, effective, shown
+from api.environment import default_of
 from api.http.parameters import Page
 from api.monitoring import examine
 from api.oauth.bearer import needing
@@ -152,6 +153,7 @@ SETTINGS_EXAMPLE: dict[str, Any] = {
             "variable": "GRANTLOG_ACCESS_TOKEN_LIFETIME",
             "value": "600",
             "default": "600",
+            "is_default": True,
             "meaning": "How long an access token is good.",
             "changed_at": None,
         }
@@ -169,7 +171,8 @@ class SettingBody(msgspec.Struct, frozen=True):
     name: str
     variable: str
     value: Annotated[str, Meta(description="As text; of a secret `set`, or nothing.")]
-    default: str
+    default: Annotated[str, Meta(description="As text; in words where it follows from other settings.")]
+    is_default: Annotated[bool, Meta(description="Whether it is as it would be if nobody had set it.")]
     meaning: str
     changed_at: Annotated[str | None, Meta(description="The start since which it has this value; null from the first.")]
 
@@ -186,6 +189,7 @@ async def server_settings(settings: Injected[Settings], ledger: Injected[Ledger]
                 each.variable,
                 ("set" if each.value else "") if each.secret else each.value,
                 _plain(each.default),
+                getattr(settings, each.name) == default_of(settings, each.name),
                 _plain(each.meaning),
                 time_or_null(changed.get(each.name)) if each.name in told else None,
             )

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from api.config.settings import Settings, effective, masked, page, shown
-from api.environment import SettingsError, load, unknown_variables
+from api.environment import SettingsError, default_of, load, unknown_variables
 from eventstore.database.engines import arguments
 from eventstore.transparency.note import Signer
 from verifier.note import Cosigner
@@ -59,6 +59,19 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(tmp_path):
     settings = load({"GRANTLOG_PORT": "9100"}, dotenv=file)
     assert (settings.port, settings.demo_port) == (9100, 9001)
     assert load({}, dotenv=file, port=9200).issuer == "http://127.0.0.1:9200"
+
+
+def chosen(environ: dict[str, str]) -> set[str]:
+    settings = read(environ)
+    return {each.name for each in shown(settings) if getattr(settings, each.name) != default_of(settings, each.name)}
+
+
+def test_what_nobody_set_is_as_it_is_by_default():
+    """Also what follows from others, whose value is not the text that the documentation has."""
+    assert chosen(DEMO) == {"environment"}
+    assert chosen(PRODUCTION) == {"master_key", "issuer"}
+    given = {"GRANTLOG_HOME": "0", "GRANTLOG_CODE_LIFETIME": "60", "GRANTLOG_DATABASE_URL": "sqlite:////x/y"}
+    assert chosen(DEMO | given) == {"environment", "home", "database_url"}
 
 
 def test_an_empty_variable_counts_as_unset():

@@ -42,6 +42,8 @@ async def test_settings_are_shown_and_no_secret_is(world: World) -> None:
     assert lifetime["value"] == str(world.settings.access_token_lifetime)
     assert lifetime["variable"] == "GRANTLOG_ACCESS_TOKEN_LIFETIME"
     assert lifetime["meaning"]
+    assert lifetime["is_default"] is (lifetime["value"] == lifetime["default"])
+    assert not found["data_dir"]["is_default"]
     assert not [each for each in found.values() if "`" in each["meaning"] + each["default"] or "](" in each["meaning"]]
     for each in shown(world.settings):
         if each.secret:

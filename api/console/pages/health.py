@@ -111,13 +111,9 @@ class Setting(msgspec.Struct, frozen=True):
     variable: str
     value: str
     default: str
+    is_default: bool
     meaning: str
     changed_at: str | None = None
-
-    @property
-    def is_usual(self) -> bool:
-        """Whether it is as it would be anyway."""
-        return self.value == self.default or not self.value
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -142,8 +138,8 @@ async def console_settings(request: Request[Any, Any, Any]) -> Response[bytes]:
         every = (await visit.api.get("/admin/settings", Settings)).items
         return SettingsPage(
             title="Settings",
-            own=tuple(each for each in every if not each.is_usual),
-            usual=tuple(each for each in every if each.is_usual),
+            own=tuple(each for each in every if not each.is_default),
+            usual=tuple(each for each in every if each.is_default),
         )
 
     return await shown(request, make)
