@@ -9,10 +9,10 @@ from litestar import Request, Response
 from msgspec import Meta, Struct
 
 from api.console.frame import ConsolePage, RefusedPage, Visit, answer_page
-from api.console.own_api import OwnApi, Query, Refused, address
+from api.console.own_api import OwnApi, Query, Refused, address, refused
 from api.console.session import SignedIn, cleared, signed_in, signed_in_at
 from api.http.error_responses import error_response
-from api.http.errors import AccessDenied
+from api.http.errors import AccessDenied, InvalidRequest, Missing, TemporarilyUnavailable
 from api.http.request_context import Scope, header_values
 from api.http.responses import send_response
 from api.http.templates import see_other
@@ -117,12 +117,19 @@ class PassedThrough(Response[bytes]):
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         begun = False
+        refusal: list[Any] = []
 
         async def hand_on(message: Any) -> None:
             nonlocal begun
             if message["type"] == "http.response.start":
+                if message["status"] >= 400 and message["status"] != 401:
+                    refusal.append(message)
+                    return
                 begun = True
                 message = self._led(message)
+            elif refusal:
+                refusal.append(message)
+                return
             await send(message)
 
         last = header_values(scope, b"last-event-id")
@@ -134,6 +141,9 @@ class PassedThrough(Response[bytes]):
             if begun:
                 raise
             await send_response(send, error_response(scope, error))
+        if refusal:
+            # In words on a page: whoever followed a link reads no JSON.
+            await send_response(send, error_response(scope, _told(refused(refusal))))
 
     def _led(self, message: Any) -> Any:
         """A refusal for want of a recent sign-in, as the way to it. A body that comes with it is the redirect's."""
@@ -143,6 +153,14 @@ class PassedThrough(Response[bytes]):
         location = _sign_in_for(fields, self.back).encode()
         kept = [each for each in message["headers"] if each[0].lower() in (b"content-type", b"content-length")]
         return {**message, "status": 303, "headers": [*kept, (b"location", location), (b"cache-control", b"no-store")]}
+
+
+def _told(found: Refused) -> Exception:
+    """The same refusal as the answer of a page's own address."""
+    retry = found.fields.get("retry-after", "")
+    if found.status in (429, 503):
+        return TemporarilyUnavailable(found.words, retry_after=int(retry) if retry.isdigit() else 2)
+    return {403: AccessDenied, 404: Missing}.get(found.status, InvalidRequest)(found.words)
 
 
 def passed_through(

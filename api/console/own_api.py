@@ -178,9 +178,7 @@ class OwnApi:
         except Exception as error:
             given = error_response(inner, error)
             return ApiAnswer(given.status, {n.decode(): v.decode("latin-1") for n, v in given.headers}, given.body)
-        status: int = sent[0]["status"]
-        fields = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in sent[0]["headers"]}
-        return ApiAnswer(status, fields, b"".join(each.get("body", b"") for each in sent[1:]))
+        return _answer_of(sent)
 
     async def pass_through(
         self, method: str, url: str, accept: str, receive: Receive, send: Send, last_event_id: str | None = None
@@ -278,6 +276,18 @@ def _receiving(body: bytes) -> Receive:
         return next(messages, {"type": "http.disconnect"})
 
     return receive
+
+
+def _answer_of(sent: Sequence[Message]) -> ApiAnswer:
+    status: int = sent[0]["status"]
+    fields = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in sent[0]["headers"]}
+    return ApiAnswer(status, fields, b"".join(each.get("body", b"") for each in sent[1:]))
+
+
+def refused(sent: Sequence[Message]) -> Refused:
+    """The refusal that these messages of an answer are."""
+    answer = _answer_of(sent)
+    return Refused(answer.status, _problem(answer), answer.fields)
 
 
 def _problem(answer: ApiAnswer) -> Problem:

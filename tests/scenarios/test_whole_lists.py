@@ -170,3 +170,7 @@ async def test_console_hands_its_lists_out(world: World) -> None:
     assert named.headers["location"].startswith("/console/sign-in?to=%2Fconsole%2Fpeople")
     assert (await browser.client.get("/console/lists/people?format=csv")).status_code == 200
     assert (await browser.open("/console/lists/nothing")).status == 404
+    for wrong in ("/console/lists/people?format=xml", "/console/lists/people?realm=nowhere"):
+        page = await browser.open(wrong)
+        assert (page.status, page.answer.headers["content-type"]) == (400, "text/html; charset=utf-8"), wrong
+        assert "must be one of" in page.text
