@@ -445,3 +445,14 @@ async def test_network_address_is_in_no_page_s_address(world: World) -> None:
         page = await browser.open(str(httpx.URL("/console/audit", params={"ip": wrong})))
         assert 'role="alert"' in page.text
         assert not rows(page)
+
+
+async def test_form_sends_back_what_its_page_names(world: World) -> None:
+    """Names that would be too long as they are sent, each of their letters nine, are told by ids."""
+    browser, _ = await at_console(world, "audit:read", "clients:read")
+    clients = [await world.register_client(f"{number}" + "写" * 99) for number in range(18)]
+    query = "&".join(f"client_id={each.client_id}" for each in clients)
+    page = await browser.open(f"/console/audit?{query}&range=24h")
+    sent = await browser.press(page, "/console/audit/line")
+    assert sent.status == 200
+    assert all(each.client_id in str(sent.answer.url) for each in clients)

@@ -63,6 +63,7 @@ LINE = "/console/audit/line"
 EXPORT = "/console/audit/export"
 LIMIT = "100"
 LONGEST_LINE = 4_000
+LONGEST_CALLED = 4 * LONGEST_LINE
 ID_LENGTH = 22
 FILTERED: dict[str, Any] = {**PAGE, "opt": {**PAGE["opt"], "repeatable": FILTERS}}
 FORMATS = {"csv": "CSV", "jsonl": "JSON Lines", "proof": "with proof", "package": "to take away"}
@@ -169,8 +170,10 @@ def _line(given: Given, clients: Mapping[str, str]) -> tuple[str, list[tuple[str
     """The line, by names as its chips are, and which clients those are."""
     asked = {each for name, values in given.items() if NAMED.get(name) == "client" for each in values}
     known = nameable({id: name for id, name in clients.items() if id in asked})
-    line = line_of(given, known)
-    return (line, list(known.items())) if len(line) <= LONGEST_LINE else (line_of(given), [])
+    line, called = line_of(given, known), list(known.items())
+    # What the page's own form could not send back is told by ids.
+    fits = len(line) <= LONGEST_LINE and len(urlencode(called)) <= LONGEST_CALLED
+    return (line, called) if fits else (line_of(given), [])
 
 
 def _reaches(found: Events, order: Sequence[str], now: datetime) -> datetime:
@@ -204,7 +207,7 @@ class LineForm(ConsoleForm, frozen=True):
     which clients the line of the page named."""
 
     line: Annotated[str, Meta(max_length=LONGEST_LINE)] = ""
-    called: Annotated[str, Meta(max_length=4 * LONGEST_LINE)] = ""
+    called: Annotated[str, Meta(max_length=LONGEST_CALLED)] = ""
     since: Annotated[str, Meta(max_length=40)] = ""
     until: Annotated[str, Meta(max_length=40)] = ""
     kept: Annotated[str, Meta(max_length=200)] = ""
