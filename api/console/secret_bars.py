@@ -55,7 +55,7 @@ class SecretBar(NamedTuple):
 
 
 class SecretBars(NamedTuple):
-    """The drawing. `now` is where this moment stands, `first` and `last` are the days at its ends."""
+    """The drawing. `now` is where this moment stands, `first` and `last` are its ends: days, or times of one day."""
 
     height: int
     now: float
@@ -86,8 +86,10 @@ def drawn(versions: Sequence[SecretVersion], now: Moment) -> SecretBars | None:
         words = f"version {each.version}, {each.state}, from {each.created_at} to {each.until or 'no end'}"
         width = max(2.0, round(end - start, 1))
         bars.append(SecretBar(each.version, number * ROW + 4, start, width, each.alive, used, words))
-    height, begins, ends = len(versions) * ROW + 4, format_rfc3339(first)[:10], format_rfc3339(last)[:10]
-    return SecretBars(height, place(now), tuple(bars), begins, ends)
+    height, begins, ends = len(versions) * ROW + 4, format_rfc3339(first), format_rfc3339(last)
+    # Within a day it is the time that tells both ends apart.
+    told = slice(10) if begins[:10] != ends[:10] else slice(11, 16)
+    return SecretBars(height, place(now), tuple(bars), begins[told], ends[told])
 
 
 def seconds_of(text: str) -> int | None:
