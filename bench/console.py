@@ -25,7 +25,7 @@ import httpx
 
 from bench import budget, databases, preparation, processes, upkeep
 from bench.kept import KeptLog
-from bench.load import wrk
+from bench.load import asking, wrk
 from bench.preparation import Administration
 from bench.reports import machine, pages
 from bench.reports.findings import Finding, Found, at_least, at_most, share
@@ -121,6 +121,7 @@ def measure(stage: Stage) -> Found:
             upkeep.settle(subject)
             stage.say(f"{subject.name}: pages behind {stage.plan.behind:,} events")
             _pages(browser, subject, over, found)
+            _tail(browser, subject, over, found)
             _beside(stage, browser, subject, over, found)
     return found
 
@@ -174,6 +175,12 @@ class Visitor:
                 fields = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)"', form)
                 return unescape(action), {name: unescape(value) for name, value in fields} | typed
         raise NotThere(f"no form of {path} in {page.url}: {page.text[:1_000]}")
+
+    @contextmanager
+    def following(self, address: str) -> Iterator[Iterator[str]]:
+        """The lines of a stream, as they come."""
+        with self._http.stream("GET", address) as answer:
+            yield answer.iter_lines()
 
 
 def known_at_the_console(environment: Mapping[str, str]) -> str:
@@ -262,6 +269,23 @@ def _pages(browser: Visitor, subject: Subject, over: Server, found: Found) -> No
     timed = _timed(over, lambda: browser.post(desk, "/console/leaks", text=f"a log with {token} in it"))
     found.findings.extend(_finding("a paste with a token, and what would end", subject, timed, 1_000))
     found.findings.append(Finding("the largest page, compressed", subject.kind, largest, "KiB", at_most(LARGEST)))
+
+
+def _tail(browser: Visitor, subject: Subject, over: Server, found: Found) -> None:
+    """How long it takes until what was asked for is a line on the live page: longer than from the commit to the line,
+    since the request and its commit are in it."""
+    took: list[float] = []
+    body = "grant_type=client_credentials"
+    request = asking.request(over.port, "POST", "/oauth/token", authorization=subject.prepared.service, body=body)
+    with browser.following("/console/live/stream?type=grant.tokens_issued") as lines:
+        for _ in range(TIMES + 1):
+            began = time.perf_counter()
+            asking.run(asking.each_once(over.port, [request]))
+            if not any(line == "event: grant.tokens_issued" for line in lines):
+                raise NotThere("the live stream has ended")
+            took.append((time.perf_counter() - began) * 1000)
+    what = "live, from the request to the line that tells of it, p95"
+    found.findings.append(Finding(what, subject.kind, share(took[1:], 0.95), "ms", at_most(1_000), digits=0))
 
 
 def _client(browser: Visitor, address: str) -> str:
