@@ -1,4 +1,4 @@
-"""Who a token of the JSON API is and what it may, told to whoever holds it (`GET /me`)."""
+"""Who a token of the JSON API stands for and what it may, told to anyone who holds it (`GET /me`)."""
 
 from typing import Any, Literal
 
