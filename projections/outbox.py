@@ -12,12 +12,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import sqlalchemy as sa
+from msgspec import UNSET
 
 from domain import incident
+from domain.account import AccountRegistered, RolesChanged
+from domain.client import ClientUpdated
 from domain.client_secret import RotationAnnounced, SecretExpiredUsed
 from domain.event import Event, Moment, Recorded
+from domain.factors.realm_policy import RealmPolicyChanged
+from domain.factors.second_factor import FactorsReset
 from domain.grant import CodeReplayed, RefreshReplayed
-from domain.keys.signing_key import SigningKeyExposed
+from domain.keys.log_key import LogKeyActivated, LogKeyRevoked, LogKeySucceeded
+from domain.keys.signing_key import SigningKeyActivated, SigningKeyExposed, SigningKeyRevoked
+from domain.role import RoleChanged, RoleDefined
 from domain.server import DivergenceAccepted, IssuanceResumed, IssuanceSuspended, LogDiverged, ProjectionDiffered
 from projections.tables import ROW_POSITION, Write, metadata
 
@@ -50,7 +57,7 @@ UNDISTRIBUTED = "*"
 """In the place of a destination: who is told of the event has not been written down yet."""
 
 VERSION = 1
-HANDLES: tuple[type[Event], ...] = (
+_USUAL: tuple[type[Event], ...] = (
     *incident.EVENTS,
     CodeReplayed,
     RefreshReplayed,
@@ -63,15 +70,60 @@ HANDLES: tuple[type[Event], ...] = (
     ProjectionDiffered,
     SigningKeyExposed,
 )
-TYPES: tuple[str, ...] = tuple(sorted(event.type for event in HANDLES))
+_OF_ADMINISTRATION: tuple[type[Event], ...] = (
+    *(AccountRegistered, RolesChanged, RoleDefined, RoleChanged, FactorsReset, RealmPolicyChanged, ClientUpdated),
+    *(SigningKeyActivated, SigningKeyRevoked, LogKeyActivated, LogKeySucceeded, LogKeyRevoked),
+)
+HANDLES: tuple[type[Event], ...] = (*_USUAL, *_OF_ADMINISTRATION)
+
+
+def _types(events: Iterable[type[Event]]) -> tuple[str, ...]:
+    return tuple(sorted(event.type for event in events))
+
+
+USUAL = _types(_USUAL)
+"""The types of events that everybody is notified of who asks for none: what somebody has to act upon."""
+
+SECURITY = _types(
+    (*_OF_ADMINISTRATION, SigningKeyExposed, LogDiverged, DivergenceAccepted, ProjectionDiffered, IssuanceSuspended)
+)
+"""Those for a security team: who becomes an administrator, and what weakens or changes what all rests upon."""
+
+TYPES = _types(HANDLES)
 """The types of events that people can be notified of."""
+
+FIRST_LOG_KEY = 2
+"""How many events the keys of the log have behind them when the first one is active."""
+
+ADMINISTRATION = "administration"
+"""The realm whose people may hold administrative scopes."""
 
 _ADD = sa.insert(TABLE)
 
 
 def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
-    """The event waits to be announced."""
-    yield Write(_ADD, {"position": recorded.position, "type": recorded.type}, recorded.position)
+    """The event waits to be announced, unless it concerns nobody but those whom it is about."""
+    if not _concerns_nobody_else(recorded):
+        yield Write(_ADD, {"position": recorded.position, "type": recorded.type}, recorded.position)
+
+
+def _concerns_nobody_else(recorded: Recorded) -> bool:
+    event = recorded.event
+    match event:
+        case AccountRegistered():
+            return event.realm != ADMINISTRATION
+        case RoleDefined() | RoleChanged():
+            return recorded.stream.split(":")[1] != ADMINISTRATION
+        case ClientUpdated(new=new):
+            # Its answers go where they went, and pages of the same origins may call for it.
+            return all(each is UNSET for each in (new.allowed_origins, new.redirect_uris, new.realm))
+        case RealmPolicyChanged(old=None) | SigningKeyActivated(former=None):
+            # The first of its kind comes with the installation, and is no change.
+            return True
+        case LogKeyActivated():
+            return recorded.version <= FIRST_LOG_KEY
+        case _:
+            return False
 
 
 # Distributing ---------------------------------------------------------------------------------------------------------

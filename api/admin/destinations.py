@@ -90,7 +90,10 @@ class DestinationRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tru
     types: (
         Annotated[
             list[Type],
-            Meta(max_length=destination.TYPES_MAXIMUM, description="Types, `noun.*`, `*`; all at first."),
+            Meta(
+                max_length=destination.TYPES_MAXIMUM,
+                description="Types, `noun.*`, `security`, or `*`, as at first.",
+            ),
         ]
         | UnsetType
     ) = UNSET

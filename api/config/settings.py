@@ -197,7 +197,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mail_to: Annotated[tuple[str, ...], NONE] = ()
     """Who gets them, separated by commas."""
     mail_types: tuple[str, ...] = ("*",)
-    """Types of events that are told by e-mail, separated by commas; `incident.*` is several."""
+    """Types of events that are told by e-mail, separated by commas; `incident.*` is several, `security` a set."""
 
     mail: Annotated[
         Literal["off", "file", "smtp"] | None,

@@ -3,7 +3,7 @@
 Nobody's personal data and no secret is in it: anyone who may know more looks the event up by its position.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -13,7 +13,7 @@ from api.config.settings import Settings
 from eventstore import search
 from eventstore.database import Connection
 from eventstore.personal_data import PersonalData
-from projections.outbox import TYPES
+from projections.outbox import SECURITY, TYPES, USUAL
 
 
 class Payload(msgspec.Struct, frozen=True):
@@ -65,14 +65,19 @@ class Wrong(ValueError):
     """A setting cannot be used; the message says why and repeats nothing of it."""
 
 
+SETS: Mapping[str, tuple[str, ...]] = {"*": USUAL, "security": SECURITY}
+"""Types that go by one word."""
+
+
 def chosen(patterns: tuple[str, ...]) -> frozenset[str]:
-    """The types that patterns stand for: a type, `noun.*`, or `*`; raises `Wrong` for one that stands for none."""
+    """The types that patterns stand for: a type, `noun.*`, `*` for the usual ones, or `security`; raises `Wrong` for
+    one that stands for none."""
     found: set[str] = set()
     for pattern in patterns:
-        matching = {
+        matching = set(SETS.get(pattern, ())) or {
             type for type in TYPES if type == pattern or (pattern[-1:] == "*" and type.startswith(pattern[:-1]))
         }
         if not matching:
-            raise Wrong(f"names a type that nobody is told of; there are {', '.join(TYPES)}")
+            raise Wrong(f"names a type that nobody is told of; there are {', '.join((*SETS, *TYPES))}")
         found |= matching
     return frozenset(found)

@@ -45,7 +45,7 @@ async def _report(cli: CommandLine, *, dead: bool) -> int:
     ledger = await Ledger.open(cli.database_url, parse_keyring(str(key)), SystemClock())
     try:
         (position,) = await report(ledger)
-        pager = [outbox.Destination("pager", frozenset(outbox.TYPES))]
+        pager = [outbox.Destination("pager", frozenset(outbox.USUAL))]
         macs = ledger.vault.row_macs(outbox.DELIVERIES.name)
         await ledger.maintain(outbox.distribute, macs, pager if dead else [], 1, 10)
         for claimed in await ledger.maintain(outbox.claim, macs, "pager", 1, 1, 1):

@@ -120,6 +120,32 @@ async def test_a_webhook_is_told_with_the_key_that_was_made_for_it(world: World,
     assert receiver.requests == []
 
 
+async def test_security_team_hears_of_administrators_and_origins(world: World, receiver: Receiver) -> None:
+    """Not of people of the platform, nor of a client that changes its name."""
+    admin = await administering(world)
+    body = {"url": receiver.url, "signing_key": SECRET, "types": ["security"]}
+    assert ok(await admin.put(f"{PATH}/soc", json=body), 201)["types"] == ["security"]
+    shop = await world.register_client("Shop")
+    await world.register_person("paul")
+    await world.define_role("platform", "shopper", "orders")
+    ok(await admin.patch(f"/admin/clients/{shop.client_id}", json={"client_name": "Prints"}))
+    ada = await world.register_person("ada", realm="administration")
+    ok(await admin.put("/admin/roles/administration/reader", json={"scopes": ["clients:read"]}), 201)
+    ok(await admin.patch(f"/admin/people/{ada.account_id}", json={"roles": ["reader"]}))
+    ok(await admin.patch(f"/admin/clients/{shop.client_id}", json={"allowed_origins": ["https://shop.example"]}))
+    expected = ["account.registered", "role.defined", "account.roles_changed", "client.updated"]
+    notifier = Notifier(world.services.ledger, world.settings)
+    for _ in range(WITHIN):
+        await notifier.distribute()
+        await notifier.deliver("soc")
+        heard = [each["type"] for each in receiver.taken]
+        if len(heard) >= len(expected):
+            break
+        await asyncio.sleep(0.01)
+    assert sorted(heard) == sorted(expected)
+    assert not [each for each in receiver.taken if "ada" in json.dumps(each["data"]["data"])]
+
+
 async def test_a_key_of_ones_own_signs(world: World, receiver: Receiver) -> None:
     admin = await administering(world)
     body = {"url": receiver.url, "signing_key": SECRET, "types": ["server.*"]}

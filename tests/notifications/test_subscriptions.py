@@ -10,7 +10,8 @@ from api.config.settings import Settings, effective
 from api.environment import SettingsError, load
 from api.notifications.channels import destinations
 from api.notifications.channels.webhook import webhooks
-from projections.outbox import TYPES
+from api.notifications.message import chosen
+from projections.outbox import SECURITY, TYPES, USUAL
 from tests.notifications.receiver import SECRET
 
 URL = "https://hooks.example/services/T0P-S3CR3T"
@@ -37,8 +38,20 @@ def test_a_webhook_hears_everything_unless_it_asks_for_less(tmp_path: Path, env:
         ],
     )
     everything, some = destinations(found)
-    assert (everything.name, everything.types) == ("hooks.example", frozenset(TYPES))
+    assert (everything.name, everything.types) == ("hooks.example", frozenset(USUAL))
     assert some.types == {"grant.code_replayed", "grant.refresh_replayed", "incident.closed"}
+
+
+def test_security_team_asks_for_a_set_by_one_word() -> None:
+    """Who asks for nothing goes on hearing what they heard."""
+    assert chosen(("security",)) == set(SECURITY)
+    assert chosen(("security", "*")) == set(TYPES)
+    assert {
+        *("account.registered", "account.roles_changed", "account.factors_reset", "realm_policy.changed"),
+        *("client.updated", "log_key.activated", "server.log_diverged"),
+    } <= set(SECURITY)
+    assert "client.updated" not in USUAL
+    assert chosen(("account.*",)) == {"account.registered", "account.roles_changed", "account.factors_reset"}
 
 
 def test_secret_file_may_hold_the_next_key_beside_the_present(tmp_path: Path) -> None:
