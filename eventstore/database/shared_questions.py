@@ -242,9 +242,8 @@ class _Looking:
                 await self._look(dict(those[start : start + LOOKED_AT]))
 
     async def _look(self, those: dict[asyncio.Future[None], tuple[str, int]]) -> None:
-        known = dict(those.values())
         try:
-            found = await self._found(sorted(known))
+            found = await self._found(sorted({schema for schema, _ in those.values()}))
         except (Error, TimeoutError):
             # One of them may be there no more. Each is looked at by itself.
             found = {}
@@ -252,8 +251,9 @@ class _Looking:
             # Nobody else would tell those who wait.
             log.exception("looking at many logs failed")
             found = {}
-        for told, (schema, _) in those.items():
-            if found.get(schema) != (known[schema], None) and not told.done():
+        # Two may ask about one log, and know it to be at different positions.
+        for told, (schema, known) in those.items():
+            if found.get(schema) != (known, None) and not told.done():
                 told.set_result(None)
 
     async def _found(self, schemas: list[str]) -> dict[str, tuple[int, int | None]]:

@@ -383,6 +383,22 @@ async def test_one_question_tells_which_of_many_logs_are_unlike(
         each.close()
 
 
+async def test_two_who_know_a_log_differently_are_told_apart(
+    postgresql_url: str, owner: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_questions, "LOOK_EVERY", 0.01)
+    questions, (name,) = SharedQuestions(), schemas(owner, 1)
+    url = in_schema(postgresql_url, name)
+    head = questions.head(url)
+    right, wrong, right_too = [asyncio.create_task(questions.unlike(url, known)) for known in (0, 7, 0)]
+    async with asyncio.timeout(PATIENCE):
+        await wrong
+        assert [each.done() for each in (right, right_too)] == [False, False]
+        owner.execute("UPDATE log_0.log_head SET position = 7")
+        await asyncio.gather(right, right_too)
+    head.close()
+
+
 async def test_nobody_waits_for_a_look_that_failed_unforeseen(
     postgresql_url: str, owner: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
