@@ -1,6 +1,7 @@
 """The one bounded mapping, which drops what was used longest ago. Several threads may use it."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from threading import Lock
 from typing import TypeVar
 
@@ -9,13 +10,15 @@ Value = TypeVar("Value")
 
 
 class Lru(OrderedDict[Key, Value]):
-    """At most `limit` entries. `used` and `put` count as a use, what a dictionary does, such as `get`, as none."""
+    """At most `limit` entries, or as many as weigh that together, and the last one in any case. `used` and `put` count
+    as a use, what a dictionary does, such as `get`, as none."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, weigh: Callable[[Value], int] | None = None) -> None:
         super().__init__()
         if limit < 1:
             raise ValueError("a cache holds at least one entry")
         self._limit = limit
+        self._weigh = weigh
         self._lock = Lock()
 
     def used(self, key: Key) -> Value | None:
@@ -27,9 +30,14 @@ class Lru(OrderedDict[Key, Value]):
             return value
 
     def put(self, key: Key, value: Value) -> None:
-        """Keep an entry, and drop the one used longest ago when there are too many."""
+        """Keep an entry, and drop those used longest ago when there are too many."""
         with self._lock:
             self[key] = value
             self.move_to_end(key)
-            if len(self) > self._limit:
+            weigh = self._weigh
+            if weigh is None:
+                if len(self) > self._limit:
+                    self.popitem(last=False)
+                return
+            while len(self) > 1 and sum(map(weigh, self.values())) > self._limit:
                 self.popitem(last=False)

@@ -5,7 +5,6 @@ byte, what the primary has at that position, and not before what is known here. 
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from threading import Lock
@@ -22,6 +21,7 @@ from eventstore.database.threads import ANSWERS_WITHIN, Patience, Threads, asks_
 from eventstore.mapper import LogMapper, attach
 from eventstore.stored import events, head
 from projections.prepared import Prepared
+from security.lru import Lru
 
 WAITS = 0.05
 """Seconds that a read waits for a standby to have what it needs; then the primary answers."""
@@ -67,7 +67,7 @@ class PassedEvents:
     """Digests of the events that this process came by lately, as the primary has them. Any thread may ask and tell."""
 
     def __init__(self) -> None:
-        self._digests: OrderedDict[int, bytes] = OrderedDict()
+        self._digests: Lru[int, bytes] = Lru(KEPT)
         self._lock = Lock()
         self.position = 0
         """The newest of them."""
@@ -76,10 +76,8 @@ class PassedEvents:
         """The primary has this there."""
         digest = _digest(state)
         with self._lock:
-            self._digests[position] = digest
+            self._digests.put(position, digest)
             self.position = max(position, self.position)
-            if len(self._digests) > KEPT:
-                self._digests.popitem(last=False)
 
     def has(self, position: int, state: str | None) -> bool:
         """Whether it is what the primary has there."""

@@ -112,17 +112,7 @@ class _Opened(NamedTuple):
     size: int
 
 
-class _Kept(Lru[str, _Opened]):
-    """As many as take `KEPT` bytes together, and the last one in any case."""
-
-    def put(self, key: str, value: _Opened) -> None:
-        super().put(key, value)
-        with self._lock:
-            while len(self) > 1 and sum(each.size for each in self.values()) > KEPT:
-                self.popitem(last=False)
-
-
-_FORMS = _Kept(KEPT // AROUND_A_FORM)
+_FORMS: Lru[str, _Opened] = Lru(KEPT, lambda opened: opened.size)
 """By the digest of a segment, so that nothing else can stand here."""
 
 

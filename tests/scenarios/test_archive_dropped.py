@@ -252,16 +252,6 @@ async def test_moments_in_segments_are_found_again_with_none_read(
     assert read == []
 
 
-def test_as_many_segments_are_kept_as_have_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sealed, "KEPT", 100)
-    kept = sealed._Kept(10)
-    seen = []
-    for name, size in (("a", 60), ("b", 30), ("c", 20), ("d", 500)):
-        kept.put(name, sealed._Opened({}, size))
-        seen.append("".join(kept))
-    assert seen == ["a", "ab", "bc", "d"]
-
-
 async def test_what_is_in_a_store_is_not_dropped(scene: Scene) -> None:
     await lived(scene)
     scene.world.clock.advance(900 * DAY)
