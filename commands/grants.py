@@ -60,8 +60,10 @@ def suspended(view: View) -> Refusal | None:
 
 def known_scopes(view: View, own: Sequence[str], asked: Sequence[str] | None = None) -> frozenset[str]:
     """Those of the names that are built in or defined; `asked` are those of a request, however many."""
-    state, names = view.state, {*own, *(asked or ())[:ASKED_AT_MOST]}
-    return frozenset([name for name in names if name in BUILT_IN or state(scope.stream(name)).exists])
+    names = {*own, *(asked or ())[:ASKED_AT_MOST]}
+    others = list(names - BUILT_IN)
+    found = zip(others, view.states(scope.streams(others)), strict=True)
+    return frozenset([*(names & BUILT_IN), *(name for name, state in found if state.exists)])
 
 
 def parties(
@@ -85,13 +87,13 @@ def parties(
 ) -> Parties:
     """Client, person, roles and scopes as they are now, for a decision about a grant; with `signs_in` what the person's
     realm asks of a sign-in too."""
-    asking: client.State = view.state(client.stream(client_id))
+    asking, signing_keys = view.states((client.stream(client_id), signing_key.STREAM))
     person: account.State | None = None
     roles: tuple[role.State, ...] = ()
     consented: consent.State | None = None
     if account_id is not None:
         person = view.state(account.stream(account_id))
-        roles = tuple([view.state(role.stream(person.realm, name)) for name in person.roles])
+        roles = tuple(view.states([role.stream(person.realm, name) for name in person.roles]))
         if with_consent:
             consented = view.state(consent.stream(account_id, client_id))
     return Parties(
@@ -106,7 +108,7 @@ def parties(
         subject=subject,
         actor=actor,
         asserted=asserted,
-        signing_keys=view.state(signing_key.STREAM),
+        signing_keys=signing_keys,
         jkt=jkt,
         x5t=x5t,
         details=details,

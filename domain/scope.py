@@ -1,7 +1,7 @@
 """A scope (RFC 6749 §3.3): what it means in a person's words, and what of it a request gets. Stream `scope:<name>`."""
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -23,6 +23,11 @@ _NAME = re.compile(rf"[a-z0-9][a-z0-9:._/*+-]{{0,{NAME_MAXIMUM - 1}}}")
 def stream(name: str) -> str:
     """The stream of this scope."""
     return f"scope:{name}"
+
+
+def streams(names: Iterable[str]) -> list[str]:
+    """Those of several."""
+    return [f"scope:{name}" for name in names]
 
 
 class ScopeDefined(Event, frozen=True, kw_only=True):

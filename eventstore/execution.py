@@ -91,3 +91,7 @@ class PendingRequest(msgspec.Struct, eq=False):
 
     def give_up(self) -> None:
         self.late(self)
+
+
+Answer = tuple[PendingRequest, Executed[Any] | None, BaseException | None]
+"""What became of a request."""

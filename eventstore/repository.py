@@ -299,14 +299,11 @@ _KEEP = Prepared(insert(folds))
 
 _encode = msgspec.json.Encoder().encode
 
-
-def _shapes() -> dict[str, bytes]:
-    """What each aggregate's state consists of."""
-    kinds = {name: type(module.INITIAL) for name, module in AGGREGATES.items()}
-    return {name: sha256(_encode((DEFINITION, msgspec.json.schema(kind)))).digest() for name, kind in kinds.items()}
-
-
-_SHAPES = _shapes()
+_SHAPES = {
+    name: sha256(_encode((DEFINITION, msgspec.json.schema(type(module.INITIAL))))).digest()
+    for name, module in AGGREGATES.items()
+}
+"""What each aggregate's state consists of."""
 
 
 class Snapshots:
@@ -318,7 +315,9 @@ class Snapshots:
     def keep(self, connection: Connection, state: Any, last: Recorded) -> None:
         """Keeps the fold of a stream as it is after its `last` event, in place of the former one."""
         text = _encode(state)
-        mac = self._macs.of(_SHAPES[_kind(last.stream)], last.stream, last.version, last.position, last.id, text)
+        mac = self._macs.of(
+            _SHAPES[last.stream.partition(":")[0]], last.stream, last.version, last.position, last.id, text
+        )
         row = {"stream": last.stream, "version": last.version, "position": last.position, "state": text, "mac": mac}
         _FORGET.run(connection, ({"b_stream": last.stream},))
         _KEEP.run(connection, (row,))
@@ -333,13 +332,9 @@ class Snapshots:
         if last is None:
             return None
         named = (stream, version, last.position, last.id, bytes(text))
-        if last.position != position or not self._macs.holds(mac, _SHAPES[_kind(stream)], *named):
+        if last.position != position or not self._macs.holds(mac, _SHAPES[stream.partition(":")[0]], *named):
             return None
-        return msgspec.json.decode(text, type=type(AGGREGATES[_kind(stream)].INITIAL)), version
-
-
-def _kind(stream: str) -> str:
-    return stream.partition(":")[0]
+        return msgspec.json.decode(text, type=type(initial(stream))), version
 
 
 # Folds of streams, kept between commands so that a long-lived stream costs no more than a young one.
@@ -407,6 +402,10 @@ class Repository:
         if found is None or not self._changes.holds(found.as_of, stream):
             return None
         return found
+
+    def all_cached(self, streams: Iterable[str]) -> dict[str, tuple[Any, int]]:
+        """States and versions of those of the folds that are cached and still true."""
+        return {each: found[:2] for each in streams if (found := self.cached(each)) is not None}
 
     def load(self, connection: Connection, stream: str, as_of: int | None = None) -> Versioned:
         """The fold, from the cache or the log; who holds the log's lock says `as_of`, the newest position."""

@@ -65,6 +65,10 @@ class View(ABC):
         """A stream's fold; the aggregate's INITIAL when it has no events."""
 
     @abstractmethod
+    def states(self, streams: Collection[str]) -> list[Any]:
+        """The folds of several streams, in their order."""
+
+    @abstractmethod
     def shared(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` gives, made once for all commands that ask by the same key, until a stream that is no grant's
         gets an event, or another process writes. It may follow from the key and from folds of such streams, and from

@@ -22,7 +22,7 @@ from eventstore.appending.aftermath import Unknown
 from eventstore.appending.rows import Writing
 from eventstore.command import Command, Sweep
 from eventstore.database.engines import together
-from eventstore.execution import Executed, Origin, PendingRequest, person_on
+from eventstore.execution import Answer, Executed, Origin, PendingRequest, person_on
 from eventstore.issued import grants_of
 from eventstore.may_write import require_clock
 from eventstore.recorder import Head, LockBusy, LogRecorder
@@ -125,6 +125,11 @@ class Batch(View):
     def state(self, stream: str) -> Any:
         found = self._folds.get(stream)
         return self.folded(stream)[0] if found is None else found[0]
+
+    def states(self, streams: Collection[str]) -> list[Any]:
+        missing = [each for each in streams if each not in self._folds and each not in self._alone]
+        self._folds |= self._states.all_cached(missing)
+        return [self.state(each) for each in streams]
 
     def grant_of(self, presented: bytes) -> OfGrant | None:
         return self._grants[presented]
@@ -358,11 +363,6 @@ class Batch(View):
 
 log = structlog.get_logger(__name__)
 
-More = Callable[[list[PendingRequest]], None]
-"""Adds the requests that came since to those of a batch, up to the size of the largest."""
-
-Answer = tuple[PendingRequest, Executed[Any] | None, BaseException | None]
-
 
 class Begun(NamedTuple):
     """A transaction that has the log's lock, with nothing in it yet."""
@@ -392,7 +392,7 @@ class Transactions:
         """Whether the database refused the last transaction because it takes nothing at present."""
 
     def run(
-        self, requests: list[PendingRequest], more: More | None = None
+        self, requests: list[PendingRequest], more: Callable[[list[PendingRequest]], None] | None = None
     ) -> tuple[list[Answer], Sequence[PendingRequest]]:
         """Executes the requests in one transaction: the answers for after it, and those for which the lock was busy.
 

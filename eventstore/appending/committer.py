@@ -15,11 +15,11 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy.engine import make_url
 
 from eventstore.appending.aftermath import Unknown, unknown
-from eventstore.appending.batch import Answer, Begun, Decided, Transactions
+from eventstore.appending.batch import Begun, Decided, Transactions
 from eventstore.command import Sweep
 from eventstore.database.engines import SQLITE_WAIT_MS
 from eventstore.database.threads import Patience, Work
-from eventstore.execution import Executed, PendingRequest
+from eventstore.execution import Answer, Executed, PendingRequest
 from eventstore.recorder import LockBusy
 from eventstore.unavailable import DatabaseAway, DatabaseSilent, LedgerOverloaded
 

@@ -7,6 +7,7 @@ import pytest
 
 from domain.decision import accept
 from domain.grant import is_alone
+from domain.scope import ScopeDefined, stream
 from eventstore.command import Command
 from eventstore.ledger import Ledger
 from eventstore.recorder import LogRecorder
@@ -59,3 +60,25 @@ async def test_what_begins_a_stream_is_not_looked_for(ledger: Ledger, monkeypatc
     assert [each.stream for each in executed.recorded] == [begun.stream]
     assert "grant:beside" in asked
     assert begun.stream not in asked
+
+
+async def test_several_folds_are_asked_for_at_once(ledger: Ledger) -> None:
+    """What is cached, what is not, what this very transaction made, and what was never there."""
+    story = Story()
+    story.credentials(parties(SERVICE))
+    begun = story.recorded[0]
+    defined = ScopeDefined(name="orders:read", description="Read orders")
+    await ledger.execute(Command(stream("orders:read"), lambda state, view: accept(defined)), origin=HERE)
+    seen: list[Any] = []
+
+    def look(state: Any, view: Any) -> Any:
+        seen.append(view.states((begun.stream, stream("orders:read"), stream("none"), begun.stream)))
+        assert seen[-1] == [view.state(each) for each in (begun.stream, stream("orders:read"), stream("none"))] + [
+            state
+        ]
+        return accept()
+
+    first = Command(begun.stream, lambda state, view: accept(begun.event), starts=True)
+    await ledger.execute(first, Command(begun.stream, look), origin=HERE)
+    await ledger.execute(Command(begun.stream, look), origin=HERE)
+    assert [[each.exists for each in states] for states in seen] == [[True, True, False, True]] * 2
