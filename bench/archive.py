@@ -24,7 +24,7 @@ from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.sealed import dropped
 from eventstore.sealed.excerpt import EVENT
-from eventstore.sealed.places import SegmentPlace
+from eventstore.sealed.segment_place import SegmentPlace
 from eventstore.search import stored_forms
 from eventstore.stored import EVENTS
 from projections import event_index

@@ -48,7 +48,7 @@ class Measured(NamedTuple):
 
 
 class Caller:
-    """Whoever asks. What it takes to answer is the time of every process of the server and its database."""
+    """The one who asks. What it takes to answer is the time of every process of the server and its database."""
 
     def __init__(self, http: httpx.Client, directory: Path) -> None:
         self._http = http

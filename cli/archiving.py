@@ -17,13 +17,13 @@ from cli.command_services import (
     require_schema,
     run,
 )
-from cli.terminal import Bar, Failure, as_json, moment, print_list, refused
+from cli.terminal import Failure, ProgressBar, as_json, moment, print_list, refused
 from commands.archiving import segments
 from commands.archiving.segments import NotArchived, SegmentLook, archive_before, look
 from domain.event import Moment
 from domain.log import Archived
-from eventstore.sealed.places import PlaceAway, SegmentPlace
 from eventstore.sealed.segment import SegmentDamaged
+from eventstore.sealed.segment_place import PlaceAway, SegmentPlace
 from eventstore.transparency.published import Diverged
 from security.clock import SystemClock, parse_rfc3339
 
@@ -64,7 +64,7 @@ def archive(before: Moment, place: SegmentPlace, as_json: bool) -> None:
     goes on from there when it is called again."""
 
     async def work(services: CommandServices) -> list[Archived]:
-        with Bar("archive") as bar:
+        with ProgressBar("archive") as bar:
             return [each async for each in archive_before(services.ledger, place, before, services.origin, bar)]
 
     made = run(lambda services: _in_words(work, services))
@@ -82,7 +82,7 @@ def archived(check: bool, place: SegmentPlace | None, as_json: bool) -> None:
     Exits with 1 when one is not."""
 
     async def work(services: CommandServices) -> list[SegmentLook]:
-        with Bar("check") as bar:
+        with ProgressBar("check") as bar:
             return [each async for each in look(services.ledger, place, check=check, progress=bar)]
 
     seen = run(lambda services: _in_words(work, services))
@@ -117,7 +117,7 @@ def drop_archived(yes: bool, as_json: bool) -> None:
     owner = replace(settings, database_url=settings.migration_database_url or settings.database_url)
 
     async def work(services: CommandServices) -> list[Archived]:
-        with Bar("drop") as bar:
+        with ProgressBar("drop") as bar:
             return [each async for each in segments.drop_archived(services.ledger, services.origin, bar)]
 
     async def inside() -> list[Archived]:

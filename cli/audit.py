@@ -26,7 +26,7 @@ from cli import terminal
 from cli.command_services import CommandServices, run
 from cli.event_text import full, print_events, print_history, print_overview, print_state
 from cli.log import key, rotate_key
-from cli.terminal import USAGE, Bar, Failure, as_json, moment, print_json, print_list, print_one
+from cli.terminal import USAGE, Failure, ProgressBar, as_json, moment, print_json, print_list, print_one
 from cli.verify import check_receipt, receipt, verify
 from commands.audit import place_hold, release_hold
 from domain import hold as holds
@@ -248,7 +248,7 @@ def _hand_out(
         into(sys.stdout.buffer, lambda _, __: None)
         return
     with terminal.new_file(output) as sink:
-        with Bar(what) as bar:
+        with ProgressBar(what) as bar:
             into(sink, bar)
         os.fsync(sink.fileno())
 

@@ -18,7 +18,7 @@ from api.environment import SettingsError, load
 from api.http.own_tokens import recognise
 from api.issuers.registry import IssuerEntry, IssuerRegistry, RegistryError, keyring_of, settings_of
 from api.server.presence import TooOld, require_level
-from cli.terminal import USAGE, Bar, Failure, refused, unavailable
+from cli.terminal import USAGE, Failure, ProgressBar, refused, unavailable
 from commands import servers
 from commands.log_keys import settle_mac_key
 from commands.servers import install
@@ -232,12 +232,12 @@ class Owned(NamedTuple):
 
     def rebuild(self, title: str, modules: Sequence[ModuleType]) -> Rebuilt:
         """Computes projections again that are written with the log."""
-        with Bar(title) as bar:
+        with ProgressBar(title) as bar:
             return Rebuild(self.engine, modules, self.privacy, self.now, server_role=self.server_role).run(bar)
 
     def refollow(self, name: str) -> Rebuilt:
         """Computes those again that a follower moves on."""
-        with Bar(name) as bar:
+        with ProgressBar(name) as bar:
             return Refollowing(self.engine, name, self.privacy, server_role=self.server_role).rebuild(bar)
 
 

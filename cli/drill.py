@@ -13,7 +13,7 @@ import rich_click as click
 from api.config.settings import Settings, log_origin
 from api.server.transparency import kept_of
 from cli.command_services import connected, load_settings, open_keys, prove_key
-from cli.terminal import REFUSED, USAGE, Bar, Failure, as_json, moment, print_one
+from cli.terminal import REFUSED, USAGE, Failure, ProgressBar, as_json, moment, print_one
 from cli.verify import read_keys, read_text
 from eventstore.database.engines import is_sqlite, migrating, snapshot
 from eventstore.database.schema import problem
@@ -201,7 +201,7 @@ class _Proof:
             now = SystemClock().now()
             again = erase_again(opened.engine, self._vault, now)
             privacy = PersonalData(Sealer(self._vault), BlindIndex(self._keyring))
-            with Bar("projections") as bar:
+            with ProgressBar("projections") as bar:
                 compared = Comparison(opened.engine, PROJECTIONS, privacy, now).run(bar)
         apart = [each.table for each in compared if each.differs_at is not None]
         if apart:
@@ -245,7 +245,7 @@ class _Proof:
             raise Failure("nothing from outside speaks for this copy: name a checkpoint from before it (--checkpoint)")
         if signed is None:
             return None
-        with Bar("verify") as bar, closing(open_source(self._url)) as source:
+        with ProgressBar("verify") as bar, closing(open_source(self._url)) as source:
             verdict = verify(source, read_keys(keys, "the vault"), kept=fitting, progress=bar)
         if verdict.exit_code:
             raise Failure(f"the copy does not verify: {verdict.reason}")
@@ -254,7 +254,7 @@ class _Proof:
     def _is_a_part(self, size: int) -> HeldAgainst:
         """The copy beside the log that runs: the same as far as it goes, and gone far enough."""
         running = partial(snapshot, self._settings.database_url)
-        with running() as connection, snapshot(self._url) as copy, Bar("compare") as bar:
+        with running() as connection, snapshot(self._url) as copy, ProgressBar("compare") as bar:
             # Either may have events in segments alone that the other has not.
             for each in (connection, copy):
                 authenticate(each, Vault(self._keyring))

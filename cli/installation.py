@@ -26,8 +26,8 @@ from cli.terminal import (
     REFUSED,
     UNAVAILABLE,
     USAGE,
-    Bar,
     Failure,
+    ProgressBar,
     as_json,
     moment,
     print_json,
@@ -288,10 +288,10 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
     written, following = _chosen(names)
     compared = []
     if written:
-        with Bar("verify") as progress:
+        with ProgressBar("verify") as progress:
             compared += Comparison(database.engine, written, database.privacy, database.now).run(progress)
     for name in following:
-        with Bar(name) as progress:
+        with ProgressBar(name) as progress:
             compared += Refollowing(database.engine, name, database.privacy).compare(progress)
     if as_json:
         print_json([each._asdict() for each in compared])

@@ -25,7 +25,7 @@ from api.issuers.registry import (
 from cli.command_services import CommandServices, in_plain_words, load_settings, open_keys, opened, owned_by, run
 from cli.installation import upgrade_to_newest
 from cli.log import export_log, import_log
-from cli.terminal import USAGE, Bar, Failure, as_json, print_list, unavailable
+from cli.terminal import USAGE, Failure, ProgressBar, as_json, print_list, unavailable
 from commands import servers, signing_keys
 from domain import server
 from domain.rules import origin as issuers
@@ -416,7 +416,7 @@ def carry(
                 raise Failure("the copy is not whole")
 
     try:
-        with Bar("move") as bar:
+        with ProgressBar("move") as bar:
             move_log(owner_of(old), owner_of(new), prove, bar)
     except Moved:
         # To the same place, where this one goes on with what was begun.

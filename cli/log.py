@@ -29,7 +29,7 @@ from cli.command_services import (
     run,
 )
 from cli.event_text import line, page
-from cli.terminal import REFUSED, USAGE, Bar, Failure, as_json, print_one, refused, unavailable
+from cli.terminal import REFUSED, USAGE, Failure, ProgressBar, as_json, print_one, refused, unavailable
 from commands import log_keys, servers
 from commands.log_keys import begin_mac_key
 from domain import server
@@ -171,7 +171,7 @@ def export(file: Path) -> None:
 
 def export_log(settings: Settings, keyring: Keyring, file: Path, issuer_id: str | None) -> None:
     """Writes a whole log to a new file; raises Failure."""
-    with _created(file) as sink, snapshot(settings.database_url) as connection, Bar("export") as bar:
+    with _created(file) as sink, snapshot(settings.database_url) as connection, ProgressBar("export") as bar:
         authenticate(connection, Vault(keyring))
         try:
             count = write(connection, sink, bar, issuer_id)
@@ -204,7 +204,7 @@ def import_(file: Path) -> None:
 def import_log(database: Owned, file: Path) -> None:
     """Brings an exported log into an empty database, and proves it; raises Failure."""
     try:
-        with file.open("rb") as source, Bar("import") as bar:
+        with file.open("rb") as source, ProgressBar("import") as bar:
             carried = read(database.engine, database.vault, source, database.now, bar, partial(_prove_keys, database))
     except NotALog as error:
         raise Failure(str(error)) from None
@@ -235,7 +235,7 @@ def _prove(settings: Settings, vault: Vault) -> None:
     if signed is None or not keys:
         click.echo("the log has no checkpoint yet, so there is nothing to prove it by")
         return
-    with closing(open_source(settings.database_url)) as source, Bar("verify") as bar:
+    with closing(open_source(settings.database_url)) as source, ProgressBar("verify") as bar:
         verdict = verify(source, keys, progress=bar)
     if verdict.exit_code:
         raise Failure(f"the log does not verify: {verdict.reason}", verdict.exit_code)
@@ -374,7 +374,7 @@ async def _accept(services: CommandServices, yes: bool) -> dict[str, str | list[
 
 
 async def _misfits(services: CommandServices, state: server.State) -> dict[str, str]:
-    with Bar("compare") as bar:
+    with ProgressBar("compare") as bar:
         try:
             return await services.ledger.read(misfits, read_leaves, state.accepted, MISFITS_MAXIMUM, bar)
         except NotAcceptable as error:

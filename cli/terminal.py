@@ -232,7 +232,7 @@ def _or_say_that_it_is_lost(hand_over: Callable[[Mapping[str, Any], bool], None]
     return handing_over
 
 
-class Bar:
+class ProgressBar:
     """A bar on standard error with rate and time left, where that is a terminal."""
 
     def __init__(self, title: str) -> None:

@@ -13,7 +13,7 @@ import rich_click as click
 from api.config.settings import Settings, log_origin
 from cli.command_services import CommandServices, connected, load_settings, open_keys, prove_key, require_schema, run
 from cli.event_text import page
-from cli.terminal import USAGE, Bar, Failure, as_json, print_json, read_line, text
+from cli.terminal import USAGE, Failure, ProgressBar, as_json, print_json, read_line, text
 from eventstore import issued
 from eventstore.database import Connection
 from eventstore.transparency import published, signing_keys
@@ -190,7 +190,7 @@ def _of_the_vault(settings: Settings) -> list[str]:
 
 
 def _verify(source: str, keys: list[Key], demands: dict[str, Any], token: str | None) -> Verdict:
-    with Bar("verify") as progress:
+    with ProgressBar("verify") as progress:
         if source == "-":
             return verify_export(sys.stdin.buffer, keys, progress=progress, **demands)
         if is_export(source):

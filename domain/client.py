@@ -487,8 +487,8 @@ def _refused(
 
 
 def _beyond(state: State, changed: Collection[str], caller_scope: frozenset[str]) -> Outcome | None:
-    """Anyone who changes where a dashboard's tokens go could have them, and a service's tokens are not theirs to
-    lengthen: they must be able to give what the client may do. How a service is called is anybody's to change.
+    """Refuses a change by who may not give what the client may do: who changes where a dashboard's tokens go could have
+    them, and a service's tokens are not theirs to lengthen. How a service is called is anybody's to change.
     """
     if state.type != "dashboard" and set(changed) <= {"client_name"}:
         return None

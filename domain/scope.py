@@ -169,7 +169,7 @@ def _granted(
 def _granted_to_client(
     asked: tuple[str, ...] | None, within: tuple[str, ...], known: frozenset[str], dashboard: bool
 ) -> tuple[str, ...] | InvalidScope:
-    """The same where no person is involved: what follows from the names alone, and is asked for every token."""
+    """Narrows a scope where no person is involved, which follows from the names alone, and is asked for every token."""
     return _granted(asked, within, known, None, dashboard)
 
 

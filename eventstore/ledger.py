@@ -459,7 +459,7 @@ class Ledger:
         return cached.state
 
     def known(self, stream: str) -> Any | None:
-        """The same where nothing has to be asked for it; None otherwise."""
+        """Gives that fold where nothing has to be asked for it; None otherwise."""
         return self.assumed(stream) if self._reader.is_settled else None
 
     def assumed(self, stream: str) -> Any | None:

@@ -20,7 +20,7 @@ from security.vault import Vault
 log = structlog.get_logger(__name__)
 
 LEASE = MINUTE
-"""Anyone who takes a report up has this long for it; then it is anybody's. Each further attempt has twice as long."""
+"""How long the one who takes a report up has for it; then it is anybody's. Each further attempt has twice as long."""
 
 LONGEST_LEASE = 60 * MINUTE
 DIGEST_BYTES = 32

@@ -27,7 +27,7 @@ from projections import grants
 from projections.grants import TABLE as GRANTS
 
 
-class Folded(NamedTuple):
+class StreamAsOf(NamedTuple):
     """A stream up to a position: its state, how many events made it, and those events."""
 
     state: Any
@@ -57,13 +57,13 @@ def newest_of(connection: Connection, stream: str, limit: int) -> list[int]:
     return [row[0] for row in store(connection).recorder.select_events(stream, desc=True, limit=limit)]
 
 
-def folded(connection: Connection, stream: str, position: int) -> Folded:
+def folded(connection: Connection, stream: str, position: int) -> StreamAsOf:
     """The stream as it stood at the position."""
     told = tuple(history(connection, stream, position))
     state = project(initial(stream), told)
     if ended_grants.concerns(stream):
         state = ended_grants.applied(folded(connection, ended_grants.STREAM, position).state, state)
-    return Folded(state, len(told), told)
+    return StreamAsOf(state, len(told), told)
 
 
 def position_at(connection: Connection, moment: Moment, head: int) -> int:
@@ -93,7 +93,7 @@ def judge(connection: Connection, issued: IssuanceRecord, position: int, now: Mo
 
 def _token(connection: Connection, issued: IssuanceRecord, position: int, now: Moment) -> Judgement:
     of_grant = folded(connection, issued.by.stream, position)
-    parties: list[Folded] = []
+    parties: list[StreamAsOf] = []
 
     def state(stream: str) -> Any:
         parties.append(folded(connection, stream, position))
@@ -110,7 +110,7 @@ def _token(connection: Connection, issued: IssuanceRecord, position: int, now: M
     return Judgement(reason, _positions([_decisive(cause, standing, issued, own_end, of_grant)]))
 
 
-def _own(issued: IssuanceRecord, of_grant: Folded) -> tuple[validity.TokenStanding, int | None]:
+def _own(issued: IssuanceRecord, of_grant: StreamAsOf) -> tuple[validity.TokenStanding, int | None]:
     """The token by itself, and the event that revoked, redeemed or refreshed it."""
     refreshing: Succession = of_grant.state.succession
     if issued.kind == "refresh":
@@ -120,7 +120,7 @@ def _own(issued: IssuanceRecord, of_grant: Folded) -> tuple[validity.TokenStandi
     return as_token(issued, refreshing, ended=end is not None), end
 
 
-def _revocations(part: Folded, key_id: str | None) -> Iterator[int]:
+def _revocations(part: StreamAsOf, key_id: str | None) -> Iterator[int]:
     """Where the key was revoked that signed it."""
     for each in part.history:
         if isinstance(each.event, SigningKeyRevoked) and each.event.key_id == key_id:
@@ -145,7 +145,11 @@ def _ends(recorded: Recorded, issued: IssuanceRecord) -> bool:
 
 
 def _decisive(
-    cause: validity.Cause, standing: validity.Standing, issued: IssuanceRecord, own_end: int | None, of_grant: Folded
+    cause: validity.Cause,
+    standing: validity.Standing,
+    issued: IssuanceRecord,
+    own_end: int | None,
+    of_grant: StreamAsOf,
 ) -> int | None:
     person = standing.person
     match cause:
@@ -173,7 +177,7 @@ def _decisive(
             return issued.by.position
 
 
-def _registered(part: Folded) -> int | None:
+def _registered(part: StreamAsOf) -> int | None:
     """The event that brought a party into the state in which it can act: made, or enabled again."""
     beginnings = (
         client.ClientRegistered,
@@ -216,7 +220,7 @@ def _client_secret(connection: Connection, issued: IssuanceRecord, position: int
     return Judgement("active", _positions([issued.by.position, _registered(of_client)]))
 
 
-def _ending_rotation(of_client: Folded, issued: IssuanceRecord, version: client_secret.SecretVersion) -> int | None:
+def _ending_rotation(of_client: StreamAsOf, issued: IssuanceRecord, version: client_secret.SecretVersion) -> int | None:
     """The rotation that brought the version's end forward."""
     if version.expires_at == issued.expires_at:
         return None

@@ -127,7 +127,7 @@ class Validation:
         return self.remembered(digest) or await self.look_up(digest)
 
     def remembered(self, digest: bytes) -> Known | None:
-        """The same where it is remembered, as of the last time that `Ledger.settled` was awaited."""
+        """Gives the token where it is remembered, as of the last time that `Ledger.settled` was awaited."""
         known, told = self._kept.get(digest), self._changes.told
         if known is None or known.held_at == told:
             return known
@@ -137,7 +137,7 @@ class Validation:
         return known
 
     async def look_up(self, digest: bytes) -> Known | None:
-        """The same where it is not remembered, for a caller who has asked `remembered`."""
+        """Reads the token that is not remembered, for a caller who has asked `remembered`."""
         if digest in self._absent:
             return None
         known = await self._reader.find(self._load, digest)

@@ -33,7 +33,7 @@ from security.tokens import Format, Kind, same
 # The public keys with which GitHub signs its reports of leaked secrets, from a pinned file or from GitHub.
 
 AGAIN_AFTER = 60 * SECOND
-"""Anyone who makes up key ids has the keys fetched no more often than that."""
+"""How often key ids that somebody makes up have the keys fetched."""
 
 FRESH_FOR = 3600 * SECOND
 """A key that GitHub no longer publishes is believed no longer than that, unless GitHub cannot be asked."""

@@ -1,4 +1,4 @@
-"""Anyone who is told by an administrator's choice, beside those of the settings."""
+"""Destinations that administrators chose, beside those of the settings."""
 
 from collections.abc import Mapping
 

@@ -259,8 +259,8 @@ def _link(used: BrowserSession, providers: upstream.State, link: UpstreamLink) -
 async def account_unlinked(
     request: Request[Any, Any, Any], data: JSONBody[AccountForm], name: LinkName, realm: AnyRealm = None
 ) -> Response[bytes]:
-    """Anyone who signs in there is not signed in here any more; and back to the page. Who did not sign in a moment ago
-    does so first, as for a change of one's factors."""
+    """Takes the link away, so that who signs in there is not signed in here any more; and back to the page. Who did not
+    sign in a moment ago does so first, as for a change of one's factors."""
     services, scope = services_of(request), request.scope
     used = await signed_in(services, scope, realm)
     if used is None:

@@ -144,7 +144,7 @@ async def account_erasure_requested(
 async def account_erasure_withdrawn(
     request: Request[Any, Any, Any], data: JSONBody[AccountForm], realm: AnyRealm = None
 ) -> Response[bytes]:
-    """Anyone who wanted to be erased stays; and back to the page."""
+    """Takes a wish to be erased back; and back to the page."""
     services, scope = services_of(request), request.scope
     used = await signed_in(services, scope, realm)
     if used is None:

@@ -185,7 +185,8 @@ async def put_upstream(
     once: Injected[Once],
     ledger: Injected[Ledger],
 ) -> Response[UpstreamBody]:
-    """Anyone who signs for it says who people of the realm are; a second factor is asked for here all the same.
+    """Sets up another provider, which then says who people of the realm are; a second factor is asked for here all the
+    same.
     Providers of the realm `administration` are a matter of those who hold every administrative scope. A kept secret is
     sent to the issuer alone that it was given for."""
     if data.name not in (UNSET, upstream):

@@ -13,7 +13,7 @@ from cli.command_services import CommandServices, run
 from cli.moving.people_file import COLUMNS
 from cli.moving.records import JSON_LINES
 from cli.person import members
-from cli.terminal import Bar, new_file
+from cli.terminal import ProgressBar, new_file
 from commands import moving
 from domain import account, client, client_secret
 from domain.moving.transfer import Exported
@@ -122,7 +122,7 @@ async def _write(
 ) -> None:
     """Writes them and tells of it in the log; a file of which nothing is told goes again."""
     kind: Literal["json", "csv"] = "json" if output.suffix.lower() in JSON_LINES else "csv"
-    with new_file(output) as stream, Bar("Exporting") as bar:
+    with new_file(output) as stream, ProgressBar("Exporting") as bar:
         put = _json_lines(stream) if kind == "json" else _csv(stream, columns)
         done = 0
         async for row in rows:

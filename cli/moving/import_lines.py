@@ -10,7 +10,7 @@ import msgspec
 import rich_click as click
 
 from cli.command_services import CommandServices
-from cli.terminal import Bar, Failure, print_json, refused, text
+from cli.terminal import Failure, ProgressBar, print_json, refused, text
 from commands import moving
 from domain.decision import Outcome, Refusal
 from domain.moving.transfer import Imported, TransferSource
@@ -92,7 +92,7 @@ class RunningImport:
         off is recorded in the log too."""
         arriving, done = iter(import_lines), 0
         try:
-            with Bar("Importing") as bar:
+            with ProgressBar("Importing") as bar:
                 while portion := list(islice(arriving, AT_ONCE)):
                     for told in await self._together(portion):
                         self._tell(told)

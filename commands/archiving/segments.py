@@ -15,8 +15,8 @@ from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.projecting.rebuild import Progress
 from eventstore.sealed import segment
-from eventstore.sealed.places import PlaceAway, SegmentPlace
 from eventstore.sealed.segment import Contents, SegmentDamaged
+from eventstore.sealed.segment_place import PlaceAway, SegmentPlace
 from eventstore.transparency.note import Checkpoint
 from eventstore.transparency.published import Diverged
 from eventstore.view import View

@@ -28,7 +28,7 @@ LIGHT_SHEETS = ("#e4ece6", "#fcfdfb", "#e8f4ee", "#ffffff")
 """What text in the accent colour stands on, and what stands on it, by `grantlog.css`."""
 
 DARK_SHEETS = ("#0c1411", "#141f1a", "#14301f", "#06251b")
-"""The same where the device wants dark pages."""
+"""That of devices that want dark pages."""
 
 CONTRAST = 4.5
 """The least between text and what it stands on (WCAG 2.2, 1.4.3)."""

@@ -33,7 +33,7 @@ CONSOLE = "console"
 runs the server makes or changes."""
 
 PEOPLE_WRITE = "people:write"
-"""Anyone who holds it can make administrators; the last one who does cannot be removed."""
+"""The scope whose holders can make administrators; the last one who does cannot be removed."""
 
 
 def is_administrative(scope: str) -> bool:

@@ -150,7 +150,7 @@ def _plain(client: ClientMetadata, realms: Collection[str]) -> Outcome | None:
 
 
 def _first_party(client: ClientMetadata) -> Outcome | None:
-    """Anyone who asks people for their password goes on with a code (OAuth for First-Party Applications §5)."""
+    """Requires a code of who asks people for their password (OAuth for First-Party Applications §5)."""
     if client.first_party and (client.type == "dashboard" or "authorization_code" not in client.grant_types):
         return malformed("first_party", "is for clients with the grant authorization_code")
     return None

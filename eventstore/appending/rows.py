@@ -143,7 +143,7 @@ STEP = 50_000
 """Events in one transaction. On SQLite the server waits with every write while the rows of a step are written."""
 
 LONG_STEP = 250_000
-"""The same where tokens alone are replayed, whose rows are few and soon written."""
+"""That of a replay of tokens alone, whose rows are few and soon written."""
 
 AT_ONCE = 500
 """Events in memory at a time, as text: so few that the processor need not fetch them from memory again and again."""

@@ -24,7 +24,7 @@ LOOK_EVERY = 0.25
 """Seconds between two looks at what is waited for."""
 
 LOOK_AGAIN = 4.0
-"""The same where nothing is waited for: what comes then is not late for as long."""
+"""That of work for which nobody waits: what comes then is not late for as long."""
 
 
 class Awaited(Protocol):

@@ -19,8 +19,8 @@ from domain.event import Moment
 from domain.log import Archived
 from eventstore.mapper import LogMapper, Ring, decoder, is_authenticated
 from eventstore.sealed import segment
-from eventstore.sealed.places import PlaceAway, SegmentPlace
 from eventstore.sealed.segment import LONGEST, SegmentDamaged
+from eventstore.sealed.segment_place import PlaceAway, SegmentPlace
 from eventstore.stored import ROW, events
 from eventstore.unavailable import ArchiveAway
 from projections.prepared import Prepared

@@ -48,11 +48,6 @@ def tile_path(level: int, number: int, width: int = WIDTH) -> str:
     return f"tile/{level}/{_digits(number)}{_suffix(width)}"
 
 
-def entries_path(number: int, width: int = WIDTH) -> str:
-    """The path of an entry bundle below the log's prefix."""
-    return f"tile/entries/{_digits(number)}{_suffix(width)}"
-
-
 def parse_path(path: str) -> TilePath | None:
     """What the part after `tile/` asks for; None when it is not written exactly as the specification writes it."""
     match = _PATH.fullmatch(path)

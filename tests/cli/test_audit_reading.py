@@ -287,7 +287,7 @@ def test_export_that_breaks_off_leaves_no_file_and_logs_it(
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(exporting, "AT_ONCE", 7)
-    monkeypatch.setattr("cli.terminal.Bar.__call__", no_room)
+    monkeypatch.setattr("cli.terminal.ProgressBar.__call__", no_room)
     file = tmp_path / "export.jsonl"
     assert "No space left" in cli.run("audit", "export", "--output", str(file), exits=2).stderr
     assert not file.exists()

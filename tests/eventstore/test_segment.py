@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from domain import log
 from domain.log import Archived
-from eventstore.sealed import places, segment
+from eventstore.sealed import segment, segment_place
 from eventstore.sealed.excerpt import PATHS
-from eventstore.sealed.places import PlaceAway, SegmentPlace
 from eventstore.sealed.segment import Contents, Heading, SegmentDamaged
+from eventstore.sealed.segment_place import PlaceAway, SegmentPlace
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,7 +76,7 @@ def test_no_file_leads_out_of_its_place() -> None:
 
 
 def test_only_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "LARGEST_FILE", 10)
+    monkeypatch.setattr(segment_place, "LARGEST_FILE", 10)
     place = SegmentPlace(str(tmp_path))
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "directory").mkdir()

@@ -15,7 +15,7 @@ from domain import log, server
 from domain.log import Archived
 from eventstore.archiving import archived as archive
 from eventstore.sealed import segment
-from eventstore.sealed.places import PlaceAway, SegmentPlace
+from eventstore.sealed.segment_place import PlaceAway, SegmentPlace
 from eventstore.search import stored_forms
 from eventstore.stored import events
 from eventstore.transparency import published

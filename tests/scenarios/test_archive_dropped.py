@@ -25,8 +25,8 @@ from eventstore.mapper import authenticate
 from eventstore.projecting.rebuild import Comparison
 from eventstore.sealed import dropped as sealed
 from eventstore.sealed.excerpt import EVENT
-from eventstore.sealed.places import PlaceAway, SegmentPlace
 from eventstore.sealed.segment import SegmentDamaged
+from eventstore.sealed.segment_place import PlaceAway, SegmentPlace
 from eventstore.search import Criteria, SearchName, first_at, newest, recorded_forms, stored_forms
 from eventstore.stored import events
 from eventstore.transparency import published

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class DivergenceAlarm(Protocol):
-    """Anyone who is told that the log does not fit its tree."""
+    """Takes note that the log does not fit its tree."""
 
     async def diverge(self, found: "Diverged", /) -> None: ...
 

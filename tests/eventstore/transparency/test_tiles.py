@@ -2,8 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventstore.transparency.merkle import TilePath, encode_entries, entries_path, parse_path, tile_path, width_in
+from eventstore.transparency.merkle import TilePath, encode_entries, parse_path, tile_path, width_in
 from verifier.server_source import path_of, split_entries
+
+
+def entries_path(number: int, width: int) -> str:
+    """An entry bundle has the path of a tile but for its level."""
+    return tile_path(0, number, width).replace("tile/0/", "tile/entries/")
 
 
 def test_the_specifications_path() -> None:
