@@ -127,9 +127,9 @@ class Batch(View):
         return self.folded(stream)[0] if found is None else found[0]
 
     def states(self, streams: Collection[str]) -> list[Any]:
-        missing = [each for each in streams if each not in self._folds and each not in self._alone]
-        self._folds |= self._states.all_cached(missing)
-        return [self.state(each) for each in streams]
+        if new := set(streams) - self._folds.keys() - self._alone.keys():
+            self._folds |= self._states.all_cached(new)
+        return [(self._folds.get(each) or self.folded(each))[0] for each in streams]
 
     def grant_of(self, presented: bytes) -> OfGrant | None:
         return self._grants[presented]
