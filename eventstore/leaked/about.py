@@ -16,7 +16,10 @@ FEW = 10_000
 """So many are counted before anybody has read how many there were."""
 
 ROWS = 100
-"""Of the index that are drawn for each way in which something is issued; each names some twelve events."""
+"""Of the index that are drawn for each way in which something is issued; each names up to some hundred events."""
+
+EVENTS = 1_000
+"""That are looked at of those which these rows name, or up to twice as many, evenly."""
 
 _INDEX = event_index.TABLE.c
 _NUMBERED = (
@@ -66,4 +69,8 @@ def _drawn(connection: Connection, secret_id: str) -> dict[int, float]:
     drawn: dict[tuple[bytes, int], list[int]] = {}
     for key, events, last, before in connection.execute(_DRAWN, {"b_keys": keys}):
         drawn.setdefault((bytes(key), int(events)), []).extend(event_index.expanded(last, before))
-    return {position: events / len(found) for (_, events), found in drawn.items() for position in found}
+    weights: dict[int, float] = {}
+    for (_, events), named in drawn.items():
+        found = named[:: max(1, len(named) // EVENTS)]
+        weights.update(dict.fromkeys(found, events / len(found)))
+    return weights
