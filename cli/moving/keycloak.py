@@ -3,6 +3,7 @@
 The forms are those of its representations (keycloak.org, Admin REST API): credentials hold JSON within JSON.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -98,7 +99,8 @@ class KeycloakRealm:
         self._realm = realm
         self._scope = tuple(scope)
         try:
-            document = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+            # Whatever wrote the file may have put a byte order mark before it (RFC 8259 §8.1).
+            document = msgspec.json.decode(path.read_bytes().removeprefix(BOM_UTF8), type=dict[str, Any])
         except (msgspec.DecodeError, RecursionError):
             raise Failure(f"{path} is no JSON object", USAGE) from None
         if not isinstance(document.get("realm"), str):

@@ -161,6 +161,13 @@ def test_second_run_and_dry_run_change_nothing(cli: CommandLine, export: Path) -
     assert (rehearsed["new"], rehearsed["refused"]) == (5, 9)
 
 
+def test_byte_order_mark_before_an_export_is_passed_over(cli: CommandLine, tmp_path: Path) -> None:
+    path = tmp_path / "realm.json"
+    path.write_text('{"realm": "shop", "users": [{"username": "ann"}]}', encoding="utf-8-sig")
+    cli.run("import", "keycloak", str(path))
+    assert [each["username"] for each in cli.json("person", "list")] == ["ann"]
+
+
 @cases("text", ["", "[]", "{}", '{"realm": 7}', "[" * 100_000])
 def test_what_is_no_export_is_refused(cli: CommandLine, tmp_path: Path, text: str) -> None:
     path = tmp_path / "realm.json"
