@@ -41,7 +41,7 @@ def _is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
-def _end_when_terminated() -> None:
+def pytest_sessionstart(session: pytest.Session) -> None:
     """Has SIGTERM end the run as an interrupt does, so that nothing that it started outlives it."""
     run = os.getpid()
 
@@ -49,6 +49,8 @@ def _end_when_terminated() -> None:
         if os.getpid() == run:
             # Whoever sends it twice waits for the end all the same.
             signal.signal(number, signal.SIG_IGN)
+            # A test's task group may make a failure of the interrupt; then the next test does not begin.
+            session.shouldstop = "terminated"
             raise KeyboardInterrupt
         # A process that a test forked.
         signal.signal(number, signal.SIG_DFL)
@@ -59,7 +61,6 @@ def _end_when_terminated() -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_said] = os.dup(2)
-    _end_when_terminated()
     # Or else each process, of hundreds, would compile our modules again.
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

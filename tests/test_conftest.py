@@ -17,15 +17,22 @@ import threading
 
 def test_it(postgresql_url):
     print(postgresql_url, file=open({told!r}, "w"), flush=True)
+    try:
+        threading.Event().wait(600)
+    except KeyboardInterrupt as interrupt:
+        {then}
+
+def test_next():
     threading.Event().wait(600)
 """
 
 
+@pytest.mark.parametrize("then", ["raise", "raise BaseExceptionGroup('tasks', [interrupt]) from None"])
 @pytest.mark.parametrize("processes", ["0", "1"])
-def test_a_terminated_run_leaves_no_server_and_no_file(tmp_path: Path, processes: str) -> None:
+def test_a_terminated_run_leaves_no_server_and_no_file(tmp_path: Path, processes: str, then: str) -> None:
     told, file = tmp_path / "told", tmp_path / "test_it.py"
     os.mkfifo(told)
-    file.write_text(WAITS.format(told=str(told)))
+    file.write_text(WAITS.format(told=str(told), then=then))
     arguments = ("-p", "tests.conftest", "-n", processes, "--rootdir", tmp_path, file)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     with started(
