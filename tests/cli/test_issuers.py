@@ -139,7 +139,7 @@ def test_of_two_who_begin_a_move_one_is_at_it(
     cli.run("issuer", "add", FURTHER)
     sqlite = cli.database_url.startswith("sqlite")
     place = ("--database", f"sqlite:///{tmp_path}/x.db") if sqlite else ("--schema", "x")
-    look, move_log = issuers.is_taken, issuers.move_log
+    look, move_log = moving.is_taken, moving.move
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
