@@ -3,8 +3,10 @@
 import rich_click as click
 
 from api.notifications.channels import destinations as configured
-from cli.command_services import CommandServices, load_settings, run
+from api.notifications.chosen import subscribed
+from cli.command_services import CommandServices, run
 from cli.terminal import USAGE, Failure, as_json, moment, print_json, print_list
+from domain.notifying import destination
 from eventstore import search
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
 from projections import outbox
@@ -23,9 +25,16 @@ def notifications() -> None:
 @notifications.command()
 @as_json
 def destinations(as_json: bool) -> None:
-    """Who is told, and of which types of events."""
-    rows = [{"destination": each.name, "types": sorted(each.types)} for each in _destinations()]
-    print_list(rows, ("destination", "types"), as_json)
+    """Who is told, of which types of events, and whether the settings or the API say so."""
+
+    async def ask(services: CommandServices) -> list[dict[str, str | list[str]]]:
+        return [
+            {"destination": each.name, "managed_by": by, "types": sorted(each.types)}
+            for by, told in (("settings", configured(services.settings)), ("api", await _chosen(services)))
+            for each in told
+        ]
+
+    print_list(run(ask), ("destination", "managed_by", "types"), as_json)
 
 
 @notifications.command(name="list")
@@ -61,13 +70,13 @@ def replay(low: int, high: int | None, only: str | None, as_json: bool) -> None:
     """Tell again what stands in the log from a position on, dead letters included.
 
     A running server delivers it. Receivers know a repeat by its `webhook-id`, which is the event's own id."""
-    known = _destinations()
-    wanted = [each for each in known if only is None or each.name == only]
-    if not wanted:
-        names = ", ".join(each.name for each in known) or "none: set GRANTLOG_WEBHOOKS or GRANTLOG_MAIL_HOST"
-        raise Failure(f"there is no such destination; there are {names}", USAGE)
 
     async def again(services: CommandServices) -> int:
+        known = [*configured(services.settings), *await _chosen(services)]
+        wanted = [each for each in known if only is None or each.name == only]
+        if not wanted:
+            names = ", ".join(each.name for each in known) or "none: see docs/notifications.md"
+            raise Failure(f"there is no such destination; there are {names}", USAGE)
         return await _again(services, wanted, low, high)
 
     told = run(again)
@@ -95,5 +104,7 @@ async def _again(services: CommandServices, wanted: list[Destination], low: int,
     return told
 
 
-def _destinations() -> list[Destination]:
-    return configured(load_settings())
+async def _chosen(services: CommandServices) -> list[Destination]:
+    """Those whom administrators chose."""
+    state: destination.State = await services.ledger.state(destination.STREAM)
+    return subscribed(state.destinations)

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from commands import destinations
+from commands.destinations import DestinationSecrets
+from domain.notifying.destination import DestinationTerms
 from eventstore.ledger import Ledger
 from projections import outbox
 from security.clock import SystemClock
 from security.keyring import parse_keyring
 from tests.cli.conftest import CommandLine
-from tests.notifications.conftest import report
+from tests.notifications.conftest import SOMEBODY, report
 from tests.notifications.receiver import SECRET
 
 SOME = "client.secret_expired_used"
@@ -70,6 +73,29 @@ def test_what_stands_in_the_log_is_told_again(cli: CommandLine, dead: bool) -> N
     (waiting,) = cli.json("notifications", "list")
     assert (waiting["position"], waiting["destination"], waiting["state"]) == (position, "pager", "waiting")
     assert waiting["attempts"] == 0
+
+
+async def _choose(cli: CommandLine, name: str) -> None:
+    """As an administrator does over HTTP."""
+    key = cli.environment["GRANTLOG_MASTER_KEY"]
+    ledger = await Ledger.open(cli.database_url, parse_keyring(str(key)), SystemClock())
+    try:
+        terms = DestinationTerms(kind="webhook", host="hooks.example", types=("incident.*",))
+        command = destinations.put(name, terms, DestinationSecrets(), vault=ledger.vault, taken=())
+        await ledger.execute(command, origin=SOMEBODY)
+    finally:
+        await ledger.close()
+
+
+def test_whom_administrators_chose_is_told_again(cli: CommandLine) -> None:
+    cli.run("client", "list")
+    asyncio.run(_choose(cli, "team"))
+    asyncio.run(_report(cli, dead=False))
+    found = {each["destination"]: each["managed_by"] for each in cli.json("notifications", "destinations")}
+    assert found == {"pager": "settings", "mail": "settings", "team": "api"}
+    assert cli.json("notifications", "replay", "--from", "1", "--destination", "team") == {"deliveries": 1}
+    (waiting,) = cli.json("notifications", "list")
+    assert waiting["destination"] == "team"
 
 
 def test_an_unknown_destination_is_wrong_usage(cli: CommandLine) -> None:
