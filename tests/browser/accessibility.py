@@ -32,6 +32,9 @@ FAULTS = """least => {
     if (new Set(ids).size !== ids.length) faults.push("an id twice");
     if (document.documentElement.scrollWidth > innerWidth)
         faults.push("wider than the screen by " + (document.documentElement.scrollWidth - innerWidth));
+    for (const pressed of all("button"))
+        if (pressed.checkVisibility() && pressed.getBoundingClientRect().right > innerWidth)
+            faults.push("beyond the screen: " + told(pressed));
 
     const parts = colour => colour.match(/[\\d.]+/g).map(Number);
     const light = ([r, g, b]) => [r, g, b].map(c => c / 255)

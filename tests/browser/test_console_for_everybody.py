@@ -24,6 +24,8 @@ async def test_every_page_can_be_read_by_everybody(visit: Visit, demo: Demo) -> 
     """Also where something has the longest name that there is, of one word, or is called from right to left."""
     for name in ("W" * CLIENT_NAME_MAXIMUM, "متجر الصور"):
         demo.call("POST", "/admin/clients", {"client_name": name, "grant_types": ["client_credentials"]})
+    told = {"kind": "slack", "url": "https://hooks.example.com/", "types": ["security", "incident.*"]}
+    demo.call("PUT", "/admin/notifications/destinations/the-security-team", told)
     visitor = await visit()
     await enter(visitor)
     page, faults = visitor.page, {}
