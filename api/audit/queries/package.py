@@ -42,7 +42,7 @@ and give it these files and the log's verifier key, or run, where KEY is that ke
     python3 grantlog-verify.pyz check-receipt receipts/POSITION.txt --key KEY
 
 The key is not in here, because whoever could change this package could change a key in it as well: get that of {origin}
-from its operator on another way.
+from its operator by other means.
 """
 
 
