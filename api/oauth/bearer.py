@@ -1,6 +1,6 @@
 """Bearer tokens (RFC 6750): who calls the JSON API, and what they may; each route names the scope that it needs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,14 @@ from api.oauth import dpop
 from api.oauth.person_authentication import policy_of
 from api.services import Services, origin, services_of
 from commands.permissions import CallerScope
-from domain import account, session
+from domain import account, client, role, session
 from domain.decision import Reason, Refusal
-from domain.event import SECOND, Actor
+from domain.event import SECOND, Actor, Moment
+from domain.grants.validity import TokenReason
 from domain.rules.administrative_scope import IMPLIED
+from domain.scope import still_allowed
+from eventstore import issued, search, time_travel
+from eventstore.database import Connection
 from eventstore.execution import Origin
 from eventstore.validation import Known
 from eventstore.view import View
@@ -75,12 +79,12 @@ async def judge(services: Services, scope: Scope, needed: Sequence[str]) -> Know
     """The request's live access token; raises 401 `invalid_token` or 403 `insufficient_scope` (RFC 6750 §3.1)."""
     known = await judge_header(services, scope)
     for name in needed:
-        _judge_scope(known, name)
+        _judge_scope(known.terms.scope, name)
     return known
 
 
-def _judge_scope(known: Known, needed: str) -> None:
-    if needed not in known.terms.scope and IMPLIED.get(needed) not in known.terms.scope:
+def _judge_scope(allowed: Collection[str], needed: str) -> None:
+    if needed not in allowed and IMPLIED.get(needed) not in allowed:
         raise InsufficientScope(needed)
 
 
@@ -197,10 +201,30 @@ async def require_recent(services: Services, who: Bearer) -> None:
 async def go_on(services: Services, who: Bearer, needed: str) -> None:
     """Raises 401 or 403 where the caller's right ended while they were answered. That their token's time is over ends
     no answer that began within it."""
-    known = await services.ledger.validation.find(who.known.digest)
-    if known is None or known.reason(services.ledger.clock.now()) not in ("active", "expired"):
+    ledger = services.ledger
+    known = await ledger.validation.find(who.known.digest)
+    # Soon after its time is over its row goes, and the log alone tells of it.
+    told = await _told_by_log(services, who) if known is None else (known.reason(ledger.clock.now()), known.terms.scope)
+    if told[0] not in ("active", "expired"):
         raise unauthorized(services)
-    _judge_scope(known, needed)
+    _judge_scope(told[1], needed)
+
+
+async def _told_by_log(services: Services, who: Bearer) -> tuple[TokenReason, tuple[str, ...]]:
+    """How the caller's token stands by the log, and what it would allow as the person's roles are now."""
+    ledger, terms = services.ledger, who.known.terms
+    reason = await ledger.read(_reason_by_log, who.known.digest, ledger.clock.now())
+    if terms.account_id is None:
+        return reason, terms.scope
+    its: client.State = await ledger.state(client.stream(terms.client_id))
+    person: account.State = await ledger.state(account.stream(terms.account_id))
+    roles = tuple([await ledger.state(role.stream(person.realm, name)) for name in person.roles])
+    return reason, still_allowed(terms.scope, roles=roles, dashboard=its.type == "dashboard")
+
+
+def _reason_by_log(connection: Connection, digest: bytes, now: Moment) -> TokenReason:
+    found = issued.find(connection, digest)
+    return "unknown" if found is None else time_travel.judge(connection, found, search.newest(connection), now).reason
 
 
 def caller(request: Request[Any, Any, Any]) -> Bearer:

@@ -4,17 +4,26 @@ import csv
 import io
 import json
 import re
+from contextlib import nullcontext
 from html import unescape
 from typing import Any
 
 import pytest
 
 from api.audit.queries import auditor
+from api.http.errors import InsufficientScope, InvalidToken
+from api.oauth.bearer import Bearer, go_on
+from commands import people
+from commands.permissions import operator
 from domain import client
+from eventstore.execution import Origin
+from projections import tokens
+from security.tokens import digest
 from tests.any_command import any_command
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.consoles import at_console
+from tests.scenarios.dashboards import make_dashboard
 from tests.scenarios.event_source import EventSource
 from tests.scenarios.histories import lived
 from tests.scenarios.world import World
@@ -128,6 +137,33 @@ async def test_list_breaks_off_where_the_right_to_it_ends(world: World) -> None:
     closed = [each.event for each in await world.events("audit.export_closed", after=begin)]
     assert [(each.completion, each.count) for each in closed] == [("complete", 9), ("broken_off", got)]
     assert got < 9
+
+
+@pytest.mark.parametrize(
+    ("loses", "refused"), [("nothing", None), ("role", InsufficientScope), ("client", InvalidToken)]
+)
+async def test_an_answer_outlasts_the_row_of_its_token(world: World, loses: str, refused: Any) -> None:
+    """Rows of tokens go soon after their time, and any change of the person has what is remembered of one forgotten."""
+    services = world.services
+    for name in ("reader", "other"):
+        await world.define_role("administration", name, "people:read")
+    person = await world.register_person("reader", realm="administration", roles_of=("reader",))
+    board = await make_dashboard(world, "board", realm="administration", scope=("people:read",))
+    token, _ = await board.sign_in(person, by=world.caller())
+    known = await services.ledger.validation.find(digest(token))
+    assert known is not None
+    who = Bearer(known, frozenset(known.terms.scope), Origin())
+    world.clock.advance(world.settings.access_token_lifetime + 1)
+    assert await services.ledger.tidy(tokens.prune, world.clock.now(), 500) == 1
+    lost = {
+        "nothing": people.change_roles(person.account_id, ("other",), by=operator),
+        "role": people.change_roles(person.account_id, (), by=operator),
+        "client": any_command(client.stream(board.client_id), client.disable),
+    }
+    await world.execute(lost[loses])
+    assert await services.ledger.validation.find(known.digest) is None
+    with nullcontext() if refused is None else pytest.raises(refused):
+        await go_on(services, who, "people:read")
 
 
 async def test_whole_list_without_personal_values_has_none(scene: Scene) -> None:
