@@ -5,6 +5,10 @@ class LedgerOverloaded(Exception):
     """More commands wait than the ledger accepts (503 with Retry-After)."""
 
 
+class IndexBehind(LedgerOverloaded):
+    """The search index is too far behind to tell what somebody asks who may not have it follow (503)."""
+
+
 class InDoubt(LedgerOverloaded):
     """Not at present: the log has diverged, and this would let somebody do more than before (503 with Retry-After)."""
 

@@ -20,7 +20,7 @@ from eventstore.ledger import Ledger
 from eventstore.personal_data import PersonalData
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
 from eventstore.search import SearchName
-from eventstore.unavailable import LedgerOverloaded
+from eventstore.unavailable import IndexBehind
 from projections.event_index import NameKind
 from security import pasted_keys
 from security.pasted_keys import Names
@@ -80,10 +80,10 @@ class KeyTarget(GatheredTarget):
 async def targets(
     ledger: Ledger, found: Sequence[Names], since: Moment | None, *, steps: int | None = None
 ) -> list[KeyTarget]:
-    """Those of the keys that were ever named here. Raises `LedgerOverloaded` where to find out takes the search index
+    """Those of the keys that were ever named here. Raises `IndexBehind` where to find out takes the search index
     more than so many `steps`."""
     if not await CatchUpSubscription(ledger, EventIndexing()).follow(steps=steps):
-        raise LedgerOverloaded
+        raise IndexBehind
     known = []
     for names in found:
         looked = [(name, await ledger.read_long(keys.holders_of, name)) for name in names]

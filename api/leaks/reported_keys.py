@@ -12,7 +12,7 @@ from eventstore.execution import Origin
 from eventstore.leaked import keys
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
-from eventstore.unavailable import LedgerOverloaded
+from eventstore.unavailable import IndexBehind
 from security import pasted_keys
 from security.pasted_keys import Names
 
@@ -51,7 +51,7 @@ def _found_in(texts: Sequence[str]) -> list[PastedKeys]:
 
 
 async def held(ledger: Ledger, origin: Origin, pasted: Sequence[PastedKeys]) -> HeldKeys:
-    """Which keys were there whose private half was: one of this server's own is an alarm. Raises `LedgerOverloaded`
+    """Which keys were there whose private half was: one of this server's own is an alarm. Raises `IndexBehind`
     where the search index is too far behind to tell."""
     if not pasted:
         return HeldKeys([], [])
@@ -60,12 +60,12 @@ async def held(ledger: Ledger, origin: Origin, pasted: Sequence[PastedKeys]) -> 
     text = "\n".join(each.text for each in pasted)
     own = await issuer_keys.tell_exposed(ledger, origin, text, says)
     if not await CatchUpSubscription(ledger, EventIndexing()).follow(steps=CATCHING_UP):
-        raise LedgerOverloaded
+        raise IndexBehind
     # Who shows no more than the public half of a busy key has nobody look at all that it was used for.
     wanted = await ledger.read_long(keys.known, says)
     return HeldKeys(own, await asyncio.to_thread(pasted_keys.private_in, text, wanted) if wanted else [])
 
 
 async def targets(ledger: Ledger, thumbprints: Sequence[str]) -> list[Target]:
-    """What to end of clients' keys, each by itself. Raises `LedgerOverloaded` as `held` does."""
+    """What to end of clients' keys, each by itself. Raises `IndexBehind` as `held` does."""
     return await resolve.of_keys(ledger, [(each,) for each in thumbprints], None, steps=CATCHING_UP)

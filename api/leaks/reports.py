@@ -20,7 +20,7 @@ from domain.incident import Source
 from eventstore import issued
 from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
-from eventstore.unavailable import ArchiveAway, DatabaseAway, LedgerOverloaded
+from eventstore.unavailable import ArchiveAway, DatabaseAway, IndexBehind, LedgerOverloaded
 from security.masking import masking
 from security.scanning import extract
 from security.tokens import ALPHABET, ID_LENGTH, Format, Kind, digest
@@ -66,12 +66,12 @@ async def take(
         for take_one, raw in ((_take_keys, finding.raw), *((_take, each) for each in secrets)):
             try:
                 known |= await take_one(ledger, format, finding._replace(raw=raw), source, contain, by)
-            except ArchiveAway as error:
+            except (ArchiveAway, IndexBehind) as error:
                 failed = error
             except (DatabaseAway, LedgerOverloaded):
                 raise
             except Exception as error:
-                # A bug about one must not keep the others alive, nor must a segment that is away.
+                # A bug about one must not keep the others alive, nor must a segment that is away or an index behind.
                 failed = error
         ours.append(known)
     if failed is not None:

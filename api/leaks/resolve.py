@@ -196,7 +196,7 @@ async def _with_keys(ledger: Ledger, found: Resolved, leaked: Sequence[Target]) 
 async def of_keys(
     ledger: Ledger, found: Sequence[Names], since: Moment | None, *, steps: int | None = None
 ) -> list[Target]:
-    """The targets of those of the keys that were ever named here, each by itself. Raises `LedgerOverloaded` where that
+    """The targets of those of the keys that were ever named here, each by itself. Raises `IndexBehind` where that
     takes the search index more than so many `steps`."""
     return [
         Target("key", each.holders[0] if len(each.holders) == 1 else None, leaked=each.leaked, gathered=each)

@@ -29,7 +29,7 @@ from eventstore.issued import IssuanceRecord
 from eventstore.ledger import Ledger
 from eventstore.pending import device_requests, mailed_links
 from eventstore.reported import ReportedSecret
-from eventstore.unavailable import ArchiveAway, DatabaseAway, LedgerOverloaded
+from eventstore.unavailable import ArchiveAway, DatabaseAway, IndexBehind, LedgerOverloaded
 from security import pasted_keys
 from security.scanning import LONGEST, MOST, extract_all
 from security.tokens import Format, new_id
@@ -158,10 +158,16 @@ async def revoke_credentials(
     if blocks:
         admit_private_keys(throttle, request.scope)
     pasted = await reported_keys.found_in(data.credentials)
-    held = await reported_keys.held(ledger, came, pasted)
+    digests = [each.sha256 for each in found.secrets]
+    try:
+        held = await reported_keys.held(ledger, came, pasted)
+    except IndexBehind:
+        # No secret waits for what is said of a key. Whoever comes again with both ends no secret twice.
+        if digests:
+            await _accepted(ledger, ReportedSecret(new_id(), came.request_id, digests), came)
+        raise
     keys = [bytes.fromhex(pasted_keys.hex_of(each)) for each in held.of_clients]
-    if found.secrets or keys:
-        digests = [each.sha256 for each in found.secrets]
+    if digests or keys:
         await _accepted(ledger, ReportedSecret(new_id(), came.request_id, digests, keys=keys), came)
     counted = Accepted(len(found.secrets), len(found.damaged), sum(len(each.says) for each in pasted))
     return Response(counted, status_code=202)
@@ -233,7 +239,7 @@ async def _of_keys(ledger: Ledger, digests: Sequence[bytes]) -> tuple[list[Targe
         return [], ()
     try:
         return await reported_keys.targets(ledger, [pasted_keys.of_hex(each.hex()) for each in digests]), ()
-    except LedgerOverloaded:
+    except IndexBehind:
         return [], digests
 
 

@@ -161,6 +161,14 @@ async def test_what_fails_about_a_key_keeps_no_secret_alive(world: World, monkey
     assert not await is_active(world, client, raw)
 
 
+async def test_index_far_behind_keeps_no_secret_alive(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, raw = await issue(world)
+    key = made_key("ES256", "leaked").as_pem(private=True).decode()
+    monkeypatch.setattr(reported_keys, "CATCHING_UP", 0)
+    problem(await deliver(world, report(f"{key}\n{raw}")), 503)
+    assert not await is_active(world, client, raw)
+
+
 @cases(
     ("change", "status"),
     [

@@ -192,6 +192,9 @@ async def test_nobody_has_a_far_behind_index_follow(
     answer = await report(private)
     assert answer.headers["retry-after"]
     problem(answer, 503)
+    beside = ok(await signer.ask())["access_token"]
+    problem(await report(private, beside), 503)
+    assert not await active(world, server, beside)
     # What fell behind only after it was accepted waits, and keeps no secret beside it waiting.
     monkeypatch.setattr(reported_keys, "held", held := AsyncMock())
     held.return_value = reported_keys.HeldKeys([], [leaked.thumbprint()])
