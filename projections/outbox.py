@@ -117,10 +117,11 @@ def _concerns_nobody_else(recorded: Recorded) -> bool:
         case ClientUpdated(new=new):
             # Its answers go where they went, and pages of the same origins may call for it.
             return all(each is UNSET for each in (new.allowed_origins, new.redirect_uris, new.realm))
-        case RealmPolicyChanged(old=None) | SigningKeyActivated(former=None):
-            # The first of its kind comes with the installation, and is no change.
+        case SigningKeyActivated(former=None):
+            # The first of its algorithm ends no other.
             return True
         case LogKeyActivated():
+            # The first one comes with the installation, and is no change.
             return recorded.version <= FIRST_LOG_KEY
         case _:
             return False

@@ -133,7 +133,8 @@ async def test_security_team_hears_of_administrators_and_origins(world: World, r
     ok(await admin.put("/admin/roles/administration/reader", json={"scopes": ["clients:read"]}), 201)
     ok(await admin.patch(f"/admin/people/{ada.account_id}", json={"roles": ["reader"]}))
     ok(await admin.patch(f"/admin/clients/{shop.client_id}", json={"allowed_origins": ["https://shop.example"]}))
-    expected = ["account.registered", "role.defined", "account.roles_changed", "client.updated"]
+    ok(await admin.put("/admin/realms/partners", json={"registration": "open"}), 201)
+    expected = ["account.registered", "role.defined", "account.roles_changed", "client.updated", "realm_policy.changed"]
     notifier = Notifier(world.services.ledger, world.settings)
     for _ in range(WITHIN):
         await notifier.distribute()
