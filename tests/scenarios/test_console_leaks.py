@@ -146,7 +146,7 @@ async def test_a_person_is_contained_by_id_or_name(world: World) -> None:
     nobody = await browser.press(desk, CONTAIN, ("do", "try"), named="client_id", given="Nothing")
     assert "No client of this server is called so" in nobody.text
     wrong = await browser.press(tried, CONTAIN, ("do", "try"), since="yesterday")
-    assert "since" in wrong.text
+    assert "▲ Since must be an RFC 3339 date-time such as 2026-01-31T12:00:00Z." in wrong.text
     done = await browser.press(tried, CONTAIN, ("do", "contain"))
     assert "Contained" in done.text
     assert len(await world.events("account.tokens_ended")) == 1
