@@ -1,5 +1,6 @@
 """What happened to a client or person, told by day, and what they were at two moments: asked of the log, masked."""
 
+import re
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -8,6 +9,7 @@ import msgspec
 
 from api.console.frame import Visit
 from api.console.masking import sealed
+from api.console.own_api import Refused
 from api.console.shown_events import Event
 
 STORY_LENGTH = 40
@@ -50,11 +52,6 @@ class MemberChange(msgspec.Struct, frozen=True):
     before: Any = None
     after: Any = None
 
-    @property
-    def words(self) -> tuple[str, str]:
-        """Before and after, as a page shows them."""
-        return in_words(self.before), in_words(self.after)
-
 
 class Difference(msgspec.Struct, frozen=True, rename={"since": "from", "until": "to"}):
     """What `GET /audit/diff/{stream}` answers."""
@@ -62,6 +59,20 @@ class Difference(msgspec.Struct, frozen=True, rename={"since": "from", "until": 
     since: Any
     until: Any
     changes: tuple[MemberChange, ...]
+    sealed: tuple[str, ...] = ()
+    erased: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> tuple[tuple[str, str, str], ...]:
+        """Each member that changed, before and after, as a page shows them. One that came to be with nothing in it did
+        not change."""
+        hidden = _hidden(self.sealed, self.erased)
+        changed = ((each, hidden.get(each.path)) for each in self.changes)
+        return tuple(
+            (each.path, _shown(each.before, secret), _shown(each.after, secret))
+            for each, secret in changed
+            if secret or each.before is not None or each.after is not None
+        )
 
 
 class StateThen(msgspec.Struct, frozen=True):
@@ -77,30 +88,61 @@ class StateThen(msgspec.Struct, frozen=True):
     @property
     def members(self) -> tuple[tuple[str, str], ...]:
         """Each member and its value, as a page shows them."""
-        hidden = dict.fromkeys(self.sealed, "masked") | dict.fromkeys(self.erased, "erased")
-        shown = ((name, hidden.get(f"state.{name}") or in_words(value)) for name, value in self.state.items())
+        hidden = _hidden(self.sealed, self.erased)
+        shown = ((name, _shown(value, hidden.get(f"state.{name}"))) for name, value in self.state.items())
         return tuple((name.replace("_", " "), words) for name, words in shown)
 
 
+def _hidden(sealed: Iterable[str], erased: Iterable[str]) -> dict[str, str]:
+    return dict.fromkeys(sealed, "masked") | dict.fromkeys(erased, "erased")
+
+
+def _shown(value: Any, instead: str | None) -> str:
+    return instead or in_words(value)
+
+
 class LookedAt(NamedTuple):
-    """A stream at a moment, or between two; what was not asked for is None."""
+    """A stream at a moment, or between two; what was not asked for is None. `refused` says what the API takes for no
+    moment."""
 
     then: StateThen | None
     difference: Difference | None
+    refused: str | None = None
+
+
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def _instant(told: str | None, time: str) -> str | None:
+    """A moment as the API takes it: of a day alone the one at that time."""
+    moment = (told or "").strip()
+    return f"{moment}T{time}Z" if _DAY.fullmatch(moment) else moment or None
 
 
 async def looked_at(visit: Visit, stream: str, at: str | None, since: str | None, until: str | None) -> LookedAt:
-    """What the aggregate was `at` a moment, and what changed of it from one to another; moments are RFC 3339 or
-    positions."""
-    masked = sealed()
-    then = difference = None
-    if at:
-        point = {"position": at} if at.isdigit() else {"at": at}
-        then = await visit.api.get(f"/audit/state/{stream}", StateThen, {**point, **masked})
-    if since or until:
-        between = {"from": since or None, "to": until or None}
-        difference = await visit.api.get(f"/audit/diff/{stream}", Difference, {**between, **masked})
-    return LookedAt(then, difference)
+    """What the aggregate was `at` a moment, and what changed of it from one to another. Moments are RFC 3339,
+    positions, or days, which belong whole to the time between. What the API refuses of them is told beside the form."""
+    try:
+        return LookedAt(await _then(visit, stream, at), await _between(visit, stream, since, until))
+    except Refused as error:
+        if error.status != 400:
+            raise
+        return LookedAt(None, None, error.words)
+
+
+async def _then(visit: Visit, stream: str, at: str | None) -> StateThen | None:
+    moment = _instant(at, "00:00:00")
+    if moment is None:
+        return None
+    point = {"position": moment} if moment.isdigit() else {"at": moment}
+    return await visit.api.get(f"/audit/state/{stream}", StateThen, {**point, **sealed()})
+
+
+async def _between(visit: Visit, stream: str, since: str | None, until: str | None) -> Difference | None:
+    ends = {"from": _instant(since, "00:00:00"), "to": _instant(until, "23:59:59.999999")}
+    if not any(ends.values()):
+        return None
+    return await visit.api.get(f"/audit/diff/{stream}", Difference, {**ends, **sealed()})
 
 
 def in_words(value: Any) -> str:

@@ -12,6 +12,7 @@ from api.console import named
 from api.console.pages.clients import client_names
 from commands import people, permissions
 from commands.permissions import operator
+from security.clock import format_rfc3339
 from security.tokens import Kind
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import Scene
@@ -115,6 +116,26 @@ async def test_client_is_shown_as_it_was_and_what_changed(world: World) -> None:
     assert readings(page) == [each.position for each in (await world.events("audit.read"))[-3:]]
 
 
+async def test_moments_may_be_days_and_are_kept_when_wrong(world: World) -> None:
+    world.clock.advance(60)
+    browser, _ = await at_console(world, *READING, *AUDITING)
+    shop = await world.register_client("Photo Prints")
+    await disable_client(world, shop)
+    today = format_rfc3339(world.clock.now())[:10]
+    address = f"/console/clients/{shop.client_id}"
+    # A day begins before what happens on it, and ends behind that.
+    page = await browser.open(f"{address}?at={today}&from={today}&to={today}")
+    assert "Nothing had happened yet." in page.text
+    changed = page.text.partition("What changed")[2].partition("</table>")[0]
+    assert "Photo Prints" in changed
+    assert not re.search(r"Before.>nothing</td><td[^>]*>nothing<", changed)
+    page = await browser.open(f"{address}?at=noon&from={today}")
+    assert "▲ At must be an RFC 3339 date-time such as 2026-01-31T12:00:00Z." in page.text
+    assert 'name="at" value="noon"' in page.text
+    assert f'name="from" value="{today}"' in page.text
+    await browser.open(f"{address}?at=1{'0' * 30}")
+
+
 async def test_all_of_something_is_of_all_times(world: World) -> None:
     shop = await world.register_client("Photo Prints")
     world.clock.advance(2 * 86_400)
@@ -161,6 +182,9 @@ async def test_person_is_shown_as_they_were_without_names(world: World) -> None:
     assert paul.email not in page.text
     assert f">{paul.account_id}<" not in page.text
     assert len(readings(page)) == 4
+    page = await browser.open(f"/console/people/{paul.account_id}?from=1")
+    assert re.search(r"state\.email.*Before.>masked</td><td[^>]*>masked<", page.text)
+    assert paul.email not in page.text
 
 
 async def test_person_is_found_by_name_that_stands_nowhere(world: World) -> None:
