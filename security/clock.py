@@ -19,6 +19,9 @@ DAY: Moment = 24 * HOUR
 _EPOCH = date(1970, 1, 1).toordinal()
 _FIRST = (1 - _EPOCH) * 86_400
 _END = (date.max.toordinal() + 1 - _EPOCH) * 86_400
+EARLIEST: Moment = _FIRST * SECOND
+"""Before it nothing can be told as a date."""
+
 _EPOCH_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 

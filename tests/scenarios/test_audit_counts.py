@@ -160,6 +160,15 @@ async def test_what_cannot_be_counted_is_told_by_its_name(world: World, query: s
     problem(await asking.get(f"/audit/counts?{query}"), 400, field=field)
 
 
+async def test_counts_reach_to_the_ends_of_time(world: World) -> None:
+    asking = await administering(world)
+    for first in ("0001-01-01T00:00:00.000000Z", "0001-01-01T12:00:00.000000Z"):
+        (item,) = ok(await asking.get("/audit/counts", params={"until": first}))["items"]
+        assert (item["from"], item["to"], item["count"]) == ("0001-01-01T00:00:00.000000Z", first, 0)
+    last = "9999-12-31T23:59:59.999999Z"
+    assert ok(await asking.get("/audit/counts", params={"until": last}))["items"][0]["to"] == last
+
+
 async def test_the_overview_is_one_reading_and_shows_what_is_going_on(scene: Scene) -> None:
     past = await lived(scene)
     await past.refresh()

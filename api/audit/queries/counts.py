@@ -30,7 +30,7 @@ from projections import event_index
 from projections.event_index import NameKind
 from projections.figures import event_counts
 from projections.figures.event_counts import CountedGroup, CountedStretches
-from security.clock import format_rfc3339
+from security.clock import EARLIEST, format_rfc3339
 
 CountedBy = Literal["type", "grant_type", "client_id"]
 
@@ -78,7 +78,7 @@ async def counts(asking: Auditor, given: Filters, step: int | None, by: CountedB
     were asked for. Raises Invalid with the parameter at fault."""
     head = await up_to_date(asking, None if by or given.test else given)
     until = asking.now + 1 if given.until is None else given.until
-    since = until - DAY * SECOND if given.since is None else given.since
+    since = max(EARLIEST, until - DAY * SECOND) if given.since is None else given.since
     if since > until:
         raise InvalidRequest.field("since", "is behind the end")
     every = until - since if step is None else step * SECOND
