@@ -43,6 +43,11 @@ def auditor(request: Request[Any, Any, Any], shows: WithPersonal = "1", watch: W
     return Auditor(services_of(request), who.origin, personal, note, watching)
 
 
+def shown_to(asking: Auditor) -> tuple[str, ...]:
+    """The scopes that who is shown so much has to hold for as long as an answer takes."""
+    return (READ, PERSONAL) if asking.personal else (READ,)
+
+
 def _repeatable(name: str, description: str, longest: int = LONGEST_ID) -> Any:
     return QueryParameter(
         name=name,

@@ -31,12 +31,14 @@ WithPersonal = Annotated[
 
 class WholeList(NamedTuple):
     """Which list it is, as what file it is wanted, and what was asked for. `unsealed` says that it has personal
-    values: what leaves with them is beyond the reach of an erasure."""
+    values: what leaves with them is beyond the reach of an erasure. `also` are scopes that it shows them for, besides
+    the route's."""
 
     name: audit.ListName
     form: ListFormat
     asked: Mapping[str, str | None] = {}
     unsealed: bool = False
+    also: tuple[str, ...] = ()
 
 
 async def whole_list(
@@ -63,7 +65,7 @@ async def whole_list(
     needed: str = scope["route_handler"].opt["scope"]
 
     async def further(after: str | None) -> Page[T]:
-        await go_on(services, who, needed)
+        await go_on(services, who, needed, *wanted.also)
         return await portion(after)
 
     first = await portion(None)

@@ -9,7 +9,7 @@ from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import PathParameter, QueryParameter
 
-from api.audit.filters import CHOSEN, FILTERED, READ, REPEATABLE, From, WithNames
+from api.audit.filters import CHOSEN, FILTERED, READ, REPEATABLE, From, WithNames, shown_to
 from api.audit.queries import auditor
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.event_test import EventTest
@@ -79,7 +79,7 @@ async def export(
     }
     if request_context(request.scope).head:
         return LongAnswer(nothing(), headers=headers)
-    return LongAnswer(_lines(request, await wanted.open()), headers=headers)
+    return LongAnswer(_lines(request, await wanted.open(), shown_to(asking)), headers=headers)
 
 
 # The same packed with what it takes to check it (`GET /audit/package`).
@@ -106,15 +106,17 @@ async def package(
     }
     if request_context(request.scope).head:
         return LongAnswer(nothing(), headers=headers)
-    return LongAnswer(_lines(request, await wanted.open()), headers=headers)
+    return LongAnswer(_lines(request, await wanted.open(), (READ,)), headers=headers)
 
 
-async def _lines(request: Request[Any, Any, Any], parts: AsyncGenerator[Part, None]) -> AsyncGenerator[bytes, None]:
+async def _lines(
+    request: Request[Any, Any, Any], parts: AsyncGenerator[Part, None], needed: Sequence[str]
+) -> AsyncGenerator[bytes, None]:
     services, who = services_of(request), caller(request)
     async with aclosing(parts):
         async for part in parts:
-            # Breaks off with the right to read: the event that ended it may be among what comes.
-            await go_on(services, who, READ)
+            # Breaks off with the right to see this: the event that ended it may be among what comes.
+            await go_on(services, who, *needed)
             yield part.lines
 
 
@@ -281,7 +283,10 @@ async def _may_go_on(reader: StreamFollower) -> bool:
     if ledger.arrivals.closed or ledger.arrivals.dismissed:
         return False
     known = await ledger.validation.find(reader.digest)
-    return known is not None and known.reason(ledger.clock.now()) == "active" and READ in known.terms.scope
+    if known is None or known.reason(ledger.clock.now()) != "active":
+        return False
+    # Where only names may be seen no longer, the reader comes back with the id that it saw last, to sealed ones.
+    return set(shown_to(reader.asking)).issubset(known.terms.scope)
 
 
 def _pull(connection: Connection, reader: StreamFollower, last: int, upto: int) -> list[ShownEvent]:

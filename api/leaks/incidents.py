@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 from api.admin import schemas
 from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import Time, listed
-from api.audit.filters import WithNames
+from api.audit.filters import PERSONAL, WithNames
 from api.audit.list_exports import WholeList, whole_list
 from api.audit.queries.auditor import Auditor
 from api.audit.rendering import NameLookup, ShownActor
@@ -137,7 +137,8 @@ async def export_incidents(
 ) -> LongAnswer:
     """All of the list, of any length; one incident a line."""
     portion = partial(_portion, asking, stage, LARGEST, named=named)
-    wanted = WholeList("incidents", form, {"state": stage}, unsealed=asking.personal)
+    also = (PERSONAL,) if asking.personal else ()
+    wanted = WholeList("incidents", form, {"state": stage}, unsealed=asking.personal, also=also)
     return await whole_list(request, wanted, IncidentBody, portion)
 
 

@@ -198,7 +198,7 @@ async def require_recent(services: Services, who: Bearer) -> None:
         raise InsufficientUserAuthentication(max_age, wanted)
 
 
-async def go_on(services: Services, who: Bearer, needed: str) -> None:
+async def go_on(services: Services, who: Bearer, *needed: str) -> None:
     """Raises 401 or 403 where the caller's right ended while they were answered. That their token's time is over ends
     no answer that began within it."""
     ledger = services.ledger
@@ -207,7 +207,8 @@ async def go_on(services: Services, who: Bearer, needed: str) -> None:
     told = await _told_by_log(services, who) if known is None else (known.reason(ledger.clock.now()), known.terms.scope)
     if told[0] not in ("active", "expired"):
         raise unauthorized(services)
-    _judge_scope(told[1], needed)
+    for name in needed:
+        _judge_scope(told[1], name)
 
 
 async def _told_by_log(services: Services, who: Bearer) -> tuple[TokenReason, tuple[str, ...]]:

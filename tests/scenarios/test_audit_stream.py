@@ -11,11 +11,18 @@ import pytest
 
 from api.audit import long_answers
 from api.audit.queries import auditor
+from api.audit.queries import export as exporting
+from api.leaks import incidents
+from commands import people
+from commands.permissions import operator
 from domain import client
+from eventstore.execution import Step
 from security.keyring import Keyring
 from tests.any_command import any_command
 from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
+from tests.scenarios.consoles import person_with
+from tests.scenarios.dashboards import make_dashboard
 from tests.scenarios.event_source import EventSource
 from tests.scenarios.world import ADDRESS, World, open_world
 
@@ -275,6 +282,51 @@ async def test_export_breaks_off_with_the_right_to_read(world: World) -> None:
     await auditor.closed(world.services.ledger)
     (closed,) = await world.events("audit.export_closed", after=begin)
     assert closed.event.completion == "broken_off"
+
+
+async def shown_names(world: World) -> tuple[str, Step]:
+    """The token of somebody who may see names, and what takes that from them, and the right to read not."""
+    reading = ("audit:read", "leaks:read")
+    board = await make_dashboard(world, "board", realm="administration", scope=(*reading, "audit:personal"))
+    ada = await person_with(world, *reading, "audit:personal")
+    await world.define_role("administration", "reader", *reading)
+    token, _ = await board.sign_in(ada)
+    return token, people.change_roles(ada.account_id, ("reader",), by=operator)
+
+
+@pytest.mark.parametrize("path", ["/audit/export", "/leaks/incidents/export"])
+async def test_export_breaks_off_with_the_right_to_names(
+    world: World, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incidents, "LARGEST", 1)
+    monkeypatch.setattr(exporting, "AT_ONCE", 2)
+    token, taken = await shown_names(world)
+    asking = await administering(world, "leaks:write")
+    for number in range(6):
+        shop = await world.register_client(f"Shop {number}", grant_types=("client_credentials",))
+        ok(await asking.post("/leaks/contain", json={"client_id": shop.client_id}))
+    begin = await world.head()
+    source = await EventSource(world, path, token).__aenter__()
+    await source._next()
+    await world.execute(taken)
+    await source.rest()
+    with pytest.raises(ConnectionAbortedError):
+        await source.__aexit__()
+    await auditor.closed(world.services.ledger)
+    (closed,) = await world.events("audit.export_closed", after=begin)
+    assert closed.event.completion == "broken_off"
+    async with EventSource(world, path, token) as again:
+        assert again.started["status"] == 200
+
+
+async def test_stream_ends_with_the_right_to_names(world: World) -> None:
+    """Who comes back with the id that they saw last goes on, with sealed ones."""
+    token, taken = await shown_names(world)
+    async with EventSource(world, "/audit/stream", token) as source:
+        await world.execute(taken)
+        assert await source.message() is None
+    async with EventSource(world, f"/audit/stream?from={await world.head()}", token) as source:
+        assert await source.message() is not None
 
 
 async def test_an_unknown_format_is_refused(world: World) -> None:
