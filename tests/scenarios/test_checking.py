@@ -17,6 +17,7 @@ from domain.events import AGGREGATES
 from domain.people.passwords import ForeignHash
 from domain.people.upstream import UpstreamTerms
 from eventstore.database.engines import migrating
+from eventstore.execution import Origin
 from eventstore.projecting.check_rounds import Difference, ProjectionRounds
 from eventstore.projecting.checks import CATEGORIES, OWNERS, SUMMED, TABLES
 from eventstore.projecting.rebuild import Rebuild, clear, differing, tables_of
@@ -79,6 +80,9 @@ async def found_by_a_round(world: World) -> list[str]:
     return [each.event.projection for each in await world.events("server.projection_differed", after=before)]
 
 
+ALONE = "0f8c-of-a-proxy"
+"""Ids of ours that come within 62 milliseconds share a row of the index; this one has a row to itself."""
+
 BCRYPT = "$2y$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e"
 
 
@@ -101,7 +105,9 @@ async def everything_happened(scene: Scene) -> World:
     await erase(world, gone.account_id)
     known_as = await world.register_person("known")
     going = await world.register_person("going")
-    await world.execute(people.request_erasure(going.account_id, 86_400))
+    await world.services.ledger.execute(
+        people.request_erasure(going.account_id, 86_400), origin=Origin(request_id=ALONE)
+    )
     hashed = people.PersonRegistration(
         realm="platform", username="moved", email=None, password_hash=BCRYPT, foreign_hash=ForeignHash("$2y$04", 960)
     )
@@ -175,8 +181,8 @@ TAMPERING: dict[str, Any] = {
 def any_row(connection: Connection, table: Table) -> dict[str, Any]:
     query = select(table)
     if table.name == event_index.TABLE.name:
-        # Of few requests there is more than one event, and so the one before is about something else.
-        query = query.where(table.c.kind == int(NameKind.REQUEST), table.c.before.is_(None))
+        # It has one event, and so the one before is about something else.
+        query = query.where(table.c.kind == int(NameKind.REQUEST), table.c.key == ALONE.encode())
     found = connection.execute(query.limit(1)).mappings().first()
     assert found is not None, f"nothing stands in {table.name}"
     return dict(found)
