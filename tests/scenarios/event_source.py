@@ -89,12 +89,14 @@ class EventSource:
 
     async def rest(self) -> bytes:
         """What comes until the server ends the answer, or breaks it off; `__aexit__` raises of that."""
-        found = b""
-        while not self._task.done() or not self._chunks.empty():
+        found, more = b"", True
+        # Of an answer that is whole the app waits until the connection is over, which `__aexit__` says.
+        while more and not (self._task.done() and self._chunks.empty()):
             if self._chunks.empty():
                 await asyncio.sleep(0)
             else:
-                found += self._chunks.get_nowait().get("body", b"")
+                message = self._chunks.get_nowait()
+                found, more = found + message.get("body", b""), message.get("more_body", False)
         return found
 
     @property
