@@ -1,5 +1,6 @@
-"""About how much of what a secret version had issued is alive: a sample of it is looked at, which takes as long for a
-million tokens as for ten thousand. Nothing is decided by it; `affected.Counting` counts."""
+"""About how much of what a secret version had issued is alive: a sample is looked at, of no more events for a million
+tokens than for ten thousand; only the index's rows are all numbered. Nothing is decided by it; `affected.Counting`
+counts."""
 
 from sqlalchemy import Connection, bindparam, func, select
 
