@@ -155,8 +155,9 @@ class Connection(HttpToolsProtocol):
             if each is not None:
                 each.leave()
         self._waiting.clear()
-        self._held = b""
-        self._deaf = True
+        self._held, self._deaf = b"", True
+        # Both refer back to here. Without them this goes at once, and is not left to a collection, which takes longer.
+        self.parser, self._newest = None, None  # type: ignore[assignment]
         self.flow.resume_writing()
         self.shared.on_change()
 
@@ -490,8 +491,7 @@ class Connection(HttpToolsProtocol):
     def _linger(self) -> None:
         """Tells the client that this was all, and lets it finish what it is sending."""
         self._waiting.clear()
-        self._held = b""
-        self._deaf = True
+        self._held, self._deaf = b"", True
         if self._leaving_since is not None or self.transport.is_closing():
             return
         self._leaving_since = self.shared.clock()

@@ -1,6 +1,8 @@
 """Requests are read as they come and answered in their order; what is no HTTP, or too much, is answered as well."""
 
+import gc
 import re
+import weakref
 
 import pytest
 
@@ -290,3 +292,16 @@ async def test_refused_client_may_finish_sending_within_a_limit(server: Server) 
     assert not other.wire.is_cut()
     await server.pass_time(0.1)
     assert other.wire.is_cut()
+
+
+async def test_a_connection_that_ended_waits_for_no_collection(server: Server) -> None:
+    line = Line(server)
+    await line.send(post(b"a"))
+    ended = weakref.ref(line.connection)
+    gc.disable()
+    try:
+        await line.goes()
+        del line
+        assert ended() is None
+    finally:
+        gc.enable()
