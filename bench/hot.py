@@ -68,22 +68,18 @@ COUNTS = "{} {} {}: {:.1f} calls of Python, {:.1f} of C, {:.2f} statements"
 
 
 class Wire(asyncio.Transport):
-    """The client's end of one connection: sends the next request when the last is answered."""
+    """The client's end of one connection, which stays open: sends the next request when the last is answered."""
 
-    def __init__(self, requests: Iterator[bytes], answers: list[bytes], done: "asyncio.Future[None]") -> None:
+    def __init__(self, of: Any) -> None:
         super().__init__()
-        self._requests, self._answers, self._done = requests, answers, done
         self._loop = asyncio.get_running_loop()
-        self._of: Any = None
-
-    def connect(self, of: Any) -> None:
-        """Opens the connection."""
         self._of = of
         of.connection_made(self)
 
-    def leave(self) -> None:
-        """Closes it."""
-        self._of.connection_lost(None)
+    def give(self, requests: Iterator[bytes], answers: list[bytes]) -> "asyncio.Future[None]":
+        """Hands requests over, which may be others' too; done when there are none any more."""
+        self._requests, self._answers, self._done = requests, answers, self._loop.create_future()
+        return self._done
 
     def begin(self) -> None:
         """Sends the first."""
@@ -123,6 +119,7 @@ class Asked:
         self._shared.serve(app)
         self._config = Config(app, http=Connection, ws="none", loop="none", interface="asgi3", log_config=None)
         self._config.load()
+        self._wires = [Wire(self._make(self._config, self._shared, _loop=loop)) for _ in range(CONNECTIONS)]
         self._service, self._shop = (basic(*each) for each in clients[:2])
         self._shop_id = clients[1][0]
         self._grants: list[str] = []
@@ -136,17 +133,12 @@ class Asked:
     async def exchanged(self, asked: Sequence[bytes], during: AbstractContextManager[Any]) -> list[bytes]:
         """The same as bytes. Nothing else is measured, `during` this: clients have a processor of their own."""
         answers: list[bytes] = []
-        loop, each = asyncio.get_running_loop(), iter(asked)
-        done = [loop.create_future() for _ in range(CONNECTIONS)]
-        wires = [Wire(each, answers, one) for one in done]
-        for wire in wires:
-            wire.connect(self._make(self._config, self._shared, _loop=loop))
+        each = iter(asked)
+        done = [wire.give(each, answers) for wire in self._wires]
         with during:
-            for wire in wires:
+            for wire in self._wires:
                 wire.begin()
             await asyncio.gather(*done)
-        for wire in wires:
-            wire.leave()
         return answers
 
     async def ready(self) -> None:
