@@ -58,7 +58,29 @@ FAULTS = """least => {
 }"""
 
 
-AXE = Axe().axe_script
+SWIFT = """(() => {
+    // Each colour has seven members in weak maps, which cost more than all rules: here a member is a member.
+    class Kept {
+        #key = Symbol();
+        has(object) { return Object.hasOwn(object, this.#key); }
+        get(object) { return this.has(object) ? object[this.#key] : undefined; }
+        set(object, value) { object[this.#key] = value; return this; }
+        add(object) { return this.set(object, true); }
+        delete(object) { return delete object[this.#key]; }
+    }
+    const WeakMap = Kept, WeakSet = Kept;
+    %s;
+    // A page has few colours, and thousands of words in them.
+    const colour = axe.commons.color.Color.prototype, parse = colour.parseString, parsed = new Map();
+    colour.parseString = function (text) {
+        const known = parsed.get(text);
+        if (known) [this.r, this.g, this.b, this.alpha] = known;
+        else parsed.set(text, (parse.call(this, text), [this.r, this.g, this.b, this.alpha]));
+        return this;
+    };
+})()"""
+AXE = SWIFT % Axe().axe_script
+"""What axe finds, in a quarter of the time where there are many words: found alike on the schema, defects put in."""
 RUN = """options => axe.run(options).then(found =>
     found.violations.map(each => each.id + ": " + each.nodes[0].html.slice(0, 120)))"""
 # It would load style sheets itself, which the policy forbids it and tells of.
