@@ -1,11 +1,11 @@
 """`python -m bench.people`: how long it takes to bring people in, and what a sign-in costs beside the password's hash.
 
-The import is that of the command line, on SQLite, of people whose password another system hashed. Sign-ins are those of
-the server's own page, and of a dashboard by JSON, with a generator's code, by some people at a time, each in a browser
-at an address of theirs, in one process. A code counts once, so the clock is moved on whenever all of them have been
-there, by the one way or the other in turn. The hash has threads of its own, which are told apart: what all others use
-meanwhile is everything else, but for what the server does of its own accord when nobody signs in, and for what the
-browsers take: they are seen once more with the same answers played back to them.
+The import is that of the command line, of people whose password another system hashed, on each database. Sign-ins are
+those of the server's own page, and of a dashboard by JSON, on SQLite, with a generator's code, by some people at a
+time, each in a browser at an address of theirs, in one process. A code counts once, so the clock is moved on whenever
+all of them have been there, by the one way or the other in turn. The hash has threads of its own, which are told apart:
+what all others use meanwhile is everything else, but for what the server does of its own accord when nobody signs in,
+and for what the browsers take: they are seen once more with the same answers played back to them.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import os
 import re
+import subprocess
 import tempfile
 import threading
 import time
@@ -30,9 +31,11 @@ import uvloop
 from msgspec.structs import replace
 
 from bench import databases, preparation, processes
+from bench.databases import KINDS, POSTGRESQL, SQLITE
 from bench.inside import running, unheard
 from bench.parts.login import hash_alone
 from bench.reports import machine
+from bench.server import THIS
 from bench.subject import Subject
 from security.clock import ManualClock
 from security.second_factors import step_at, totp_code
@@ -43,6 +46,7 @@ FORM, JSON = b"application/x-www-form-urlencoded", b"application/json"
 BCRYPT = "$2y$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
 """Of some password. To bring it in costs nothing of what it costs to check."""
 
+DATABASES = {SQLITE: databases.sqlite, POSTGRESQL: databases.postgresql}
 DASHBOARD = "client"
 PEOPLE = 20
 """Those who come in each round, one after the other."""
@@ -283,19 +287,63 @@ def know(subject: Subject, directory: Path) -> list[str]:
     return names
 
 
-def bring_in(subject: Subject, directory: Path, people: int) -> tuple[float, float]:
-    """Seconds of the import of so many, and of the same file once more, which changes nothing."""
+class Import(NamedTuple):
+    """Seconds of a clock and of a processor, the largest memory in MiB, and how many were new and there already."""
+
+    lasted: float
+    processor: float
+    memory: float
+    new: int
+    there: int
+
+
+def people_file(directory: Path, people: int) -> Path:
+    """A list of so many."""
     path = directory / "people.jsonl"
     with path.open("w") as file:
         for number in range(people):
             names = {"username": f"person{number}", "email": f"person{number}@example.test", "name": f"Person {number}"}
             file.write(msgspec.json.encode(names | {"password_hash": BCRYPT}).decode() + "\n")
-    took = []
-    for _ in range(2):
-        began = time.perf_counter()
-        preparation.Administration(subject.environment).run("import", "people", str(path), "--json")
-        took.append(time.perf_counter() - began)
-    return took[0], took[1]
+    return path
+
+
+def bring_in(subject: Subject, path: Path) -> Import:
+    """Imports a list of people, by a process of its own. Raises Unprepared when it fails."""
+    program = [str(THIS.programs / "grantlog"), "import", "people", str(path), "--json"]
+    began = time.perf_counter()
+    with (
+        (subject.directory / "import.log").open("w+b") as told,
+        subprocess.Popen(program, env=subject.environment, cwd=THIS.root, stdout=told, stderr=told) as process,
+    ):
+        # What one process used is told to whoever waits for it alone.
+        _, process.returncode, used = os.wait4(process.pid, 0)
+        lasted = time.perf_counter() - began
+        told.seek(0)
+        said = told.read()
+    if process.returncode != 0:
+        raise preparation.Unprepared(said.decode())
+    counts = msgspec.json.decode(said)
+    processor = used.ru_utime + used.ru_stime
+    return Import(lasted, processor, used.ru_maxrss / 1024, counts["new"], counts["there"])
+
+
+def imports(opened: contextlib.ExitStack, names: Sequence[str], directory: Path, people: int) -> None:
+    """Brings so many people into each database, and the same once more, which changes nothing; tells what it took."""
+    path = people_file(directory, people)
+    for name in names:
+        database = opened.enter_context(DATABASES[name](directory / f"import-{name}"))
+        subject = Subject(database, directory / f"importing-{name}")
+        preparation.upgrade(subject.environment)
+        for expected in ((people, 0), (0, people)):
+            found = bring_in(subject, path)
+            if (found.new, found.there) != expected:
+                raise preparation.Unprepared(f"{name}: {found.new} are new and {found.there} there, of {expected}")
+            print(
+                f"{name}: import of {people:,} people, {found.new:,} new: {found.lasted:.0f} s,"
+                f" {people / found.lasted:,.0f} a second, {found.processor:.0f} s of processor time of its own,"
+                f" at most {found.memory:.0f} MiB",
+                flush=True,
+            )
 
 
 def main() -> int:
@@ -303,13 +351,16 @@ def main() -> int:
     options = _options()
     with tempfile.TemporaryDirectory(prefix="grantlog-bench-") as name, contextlib.ExitStack() as opened:
         directory = Path(name)
+        # PostgreSQL runs as a user of its own, who has to get in.
+        directory.chmod(0o755)
         facts = machine.facts(directory)
+        if options.people:
+            imports(opened, options.databases, directory, options.people)
+        if not options.sign_ins:
+            print("\n".join(f"{name}: {value}" for name, value in facts.items()))
+            return 0
         subject = Subject(opened.enter_context(databases.sqlite(directory / "sqlite")), directory / "server")
         preparation.upgrade(subject.environment)
-        if options.people:
-            first, second = bring_in(subject, directory, options.people)
-            print(f"import of {options.people:,} people: {first:.0f} s, {options.people / first:,.0f} a second")
-            print(f"the same file once more, with nothing to do: {second:.0f} s")
         preparation.install(subject.environment)
         names = know(subject, directory)
         os.environ |= subject.environment
@@ -348,7 +399,8 @@ async def _measured(names: Sequence[str], count: int) -> dict[str, tuple[list[fl
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.people", description=__doc__)
     parser.add_argument("--people", type=int, default=100_000, help="to bring in; 0 for none")
-    parser.add_argument("--sign-ins", type=int, default=200, help="by each way")
+    parser.add_argument("--databases", nargs="+", choices=KINDS, default=KINDS, help="to bring them into")
+    parser.add_argument("--sign-ins", type=int, default=200, help="by each way, on SQLite; 0 for none")
     return parser.parse_args()
 
 
