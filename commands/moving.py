@@ -16,6 +16,7 @@ from eventstore.command import Command
 from eventstore.issued import find
 from eventstore.personal_data import PersonalData
 from eventstore.present import TakenLogins
+from eventstore.time_travel import exists
 from eventstore.view import View
 
 S = TypeVar("S")
@@ -70,6 +71,11 @@ def move_role_in(realm: str, name: str, *, by: CallerScope) -> Command[role.Stat
     return replace(putting, decide=lambda state, view: accept() if state.exists else putting.decide(state, view))
 
 
+def once_more(command: Command[S]) -> Command[S]:
+    """The same command, which may have been carried out already: its stream is looked at, though its id was new."""
+    return replace(command, starts=False)
+
+
 def rehearsed(command: Command[S]) -> Command[S]:
     """The same command, which records nothing; what would come of it is the `result` of its outcome."""
 
@@ -80,8 +86,11 @@ def rehearsed(command: Command[S]) -> Command[S]:
 
 
 def record(transfer_id: str, transferred: transfer.Imported | transfer.Exported) -> Command[transfer.State]:
-    """Tells of a whole transfer."""
-    return Command(
-        transfer.stream(transfer_id),
-        lambda state, view: transfer.record(state, now=view.now, transferred=transferred),
-    )
+    """Tells of a whole transfer, once."""
+    stream = transfer.stream(transfer_id)
+
+    def decide(state: transfer.State, view: View) -> Outcome:
+        told = view.query(exists, stream)
+        return accept() if told else transfer.record(state, now=view.now, transferred=transferred)
+
+    return Command(stream, decide)

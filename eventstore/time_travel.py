@@ -52,6 +52,11 @@ def exists(connection: Connection, stream: str) -> bool:
     return bool(store(connection).recorder.select_events(stream, limit=1))
 
 
+def is_of_request(connection: Connection, stream: str, request_id: str) -> bool:
+    """Whether a stream has an event that came of a request."""
+    return any(each.request_id == request_id for each in history(connection, stream))
+
+
 def newest_of(connection: Connection, stream: str, limit: int) -> list[int]:
     """The positions of a stream's newest events."""
     return [row[0] for row in store(connection).recorder.select_events(stream, desc=True, limit=limit)]

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 import rich_click as click
@@ -14,11 +14,24 @@ from cli.terminal import Failure, ProgressBar, print_json, refused, text
 from commands import moving
 from domain.decision import Outcome, Refusal
 from domain.moving.transfer import Imported, TransferSource
-from eventstore.execution import Single
+from eventstore.execution import Executed, Single
+from eventstore.time_travel import is_of_request
+from eventstore.unavailable import DatabaseAway, DatabaseSilent, LedgerOverloaded
 from security.tokens import new_id
 
+T = TypeVar("T")
+
 AT_ONCE = 64
-"""Lines that are brought in together, in one transaction: a busy machine has done that before patience is over."""
+"""Lines that are brought in together, in one transaction."""
+
+AGAIN_AFTER = 1.0
+"""Seconds until a line that the database did not take in time is handed to it again."""
+
+GIVEN_UP_AFTER = 120.0
+"""Seconds after which it is not handed to it again. A server's callers wait for a few; nobody waits for a line."""
+
+NAME_SHOWN = 100
+"""Characters of a name that a report repeats. A line can have a thousand times as many."""
 
 Fate = Literal["new", "there", "left", "refused"]
 """What is left has nothing that it could become here; nothing is wrong with it."""
@@ -86,6 +99,8 @@ class RunningImport:
         self._fates: Counter[Fate] = Counter()
         self._new: Counter[What] = Counter()
         self._told: list[LineFate] = []
+        self._late = False
+        """Whether some attempt ended without an answer."""
 
     async def bring(self, import_lines: Iterable[ImportLine | Passed], lines: int) -> None:
         """Brings all of them in; raises Failure at the end when some were refused. What came in before it was broken
@@ -119,17 +134,17 @@ class RunningImport:
 
     async def _one(self, arrival: ImportLine | Passed) -> LineFate:
         if isinstance(arrival, Passed):
-            return LineFate(arrival.line, arrival.fate, arrival.what, arrival.name, arrival.problem, arrival.file)
+            return _told(arrival, arrival.fate, arrival.problem)
         try:
-            command = await arrival.make()
+            command = await _patiently(arrival.make)
             fate = await self._rehearse(arrival, command) if self._dry else await self._execute(command)
         except Unfit as unfit:
-            return LineFate(arrival.line, "refused", arrival.what, arrival.name, str(unfit), arrival.file)
-        return LineFate(arrival.line, fate, arrival.what, arrival.name, file=arrival.file)
+            return _told(arrival, "refused", str(unfit))
+        return _told(arrival, fate)
 
     async def _rehearse(self, arrival: ImportLine, command: Single) -> Fate:
         """What the command would come to, if those before it had come in."""
-        executed = await self._services.ledger.execute(moving.rehearsed(command), origin=self._origin)
+        executed = await self._carry_out(moving.rehearsed(command))
         decided: Outcome | Refusal = executed.outcomes[0].result
         _require(decided)
         new = isinstance(decided, Outcome) and bool(decided.events)
@@ -146,10 +161,29 @@ class RunningImport:
         return "new"
 
     async def _execute(self, command: Single) -> Fate:
-        executed = await self._services.ledger.execute(command, origin=self._origin)
+        executed = await self._carry_out(command)
         if executed.refusal is not None:
             raise Unfit(str(refused(executed.refusal)))
-        return "new" if executed.recorded else "there"
+        if executed.recorded:
+            return "new"
+        # An attempt of which nobody heard may have brought it in.
+        made_here = self._late and await _patiently(
+            lambda: self._services.ledger.read(is_of_request, command.stream, self._transfer_id)
+        )
+        return "new" if made_here else "there"
+
+    async def _carry_out(self, command: Single) -> Executed[None]:
+        """Hands it over again for as long as the database is late: whoever came in by an earlier attempt is there."""
+
+        async def attempt() -> Executed[None]:
+            nonlocal command
+            try:
+                return await self._services.ledger.execute(command, origin=self._origin)
+            except DatabaseAway:
+                self._late, command = True, moving.once_more(command)
+                raise
+
+        return await _patiently(attempt)
 
     def _tell(self, told: LineFate) -> None:
         self._fates[told.fate] += 1
@@ -171,7 +205,7 @@ class RunningImport:
             unchanged=self._fates["there"],
             refused=self._fates["refused"],
         )
-        await self._services.ledger.execute(moving.record(self._transfer_id, transferred), origin=self._origin)
+        await self._carry_out(moving.record(self._transfer_id, transferred))
 
     def _sum_up(self) -> None:
         new, there, left, refused = (self._fates[fate] for fate in ("new", "there", "left", "refused"))
@@ -185,6 +219,28 @@ class RunningImport:
             click.echo(f"{new:,} {verb} new, {there:,} {verb} there already, {left_out}{refused:,} {verb} refused.")
         if refused:
             raise Failure(f"{refused:,} of the lines {verb} refused")
+
+
+async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
+    """Does it, again and again while the database is late. Raises what it raises in the end."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + GIVEN_UP_AFTER
+    while True:
+        try:
+            return await work()
+        except (DatabaseAway, LedgerOverloaded) as error:
+            # Of their own kinds there are some that last.
+            passing = type(error) in (DatabaseAway, DatabaseSilent, LedgerOverloaded)
+            if not passing or loop.time() + AGAIN_AFTER > end:
+                raise
+        await asyncio.sleep(AGAIN_AFTER)
+
+
+def _told(arrival: ImportLine | Passed, fate: Fate, problem: str | None = None) -> LineFate:
+    name = arrival.name
+    if name is not None and len(name) > NAME_SHOWN:
+        name = f"{name[:NAME_SHOWN]}…"
+    return LineFate(arrival.line, fate, arrival.what, name, problem, arrival.file)
 
 
 def _require(decided: Outcome | Refusal) -> None:

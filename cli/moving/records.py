@@ -14,6 +14,8 @@ LONGEST_LINE = 256 * 1024
 
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 
+NOT_UTF_8 = "is not UTF-8 text"
+
 _object = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -33,9 +35,9 @@ def count_lines(path: Path) -> int:
 
 def read_records(path: Path) -> Iterator[Record]:
     """The records of a file, one after the other. By its name it is JSON lines, or else CSV. Raises Failure for what is
-    no such file, and UnicodeDecodeError."""
-    # A spreadsheet writes a byte order mark.
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    no such file."""
+    # A spreadsheet writes a byte order mark. What is not UTF-8 is the fault of its line alone.
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         yield from _json_lines(file) if path.suffix.lower() in JSON_LINES else _csv(file)
 
 
@@ -45,6 +47,9 @@ def _json_lines(file: Iterable[str]) -> Iterator[Record]:
             continue
         if len(text) > LONGEST_LINE:
             yield Record(line, {}, "is too long")
+            continue
+        if not _is_utf_8(text):
+            yield Record(line, {}, NOT_UTF_8)
             continue
         try:
             members = _object.decode(text)
@@ -61,6 +66,8 @@ def _csv(file: TextIO) -> Iterator[Record]:
         names = next(reader, [])
     except csv.Error:
         names = []
+    if not _is_utf_8("".join(names)):
+        raise Failure(f"the first line {NOT_UTF_8}", USAGE)
     if not names or len({*names}) != len(names) or not all(name.strip() for name in names):
         raise Failure("the first line has to name each column once", USAGE)
     while True:
@@ -68,8 +75,9 @@ def _csv(file: TextIO) -> Iterator[Record]:
         line = reader.line_num + 1
         try:
             values = next(reader, None)
-        except csv.Error:
-            yield Record(line, {}, f"is no line of CSV{_swallowed(line, reader.line_num)}")
+        except csv.Error as error:
+            found = "is too long" if str(error).startswith("field larger") else "is no line of CSV"
+            yield Record(line, {}, f"{found}{_swallowed(line, reader.line_num)}")
             continue
         if values is None:
             return
@@ -78,7 +86,19 @@ def _csv(file: TextIO) -> Iterator[Record]:
                 found = f"has {len(values)} values and not {len(names)}"
                 yield Record(line, {}, f"{found}{_swallowed(line, reader.line_num)}")
             continue
+        if not _is_utf_8("".join(values)):
+            yield Record(line, {}, NOT_UTF_8)
+            continue
         yield Record(line, {name.strip(): value for name, value in zip(names, values, strict=True) if value != ""})
+
+
+def _is_utf_8(text: str) -> bool:
+    """Whether each byte that was read stood for something."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _swallowed(first: int, last: int) -> str:

@@ -1,12 +1,15 @@
 """`grantlog import …`: people and clients of other systems come in once, line by line."""
 
 import json
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cli.moving import import_lines
+from eventstore.ledger import Ledger
+from eventstore.unavailable import DatabaseAway, DatabaseSilent, StorageFull, WentBack
 from tests.cases import cases
 from tests.cli.conftest import CommandLine
 
@@ -140,7 +143,7 @@ def test_names_of_two_people_are_refused(cli: CommandLine, tmp_path: Path) -> No
         ("p.csv", "username,username\na,b\n", "the first line has to name each column once"),
         ("p.csv", "username,shoe_size\nada,7\n", "shoe_size: is none of a person's"),
         ("p.jsonl", '{"username": "ada", "shoe_size": 7}\n', "shoe_size: is none of a person's"),
-        ("p.csv", b"username\n\xff\n", "not UTF-8 text"),
+        ("p.csv", b"\xff\xfeu\0s\0\n\0", "the first line is not UTF-8 text"),
     ],
 )
 def test_what_is_no_list_of_people_is_refused_as_a_whole(
@@ -167,6 +170,80 @@ def test_broken_lines_of_csv_are_refused_and_the_others_not(cli: CommandLine, tm
         7: "is no line of CSV, with all from its quote to line 9",
         11: "is no line of CSV, with all from its quote to line 12",
     }
+
+
+@cases(
+    ("name", "text"),
+    [
+        ("p.csv", b"username,name\nada,\xff\nzoe,Zo\xc3\xab\neve," + b"x" * 300_000 + b"\ntom,\n"),
+        ("p.jsonl", b"\n{\"username\": \"\xff\"}\n{\"username\": \"zoe\", \"name\": \"Zo\xc3\xab\"}\n"
+         b"{\"username\": \"" + b"x" * 300_000 + b"\"}\n{\"username\": \"tom\"}\n"),
+    ],
+)  # fmt: skip
+def test_line_that_is_no_text_or_too_long_keeps_no_other_out(
+    cli: CommandLine, tmp_path: Path, name: str, text: bytes
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(text)
+    rehearsed = brought(cli, "people", str(path), "--dry-run", exits=1)
+    answer = brought(cli, "people", str(path), exits=1)
+    assert {line["line"]: line["problem"] for line in answer["lines"]} == {2: "is not UTF-8 text", 4: "is too long"}
+    assert [line for line in rehearsed["lines"] if line["fate"] == "refused"] == answer["lines"]
+    assert [each["name"] for each in cli.json("person", "list")] == ["Zoë", None]
+
+
+def test_long_name_is_told_in_part(cli: CommandLine, tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text(f"username\n{'x' * 5_000}\n")
+    (line,) = brought(cli, "people", str(path), exits=1)["lines"]
+    assert line["name"] == "x" * 100 + "…"
+
+
+async def _as_ever(execute: Any, *given: Any, **how: Any) -> Any:
+    return await execute(*given, **how)
+
+
+async def _never_tried(execute: Any, *given: Any, **how: Any) -> Any:
+    raise DatabaseSilent("taken out of the queue")
+
+
+async def _nobody_knows(execute: Any, *given: Any, **how: Any) -> Any:
+    await execute(*given, **how)
+    raise DatabaseAway("Unknown")
+
+
+def test_database_that_is_late_is_asked_again(cli: CommandLine, people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_lines, "AGAIN_AFTER", 0)
+    execute, turns = Ledger.execute, cycle((_never_tried, _nobody_knows, _as_ever))
+
+    def late(*given: Any, **how: Any) -> Any:
+        # What a command does before it imports asks once.
+        imports = how["origin"].request_id is not None
+        return (next(turns) if imports else _as_ever)(execute, *given, **how)
+
+    monkeypatch.setattr(Ledger, "execute", late)
+    answer = brought(cli, "people", str(people), exits=1)
+    assert (answer["new"], answer["there"], answer["refused"]) == (2, 1, 5)
+    assert len(cli.json("person", "list")) == 2
+    (told,) = [each["data"] for each in cli.events() if each["type"] == "transfer.imported"]
+    assert told == {"source": "people", "people": 2, "unchanged": 1, "refused": 5}
+
+
+@cases("error", [DatabaseAway("gone"), StorageFull("full"), WentBack("older")])
+def test_database_that_stays_away_ends_an_import(
+    cli: CommandLine, people: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(import_lines, "AGAIN_AFTER", 0)
+    monkeypatch.setattr(import_lines, "GIVEN_UP_AFTER", 0 if type(error) is DatabaseAway else 60)
+    cli.run("client", "list")
+    before = cli.events()
+
+    async def away(*given: Any, **how: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(Ledger, "execute", away)
+    assert cli.run("import", "people", str(people), exits=3).stderr.startswith("Error: ")
+    assert cli.events() == before
 
 
 def test_lines_of_one_person_come_in_as_a_rehearsal_says(cli: CommandLine, tmp_path: Path) -> None:
