@@ -32,12 +32,17 @@ TIMES = 4
 LANES = 16
 
 SALT = range(4, 129)
+ARGON2_SALT = range(8, 129)
 DIGEST = range(16, 129)
 """Octets. With a shorter digest other passwords would match too."""
 
 
 class TooDear(ValueError):
     """A hash that would take more time or memory than one from elsewhere may. Says what the bounds are."""
+
+
+UNLIKE = "is not what a hash of its kind looks like"
+UNREADABLE = "its salt or its digest is too short, too long, or cannot be read"
 
 
 class KeptHash(Protocol):
@@ -74,14 +79,21 @@ class Argon2:
     lanes: int
 
     PREFIX: ClassVar = ("$argon2id$", "$argon2i$", "$argon2d$")
+    PATTERN: ClassVar = re.compile(
+        r"\$argon2(?:id|i|d)(?:\$v=(?:16|19))?\$m=[1-9]\d{0,9},t=[1-9]\d{0,9},p=[1-9]\d{0,9}\$([^$]+)\$([^$]+)",
+        re.ASCII,
+    )
 
     @classmethod
     def read(cls, encoded: str) -> Self:
+        # The library reads no other spelling, and says so when a password is looked at, which is too late.
+        found = _found(cls.PATTERN, encoded)
         had = extract_parameters(encoded)
-        for text in encoded.split("$")[-2:]:
-            _octets(text)
+        for text, sizes in ((found[1], ARGON2_SALT), (found[2], DIGEST)):
+            if _text(_octets(text, sizes)) != text:
+                raise InvalidHashError(UNREADABLE)
         least = 8 * had.parallelism
-        if not (had.memory_cost >= least >= 8 and had.time_cost and had.hash_len in DIGEST and had.salt_len in SALT):
+        if not (had.memory_cost >= least >= 8 and had.time_cost):
             raise InvalidHashError("its parameters are none that argon2 has")
         return cls(encoded, had.type, had.memory_cost, had.time_cost, had.parallelism)
 
@@ -299,7 +311,7 @@ _CRYPT = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 def _found(pattern: re.Pattern[str], encoded: str) -> re.Match[str]:
     found = pattern.fullmatch(encoded)
     if found is None:
-        raise InvalidHashError("is not what a hash of its kind looks like")
+        raise InvalidHashError(UNLIKE)
     return found
 
 
@@ -311,7 +323,7 @@ def _octets(text: str, sizes: range = range(1, LONGEST)) -> bytes:
     except ValueError:
         octets = b""
     if len(octets) not in sizes:
-        raise InvalidHashError("its salt or its digest is too short, too long, or cannot be read")
+        raise InvalidHashError(UNREADABLE)
     return octets
 
 
