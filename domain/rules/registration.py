@@ -218,7 +218,9 @@ def _grants(client: ClientMetadata, grant_types: Mapping[str, Registrable]) -> O
 def _redirect_uris(client: ClientMetadata, grant_types: Mapping[str, Registrable]) -> Outcome | None:
     uris = client.redirect_uris
     redirected = next((name for name in client.grant_types if grant_types[name].response_types), None)
-    if redirected is not None and not uris:
+    # Anyone who asks people in an application of their own may never send them anywhere (OAuth for First-Party
+    # Applications §5).
+    if redirected is not None and not uris and not client.first_party:
         return malformed("redirect_uris", f"{redirected} needs at least one")
     if len(uris) > REDIRECT_URIS_MAXIMUM or sum(map(len, uris)) > REDIRECT_URIS_TOGETHER:
         return malformed(

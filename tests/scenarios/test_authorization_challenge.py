@@ -119,6 +119,18 @@ async def test_a_password_that_changed_ends_it(world: World, scene: Scene, own: 
     assert refused(await challenged(world, own, scene)) == (400, "invalid_grant")
 
 
+async def test_client_that_sends_nobody_anywhere_needs_no_redirect_uri(world: World, scene: Scene) -> None:
+    own = await world.register_client("Pocket", public=True, first_party=True, redirect_uris=(), scope=("orders",))
+    assert ok(await redeemed(world, own, await challenged(world, own, scene)))["scope"] == "orders"
+    asked = {"response_type": "code", "client_id": own.client_id, **PKCE}
+    for uri in ({}, {"redirect_uri": "http://localhost"}, {"redirect_uri": ""}):
+        answer = await world.client.get("/oauth/authorize", params=asked | uri)
+        assert (answer.status_code, "location" in answer.headers) == (400, False)
+    admin = await administering(world)
+    changed = await admin.patch(f"/admin/clients/{own.client_id}", json={"first_party": False})
+    problem(changed, 400, field="redirect_uris")
+
+
 async def test_only_code_clients_are_first_party(world: World) -> None:
     admin = await administering(world)
     body = {"client_name": "A", "grant_types": ["client_credentials"], "first_party": True}
