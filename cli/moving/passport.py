@@ -31,6 +31,7 @@ CODE = ("authorization_code", "refresh_token")
 MACHINE = ("client_credentials",)
 TAKEN_OVER = frozenset((*CODE, *MACHINE, "urn:ietf:params:oauth:grant-type:device_code"))
 
+DELETED = "was deleted there"
 PERSONAL = "makes personal access tokens, which Grantlog has not"
 NO_USE = "has no grant that Grantlog has"
 
@@ -75,6 +76,9 @@ class PassportDump:
             return Passed(record.line, record.problem, file=file)
         members = record.members
         name, email, encoded = (_word(members.get(field)) for field in ("name", "email", "password"))
+        if _moment(members, "deleted_at"):
+            # Eloquent's soft deletes keep the row, and nobody signs in by it.
+            return Passed(record.line, DELETED, "left", "person", email or "?", file)
 
         async def make() -> Single:
             person = PersonRegistration(
@@ -84,7 +88,7 @@ class PassportDump:
                 name=name,
                 password_hash=encoded,
                 foreign_hash=None if encoded is None else hashed_elsewhere(encoded, "password"),
-                claims={"email_verified": True} if members.get("email_verified_at") else {},
+                claims={"email_verified": True} if _moment(members, "email_verified_at") else {},
             )
             return moving.move_in(new_id(), person, privacy=self._services.ledger.privacy, by=operator)
 
@@ -95,7 +99,7 @@ class PassportDump:
             return Passed(record.line, record.problem, file=file)
         members = record.members
         client_id = _word(members.get("id")) or ""
-        shown = f"{client_id} ({_word(members.get('name'))})"
+        shown = f"{client_id} ({members['name']})" if "name" in members else client_id
         grants = _grants(members)
         if not grants:
             why = PERSONAL if _is(members, "personal_access_client") or _personal(members) else NO_USE
@@ -142,6 +146,11 @@ def _word(value: Any) -> str | None:
 
 def _is(members: Mapping[str, Any], flag: str) -> bool:
     return str(members.get(flag)).lower() in ("1", "true", "t")
+
+
+def _moment(members: Mapping[str, Any], column: str) -> bool:
+    """Whether a moment is told. MySQL may have one of nothing but zeros for none."""
+    return any(digit in "123456789" for digit in str(members.get(column)))
 
 
 def _listed(value: Any) -> tuple[str, ...]:

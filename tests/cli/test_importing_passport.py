@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cli.moving.passport import CODE
 from tests.cli.conftest import CommandLine
 
 BCRYPT = "$2y$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e"
@@ -136,6 +137,37 @@ def test_clients_of_version_13_say_what_they_are_for(cli: CommandLine, tmp_path:
     made = events(cli, "client.registered")
     assert (made[UUID]["grant_types"], made[UUID]["scope"]) == (["authorization_code"], ["orders"])
     assert (made["3"]["first_party"], made["3"]["client_type"]) == (True, "public")
+
+
+def test_who_was_deleted_there_is_left_out(cli: CommandLine, tmp_path: Path) -> None:
+    path = tmp_path / "users.csv"
+    path.write_text(
+        "id,email,email_verified_at,password,deleted_at,two_factor_secret\r\n"
+        f"1,gone@example.test,\\N,{BCRYPT},2024-06-01 00:00:00,\r\n"
+        f"2,here@example.test,0000-00-00 00:00:00,{BCRYPT},\\N,abc\r\n"
+        f"3,HERE@example.test,2024-06-01,{BCRYPT},NULL,\r\n",
+        encoding="utf-8-sig",
+        newline="",
+    )
+    for fate in ("would be", "are"):
+        told = cli.run("import", "passport", str(path), *(("--dry-run",) if fate != "are" else ())).stdout
+        assert "users.csv line 2: left: gone@example.test: was deleted there" in told
+        assert told.endswith(f"1 {fate} new, 1 {fate} there already, 1 {fate} left out, 0 {fate} refused.\n")
+    (here,) = cli.json("person", "list")
+    assert (here["email"], here["email_verified"]) == ("here@example.test", False)
+
+
+def test_password_client_of_version_13_has_nowhere_to_send_anybody(cli: CommandLine, tmp_path: Path) -> None:
+    path = tmp_path / "oauth_clients.jsonl"
+    row = {"id": UUID, "name": "Own", "secret": PLAIN, "redirect_uris": "[]", "revoked": False}
+    other = {"id": "2", "secret": PLAIN + "x", "grant_types": list(CODE)}
+    in_json(path, [row | {"grant_types": ["password", "refresh_token"]}, row | other])
+    told = cli.run("import", "passport", str(path), exits=1).stdout.splitlines()
+    assert (
+        told[0] == "oauth_clients.jsonl line 2: refused: 2 (Own): redirect_uris: authorization_code needs at least one"
+    )
+    made = events(cli, "client.registered")[UUID]
+    assert (made["first_party"], "redirect_uris" in made) == (True, False)
 
 
 @pytest.mark.parametrize("names", [(), ("other.csv",), ("users.csv", "users.jsonl")])
