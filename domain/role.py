@@ -16,6 +16,11 @@ NAME_MAXIMUM = 64
 _NAME = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{NAME_MAXIMUM - 1}}}")
 
 
+def is_name(name: str) -> bool:
+    """Whether a role can be called so."""
+    return _NAME.fullmatch(name) is not None
+
+
 def stream(realm: str, name: str) -> str:
     """The stream of this role."""
     return f"role:{realm}:{name}"
@@ -126,7 +131,7 @@ def _refusal(
     caller_scope: frozenset[str],
     known_scopes: frozenset[str],
 ) -> Outcome | None:
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         return malformed(
             "name", f"must have 1 to {NAME_MAXIMUM} lower-case letters, digits, dots, hyphens and underscores"
         )

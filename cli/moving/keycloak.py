@@ -14,11 +14,12 @@ from cli.command_services import CommandServices
 from cli.moving.client_secrets import KeptSecret, kept_secret, require_id, sole
 from cli.moving.import_lines import ImportLine, Passed, Unfit, What
 from cli.moving.people_file import hashed_elsewhere, named
+from cli.moving.records import NOT_UTF_8
 from cli.terminal import USAGE, Failure
 from commands import moving
 from commands.people import PersonRegistration
 from commands.permissions import operator
-from domain import client
+from domain import client, role
 from domain.client import Registration
 from domain.rules.built_in_scope import ACCOUNT, BUILT_IN, OPENID
 from eventstore.execution import Single
@@ -36,6 +37,9 @@ OWN_ROLES = frozenset(("offline_access", "uma_authorization"))
 
 MASKED = "**********"
 """What stands for a secret in an export without secrets."""
+
+ARGON2_VERSIONS = {"1.0": 16, "1.3": 19}
+"""As Keycloak names them, and as the hashes' strings do."""
 
 DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 
@@ -101,17 +105,20 @@ class KeycloakRealm:
         try:
             # Whatever wrote the file may have put a byte order mark before it (RFC 8259 §8.1).
             document = msgspec.json.decode(path.read_bytes().removeprefix(BOM_UTF8), type=dict[str, Any])
-        except (msgspec.DecodeError, RecursionError):
-            raise Failure(f"{path} is no JSON object", USAGE) from None
+        except UnicodeError:
+            raise Failure(f"{path} {NOT_UTF_8}", USAGE) from None
+        except (msgspec.DecodeError, RecursionError) as error:
+            # Where it is broken, and nothing of what stands there.
+            raise Failure(f"{path} is no JSON object: {error}", USAGE) from None
         if not isinstance(document.get("realm"), str):
             raise Failure(f"{path} is no export of a realm", USAGE)
         roles = document.get("roles")
         self._own_roles = OWN_ROLES | {f"default-roles-{document['realm']}".lower()}
         self._roles = _list(roles.get("realm")) if isinstance(roles, dict) else []
-        # In a rehearsal those that come in do not come to be there.
-        self._absent = self._own_roles | {
-            str(each.get("name")) for each in self._roles if dry and isinstance(each, dict)
-        }
+        names = {str(each.get("name")) for each in self._roles if isinstance(each, dict)}
+        # What cannot be a role here is told of once, and people come in without it. In a rehearsal those that come in
+        # do not come to be there.
+        self._absent = self._own_roles | {name for name in names if dry or not role.is_name(_role_name(name))}
         self._users, self._clients = _list(document.get("users")), _list(document.get("clients"))
 
     def __len__(self) -> int:
@@ -127,10 +134,12 @@ class KeycloakRealm:
         if had.name in self._own_roles:
             return _left(place, "roles", "role", had.name, "is Keycloak's own")
 
-        async def make() -> Single:
-            return moving.move_role_in(self._realm, had.name, by=operator)
+        name = _role_name(had.name)
 
-        return ImportLine(place, "role", had.name, frozenset((f"role {had.name}",)), make, "roles")
+        async def make() -> Single:
+            return moving.move_role_in(self._realm, name, by=operator)
+
+        return ImportLine(place, "role", had.name, frozenset((f"role {name}",)), make, "roles")
 
     def _person(self, place: int, had: KeycloakUser) -> ImportLine | Passed:
         shown = had.username or had.email or "?"
@@ -151,7 +160,8 @@ class KeycloakRealm:
                 name=" ".join(claims.values()) or None,
                 password_hash=encoded,
                 foreign_hash=None if encoded is None else hashed_elsewhere(encoded, "credentials"),
-                roles=tuple(name for name in had.realm_roles if name not in self._absent) or None,
+                roles=tuple(dict.fromkeys(_role_name(each) for each in had.realm_roles if each not in self._absent))
+                or None,
                 claims=claims | ({"email_verified": True} if had.email_verified and email else {}),
             )
             privacy = self._services.ledger.privacy
@@ -197,15 +207,25 @@ def _each(
 ) -> Iterator[ImportLine | Passed]:
     for place, item in enumerate(items, 1):
         try:
-            had = msgspec.convert(item, form)
+            had = msgspec.convert(_filled(item), form)
         except msgspec.ValidationError:
             yield Passed(place, f"is none of Keycloak's {file}", file=file)
             continue
         yield make(place, had)
 
 
+def _filled(item: Any) -> Any:
+    """Without members that are null, which are as if they were not there."""
+    return {name: value for name, value in item.items() if value is not None} if isinstance(item, dict) else item
+
+
 def _left(place: int, file: str, what: What, name: str, why: str) -> Passed:
     return Passed(place, why, "left", what, name, file)
+
+
+def _role_name(name: str) -> str:
+    """What a role is called here, where names have no capitals."""
+    return name.lower()
 
 
 def _list(value: Any) -> list[Any]:
@@ -222,11 +242,14 @@ def _password_hash(had: KeycloakUser) -> str | None:
         algorithm, rounds = data["algorithm"], int(data["hashIterations"])
         salt, value = (str(secret[name]).rstrip("=") for name in ("salt", "value"))
         more = {name: each[0] for name, each in (data.get("additionalParameters") or {}).items() if each}
-    except (msgspec.DecodeError, LookupError, TypeError, ValueError, AttributeError):
+    except (msgspec.DecodeError, LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
         raise Unfit("credentials: cannot be read") from None
     if algorithm == "argon2":
         costs = f"m={more.get('memory', 7168)},t={rounds},p={more.get('parallelism', 1)}"
-        return f"$argon2{more.get('type', 'id')}$v=19${costs}${salt}${value}"
+        version = ARGON2_VERSIONS.get(str(more.get("version", "1.3")))
+        if version is None:
+            raise Unfit("credentials: have a version of argon2 that is not known here")
+        return f"$argon2{more.get('type', 'id')}$v={version}${costs}${salt}${value}"
     digest = {"pbkdf2": "sha1", "pbkdf2-sha256": "sha256", "pbkdf2-sha512": "sha512"}.get(str(algorithm))
     if digest is None:
         raise Unfit("credentials: have a hash that is not known here")

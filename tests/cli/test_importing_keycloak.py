@@ -29,9 +29,9 @@ def pbkdf2(digest: str, algorithm: str, size: int) -> dict[str, str]:
     return credential(value, hashIterations=1000, algorithm=algorithm, additionalParameters={})
 
 
-def argon2() -> dict[str, str]:
-    value = hash_secret_raw(b"correct horse", SALT, 2, 64, 1, 32, Type.ID)
-    more = {"hashLength": ["32"], "memory": ["64"], "type": ["id"], "version": ["1.3"], "parallelism": ["1"]}
+def argon2(named: str, version: int) -> dict[str, str]:
+    value = hash_secret_raw(b"correct horse", SALT, 2, 64, 1, 32, Type.ID, version)
+    more = {"hashLength": ["32"], "memory": ["64"], "type": ["id"], "version": [named], "parallelism": ["1"]}
     return credential(value, hashIterations=2, algorithm="argon2", additionalParameters=more)
 
 
@@ -39,7 +39,8 @@ KINDS = {
     "pbkdf2": pbkdf2("sha1", "pbkdf2", 64),
     "pbkdf2-sha256": pbkdf2("sha256", "pbkdf2-sha256", 64),
     "pbkdf2-sha512": pbkdf2("sha512", "pbkdf2-sha512", 64),
-    "argon2": argon2(),
+    "argon2": argon2("1.3", 19),
+    "argon2 of before": argon2("1.0", 16),
 }
 
 REALM: dict[str, Any] = {
@@ -168,8 +169,60 @@ def test_byte_order_mark_before_an_export_is_passed_over(cli: CommandLine, tmp_p
     assert [each["username"] for each in cli.json("person", "list")] == ["ann"]
 
 
-@cases("text", ["", "[]", "{}", '{"realm": 7}', "[" * 100_000])
-def test_what_is_no_export_is_refused(cli: CommandLine, tmp_path: Path, text: str) -> None:
+ODD: dict[str, Any] = {
+    "realm": "shop",
+    "roles": {"realm": [{"name": "Buyer"}, {"name": "two words"}, {"name": "BUYER"}]},
+    "users": [
+        {"username": "ann", "email": None, "realmRoles": ["Buyer", "BUYER", "two words"], "credentials": None},
+        {"username": "bob", "enabled": None, "emailVerified": None, "firstName": None, "realmRoles": ["two words"]},
+        {"username": "deep", "credentials": [{"type": "password", "secretData": "[" * 9_999, "credentialData": "{}"}]},
+        {
+            "username": "endless",
+            "credentials": [
+                {
+                    "type": "password",
+                    "secretData": '{"value": "", "salt": ""}',
+                    "credentialData": '{"algorithm": "pbkdf2", "hashIterations": 1e400}',
+                }
+            ],
+        },
+        {"username": "later", "credentials": [argon2("1.4", 19)]},
+    ],
+    "clients": [{"clientId": "phone", "publicClient": True, "redirectUris": [URI], "attributes": None, "name": None}],
+}
+
+
+def test_odd_export_comes_in_as_its_rehearsal_says(cli: CommandLine, tmp_path: Path) -> None:
     path = tmp_path / "realm.json"
-    path.write_text(text)
-    assert "Error: " in cli.run("import", "keycloak", str(path), exits=2).stderr
+    path.write_text(json.dumps(ODD))
+    rehearsed = cli.json("import", "keycloak", str(path), "--dry-run", exits=1)
+    answer = cli.json("import", "keycloak", str(path), exits=1)
+    assert [line for line in rehearsed["lines"] if line["fate"] == "refused"] == answer["lines"]
+    assert {name: answer[name] for name in ("new", "there", "refused")} == {"new": 4, "there": 1, "refused": 4}
+    assert {name: rehearsed[name] for name in ("new", "there", "refused")} == {"new": 4, "there": 1, "refused": 4}
+    assert [f"{line['file']} {line['line']}: {line['problem']}" for line in answer["lines"]] == [
+        "roles 2: name: must have 1 to 64 lower-case letters, digits, dots, hyphens and underscores",
+        "users 3: credentials: cannot be read",
+        "users 4: credentials: cannot be read",
+        "users 5: credentials: have a version of argon2 that is not known here",
+    ]
+    ann, bob = cli.json("person", "list")
+    assert (ann["roles"], bob["roles"], bob["state"]) == (["buyer"], ["member"], "enabled")
+
+
+@cases(
+    ("text", "said"),
+    [
+        (b"", "is no JSON object: Input data was truncated"),
+        (b"[]", "is no JSON object: Expected `object`, got `array`"),
+        (b"{}", "is no export of a realm"),
+        (b'{"realm": 7}', "is no export of a realm"),
+        (b"[" * 100_000, "is no JSON object"),
+        (b'{"realm": "shop", "users": [{"userna', "is no JSON object: Input data was truncated"),
+        (b'{"realm": "shop", "users": [{"username": "\xff"}]}', "is not UTF-8 text"),
+    ],
+)
+def test_what_is_no_export_is_refused(cli: CommandLine, tmp_path: Path, text: bytes, said: str) -> None:
+    path = tmp_path / "realm.json"
+    path.write_bytes(text)
+    assert said in cli.run("import", "keycloak", str(path), exits=2).stderr
