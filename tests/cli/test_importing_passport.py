@@ -157,7 +157,7 @@ def test_who_was_deleted_there_is_left_out(cli: CommandLine, tmp_path: Path) -> 
     assert (here["email"], here["email_verified"]) == ("here@example.test", False)
 
 
-def test_password_client_of_version_13_has_nowhere_to_send_anybody(cli: CommandLine, tmp_path: Path) -> None:
+def test_password_client_of_version_13_sends_nobody_anywhere(cli: CommandLine, tmp_path: Path) -> None:
     path = tmp_path / "oauth_clients.jsonl"
     row = {"id": UUID, "name": "Own", "secret": PLAIN, "redirect_uris": "[]", "revoked": False}
     other = {"id": "2", "secret": PLAIN + "x", "grant_types": list(CODE)}

@@ -119,7 +119,7 @@ async def test_a_password_that_changed_ends_it(world: World, scene: Scene, own: 
     assert refused(await challenged(world, own, scene)) == (400, "invalid_grant")
 
 
-async def test_client_that_sends_nobody_anywhere_needs_no_redirect_uri(world: World, scene: Scene) -> None:
+async def test_client_that_sends_nobody_anywhere_needs_no_address(world: World, scene: Scene) -> None:
     own = await world.register_client("Pocket", public=True, first_party=True, redirect_uris=(), scope=("orders",))
     assert ok(await redeemed(world, own, await challenged(world, own, scene)))["scope"] == "orders"
     asked = {"response_type": "code", "client_id": own.client_id, **PKCE}
