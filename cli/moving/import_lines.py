@@ -173,7 +173,7 @@ class RunningImport:
         return "new" if made_here else "there"
 
     async def _carry_out(self, command: Single) -> Executed[None]:
-        """Hands it over again for as long as the database is late: whoever came in by an earlier attempt is there."""
+        """Hands it over again for as long as the database is late: what came in by an earlier attempt is there."""
 
         async def attempt() -> Executed[None]:
             nonlocal command
