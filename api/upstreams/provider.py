@@ -221,7 +221,11 @@ async def _userinfo(services: Services, metadata: ProviderMetadata, access_token
     if not access_token.isascii() or not access_token.isprintable():
         return {}
     headers = {"Accept": "application/json", "Authorization": f"Bearer {access_token}"}
-    answer = await _send(services, "GET", metadata.userinfo_endpoint, headers)
+    try:
+        answer = await _send(services, "GET", metadata.userinfo_endpoint, headers)
+    except ProviderAway:
+        # Who it is stands in the id_token. The address matters to those alone who are not linked yet.
+        return {}
     try:
         found = msgspec.json.decode(answer.body) if answer.status == 200 else {}
     except (msgspec.MsgspecError, UnicodeError, RecursionError):

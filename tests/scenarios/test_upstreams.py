@@ -18,8 +18,8 @@ from tests.scenarios.factors import SIGN_IN as ACCOUNT_SIGN_IN
 from tests.scenarios.factors import enrol
 from tests.scenarios.letters import delivered
 from tests.scenarios.test_recovery import NEW, NEW_PASSWORD, mailed
-from tests.scenarios.upstreams import CALLBACK, CORP, ONE, Provider
-from tests.scenarios.world import PASSWORD, World, open_world
+from tests.scenarios.upstreams import CALLBACK, CORP, ONE, Provider, provider_beside
+from tests.scenarios.world import PASSWORD, World
 
 LINK = "/account/upstream/link"
 
@@ -38,13 +38,7 @@ async def corp(
     scene: Scene, sqlite_url: str, tmp_path: Path, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Provider]:
     """The other server, where somebody of the same address has another id."""
-    (tmp_path / "corp").mkdir()
-    async with open_world(sqlite_url, tmp_path / "corp", keyring, scene.world.clock, issuer=CORP, port=8499) as world:
-        back = scene.world.settings.issuer + CALLBACK
-        client = await world.register_client("Grantlog", redirect_uris=(back,), scope=("openid", "email"))
-        await world.define_role("platform", "member", default=True)
-        person = await world.register_person("paul", claims={"email_verified": True})
-        provider = Provider(scene.world, world, client, person)
+    async with provider_beside(scene, sqlite_url, tmp_path, keyring) as provider:
         monkeypatch.setattr(scene.world.services.outgoing, "send", provider.send)
         yield provider
 
