@@ -72,14 +72,15 @@ async def world(database_url: str, tmp_path: Path, master_key: str, issuer: str)
 
 @pytest.fixture
 async def start(database_url: str, tmp_path: Path, master_key: str, issuer: str) -> AsyncIterator[Start]:
-    """Starts servers of that database, each on a port of its own and all under the log's issuer; settings by name.
+    """Starts servers of that database, each on a port of its own and all under the log's issuer; settings by name. One
+    of another log is told its `port` too.
 
     Whatever still runs at the end is killed.
     """
     running: list[Served] = []
 
-    async def begin(*, workers: int = 1, **settings: str) -> Served:
-        port = started.free_port() if running else int(issuer.rpartition(":")[2])
+    async def begin(*, workers: int = 1, port: int | None = None, **settings: str) -> Served:
+        port = port or (started.free_port() if running else int(issuer.rpartition(":")[2]))
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GRANTLOG_")} | {
             "GRANTLOG_PORT": str(port),
             # The log's own: that of the server inside this process.
