@@ -167,7 +167,8 @@ def raise_feature_level(level: int) -> Command[server.State]:
 
     def decide(state: server.State, view: View) -> Outcome:
         known = 0 if level <= state.feature_level else nodes.known_by_all(view.connection, view.now)
-        return server.raise_feature_level(state, now=view.now, level=level, known_by_all=known)
+        # Where none serves none is older, and one that starts now sees the level.
+        return server.raise_feature_level(state, now=view.now, level=level, known_by_all=known or level)
 
     return Command(server.STREAM, decide)
 

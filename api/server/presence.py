@@ -41,13 +41,13 @@ class Presence:
     async def say(self) -> None:
         """Says that this process serves, then has the level rise if it can. Raises `TooOld` when it has risen above
         what this version knows."""
-        known = feature_level.FEATURE_LEVEL
         now: Moment = self._ledger.clock.now()
-        await self._ledger.tidy(nodes.announce, self._node_id, known, now)
+        await self._ledger.tidy(nodes.announce, self._node_id, feature_level.FEATURE_LEVEL, now)
         state: server.State = await self._ledger.state(server.STREAM)
         require_level(state)
-        if state.feature_level < known:
-            await self._ledger.execute(servers.raise_feature_level(known), origin=self._by)
+        if state.feature_level < feature_level.RAISED_BY_SERVERS:
+            raising = servers.raise_feature_level(feature_level.RAISED_BY_SERVERS)
+            await self._ledger.execute(raising, origin=self._by)
 
     async def leave(self) -> None:
         """Says that it serves no more."""

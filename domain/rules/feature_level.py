@@ -9,10 +9,18 @@ from msgspec.structs import fields
 
 from domain.event import Event
 
-FEATURE_LEVEL = 1
+FEATURE_LEVEL = 2
 """What this version knows. It rises by one with each release that has an event type, a member of an event, or a version
 of the events' MAC which the release before does not know (`Event.since`, `Event.members_since`). A new version of the
 MAC begins with a key that `mac_key.introduced` names, so it is a member like others."""
+
+RAISED_BY_SERVERS = 1
+"""The level to which servers raise a log as soon as all of them know it. To a higher one it rises with the command that
+needs it: who never gives that can go back to the release before."""
+
+DROPS = 2
+"""Events are dropped from the database: what the search index has of them is packed, and only who knows that finds
+it."""
 
 
 def needed(event: Event) -> int:

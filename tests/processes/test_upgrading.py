@@ -26,7 +26,7 @@ from tests.started import PATIENCE, end, free_port, start
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("alembic", "api", "cli", "commands", "domain", "eventstore", "projections", "security", "verifier", "demo")
-LEVEL = "FEATURE_LEVEL = 1\n"
+LEVELS = {"FEATURE_LEVEL = 2\n": "FEATURE_LEVEL = 3\n", "RAISED_BY_SERVERS = 1\n": "RAISED_BY_SERVERS = 3\n"}
 MIGRATION = '''"""Adds to what there is, as a migration of the next release does."""
 
 from alembic import op
@@ -52,8 +52,10 @@ def next_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     page.write_text(MIGRATION.format(revision="9999", before=before))
     level = made / "domain" / "rules" / "feature_level.py"
     source = level.read_text()
-    assert source.count(LEVEL) == 1
-    level.write_text(source.replace(LEVEL, "FEATURE_LEVEL = 2\n"))
+    for former, next_one in LEVELS.items():
+        assert source.count(former) == 1
+        source = source.replace(former, next_one)
+    level.write_text(source)
     return made
 
 
@@ -177,7 +179,7 @@ def test_a_rolling_upgrade_fails_no_request(directory: Path, postgresql_url: str
         assert min(done) > 20
     refused = run(directory, rehearsed.environment, "serve")
     assert refused.returncode == 3
-    assert "the log is at feature level 2, and this version knows 1" in refused.stderr
+    assert "the log is at feature level 3, and this version knows 2" in refused.stderr
 
 
 def _run(release: Path, rehearsed: Rehearsed, *arguments: str) -> None:

@@ -19,11 +19,12 @@ async def test_what_an_older_node_would_not_know_waits_for_it(world: World, monk
     admin = await administering(world)
     ledger, old = world.services.ledger, "a-node-of-the-release-before"
     ok(await admin.put(PATH, json={"description": "See shapes"}), 201)
-    await ledger.maintain(nodes.announce, old, 1, world.clock.now())
+    await ledger.maintain(nodes.announce, old, 2, world.clock.now())
     # The next release: another event type, and a member more in one that there is.
-    monkeypatch.setattr(feature_level, "FEATURE_LEVEL", 2)
-    monkeypatch.setattr(ScopeDefined, "since", 2)
-    monkeypatch.setattr(ScopeChanged, "members_since", {"new": 2})
+    for name in ("FEATURE_LEVEL", "RAISED_BY_SERVERS"):
+        monkeypatch.setattr(feature_level, name, 3)
+    monkeypatch.setattr(ScopeDefined, "since", 3)
+    monkeypatch.setattr(ScopeChanged, "members_since", {"new": 3})
     upgraded = Presence(ledger, Origin(SYSTEM))
     await upgraded.say()
     assert await world.events("server.feature_level_raised") == ()
@@ -37,16 +38,16 @@ async def test_what_an_older_node_would_not_know_waits_for_it(world: World, monk
     world.clock.advance(nodes.GONE_AFTER + SECOND)
     await upgraded.say()
     (raised,) = await world.events("server.feature_level_raised")
-    assert (raised.event.level, raised.event.former) == (2, 1)
+    assert (raised.event.level, raised.event.former) == (3, 1)
     admin = await administering(world)
     ok(await admin.put("/admin/scopes/others:read", json={"description": "See others"}), 201)
     await upgraded.say()
     assert len(await world.events("server.feature_level_raised")) == 1
 
     # It comes back.
-    monkeypatch.setattr(feature_level, "FEATURE_LEVEL", 1)
+    monkeypatch.setattr(feature_level, "FEATURE_LEVEL", 2)
     checks = (await world.operators.get("/health/ready")).json()["checks"]
-    assert checks["log"].startswith("the log is at feature level 2, and this version knows 1")
+    assert checks["log"].startswith("the log is at feature level 3, and this version knows 2")
     assert (await admin.put(PATH, json={"description": "See more"})).status_code == 503
     with pytest.raises(TooOld):
         await upgraded.say()
