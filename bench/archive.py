@@ -28,6 +28,7 @@ from eventstore.sealed.segment_place import SegmentPlace
 from eventstore.search import stored_forms
 from eventstore.stored import EVENTS
 from projections import event_index
+from projections.named import wide
 from security.clock import DAY, SystemClock
 from security.keyring import Keyring, new_master_key, parse_keyring
 
@@ -37,7 +38,7 @@ COMMANDS = 500
 DROPPED, LIVING = 45_000_000, 5_000_000
 """Events of a log for which the size is told."""
 
-FOR_EVER = (EVENTS, "event_positions", "log_tiles", "digests")
+FOR_EVER = (EVENTS, "event_positions", "archived_positions", "log_tiles", "digests")
 """The tables in which something of every event stays. Rows of what has expired leave the others."""
 
 LEAST_SHOWN = 1.0
@@ -151,8 +152,8 @@ def _kept(url: str, before: Mapping[str, int], events: int, count: int) -> Itera
     after = _sizes(url)
     living = sum(before.values()) / events
     kept = {
-        name: size / events - (size - after.get(name, 0)) / count
-        for name, size in before.items()
+        name: before.get(name, 0) / events - (before.get(name, 0) - size) / count
+        for name, size in after.items()
         if any(table in name for table in FOR_EVER)
     }
     kept[EVENTS] = _row(url)
@@ -184,7 +185,7 @@ def _tidy(url: str) -> None:
             connection.execute("VACUUM")
     else:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as postgresql:
-            for table in (EVENTS, event_index.TABLE.name):
+            for table in (EVENTS, event_index.TABLE.name, wide.TABLE.name):
                 postgresql.execute(text(f"VACUUM FULL {table}"))
     engine.dispose()
 

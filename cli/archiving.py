@@ -19,7 +19,7 @@ from cli.command_services import (
 )
 from cli.terminal import Failure, ProgressBar, as_json, moment, print_list, refused
 from commands.archiving import segments
-from commands.archiving.segments import NotArchived, SegmentLook, archive_before, look
+from commands.archiving.segments import NotArchived, OlderNode, SegmentLook, archive_before, look
 from domain.event import Moment
 from domain.log import Archived
 from eventstore.sealed.segment import SegmentDamaged
@@ -139,6 +139,11 @@ async def _in_words(work: Callable[[CommandServices], Awaitable[T]], services: C
         raise Failure("the log does not fit its tree, and nothing more is done with it") from None
     except NotArchived as error:
         raise refused(error.refusal) from None
+    except OlderNode:
+        raise Failure(
+            "nothing was dropped: a node that serves this log, or did within the last minute, is of a version that "
+            "would not find what is dropped; upgrade every node first"
+        ) from None
 
 
 def _members(archived: Archived) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ import msgspec
 
 from domain.decision import Outcome, accept
 from domain.event import Event, Moment, Recorded
+from domain.rules.feature_level import DROPS
 
 STREAM = "log"
 STATELESS = True
@@ -54,6 +55,7 @@ class ArchiveDropped(Event, frozen=True, kw_only=True):
     """
 
     type = "log.archive_dropped"
+    since = DROPS
 
     segment: str
     sha256: str

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
-from sqlalchemy import Connection, bindparam, func, or_, select, text
+from sqlalchemy import Connection, bindparam, or_, select, text
 
 from domain import account, client, client_secret, consent, cut_off, ended_grants, exchange, grant, session
 from domain.event import SECOND, Moment, Recorded
@@ -226,15 +226,6 @@ ON begun.originator_id = of_grant.originator_id WHERE begun.topic = 'grant.token
 _PEOPLE = """
 SELECT id FROM (SELECT DISTINCT {account} AS id FROM {given}) AS known WHERE id > :after ORDER BY id LIMIT :limit
 """
-_INDEX = event_index.TABLE
-_HOW_MANY = (
-    select(_INDEX.c.key, func.sum(1 + func.coalesce(func.length(_INDEX.c.before), 0)))
-    .where(
-        _INDEX.c.kind == int(NameKind.ISSUED_WITH),
-        _INDEX.c.key.in_(bindparam("b_keys", expanding=True, type_=_INDEX.c.key.type)),
-    )
-    .group_by(_INDEX.c.key)
-)
 
 
 def issued(connection: Connection, secret_id: str) -> IssuedCounts:
@@ -242,7 +233,8 @@ def issued(connection: Connection, secret_id: str) -> IssuedCounts:
     the rows of what is over are gone. A code is the version's that redeemed it.
     """
     keys = {secret_id.encode() + each: each for each in issued_with.EVERYTHING}
-    count = Counter({keys[bytes(key)]: int(n) for key, n in connection.execute(_HOW_MANY, {"b_keys": list(keys)})})
+    found = event_index.counts(connection, NameKind.ISSUED_WITH, list(keys))
+    count = Counter({keys[key]: n for key, n in found.items()})
     everything, refreshed = count.total(), count[issued_with.REFRESHED]
     with_code, with_refresh_token = (
         sum(count[each] for number, each in enumerate(issued_with.ON_BEHALF) if number & what)

@@ -7,10 +7,9 @@ is found there, by the log's own index, and has no row here: most grants are one
 indexes only; those of a person's own acts leave when the person is erased.
 """
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
-from itertools import chain
-from struct import Struct
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -19,14 +18,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from domain.event import Actor, Event, Recorded
 from domain.keys import named_keys
 from projections import issued_with
-from projections.prepared import Prepared, with_cursor
+from projections.named import wide
+from projections.named.writing import Filling, Joined
+from projections.prepared import Prepared
 from projections.tables import metadata
 
 IndexRow = tuple[int, bytes, int]
 """Kind, key, position."""
-
-Joined = tuple[int, bytes, int, bytes | None]
-"""Kind, key, the last of several positions, and how far before it the others are, a byte each."""
 
 # What an event names, and is found by: clients, people, grants, secret versions, its request, address and type.
 
@@ -220,25 +218,10 @@ FOLLOWERS = sa.Table(
 )
 """How far each read model that follows the log has come; the head's position less this is its lag."""
 
-# Rows: how they are made and go over: thousands at once, in as few steps as each database allows.
+# Rows: how they are made.
 
 FARTHEST = 255
 """How far apart the first and the last position of a row are at most."""
-
-_AT_ONCE = 32
-"""Rows of one statement on SQLite. More gain nothing; each is four parameters."""
-
-_INSERT_ONE = "INSERT INTO event_positions (kind, key, position, before) VALUES (?, ?, ?, ?)"
-_INSERT_MANY = _INSERT_ONE + ", (?, ?, ?, ?)" * (_AT_ONCE - 1)
-
-# PostgreSQL's binary COPY ("File Formats", COPY): a signature, flags and a length, both 0; then for each row the number
-# of its columns, and each with its length in bytes; at the end the number -1.
-_COPY = "COPY event_positions (kind, key, position, before) FROM STDIN (FORMAT BINARY)"
-_COPY_BEGIN = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_COPY_END = b"\xff\xff"
-_HEAD = Struct(">hihi").pack
-_TAIL = Struct(">iqi").pack
-_NULL = -1
 
 
 def joined(rows: Iterable[IndexRow], alone: Container[tuple[int, int]]) -> list[Joined]:
@@ -272,38 +255,7 @@ def expanded(last: int, before: bytes | None) -> list[int]:
     return [*(last - distance for distance in before), last]
 
 
-def insert(connection: sa.Connection, rows: Sequence[Joined]) -> None:
-    """Inserts rows. Sorted ones are cheaper: neighbours share a page of the index."""
-    if not rows:
-        return
-    if connection.dialect.name == "postgresql":
-        with_cursor(connection, _COPY, lambda cursor: _copy(cursor, rows))
-    else:
-        with_cursor(connection, _INSERT_ONE, lambda cursor: _insert(cursor, rows))
-
-
-def _copy(cursor: Any, rows: Sequence[Joined]) -> None:
-    with cursor.copy(_COPY) as copy:
-        copy.write(_binary(rows))
-
-
-def _insert(cursor: Any, rows: Sequence[Joined]) -> None:
-    whole = len(rows) - len(rows) % _AT_ONCE
-    for start in range(0, whole, _AT_ONCE):
-        cursor.execute(_INSERT_MANY, tuple(chain.from_iterable(rows[start : start + _AT_ONCE])))
-    cursor.executemany(_INSERT_ONE, rows[whole:])
-
-
-def _binary(rows: Sequence[Joined]) -> bytes:
-    made = [_COPY_BEGIN]
-    for kind, key, position, before in rows:
-        made += (_HEAD(4, 2, kind, len(key)), key)
-        if before is None:
-            made.append(_TAIL(8, position, _NULL))
-        else:
-            made += (_TAIL(8, position, len(before)), before)
-    made.append(_COPY_END)
-    return b"".join(made)
+insert = Filling("event_positions").insert
 
 
 # Writing ----------------------------------------------------------------------------------------------------------
@@ -412,28 +364,52 @@ def progress(connection: sa.Connection) -> dict[str, int]:
 
 # Reading ----------------------------------------------------------------------------------------------------------
 
-_RANGE = (
-    sa.select(TABLE.c.position, TABLE.c.before)
-    .where(
-        TABLE.c.kind == sa.bindparam("b_kind"),
-        TABLE.c.key == sa.bindparam("b_key"),
-        TABLE.c.position >= sa.bindparam("b_low"),
-        TABLE.c.position <= sa.bindparam("b_high"),
-    )
-    .limit(sa.bindparam("b_limit", type_=sa.BigInteger))
-)
-ASCENDING = Prepared(_RANGE.order_by(TABLE.c.position))
-DESCENDING = Prepared(_RANGE.order_by(TABLE.c.position.desc()))
-"""A stretch of the rows of one key. Each reads a range of the primary key and nothing else."""
 
-_WITHIN = Prepared(
-    sa.select(sa.func.count() + sa.func.coalesce(sa.func.sum(sa.func.length(TABLE.c.before)), 0)).where(
-        TABLE.c.kind == sa.bindparam("b_kind"),
-        TABLE.c.key == sa.bindparam("b_key"),
-        TABLE.c.position >= sa.bindparam("b_low"),
-        TABLE.c.position <= sa.bindparam("b_high"),
+def _range(table: sa.Table, high: str) -> sa.Select[Any]:
+    return (
+        sa.select(table.c.position, table.c.before)
+        .where(
+            table.c.kind == sa.bindparam("b_kind"),
+            table.c.key == sa.bindparam("b_key"),
+            table.c.position >= sa.bindparam("b_low"),
+            table.c.position <= sa.bindparam(high),
+        )
+        .limit(sa.bindparam("b_limit", type_=sa.BigInteger))
     )
-)
+
+
+def _many(table: sa.Table, width: int) -> sa.ColumnElement[int]:
+    return sa.func.count() + sa.func.coalesce(sa.func.sum(sa.func.length(table.c.before)), 0) // width
+
+
+class _Form:
+    """One of the two tables that the index stands in, and how its rows are read. Each reads a range of the primary key
+    and nothing else."""
+
+    def __init__(
+        self, table: sa.Table, farthest: int, width: int, expanded: Callable[[int, bytes | None], list[int]]
+    ) -> None:
+        self.farthest, self.expanded = farthest, expanded
+        self.ascending = Prepared(_range(table, "b_high").order_by(table.c.position))
+        self.descending = Prepared(_range(table, "b_high").order_by(table.c.position.desc()))
+        self.within = Prepared(_range(table, "b_high").limit(None).with_only_columns(_many(table, width)))
+
+
+_LIVING = _Form(TABLE, FARTHEST, 1, expanded)
+_ARCHIVED = _Form(wide.TABLE, wide.FARTHEST, 2, wide.expanded)
+
+
+def _of_both(*, descending: bool) -> Prepared:
+    parts = []
+    for number, (table, high) in enumerate(((TABLE, "b_high"), (wide.TABLE, "b_wide_high"))):
+        order = table.c.position.desc() if descending else table.c.position
+        part = _range(table, high).order_by(order).subquery()
+        parts.append(sa.select(part.c.position, part.c.before, sa.literal_column(str(number))))
+    return Prepared(sa.union_all(*parts))
+
+
+ASCENDING, DESCENDING = _of_both(descending=False), _of_both(descending=True)
+"""A stretch of the rows of one key in both tables, each with which of them it is of."""
 
 _IN_A_ROW = 64
 """Positions that a row is thought to have. Where rows have fewer, four times as many of them are read the next time."""
@@ -450,47 +426,74 @@ def positions(
     connection: sa.Connection, kind: NameKind, key: bytes, low: int, high: int, limit: int, *, descending: bool
 ) -> list[int]:
     """At most `limit` positions from `low` to `high`, both inclusive, that name this."""
-    statement = DESCENDING if descending else ASCENDING
-    # A row that ends beyond `high` may have begun before it.
-    first, last = low, high + FARTHEST
     at_once = 2 + limit // _IN_A_ROW
+    # A row that ends beyond `high` may have begun before it.
+    asked = {"b_kind": int(kind), "b_key": key, "b_low": low, "b_high": high + FARTHEST, "b_limit": at_once}
+    both = (DESCENDING if descending else ASCENDING).all(connection, {**asked, "b_wide_high": high + wide.FARTHEST})
+    archived = [row[:2] for row in both if row[2]]
+    living = [row[:2] for row in both if not row[2]] if archived else both
+    found = _read(connection, _LIVING, living, asked, high, limit, descending=descending)
+    if archived:
+        asked["b_high"] = high + wide.FARTHEST
+        found += _read(connection, _ARCHIVED, archived, asked, high, limit, descending=descending)
+        found = sorted(set(found), reverse=descending)[:limit]
+    return found
+
+
+def _read(
+    connection: sa.Connection,
+    form: _Form,
+    rows: Sequence[tuple[Any, ...]],
+    asked: dict[str, Any],
+    high: int,
+    limit: int,
+    *,
+    descending: bool,
+) -> list[int]:
+    """What the rows of one table have, the first of which were read already."""
+    low, at_once = asked["b_low"], asked["b_limit"]
+    asked = dict(asked)
     found: list[int] = []
     while True:
-        rows = statement.all(
-            connection, {"b_kind": int(kind), "b_key": key, "b_low": first, "b_high": last, "b_limit": at_once}
-        )
-        for end, before in rows:
-            within = [each for each in expanded(end, before) if low <= each <= high]
+        for row in rows:
+            within = [each for each in form.expanded(row[0], row[1]) if low <= each <= high]
             found += reversed(within) if descending else within
             if len(found) >= limit:
                 return found[:limit]
         if len(rows) < at_once:
             return found
-        first, last = (first, rows[-1][0] - 1) if descending else (rows[-1][0] + 1, last)
-        at_once *= 4
+        asked |= {"b_high": rows[-1][0] - 1} if descending else {"b_low": rows[-1][0] + 1}
+        asked["b_limit"] = at_once = at_once * 4
+        rows = (form.descending if descending else form.ascending).all(connection, asked)
 
 
 def count(connection: sa.Connection, kind: NameKind, key: bytes, low: int, high: int) -> int:
     """How many positions from `low` to `high`, both inclusive, name this; by rows, so that millions take no longer
     than thousands."""
+    return sum(_count(connection, form, kind, key, low, high) for form in (_LIVING, _ARCHIVED))
+
+
+def _count(connection: sa.Connection, form: _Form, kind: NameKind, key: bytes, low: int, high: int) -> int:
     if high < low:
         return 0
+    asked = {"b_kind": int(kind), "b_key": key}
     # Rows that end within a row's length of either edge may stand on both sides of it: they are looked into.
-    inner_low, inner_high = low + FARTHEST, high
-    if inner_low >= inner_high:
-        return len(positions(connection, kind, key, low, high, high - low + 1, descending=False))
-    asked = {"b_kind": int(kind), "b_key": key, "b_low": inner_low, "b_high": inner_high}
-    within = _WITHIN.first(connection, asked)
-    edges = [
-        *_rows_between(connection, kind, key, low, inner_low - 1),
-        *_rows_between(connection, kind, key, high + 1, high + FARTHEST),
-    ]
-    at_edges = sum(low <= each <= high for last, before in edges for each in expanded(last, before))
-    return (0 if within is None else int(within[0])) + at_edges
+    inner_low, inner_high = min(low + form.farthest, high + 1), high
+    edges = [(low, inner_low - 1), (high + 1, high + form.farthest)]
+    within = None
+    if inner_low <= inner_high:
+        within = form.within.first(connection, {**asked, "b_low": inner_low, "b_high": inner_high})
+    found = 0 if within is None else int(within[0])
+    for first, last in edges:
+        rows = form.ascending.all(connection, {**asked, "b_low": first, "b_high": last, "b_limit": last - first + 1})
+        found += sum(low <= each <= high for row in rows for each in form.expanded(*row))
+    return found
 
 
-def _rows_between(
-    connection: sa.Connection, kind: NameKind, key: bytes, low: int, high: int
-) -> list[tuple[int, bytes | None]]:
-    asked = {"b_kind": int(kind), "b_key": key, "b_low": low, "b_high": high, "b_limit": FARTHEST}
-    return [(row[0], row[1]) for row in ASCENDING.all(connection, asked)]
+def counts(connection: sa.Connection, kind: NameKind, keys: Sequence[bytes]) -> dict[bytes, int]:
+    """How many positions name each of these, of those that any names."""
+    found = Counter[bytes]()
+    for table, width in ((TABLE, 1), (wide.TABLE, 2)):
+        query = sa.select(table.c.key, _many(table, width)).where(table.c.kind == int(kind), table.c.key.in_(keys))
+        found.update({bytes(key): int(n) for key, n in connection.execute(query.group_by(table.c.key))})
+    return found

@@ -1,18 +1,21 @@
 """Copying old events into sealed segments, each verified before the log tells of it, and looking at them again."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple
 
-from domain import log
+from commands import servers
+from domain import log, server
 from domain.decision import Conflict, Outcome, Refusal, refuse
 from domain.event import Moment
 from domain.log import Archived
+from domain.rules import feature_level
 from eventstore.archiving import archived as archive
 from eventstore.archiving import dropping
 from eventstore.command import Command
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
+from eventstore.projecting import packing
 from eventstore.projecting.rebuild import Progress
 from eventstore.sealed import segment
 from eventstore.sealed.segment import Contents, SegmentDamaged
@@ -75,6 +78,10 @@ async def _tell(ledger: Ledger, made: Archived, seen: int, by: Origin) -> int:
     return executed.recorded[0].version
 
 
+class OlderNode(Exception):
+    """A process that serves the log is of a version that does not know what is about to be done."""
+
+
 class SegmentLook(NamedTuple):
     """A segment of which the log tells at a position, whether it alone has its events, and what is wrong with it; None
     for nothing."""
@@ -110,28 +117,51 @@ async def _problem(ledger: Ledger, place: SegmentPlace | None, signed: Checkpoin
 
 async def drop_archived(ledger: Ledger, by: Origin, progress: Progress) -> AsyncIterator[Archived]:
     """Takes the text of archived events out of the database, segment by segment; each is read and verified once more
-    before, and compared with what stands in the database.
+    before, and compared with what stands in the database. What the search index has of them is packed first, also of
+    those that were dropped when it was not yet, or before it was made anew.
 
-    The ledger must have been opened as the owner of the tables. Raises `PlaceAway`, `SegmentDamaged` and `Diverged`.
+    The ledger must have been opened as the owner of the tables. Raises `OlderNode`, `PlaceAway`, `SegmentDamaged` and
+    `Diverged`.
     """
+    await ledger.execute(servers.raise_feature_level(feature_level.DROPS), origin=by)
+    state: server.State = await ledger.state(server.STREAM)
+    if state.feature_level < feature_level.DROPS:
+        raise OlderNode
     known = await ledger.read_long(archive.find)
     signed = (await ledger.read_long(archive.bounds, ledger.vault, 0)).signed
-    done = await ledger.read_long(dropping.dropped)
+    dropped, packed = await ledger.read_long(dropping.dropped), await ledger.read_long(packing.finished)
     for number, told in enumerate(known, 1):
-        if told.archived.sha256 not in done:
-            await _drop(ledger, signed, told.archived, by)
-            yield told.archived
+        of = told.archived
+        if of.sha256 not in dropped & packed:
+            forms = await _verified(ledger, signed, of)
+            if of.sha256 not in packed:
+                await _pack(ledger, of, forms)
+            if of.sha256 not in dropped:
+                await _drop(ledger, of, forms, by)
+                yield of
         progress(number, len(known))
 
 
-async def _drop(ledger: Ledger, signed: Checkpoint, archived: Archived, by: Origin) -> None:
+async def _verified(ledger: Ledger, signed: Checkpoint, archived: Archived) -> Mapping[int, bytes]:
     place = SegmentPlace(archived.place)
     if not place.is_directory:
         raise PlaceAway(f"{archived.place}: what stands in a segment alone must be in a directory of every node")
     packed = await asyncio.to_thread(place.get, archived.segment)
     await ledger.read_long(archive.verify, signed, archived, packed)
-    forms = (await asyncio.to_thread(segment.opened, packed, archived)).forms
+    return (await asyncio.to_thread(segment.opened, packed, archived)).forms
 
+
+async def _pack(ledger: Ledger, archived: Archived, forms: Mapping[int, bytes]) -> None:
+    """In many transactions, none of which takes long."""
+    first, last = archived.first, archived.last
+    packings = await ledger.read_long(packing.prepared, forms)
+    for some in packing.by_kind(packings):
+        if not await ledger.follow(packing.pack, some, first, last):
+            return
+    await ledger.follow(packing.finish, archived.sha256, last)
+
+
+async def _drop(ledger: Ledger, archived: Archived, forms: Mapping[int, bytes], by: Origin) -> None:
     def decide(state: log.State, view: View) -> Outcome | Refusal:
         if archived.sha256 in dropping.dropped(view.connection):
             return refuse(Conflict.EXISTS)

@@ -10,7 +10,6 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from domain import log
 from domain.log import ArchiveDropped
-from eventstore.archiving import unindexed
 from eventstore.database.append_only import lifted
 from eventstore.recorder import portions, rows_of, store
 from eventstore.sealed.excerpt import excerpt, is_excerpt
@@ -44,11 +43,9 @@ def require_same(connection: Connection, forms: Mapping[int, bytes]) -> None:
 
 
 def empty(connection: Connection, forms: Mapping[int, bytes]) -> None:
-    """Puts excerpts in the place of texts, and takes out of the search index what is found without it. Of PostgreSQL's
-    roles only the one that owns the table may."""
+    """Puts excerpts in the place of texts. Of PostgreSQL's roles only the one that owns the table may."""
     with lifted(connection, "update"):
         for some in portions(sorted(forms), AT_ONCE):
             connection.execute(
                 _EMPTY, [{"b_position": each, "b_excerpt": excerpt(forms[each]).decode()} for each in some]
             )
-    unindexed.take_out(connection, forms)

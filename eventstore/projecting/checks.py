@@ -1,6 +1,6 @@
 """Checks rows of read models, of the search index and of the vault against what their events make of them."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import chain
 from operator import attrgetter
@@ -26,15 +26,17 @@ from domain.event import SECOND, Moment, Recorded
 from domain.events import DESTROYING
 from eventstore import origin_months, search
 from eventstore.appending.rows import Rows, handlers
-from eventstore.archiving.unindexed import own_use
 from eventstore.personal_data import PersonalData, Unsealing
+from eventstore.projecting import requests
 from eventstore.projecting.catch_up import EventIndexing
+from eventstore.projecting.packing import own_use
 from eventstore.projecting.rebuild import tables_of
 from eventstore.recorder import LogRecorder, portions, store
 from eventstore.stored import events
 from projections import PROJECTIONS, digests, event_index, secrets, tokens
 from projections.event_index import IndexRow as EventNamesRow
 from projections.event_index import NameKind
+from projections.named import wide
 from security.sealing import subjects_of
 from security.vault import KEYS
 
@@ -291,7 +293,7 @@ _TABLE = event_index.TABLE
 Entry = tuple[int, bytes, int, bytes | None]
 """A row of the index: kind, key, the last of several positions, and how far before it the others are."""
 
-_KEY = list(_TABLE.primary_key.columns)
+_REQUEST = int(NameKind.REQUEST)
 
 
 class Misnamed(NamedTuple):
@@ -341,13 +343,21 @@ class Index:
                 connection, NameKind(kind), key, first, last, last - first + 1, descending=False
             )
             live.update((kind, key, position) for position in found)
+            if kind == _REQUEST:
+                live |= expected.intersection((kind, key, each) for each in _packed(connection, key, first, last))
         optional = {own_use(each.stream, each.position) for each in followed}
         return [Misnamed(*each) for each in sorted((expected ^ live) - optional)]
 
     def standing(self, connection: Connection, rows: Sequence[Entry]) -> list[Misnamed]:
         """Looks for what explains rows of the index."""
-        live = set(event_index.apart(rows))
-        return [Misnamed(*each) for each in sorted(live - self.named(connection, (each[2] for each in live)))]
+        live = set(_apart(rows))
+        return [Misnamed(*each) for each in sorted(live - self._found(connection, [each[2] for each in live]))]
+
+    def _found(self, connection: Connection, positions: Sequence[int]) -> set[EventNamesRow]:
+        """What the events name, and the other keys under which it may stand once it is archived."""
+        named = self.named(connection, positions)
+        requests_ = [each for each in named if each[0] == _REQUEST]
+        return named.union((kind, other, at) for kind, key, at in requests_ for other in requests.packed_keys(key))
 
     def stands(self, connection: Connection, found: Misnamed) -> bool:
         """Whether it is so, asked under the log's lock. What an erasure is about to take away may be still there."""
@@ -355,23 +365,61 @@ class Index:
         reached = event_index.reached(connection)
         if found.position > reached:
             return bool(_is_there(connection, found))
-        is_named = tuple(found) in self.named(connection, (found.position,))
+        is_named = tuple(found) in self._found(connection, (found.position,))
         if is_named == _is_there(connection, found):
             return False
         return is_named or found.kind != int(NameKind.ADDRESS) or not _may_leave(connection, found.position, reached)
 
 
+_WIDE = 1 << 8
+"""Added to the kind of a row of the wider table, which is looked through behind the other one."""
+
+
 def next_entries(connection: Connection, after: tuple[int, bytes, int] | None, limit: int) -> list[Entry]:
-    """Some rows of the index in the order of its key, behind one."""
-    query = select(_TABLE).order_by(*_KEY).limit(limit)
+    """Some rows of the index in the order of its key, behind one; those of archived events come last."""
+    found: list[Entry] = []
+    if after is None or after[0] < _WIDE:
+        found = _next(connection, _TABLE, after, limit)
+        after = None
+    if len(found) < limit:
+        behind = None if after is None else (after[0] - _WIDE, *after[1:])
+        rows = _next(connection, wide.TABLE, behind, limit - len(found))
+        found += [(kind + _WIDE, key, position, before) for kind, key, position, before in rows]
+    return found
+
+
+def _next(connection: Connection, table: Table, after: tuple[int, bytes, int] | None, limit: int) -> list[Entry]:
+    key = list(table.primary_key.columns)
+    query = select(table).order_by(*key).limit(limit)
     if after is not None:
-        query = query.where(tuple_(*_KEY) > tuple_(*map(literal, after)))
+        query = query.where(tuple_(*key) > tuple_(*map(literal, after)))
     return [(row.kind, bytes(row.key), row.position, row.before) for row in connection.execute(query)]
+
+
+def _apart(rows: Iterable[Entry]) -> Iterator[EventNamesRow]:
+    """A position in each row, of both tables."""
+    for kind, key, last, before in rows:
+        if kind < _WIDE:
+            yield from ((kind, key, each) for each in event_index.expanded(last, before))
+        elif kind > _WIDE:
+            yield from ((kind - _WIDE, key, each) for each in wide.expanded(last, before))
 
 
 def _is_there(connection: Connection, found: Misnamed) -> bool:
     at = found.position
-    return bool(event_index.positions(connection, NameKind(found.kind), found.key, at, at, 1, descending=False))
+    if event_index.positions(connection, NameKind(found.kind), found.key, at, at, 1, descending=False):
+        return True
+    return found.kind == _REQUEST and bool(_packed(connection, found.key, at, at))
+
+
+def _packed(connection: Connection, key: bytes, first: int, last: int) -> list[int]:
+    """Where events are archived of the time of a request."""
+    found: list[int] = []
+    for each in requests.packed_keys(key):
+        found += event_index.positions(
+            connection, NameKind.REQUEST, each, first, last, last - first + 1, descending=False
+        )
+    return found
 
 
 def _may_leave(connection: Connection, position: int, reached: int) -> bool:

@@ -6,18 +6,19 @@ The very code that follows in a server fills tables that nobody else sees, see `
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from heapq import merge
 from types import ModuleType
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, func, select, true, tuple_
 
 from eventstore import origin_months, search
-from eventstore.archiving.unindexed import without_own_uses
 from eventstore.origin_months import EndedMonth
 from eventstore.personal_data import PersonalData, Unsealing
 from eventstore.projecting import requests
 from eventstore.projecting.catch_up import EventIndexing, Following, Sightings
 from eventstore.projecting.counting import EventCounting
+from eventstore.projecting.packing import unpacked, without_optional
 from eventstore.projecting.rebuild import (
     Compared,
     FreshTables,
@@ -36,6 +37,7 @@ from eventstore.recorder import store
 from projections import event_index, sightings
 from projections.event_index import IndexRow, NameKind
 from projections.figures import event_counts
+from projections.named import wide
 from projections.sightings import Sighting
 
 STEP = 2_000
@@ -45,7 +47,7 @@ COPIED = 50_000
 """Rows that are copied in one transaction. On SQLite the server waits with every write while it lasts."""
 
 MODELS: Mapping[str, tuple[tuple[ModuleType, ...], Callable[[], Following]]] = {
-    event_index.NAME: ((event_index,), EventIndexing),
+    event_index.NAME: ((event_index, wide), EventIndexing),
     sightings.NAME: ((sightings,), Sightings),
     event_counts.NAME: ((event_counts,), EventCounting),
 }
@@ -110,7 +112,9 @@ class Refollowing:
                 goal = self._reached(connection)
                 following.follow(goal)
                 progress(goal, goal)
-                return [compared(str(table.name), *sides(connection, table)) for table in self._tables]
+                # What is packed in the wider table is compared as what it was.
+                tables = [table for table in self._tables if table is not wide.TABLE]
+                return [compared(str(table.name), *sides(connection, table)) for table in tables]
 
     def _require_complete(self, connection: Connection, fresh: FreshTables) -> None:
         """Counts both sides of every copy. Nobody else writes to either, so this needs no lock."""
@@ -193,18 +197,22 @@ def _counted(connection: Connection, table: Table) -> int:
     return connection.scalar(select(func.count()).select_from(table)) or 0
 
 
+Side = Callable[[Connection, Table], Table]
+
+
 def sides(connection: Connection, table: Table) -> tuple[Iterator[tuple[Any, ...]], ...]:
     """The rows of a table and those of the hidden one of its name, in one order."""
-    return tuple(_rows(connection, side(connection, table)) for side in (lasting, hidden))
+    return tuple(_rows(connection, side, table) for side in (lasting, hidden))
 
 
-def _rows(connection: Connection, table: Table) -> Iterator[tuple[Any, ...]]:
-    rows = ordered_rows(connection, table)
-    if table.name == event_index.TABLE.name:
+def _rows(connection: Connection, side: Side, table: Table) -> Iterator[tuple[Any, ...]]:
+    rows = ordered_rows(connection, side(connection, table))
+    if table is event_index.TABLE:
         # Which positions share a row is chance: it depends on how far a follower came with one step.
-        apart = without_own_uses(connection, event_index.apart(rows))
+        packed = unpacked(ordered_rows(connection, side(connection, wide.TABLE)))
+        apart = without_optional(connection, merge(event_index.apart(rows), packed))
         yield from _unless_ended(apart, origin_months.ended(connection))
-    elif table.name == sightings.TABLE.name:
+    elif table is sightings.TABLE:
         yield from _summed_up(rows, set(origin_months.destroyed(connection)))
     else:
         yield from rows

@@ -6,18 +6,23 @@ within 62 milliseconds shares rows, too. Who asks for a request looks at those e
 (docs/decisions/log/0055). Ids of another form, which a proxy gave, stand whole.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, insert, select
 
 from eventstore.search import rows_at
 from eventstore.stored import projection_versions
 from projections.event_index import IndexRow, NameKind
+from projections.named import wide
 from projections.prepared import Prepared
 
 _ID = 22
-_MOMENT = 6
+MOMENT = 6
 """Characters of an id: its first seven are the digits of its millisecond, of which the last is left out."""
+
+_PACKED = (5, 4, 3, 2)
+"""Characters that tell four seconds, four minutes, some hours, some days: by one of them archived events are found, by
+as few as leave not too many to be looked at."""
 
 _REQUEST = int(NameKind.REQUEST)
 
@@ -42,15 +47,26 @@ def note(connection: Connection) -> None:
 def by_moment(rows: Iterable[IndexRow]) -> list[IndexRow]:
     """The same rows in this form."""
     # All that follows comes by here: a generator would take a turn for each row, of which few are of requests.
-    return [
-        (_REQUEST, row[1][:_MOMENT], row[2]) if row[0] == _REQUEST and _tells_moment(row[1]) else row for row in rows
-    ]
+    return [(_REQUEST, row[1][:MOMENT], row[2]) if row[0] == _REQUEST and tells_moment(row[1]) else row for row in rows]
 
 
 def keys(request_id: str) -> tuple[bytes, ...]:
-    """What the index may have a request under: its id, and its moment, whose events have to be looked at."""
+    """What the index may have a request under: its id, and its moment or a longer time, whose events have to be looked
+    at."""
     key = request_id.encode()
-    return (key, key[:_MOMENT]) if _tells_moment(key) else (key,)
+    return (key, key[:MOMENT], *packed_keys(key)) if tells_moment(key) else (key,)
+
+
+def packed_keys(key: bytes) -> tuple[bytes, ...]:
+    """The keys under which archived events may stand that the index has under this one."""
+    return tuple(key[:length] for length in _PACKED)
+
+
+def packed_key(key: bytes, together: Mapping[bytes, int]) -> bytes:
+    """The key by which an archived event is found that the index has under one which tells its moment, by how many
+    there are under each."""
+    few = (each for each in reversed(packed_keys(key)) if together[each] <= wide.AT_MOST)
+    return next(few, key[: _PACKED[0]])
 
 
 def naming(connection: Connection, positions: Sequence[int], ids: Collection[str]) -> list[int]:
@@ -60,5 +76,6 @@ def naming(connection: Connection, positions: Sequence[int], ids: Collection[str
     return [row[0] for row in rows_at(connection, positions) if any(each in row[4] for each in members)]
 
 
-def _tells_moment(key: bytes) -> bool:
+def tells_moment(key: bytes) -> bool:
+    """Whether an id is one of ours, which begins with its moment."""
     return len(key) == _ID and key.isalnum()

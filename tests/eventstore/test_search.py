@@ -17,6 +17,7 @@ from eventstore.stored import events
 from eventstore.stored import metadata as log_metadata
 from projections import event_index
 from projections.event_index import NameKind
+from projections.named import wide
 from projections.tables import metadata
 from tests.cases import cases
 from tests.databases import BACKENDS, Databases
@@ -256,9 +257,13 @@ def full(engine: Engine) -> Iterator[Connection]:
             NameKind.TYPE,
         ):
             event_index.add(connection, ((kind, b"%d" % (n % 50), n) for n in range(1, 10_001)))
-        connection.execute(text("ANALYZE event_positions"))
+            every = {b"%d" % key: {n for n in range(1, 10_001) if n % 50 == key} for key in range(50)}
+            wide.add(connection, int(kind), every, 1)
+        for table in (event_index.TABLE, wide.TABLE):
+            connection.execute(text(f"ANALYZE {table}"))
         yield connection
-        connection.execute(delete(event_index.TABLE))
+        for table in (event_index.TABLE, wide.TABLE):
+            connection.execute(delete(table))
         connection.commit()
 
 
@@ -277,15 +282,16 @@ def full(engine: Engine) -> Iterator[Connection]:
 )
 def test_filter_reads_a_primary_key_range_and_sorts_nothing(full: Connection, kind: NameKind, descending: bool) -> None:
     statement = (event_index.DESCENDING if descending else event_index.ASCENDING).statement
-    plan = plan_of(full, statement, {"b_kind": int(kind), "b_key": b"7", "b_low": 100, "b_high": 9_000, "b_limit": 32})
-    if full.dialect.name == "sqlite":
-        assert re.search(
-            r"SEARCH event_positions USING PRIMARY KEY \(kind=\? AND key=\? AND position>\? AND position<\?\)", plan
-        )
-        assert "SCAN" not in plan
-    else:
-        assert re.search(r"Index (Only )?Scan( Backward)? using pk_event_positions", plan)
-        assert "Seq Scan" not in plan
+    asked = {"b_kind": int(kind), "b_key": b"7", "b_low": 100, "b_high": 9_000, "b_wide_high": 9_000, "b_limit": 32}
+    plan = plan_of(full, statement, asked)
+    for table in ("event_positions", "archived_positions"):
+        if full.dialect.name == "sqlite":
+            within = r"USING PRIMARY KEY \(kind=\? AND key=\? AND position>\? AND position<\?\)"
+            assert re.search(f"SEARCH {table} {within}", plan)
+            assert f"SCAN {table}" not in plan
+        else:
+            assert re.search(f"Index (Only )?Scan( Backward)? using pk_{table}", plan)
+            assert "Seq Scan" not in plan
     assert "TEMP B-TREE" not in plan
     assert "Sort" not in plan
 

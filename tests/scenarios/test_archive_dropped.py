@@ -2,8 +2,9 @@
 
 import asyncio
 import io
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,21 @@ from sqlalchemy.exc import DBAPIError
 
 from api.leaks import revoke
 from api.leaks.reports import Finding, take
-from commands.archiving.segments import NotArchived, drop_archived
+from commands.archiving.segments import NotArchived, OlderNode, drop_archived
+from domain import server
 from domain.event import SECOND, Recorded
 from domain.keys import named_keys
 from domain.log import Archived
+from domain.rules.feature_level import DROPS
 from eventstore import affected, export_import, issued, search, time_travel
 from eventstore.archiving import dropping
+from eventstore.database import nodes
 from eventstore.database.engines import migrating, snapshot
 from eventstore.leaked import keys
 from eventstore.mapper import authenticate
-from eventstore.projecting.rebuild import Comparison
+from eventstore.projecting import packing, requests
+from eventstore.projecting.rebuild import Comparison, clear
+from eventstore.projecting.refollow import Refollowing
 from eventstore.sealed import dropped as sealed
 from eventstore.sealed.excerpt import EVENT
 from eventstore.sealed.segment import SegmentDamaged
@@ -35,6 +41,7 @@ from eventstore.transparency.published import read_leaves
 from eventstore.unavailable import ArchiveAway
 from projections import PROJECTIONS, event_index, scopes
 from projections.event_index import IndexRow, NameKind
+from projections.named import wide
 from security.clock import format_rfc3339
 from security.tokens import Format, Kind, digest
 from security.vault import Vault
@@ -113,8 +120,30 @@ def names_in(told: Sequence[Recorded]) -> set[str]:
 
 
 def index_rows(connection: Connection) -> list[IndexRow]:
-    """What the search index has, a position in each."""
-    return [*event_index.apart(map(tuple, connection.execute(select(event_index.TABLE))))]
+    """What the search index has, a position in each, packed or not."""
+    living = event_index.apart(map(tuple, connection.execute(select(event_index.TABLE))))
+    return [*living, *packing.unpacked(map(tuple, connection.execute(select(wide.TABLE))))]
+
+
+def by_request(connection: Connection, ids: Collection[str], last: int) -> dict[str, list[int]]:
+    """What a search finds by each of these ids of requests, as who asks looks for them."""
+    found = {}
+    for each in ids:
+        names = tuple((NameKind.REQUEST, key) for key in requests.keys(each))
+        looked_at = search.search(connection, Criteria((names,), 1, last), last).positions
+        found[each] = requests.naming(connection, looked_at, (each,))
+    return found
+
+
+def counts_of(connection: Connection, names: Collection[SearchName], last: int) -> dict[SearchName, list[int]]:
+    """How many events the index has under each of these names: of all, of a part, and together with others."""
+    stretches = ((1, last), (last // 3, last // 2), (2, last - 1))
+    found = {name: [event_index.count(connection, *name, low, high) for low, high in stretches] for name in names}
+    issued_with = [name for name in names if name[0] == NameKind.ISSUED_WITH]
+    for kind, key in issued_with:
+        found[kind, key] += [event_index.counts(connection, kind, [key])[key]]
+    assert issued_with
+    return found
 
 
 def searched(connection: Connection, names: Collection[SearchName], last: int) -> dict[SearchName, list[int]]:
@@ -155,9 +184,12 @@ async def test_every_answer_is_the_same(
     now = world.clock.now()
     said = await ledger.read(answers, last, now)
     before_drop = await ledger.read(index_rows)
-    names = {(NameKind(kind), key) for kind, key, _ in before_drop}
+    names = {(NameKind(kind), key) for kind, key, _ in before_drop if kind != NameKind.REQUEST}
     found = await ledger.read(searched, names, last)
-    uses = {each.position for each in await world.events() if each.stream.startswith("usage:")}
+    ids = {each.request_id for each in await world.events() if each.request_id is not None}
+    found_by_request = await ledger.read(by_request, ids, last)
+    counted = await ledger.read(counts_of, names, last)
+    uses = {packing.own_use(each.stream, each.position) for each in await world.events()} - {None}
     known = await asked(world, past.tokens["access_token"], 20, last)
     made = await archived(world, tmp_path / "archive", days=1)
     gone = positions(made)
@@ -173,9 +205,15 @@ async def test_every_answer_is_the_same(
 
     # What is searched for, also where the index has no row of it any more.
     assert await ledger.read(searched, names, last) == found
+    assert await ledger.read(by_request, ids, last) == found_by_request
+    assert gone.intersection(chain.from_iterable(found_by_request.values()))
+    own = {row for row in uses if row and row[2] in gone}
+    left_alone = {name for name in names if name not in {row[:2] for row in own}}
+    assert await ledger.read(counts_of, left_alone, last) == {name: counted[name] for name in left_alone}
     left = set(before_drop).difference(await ledger.read(index_rows))
-    assert {(kind, position) for kind, _, position in left} == {(int(NameKind.SECRET), each) for each in uses & gone}
-    assert left
+    by_minutes = {row for row in before_drop if row[0] == NameKind.REQUEST and row[2] in gone}
+    assert left == own | by_minutes
+    assert own
     assert differing(proved(world, engine)) == []
 
     # What is asked about the past.
@@ -217,6 +255,84 @@ async def test_every_answer_is_the_same(
         assert stream is None or each.version > stream.version
     seen = await world.client.post("/oauth/introspect", data={"token": old}, auth=scene.shop.auth)
     assert seen.json() == {"active": False}
+
+
+async def packed(scene: Scene, tmp_path: Path) -> World:
+    """A log of which some stands in segments alone, with what the index has of it packed."""
+    world = await everything_happened(scene)
+    world.clock.advance(900 * DAY)
+    await signed(world)
+    await world.services.follower.follow()
+    await archived(world, tmp_path / "archive", days=1)
+    assert await drop(world)
+    await world.services.follower.follow()
+    return world
+
+
+def count_packed(connection: Connection) -> int:
+    return len(connection.execute(select(wide.TABLE)).all())
+
+
+WRONG: dict[str, Callable[[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
+    "gone": lambda row: [],
+    "another key": lambda row: [(row[0], row[1][:-1] + bytes([row[1][-1] ^ 1]), *row[2:])],
+    "one more": lambda row: [(*row[:3], (row[2] - 1).to_bytes(2) + (row[3] or b""))],
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+async def test_packed_row_that_is_wrong_is_found(scene: Scene, tmp_path: Path, wrong: str) -> None:
+    world = await packed(scene, tmp_path)
+    assert await found_by_a_round(world) == []
+    every = await world.services.ledger.read(lambda c: [tuple(each) for each in c.execute(select(wide.TABLE))])
+    of_requests = next(each for each in every if each[0] == NameKind.REQUEST)
+    of_clients = next(each for each in every if each[0] == NameKind.CLIENT)
+    for row in (of_requests, of_clients):
+        rest = [each for each in every if each != row]
+
+        def put(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+            connection.execute(wide.TABLE.delete())
+            connection.execute(insert(wide.TABLE), [dict(zip(wide.TABLE.c.keys(), each, strict=True)) for each in rows])
+
+        made = [*rest, *WRONG[wrong](row)]
+        change(world, lambda connection, rows=made: put(connection, rows))
+        assert await found_by_a_round(world) == [event_index.NAME]
+        change(world, lambda connection: put(connection, every))
+        change(world, lambda connection: clear(connection, event_index.NAME))
+    assert await found_by_a_round(world) == []
+
+
+async def test_index_that_was_made_anew_is_packed_again(scene: Scene, engine: Engine, tmp_path: Path) -> None:
+    world = await packed(scene, tmp_path)
+    ledger = world.services.ledger
+    rows, packed_rows = await ledger.read(index_rows), await ledger.read(count_packed)
+    Refollowing(engine, event_index.NAME, ledger.privacy).rebuild()
+    assert differing(proved(world, engine)) == []
+    assert await ledger.read(packing.finished) == frozenset()
+    assert len(await ledger.read(index_rows)) > len(rows)
+    assert await drop(world) == []
+    assert await ledger.read(packing.finished) == await ledger.read(dropping.dropped)
+    assert sorted(await ledger.read(index_rows)) == sorted(rows)
+    assert await ledger.read(count_packed) == packed_rows
+    assert await found_by_a_round(world) == []
+
+
+async def test_nothing_is_dropped_while_an_older_node_serves(scene: Scene, tmp_path: Path) -> None:
+    world = scene.world
+    await lived(scene)
+    world.clock.advance(900 * DAY)
+    await archived(world, tmp_path / "archive", days=1)
+    await world.services.ledger.maintain(nodes.announce, "of-the-release-before", DROPS - 1, world.clock.now())
+    before = await world.events()
+    with pytest.raises(OlderNode):
+        await drop(world)
+    assert await world.events() == before
+    assert await world.services.ledger.read(wide.done) == set()
+    # It has gone, and has not said so.
+    world.clock.advance(nodes.GONE_AFTER + SECOND)
+    assert await drop(world)
+    state: server.State = await world.services.ledger.state(server.STREAM)
+    assert state.feature_level == DROPS
 
 
 async def test_moments_in_segments_are_found_again_with_none_read(

@@ -24,6 +24,7 @@ from eventstore.projecting.rebuild import Rebuild, clear, differing, tables_of
 from eventstore.projecting.refollow import MODELS
 from projections import FOLLOWING, PROJECTIONS, event_index, grants, outbox, scopes, tokens
 from projections.event_index import NameKind
+from projections.named import wide
 from security.tokens import new_id
 from security.vault import KEYS
 from tests.any_command import any_command
@@ -134,7 +135,8 @@ def change(world: World, work: Any) -> None:
 
 def test_every_table_of_a_read_model_is_looked_at_and_has_owners() -> None:
     followed = {table.name for projections, _ in MODELS.values() for each in projections for table in tables_of(each)}
-    assert set(ALL) == set(TABLES) | SUMMED | followed
+    # What is packed of archived events is tampered with in test_archive_dropped.
+    assert set(ALL) == (set(TABLES) | SUMMED | followed) - {str(wide.TABLE.name)}
     assert set(OWNERS) == set(TABLES)
     assert {category for category, page in AGGREGATES.items() if set(page.EVENTS) & HANDLED} == CATEGORIES
 

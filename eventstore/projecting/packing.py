@@ -1,0 +1,166 @@
+"""What the search index has of archived events is packed before their text is dropped.
+
+What many events name goes to rows that are wider (`projections.named.wide`). A request, which is named by one event or
+two, goes there by the hours in which it came: who asks for one looks at events anyway (`requests`). That an event
+tells of a use of the token whose stream it is in leaves: such a use is found by its stream, as what a grant's own
+stream tells is. A rebuild of the index unpacks it; packing goes by what stands there, and may be done again.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, bindparam, delete, func, select
+
+from eventstore.mapper import PLACE, decoder
+from eventstore.projecting import requests
+from eventstore.projecting.stream_owners import StreamOwners
+from eventstore.recorder import EventRow, portions
+from eventstore.sealed.excerpt import EVENT
+from eventstore.search import OWN_STREAMS
+from eventstore.stored import events
+from projections import event_index
+from projections.event_index import FARTHEST, IndexName, IndexRow, NameKind, expanded
+from projections.named import wide
+
+AT_ONCE = 500
+"""Keys, or events, that are looked at together."""
+
+_SECRET, _REQUEST = int(NameKind.SECRET), int(NameKind.REQUEST)
+KINDS = frozenset((int(NameKind.CLIENT), int(NameKind.ACCOUNT), _SECRET, _REQUEST, int(NameKind.ISSUED_WITH)))
+"""Of types there are few rows, what names a grant has no key in common with anything, and addresses leave with their
+month, or with a person."""
+
+_USES = f"{OWN_STREAMS[NameKind.SECRET]}:"
+_TABLE = event_index.TABLE
+_ROWS = select(_TABLE.c.key, _TABLE.c.position, _TABLE.c.before).where(
+    _TABLE.c.kind == bindparam("b_kind"),
+    _TABLE.c.key.in_(bindparam("b_keys", expanding=True, type_=_TABLE.c.key.type)),
+    _TABLE.c.position >= bindparam("b_first"),
+    _TABLE.c.position <= bindparam("b_last"),
+)
+_REMOVE = delete(_TABLE).where(
+    _TABLE.c.kind == bindparam("b_kind"), _TABLE.c.key == bindparam("b_key"), _TABLE.c.position == bindparam("b_at")
+)
+_IS_DROPPED = func.substr(events.c.state, 1, len(EVENT)) != EVENT.decode()
+_STREAMS = select(events.c.id, events.c.originator_id, _IS_DROPPED.label("dropped")).where(
+    events.c.id.in_(bindparam("b_positions", expanding=True))
+)
+
+
+def own_use(stream: str, position: int) -> IndexRow | None:
+    """The row by which the index has an event of a stream of uses beside that stream; None for other streams."""
+    return (_SECRET, stream.removeprefix(_USES).encode(), position) if stream.startswith(_USES) else None
+
+
+class Packing(NamedTuple):
+    """A key of the index, the positions that leave its rows, and under which key they are kept; None for none."""
+
+    kind: int
+    key: bytes
+    positions: frozenset[int]
+    into: bytes | None
+
+
+def prepared(connection: Connection, forms: Mapping[int, bytes]) -> list[Packing]:
+    """What is to be packed of archived events, by what they name. Raises `ArchiveAway` and `Forged`."""
+    named: dict[IndexName, set[int]] = defaultdict(set)
+    own: dict[bytes, set[int]] = defaultdict(set)
+    owners, recorded_of = StreamOwners(), decoder(connection).recorded
+    by_moment = requests.is_by_moment(connection)
+    for some in portions(sorted(forms), AT_ONCE):
+        told = [recorded_of(_row(position, forms[position])) for position in some]
+        belongs = owners.of(connection, told)
+        for each in told:
+            rows = event_index.rows(each, None, belongs.get(each.stream))
+            use = own_use(each.stream, each.position)
+            for kind, key, position in rows:
+                if (kind, key, position) == use:
+                    own[key].add(position)
+                elif kind == _REQUEST and requests.tells_moment(key):
+                    named[kind, key[: requests.MOMENT] if by_moment else key].add(position)
+                elif kind in KINDS and kind != _REQUEST:
+                    named[kind, key].add(position)
+    together = Counter[bytes]()
+    for (kind, key), positions in named.items():
+        if kind == _REQUEST:
+            together.update(dict.fromkeys(requests.packed_keys(key), len(positions)))
+    leaving = [Packing(_SECRET, key, frozenset(positions), None) for key, positions in own.items()]
+    for (kind, key), positions in named.items():
+        into = requests.packed_key(key, together) if kind == _REQUEST else key
+        leaving.append(Packing(kind, key, frozenset(positions), into))
+    return sorted(leaving, key=lambda each: each[:2])
+
+
+def _row(position: int, form: bytes) -> EventRow:
+    place = PLACE.decode(form)
+    return EventRow._make((position, place.stream, place.version, place.type, form))
+
+
+def pack(connection: Connection, packings: Sequence[Packing], first: int, last: int) -> bool:
+    """Packs some keys of one kind, of events `first` to `last`, in a transaction of its own. False where the index has
+    not come so far, and nothing is done."""
+    event_index.hold(connection, event_index.NAME)
+    if event_index.reached(connection) < last:
+        return False
+    kind, of = packings[0].kind, {each.key: each for each in packings}
+    removed, left, entering = [], [], defaultdict[bytes, set[int]](set)
+    asked = {"b_kind": kind, "b_keys": list(of), "b_first": first, "b_last": last + FARTHEST}
+    for found, at, before in connection.execute(_ROWS, asked):
+        packing, standing = of[bytes(found)], expanded(at, before)
+        going = packing.positions.intersection(standing)
+        if going:
+            removed.append({"b_kind": kind, "b_key": packing.key, "b_at": at})
+            left += [(kind, packing.key, each) for each in standing if each not in going]
+            if packing.into is not None:
+                entering[packing.into] |= going
+    if removed:
+        connection.execute(_REMOVE, removed)
+        event_index.insert(connection, event_index.joined(sorted(left), ()))
+    if entering:
+        wide.add(connection, kind, entering, first - (first - 1) % wide.STRETCH)
+    return True
+
+
+def finish(connection: Connection, sha256: str, last: int) -> None:
+    """Notes that all that is to be packed of a segment is."""
+    event_index.hold(connection, event_index.NAME)
+    wide.note(connection, bytes.fromhex(sha256), last)
+
+
+def finished(connection: Connection) -> frozenset[str]:
+    """The digests of the segments of which that is noted; a rebuild of the index forgets it."""
+    return frozenset(each.hex() for each in wide.done(connection))
+
+
+def by_kind(packings: Iterable[Packing]) -> Iterator[Sequence[Packing]]:
+    """Sorted ones in portions, each of one kind."""
+    for kind in sorted(KINDS):
+        yield from portions([each for each in packings if each.kind == kind], AT_ONCE)
+
+
+# What may be there or not, for who compares the index with what the log says.
+
+
+def unpacked(rows: Iterable[tuple[Any, ...]]) -> Iterator[IndexRow]:
+    """Rows of the wider table with a position in each, in the same order; without requests, which are there by other
+    keys, and what is noted."""
+    for kind, key, last, before in rows:
+        if kind not in (wide.DONE, _REQUEST):
+            for position in wide.expanded(last, before):
+                yield kind, bytes(key), position
+
+
+def without_optional(connection: Connection, rows: Iterable[IndexRow]) -> Iterator[IndexRow]:
+    """Rows of the index but those that may be there or not, or by another key."""
+    following = iter(rows)
+    while some := list(islice(following, AT_ONCE)):
+        positions = [position for kind, _, position in some if kind in (_SECRET, _REQUEST)]
+        found = connection.execute(_STREAMS, {"b_positions": positions}).all() if positions else ()
+        streams = {row.id: str(row.originator_id) for row in found}
+        gone = {row.id for row in found if row.dropped}
+        for row in some:
+            is_packed = row[0] == _REQUEST and row[2] in gone
+            if not is_packed and row != own_use(streams.get(row[2], ""), row[2]):
+                yield row

@@ -1,0 +1,49 @@
+"""Rows of archived events: nothing gets lost in them, and what is read of both tables is what stands there."""
+
+from random import Random
+
+import pytest
+
+from projections import event_index
+from projections.event_index import NameKind
+from projections.named import wide
+from tests.projections.conftest import Log
+
+KIND = NameKind.CLIENT
+
+
+def test_row_has_its_positions_and_stays_within_its_stretch() -> None:
+    every = [*range(1, 5_000), 16_384, 16_385, 32_768, 40_000]
+    rows = wide.joined(1, b"key", reversed(every))
+    assert [at for row in rows for at in wide.expanded(*row[2:])] == every
+    found = [wide.expanded(*row[2:]) for row in rows]
+    assert max(map(len, found)) == wide.AT_MOST
+    assert all((at[0] - 1) // wide.STRETCH == (at[-1] - 1) // wide.STRETCH for at in found)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_both_tables_are_read_as_one(log: Log, seed: int) -> None:
+    connection = log.connection
+    chance = Random(seed)  # noqa: S311 - a reproducible choice, no secret
+    last = 40_000
+    share = chance.choice((0.002, 0.05, 0.9))
+    every = [at for at in range(1, last + 1) if chance.random() < share]
+    packed = {at for at in every if at <= 33_000 and chance.random() < chance.choice((0.2, 0.8))}
+    event_index.add(connection, [(int(KIND), b"a", at) for at in every if at not in packed])
+    event_index.add(connection, [(int(KIND), b"b", at) for at in range(1, last, 7)])
+    for some in (sorted(packed)[::2], sorted(packed)[1::2]):
+        # Two segments of the same stretches: the second one joins what the first one has.
+        for first in range(1, last, wide.STRETCH):
+            within = [at for at in some if first <= at < first + wide.STRETCH]
+            wide.add(connection, int(KIND), {b"a": within}, first)
+    for _ in range(12):
+        low = chance.randrange(1, last)
+        high = chance.randrange(low, last + 1)
+        for limit in (1, 40, last):
+            wanted = [at for at in every if low <= at <= high]
+            for descending in (False, True):
+                found = event_index.positions(connection, KIND, b"a", low, high, limit, descending=descending)
+                assert found == (wanted[::-1] if descending else wanted)[:limit]
+        assert event_index.count(connection, KIND, b"a", low, high) == len(wanted)
+    assert event_index.counts(connection, KIND, [b"a", b"c"]) == ({b"a": len(every)} if every else {})
+    assert event_index.count(connection, KIND, b"a", 5, 4) == 0
