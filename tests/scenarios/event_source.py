@@ -83,6 +83,9 @@ class EventSource:
 
     async def _send(self, message: Any) -> None:
         await self._chunks.put(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            # As ASGI has it: once an answer is whole, a server says that the connection is over.
+            self._gone.set()
 
     async def _next(self) -> Any:
         return await asyncio.wait_for(self._chunks.get(), WITHIN)
@@ -90,7 +93,6 @@ class EventSource:
     async def rest(self) -> bytes:
         """What comes until the server ends the answer, or breaks it off; `__aexit__` raises of that."""
         found, more = b"", True
-        # Of an answer that is whole the app waits until the connection is over, which `__aexit__` says.
         while more and not (self._task.done() and self._chunks.empty()):
             if self._chunks.empty():
                 await asyncio.sleep(0)
