@@ -54,13 +54,14 @@ def holds(haystack: bytes, value: str, *, any_case: bool = False) -> bytes | Non
 
 
 STEP = 8
-"""Octets. A form of at least twice as many holds, wherever it stands, one stretch that begins at a multiple of it."""
+"""Octets. A form of at least twice as many holds, wherever it stands, a stretch that begins at a multiple of it."""
 
 
 def found(texts: Sequence[bytes], values: Iterable[str], *, any_case: bool = False) -> Iterator[tuple[int, str]]:
     """The texts by their numbers, and the values that stand in them in any form. Faster than looking for each in each.
 
-    All are one text, whose stretches are known: a form none of whose stretches is among them is not looked for.
+    All are one text, whose stretches are known: a form is looked for where all of its stretches from some octet on are
+    among them. The first alone would be what the secrets of a kind begin with, and stands there for nearly each.
     """
     whole = SEPARATOR.join(texts)
     whole = whole.lower() if any_case else whole
@@ -68,11 +69,16 @@ def found(texts: Sequence[bytes], values: Iterable[str], *, any_case: bool = Fal
     begins = list(accumulate((len(text) + len(SEPARATOR) for text in texts), initial=0))
     for value in values:
         for form in {each.lower() if any_case else each for each in forms(value)}:
-            if len(form) < 2 * STEP or any(form[at : at + STEP] in stretches for at in range(STEP)):
+            if len(form) < 2 * STEP or any(stretches.issuperset(_stretches(form, at)) for at in range(STEP)):
                 at = whole.find(form)
                 while at >= 0:
                     yield bisect_right(begins, at) - 1, value
                     at = whole.find(form, at + 1)
+
+
+def _stretches(form: bytes, begin: int) -> Iterator[bytes]:
+    """Its whole stretches from an octet on."""
+    return (form[at : at + STEP] for at in range(begin, len(form) - STEP + 1, STEP))
 
 
 def database(url: str) -> Iterator[tuple[str, bytes]]:
