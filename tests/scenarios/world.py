@@ -22,6 +22,8 @@ from api.config.settings import Settings
 from api.environment import load
 from api.http import private_keys
 from api.http.middleware import Middleware
+from api.oauth import person_authentication
+from api.pages import recover, register
 from api.services import Services
 from api.serving import ForOperators
 from api.throttling.limits import SECTIONS
@@ -61,6 +63,11 @@ private_keys.PrivateKey = ready  # type: ignore[attr-defined, assignment]
 threads.ANSWERS_WITHIN = monitoring.ANSWERS_WITHIN = PATIENCE
 """On a busy machine an answer may take longer than callers are kept waiting, and that is another matter."""
 
+for room in (person_authentication, register, recover):
+    vars(room)["REFUSED_AFTER"] = 0.001
+"""Whether an answer tells what was recorded by the time that it takes is one scenario's question, and that one asks for
+how long a failure waits instead of waiting."""
+
 background.RECORD_EVERY = 3_600.0
 """What is counted is recorded when a scenario says so, so that no fact comes between those that it looks at."""
 
@@ -69,6 +76,17 @@ background.LOGOUTS_EVERY = 3_600.0
 
 background.LETTERS_EVERY = 3_600.0
 """And so is mail to people handed on."""
+
+_take_cookies = httpx.Cookies.extract_cookies
+
+
+def _take_those_there_are(cookies: httpx.Cookies, answer: httpx.Response) -> None:
+    """Looks for cookies in answers that set some: to find none takes longer than anything else that a client does."""
+    if "set-cookie" in answer.headers:
+        _take_cookies(cookies, answer)
+
+
+httpx.Cookies.extract_cookies = _take_those_there_are  # type: ignore[method-assign, assignment]
 
 (Ledger.open.__kwdefaults__ or {})["read_threads"] = 1
 """Each of them makes a connection of its own, and PostgreSQL a process, to answer what one answers as soon."""
