@@ -23,8 +23,17 @@ _make = routes.routed
 def lent_routes(settings: Settings) -> Iterator[Litestar]:
     """Routes as `routed` makes them, which others had before."""
     app = _taken(settings)
-    yield app
-    # Not where something failed: what still runs there would reach into the next scenario.
+    try:
+        yield app
+    except BaseException:
+        # What still runs where something failed would reach into the next scenario. Nothing does after a refused start.
+        if "services" not in app.state:
+            _give_back(settings, app)
+        raise
+    _give_back(settings, app)
+
+
+def _give_back(settings: Settings, app: Litestar) -> None:
     for name in [name for name in app.state if name != "errors"]:
         del app.state[name]
     _FREE[_needed(settings)].append(app)

@@ -5,6 +5,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from api.server.transparency import NotContinued
 from security.keyring import Keyring
 from tests.databases import Databases, name_of
 from tests.kept_databases import KeptDatabases
@@ -40,6 +41,27 @@ async def test_routes_are_lent_to_a_server_of_another_name(
             answer = await world.client.get("/schema/openapi.json")
             named.append(answer.json()["servers"])
     assert named == [[{"url": f"http://127.0.0.1:{port}"}] for port in (8401, 8402, 8402)]
+
+
+async def test_routes_are_lent_on_after_a_refused_start_and_no_other(
+    sqlite_url: str, tmp_path: Path, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lending, "_FREE", {})
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.write_text("of no log")
+    with pytest.RaisesGroup(NotContinued, flatten_subgroups=True):
+        await _fail(sqlite_url, tmp_path, keyring)
+    assert [len(free) for free in lending._FREE.values()] == [1]
+    checkpoint.unlink()
+    with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True, allow_unwrapped=True):
+        await _fail(sqlite_url, tmp_path, keyring)
+    assert [*lending._FREE.values()] == [[]]
+
+
+async def _fail(url: str, folder: Path, keyring: Keyring) -> object:
+    async with open_world(url, folder, keyring) as world:
+        assert (await world.client.get("/schema/openapi.json")).status_code == 200
+        return 1 // (await world.head() * 0)
 
 
 def _connected(url: str) -> psycopg.Connection:
