@@ -11,11 +11,10 @@ import msgspec
 from litestar import Litestar
 from litestar.routes import ASGIRoute, HTTPRoute
 
-from api.app import create
 from api.environment import load
 from api.http.error_responses import Vocabulary, vocabulary
 from api.openapi.document import document
-from security.keyring import new_master_key, parse_keyring
+from tests.scenarios.lent_routes import lent_routes
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
@@ -48,11 +47,10 @@ class Endpoint:
 
 @cache
 def application() -> Litestar:
-    """The app as it is put together for a server, without the database that it would open."""
+    """The framework's app as it is put together for a server, and the first server that is opened has it."""
     settings = load({}, None, environment="demo", data_dir=Path(tempfile.gettempdir()) / "grantlog-never-opened")
-    app: Any = create(settings, lambda: parse_keyring(new_master_key())).app
-    assert isinstance(app, Litestar)
-    return app
+    with lent_routes(settings) as app:
+        return app
 
 
 @cache
