@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
+from structlog.dev import plain_traceback
 
 from tests.databases import BACKENDS, Backend, Databases, new_directory
 from tests.explore import register_profiles
@@ -31,6 +33,11 @@ LONG = (
 # The same examples in every run: a red one is about the change, not about luck.
 register_profiles()
 share_dialects()
+
+# An exception that is logged would be painted in colours, with the lines around each place, for longer than its test.
+structlog.configure(
+    [*structlog.get_config()["processors"][:-1], structlog.dev.ConsoleRenderer(exception_formatter=plain_traceback)]
+)
 
 
 # --- One run, however many processes ----------------------------------------------------------------------------------
