@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CI = os.environ.get("GRANTLOG_CI") == "1"
 RUN = "PYTEST_GRANTLOG_RUN"
 LONG = (
-    *("test_image.py", "tests/browser/", "tests/docs/", "tests/processes/"),
+    *("test_image.py", "tests/browser/", "tests/docs/", "tests/processes/", "tests/test_conftest.py"),
     *("test_forged_rows.py", "test_no_secret.py", "test_derived.py", "test_checking.py"),
     *("test_blast_radius.py", "test_audit_replay.py", "test_refollowing.py", "test_schemathesis.py"),
 )

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 WAITS = """
 import threading
 
-def test_it(postgresql_url):
-    print(postgresql_url, file=open({told!r}, "w"), flush=True)
+def test_it(databases):
+    print(databases.create("postgresql", migrated=False), file=open({told!r}, "w"), flush=True)
     try:
         threading.Event().wait(600)
     except KeyboardInterrupt as interrupt:
