@@ -336,7 +336,8 @@ def start_over(connection: sa.Connection) -> None:
     """Empties the index, so that it is made anew from the log's beginning."""
     # The follower's row first: a step of it that is under way holds its lock, and its rows are to be seen below.
     connection.execute(sa.delete(FOLLOWERS).where(FOLLOWERS.c.name == NAME))
-    connection.execute(sa.delete(TABLE))
+    for table in (TABLE, wide.TABLE):
+        connection.execute(sa.delete(table))
 
 
 def reached(connection: sa.Connection, name: str = NAME) -> int:

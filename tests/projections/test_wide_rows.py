@@ -47,3 +47,15 @@ def test_both_tables_are_read_as_one(log: Log, seed: int) -> None:
         assert event_index.count(connection, KIND, b"a", low, high) == len(wanted)
     assert event_index.counts(connection, KIND, [b"a", b"c"]) == ({b"a": len(every)} if every else {})
     assert event_index.count(connection, KIND, b"a", 5, 4) == 0
+
+
+def test_index_that_starts_over_has_neither(log: Log) -> None:
+    event_index.add(log.connection, [(int(KIND), b"a", 2)])
+    wide.add(log.connection, int(KIND), {b"a": [1]}, 1)
+    wide.note(log.connection, bytes(32), 1)
+    wide.note(log.connection, bytes(32), 1)
+    assert event_index.positions(log.connection, KIND, b"a", 1, 9, 9, descending=False) == [1, 2]
+    assert wide.done(log.connection) == {bytes(32)}
+    event_index.start_over(log.connection)
+    assert event_index.positions(log.connection, KIND, b"a", 1, 9, 9, descending=False) == []
+    assert wide.done(log.connection) == set()
