@@ -1,12 +1,16 @@
 """`grantlog import …`: people and clients of other systems come in once, line by line."""
 
 import json
+import re
+from io import StringIO
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from cli import terminal
 from cli.moving import import_lines
 from eventstore.ledger import Ledger
 from eventstore.unavailable import DatabaseAway, DatabaseSilent, StorageFull, WentBack
@@ -65,6 +69,14 @@ def test_people_come_in_with_what_is_told_of_them(cli: CommandLine, people: Path
     log = json.dumps(cli.events())
     for personal in (BCRYPT[10:], "petra", "Baker", "dear@example.test", "5f4dcc3b"):
         assert personal not in log
+
+
+def test_bar_shows_how_far_it_is(cli: CommandLine, people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = StringIO()
+    monkeypatch.setattr(terminal, "Console", lambda stderr: Console(file=shown, force_terminal=True, width=100))
+    cli.run("import", "people", str(people), exits=1)
+    assert "Importing" in shown.getvalue()
+    assert re.search(r"\d/10\b", shown.getvalue())
 
 
 def test_second_run_changes_nothing(cli: CommandLine, people: Path) -> None:

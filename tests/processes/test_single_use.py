@@ -1,7 +1,8 @@
-"""A code and a refresh token are used once, however many processes are asked at the same moment."""
+"""A code, a refresh token and what a second factor shows count once, however many processes are asked at one moment."""
 
 import asyncio
 from collections import Counter
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
@@ -14,6 +15,8 @@ from security.tokens import Kind, new_id
 from tests import plain_http
 from tests.any_command import any_command
 from tests.processes.conftest import Start
+from tests.scenarios.browser import Browser
+from tests.scenarios.factors import SIGN_IN, enrolled, sign_in
 from tests.scenarios.world import Client, Person, World
 
 PARALLEL = 50
@@ -146,3 +149,21 @@ async def test_50_refreshes_of_a_token_at_two_servers_succeed_once(world: World,
     assert facts["grant.tokens_refreshed"] == 1
     assert facts["grant.refresh_replayed"] == 1
     assert facts["grant.ended"] == 1
+
+
+async def test_one_of_six_gets_in_at_two_servers_by_the_same_code(world: World, start: Start) -> None:
+    servers = await asyncio.gather(start(), start())
+    person, _ = await person_and_client(world)
+    generator = await enrolled(world, person, world.browser())
+    # A step later than that of the enrolment, which is used up.
+    for code, count in ((generator.code(1), 6), (generator.recovery_codes[0], 4)):
+        async with AsyncExitStack() as opened:
+            callers = [plain_http.caller(servers[n % 2].base) for n in range(count)]
+            browsers = [Browser(await opened.enter_async_context(each)) for each in callers]
+            pages = await asyncio.gather(*(sign_in(world, person, each) for each in browsers))
+            asked = zip(browsers, pages, strict=True)
+            shown = await asyncio.gather(*(browser.press(page, SIGN_IN, code=code) for browser, page in asked))
+        statuses = [page.status for page in shown]
+        assert (statuses.count(200), {*statuses} <= {200, 401, 429}) == (1, True), statuses
+    verified = await world.events("account.factor_verified")
+    assert [each.event.factor for each in verified] == ["totp", "recovery_code"]

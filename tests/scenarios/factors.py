@@ -39,7 +39,13 @@ async def sign_in(world: World, person: Person, browser: Browser, to: str = "acc
 
 async def enrol(world: World, person: Person, browser: Browser | None = None) -> Generator:
     """A generator, enrolled in a browser; the time is a step later, so that its code is fresh."""
-    browser = browser or world.browser()
+    generator = await enrolled(world, person, browser or world.browser())
+    world.clock.advance(30)
+    return generator
+
+
+async def enrolled(world: World, person: Person, browser: Browser) -> Generator:
+    """A generator that was enrolled a moment ago in a browser."""
     page = await sign_in(world, person, browser, "factors")
     assert page.status == 200, page.text
     page = await browser.open(f"{TOTP}?realm={person.realm}")
@@ -49,5 +55,4 @@ async def enrol(world: World, person: Person, browser: Browser | None = None) ->
     page = await browser.press(page, TOTP, code=generator.code())
     assert page.status == 200, page.text
     generator.recovery_codes = _CODE.findall(page.text)
-    world.clock.advance(30)
     return generator
