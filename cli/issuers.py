@@ -376,8 +376,7 @@ def move_to_node(settings: Settings, registry: IssuerRegistry, entry: IssuerEntr
     node = citus.CitusNode.of(target.node or "")
     if node is None:
         raise Failure("a node is its host and port, as Citus calls it", USAGE)
-    moving = msgspec.structs.replace(entry, moving_to=target)
-    change(registry, entry, moving_to=target)
+    moving = _set_out(registry, entry, target)
     time.sleep(NOTICED_WITHIN)
     owner = owner_of(settings_of(settings, entry))
     try:

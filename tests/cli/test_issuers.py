@@ -5,14 +5,17 @@ import os
 import stat
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from msgspec.structs import replace
 
+from api.environment import load
 from api.issuers import registry
-from api.issuers.registry import IssuerEntry, IssuerRegistry
+from api.issuers.registry import IssuerEntry, IssuerPlace, IssuerRegistry
 from cli import issuers
 from cli.terminal import Failure
-from eventstore.database import moving
+from eventstore.database import citus, moving
 from tests.cli.conftest import ISSUER, CommandLine
 
 FURTHER = "https://further.example"
@@ -129,6 +132,26 @@ def test_who_goes_on_with_a_move_undoes_none_that_has_ended(
     cli.run("issuer", "move", FURTHER)
     assert cli.json("issuer", "list")[0]["standing"] == "enabled"
     assert "orders" in cli.run("--issuer", FURTHER, "scope", "list").stdout
+
+
+def test_move_to_a_node_begins_where_nobody_else_is_at_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load({}, None, environment="demo", data_dir=tmp_path)
+    here = IssuerPlace("postgresql://somewhere.example/grantlog", schema="tenant", citus=True, node="db-1:5432")
+    seen = IssuerEntry("a" * 32, FURTHER, "enabled", here)
+    known = IssuerRegistry.of(settings)
+    monkeypatch.setattr(issuers, "NOTICED_WITHIN", 0)
+    monkeypatch.setattr(citus, "move", moved := Mock())
+    # Another one has set out, or has come there, since this one looked.
+    for changes in ({"moving_to": replace(here, node="db-3:5432")}, {"place": replace(here, node="db-3:5432")}):
+        known.put(replace(seen, **changes))
+        with pytest.raises(Failure, match="somebody else is at it"):
+            issuers.move_to_node(settings, known, seen, "db-2:5432")
+        assert known.entries() == (replace(seen, **changes),)
+    assert not moved.called
+    known.put(seen)
+    issuers.move_to_node(settings, known, seen, "db-2:5432")
+    assert moved.called
+    assert known.entries() == (replace(seen, place=replace(here, node="db-2:5432")),)
 
 
 @pytest.mark.parametrize("ended", [True, False])
