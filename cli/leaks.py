@@ -87,11 +87,9 @@ def _print_found(found: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -
             click.echo()
         _print_report(dict(each))
     for each in found["damaged"]:
-        click.echo(
-            f"damaged: something like a {each['kind']} at character {each['at']}; its checksum differs", err=True
-        )
+        click.echo(f"damaged: something like {each['kind']} at character {each['at']}; its checksum differs", err=True)
     for each in found["foreign"]:
-        click.echo(f"foreign: a {each['kind']} at character {each['at']}; only who made it can end it", err=True)
+        click.echo(f"foreign: {each['kind']} at character {each['at']}; only who made it can end it", err=True)
 
 
 def _print_report(found: dict[str, Any]) -> None:
