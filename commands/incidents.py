@@ -99,10 +99,14 @@ def contained(
     rotated: bool = False,
     client_disabled: bool = False,
     elsewhere: Elsewhere | None = None,
+    unless: Callable[[View], bool] = lambda _: False,
 ) -> Command[incident.State]:
-    """Says what was ended, which is asked once the commands before it have counted it under the lock."""
+    """Says what was ended, which is asked once the commands before it have counted it under the lock. `unless` tells
+    whether it is told elsewhere."""
 
     def decide(state: incident.State, view: View) -> Outcome:
+        if unless(view):
+            return accept()
         found = ended()
         return incident.contain(
             state,
@@ -232,6 +236,16 @@ def end_grants(streams: Streams) -> Sweep[grant.State]:
 def end_together(decide: Callable[[ended_grants.State, View], Outcome]) -> Command[ended_grants.State]:
     """Ends by one fact the grants and sessions that are found under the lock. Its transaction is its own."""
     return Command(ended_grants.STREAM, decide, alone=True)
+
+
+def ends_something(incident_id: Callable[[], str]) -> Callable[[View], bool]:
+    """Whether an incident ended grants or sessions that are not settled yet."""
+
+    def found(view: View) -> bool:
+        state: ended_grants.State = view.state(ended_grants.STREAM)
+        return any(each.incident_id == incident_id() for each in state.unsettled)
+
+    return found
 
 
 def tell_end(stream: str) -> Command[grant.State] | Command[session.State]:

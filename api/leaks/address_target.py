@@ -71,6 +71,11 @@ class GatheredTarget(ABC):
     def where(self) -> str | None:
         """What an incident's evidence says of it."""
 
+    @property
+    def of_nothing(self) -> WhatEnded:
+        """What ends where no grant and no session does."""
+        return WhatEnded()
+
     def also(self) -> list[Step]:
         """What else is to be done in the transaction that ends them."""
         return []

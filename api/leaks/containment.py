@@ -84,6 +84,7 @@ class Containment:
         self.secret_id = new_id()
         self.ended = WhatEnded()
         self._first = 0
+        self._told = False
         of = target.counted(wanted.since)
         self._counting = None if of is None else Counting(of)
 
@@ -117,7 +118,10 @@ class Containment:
         end = incidents.end_together(
             lambda state, view: gathered.end(state, view, self._ledger.privacy, self.incident_id)
         )
-        recorded = await execute(*self._opening(), *gathered.also(), *self._disabling(gathered.living), end)
+        # Nothing is left to be settled then, so nobody would tell of it any more if this process were lost.
+        nothing = self._result(lambda: gathered.of_nothing, unless=incidents.ends_something(lambda: self.incident_id))
+        recorded = await execute(*self._opening(), *gathered.also(), *self._disabling(gathered.living), end, nothing)
+        self._told = any(each.type == incident.IncidentContained.type for each in recorded)
         if recorded:
             self.ended = await gathered.ended(self._ledger, recorded[0].position - 1, recorded[0].time)
 
@@ -151,20 +155,24 @@ class Containment:
 
     def commands(self) -> tuple[Single, *tuple[Step, ...]]:
         """In the order of their facts: reported, identified, what ends, contained; of an address the last alone."""
-        result = incidents.contained(
-            self._own_id,
-            lambda: self.ended,
-            since=self.wanted.since,
-            rotated=self.wanted.secret is not None,
-            client_disabled=self.wanted.disable_client,
-            elsewhere=self._there,
-        )
+        result = self._result(lambda: self.ended, unless=lambda _: self._told)
         if self.target.gathered is not None:
             return (result,)
         first, *opening = self._opening()
         links = [recovery.end_links(self.target.account_id or "", self.target.links)] if self.target.links else []
         rest: tuple[Step, ...] = (*opening, *self._ends(), *links, result)
         return first, *rest
+
+    def _result(self, ended: Callable[[], WhatEnded], unless: Callable[[View], bool]) -> Single:
+        return incidents.contained(
+            self._own_id,
+            ended,
+            since=self.wanted.since,
+            rotated=self.wanted.secret is not None,
+            client_disabled=self.wanted.disable_client,
+            elsewhere=self._there,
+            unless=unless,
+        )
 
     def _opening(self) -> tuple[Single, *tuple[Step, ...]]:
         target, own_id = self.target, self._own_id

@@ -48,6 +48,10 @@ class KeyTarget(GatheredTarget):
         """As an incident names it."""
         return tuple(Leaked(pasted_keys.hex_of(name), KIND) for name in self.names)
 
+    @property
+    def of_nothing(self) -> WhatEnded:
+        return super().of_nothing.and_secrets(self._ending)
+
     def also(self) -> list[Step]:
         return [incidents.revoke_key(holder, name) for holder in self.holders for name in self.names]
 

@@ -12,9 +12,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from api.leaks import address_target, reported_keys, reports
+from api.leaks.containment import Containment
 from api.leaks.reports import FINDINGS_AT_MOST, Finding, evidence
 from commands import signing_keys
 from domain import incident
+from domain.event import SECOND
 from domain.keys import signing_key
 from eventstore.mapper import MAX_BYTES
 from security import pasted_keys
@@ -147,6 +149,32 @@ async def test_a_clients_private_key_is_ended_like_its_secret(world: World) -> N
     assert (reported.event.kind, reported.event.sha256) == ("key", pasted_keys.hex_of(leaked.thumbprint()))
     assert await is_active(world, client, given) is not ends
     assert (await signer.ask()).status_code == (401 if ends else 200)
+
+
+@pytest.mark.parametrize("settings_given", [{"leaks_contain": ("cs",)}], indirect=True)
+@pytest.mark.parametrize("used", [False, True])
+async def test_key_whose_report_is_broken_off_looks_contained(
+    world: World, monkeypatch: pytest.MonkeyPatch, used: bool
+) -> None:
+    leaked = made_key("ES256", "leaked")
+    signer = await register_signer(world, leaked)
+    if used:
+        ok(await signer.ask())
+
+    def lost(_: Containment) -> Any:
+        raise ConnectionError
+
+    with monkeypatch.context() as killed:
+        killed.setattr(Containment, "commands", lost)
+        assert (await deliver(world, report(leaked.as_pem(private=True).decode()))).status_code == 500
+    # What it had ended is told by whichever process comes next; of nothing there is nothing to tell.
+    if used:
+        assert await incidents(world) == ["incident.reported", "incident.identified"]
+    world.clock.advance(address_target.LEFT_AFTER // SECOND + 1)
+    await address_target.resume_settling(world.services.ledger)
+    assert await incidents(world) == ["incident.reported", "incident.identified", "incident.contained"]
+    (contained,) = await world.events("incident.contained")
+    assert (contained.event.numbers.secrets_ended, contained.event.numbers.tokens_ended) == (0, 1) if used else (1, 0)
 
 
 async def test_what_fails_about_a_key_keeps_no_secret_alive(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
