@@ -12,7 +12,19 @@ from api.console.frame import ConsolePage, RefusedPage, Visit, answer_page
 from api.console.own_api import OwnApi, Query, Refused, address, refused
 from api.console.session import SignedIn, cleared, signed_in, signed_in_at
 from api.http.error_responses import error_response
-from api.http.errors import AccessDenied, InvalidRequest, Missing, TemporarilyUnavailable
+from api.http.errors import (
+    AccessDenied,
+    Clash,
+    HTTPError,
+    InvalidRequest,
+    Missing,
+    ServerError,
+    TargetTooLong,
+    TemporarilyUnavailable,
+    Throttled,
+    TooLarge,
+    Unprocessable,
+)
 from api.http.request_context import Scope, header_values
 from api.http.responses import send_response
 from api.http.templates import see_other
@@ -158,9 +170,19 @@ class PassedThrough(Response[bytes]):
 def _told(found: Refused) -> Exception:
     """The same refusal as the answer of a page's own address."""
     retry = found.fields.get("retry-after", "")
-    if found.status in (429, 503):
-        return TemporarilyUnavailable(found.words, retry_after=int(retry) if retry.isdigit() else 2)
-    return {403: AccessDenied, 404: Missing}.get(found.status, InvalidRequest)(found.words)
+    retry_after = int(retry) if retry.isdigit() else 2
+    if found.status == 429:
+        return Throttled(retry_after, found.words)
+    if found.status == 503:
+        return TemporarilyUnavailable(found.words, retry_after=retry_after)
+    told = _ALIKE.get(found.status, ServerError if found.status >= 500 else InvalidRequest)(found.words)
+    if found.status in (TooLarge.status, TargetTooLong.status):
+        # These say by themselves how much there may be, which the API has said already.
+        told.status = found.status
+    return told
+
+
+_ALIKE: Mapping[int, type[HTTPError]] = {each.status: each for each in (AccessDenied, Missing, Clash, Unprocessable)}
 
 
 def passed_through(
