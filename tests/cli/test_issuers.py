@@ -147,10 +147,10 @@ def test_move_to_a_node_begins_where_nobody_else_is_at_it(tmp_path: Path, monkey
         with pytest.raises(Failure, match="somebody else is at it"):
             issuers.move_to_node(settings, known, seen, "db-2:5432")
         assert known.entries() == (replace(seen, **changes),)
-    assert not moved.called
+    moved.assert_not_called()
     known.put(seen)
     issuers.move_to_node(settings, known, seen, "db-2:5432")
-    assert moved.called
+    moved.assert_called_once()
     assert known.entries() == (replace(seen, place=replace(here, node="db-2:5432")),)
 
 
