@@ -1,7 +1,8 @@
 """`python -m bench.cells`: tokens of several issuers over one and two PostgreSQL servers, and what one of them costs.
 
 What is compared is processor time for a token, of the workers and of the databases, since a rate depends on what else
-the machine does; the rates stand beside it.
+the machine does; the rates stand beside it. Numbers of issuers take turns, and the least of a few rounds counts: what
+others do to a cache makes a token dearer, and nothing makes it cheaper. Last it tells whether the bars are kept.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,12 @@ CONNECTIONS = 16
 """By which tokens are asked for, of each issuer: what is committed together is of one log."""
 
 TICKS = os.sysconf("SC_CLK_TCK")
+
+WITHIN = 1.1
+"""How much dearer a token may be with the number of issuers for which it is dearest than where it is cheapest."""
+
+PAIR = 1.7
+"""So many times as many tokens as one issuer with one worker two issuers are to give with a worker each."""
 
 
 class Cell(NamedTuple):
@@ -41,41 +48,79 @@ class Measured(NamedTuple):
     workers: float
     databases: float
 
+    @property
+    def together(self) -> float:
+        """What a token costs."""
+        return self.workers + self.databases
+
+
+Case = tuple[int, int, int]
+"""PostgreSQL servers, workers, issuers."""
+
 
 def main() -> int:
-    """Prints the table; 0."""
+    """Prints the table and what becomes of the bars; 0."""
     parser = argparse.ArgumentParser(prog="python -m bench.cells", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=10, help="of each run")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each run")
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--issuers", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--servers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--workers", type=int, nargs="+", default=[1])
     options = parser.parse_args()
     print(f"load average before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print("| PostgreSQL servers | workers | issuers | tokens/s | µs of the workers | µs of the databases | together |")
     print("|--:|--:|--:|--:|--:|--:|--:|")
+    found: dict[Case, Measured] = {}
     with tempfile.TemporaryDirectory(prefix="grantlog-cells-") as name, ExitStack() as stack:
         directory = Path(name)
         directory.chmod(0o755)
+        clusters: list[databases.Database] = []
         for servers in options.servers:
-            clusters = [
-                stack.enter_context(databases.postgresql(directory / f"{servers}-{each}")) for each in range(servers)
-            ]
-            for workers in options.workers:
+            while len(clusters) < servers:
+                clusters.append(stack.enter_context(databases.postgresql(directory / str(len(clusters)))))
+            for workers, issuers in ((1, options.issuers), *([(2, [2])] if servers == options.servers[0] else [])):
                 place = directory / f"of-{servers}-{workers}"
                 place.mkdir()
-                for number, found in _run(place, clusters, workers, options):
-                    both = found.workers + found.databases
-                    print(
-                        f"| {servers} | {workers} | {number} | {found.rate:,.0f} | {found.workers:.0f} | "
-                        f"{found.databases:.0f} | {both:.0f} |",
-                        flush=True,
-                    )
+                for number, measured in _run(place, clusters[:servers], workers, issuers, options).items():
+                    found[servers, workers, number] = measured
+                    _show((servers, workers, number), measured)
+    for line in _verdicts(found):
+        print(line)
     return 0
 
 
+def _show(case: Case, found: Measured) -> None:
+    cells = (*case, *(f"{each:,.0f}" for each in (*found, found.together)))
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
+def _verdicts(found: Mapping[Case, Measured]) -> Iterator[str]:
+    for servers in sorted({case[0] for case in found}):
+        costs = [each.together for case, each in found.items() if case[:2] == (servers, 1)]
+        ratio = max(costs) / min(costs)
+        yield f"with {servers} PostgreSQL: a token is {ratio:.2f}× as dear at most, {_kept(ratio <= WITHIN)} ({WITHIN})"
+    for (servers, workers, issuers), two in found.items():
+        one = found.get((servers, 1, 1))
+        if (workers, issuers) == (2, 2) and one is not None:
+            ratio = two.rate / one.rate
+            # Who asks takes processor time too, and so do others.
+            wanted = PAIR * one.rate * one.together / 1e6
+            yield (
+                f"two issuers with a worker each: {ratio:.2f}× one, {_kept(ratio >= PAIR)} ({PAIR}); that rate takes "
+                f"{wanted:.1f} of {os.cpu_count()} cores, without what asks"
+            )
+
+
+def _kept(kept: bool) -> str:
+    return "kept" if kept else "not kept"
+
+
 def _run(
-    directory: Path, clusters: Sequence[databases.Database], workers: int, options: argparse.Namespace
-) -> list[tuple[int, Measured]]:
+    directory: Path,
+    clusters: Sequence[databases.Database],
+    workers: int,
+    issuers: Sequence[int],
+    options: argparse.Namespace,
+) -> dict[int, Measured]:
     environment = {
         "GRANTLOG_DATA_DIR": str(directory),
         "GRANTLOG_DATABASE_URL": f"sqlite:///{directory / 'own.db'}",
@@ -87,23 +132,29 @@ def _run(
         "GRANTLOG_LOG_REQUESTS": "0",
     }
     _grantlog(environment, "database", "upgrade")
-    cells = [
-        _cell(environment, f"c{workers}w{each}", clusters[each % len(clusters)]) for each in range(max(options.issuers))
-    ]
-    port, found = int(environment["GRANTLOG_PORT"]), []
+    names = [f"s{len(clusters)}w{workers}c{each}" for each in range(max(issuers))]
+    cells = [_cell(environment, name, clusters[each % len(clusters)]) for each, name in enumerate(names)]
+    port, found = int(environment["GRANTLOG_PORT"]), dict[int, list[Measured]]()
     command: list[str | Path] = [server.BIN / "grantlog", "serve", "--workers", str(workers)]
     with server.serving(command, port, "/health/live", directory / "log", environment) as running:
         asyncio.run(_load(port, cells, 1.0))
-        for number in options.issuers:
-            before = _times(running, clusters)
-            began = time.perf_counter()
-            tokens = asyncio.run(_load(port, cells[:number], options.seconds))
-            took = time.perf_counter() - began
-            of_workers, of_databases = (
-                (after - then) / tokens * 1e6 for after, then in zip(_times(running, clusters), before, strict=True)
-            )
-            found.append((number, Measured(tokens / took, of_workers, of_databases)))
-    return found
+        for _ in range(options.rounds):
+            for number in issuers:
+                before = _times(running, clusters)
+                began = time.perf_counter()
+                tokens = asyncio.run(_load(port, cells[:number], options.seconds))
+                took = time.perf_counter() - began
+                of_workers, of_databases = (
+                    (after - then) / tokens * 1e6 for after, then in zip(_times(running, clusters), before, strict=True)
+                )
+                found.setdefault(number, []).append(Measured(tokens / took, of_workers, of_databases))
+    return {number: _least(rounds) for number, rounds in found.items()}
+
+
+def _least(rounds: Sequence[Measured]) -> Measured:
+    """The highest rate, and the least processor time, which need not be of one round."""
+    cheapest = min(rounds, key=lambda each: each.together)
+    return cheapest._replace(rate=max(each.rate for each in rounds))
 
 
 def _cell(environment: Mapping[str, str], name: str, database: databases.Database) -> Cell:
