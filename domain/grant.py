@@ -320,10 +320,13 @@ def lone_token(state: State) -> LoneToken | None:
     )
 
 
-def goes_on(state: State) -> bool:
-    """Whether there is a code or a refresh token that goes on with the grant."""
-    redeemable = state.code is not None and not state.code.redeemed
-    return state.ended_at is None and (redeemable or state.refresh is not None)
+def goes_on_with(state: State) -> str | None:
+    """The digest of the code, or of the newest refresh token, that goes on with the grant; None where there is none."""
+    if state.ended_at is not None:
+        return None
+    if state.succession.tokens:
+        return state.succession.tokens[-1].sha256
+    return None if state.code is None or state.code.redeemed else state.code.sha256
 
 
 EVENTS: tuple[type[Event], ...] = (
@@ -351,14 +354,14 @@ def evolve(state: State, recorded: Recorded) -> State:
     """The state after one more event."""
     event, now = recorded.event, recorded.time
     match event:
+        case TokensRefreshed():
+            return _refreshed(state, event, recorded)
         case CodeIssued() | DeviceApproved() | TokensIssued():
             return _issued(state, recorded)
         case DeviceRequested() | DeviceDenied():
             # A grant is there once somebody has approved.
             ended = now if isinstance(event, DeviceDenied) else None
             return replace(state, client_id=event.client_id, ended_at=ended, ended_reason=ended and "person")
-        case TokensRefreshed():
-            return _refreshed(state, event, recorded)
         case Exchanged() | AccessTokenIssued() | DetailsGiven():
             given = isinstance(event, DetailsGiven)
             changed: dict[str, Any] = (

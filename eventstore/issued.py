@@ -203,14 +203,19 @@ def digest_of_secret_version(connection: Connection, secret_id: str) -> bytes | 
 
 
 def grants_of(
-    folds: Folds, digests: Sequence[bytes], load: Callable[[Collection[str]], None]
+    folds: Folds, digests: Sequence[bytes], remembered: Mapping[str, str], load: Callable[[Collection[str]], None]
 ) -> dict[bytes, OfGrant | None]:
-    """The grants of codes and tokens, pruned ones too, since replays count. `load` reads streams ahead, together."""
-    rows = tokens.grants_of(folds.connection, digests)
-    load({f"grant:{grant_id}" for _, grant_id in rows})
-    known: dict[bytes, OfGrant | None] = {}
-    for digest, grant_id in rows:
-        known[digest] = _current(folds.state(f"grant:{grant_id}"), digest.hex())
+    """The grants of codes and tokens, pruned ones too, since replays count. What is `remembered` is a hint, as a row
+    is: the streams of some of them, by digest in hex. `load` reads streams ahead, together."""
+    streams = {digest: remembered.get(digest.hex()) for digest in digests}
+    if missing := [digest for digest, stream in streams.items() if stream is None]:
+        rows = tokens.grants_of(folds.connection, missing)
+        streams |= {digest: f"grant:{grant_id}" for digest, grant_id in rows}
+    places = {digest: stream for digest, stream in streams.items() if stream is not None}
+    load(set(places.values()))
+    known: dict[bytes, OfGrant | None] = {
+        digest: _current(folds.state(stream), digest.hex()) for digest, stream in places.items()
+    }
     for digest in digests:
         if known.get(digest) is None:
             known[digest] = _by_event(folds, digest)

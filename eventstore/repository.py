@@ -92,16 +92,14 @@ class Changes:
         """Is told when that is noticed, at once and on whichever thread, with what was known until then."""
         self._timed: tuple[Newest, Moment | None] = Newest(0, None), None
         self.position = position
-        self._file = file
-        self._passed = passed
+        self._file, self._passed = file, passed
         """What standbys are compared with, where there are any. It knows an event before `position` reaches it."""
         if passed is not None and state is not None:
             passed.add(position, state)
         self.forged: int | None = None
         """Where the first event was found that does not verify; None as long as all did."""
-        self.floor = position
+        self.floor, self._remembered = position, remembered
         self.told = 0  # Rises behind everything that may end what holds.
-        self._remembered = remembered
         self._changed: OrderedDict[str, int] = OrderedDict()
         self._lock = Lock()
 
@@ -395,6 +393,8 @@ class Repository:
         self._changes = changes
         self.snapshots = snapshots
         self._kept: Lru[str, Versioned] = Lru(size)
+        self.grants: Lru[str, str] = Lru(size)
+        """By the digests of codes and refresh tokens: where to look, as a row says. Whether it is so, the fold does."""
 
     def cached(self, stream: str) -> Versioned | None:
         """The fold if it is cached and still true at the known position."""
@@ -454,17 +454,18 @@ class Repository:
 
     def keep(self, stream: str, folded: Versioned) -> None:
         """Remembers a fold unless its stream changed, or nobody asks for it: most grants are one access token, and
-        would leave no room for those that are refreshed.
-        """
-        if type(folded.state) is grant.State and not grant.goes_on(folded.state):
-            self._kept.pop(stream, None)
-            return
+        would leave no room for those that are refreshed."""
+        if type(folded.state) is grant.State:
+            if (digest := grant.goes_on_with(folded.state)) is None:
+                self._kept.pop(stream, None)
+                return
+            self.grants.put(digest, stream)
         if is_stateless(stream) or not self._changes.holds(folded.as_of, stream):
             return
         self._kept.put(stream, folded)
 
     def _known(self, stream: str) -> Versioned:
-        # A stream is only ever added to, so a fold that no longer holds is still true of the events it has folded.
+        # A stream is only added to: a fold that no longer holds is still true of the events it has folded.
         return self._kept.get(stream) or Versioned(initial(stream), 0, 0)
 
     def _read_on(

@@ -85,7 +85,7 @@ class Batch(View):
                 self._folds[stream] = (initial(stream), version)
         presented = [each.presented for each in commands if each.presented is not None]
         if presented:
-            self._grants = grants_of(self.folds(), presented, self._load_all)
+            self._grants = grants_of(self.folds(), presented, self._states.grants, self._load_all)
 
     @property
     def head(self) -> int:
@@ -115,8 +115,9 @@ class Batch(View):
 
     def _load_all(self, streams: Collection[str]) -> None:
         # What others know must not hold what is only about to be committed.
-        others = [each for each in streams if each not in self._folds and each not in self._alone]
-        self._states.load_all(self._connection, others, self._start)
+        others = {each for each in streams if each not in self._folds and each not in self._alone}
+        self._folds |= (cached := self._states.all_cached(others))
+        self._states.load_all(self._connection, others - cached.keys(), self._start)
 
     def folds(self) -> Folds:
         """Rows and folds as they stand now, for a look at the present."""
@@ -127,8 +128,6 @@ class Batch(View):
         return self.folded(stream)[0] if found is None else found[0]
 
     def states(self, streams: Collection[str]) -> list[Any]:
-        if new := set(streams) - self._folds.keys() - self._alone.keys():
-            self._folds |= self._states.all_cached(new)
         return [(self._folds.get(each) or self.folded(each))[0] for each in streams]
 
     def grant_of(self, presented: bytes) -> OfGrant | None:

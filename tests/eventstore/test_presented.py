@@ -73,6 +73,25 @@ def end(token: str) -> Command[Any]:
     return any_command("grant:nobody", verb, {}, under_lock, presented=digest(token))
 
 
+async def test_what_was_handed_out_just_now_is_found_without_a_row(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ledger.execute(begin("a"), begin("b"), origin=HERE)
+    asked: list[bytes] = []
+
+    def rows(connection: Connection, of: list[bytes]) -> list[tuple[bytes, str]]:
+        asked.extend(of)
+        return []
+
+    monkeypatch.setattr(tokens, "grants_of", rows)
+    results = await asyncio.gather(*(ledger.execute(refresh(name), origin=HERE) for name in "ab"))
+    assert [each.recorded[0].stream for each in results] == ["grant:a", "grant:b"]
+    assert asked == []
+    # An access token goes on with nothing, and is asked for.
+    found = await ledger.execute(end("a access"), origin=HERE)
+    assert (found.recorded[0].stream, asked) == ("grant:a", [digest("a access")])
+
+
 async def test_each_command_of_a_batch_reads_the_grant_it_presents(ledger: Ledger) -> None:
     await asyncio.gather(*(ledger.execute(begin(name), origin=HERE) for name in "abc"))
     presented = ("c access", "a refresh", "never issued", "b access")
