@@ -93,7 +93,8 @@ def parties(
     consented: consent.State | None = None
     if account_id is not None:
         person = view.state(account.stream(account_id))
-        roles = tuple(view.states([role.stream(person.realm, name) for name in person.roles]))
+        if person.roles:
+            roles = tuple(view.states([role.stream(person.realm, name) for name in person.roles]))
         if with_consent:
             consented = view.state(consent.stream(account_id, client_id))
     return Parties(

@@ -74,7 +74,7 @@ def of_secret(windows: Windows, secret_id: str | None) -> tuple[Stretch, ...]:
 
 def of_all(windows: Windows) -> tuple[Stretch, ...]:
     """What was cut off whatever had authenticated it."""
-    return tuple([(each.first, each.last) for each in windows if each.secret_id is None])
+    return tuple([(each.first, each.last) for each in windows if each.secret_id is None]) if windows else ()
 
 
 def cutting(stretches: tuple[Stretch, ...], position: int) -> int | None:

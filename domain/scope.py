@@ -162,7 +162,7 @@ def _granted(
     wanted = _wanted(asked, within, known, dashboard)
     if isinstance(wanted, InvalidScope):
         return wanted
-    return _left(wanted, known, roles)
+    return _left(wanted, known, None if roles is None else [each.scopes for each in roles if each.exists])
 
 
 @lru_cache(maxsize=1_024)
@@ -189,17 +189,30 @@ def refreshed(
     *,
     original: Sequence[str],
     within: Sequence[str],
-    known: Container[str],
+    known: frozenset[str],
     roles: Sequence[role.State] | None,
     dashboard: bool = False,
 ) -> tuple[str, ...] | InvalidScope:
     """What a refreshed token gets: of the grant's `original` scope what was not lost since, at most (RFC 6749 §6)."""
     if asked is None:
-        offered = built_in_scope.within(within, dashboard=dashboard)
-        return _left([name for name in original if name in offered], known, roles)
+        theirs = None if roles is None else tuple([each.scopes for each in roles if each.exists])
+        return _kept(tuple(original), tuple(within), known, theirs, dashboard)
     if any(name not in original for name in asked):
         return InvalidScope.WIDENED
     return granted(asked, within=within, known=known, roles=roles, dashboard=dashboard)
+
+
+@lru_cache(maxsize=1_024)
+def _kept(
+    original: tuple[str, ...],
+    within: tuple[str, ...],
+    known: frozenset[str],
+    theirs: tuple[tuple[str, ...], ...] | None,
+    dashboard: bool,
+) -> tuple[str, ...] | InvalidScope:
+    """What was not lost, which follows from the names alone; `theirs` are those of each of the person's roles."""
+    offered = built_in_scope.within(within, dashboard=dashboard)
+    return _left([name for name in original if name in offered], known, theirs)
 
 
 def still_allowed(scope: Sequence[str], *, roles: Sequence[role.State], dashboard: bool) -> tuple[str, ...]:
@@ -223,12 +236,12 @@ def _wanted(
 
 
 def _left(
-    wanted: Sequence[str], known: Container[str], roles: Sequence[role.State] | None
+    wanted: Sequence[str], known: Container[str], theirs: Iterable[Iterable[str]] | None
 ) -> tuple[str, ...] | InvalidScope:
-    if roles is None:
+    if theirs is None:
         # Built-in scopes speak of a person, and there is none.
         scope = tuple([name for name in wanted if name in known and name not in built_in_scope.BUILT_IN])
     else:
-        allowed = {name for each in roles if each.exists for name in each.scopes} | built_in_scope.BUILT_IN
+        allowed = {name for each in theirs for name in each} | built_in_scope.BUILT_IN
         scope = tuple([name for name in wanted if name in known and name in allowed])
     return scope or InvalidScope.NOTHING_LEFT

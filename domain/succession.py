@@ -92,11 +92,25 @@ def good(succession: Succession, sha256: str) -> Good:
     token = succession.find(sha256)
     if token is None or token.over:
         return _USED_UP
+    if token.grace_ends_at is None and _is_unbranched(succession, token):
+        return _UNUSED
     ends = [] if token.grace_ends_at is None else [token.grace_ends_at]
     parting = _parting(succession, token)
     if parting is not None:
         ends.append(parting)
     return Good(True, min(ends) or None) if ends else _UNUSED
+
+
+def _is_unbranched(succession: Succession, newest: Refresh) -> bool:
+    """Whether this is the newest token of a line that never parted, as nearly every one is: then nobody need be asked
+    who followed whom."""
+    tokens = succession.tokens
+    if newest is not tokens[-1]:
+        return False
+    if len(tokens) == 1:
+        return succession.used is None and newest.follows is None
+    former = tokens[0]
+    return len(tokens) == 2 and former.sha256 == succession.used == newest.follows and former.follows is None
 
 
 def _parting(succession: Succession, token: Refresh) -> Moment | None:
@@ -136,6 +150,9 @@ def followed(
         # No decision leads here.
         return Succession((successor,))
     successor = replace(successor, follows=token.sha256)
+    if token.grace_ends_at is None and not token.over and _is_unbranched(succession, token):
+        used = replace(token, follows=None, grace_ends_at=grace_ends_at or NO_WINDOW)
+        return Succession((used, successor), token.sha256)
     if token.grace_ends_at is not None:
         return _kept((*succession.tokens, successor), succession.used, now)
     tokens = [_of_use(each, token, grace_ends_at) for each in succession.tokens]

@@ -121,21 +121,25 @@ _END = (
 )
 
 
+_SEVERAL = Exchanged | GrantEnded
+"""What makes more, or the end, of a grant that was one token."""
+
+
 def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
     """One row a grant, but for those that are one token."""
     event, grant_id = recorded.event, recorded.stream.partition(":")[2]
     key = ("grants", grant_id)
-    if isinstance(event, Exchanged | GrantEnded) and event.lone is not None:
+    if isinstance(event, _SEVERAL) and event.lone is not None:
         yield Write(_START, _was_alone(event.lone, grant_id), key)
     match event:
+        case TokensRefreshed():
+            yield Write(_REFRESH, _newest(recorded, grant_id) | {"grace_ends_at": event.grace_ends_at}, key)
         case TokensIssued() if event.code is not None:
             yield Write(_REDEEM, _newest(recorded, grant_id) | {"scope": event.scope}, key)
         case TokensIssued() if is_one_token(event.grant_type, event.refresh_token):
             return
         case CodeIssued() | DeviceApproved() | TokensIssued():
             yield Write(_START, _started(recorded, grant_id, grant_type_of(event)), key)
-        case TokensRefreshed():
-            yield Write(_REFRESH, _newest(recorded, grant_id) | {"grace_ends_at": event.grace_ends_at}, key)
         case AccessTokenIssued():
             used = {"last_used_at": recorded.time, "b_expires_at": _expires_at(recorded)}
             yield Write(_USED, {"b_grant_id": grant_id, **used}, key)

@@ -156,7 +156,12 @@ def _person_cut(standing: Standing, position: int) -> Cause | None:
 
 def of_client(state: client.State, secret_id: str | None) -> ClientStanding:
     """A client's part, from its fold and the secret version that authenticated."""
-    cutoff = next((secret.tokens_cutoff for secret in state.secrets if secret.secret_id == secret_id), 0)
+    cutoff = 0
+    # With every refresh, and a generator costs twice as much.
+    for secret in state.secrets:
+        if secret.secret_id == secret_id:
+            cutoff = secret.tokens_cutoff
+            break
     windows, of_secret = cut_off.of_all(state.windows), cut_off.of_secret(state.windows, secret_id)
     if state.deleted or not state.exists:
         return ClientStanding("deleted", state.cutoff, cutoff, windows, of_secret)

@@ -54,6 +54,8 @@ def chosen(
     `approved` is what the authorization request named, if any. `before` is the audience of the grant's first access
     token, None where there was none yet: a refresh that names nothing keeps to it.
     """
+    if not (asked or approved or before or client.resources):
+        return ()
     named = tuple(dict.fromkeys(asked))
     if len(named) > 1:
         return Refusal(InvalidTarget.SEVERAL, "An access token is for one resource; name one at a time.", "resource")
