@@ -21,7 +21,7 @@ REPEATS = 40
 # Lock and read the head; the event, its token, its grant, the use of the secret; move the head.
 TOKEN = Work(6, 1)
 # The same, and under the lock the grant to which the presented token belongs; one more row, for the second token.
-REFRESH = Work(8, 1)
+REFRESH = Work(7, 1)
 # From the cache, after having asked whether anyone wrote, for which SQLite needs no statement.
 INTROSPECTION = Work(0, 0)
 # Whether anyone wrote, and the row with all that decides about it.
