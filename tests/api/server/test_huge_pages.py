@@ -1,0 +1,80 @@
+"""What a worker holds is put onto large pages, and what is not its own or mostly empty is left as it is."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from api.server.huge_pages import AGAIN_AFTER, COLLAPSE, HUGEPAGE, PAGE, Settling, private_memory, settle
+
+
+def _mapping(start: int, end: int, *, rss: int, perms: str = "rw-p", path: str = "") -> list[str]:
+    return [f"{start:x}-{end:x} {perms} 00000000 00:00 0 {path}\n", f"Size: 1 kB\nRss:  {rss // 1024} kB\n"]
+
+
+def _lines(*mappings: list[str]) -> list[str]:
+    return "".join(line for each in mappings for line in each).splitlines(keepends=True)
+
+
+def test_whole_large_pages_of_own_memory_are_found() -> None:
+    start = 7 * PAGE + 4096
+    lines = _lines(
+        _mapping(start, start + 3 * PAGE, rss=3 * PAGE), _mapping(64 * PAGE, 66 * PAGE, rss=PAGE, path="[heap]")
+    )
+    assert [list(each) for each in private_memory(lines)] == [[8 * PAGE, 9 * PAGE], [64 * PAGE, 65 * PAGE]]
+
+
+@pytest.mark.parametrize(
+    ("perms", "path", "rss", "size"),
+    [
+        ("rw-s", "/dev/zero (deleted)", 4 * PAGE, 4 * PAGE),
+        ("rw-p", "/usr/lib/libpython3.so", 4 * PAGE, 4 * PAGE),
+        ("rw-p", "[stack]", 4 * PAGE, 4 * PAGE),
+        ("r-xp", "", 4 * PAGE, 4 * PAGE),
+        ("---p", "", 4 * PAGE, 4 * PAGE),
+        ("rw-p", "", 2 * PAGE - 4096, 4 * PAGE),
+        ("rw-p", "", PAGE // 2, PAGE // 2),
+    ],
+    ids=["shared", "of a file", "stack", "code", "reserved", "mostly empty", "small"],
+)
+def test_other_memory_is_left_alone(perms: str, path: str, rss: int, size: int) -> None:
+    lines = _lines(_mapping(8 * PAGE, 8 * PAGE + size, rss=rss, perms=perms, path=path))
+    assert list(private_memory(lines)) == []
+
+
+def test_each_page_is_asked_for_whatever_became_of_others(tmp_path: Path) -> None:
+    smaps = tmp_path / "smaps"
+    smaps.write_text("".join(_lines(_mapping(8 * PAGE, 10 * PAGE, rss=2 * PAGE))))
+    asked: list[tuple[int, int, int]] = []
+
+    def refuse(*given: int) -> int:
+        asked.append((given[0], given[1], given[2]))
+        return -1
+
+    settle(smaps, refuse)
+    assert asked == [(8 * PAGE, 2 * PAGE, HUGEPAGE), (8 * PAGE, PAGE, COLLAPSE), (9 * PAGE, PAGE, COLLAPSE)]
+
+
+def test_without_the_kernels_list_nothing_is_asked(tmp_path: Path) -> None:
+    settle(tmp_path / "absent", lambda *given: pytest.fail(f"asked for {given}"))
+
+
+async def test_a_worker_settles_twice() -> None:
+    settled: list[int] = []
+    settling = Settling(lambda: settled.append(1))
+    settling.begin()
+    assert len(settled) == 1
+    for _ in range(AGAIN_AFTER - 1):
+        settling.beat()
+    assert len(settled) == 1
+    await _last_beat(settling)
+    assert len(settled) == 2
+    settling.beat()
+    assert len(settled) == 2
+
+
+async def _last_beat(settling: Settling) -> None:
+    """Waits for what is done beside the event loop."""
+    settling.beat()
+    # The loop's threads take what they are given in order.
+    await asyncio.get_running_loop().run_in_executor(None, int)
