@@ -29,7 +29,7 @@ all of them, and a transaction costs as much for a few as for many."""
 GATHERED_FOR = 0.5
 """Seconds for which events are gathered while the log grows fast, unless there are as many as one step takes before."""
 
-CALM = 32
+CALM = 8
 """Events between two looks up to which the log does not grow fast: they are followed at once."""
 
 PORTION = 128

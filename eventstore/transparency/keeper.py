@@ -198,7 +198,7 @@ LOADED_S = 0.75
 """The same while the log grows fast and nobody has to cosign: every look that finds something costs a transaction and
 a signature, and a committed event is covered within a second all the same."""
 
-CALM = 128
+CALM = 16
 """Events between two looks up to which the log does not grow fast."""
 
 LOOK_ANYWAY_S = 60.0
