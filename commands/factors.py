@@ -141,7 +141,7 @@ def verify(account_id: str, shown: ShownFactor) -> Command[account.State]:
         if not account.alive(state):
             return Refusal(NotFound.UNKNOWN, UNKNOWN)
         outcome = second_factor.verify(state.factors, now=view.now, shown=shown)
-        if outcome.events:
+        if outcome.events and shown.awaited:
             # Nobody has left this sign-in.
             letters.remove(view.connection, factor_letter_id(shown.auth_session))
         return outcome

@@ -49,13 +49,15 @@ SPENT = Words("Too many wrong codes for this account within an hour. Wait, or us
 
 class AuthSession(msgspec.Struct, frozen=True, array_like=True):
     """A sign-in whose password was right, by the event with its hash, or who has proved at an `upstream` provider who
-    they are; it may be completed until then."""
+    they are; it may be completed until then. Whether a letter to the person waits for its end is `awaited`."""
 
     id: str
     account_id: str
     password: str | None
     until: Moment
     upstream: UpstreamProof | None = None
+    # What an earlier version sealed does not say.
+    awaited: bool = True
 
     @property
     def sha256(self) -> str:
@@ -76,10 +78,11 @@ async def begin(services: Services, verified: Verified, *, place: str, browser: 
     until = services.ledger.clock.now() + LASTS * SECOND
     if verified.password is None and verified.upstream is None:
         raise AssertionError("a factor is asked for beside a password")
-    begun = AuthSession(new_id(), verified.account.account_id, verified.password, until, verified.upstream)
     person = verified.account
     reachable = services.settings.mail != "off" and person.email is not None
-    if reachable and verified.password is not None and KIND not in person.notices_off:
+    awaited = reachable and verified.password is not None and KIND not in person.notices_off
+    begun = AuthSession(new_id(), person.account_id, verified.password, until, verified.upstream, awaited)
+    if awaited:
         ledger, now = services.ledger, services.ledger.clock.now()
         told = {"moment": str(now), "address": by.ip or "", "agent": by.user_agent or ""}
         letter = Letter(KIND, person.account_id, until + notices.LASTS * SECOND, told=told)
@@ -114,16 +117,17 @@ def kind_of(typed: str) -> SecondFactor:
 async def look_at(services: Services, under_way: AuthSession, factor: SecondFactor, typed: str) -> ShownFactor:
     """What was typed, as the decision takes it: nothing that anybody could show again."""
     person: account.State = await services.ledger.state(account.stream(under_way.account_id))
+    told: Any = {"factor": factor, "auth_session": under_way.sha256, "awaited": under_way.awaited}
     if factor == "recovery_code":
         digest = recovery_digest(services.keyring, under_way.account_id, typed)
-        return ShownFactor(factor=factor, auth_session=under_way.sha256, recovery_code=digest)
+        return ShownFactor(**told, recovery_code=digest)
     factor_id, step = person.factors.totp, None
     if factor_id is not None:
         privacy = services.ledger.privacy
         secret = await services.ledger.read(factors.totp_secret, privacy, under_way.account_id, factor_id)
         if secret is not None:
             step = matching_step(secret, typed, services.ledger.clock.now())
-    return ShownFactor(factor=factor, auth_session=under_way.sha256, factor_id=factor_id, step=step)
+    return ShownFactor(**told, factor_id=factor_id, step=step)
 
 
 async def look_at_passkey(

@@ -204,7 +204,7 @@ class ShownFactor(msgspec.Struct, frozen=True, kw_only=True):
 
     `step` is the time step for which the code of the generator `factor_id` is right, None for none; `recovery_code` is
     the keyed digest of what was typed. Of a passkey `factor_id` is None where what it signed is not right, and it is
-    `alone` where no password came before it.
+    `alone` where no password came before it. Unless `awaited` is false, a letter may wait for the end of the sign-in.
     """
 
     factor: SecondFactor
@@ -214,6 +214,7 @@ class ShownFactor(msgspec.Struct, frozen=True, kw_only=True):
     recovery_code: str | None = None
     sign_count: int = 0
     alone: bool = False
+    awaited: bool = True
 
 
 def enrol_totp(

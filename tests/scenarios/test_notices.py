@@ -6,7 +6,7 @@ import pytest
 
 from api.letters.noticing import NoticeWriter
 from api.oauth.second_factor import LASTS
-from commands import people
+from commands import factors, people
 from commands.mailing import notices
 from commands.mailing.notices import WAITING_AT_MOST
 from domain.people.notices import SWITCHABLE
@@ -138,6 +138,25 @@ async def test_a_password_without_its_factor_is_told(world: World, paul: Person)
     assert await subjects(world) == ["Somebody knows your password"] * WAITING_AT_MOST
 
 
+async def letters_taken_back(world: World, person: Person, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How often a sign-in that ends with its factor looks for the letter about one that does not."""
+    generator = await enrol(world, person)
+    taken: list[str] = []
+    monkeypatch.setattr(factors.letters, "remove", lambda _, letter_id: taken.append(letter_id))
+    browser = await sign_in(world, person)
+    page = await browser.open(f"{SIGN_IN}?realm={person.realm}")
+    page = await browser.press(page, SIGN_IN, **person.typed)
+    page = await browser.press(page, SIGN_IN, code=generator.code())
+    assert not page.forms or "code" not in page.forms[0].fields
+    return len(taken)
+
+
+async def test_the_letter_about_a_left_sign_in_is_taken_back(
+    world: World, paul: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await letters_taken_back(world, paul, monkeypatch) == 1
+
+
 async def test_who_asks_to_be_erased_is_told(world: World, paul: Person) -> None:
     await world.execute(people.request_erasure(paul.account_id, 3_600))
     (letter,) = await told(world)
@@ -230,3 +249,6 @@ class TestWithoutMail:
         assert await world.services.ledger.read(person_notices.waiting, 10) == []
         browser = await sign_in(world, paul)
         assert (await browser.open(NOTICES)).status == 404
+
+    async def test_no_letter_is_taken_back(self, world: World, paul: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert await letters_taken_back(world, paul, monkeypatch) == 0
