@@ -102,8 +102,10 @@ def _sqlite(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def _postgresql(url: str) -> Iterator[tuple[str, bytes]]:
     with psycopg.connect(url) as connection:
+        # What a session has for itself alone nobody else can read, and no longer than it lasts.
         names = connection.execute(
-            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+            "SELECT schemaname, tablename FROM pg_tables"
+            " WHERE schemaname NOT IN ('pg_catalog', 'information_schema') AND NOT starts_with(schemaname, 'pg_temp_')"
         ).fetchall()
         assert names
         for schema, name in names:
