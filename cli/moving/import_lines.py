@@ -101,6 +101,8 @@ class RunningImport:
         self._told: list[LineFate] = []
         self._late = False
         """Whether some attempt ended without an answer."""
+        self._made: set[str] = set()
+        """The streams of what was told to be new."""
 
     async def bring(self, import_lines: Iterable[ImportLine | Passed], lines: int) -> None:
         """Brings all of them in; raises Failure at the end when some were refused. What came in before it was broken
@@ -164,13 +166,16 @@ class RunningImport:
         executed = await self._carry_out(command)
         if executed.refusal is not None:
             raise Unfit(str(refused(executed.refusal)))
-        if executed.recorded:
+        if executed.recorded or (self._late and await self._is_made(command.stream)):
+            self._made.add(command.stream)
             return "new"
-        # An attempt of which nobody heard may have brought it in.
-        made_here = self._late and await _patiently(
-            lambda: self._services.ledger.read(is_of_request, command.stream, self._transfer_id)
-        )
-        return "new" if made_here else "there"
+        return "there"
+
+    async def _is_made(self, stream: str) -> bool:
+        """Whether an attempt of which nobody heard brought it in, and no line before it did."""
+        if stream in self._made:
+            return False
+        return await _patiently(lambda: self._services.ledger.read(is_of_request, stream, self._transfer_id))
 
     async def _carry_out(self, command: Single) -> Executed[None]:
         """Hands it over again for as long as the database is late: what came in by an earlier attempt is there."""

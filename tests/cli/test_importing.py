@@ -224,7 +224,8 @@ async def _nobody_knows(execute: Any, *given: Any, **how: Any) -> Any:
     raise DatabaseAway("Unknown")
 
 
-def test_database_that_is_late_is_asked_again(cli: CommandLine, people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def be_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the database take what comes in at the third attempt, and every other time at the second unheard."""
     monkeypatch.setattr(import_lines, "AGAIN_AFTER", 0)
     execute, turns = Ledger.execute, cycle((_never_tried, _nobody_knows, _as_ever))
 
@@ -234,11 +235,26 @@ def test_database_that_is_late_is_asked_again(cli: CommandLine, people: Path, mo
         return (next(turns) if imports else _as_ever)(execute, *given, **how)
 
     monkeypatch.setattr(Ledger, "execute", late)
+
+
+def test_database_that_is_late_is_asked_again(cli: CommandLine, people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    be_late(monkeypatch)
     answer = brought(cli, "people", str(people), exits=1)
     assert (answer["new"], answer["there"], answer["refused"]) == (2, 1, 5)
     assert len(cli.json("person", "list")) == 2
     (told,) = [each["data"] for each in cli.events() if each["type"] == "transfer.imported"]
     assert told == {"source": "people", "people": 2, "unchanged": 1, "refused": 5}
+
+
+def test_late_database_makes_no_copy_of_a_line_new(
+    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "realm.json"
+    phone = {"clientId": "phone", "publicClient": True, "redirectUris": ["com.example.phone:/callback"]}
+    path.write_text(json.dumps({"realm": "shop", "clients": [phone, phone, phone]}))
+    be_late(monkeypatch)
+    answer = brought(cli, "keycloak", str(path))
+    assert (answer["new"], answer["there"]) == (1, 2)
 
 
 @cases("error", [DatabaseAway("gone"), StorageFull("full"), WentBack("older")])
