@@ -6,7 +6,7 @@ import pytest
 
 from api.letters.noticing import NoticeWriter
 from api.oauth.second_factor import LASTS
-from commands import factors, people
+from commands import people
 from commands.mailing import notices
 from commands.mailing.notices import WAITING_AT_MOST
 from domain.people.notices import SWITCHABLE
@@ -142,7 +142,7 @@ async def letters_taken_back(world: World, person: Person, monkeypatch: pytest.M
     """How often a sign-in that ends with its factor looks for the letter about one that does not."""
     generator = await enrol(world, person)
     taken: list[str] = []
-    monkeypatch.setattr(factors.letters, "remove", lambda _, letter_id: taken.append(letter_id))
+    monkeypatch.setattr("commands.factors.letters.remove", lambda _, letter_id: taken.append(letter_id))
     browser = await sign_in(world, person)
     page = await browser.open(f"{SIGN_IN}?realm={person.realm}")
     page = await browser.press(page, SIGN_IN, **person.typed)
