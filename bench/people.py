@@ -312,16 +312,18 @@ def bring_in(subject: Subject, path: Path) -> Import:
     program = [str(THIS.programs / "grantlog"), "import", "people", str(path), "--json"]
     began = time.perf_counter()
     with (
-        (subject.directory / "import.log").open("w+b") as told,
-        subprocess.Popen(program, env=subject.environment, cwd=THIS.root, stdout=told, stderr=told) as process,
+        tempfile.TemporaryFile() as told,
+        tempfile.TemporaryFile() as warned,
+        subprocess.Popen(program, env=subject.environment, cwd=THIS.root, stdout=told, stderr=warned) as process,
     ):
         # What one process used is told to whoever waits for it alone.
         _, process.returncode, used = os.wait4(process.pid, 0)
         lasted = time.perf_counter() - began
-        told.seek(0)
-        said = told.read()
+        for file in (told, warned):
+            file.seek(0)
+        said, warnings = told.read(), warned.read()
     if process.returncode != 0:
-        raise preparation.Unprepared(said.decode())
+        raise preparation.Unprepared(warnings.decode())
     counts = msgspec.json.decode(said)
     processor = used.ru_utime + used.ru_stime
     return Import(lasted, processor, used.ru_maxrss / 1024, counts["new"], counts["there"])
