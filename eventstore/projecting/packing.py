@@ -54,6 +54,10 @@ def own_use(stream: str, position: int) -> IndexRow | None:
     return (_SECRET, stream.removeprefix(_USES).encode(), position) if stream.startswith(_USES) else None
 
 
+IndexEntry = tuple[int, bytes | None]
+"""The last of a row's positions, and how far before it the others are."""
+
+
 class Packing(NamedTuple):
     """A key of the index, the positions that leave its rows, and under which key they are kept; None for none."""
 
@@ -105,14 +109,18 @@ def pack(connection: Connection, packings: Sequence[Packing], first: int, last: 
     if event_index.reached(connection) < last:
         return False
     kind, of = packings[0].kind, {each.key: each for each in packings}
-    removed, left, entering = [], [], defaultdict[bytes, set[int]](set)
+    standing, entering = defaultdict[bytes, list[IndexEntry]](list), defaultdict[bytes, set[int]](set)
     asked = {"b_kind": kind, "b_keys": list(of), "b_first": first, "b_last": last + FARTHEST}
     for found, at, before in connection.execute(_ROWS, asked):
-        packing, standing = of[bytes(found)], expanded(at, before)
-        going = packing.positions.intersection(standing)
-        if going:
-            removed.append({"b_kind": kind, "b_key": packing.key, "b_at": at})
-            left += [(kind, packing.key, each) for each in standing if each not in going]
+        standing[bytes(found)].append((at, before))
+    removed, left = [], []
+    for key, rows in standing.items():
+        packing = of[key]
+        every = {each for row in rows for each in expanded(*row)}
+        if going := packing.positions & every:
+            # Rows of which nothing goes too: what is left is joined, and must not reach around one that stands.
+            removed += [{"b_kind": kind, "b_key": key, "b_at": at} for at, _ in rows]
+            left += [(kind, key, each) for each in every - going]
             if packing.into is not None:
                 entering[packing.into] |= going
     if removed:

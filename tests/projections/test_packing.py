@@ -1,0 +1,40 @@
+"""Packing takes positions out of rows of the index: what stays is read in its order."""
+
+from random import Random
+
+import pytest
+import sqlalchemy as sa
+
+from eventstore.projecting.packing import Packing, pack
+from projections import event_index
+from projections.event_index import NameKind
+from tests.projections.conftest import Log
+
+KIND, LAST = NameKind.CLIENT, 400
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_stays_of_packed_rows_is_read_in_its_order(log: Log, seed: int) -> None:
+    connection, chance = log.connection, Random(seed)  # noqa: S311 - a reproducible choice, no secret
+    at = 1
+    while at <= LAST:
+        # As followers come: few or many at once.
+        until = at + chance.choice((1, 2, 5, 60))
+        event_index.add(connection, [(int(KIND), b"a", each) for each in range(at, until)])
+        at = until
+    assert event_index.advance(connection, event_index.NAME, 0, at)
+    first, last = 40, 300
+    archived = frozenset(each for each in range(first, last) if chance.random() < 0.6)
+    # What is archived at once is not all that a row has, and some rows have nothing of it.
+    archived -= frozenset(range(100, 130))
+    assert pack(connection, [Packing(int(KIND), b"a", archived, None)], first, last)
+    left = [each for each in range(1, at) if each not in archived]
+    for limit in (1, 3, LAST):
+        for low in range(1, LAST, 7):
+            wanted = [each for each in left if each >= low][:limit]
+            assert event_index.positions(connection, KIND, b"a", low, LAST * 2, limit, descending=False) == wanted
+            wanted = [each for each in reversed(left) if each <= low][:limit]
+            assert event_index.positions(connection, KIND, b"a", 1, low, limit, descending=True) == wanted
+    rows = connection.execute(sa.select(event_index.TABLE).order_by(event_index.TABLE.c.position)).all()
+    read = [each for row in rows for each in event_index.expanded(row.position, row.before)]
+    assert read == left
