@@ -27,6 +27,9 @@ HUGEPAGE, COLLAPSE = 14, 25
 Advise = Callable[[int, int, int], object]
 """madvise(2): an address, bytes, and which advice."""
 
+ENABLED = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+"""The operator's choice, `never` among its words in brackets. MADV_COLLAPSE does not look at it (madvise(2))."""
+
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+ *(.*)")
 
 
@@ -44,13 +47,16 @@ def private_memory(smaps: Iterable[str]) -> Iterator[range]:
                 yield whole
 
 
-def settle(smaps: Path = Path("/proc/self/smaps"), advise: Advise | None = None) -> None:
+def settle(smaps: Path = Path("/proc/self/smaps"), advise: Advise | None = None, enabled: Path = ENABLED) -> None:
     """Puts what is there by now onto large pages, one after the other: about half a millisecond each, in which nobody
-    else here gets memory. Where there are none, or no room for them, all stays as it is."""
+    else here gets memory. Where there are none, no room for them, or the operator has forbidden them, all stays as it
+    is."""
     if sys.platform != "linux" and advise is None:
         return
     advise = advise or _madvise()
     try:
+        if "[never]" in enabled.read_text():
+            return
         with smaps.open() as lines:
             found = list(private_memory(lines))
     except OSError:

@@ -51,12 +51,27 @@ def test_each_page_is_asked_for_whatever_became_of_others(tmp_path: Path) -> Non
         asked.append((given[0], given[1], given[2]))
         return -1
 
-    settle(smaps, refuse)
+    settle(smaps, refuse, _choice(tmp_path, "always [madvise] never"))
     assert asked == [(8 * PAGE, 2 * PAGE, HUGEPAGE), (8 * PAGE, PAGE, COLLAPSE), (9 * PAGE, PAGE, COLLAPSE)]
 
 
-def test_without_the_kernels_list_nothing_is_asked(tmp_path: Path) -> None:
-    settle(tmp_path / "absent", lambda *given: pytest.fail(f"asked for {given}"))
+def _choice(directory: Path, text: str) -> Path:
+    chosen = directory / "enabled"
+    chosen.write_text(f"{text}\n")
+    return chosen
+
+
+@pytest.mark.parametrize(
+    ("present", "chosen"),
+    [("smaps", "always madvise [never]"), ("smaps", None), ("", "[always] madvise never")],
+    ids=["forbidden", "no large pages", "no list"],
+)
+def test_where_there_are_none_nothing_is_asked(tmp_path: Path, present: str, chosen: str | None) -> None:
+    smaps = tmp_path / "smaps"
+    if present:
+        smaps.write_text("".join(_lines(_mapping(8 * PAGE, 10 * PAGE, rss=2 * PAGE))))
+    enabled = tmp_path / "absent" if chosen is None else _choice(tmp_path, chosen)
+    settle(smaps, lambda *given: pytest.fail(f"asked for {given}"), enabled)
 
 
 async def test_a_worker_settles_twice() -> None:
