@@ -98,8 +98,8 @@ class PassportDump:
         if record.problem is not None:
             return Passed(record.line, record.problem, file=file)
         members = record.members
-        client_id = _word(members.get("id")) or ""
-        shown = f"{client_id} ({members['name']})" if "name" in members else client_id
+        client_id, name = _word(members.get("id")) or "", _word(members.get("name"))
+        shown = client_id if name is None else f"{client_id} ({name})"
         grants = _grants(members)
         if not grants:
             why = PERSONAL if _is(members, "personal_access_client") or _personal(members) else NO_USE
@@ -112,7 +112,7 @@ class PassportDump:
                 raise Unfit("secret: is not there, and the client has one")
             kept = KeptSecret() if secret is None else kept_secret(secret)
             asked = client.Attributes(
-                client_name=_word(members.get("name")) or client_id,
+                client_name=name or client_id,
                 grant_types=grants,
                 redirect_uris=_redirect_uris(members) if "authorization_code" in grants else (),
                 scope=tuple(dict.fromkeys((*_listed(members.get("scopes")), *self._scope))),

@@ -160,12 +160,13 @@ def test_who_was_deleted_there_is_left_out(cli: CommandLine, tmp_path: Path) -> 
 def test_password_client_of_version_13_sends_nobody_anywhere(cli: CommandLine, tmp_path: Path) -> None:
     path = tmp_path / "oauth_clients.jsonl"
     row = {"id": UUID, "name": "Own", "secret": PLAIN, "redirect_uris": "[]", "revoked": False}
-    other = {"id": "2", "secret": PLAIN + "x", "grant_types": list(CODE)}
-    in_json(path, [row | {"grant_types": ["password", "refresh_token"]}, row | other])
+    others = [{"id": "2", "secret": PLAIN + "x", "grant_types": list(CODE), "name": name} for name in ("Other", None)]
+    in_json(path, [row | {"grant_types": ["password", "refresh_token"]}, *(row | each for each in others)])
     told = cli.run("import", "passport", str(path), exits=1).stdout.splitlines()
-    assert (
-        told[0] == "oauth_clients.jsonl line 2: refused: 2 (Own): redirect_uris: authorization_code needs at least one"
-    )
+    assert told[:2] == [
+        f"oauth_clients.jsonl line {line}: refused: {shown}: redirect_uris: authorization_code needs at least one"
+        for line, shown in ((2, "2 (Other)"), (3, "2"))
+    ]
     made = events(cli, "client.registered")[UUID]
     assert (made["first_party"], "redirect_uris" in made) == (True, False)
 
