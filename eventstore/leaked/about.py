@@ -41,7 +41,8 @@ _NUMBERED = (
 _DRAWN = select(_NUMBERED.c.key, _NUMBERED.c.events, _NUMBERED.c.position, _NUMBERED.c.before).where(
     _NUMBERED.c.number % _NUMBERED.c.every == 0
 )
-"""Rows of each key, evenly from the first to the last."""
+"""Rows of each key, evenly from the first to the last. Those of archived events may stand in another table, and are not
+drawn: nothing of what is archived is alive."""
 
 
 def alive(connection: Connection, of: RadiusQuestion, ever: IssuedCounts, now: Moment) -> Alive | None:
