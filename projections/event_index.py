@@ -424,7 +424,7 @@ def apart(rows: Iterable[tuple[Any, ...]]) -> Iterator[IndexRow]:
 
 
 def positions(
-    connection: sa.Connection, kind: NameKind, key: bytes, low: int, high: int, limit: int, *, descending: bool
+    connection: sa.Connection, kind: int, key: bytes, low: int, high: int, limit: int, *, descending: bool
 ) -> list[int]:
     """At most `limit` positions from `low` to `high`, both inclusive, that name this."""
     at_once = 2 + limit // _IN_A_ROW

@@ -371,14 +371,17 @@ class Index:
         return is_named or found.kind != int(NameKind.ADDRESS) or not _may_leave(connection, found.position, reached)
 
 
-_WIDE = 1 << 8
+_WIDE = 1 << 16
 """Added to the kind of a row of the wider table, which is looked through behind the other one."""
+
+_BEHIND = _WIDE >> 1
+"""From here on it was added, whatever two bytes somebody wrote there as a kind."""
 
 
 def next_entries(connection: Connection, after: tuple[int, bytes, int] | None, limit: int) -> list[Entry]:
     """Some rows of the index in the order of its key, behind one; those of archived events come last."""
     found: list[Entry] = []
-    if after is None or after[0] < _WIDE:
+    if after is None or after[0] < _BEHIND:
         found = _next(connection, _TABLE, after, limit)
         after = None
     if len(found) < limit:
@@ -399,15 +402,15 @@ def _next(connection: Connection, table: Table, after: tuple[int, bytes, int] | 
 def _apart(rows: Iterable[Entry]) -> Iterator[EventNamesRow]:
     """A position in each row, of both tables."""
     for kind, key, last, before in rows:
-        if kind < _WIDE:
+        if kind < _BEHIND:
             yield from ((kind, key, each) for each in event_index.expanded(last, before))
-        elif kind > _WIDE:
+        elif kind != _WIDE + wide.DONE:
             yield from ((kind - _WIDE, key, each) for each in wide.expanded(last, before))
 
 
 def _is_there(connection: Connection, found: Misnamed) -> bool:
     at = found.position
-    if event_index.positions(connection, NameKind(found.kind), found.key, at, at, 1, descending=False):
+    if event_index.positions(connection, found.kind, found.key, at, at, 1, descending=False):
         return True
     return found.kind == _REQUEST and bool(_packed(connection, found.key, at, at))
 

@@ -277,6 +277,10 @@ WRONG: dict[str, Callable[[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
     "gone": lambda row: [],
     "another key": lambda row: [(row[0], row[1][:-1] + bytes([row[1][-1] ^ 1]), *row[2:])],
     "one more": lambda row: [(*row[:3], (row[2] - 1).to_bytes(2) + (row[3] or b""))],
+    "half of one": lambda row: [(*row[:3], b"\1")],
+    "half of one more": lambda row: [(*row[:3], (row[3] or b"") + b"\1")],
+    "a kind that is none": lambda row: [row, (99, *row[1:])],
+    "a kind below all": lambda row: [row, (-3, *row[1:])],
 }
 
 
