@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, select
+from sqlalchemy import Connection, Table, bindparam, delete, func, select
 
+from domain.log import positions_of
+from eventstore.archiving import archived, dropping
 from eventstore.mapper import PLACE, decoder
 from eventstore.projecting import requests
 from eventstore.projecting.stream_owners import StreamOwners
@@ -160,8 +162,24 @@ def unpacked(rows: Iterable[tuple[Any, ...]]) -> Iterator[IndexRow]:
                 yield kind, bytes(key), position
 
 
-def without_optional(connection: Connection, rows: Iterable[IndexRow]) -> Iterator[IndexRow]:
-    """Rows of the index but those that may be there or not, or by another key."""
+def awaiting(connection: Connection, table: Table) -> frozenset[int]:
+    """The positions whose requests the wider `table` has, and whose text is not dropped yet, or back again."""
+    done, found = dropping.dropped(connection), set[int]()
+    for told in archived.find(connection):
+        of = told.archived
+        if of.sha256 in done:
+            continue
+        rows = select(table.c.position, table.c.before).where(
+            table.c.kind == _REQUEST, table.c.position >= of.first, table.c.position < of.first + wide.STRETCH
+        )
+        every = {each for last, before in connection.execute(rows) for each in wide.expanded(last, before)}
+        found |= every.intersection(positions_of(of))
+    return frozenset(found)
+
+
+def without_optional(connection: Connection, rows: Iterable[IndexRow], packed: frozenset[int]) -> Iterator[IndexRow]:
+    """Rows of the index but those that may be there or not, or by another key: requests of what is dropped, or of what
+    is `packed` and waits for that."""
     following = iter(rows)
     while some := list(islice(following, AT_ONCE)):
         positions = [position for kind, _, position in some if kind in (_SECRET, _REQUEST)]
@@ -169,6 +187,6 @@ def without_optional(connection: Connection, rows: Iterable[IndexRow]) -> Iterat
         streams = {row.id: str(row.originator_id) for row in found}
         gone = {row.id for row in found if row.dropped}
         for row in some:
-            is_packed = row[0] == _REQUEST and row[2] in gone
+            is_packed = row[0] == _REQUEST and (row[2] in gone or row[2] in packed)
             if not is_packed and row != own_use(streams.get(row[2], ""), row[2]):
                 yield row

@@ -18,7 +18,7 @@ from eventstore.personal_data import PersonalData, Unsealing
 from eventstore.projecting import requests
 from eventstore.projecting.catch_up import EventIndexing, Following, Sightings
 from eventstore.projecting.counting import EventCounting
-from eventstore.projecting.packing import unpacked, without_optional
+from eventstore.projecting.packing import awaiting, unpacked, without_optional
 from eventstore.projecting.rebuild import (
     Compared,
     FreshTables,
@@ -210,7 +210,8 @@ def _rows(connection: Connection, side: Side, table: Table) -> Iterator[tuple[An
     if table is event_index.TABLE:
         # Which positions share a row is chance: it depends on how far a follower came with one step.
         packed = unpacked(ordered_rows(connection, side(connection, wide.TABLE)))
-        apart = without_optional(connection, merge(event_index.apart(rows), packed))
+        optional = awaiting(connection, lasting(connection, wide.TABLE))
+        apart = without_optional(connection, merge(event_index.apart(rows), packed), optional)
         yield from _unless_ended(apart, origin_months.ended(connection))
     elif table is sightings.TABLE:
         yield from _summed_up(rows, set(origin_months.destroyed(connection)))

@@ -321,6 +321,34 @@ async def test_index_that_was_made_anew_is_packed_again(scene: Scene, engine: En
     assert await found_by_a_round(world) == []
 
 
+async def test_what_is_packed_and_not_yet_dropped_differs_from_nothing(
+    scene: Scene, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await everything_happened(scene)
+    world.clock.advance(900 * DAY)
+    await signed(world)
+    await world.services.follower.follow()
+    await archived(world, tmp_path / "archive", days=1)
+    last = await world.services.ledger.read(newest)
+    ids = {each.request_id for each in await world.events() if each.request_id is not None}
+    found = await world.services.ledger.read(by_request, ids, last)
+
+    async def lost(*_: Any) -> None:
+        raise PlaceAway("the process was lost")
+
+    with monkeypatch.context() as patching:
+        patching.setattr("commands.archiving.segments._drop", lost)
+        with pytest.raises(PlaceAway):
+            await drop(world)
+    await world.services.follower.follow()
+    assert await world.services.ledger.read(packing.finished)
+    assert differing(proved(world, engine)) == []
+    assert await found_by_a_round(world) == []
+    assert await world.services.ledger.read(by_request, ids, last) == found
+    assert await drop(world)
+    assert differing(proved(world, engine)) == []
+
+
 async def test_nothing_is_dropped_while_an_older_node_serves(scene: Scene, tmp_path: Path) -> None:
     world = scene.world
     await lived(scene)
