@@ -5,6 +5,7 @@ from functools import partial
 from api.app import create
 from api.environment import load
 from api.http.log_lines import configure
+from api.http.templates import compile_templates
 from api.issuers.hosts import Hosts
 from security.keyring import open_keyring
 
@@ -14,6 +15,8 @@ configure(
     level=settings.log_level,
     prefixes=(settings.token_prefix, *settings.former_token_prefixes),
 )
+
+compile_templates()
 
 # Opened by each worker: one that begins after a key was put into the file knows it.
 file = settings.master_key_file or settings.data_dir / "master.key"

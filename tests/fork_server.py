@@ -172,7 +172,7 @@ def _umask() -> int:
 
 def load() -> None:
     """Loads all modules of the rooms and what they rest on, the library of numbers and what needs it excepted, and has
-    the routes of a server ready."""
+    the pages and routes of a server ready."""
     import gc
     import importlib
     import pkgutil
@@ -186,6 +186,7 @@ def load() -> None:
             if not name.endswith(".__main__"):
                 with contextlib.suppress(ImportError):
                     importlib.import_module(name)
+    importlib.import_module("api.http.templates").compile_templates()
     importlib.import_module("tests.scenarios.lent_routes").make_ready()
     del sys.modules[NUMBERS]
     gc.enable()

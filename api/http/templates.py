@@ -359,26 +359,27 @@ def with_code(text: str) -> Markup:
     return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before, markup is ours
 
 
-def compile_templates() -> dict[str, jinja2.Template]:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(ROOM),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        auto_reload=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=in_its_language,
-        extensions=["jinja2.ext.i18n"],
-    )
-    environment.filters |= {"rfc3339": format_rfc3339, "readable": readable, "with_code": with_code, "told": told}
-    environment.tests["untold"] = untold
-    # Its methods come with the extension, which types do not know of.
-    vars(environment)["install_gettext_callables"](gettext, ngettext, newstyle=True)
-    environment.globals["static_url"] = static_url
-    return {name: environment.get_template(name) for name in environment.list_templates()}
+ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(ROOM),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    auto_reload=False,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    finalize=in_its_language,
+    extensions=["jinja2.ext.i18n"],
+)
+ENVIRONMENT.filters |= {"rfc3339": format_rfc3339, "readable": readable, "with_code": with_code, "told": told}
+ENVIRONMENT.tests["untold"] = untold
+# Its methods come with the extension, which types do not know of.
+vars(ENVIRONMENT)["install_gettext_callables"](gettext, ngettext, newstyle=True)
+ENVIRONMENT.globals["static_url"] = static_url
 
 
-TEMPLATES = compile_templates()
+def compile_templates() -> None:
+    """Compiles all, which takes a second: before a server is forked from. Others compile what they write, as they do."""
+    for name in ENVIRONMENT.list_templates():
+        ENVIRONMENT.get_template(name)
 
 
 def render(page: HtmlPage, spoken: Language = LANGUAGES[ENGLISH]) -> bytes:  # noqa: B008 - it is never changed
@@ -395,7 +396,7 @@ def render(page: HtmlPage, spoken: Language = LANGUAGES[ENGLISH]) -> bytes:  # n
 
 def _written(page: HtmlPage, spoken: Language) -> str:
     values: dict[str, Any] = {name: getattr(page, name) for name in page.__struct_fields__}
-    return TEMPLATES[page.template].render(values, language=spoken)
+    return ENVIRONMENT.get_template(page.template).render(values, language=spoken)
 
 
 _kept = lru_cache(maxsize=128)(_written)

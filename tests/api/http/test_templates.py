@@ -1,7 +1,10 @@
 """The pages say what their structs hold, escape what people typed, and load and run nothing but the server's own."""
 
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -313,7 +316,7 @@ def test_every_page_struct_and_every_template_is_sampled() -> None:
     # Those of the console stand in a frame of their own, and scenarios look at them.
     assert kinds == {each for each in every if not each.__module__.startswith("api.console")}
     assert {kind.template for kind in kinds} | {"sheet.html", "account.html", LetterPage.template} == {
-        name for name in templates.TEMPLATES if not name.startswith("console/")
+        name for name in templates.ENVIRONMENT.list_templates() if not name.startswith("console/")
     }
 
 
@@ -454,7 +457,7 @@ def test_dashboard_script_keeps_tokens_out_of_storage() -> None:
 
 
 def test_template_that_uses_an_undefined_field_is_an_error() -> None:
-    template = templates.TEMPLATES["error.html"]
+    template = templates.ENVIRONMENT.get_template("error.html")
     with pytest.raises(jinja2.UndefinedError):
         template.render(title="t", explanation="e")
 
@@ -476,3 +479,16 @@ def test_what_is_inserted_reads_as_if_written_with_the_page(name: str) -> None:
         other = msgspec.structs.replace(page, **dict.fromkeys(page.inserted, text))
         for spoken in LANGUAGES.values():
             assert render(other, spoken) == templates._written(other, spoken).encode()
+
+
+def test_templates_are_compiled_before_a_server_is_forked_from(tmp_path: Path) -> None:
+    program = """
+import os, sys
+os.environ |= {"GRANTLOG_DATA_DIR": sys.argv[1], "GRANTLOG_MASTER_KEY": "A" * 43 + "=", "GRANTLOG_ISSUER": "https://a.example"}
+import cli.client
+from api.http.templates import ENVIRONMENT
+assert not len(ENVIRONMENT.cache), "a command that writes no page waits for none"
+import api.asgi
+assert {name for _, name in ENVIRONMENT.cache} == set(ENVIRONMENT.list_templates())
+"""
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, timeout=60)
