@@ -158,7 +158,7 @@ def _listed(value: Any) -> tuple[str, ...]:
     if isinstance(value, str) and value.startswith("["):
         try:
             value = msgspec.json.decode(value)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return ()
     if isinstance(value, str):
         return tuple(dict.fromkeys(each.strip() for each in value.split(",") if each.strip()))

@@ -161,8 +161,10 @@ def test_password_client_of_version_13_sends_nobody_anywhere(cli: CommandLine, t
     path = tmp_path / "oauth_clients.jsonl"
     row = {"id": UUID, "name": "Own", "secret": PLAIN, "redirect_uris": "[]", "revoked": False}
     others = [{"id": "2", "secret": PLAIN + "x", "grant_types": list(CODE), "name": name} for name in ("Other", None)]
-    in_json(path, [row | {"grant_types": ["password", "refresh_token"]}, *(row | each for each in others)])
+    deep = {"id": "4", "grant_types": "[" * 50_000, "name": "Deep"}
+    in_json(path, [row | {"grant_types": ["password", "refresh_token"]}, *(row | each for each in (*others, deep))])
     told = cli.run("import", "passport", str(path), exits=1).stdout.splitlines()
+    assert told[2] == "oauth_clients.jsonl line 4: left: 4 (Deep): has no grant that Grantlog has"
     assert told[:2] == [
         f"oauth_clients.jsonl line {line}: refused: {shown}: redirect_uris: authorization_code needs at least one"
         for line, shown in ((2, "2 (Other)"), (3, "2"))
