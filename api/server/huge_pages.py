@@ -57,7 +57,8 @@ def settle(smaps: Path = Path("/proc/self/smaps"), advise: Advise | None = None,
     try:
         if "[never]" in enabled.read_text():
             return
-        with smaps.open() as lines:
+        # A file that is mapped may be called anything.
+        with smaps.open(encoding="utf-8", errors="replace") as lines:
             found = list(private_memory(lines))
     except OSError:
         return

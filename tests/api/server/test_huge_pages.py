@@ -44,7 +44,8 @@ def test_other_memory_is_left_alone(perms: str, path: str, rss: int, size: int) 
 
 def test_each_page_is_asked_for_whatever_became_of_others(tmp_path: Path) -> None:
     smaps = tmp_path / "smaps"
-    smaps.write_text("".join(_lines(_mapping(8 * PAGE, 10 * PAGE, rss=2 * PAGE))))
+    other = b"7f0000000000-7f0000001000 r-xp 00000000 fe:00 1   /srv/M\xfcller/python3\n"
+    smaps.write_bytes(other + "".join(_lines(_mapping(8 * PAGE, 10 * PAGE, rss=2 * PAGE))).encode())
     asked: list[tuple[int, int, int]] = []
 
     def refuse(*given: int) -> int:
