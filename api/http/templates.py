@@ -377,7 +377,7 @@ ENVIRONMENT.globals["static_url"] = static_url
 
 
 def compile_templates() -> None:
-    """Compiles all, which takes a second: before a server is forked from. Others compile what they write, as they do."""
+    """Compiles all, which takes a second: before a server is forked. Others compile what they write, as they do."""
     for name in ENVIRONMENT.list_templates():
         ENVIRONMENT.get_template(name)
 
