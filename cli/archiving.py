@@ -109,11 +109,13 @@ def drop_archived(yes: bool, as_json: bool) -> None:
     and verified once more, and compared with the database; then one transaction records `log.archive_dropped` and
     takes the texts away. Positions, streams, types and everything that is looked for by stay. The servers read the
     segments where they were put, so that must be a directory which every node sees, and which is backed up like the
-    database. Afterwards `VACUUM` gives the room back."""
+    database. Every node has to be of this version or a later one, and no earlier one starts on the log any more.
+    Afterwards `VACUUM` gives the room back."""
     settings = load_settings()
     require_schema(settings)
     if not yes:
-        click.confirm("The archived events will stand in the segments alone. Go on?", abort=True, err=True)
+        click.echo("The archived events will stand in the segments alone.", err=True)
+        click.confirm("No earlier version will start on this log any more. Go on?", abort=True, err=True)
     owner = replace(settings, database_url=settings.migration_database_url or settings.database_url)
 
     async def work(services: CommandServices) -> list[Archived]:

@@ -123,13 +123,13 @@ async def drop_archived(ledger: Ledger, by: Origin, progress: Progress) -> Async
     The ledger must have been opened as the owner of the tables. Raises `OlderNode`, `PlaceAway`, `SegmentDamaged` and
     `Diverged`.
     """
-    await ledger.execute(servers.raise_feature_level(feature_level.DROPS), origin=by)
-    state: server.State = await ledger.state(server.STREAM)
-    if state.feature_level < feature_level.DROPS:
-        raise OlderNode
     known = await ledger.read_long(archive.find)
-    signed = (await ledger.read_long(archive.bounds, ledger.vault, 0)).signed
     dropped, packed = await ledger.read_long(dropping.dropped), await ledger.read_long(packing.finished)
+    if all(each.archived.sha256 in dropped & packed for each in known):
+        # There is no way back from the level, so it does not rise for nothing.
+        return
+    await _require_level(ledger, by)
+    signed = (await ledger.read_long(archive.bounds, ledger.vault, 0)).signed
     for number, told in enumerate(known, 1):
         of = told.archived
         if of.sha256 not in dropped & packed:
@@ -140,6 +140,14 @@ async def drop_archived(ledger: Ledger, by: Origin, progress: Progress) -> Async
                 await _drop(ledger, of, forms, by)
                 yield of
         progress(number, len(known))
+
+
+async def _require_level(ledger: Ledger, by: Origin) -> None:
+    """Raises the log to the level that dropping takes; raises `OlderNode` where a node does not know it."""
+    await ledger.execute(servers.raise_feature_level(feature_level.DROPS), origin=by)
+    state: server.State = await ledger.state(server.STREAM)
+    if state.feature_level < feature_level.DROPS:
+        raise OlderNode
 
 
 async def _verified(ledger: Ledger, signed: Checkpoint, archived: Archived) -> Mapping[int, bytes]:

@@ -52,7 +52,9 @@ def test_segments_are_made_listed_and_checked(cli: CommandLine, tmp_path: Path) 
     assert listed["dropped"] is False
     assert cli.json("log", "archive", *before) == []
 
-    assert "Go on?" in cli.run("log", "drop-archived", stdin="n\n", exits=1).stderr
+    asked = cli.run("log", "drop-archived", stdin="n\n", exits=1).stderr
+    assert "in the segments alone" in asked
+    assert "No earlier version will start on this log any more. Go on?" in asked
     assert cli.json("log", "drop-archived", "--yes") == [made]
     tail = ("log", "tail", "--from", "1", "--no-follow", "--json", "--type", "log.archive_dropped")
     assert json.loads(cli.run(*tail).stdout)["data"]["sha256"] == made["sha256"]

@@ -349,6 +349,15 @@ async def test_what_is_packed_and_not_yet_dropped_differs_from_nothing(
     assert differing(proved(world, engine)) == []
 
 
+async def test_a_log_of_which_nothing_is_dropped_keeps_its_level(scene: Scene) -> None:
+    world = scene.world
+    await lived(scene)
+    level = (await world.services.ledger.state(server.STREAM)).feature_level
+    before = await world.events()
+    assert await drop(world) == []
+    assert (await world.events(), level < DROPS) == (before, True)
+
+
 async def test_nothing_is_dropped_while_an_older_node_serves(scene: Scene, tmp_path: Path) -> None:
     world = scene.world
     await lived(scene)
