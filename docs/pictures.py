@@ -196,7 +196,8 @@ async def main() -> None:
     """Starts a demo, takes the pictures, ends it; those of the console from one with a month behind it."""
     IMAGES.mkdir(exist_ok=True)
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        program = shutil.which("chromium") or shutil.which("chromium-headless-shell")
+        browser = await playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         with running() as demo:
             page = await browser.new_page(viewport={"width": 620, "height": 800}, device_scale_factor=2)
             told = shown(GRANTLOG, "log", "tail", "--no-follow", "--json", environment=demo.environment)

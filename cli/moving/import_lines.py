@@ -234,7 +234,7 @@ async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
         try:
             return await work()
         except (DatabaseAway, LedgerOverloaded) as error:
-            # Of their own kinds there are some that last.
+            # What is more than late is of a class of its own below them: a full disk, a log that went back.
             passing = type(error) in (DatabaseAway, DatabaseSilent, LedgerOverloaded)
             if not passing or loop.time() + AGAIN_AFTER > end:
                 raise
