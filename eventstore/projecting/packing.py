@@ -134,9 +134,10 @@ def pack(connection: Connection, packings: Sequence[Packing], first: int, last: 
 
 
 def finish(connection: Connection, sha256: str, last: int) -> None:
-    """Notes that all that is to be packed of a segment is."""
+    """Notes that all that is to be packed of a segment is, unless the index is being made anew meanwhile."""
     event_index.hold(connection, event_index.NAME)
-    wide.note(connection, bytes.fromhex(sha256), last)
+    if event_index.reached(connection) >= last:
+        wide.note(connection, bytes.fromhex(sha256), last)
 
 
 def finished(connection: Connection) -> frozenset[str]:

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 import sqlalchemy as sa
 
-from eventstore.projecting.packing import Packing, pack
+from eventstore.projecting.packing import Packing, finish, finished, pack
 from projections import event_index
 from projections.event_index import NameKind
 from tests.projections.conftest import Log
@@ -38,3 +38,14 @@ def test_what_stays_of_packed_rows_is_read_in_its_order(log: Log, seed: int) -> 
     rows = connection.execute(sa.select(event_index.TABLE).order_by(event_index.TABLE.c.position)).all()
     read = [each for row in rows for each in event_index.expanded(row.position, row.before)]
     assert read == left
+
+
+def test_nothing_is_done_of_an_index_that_is_made_anew(log: Log) -> None:
+    connection, sha256 = log.connection, "ab" * 32
+    assert event_index.advance(connection, event_index.NAME, 0, LAST)
+    finish(connection, sha256, LAST)
+    assert finished(connection) == {sha256}
+    event_index.start_over(connection)
+    finish(connection, sha256, LAST)
+    assert not pack(connection, [Packing(int(KIND), b"a", frozenset((1,)), None)], 1, LAST)
+    assert finished(connection) == frozenset()
