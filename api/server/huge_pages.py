@@ -9,8 +9,11 @@ import asyncio
 import ctypes
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
+
+from api.server.memory_limit import MemoryLimit, limits
 
 PAGE = 2 << 20
 """Bytes of a large page, of x86-64 and of 64-bit ARM with small pages of 4 KiB."""
@@ -47,7 +50,12 @@ def private_memory(smaps: Iterable[str]) -> Iterator[range]:
                 yield whole
 
 
-def settle(smaps: Path = Path("/proc/self/smaps"), advise: Advise | None = None, enabled: Path = ENABLED) -> None:
+def settle(
+    smaps: Path = Path("/proc/self/smaps"),
+    advise: Advise | None = None,
+    enabled: Path = ENABLED,
+    known: Callable[[], Sequence[MemoryLimit]] = limits,
+) -> None:
     """Puts what is there by now onto large pages, one after the other: about half a millisecond each, in which nobody
     else here gets memory. Where there are none, no room for them, or the operator has forbidden them, all stays as it
     is."""
@@ -62,10 +70,13 @@ def settle(smaps: Path = Path("/proc/self/smaps"), advise: Advise | None = None,
             found = list(private_memory(lines))
     except OSError:
         return
-    for whole in found:
-        advise(whole.start, whole.stop - whole.start, HUGEPAGE)
-        for address in whole:
-            advise(address, PAGE, COLLAPSE)
+    limited = known()
+    for address in chain.from_iterable(found):
+        # What was shared with the parent is copied, and others do the same at the same time.
+        if any(each.left < PAGE for each in limited):
+            return
+        advise(address, PAGE, HUGEPAGE)
+        advise(address, PAGE, COLLAPSE)
 
 
 def _madvise() -> Advise:

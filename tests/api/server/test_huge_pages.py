@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from api.server.huge_pages import AGAIN_AFTER, COLLAPSE, HUGEPAGE, PAGE, Settling, private_memory, settle
+from api.server.memory_limit import MemoryLimit, limits
 
 
 def _mapping(start: int, end: int, *, rss: int, perms: str = "rw-p", path: str = "") -> list[str]:
@@ -53,7 +54,24 @@ def test_each_page_is_asked_for_whatever_became_of_others(tmp_path: Path) -> Non
         return -1
 
     settle(smaps, refuse, _choice(tmp_path, "always [madvise] never"))
-    assert asked == [(8 * PAGE, 2 * PAGE, HUGEPAGE), (8 * PAGE, PAGE, COLLAPSE), (9 * PAGE, PAGE, COLLAPSE)]
+    assert asked == [(at * PAGE, PAGE, what) for at in (8, 9) for what in (HUGEPAGE, COLLAPSE)]
+
+
+@pytest.mark.parametrize(("taken", "pages"), [(14, 2), (29, 1), (30, 0), (60, 0)])
+def test_no_page_is_asked_for_beyond_half_of_a_limit(tmp_path: Path, taken: int, pages: int) -> None:
+    smaps, statistics = tmp_path / "smaps", tmp_path / "memory.stat"
+    smaps.write_text("".join(_lines(_mapping(8 * PAGE, 10 * PAGE, rss=2 * PAGE))))
+    statistics.write_text(f"anon {taken * PAGE // 2}\n")
+    asked: list[int] = []
+
+    def copy(address: int, _: int, what: int) -> None:
+        if what == COLLAPSE:
+            asked.append(address)
+            statistics.write_text(f"anon {(taken + 2 * len(asked)) * PAGE // 2}\n")
+
+    limited = [MemoryLimit(1 << 40, tmp_path / "none", "anon"), MemoryLimit(31 * PAGE, statistics, "anon")]
+    settle(smaps, copy, _choice(tmp_path, "[always] madvise never"), lambda: limited)
+    assert asked == [8 * PAGE, 9 * PAGE][:pages]
 
 
 def _choice(directory: Path, text: str) -> Path:
@@ -94,3 +112,24 @@ async def _last_beat(settling: Settling) -> None:
     settling.beat()
     # The loop's threads take what they are given in order.
     await asyncio.get_running_loop().run_in_executor(None, int)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_limits_are_those_of_a_process_and_of_all_around_it(tmp_path: Path, version: int) -> None:
+    root, own = tmp_path / "cgroup", tmp_path / "own"
+    at, name, taken = root, "memory.max", "anon"
+    if version == 1:
+        at, name, taken = root / "memory", "memory.limit_in_bytes", "total_rss"
+    service = at / "system.slice" / "grantlog.service"
+    service.mkdir(parents=True)
+    (service / name).write_text("400\n")
+    (service / "memory.stat").write_text(f"{taken} 150\nfile 300\n")
+    (service.parent / name).write_text("max\n")
+    (at / name).write_text("9000\n")
+    line = "0::" if version == 2 else "8:cpu,memory:"
+    own.write_text(f"12:pids:/elsewhere\n{line}/system.slice/grantlog.service\n")
+    assert [(each.octets, each.left) for each in limits(own, root)] == [(400, 50), (9000, 9000)]
+    # A container is shown the path that it has outside.
+    own.write_text(f"{line}/docker/0123\n")
+    assert [each.octets for each in limits(own, root)] == [9000]
+    assert limits(tmp_path / "none", root) == []
