@@ -361,6 +361,9 @@ async def test_a_log_of_which_nothing_is_dropped_keeps_its_level(scene: Scene) -
 async def test_nothing_is_dropped_while_an_older_node_serves(scene: Scene, tmp_path: Path) -> None:
     world = scene.world
     await lived(scene)
+    assert await drop(world) == []
+    state: server.State = await world.services.ledger.state(server.STREAM)
+    assert state.feature_level < DROPS
     world.clock.advance(900 * DAY)
     await archived(world, tmp_path / "archive", days=1)
     await world.services.ledger.maintain(nodes.announce, "of-the-release-before", DROPS - 1, world.clock.now())
@@ -372,7 +375,7 @@ async def test_nothing_is_dropped_while_an_older_node_serves(scene: Scene, tmp_p
     # It has gone, and has not said so.
     world.clock.advance(nodes.GONE_AFTER + SECOND)
     assert await drop(world)
-    state: server.State = await world.services.ledger.state(server.STREAM)
+    state = await world.services.ledger.state(server.STREAM)
     assert state.feature_level == DROPS
 
 
