@@ -17,7 +17,6 @@ from api.http.request_context import FOR_OPERATORS, REFUSED, App, Receive, Scope
 from api.monitoring import examine
 from api.server.board import KEY, Board, Reporting
 from api.server.callers import Callers
-from api.server.huge_pages import Settling
 from api.server.parent import Parent
 from api.server.worker import Listener, Worker, room_for, run
 
@@ -52,16 +51,11 @@ def serve(settings: Settings, main: socket.socket, health: socket.socket | None)
         def callers(connections: int) -> Callers:
             return Callers(connections, settings.address_share, app.proxies.trusts)
 
-        reporting, settling = Reporting(seat, pid, examined), Settling()
+        reporting = Reporting(seat, pid, examined)
 
         def started() -> None:
-            settling.begin()
             reporting.begin()
             tell_started()
-
-        def each_second() -> None:
-            reporting.beat()
-            settling.beat()
 
         listeners = [Listener(main, app, callers(room), seat.hold, lambda: board.is_turn_of(number))]
         if health is not None:
@@ -72,7 +66,7 @@ def serve(settings: Settings, main: socket.socket, health: socket.socket | None)
             name=NAME,
             stop_within=settings.shutdown_timeout,
             started=started,
-            each_second=each_second,
+            each_second=reporting.beat,
         )
         return run(worker.serve)
 

@@ -382,7 +382,6 @@ async def _measured(names: Sequence[str], count: int) -> dict[str, tuple[list[fl
     with unheard():
         from api.app import create
         from api.environment import load
-        from api.server.huge_pages import settle
         from security.keyring import open_keyring
 
         # Written where the figures are, lines of the log would be what one reads.
@@ -394,8 +393,6 @@ async def _measured(names: Sequence[str], count: int) -> dict[str, tuple[list[fl
         async with running(app):
             visits = [Visit(app, host, f"198.51.100.{number}") for number, _ in enumerate(names, 1)]
             people = [await Person(visit, clock, name).enrolled() for visit, name in zip(visits, names, strict=True)]
-            # As a worker does by itself: at its start, and when there have been hashes.
-            settle()
             ways = {"on the page": Person.by_page, "at a dashboard": Person.by_json}
             found = await cost(clock, people, list(ways.values()), count)
             return dict(zip(ways, found, strict=True))
