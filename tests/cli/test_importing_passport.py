@@ -160,8 +160,10 @@ def test_who_was_deleted_there_is_left_out(cli: CommandLine, tmp_path: Path) -> 
 def test_password_client_of_version_13_sends_nobody_anywhere(cli: CommandLine, tmp_path: Path) -> None:
     path = tmp_path / "oauth_clients.jsonl"
     row = {"id": UUID, "name": "Own", "secret": PLAIN, "redirect_uris": "[]", "revoked": False}
-    others = [{"id": "2", "secret": PLAIN + "x", "grant_types": list(CODE), "name": name} for name in ("Other", None)]
-    deep = {"id": "4", "grant_types": "[" * 50_000, "name": "Deep"}
+    others: list[dict[str, object]] = [
+        {"id": "2", "secret": PLAIN + "x", "grant_types": list(CODE), "name": name} for name in ("Other", None)
+    ]
+    deep: dict[str, object] = {"id": "4", "grant_types": "[" * 50_000, "name": "Deep"}
     in_json(path, [row | {"grant_types": ["password", "refresh_token"]}, *(row | each for each in (*others, deep))])
     told = cli.run("import", "passport", str(path), exits=1).stdout.splitlines()
     assert told[2] == "oauth_clients.jsonl line 4: left: 4 (Deep): has no grant that Grantlog has"
