@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -14,21 +14,17 @@ from sqlalchemy.exc import DBAPIError
 
 from api.leaks import revoke
 from api.leaks.reports import Finding, take
-from commands.archiving.segments import NotArchived, OlderNode, drop_archived
-from domain import server
+from commands.archiving.segments import NotArchived, drop_archived
 from domain.event import SECOND, Recorded
 from domain.keys import named_keys
 from domain.log import Archived
-from domain.rules.feature_level import DROPS
 from eventstore import affected, export_import, issued, search, time_travel
 from eventstore.archiving import dropping
-from eventstore.database import nodes
 from eventstore.database.engines import migrating, snapshot
 from eventstore.leaked import keys
 from eventstore.mapper import authenticate
 from eventstore.projecting import packing, requests
-from eventstore.projecting.rebuild import Comparison, clear
-from eventstore.projecting.refollow import Refollowing
+from eventstore.projecting.rebuild import Comparison
 from eventstore.sealed import dropped as sealed
 from eventstore.sealed.excerpt import EVENT
 from eventstore.sealed.segment import SegmentDamaged
@@ -255,128 +251,6 @@ async def test_every_answer_is_the_same(
         assert stream is None or each.version > stream.version
     seen = await world.client.post("/oauth/introspect", data={"token": old}, auth=scene.shop.auth)
     assert seen.json() == {"active": False}
-
-
-async def packed(scene: Scene, tmp_path: Path) -> World:
-    """A log of which some stands in segments alone, with what the index has of it packed."""
-    world = await everything_happened(scene)
-    world.clock.advance(900 * DAY)
-    await signed(world)
-    await world.services.follower.follow()
-    await archived(world, tmp_path / "archive", days=1)
-    assert await drop(world)
-    await world.services.follower.follow()
-    return world
-
-
-def count_packed(connection: Connection) -> int:
-    return len(connection.execute(select(wide.TABLE)).all())
-
-
-WRONG: dict[str, Callable[[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
-    "gone": lambda row: [],
-    "another key": lambda row: [(row[0], row[1][:-1] + bytes([row[1][-1] ^ 1]), *row[2:])],
-    "one more": lambda row: [(*row[:3], (row[2] - 1).to_bytes(2) + (row[3] or b""))],
-    "half of one": lambda row: [(*row[:3], b"\1")],
-    "half of one more": lambda row: [(*row[:3], (row[3] or b"") + b"\1")],
-    "a kind that is none": lambda row: [row, (99, *row[1:])],
-    "a kind below all": lambda row: [row, (-3, *row[1:])],
-}
-
-
-@pytest.mark.parametrize("wrong", WRONG)
-async def test_packed_row_that_is_wrong_is_found(scene: Scene, tmp_path: Path, wrong: str) -> None:
-    world = await packed(scene, tmp_path)
-    assert await found_by_a_round(world) == []
-    every = await world.services.ledger.read(lambda c: [tuple(each) for each in c.execute(select(wide.TABLE))])
-    of_requests = next(each for each in every if each[0] == NameKind.REQUEST)
-    of_clients = next(each for each in every if each[0] == NameKind.CLIENT)
-    for row in (of_requests, of_clients):
-        rest = [each for each in every if each != row]
-
-        def put(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-            connection.execute(wide.TABLE.delete())
-            connection.execute(insert(wide.TABLE), [dict(zip(wide.TABLE.c.keys(), each, strict=True)) for each in rows])
-
-        made = [*rest, *WRONG[wrong](row)]
-        change(world, lambda connection, rows=made: put(connection, rows))
-        assert await found_by_a_round(world) == [event_index.NAME]
-        change(world, lambda connection: put(connection, every))
-        change(world, lambda connection: clear(connection, event_index.NAME))
-    assert await found_by_a_round(world) == []
-
-
-async def test_index_that_was_made_anew_is_packed_again(scene: Scene, engine: Engine, tmp_path: Path) -> None:
-    world = await packed(scene, tmp_path)
-    ledger = world.services.ledger
-    rows, packed_rows = await ledger.read(index_rows), await ledger.read(count_packed)
-    Refollowing(engine, event_index.NAME, ledger.privacy).rebuild()
-    assert differing(proved(world, engine)) == []
-    assert await ledger.read(packing.finished) == frozenset()
-    assert len(await ledger.read(index_rows)) > len(rows)
-    assert await drop(world) == []
-    assert await ledger.read(packing.finished) == await ledger.read(dropping.dropped)
-    assert sorted(await ledger.read(index_rows)) == sorted(rows)
-    assert await ledger.read(count_packed) == packed_rows
-    assert await found_by_a_round(world) == []
-
-
-async def test_what_is_packed_and_not_yet_dropped_differs_from_nothing(
-    scene: Scene, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = await everything_happened(scene)
-    world.clock.advance(900 * DAY)
-    await signed(world)
-    await world.services.follower.follow()
-    await archived(world, tmp_path / "archive", days=1)
-    last = await world.services.ledger.read(newest)
-    ids = {each.request_id for each in await world.events() if each.request_id is not None}
-    found = await world.services.ledger.read(by_request, ids, last)
-
-    async def lost(*_: Any) -> None:
-        raise PlaceAway("the process was lost")
-
-    with monkeypatch.context() as patching:
-        patching.setattr("commands.archiving.segments._drop", lost)
-        with pytest.raises(PlaceAway):
-            await drop(world)
-    await world.services.follower.follow()
-    assert await world.services.ledger.read(packing.finished)
-    assert differing(proved(world, engine)) == []
-    assert await found_by_a_round(world) == []
-    assert await world.services.ledger.read(by_request, ids, last) == found
-    assert await drop(world)
-    assert differing(proved(world, engine)) == []
-
-
-async def test_a_log_of_which_nothing_is_dropped_keeps_its_level(scene: Scene) -> None:
-    world = scene.world
-    await lived(scene)
-    level = (await world.services.ledger.state(server.STREAM)).feature_level
-    before = await world.events()
-    assert await drop(world) == []
-    assert (await world.events(), level < DROPS) == (before, True)
-
-
-async def test_nothing_is_dropped_while_an_older_node_serves(scene: Scene, tmp_path: Path) -> None:
-    world = scene.world
-    await lived(scene)
-    assert await drop(world) == []
-    state: server.State = await world.services.ledger.state(server.STREAM)
-    assert state.feature_level < DROPS
-    world.clock.advance(900 * DAY)
-    await archived(world, tmp_path / "archive", days=1)
-    await world.services.ledger.maintain(nodes.announce, "of-the-release-before", DROPS - 1, world.clock.now())
-    before = await world.events()
-    with pytest.raises(OlderNode):
-        await drop(world)
-    assert await world.events() == before
-    assert await world.services.ledger.read(wide.done) == set()
-    # It has gone, and has not said so.
-    world.clock.advance(nodes.GONE_AFTER + SECOND)
-    assert await drop(world)
-    state = await world.services.ledger.state(server.STREAM)
-    assert state.feature_level == DROPS
 
 
 async def test_moments_in_segments_are_found_again_with_none_read(

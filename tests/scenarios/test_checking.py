@@ -135,7 +135,7 @@ def change(world: World, work: Any) -> None:
 
 def test_every_table_of_a_read_model_is_looked_at_and_has_owners() -> None:
     followed = {table.name for projections, _ in MODELS.values() for each in projections for table in tables_of(each)}
-    # What is packed of archived events is tampered with in test_archive_dropped.
+    # What is packed of archived events is tampered with in test_archive_packed.
     assert set(ALL) == (set(TABLES) | SUMMED | followed) - {str(wide.TABLE.name)}
     assert set(OWNERS) == set(TABLES)
     assert {category for category, page in AGGREGATES.items() if set(page.EVENTS) & HANDLED} == CATEGORIES
