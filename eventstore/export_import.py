@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Engine, LargeBinary, Table, insert, select, update
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, ProgrammingError
 
 from domain.event import Moment
 from domain.events import DESTROYING
@@ -36,6 +37,16 @@ EVENT = b'{"position":'
 
 CARRIED: tuple[Table, ...] = (KEYS, SECRETS, TILES, CHECKPOINTS, EDGE)
 """Besides the events. Projections are computed again, and answers to repeated commands live a day only."""
+
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What comes of reading a line that is no JSON, not UTF-8, or nested without end."""
+
+_NO_ROW = (
+    *(AttributeError, KeyError, TypeError, ValueError, OverflowError),
+    *(DataError, IntegrityError, InterfaceError, ProgrammingError),
+)
+"""What comes of putting into a table what is no row of it."""
 
 
 class NotALog(Exception):
@@ -86,10 +97,7 @@ def write(
 
 def issuer_of(first: bytes) -> str | None:
     """The id of the issuer whose log begins with this line; None for that of a server's own. Raises `NotALog`."""
-    opening = _members(first) if not first.startswith(EVENT) else {}
-    if opening.get("format") != FORMAT:
-        raise NotALog("this is not the export of a log, or one of another version")
-    found = opening.get("issuer_id")
+    found = _opening(first).get("issuer_id")
     return found if isinstance(found, str) else None
 
 
@@ -112,10 +120,7 @@ def read(
         if connection.scalar(select(head.c.position).where(head.c.id == 1)) != 0:
             raise NotALog("the database has a log already; a log is carried into an empty one")
         lines = _checked(file)
-        first = next(lines, None)
-        opening = _members(first) if first is not None and not first.startswith(EVENT) else {}
-        if opening.get("format") != FORMAT:
-            raise NotALog("this is not the export of a log, or one of another version")
+        opening = _opening(next(lines, b""))
         event = _fill(connection, lines)
         prove(connection)
         ring = Ring(vault)
@@ -143,10 +148,13 @@ def _fill(connection: Connection, lines: Iterator[bytes]) -> list[bytes]:
         if line.startswith(EVENT):
             return [line]
         given = _members(line)
-        table = tables.get(given.get("table", ""))
+        table = tables.get(str(given.get("table")))
         if table is None:
             raise NotALog("a line is neither an event nor a row of a table that a log has")
-        connection.execute(insert(table), _in(table, given["row"]))
+        try:
+            connection.execute(insert(table), _in(table, given["row"]))
+        except _NO_ROW:
+            raise NotALog(f"a line that should be a row of {table.name} is none") from None
     return []
 
 
@@ -159,7 +167,7 @@ def _append(
     for line in lines:
         try:
             form = PLACE.decode(line)
-        except msgspec.DecodeError:
+        except _UNREADABLE:
             raise NotALog(f"what follows position {done} is not an event") from None
         done += 1
         if form.position != done:
@@ -184,9 +192,7 @@ def _checked(file: Iterable[bytes]) -> Iterator[bytes]:
     digest = sha256()
     for line in file:
         if line.startswith(b'{"end":'):
-            try:
-                ended = json.loads(line)
-            except ValueError:
+            if not (ended := _members(line)):
                 break
             if ended.get("sha256") != digest.hexdigest():
                 raise NotALog("the file is not what was written: its digest differs")
@@ -202,8 +208,16 @@ def _members(line: bytes) -> dict[str, Any]:
     """What a line that is no event's holds; nothing when it is not an object of JSON."""
     try:
         return msgspec.json.decode(line, type=dict[str, Any])
-    except msgspec.DecodeError:
+    except _UNREADABLE:
         return {}
+
+
+def _opening(first: bytes) -> dict[str, Any]:
+    """The members of a first line. Raises `NotALog`."""
+    opening = {} if first.startswith(EVENT) else _members(first)
+    if opening.get("format") != FORMAT or not all(isinstance(opening.get(each), int) for each in ("position", "time")):
+        raise NotALog("this is not the export of a log, or one of another version")
+    return opening
 
 
 def _encoded(members: dict[str, Any]) -> bytes:
@@ -219,4 +233,7 @@ def _out(table: Table, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in(table: Table, row: dict[str, Any]) -> dict[str, Any]:
+    """A row as the database takes it. Raises one of `_NO_ROW` for what has other columns."""
+    if not row.keys() <= set(table.columns.keys()):
+        raise KeyError(table.name)
     return row | {name: b64decode(row[name]) for name in _binary(table) if row[name] is not None}

@@ -152,21 +152,44 @@ def test_a_file_that_was_cut_off_anywhere_is_refused_in_words(
             assert "the file was cut off" in refused_import(other, file, exits=1)
 
 
-@pytest.mark.parametrize("line", [b"\x89PNG\xff\n", b"[1, 2]\n", b"plain text\n", b'{"position":"three"}\n'])
-def test_a_line_that_no_log_has_is_refused_in_words(
-    cli: CommandLine, other: CommandLine, tmp_path: Path, line: bytes
-) -> None:
-    file = exported(cli, tmp_path)
-    lines = file.read_bytes().splitlines(keepends=True)
-    for number in (0, 1, len(lines) - 2):
-        file.write_bytes(b"".join([*lines[:number], line, *lines[number:]]))
-        refused_import(other, file, exits=1)
-
-
 @pytest.fixture
 def lines_of_people(cli: CommandLine, tmp_path: Path) -> list[bytes]:
     """A log with people in it, as it is exported."""
     return exported(cli, tmp_path).read_bytes().splitlines(keepends=True)
+
+
+NO_LINES = {
+    "no text": b"\x89PNG\xff\n",
+    "a list": b"[1, 2]\n",
+    "plain text": b"plain text\n",
+    "an event without a number": b'{"position":"three"}\n',
+    "an event that is not UTF-8": b'{"position":1,"id":"\xff"}\n',
+    "an event without end": b'{"position":1,"x":' + b"[" * 50_000 + b"\n",
+    "a row that is not UTF-8": b'{"table":"\xff"}\n',
+    "a row without end": b'{"table":' + b"[" * 50_000 + b"\n",
+    "a row of many tables": b'{"table":["vault_keys"],"row":{}}\n',
+    "a row of no column": b'{"table":"vault_keys","row":{"subject":"a","name":"b"}}\n',
+    "a row without columns": b'{"table":"vault_keys","row":{"subject":"a"}}\n',
+    "no row": b'{"table":"vault_keys","row":7}\n',
+    "a row of structures": b'{"table":"vault_keys","row":{"subject":{},"created_at":1,"destroyed_at":1}}\n',
+    "no octets": b'{"table":"vault_keys","row":{"subject":"a","key_id":"k","wrapped":"A","created_at":1}}\n',
+    "a number without end": b'{"table":"vault_keys","row":{"subject":"a","created_at":99999999999999999999}}\n',
+    "an end without end": b'{"end":' + b"[" * 50_000 + b"\n",
+    "an end that is not UTF-8": b'{"end":"\xff"}\n',
+    "a beginning without a position": b'{"format":"grantlog-log/1"}\n',
+}
+
+
+@cases("line", NO_LINES.values(), ids=NO_LINES)
+def test_a_line_that_no_log_has_is_refused_in_words(
+    lines_of_people: list[bytes], other: CommandLine, tmp_path: Path, line: bytes
+) -> None:
+    file, lines = tmp_path / "spoilt.jsonl", lines_of_people
+    for number in (0, 1, len(lines) - 2):
+        file.write_bytes(b"".join([*lines[:number], line, *lines[number:]]))
+        said = other.run("log", "import", str(file), exits=1).stderr
+        assert said.splitlines()[-1].startswith("Error: ")
+    assert other.events() == []
 
 
 @cases("harm", ["cut", "altered", "missing", "foreign"])
