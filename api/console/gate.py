@@ -23,7 +23,10 @@ from api.http.errors import (
     TemporarilyUnavailable,
     Throttled,
     TooLarge,
+    TooSlow,
     Unprocessable,
+    WrongMediaType,
+    WrongMethod,
 )
 from api.http.request_context import Scope, header_values
 from api.http.responses import send_response
@@ -176,13 +179,15 @@ def _told(found: Refused) -> Exception:
     if found.status == 503:
         return TemporarilyUnavailable(found.words, retry_after=retry_after)
     told = _ALIKE.get(found.status, ServerError if found.status >= 500 else InvalidRequest)(found.words)
-    if found.status in (TooLarge.status, TargetTooLong.status):
-        # These say by themselves how much there may be, which the API has said already.
+    if found.status in _SAID:
         told.status = found.status
+    told.headers |= {name: found.fields[name] for name in ("allow", "accept") if name in found.fields}
     return told
 
 
 _ALIKE: Mapping[int, type[HTTPError]] = {each.status: each for each in (AccessDenied, Missing, Clash, Unprocessable)}
+_SAID = frozenset(each.status for each in (WrongMethod, TooSlow, TooLarge, TargetTooLong, WrongMediaType))
+"""Of refusals that say by themselves what there may be, which the API has said already."""
 
 
 def passed_through(
