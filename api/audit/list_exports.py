@@ -13,7 +13,7 @@ from api.audit.queries import auditor
 from api.audit.queries.auditor import Auditor
 from api.http.parameters import Page
 from api.http.request_context import note_reading, request_context
-from api.http.whole_lists import FORMATS, ListFormat, LongAnswer, list_parts, nothing
+from api.http.whole_lists import FORMATS, ListFormat, LongAnswer, begun, list_parts, nothing
 from api.oauth.bearer import caller, go_on, require_recent
 from api.services import services_of
 from domain import audit
@@ -72,12 +72,14 @@ async def whole_list(
     asking = Auditor(services, who.origin, wanted.unsealed, partial(note_reading, scope))
     words = asking.words({**wanted.asked, "format": wanted.form})
     reading_id = await auditor.open_list_export(asking, wanted.name, words, unsealed=wanted.unsealed)
-    return LongAnswer(_told(asking, reading_id, list_parts(wanted.form, kind, first, further)), headers=headers)
+    parts = list_parts(wanted.form, kind, first, further)
+    return LongAnswer(await begun(_told(asking, reading_id, parts)), headers=headers)
 
 
 async def _told(asking: Auditor, reading_id: str, parts: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, None]:
     count, complete = 0, False
     try:
+        yield b""
         async with aclosing(parts):
             async for part in parts:
                 yield part.lines

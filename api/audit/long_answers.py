@@ -19,7 +19,7 @@ from api.audit.queries.search import Filters, people_of, position, show
 from api.audit.rendering import ShownEvent
 from api.http.errors import InvalidRequest, Missing, TemporarilyUnavailable
 from api.http.request_context import header, request_context
-from api.http.whole_lists import CSV, JSON_LINES, LongAnswer, nothing
+from api.http.whole_lists import CSV, JSON_LINES, LongAnswer, begun, nothing
 from api.oauth.bearer import Bearer, caller, go_on, needing, require_recent
 from api.services import Injected, services_of
 from eventstore import search
@@ -79,7 +79,7 @@ async def export(
     }
     if request_context(request.scope).head:
         return LongAnswer(nothing(), headers=headers)
-    return LongAnswer(_lines(request, await wanted.open(), shown_to(asking)), headers=headers)
+    return LongAnswer(await begun(_lines(request, await wanted.open(), shown_to(asking))), headers=headers)
 
 
 # The same packed with what it takes to check it (`GET /audit/package`).
@@ -106,7 +106,7 @@ async def package(
     }
     if request_context(request.scope).head:
         return LongAnswer(nothing(), headers=headers)
-    return LongAnswer(_lines(request, await wanted.open(), (READ,)), headers=headers)
+    return LongAnswer(await begun(_lines(request, await wanted.open(), (READ,))), headers=headers)
 
 
 async def _lines(
@@ -114,6 +114,7 @@ async def _lines(
 ) -> AsyncGenerator[bytes, None]:
     services, who = services_of(request), caller(request)
     async with aclosing(parts):
+        yield b""
         async for part in parts:
             # Breaks off with the right to see this: the event that ended it may be among what comes.
             await go_on(services, who, *needed)
@@ -221,7 +222,7 @@ async def stream(
     reading_id, own = await auditor.open_stream(asking, begin + 1, asked, address=chosen.address)
     wanted = tuple(frozenset((int(kind), key) for kind, key in each) for each in chosen.names(ledger.privacy, whose))
     reader = StreamFollower(asking, who.known.digest, reading_id, named == "1", wanted, chosen.test)
-    return _answer(_messages(reader, own if last is None else begin))
+    return _answer(await begun(_messages(reader, own if last is None else begin)))
 
 
 def _answer(parts: AsyncGenerator[bytes, None]) -> LongAnswer:
@@ -244,14 +245,14 @@ def _last_seen(request: Request[Any, Any, Any]) -> int | None:
 
 async def _messages(reader: StreamFollower, last: int) -> AsyncGenerator[bytes, None]:
     ledger, count = reader.asking.sources.ledger, 0
-    if auditor.following(ledger) >= STREAMS_AT_MOST:
-        # Others were faster since the handler looked: the reader is told to come back, with nothing lost.
-        auditor.close_stream(reader.asking, reader.reading_id, last, 0)
-        yield FULL
-        return
-    auditor.FOLLOWING[reader.reading_id] = ledger
-    beaten = ledger.clock.now()
     try:
+        yield b""
+        if auditor.following(ledger) >= STREAMS_AT_MOST:
+            # Others were faster since the handler looked: the reader is told to come back, with nothing lost.
+            yield FULL
+            return
+        auditor.FOLLOWING[reader.reading_id] = ledger
+        beaten = ledger.clock.now()
         yield RECONNECT_AFTER
         while await _may_go_on(reader):
             since = ledger.arrivals.count

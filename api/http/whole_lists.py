@@ -22,6 +22,16 @@ async def nothing() -> AsyncGenerator[bytes, None]:
     yield b""
 
 
+P = TypeVar("P")
+
+
+async def begun(parts: AsyncGenerator[P, None]) -> AsyncGenerator[P, None]:
+    """The generator, with its first part taken, which is empty: closing one that never began would leave out what it
+    does at its end, and who asked may be gone before they are sent anything."""
+    await anext(parts)
+    return parts
+
+
 class LongAnswer(Stream):
     """A stream of bytes out of a generator, which is closed as soon as nobody listens any more. The framework would
     leave that to the garbage collector, and what the generator does at its end with it."""
@@ -46,9 +56,9 @@ class LongAnswer(Stream):
 class _Closing(ASGIStreamingResponse):
     __slots__ = ()
 
-    async def send_body(self, send: Any, receive: Any) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
-            await super().send_body(send, receive)
+            await super().__call__(scope, receive, send)
         finally:
             if isinstance(self.iterator, AsyncGenerator):
                 await self.iterator.aclose()

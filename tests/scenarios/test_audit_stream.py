@@ -255,6 +255,34 @@ async def test_export_records_an_event_at_its_start_and_its_end(world: World) ->
     assert closed.event.reading_id == opened.event.reading_id
 
 
+LONG = ("/audit/export", "/audit/package", "/admin/people/export?personal=0", "/audit/stream")
+
+
+async def test_reading_ends_of_who_is_gone_before_it_begins(world: World) -> None:
+    await write(world, "many", 5)
+    keeper = world.services.transparency.keeper
+    assert keeper is not None
+    while await keeper.step():
+        pass
+    token = await world.token(*READER, "people:read")
+    begin = await world.head()
+
+    async def send(_: Any) -> None:
+        raise ConnectionResetError
+
+    for target in LONG:
+        source = EventSource(world, target, token)
+        with pytest.raises(ConnectionAbortedError):
+            await world.app(source.scope, source._receive, send)
+    await auditor.closed(world.services.ledger)
+    told = [each.event for each in await world.events("audit.*", after=begin)]
+    opened, closed = ({each.reading_id for each in told if each.type.endswith(end)} for end in ("_opened", "_closed"))
+    assert opened == closed
+    assert len(opened) == len(LONG)
+    assert {each.completion for each in told if each.type == "audit.export_closed"} == {"broken_off"}
+    assert not auditor.FOLLOWING
+
+
 async def test_export_broken_off_says_so_and_is_never_whole_in_memory(world: World) -> None:
     token = await world.token(*READER)
     await write(world, "many", 600)

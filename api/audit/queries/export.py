@@ -12,7 +12,7 @@ from api.audit.queries.auditor import Auditor
 from api.audit.queries.search import STEPS_AT_MOST, Filters, find, up_to_date, wanted
 from api.audit.rendering import ShownEvent
 from api.http.errors import InvalidRequest, TemporarilyUnavailable
-from api.http.whole_lists import CSV, JSON_LINES, csv_row, json_line
+from api.http.whole_lists import CSV, JSON_LINES, begun, csv_row, json_line
 from api.services import running_version
 from eventstore import search
 from eventstore.database import Connection
@@ -202,7 +202,7 @@ class Export(NamedTuple):
             address=self.given.address,
             unsealed=self.asking.personal and self.checkpoint is None,
         )
-        return _told(self.asking, parts or self.parts(), reading_id)
+        return await begun(_told(self.asking, parts or self.parts(), reading_id))
 
     def parts(self) -> AsyncIterator[Part]:
         """The parts without a record of them."""
@@ -227,6 +227,7 @@ async def prepared(
 async def _told(asking: Auditor, parts: AsyncIterator[Part], reading_id: str) -> AsyncGenerator[Part, None]:
     count, complete = 0, False
     try:
+        yield Part(b"", 0, None)
         async for part in parts:
             if part.lines:
                 yield part
