@@ -350,7 +350,8 @@ class InlineCommitter:
 
 
 class ThreadCommitter:
-    """PostgreSQL: one writer thread commits whatever waits when it becomes free."""
+    """PostgreSQL: one writer thread commits whatever waits when it becomes free, and all of what was submitted in one
+    turn of the event loop together."""
 
     def __init__(self, transactions: Transactions, patience: Patience) -> None:
         self._transactions = transactions
@@ -358,6 +359,7 @@ class ThreadCommitter:
         self._loop = asyncio.get_running_loop()
         self._waiting = Queue(patience)
         self._wake = threading.Event()
+        self._scheduled = False
         self._closing = False
         self._writer = ThreadPoolExecutor(1, "ledger")
         self._done = self._loop.run_in_executor(self._writer, self._write)
@@ -367,6 +369,13 @@ class ThreadCommitter:
         if self._closing:
             raise LedgerOverloaded
         self._waiting.put(request)
+        if not self._scheduled:
+            # The writer would take the interpreter from the loop in the middle of its turn, and commit a few alone.
+            self._scheduled = True
+            self._loop.call_soon(self._submitted)
+
+    def _submitted(self) -> None:
+        self._scheduled = False
         self._wake.set()
 
     def _write(self) -> None:

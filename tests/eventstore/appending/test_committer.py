@@ -1,6 +1,7 @@
 """What happens to the callers of a batch when something goes wrong with it as a whole."""
 
 import asyncio
+import os
 import threading
 from typing import Any
 
@@ -121,6 +122,33 @@ async def test_command_during_a_disk_write_is_in_the_next_transaction(
     assert [each.recorded[0].position for each in results] == list(range(1, 4 * APART + 2, 2))
     assert (await ledger.state("client:a0")).exists
     await ledger.close()
+
+
+async def test_what_is_submitted_in_one_turn_shares_a_transaction(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often a thread that writes might have the interpreter before that turn is over."""
+    real_begin, real_commit, begun, sizes = Transactions.begin, Transactions.commit, threading.Event(), []
+
+    def begin(self: Transactions) -> Any:
+        begun.set()
+        return real_begin(self)
+
+    def commit(self: Transactions, decided: Any) -> None:
+        sizes.append(len(decided.requests))
+        real_commit(self, decided)
+
+    async def last() -> bool:
+        for _ in range(1_000):
+            os.sched_yield()
+        before = begun.is_set()
+        await ledger.execute(register("last"), origin=HERE)
+        return before
+
+    monkeypatch.setattr(Transactions, "begin", begin)
+    monkeypatch.setattr(Transactions, "commit", commit)
+    *_, before = await asyncio.gather(*(ledger.execute(register(f"c{n}"), origin=HERE) for n in range(3)), last())
+    assert (before, sizes) == (False, [4])
 
 
 @pytest.mark.parametrize("stored", [False, True])
