@@ -103,8 +103,13 @@ class Visit:
         """Signs out here alone: the device stays known."""
         self._cookies = {name: value for name, value in self._cookies.items() if "device" in name}
 
-    async def ask(self, path: str, given: dict[str, Any] | None = None, *, json: bool = False) -> tuple[int, str]:
-        """Status and page. Raises Unprepared with what the server says of an error that is none of a sign-in's."""
+    async def ask(
+        self, path: str, given: dict[str, Any] | None = None, *, json: bool = False, refused: bool = False
+    ) -> tuple[int, str]:
+        """Status and page. Raises Unprepared with what the server says of an error that is none of a sign-in's.
+
+        `refused` says that it may refuse.
+        """
         body = b"" if given is None else msgspec.json.encode(given) if json else urlencode(given).encode()
         sent: list[Any] = []
 
@@ -121,7 +126,7 @@ class Visit:
                 name, _, rest = value.decode().partition("=")
                 self._cookies[name] = rest.partition(";")[0]
         text = b"".join(each.get("body", b"") for each in sent[1:]).decode()
-        if sent[0]["status"] >= 400 and "insufficient_authorization" not in text:
+        if sent[0]["status"] >= 400 and not refused and "insufficient_authorization" not in text:
             raise preparation.Unprepared(f"{path} answers {sent[0]['status']}: {text[:2000]}")
         return sent[0]["status"], text
 
@@ -160,9 +165,9 @@ class Person(NamedTuple):
         """Signs in on the server's own page."""
         _, page = await self.visit.ask(SIGN_IN)
         typed = {"username": self.name, "password": preparation.PASSWORD}
-        status, page = await self.visit.ask(SIGN_IN, _fields(page, "password") | typed)
+        status, page = await self.visit.ask(SIGN_IN, fields(page, "password") | typed)
         if self.secret is not None:
-            status, page = await self.visit.ask(SIGN_IN, _fields(page, "code") | {"code": self._code})
+            status, page = await self.visit.ask(SIGN_IN, fields(page, "code") | {"code": self._code})
         if status != 303:
             raise preparation.Unprepared(page[:2000])
 
@@ -183,11 +188,11 @@ class Person(NamedTuple):
         if found is None:
             raise preparation.Unprepared(page[:2000])
         person = self._replace(secret=found[1].replace(" ", ""))
-        await self.visit.ask(TOTP, _fields(page, "code") | {"code": person._code})
+        await self.visit.ask(TOTP, fields(page, "code") | {"code": person._code})
         return person
 
 
-def _fields(page: str, until: str) -> dict[str, str]:
+def fields(page: str, until: str) -> dict[str, str]:
     """The hidden fields of a page's first form that holds `until`."""
     form = next(each for each in page.split("<form")[1:] if f'name="{until}"' in each)
     return {name: unescape(value) for name, value in _INPUT.findall(form.partition("</form>")[0])}
