@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from bench.made.whole_log import followed, on_both, rebuilt, signed
 from bench.parts.disk import sizes
@@ -27,7 +27,7 @@ from eventstore.sealed.excerpt import EVENT
 from eventstore.sealed.segment_place import SegmentPlace
 from eventstore.search import stored_forms
 from eventstore.stored import EVENTS
-from projections import event_index
+from projections import digests, event_index
 from projections.named import wide
 from security.clock import DAY, SystemClock
 from security.keyring import Keyring, new_master_key, parse_keyring
@@ -38,8 +38,10 @@ COMMANDS = 500
 DROPPED, LIVING = 45_000_000, 5_000_000
 """Events of a log for which the size is told."""
 
-FOR_EVER = (EVENTS, "event_positions", "archived_positions", "log_tiles", "digests")
+FOR_EVER = (EVENTS, "event_positions", "archived_positions", "log_tiles", "digests", "archived_digests")
 """The tables in which something of every event stays. Rows of what has expired leave the others."""
+
+_DIGESTS = ("digests", "pk_digests")
 
 LEAST_SHOWN = 1.0
 _MADE_ANEW = re.compile(r"_\d+$")
@@ -54,6 +56,18 @@ _ROW = {
     "postgresql": f"SELECT avg(pg_column_size({EVENTS}.*) + 4) FROM {EVENTS} WHERE {_DROPPED}",  # noqa: S608
 }
 """With the numbers and lengths of a row on SQLite, and the line pointer of PostgreSQL."""
+
+_LEFT = (
+    "SELECT sum(CASE WHEN position IN (SELECT id FROM "  # noqa: S608 - names of ours
+    f"{EVENTS} WHERE {_DROPPED}) THEN 1 ELSE 0 END) * 1.0 / count(*) FROM {digests.TABLE.name}"
+)
+"""The share of digests that are dropped events' and have a row yet."""
+
+_ASIDE = (
+    "SELECT relname, pg_total_relation_size(reltoastrelid) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = "
+    "relnamespace WHERE nspname = 'public' AND relkind = 'r' AND reltoastrelid <> 0"
+)
+"""What PostgreSQL keeps apart from a table whose values are long."""
 
 
 def main() -> int:
@@ -148,7 +162,8 @@ async def _rate(ledger: Ledger) -> float:
 
 def _kept(url: str, before: Mapping[str, int], events: int, count: int) -> Iterator[tuple[str, str]]:
     """What a dropped event still takes, part by part: what any event took, less what dropping made of it. Of the table
-    of events the rows themselves are measured, since what has ended has shorter texts than what lives."""
+    of events the rows themselves are measured, since what has ended has shorter texts than what lives, and of digests
+    the rows that are there are counted."""
     after = _sizes(url)
     living = sum(before.values()) / events
     kept = {
@@ -156,7 +171,9 @@ def _kept(url: str, before: Mapping[str, int], events: int, count: int) -> Itera
         for name, size in after.items()
         if any(table in name for table in FOR_EVER)
     }
-    kept[EVENTS] = _row(url)
+    kept[EVENTS] = _asked(url, _ROW[_database_of(url)])
+    left = _asked(url, _LEFT)
+    kept |= {name: after[name] * left / count for name in kept if _MADE_ANEW.sub("", name) in _DIGESTS}
     for name, size in sorted(kept.items(), key=lambda each: -each[1]):
         if size >= LEAST_SHOWN:
             yield f"kept of each dropped event in {_MADE_ANEW.sub('', name)}", f"{size:,.1f} bytes"
@@ -169,13 +186,16 @@ def _kept(url: str, before: Mapping[str, int], events: int, count: int) -> Itera
     )
 
 
-def _row(url: str) -> float:
-    """Bytes of the row of a dropped event, without what a page needs for itself."""
+def _database_of(url: str) -> str:
+    return make_url(url).get_backend_name()
+
+
+def _asked(url: str, question: str) -> float:
     engine = migrating(url)
     with engine.connect() as connection:
-        size = connection.scalar(text(_ROW[engine.dialect.name]))
+        found = connection.scalar(text(question))
     engine.dispose()
-    return float(size or 0)
+    return float(found or 0)
 
 
 def _tidy(url: str) -> None:
@@ -185,7 +205,7 @@ def _tidy(url: str) -> None:
             connection.execute("VACUUM")
     else:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as postgresql:
-            for table in (EVENTS, event_index.TABLE.name, wide.TABLE.name):
+            for table in (EVENTS, event_index.TABLE.name, wide.TABLE.name, digests.TABLE.name):
                 postgresql.execute(text(f"VACUUM FULL {table}"))
     engine.dispose()
 
@@ -193,7 +213,10 @@ def _tidy(url: str) -> None:
 def _sizes(url: str) -> Mapping[str, int]:
     engine = migrating(url)
     with engine.connect() as connection:
-        found = sizes(connection)
+        found = dict(sizes(connection))
+        if engine.dialect.name == "postgresql":
+            for name, aside in connection.execute(text(_ASIDE)):
+                found[name] += aside
     engine.dispose()
     return found
 

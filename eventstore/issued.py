@@ -102,7 +102,16 @@ def find_all(connection: Connection, sha256s: Sequence[bytes]) -> dict[bytes, Is
     found = _at_places(connection, tokens.positions(connection, sha256s))
     # A row that leads to an event which issued no such secret counts as none.
     missing = [digest for digest in sha256s if digest not in found]
-    return found | _at_places(connection, digests.find_all(connection, missing))
+    found |= _at_places(connection, digests.find_all(connection, missing))
+    # A packed one is asked about last, since it comes from a row of `digests`, never the other way.
+    packed = digests.packed(connection, [digest for digest in missing if digest not in found])
+    every = {digest: _at_any(connection, digest, positions) for digest, positions in packed.items()}
+    return found | {digest: each for digest, each in every.items() if each is not None}
+
+
+def _at_any(connection: Connection, digest: bytes, positions: Sequence[int]) -> IssuanceRecord | None:
+    found = (issued_at(connection, position, digest.hex()) for position in positions)
+    return next((each for each in found if each is not None), None)
 
 
 def find_each(
@@ -187,6 +196,12 @@ def digest_of_jti(connection: Connection, jti: str) -> bytes | None:
         found: bytes | None = connection.scalar(query)
         if found is not None:
             return bytes(found)
+    # Of a packed one the event says the rest.
+    for position in digests.packed(connection, [low]).get(low, ()):
+        recorded = recorded_at(connection, position)
+        named = () if recorded is None else [each for each in all_of(recorded) if each.sha256.startswith(jti)]
+        if named:
+            return bytes.fromhex(named[0].sha256)
     return None
 
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from domain import client_secret, session
 from domain.event import Event, Recorded
 from domain.registering import initial_access_token, registration_token
+from projections.named import digest_runs
 from projections.prepared import Prepared
 from projections.tables import Write, metadata
 
@@ -47,6 +48,9 @@ TABLE = sa.Table(
     sa.Column("position", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
+
+TABLES = (TABLE, digest_runs.TABLE)
+"""With those of secrets whose events stand in segments alone, which are packed."""
 
 HANDLES: tuple[type[Event], ...] = (
     client_secret.SecretIssued,
@@ -99,7 +103,7 @@ def fill(connection: sa.Connection, table: sa.Table, digests: bytes, positions: 
 
 
 def find(connection: sa.Connection, digest: bytes) -> int | None:
-    """The position of the event that issued the secret; None for one that is not here."""
+    """The position of the event that issued the secret; None for one that is not here, or packed."""
     row = _FIND.first(connection, digest)
     return None if row is None else row[0]
 
@@ -107,3 +111,8 @@ def find(connection: sa.Connection, digest: bytes) -> int | None:
 def find_all(connection: sa.Connection, digests: Sequence[bytes]) -> dict[bytes, int]:
     """The same of those of the digests that are here."""
     return {bytes(digest): position for position, digest in _FIND.all(connection, digests)}
+
+
+def packed(connection: sa.Connection, digests: Sequence[bytes]) -> dict[bytes, list[int]]:
+    """Where those of the digests that are packed may have been issued: the event there says whether it was."""
+    return digest_runs.positions(connection, digests)

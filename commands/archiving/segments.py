@@ -15,7 +15,7 @@ from eventstore.archiving import dropping
 from eventstore.command import Command
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
-from eventstore.projecting import packing
+from eventstore.projecting import packed_digests, packing
 from eventstore.projecting.rebuild import Progress
 from eventstore.sealed import segment
 from eventstore.sealed.segment import Contents, SegmentDamaged
@@ -23,6 +23,7 @@ from eventstore.sealed.segment_place import PlaceAway, SegmentPlace
 from eventstore.transparency.note import Checkpoint
 from eventstore.transparency.published import Diverged
 from eventstore.view import View
+from projections.named import digest_runs
 
 
 class NotArchived(Exception):
@@ -118,35 +119,39 @@ async def _problem(ledger: Ledger, place: SegmentPlace | None, signed: Checkpoin
 async def drop_archived(ledger: Ledger, by: Origin, progress: Progress) -> AsyncIterator[Archived]:
     """Takes the text of archived events out of the database, segment by segment; each is read and verified once more
     before, and compared with what stands in the database. What the search index has of them is packed first, also of
-    those that were dropped when it was not yet, or before it was made anew.
+    those that were dropped when it was not yet, or before it was made anew, and so are the digests of their secrets.
 
     The ledger must have been opened as the owner of the tables. Raises `OlderNode`, `PlaceAway`, `SegmentDamaged` and
     `Diverged`.
     """
     known = await ledger.read_long(archive.find)
     dropped, packed = await ledger.read_long(dropping.dropped), await ledger.read_long(packing.finished)
-    if all(each.archived.sha256 in dropped & packed for each in known):
+    settled = await ledger.read_long(digest_runs.done)
+    done = dropped & packed & settled
+    if all(each.archived.sha256 in done for each in known):
         # There is no way back from the level, so it does not rise for nothing.
         return
     await _require_level(ledger, by)
     signed = (await ledger.read_long(archive.bounds, ledger.vault, 0)).signed
     for number, told in enumerate(known, 1):
         of = told.archived
-        if of.sha256 not in dropped & packed:
+        if of.sha256 not in done:
             forms = await _verified(ledger, signed, of)
             if of.sha256 not in packed:
                 await _pack(ledger, of, forms)
             if of.sha256 not in dropped:
                 await _drop(ledger, of, forms, by)
                 yield of
+            if of.sha256 not in settled:
+                await _pack_digests(ledger, of, forms)
         progress(number, len(known))
 
 
 async def _require_level(ledger: Ledger, by: Origin) -> None:
     """Raises the log to the level that dropping takes; raises `OlderNode` where a node does not know it."""
-    await ledger.execute(servers.raise_feature_level(feature_level.DROPS), origin=by)
+    await ledger.execute(servers.raise_feature_level(feature_level.PACKS_DIGESTS), origin=by)
     state: server.State = await ledger.state(server.STREAM)
-    if state.feature_level < feature_level.DROPS:
+    if state.feature_level < feature_level.PACKS_DIGESTS:
         raise OlderNode
 
 
@@ -167,6 +172,14 @@ async def _pack(ledger: Ledger, archived: Archived, forms: Mapping[int, bytes]) 
         if not await ledger.follow(packing.pack, some, first, last):
             return
     await ledger.follow(packing.finish, archived.sha256, last)
+
+
+async def _pack_digests(ledger: Ledger, archived: Archived, forms: Mapping[int, bytes]) -> None:
+    issued = await ledger.read_long(packed_digests.issued_by, forms)
+    await ledger.follow(packed_digests.pack, archived.sha256, issued)
+    while (joining := await ledger.read_long(packed_digests.joining)) is not None:
+        if not await ledger.follow(packed_digests.join, joining):
+            return
 
 
 async def _drop(ledger: Ledger, archived: Archived, forms: Mapping[int, bytes], by: Origin) -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import fields
 
 from domain.event import Event
 
-FEATURE_LEVEL = 2
+FEATURE_LEVEL = 3
 """What this version knows. It rises by one with each release that has an event type, a member of an event, or a version
 of the events' MAC which the release before does not know (`Event.since`, `Event.members_since`). A new version of the
 MAC begins with a key that `mac_key.introduced` names, so it is a member like others."""
@@ -21,6 +21,9 @@ needs it: who never gives that can go back to the release before."""
 DROPS = 2
 """Events are dropped from the database: what the search index has of them is packed, and only who knows that finds
 it."""
+
+PACKS_DIGESTS = 3
+"""Where the secrets of dropped events were issued is packed too."""
 
 
 def needed(event: Event) -> int:

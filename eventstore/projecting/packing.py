@@ -76,7 +76,7 @@ def prepared(connection: Connection, forms: Mapping[int, bytes]) -> list[Packing
     owners, recorded_of = StreamOwners(), decoder(connection).recorded
     by_moment = requests.is_by_moment(connection)
     for some in portions(sorted(forms), AT_ONCE):
-        told = [recorded_of(_row(position, forms[position])) for position in some]
+        told = [recorded_of(row_of(position, forms[position])) for position in some]
         belongs = owners.of(connection, told)
         for each in told:
             rows = event_index.rows(each, None, belongs.get(each.stream))
@@ -99,7 +99,8 @@ def prepared(connection: Connection, forms: Mapping[int, bytes]) -> list[Packing
     return sorted(leaving, key=lambda each: each[:2])
 
 
-def _row(position: int, form: bytes) -> EventRow:
+def row_of(position: int, form: bytes) -> EventRow:
+    """The row of an archived event, as its own text says."""
     place = PLACE.decode(form)
     return EventRow._make((position, place.stream, place.version, place.type, form))
 

@@ -2,6 +2,7 @@
 swapped in at once, or held against them row by row.
 """
 
+import heapq
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,8 +38,10 @@ from eventstore.database.schema import grant_to_server
 from eventstore.database.shared_connections import SharedConnections
 from eventstore.mapper import authenticate
 from eventstore.personal_data import PersonalData
+from eventstore.projecting.packed_digests import completed
 from eventstore.stored import head, projection_versions, rebuilds
 from projections import digests, tokens
+from projections.named import digest_runs
 from projections.tables import metadata as live_metadata
 from security.vault import Vault
 
@@ -391,7 +394,7 @@ class Comparison:
                 return [
                     self._compare(connection, fresh, each, table)
                     for each in self._projections
-                    for table in tables_of(each)
+                    for table in _compared_of(each)
                 ]
         finally:
             with self._engine.begin() as connection:
@@ -399,15 +402,23 @@ class Comparison:
 
     def _compare(self, connection: Connection, fresh: FreshTables, projection: ModuleType, live: Table) -> Compared:
         if projection is digests:
-            # A digest moves from the one table to the other when its token's row is pruned.
+            # A digest moves from the one table to the other when its token's row is pruned, and is packed later.
+            twins = fresh.twins[digests.TABLE], fresh.twins[tokens.TABLE]
             return compared(
                 "digests and tokens",
-                _issued(connection, digests.TABLE, tokens.TABLE),
-                _issued(connection, fresh.twins[digests.TABLE], fresh.twins[tokens.TABLE]),
+                heapq.merge(
+                    _issued(connection, digests.TABLE, tokens.TABLE),
+                    completed(digest_runs.everything(connection), _issued(connection, *twins)),
+                ),
+                _issued(connection, *twins),
             )
         horizon = getattr(projection, "HORIZON", None)
         sides = [ordered_rows(connection, table, horizon, self._now) for table in (live, fresh.twins[live])]
         return compared(str(live.name), *sides)
+
+
+def _compared_of(projection: ModuleType) -> tuple[Table, ...]:
+    return (digests.TABLE,) if projection is digests else tables_of(projection)
 
 
 def ordered_rows(

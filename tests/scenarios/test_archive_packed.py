@@ -5,26 +5,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from commands.archiving.segments import OlderNode
 from domain import server
 from domain.event import SECOND
-from domain.rules.feature_level import DROPS
+from domain.rules.feature_level import DROPS, PACKS_DIGESTS
+from eventstore import issued
 from eventstore.archiving import dropping
 from eventstore.database import nodes
 from eventstore.database.engines import migrating
-from eventstore.projecting import packing
-from eventstore.projecting.rebuild import clear
+from eventstore.projecting import packed_digests, packing
+from eventstore.projecting.rebuild import Comparison, Rebuild, clear
 from eventstore.projecting.refollow import Refollowing
 from eventstore.sealed.segment_place import PlaceAway
-from eventstore.search import newest
-from projections import event_index
+from eventstore.search import newest, recorded_forms
+from projections import PROJECTIONS, digests, event_index, tokens
 from projections.event_index import NameKind
-from projections.named import wide
+from projections.named import digest_runs, wide
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import lived
-from tests.scenarios.test_archive import DAY, archived, signed
+from tests.scenarios.test_archive import DAY, archived, positions, signed
 from tests.scenarios.test_archive_dropped import by_request, drop, index_rows
 from tests.scenarios.test_checking import change, everything_happened, found_by_a_round
 from tests.scenarios.test_refollowing import differing, proved
@@ -149,7 +150,7 @@ async def test_nothing_is_dropped_while_an_older_node_serves(scene: Scene, tmp_p
     assert state.feature_level < DROPS
     world.clock.advance(900 * DAY)
     await archived(world, tmp_path / "archive", days=1)
-    await world.services.ledger.maintain(nodes.announce, "of-the-release-before", DROPS - 1, world.clock.now())
+    await world.services.ledger.maintain(nodes.announce, "of-the-release-before", PACKS_DIGESTS - 1, world.clock.now())
     before = await world.events()
     with pytest.raises(OlderNode):
         await drop(world)
@@ -159,4 +160,111 @@ async def test_nothing_is_dropped_while_an_older_node_serves(scene: Scene, tmp_p
     world.clock.advance(nodes.GONE_AFTER + SECOND)
     assert await drop(world)
     state = await world.services.ledger.state(server.STREAM)
-    assert state.feature_level == DROPS
+    assert state.feature_level == PACKS_DIGESTS
+
+
+# Where the secrets of what is dropped were issued.
+
+
+def found_secrets(connection: Connection, last: int) -> dict[str, Any]:
+    """Of every secret of the log, what is found of it by its digest and by its `jti`."""
+    every = [each for told in recorded_forms(connection, range(1, last + 1)) for each in issued.all_of(told)]
+    found: dict[str, Any] = {}
+    for each in every:
+        digest = bytes.fromhex(each.sha256)
+        found[each.sha256] = issued.find(connection, digest), issued.digest_of_jti(connection, each.sha256[:32])
+    assert all(each is not None and jti is not None for each, jti in found.values())
+    return found
+
+
+def kept_rows(connection: Connection) -> dict[bytes, int]:
+    return {bytes(row.digest): row.position for row in connection.execute(select(digests.TABLE))}
+
+
+async def prune(world: World) -> None:
+    assert await world.services.ledger.tidy(tokens.prune, world.clock.now(), 10_000)
+
+
+def compared(world: World, engine: Engine) -> list[str]:
+    made = Comparison(engine, PROJECTIONS, world.services.ledger.privacy, world.clock.now()).run()
+    assert [each.table for each in made].count("digests and tokens") == 1
+    return [each.table for each in made if each.differs_at]
+
+
+async def test_secrets_of_what_is_dropped_are_found(scene: Scene, engine: Engine, tmp_path: Path) -> None:
+    world = await everything_happened(scene)
+    ledger = world.services.ledger
+    world.clock.advance(900 * DAY)
+    await signed(world)
+    await world.services.follower.follow()
+    last = await world.head()
+    said = await ledger.read(found_secrets, last)
+    gone = positions(await archived(world, tmp_path / "archive", days=1))
+    first = await ledger.read(kept_rows)
+    assert await drop(world)
+    # What is a token's row yet is packed when it has left.
+    assert await ledger.read(digest_runs.done) == frozenset()
+    await prune(world)
+    before = await ledger.read(kept_rows)
+    assert {digest for digest, at in first.items() if at in gone} == first.keys() - before.keys()
+    assert await ledger.read(found_secrets, last) == said
+    assert await drop(world) == []
+    left = await ledger.read(kept_rows)
+    assert {digest for digest, at in before.items() if at in gone} == before.keys() - left.keys()
+    assert set(left.values()).isdisjoint(gone)
+    assert await ledger.read(digest_runs.done) == await ledger.read(dropping.dropped)
+    assert await ledger.read(found_secrets, last) == said
+    assert await found_by_a_round(world) == []
+    assert compared(world, engine) == []
+    # A rebuild has all of them as rows, until they are packed again.
+    Rebuild(engine, (tokens, digests), ledger.privacy, world.clock.now()).run()
+    await prune(world)
+    assert await ledger.read(kept_rows) == first | before
+    assert await ledger.read(digest_runs.done) == frozenset()
+    assert await ledger.read(digest_runs.every_run) == []
+    assert await ledger.read(found_secrets, last) == said
+    assert await drop(world) == []
+    assert await ledger.read(kept_rows) == left
+    assert await ledger.read(found_secrets, last) == said
+
+
+LOST: dict[str, Callable[[bytes], bytes]] = {
+    "all": lambda entries: b"",
+    "its beginning": lambda entries: entries[1:],
+    "its end": lambda entries: entries[:-1],
+    "the order": lambda entries: entries[digest_runs.ENTRY :] + entries[: digest_runs.ENTRY],
+    "a position": lambda entries: entries[:-1] + bytes([entries[-1] ^ 1]),
+}
+
+
+@pytest.mark.parametrize("what", LOST)
+async def test_packed_digest_that_is_lost_is_missed(scene: Scene, engine: Engine, tmp_path: Path, what: str) -> None:
+    world = await everything_happened(scene)
+    world.clock.advance(900 * DAY)
+    await prune(world)
+    await archived(world, tmp_path / "archive", days=1)
+    assert await drop(world)
+    assert await found_by_a_round(world) == []
+    table = digest_runs.TABLE
+    with engine.begin() as connection:
+        (row,) = connection.execute(select(table).where(table.c.run >= 0)).all()
+        assert len(row.entries) > 2 * digest_runs.ENTRY
+        connection.execute(update(table).where(table.c.run == row.run).values(entries=LOST[what](row.entries)))
+    assert compared(world, engine) == ["digests and tokens"] or what == "the order"
+    found = await found_by_a_round(world)
+    assert found
+    assert set(found) <= {"digests", "tokens"}
+
+
+async def test_what_changes_while_runs_are_joined_stays(scene: Scene, engine: Engine, tmp_path: Path) -> None:
+    world = await everything_happened(scene)
+    ledger = world.services.ledger
+    with engine.begin() as connection:
+        for number in range(digest_runs.FAN):
+            digest_runs.add(connection, [digest_runs.entry(bytes([number]) * 32, number + 1)])
+    joining = await ledger.read(packed_digests.joining)
+    assert joining is not None
+    with engine.begin() as connection:
+        connection.execute(delete(digest_runs.TABLE).where(digest_runs.TABLE.c.run == joining.runs[0]))
+    assert not await ledger.follow(packed_digests.join, joining)
+    assert await ledger.read(digest_runs.every_run) == joining.runs[1:]

@@ -40,6 +40,7 @@ LEADS: dict[str, frozenset[str]] = {
     "roles": frozenset({"realm", "name"}),
     "scopes": frozenset({"name"}),
     "digests": frozenset({"digest", "position"}),
+    "archived_digests": frozenset({"run", "key", "entries"}),
     "secrets": frozenset({"secret_id", "sha256"}),
     "incidents": frozenset({"incident_id", "state", "sha256", "target", "client_id", "account_id"}),
     "incident_secrets": frozenset({"incident_id", "sha256"}),

@@ -1,0 +1,198 @@
+"""Digests of secrets whose events stand in segments alone: eleven bytes of each, in sorted runs.
+
+Most of a row of `digests` is its head and the digest, which PostgreSQL has in an index once more. An entry here is
+where a digest begins and at which position its secret was issued, and a row has 176 of them. Two digests may begin
+alike, so that all positions which may be meant are given out, and the event there says whose it is: a row is a hint.
+
+A segment adds a run, sorted by digest. Four runs of one level become one of the next, up to that of 64 segments, so
+that a digest is looked for in a row of each run, and each entry is written a few times at most.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from itertools import groupby
+
+import sqlalchemy as sa
+
+from projections.tables import metadata
+
+TABLE = sa.Table(
+    "archived_digests",
+    metadata,
+    sa.Column("run", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("key", sa.LargeBinary, primary_key=True),
+    sa.Column("entries", sa.LargeBinary, nullable=False),
+)
+"""By run and the beginning of the first digest in `entries`. Of run -1 is the SHA-256 of each segment that has nothing
+left to be packed. On SQLite two rows fill a page: in a table without row ids such long ones would lie beside it."""
+
+DONE = -1
+
+BEGINNING = 6
+"""Bytes of a digest in an entry: among a hundred million, few begin like another one."""
+
+ENTRY = BEGINNING + 5
+AT_MOST = 176
+"""Entries of a row: two such rows fill a page of SQLite, four one of PostgreSQL, which moves longer ones elsewhere."""
+
+LEVEL = 1 << 32
+"""Between the numbers of the runs of a level and those of the next."""
+
+FAN = 4
+"""Runs of one level that become one of the next."""
+
+TOP = 3
+"""The level of the largest runs."""
+
+DigestEntry = bytes
+"""The beginning of a digest, and a position in five bytes."""
+
+_RUNS = """WITH RECURSIVE runs (run) AS (
+    SELECT min(run) FROM archived_digests WHERE run >= 0
+    UNION ALL
+    SELECT (SELECT min(later.run) FROM archived_digests AS later WHERE later.run > runs.run) FROM runs
+    WHERE runs.run IS NOT NULL
+)"""
+_NEAREST = """(
+    SELECT near.entries FROM archived_digests AS near WHERE near.run = runs.run AND near.key <= {key}
+    ORDER BY near.key DESC LIMIT 1
+)"""
+_EVERY_RUN = sa.text(f"{_RUNS} SELECT run FROM runs WHERE run IS NOT NULL ORDER BY run")  # noqa: S608 - names of ours
+_ONE = sa.text(f"{_RUNS} SELECT {_NEAREST.format(key=':key')} FROM runs WHERE runs.run IS NOT NULL")  # noqa: S608 - ours
+_MANY = sa.text(
+    f"{_RUNS} SELECT wanted.key, {_NEAREST.format(key='wanted.key')}"  # noqa: S608 - names of ours
+    " FROM runs CROSS JOIN unnest(CAST(:keys AS bytea[])) AS wanted (key) WHERE runs.run IS NOT NULL"
+)
+_OF_RUN = sa.select(TABLE.c.entries).where(TABLE.c.run == sa.bindparam("b_run")).order_by(TABLE.c.key)
+_NEWEST = sa.select(sa.func.max(TABLE.c.run)).where(
+    TABLE.c.run >= sa.bindparam("b_first"), TABLE.c.run < sa.bindparam("b_behind")
+)
+_THESE = TABLE.c.run.in_(sa.bindparam("b_runs", expanding=True))
+_SIZE = sa.select(sa.func.sum(sa.func.length(TABLE.c.entries))).where(_THESE)
+_REMOVE = sa.delete(TABLE).where(_THESE)
+_SEGMENTS = sa.select(TABLE.c.key).where(TABLE.c.run == DONE)
+
+
+def entry(digest: bytes, position: int) -> DigestEntry:
+    """What is kept of a digest and the position at which its secret was issued."""
+    return digest[:BEGINNING] + position.to_bytes(ENTRY - BEGINNING)
+
+
+def apart(entries: bytes | None) -> list[DigestEntry]:
+    """The entries of a row; without what somebody else has put there."""
+    if not isinstance(entries, bytes):
+        return []
+    return [entries[start : start + ENTRY] for start in range(0, len(entries) - ENTRY + 1, ENTRY)]
+
+
+def position_of(entry: DigestEntry) -> int:
+    """The position in an entry."""
+    return int.from_bytes(entry[BEGINNING:])
+
+
+def positions(connection: sa.Connection, digests: Sequence[bytes]) -> dict[bytes, list[int]]:
+    """Where each of the digests may have been issued, in order; those of which nothing is here are left out."""
+    if not digests:
+        return {}
+    found = {digest: _found(rows, digest[:BEGINNING]) for digest, rows in _near(connection, digests).items()}
+    return {digest: at for digest, at in found.items() if at}
+
+
+def _near(connection: sa.Connection, digests: Sequence[bytes]) -> dict[bytes, list[bytes | None]]:
+    """Of each run the row in which a digest stands, if it stands there."""
+    if connection.dialect.name == "sqlite":
+        return {each: [*connection.scalars(_ONE, {"key": each[:BEGINNING]})] for each in digests}
+    by_key: dict[bytes, list[bytes | None]] = {each[:BEGINNING]: [] for each in digests}
+    for key, entries in connection.execute(_MANY, {"keys": list(by_key)}):
+        by_key[bytes(key)].append(entries)
+    return {each: by_key[each[:BEGINNING]] for each in digests}
+
+
+def _found(rows: Iterable[bytes | None], key: bytes) -> list[int]:
+    found: list[int] = []
+    for row in rows:
+        entries = apart(row)
+        at = bisect_left(entries, key)
+        while at < len(entries) and entries[at].startswith(key):
+            found.append(position_of(entries[at]))
+            at += 1
+    return sorted(found)
+
+
+def add(connection: sa.Connection, entries: Iterable[DigestEntry]) -> None:
+    """Adds a run of the lowest level."""
+    _insert(connection, 0, sorted(entries))
+
+
+def _insert(connection: sa.Connection, level: int, entries: Sequence[DigestEntry]) -> None:
+    first = level * LEVEL
+    newest = connection.scalar(_NEWEST, {"b_first": first, "b_behind": first + LEVEL})
+    run = first if newest is None else newest + 1
+    rows = [{"run": run, "key": some[0][:BEGINNING], "entries": b"".join(some)} for some in _rows(entries)]
+    if rows:
+        connection.execute(sa.insert(TABLE), rows)
+
+
+def _rows(entries: Sequence[DigestEntry]) -> Iterator[Sequence[DigestEntry]]:
+    start = 0
+    while start < len(entries):
+        end = min(start + AT_MOST, len(entries))
+        # Those that begin alike stay together, since one row of a run is asked.
+        while end < len(entries) and entries[end][:BEGINNING] == entries[end - 1][:BEGINNING]:
+            end += 1
+        yield entries[start:end]
+        start = end
+
+
+def every_run(connection: sa.Connection) -> list[int]:
+    """The numbers of the runs that there are."""
+    return [*connection.scalars(_EVERY_RUN)]
+
+
+def due(connection: sa.Connection) -> Sequence[int]:
+    """The numbers of runs that should become one; none when there are no such."""
+    for level, runs in groupby(every_run(connection), lambda run: run // LEVEL):
+        together = [*runs][:FAN]
+        if level < TOP and len(together) == FAN:
+            return together
+    return ()
+
+
+def merged(connection: sa.Connection, runs: Iterable[int]) -> list[DigestEntry]:
+    """All entries of some runs, in order. Runs do not change, so they may be read before `replace`."""
+    return [*_ordered(connection, runs)]
+
+
+def _ordered(connection: sa.Connection, runs: Iterable[int]) -> Iterator[DigestEntry]:
+    return merge(*(_of_run(connection, run) for run in runs))
+
+
+def _of_run(connection: sa.Connection, run: int) -> Iterator[DigestEntry]:
+    for entries in connection.scalars(_OF_RUN, {"b_run": run}):
+        yield from apart(entries)
+
+
+def replace(connection: sa.Connection, runs: Sequence[int], entries: Sequence[DigestEntry]) -> bool:
+    """Puts one run in the place of some; False, and nothing is done, where they have not these entries any more."""
+    if connection.scalar(_SIZE, {"b_runs": runs}) != len(entries) * ENTRY:
+        return False
+    connection.execute(_REMOVE, {"b_runs": runs})
+    _insert(connection, runs[0] // LEVEL + 1, entries)
+    return True
+
+
+def everything(connection: sa.Connection) -> Iterator[DigestEntry]:
+    """All entries, in order."""
+    return _ordered(connection, every_run(connection))
+
+
+def done(connection: sa.Connection) -> frozenset[str]:
+    """The SHA-256 of the segments of which nothing is left to be packed; a rebuild forgets them."""
+    return frozenset(bytes(key).hex() for key in connection.scalars(_SEGMENTS))
+
+
+def note(connection: sa.Connection, sha256: str) -> None:
+    """Notes a segment as done, unless it is."""
+    if sha256 not in done(connection):
+        connection.execute(sa.insert(TABLE), {"run": DONE, "key": bytes.fromhex(sha256), "entries": b""})
