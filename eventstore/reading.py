@@ -20,9 +20,10 @@ from eventstore.database.replica import NotAnswered, ReplicaReads
 from eventstore.database.shared_connections import shared_of
 from eventstore.database.shared_questions import SharedHeadQuestion
 from eventstore.database.threads import Patience, Threads, asks_over, has_gone
-from eventstore.repository import Changes, newest
+from eventstore.recorder import HEAD, NO_HEAD
+from eventstore.repository import Changes
 from eventstore.stored import head
-from eventstore.unavailable import ArchiveAway, DatabaseAway, DatabaseSilent
+from eventstore.unavailable import ArchiveAway, DatabaseAway, DatabaseSilent, Moved
 
 BESIDE = 1
 """Connections that a `ThreadReader` needs beside those of its threads: to catch up.
@@ -193,12 +194,16 @@ class InlineReader:
     def _follow(self) -> None:
         # First what is known: what a thread of this process commits meanwhile is beyond it.
         changes, known = self._changes, self._changes.known
-        position = newest(self._connection)[0]
+        row = HEAD.first(self._connection, {})
+        if row is None:
+            raise Moved(NO_HEAD)
+        position, _, _, state = row
         changes.require_reached(known, position)
         if position > known.position:
             changes.catch_up(self._connection, position)
         else:
-            changes.confirm(self._connection)
+            # Mostly it is what this process itself has committed a moment ago.
+            changes.compare(known, state)
 
     def _forget(self) -> None:
         self.is_settled = False

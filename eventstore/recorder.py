@@ -7,10 +7,7 @@ Who reads events asks `store(connection)`, and gets the library's `EventStore` w
     store(connection).recorder.select_notifications(…)      # the same as rows: `mapper.text` gives the stored form
 """
 
-import contextlib
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, Self, TypeVar, cast
 
@@ -33,15 +30,12 @@ from sqlalchemy import (
     true,
 )
 
-from domain.event import Moment, Recorded
-from eventstore.database.engines import away
+from domain.event import Recorded
 from eventstore.database.shared_connections import shared_of
-from eventstore.database.threads import asks_over
 from eventstore.mapper import LogMapper, decoder
 from eventstore.sealed.dropped import forms
 from eventstore.sealed.excerpt import EVENT, excerpt, is_excerpt
 from eventstore.stored import EVENTS, ROW, events, head, place
-from eventstore.unavailable import DatabaseReadOnly, Moved
 from projections.prepared import Prepared, translate
 
 T = TypeVar("T")
@@ -54,45 +48,19 @@ schema: a channel is that of a whole database, and anyone who follows one log of
 
 _NOTIFY = Prepared(text(f"SELECT pg_notify('{CHANNEL}', current_schema())"))
 
-_HEAD = Prepared(
+DATABASE_TIME = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
+"""What PostgreSQL's own clock shows, in microseconds. SQLite has none: it is the machine's."""
+
+HEAD = Prepared(
     select(head.c.position, head.c.time, head.c.indexed_by, events.c.state)
     .select_from(outerjoin(head, events, events.c.id == head.c.position))
     .where(head.c.id == 1)
 )
 """On SQLite, whose file others may write to as they please: the newest event's bytes are compared each time."""
 
-DATABASE_TIME = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
-"""What PostgreSQL's own clock shows, in microseconds. SQLite has none: it is the machine's."""
-
-_LOCK = (
-    f"BEGIN; SELECT position, time, indexed_by, {DATABASE_TIME} FROM {head.name} "  # noqa: S608 - names of ours
-    "WHERE id = 1 FOR UPDATE"
-)
-
 NO_HEAD = "the log has no head here"
 """It was taken away under its lock when the log was moved; anyone who comes later, by whatever connection, finds
 none."""
-
-
-class Head(NamedTuple):
-    """A transaction's connection, position and time of the newest event before it, and whose the blind indexes are.
-
-    `database_time` is what the database's own clock showed, where it has one, at some moment before the lock was got.
-    `is_fresh` says that the connection was made for this transaction: it may have led to another server than before.
-    `newest` is the stored form of the event at the position, on SQLite.
-    """
-
-    connection: Connection
-    position: int
-    time: Moment
-    indexed_by: str | None = None
-    database_time: Moment | None = None
-    is_fresh: bool = False
-    newest: str | None = None
-
-
-class LockBusy(Exception):
-    """Another process holds SQLite's write lock at this moment."""
 
 
 class _Columns(NamedTuple):
@@ -217,59 +185,28 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         recorder._over = connection
         return recorder
 
-    @contextmanager
-    def appending(self) -> Iterator[Head]:
-        """The ledger's transaction, with the log's lock. What is not committed in it is rolled back. One at a time.
-
-        All transactions have one connection, whose driver begins and commits. SQLAlchemy's share is no more than to
-        know where each ends: to take a connection from its pool, to tell listeners, and to begin and end by itself cost
-        more than a small batch, and so does the library's session. Raises `LockBusy`, and SQLAlchemy's errors.
-        """
-        engine: Any = self.datastore.engine
-        connection, is_fresh = self._taken(), False
-        if connection is None:
-            connection, is_fresh = engine.connect(), True
-        driver: Any = connection.connection.driver_connection
-        if connection.dialect.name == "sqlite":
-            try:
-                # When the lock is refused there is nothing to be rolled back.
-                _lock(connection, driver)
-            except BaseException:
-                self._kept.append(connection)
-                raise
-        else:
-            asks_over(driver)
-        try:
-            transaction = connection.begin()
-            yield _head(connection)._replace(is_fresh=is_fresh)
-            transaction.rollback()
-        except BaseException as error:
-            with contextlib.suppress(Exception):
-                driver.rollback()
-            if isinstance(away(error), DatabaseReadOnly):
-                # Another server may be the one that takes it by now.
-                connection.invalidate()
-            connection.close()
-            raise
-        self._kept.append(connection)
-        if self._shared is not None and self._shared.is_wanted:
-            self.release()
-
     def commit(self, connection: Connection) -> None:
         """Commits: it is on disk when this returns, or when what is sent `together` is done."""
         driver: Any = connection.connection.driver_connection
-        _run(connection, "COMMIT", driver.execute, "COMMIT")
+        run(connection, "COMMIT", driver.execute, "COMMIT")
 
-    def _taken(self) -> Connection | None:
+    def taken(self) -> Connection | None:
+        """The kept connection, for one who uses it alone until it is `keep`; None where there is none."""
         # Another thread may let it go at the same moment.
         try:
             return self._kept.pop()
         except IndexError:
             return None
 
+    def keep(self, connection: Connection) -> None:
+        """Keeps it while nobody uses it."""
+        self._kept.append(connection)
+        if self._shared is not None and self._shared.is_wanted:
+            self.release()
+
     def release(self) -> bool:
         """Lets the connection go, unless it is in use; whether there was one."""
-        connection = self._taken()
+        connection = self.taken()
         if connection is None:
             return False
         connection.close()
@@ -355,35 +292,8 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
             return query.all(session.connection(), parameters)
 
 
-def _head(connection: Connection) -> Head:
-    """Takes the lock of the log's head, if it is not the database's own, and reads the head."""
-    if connection.dialect.name == "sqlite":
-        row = _HEAD.first(connection, {})
-        if row is not None:
-            position, moment, indexed_by, newest = row
-            return Head(connection, position, moment, indexed_by, newest=newest)
-        raise Moved(NO_HEAD)
-    cursor: Any = connection.connection.cursor()
-    # To begin and to lock in one message is a turn to the server less. Of several statements none can be prepared.
-    _run(connection, _LOCK, partial(cursor.execute, _LOCK, prepare=False))
-    cursor.nextset()
-    row = cursor.fetchone()
-    if row is None:
-        raise Moved(NO_HEAD)
-    return Head(connection, *row)
-
-
-def _lock(connection: Connection, driver: Any) -> None:
-    try:
-        driver.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError as error:
-        # Anyone who waits asks again and again, so that nothing more is made of it than this.
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
-            raise LockBusy from None
-        translate(connection, "BEGIN IMMEDIATE", error)
-
-
-def _run(connection: Connection, words: str, call: Callable[..., object], *args: str) -> None:
+def run(connection: Connection, words: str, call: Callable[..., object], *args: str) -> None:
+    """Has the driver do something; raises SQLAlchemy's errors, told with these words."""
     try:
         call(*args)
     except Exception as error:

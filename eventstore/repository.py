@@ -165,7 +165,7 @@ class Changes:
         if position <= known.position or self.forged == known.position + 1:
             return
         if known.state is not None:
-            self._compare(known, state_at(connection, known.position))
+            self.compare(known, state_at(connection, known.position))
         many = position - known.position > MANY
         for until in range(min(known.position + PORTION, position), position + PORTION, PORTION):
             reached = self._verify(connection, self.position, min(until, position), many)
@@ -235,7 +235,7 @@ class Changes:
             self.catch_up(connection, position)
         elif self._file is not None:
             self.require_sound()
-            self._compare(known, newest)
+            self.compare(known, newest)
         elif doubted:
             self.confirm(connection)
         if self.forged is not None:
@@ -245,9 +245,8 @@ class Changes:
     def confirm(self, connection: Connection) -> None:
         """Raises `WentBack` when the newest known event is not in its place; for who has a reason to doubt it."""
         self.require_sound()
-        known = self.known
-        if known.position:
-            self._compare(known, state_at(connection, known.position))
+        if (known := self.known).position:
+            self.compare(known, state_at(connection, known.position))
 
     def go_back(self, reason: str, known: Newest | None = None) -> None:
         """From now on everything is refused. Raises `WentBack`."""
@@ -257,7 +256,8 @@ class Changes:
             self.on_going_back(self.went_back, known or self.known)
         raise WentBack(self.went_back)
 
-    def _compare(self, known: Newest, state: str | None) -> None:
+    def compare(self, known: Newest, state: str | None) -> None:
+        """Raises `WentBack` when that is not what stands where the newest event that was `known` was stored."""
         if known.state is not None and known.state != state:
             what = "is missing" if state is None else "is another one than before"
             self.go_back(f"the event at position {known.position} {what}", known)

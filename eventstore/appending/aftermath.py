@@ -5,6 +5,7 @@ import contextlib
 from sqlalchemy.exc import IntegrityError
 
 from eventstore import search
+from eventstore.appending.transaction import AppendTransaction
 from eventstore.database.engines import away
 from eventstore.recorder import LogRecorder
 from eventstore.repository import Changes
@@ -33,7 +34,7 @@ def meaning(changes: Changes, error: BaseException) -> BaseException:
 
 def look_beyond(recorder: LogRecorder, changes: Changes) -> None:
     """What stands where an event was to go, under the lock and past the head, was put there by nobody of ours."""
-    with contextlib.suppress(Exception), recorder.appending() as locked:
+    with contextlib.suppress(Exception), AppendTransaction(recorder) as locked:
         changes.look_beyond(locked.connection)
 
 
@@ -43,7 +44,7 @@ def is_stored(recorder: LogRecorder, position: int, newest: str | None) -> bool:
         return False
     found: list[str | None] = []
     try:
-        with recorder.appending() as locked:
+        with AppendTransaction(recorder) as locked:
             found.append(search.stored(locked.connection, position))
     except Exception:
         # What was read is true, even if the transaction that read it ends badly.

@@ -1,6 +1,5 @@
 """One transaction for a batch of requests: for each one load, decide, collect; then append and project all at once."""
 
-import contextlib
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from time import monotonic
@@ -20,12 +19,13 @@ from eventstore import may_write
 from eventstore.appending import aftermath
 from eventstore.appending.aftermath import Unknown
 from eventstore.appending.rows import Writing
+from eventstore.appending.transaction import AppendTransaction, Head, LockBusy
 from eventstore.command import Command, Sweep
 from eventstore.database.engines import together
 from eventstore.execution import Answer, Executed, Origin, PendingRequest, person_on
 from eventstore.issued import grants_of
 from eventstore.may_write import require_clock
-from eventstore.recorder import Head, LockBusy, LogRecorder
+from eventstore.recorder import LogRecorder
 from eventstore.repository import EVERY, MANY, Repository, Versioned, evolve, initial, versions
 from eventstore.stored import head
 from eventstore.unavailable import DatabaseReadOnly, InDoubt, OtherLevel, WrongClock
@@ -367,7 +367,7 @@ class Begun(NamedTuple):
     """A transaction that has the log's lock, with nothing in it yet."""
 
     batch: Batch
-    transaction: contextlib.ExitStack
+    transaction: AppendTransaction
 
 
 class Decided(NamedTuple):
@@ -376,7 +376,7 @@ class Decided(NamedTuple):
     requests: list[PendingRequest]
     answers: list[Answer]
     batch: Batch
-    transaction: contextlib.ExitStack
+    transaction: AppendTransaction
 
 
 class Transactions:
@@ -442,26 +442,25 @@ class Transactions:
 
     def begin(self) -> Begun:
         """A new transaction with the log's lock. Raises `LockBusy`, and anything else when the database fails."""
-        with contextlib.ExitStack() as transaction:
-            locked = transaction.enter_context(self._recorder.appending())
+        transaction = AppendTransaction(self._recorder)
+        locked = transaction.begin()
+        with transaction.going_on:
             if locked.indexed_by is not None:
                 may_write.require_key(locked.indexed_by, self._writing.indexed_by)
             batch = Batch(self._writing, locked, self._clock.now)
             if self._clock.fault(batch.now, locked.database_time) is not None:
                 require_clock(self._clock, locked.connection, batch.now)
-            return Begun(batch, transaction.pop_all())
-        raise AssertionError("a transaction swallows no exception")
+        return Begun(batch, transaction)
 
     def decide(self, requests: list[PendingRequest], begun: Begun) -> Decided:
         """Decides those in a transaction whose callers still wait. Raises anything when nothing of it is left."""
-        batch = begun.batch
-        with begun.transaction as transaction:
+        batch, transaction = begun
+        with transaction.going_on:
             requests[:] = [each for each in requests if each.begin()]
             batch.look_up(requests)
             answers = [_answer(batch, request) for request in requests]
             batch.write_early()
-            return Decided(requests, answers, batch, transaction.pop_all())
-        raise AssertionError("a transaction swallows no exception")
+        return Decided(requests, answers, batch, transaction)
 
     def commit(self, decided: Decided) -> None:
         """Returns when the batch is on disk. Raises `Unknown`, and anything else when it is not and will not be."""

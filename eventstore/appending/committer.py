@@ -16,11 +16,11 @@ from sqlalchemy.engine import make_url
 
 from eventstore.appending.aftermath import Unknown, unknown
 from eventstore.appending.batch import Begun, Decided, Transactions
+from eventstore.appending.transaction import LockBusy
 from eventstore.command import Sweep
 from eventstore.database.engines import SQLITE_WAIT_MS
 from eventstore.database.threads import Patience, Work
 from eventstore.execution import Answer, Executed, PendingRequest
-from eventstore.recorder import LockBusy
 from eventstore.unavailable import DatabaseAway, DatabaseSilent, LedgerOverloaded
 
 # What waits for its transaction, and what becomes of it when it has waited as long as its caller does.

@@ -16,6 +16,7 @@ from sqlalchemy import create_engine, text
 from domain import client
 from domain.event import Actor, Recorded
 from domain.events import AGGREGATES, EVENTS
+from eventstore.appending.transaction import AppendTransaction
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
 from eventstore.recorder import append
@@ -88,7 +89,7 @@ async def test_repository_gets_every_kind_of_aggregate(running: Ledger, log: App
         events, at = told.setdefault(stream, []), 6 + sum(map(len, told.values()))
         by, version = Actor("system"), len(events) + 1
         events.append(Recorded(at, f"event-{at}", stream, version, at, by, None, None, None, event))
-    with running.log.recorder.appending() as locked:
+    with AppendTransaction(running.log.recorder) as locked:
         for events in told.values():
             append(locked.connection, events)
         running.log.recorder.commit(locked.connection)

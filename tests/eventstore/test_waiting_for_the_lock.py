@@ -14,10 +14,10 @@ from sqlalchemy.engine import make_url
 from eventstore.appending import committer
 from eventstore.appending.batch import Begun, Transactions
 from eventstore.appending.committer import APART, FairLock
+from eventstore.appending.transaction import LockBusy
 from eventstore.database import engines
 from eventstore.database.engines import migrating
 from eventstore.ledger import Ledger
-from eventstore.recorder import LockBusy
 from eventstore.stored import head
 from eventstore.unavailable import DatabaseAway
 from security.clock import ManualClock

@@ -12,8 +12,9 @@ from sqlalchemy.exc import OperationalError
 from eventstore.appending import aftermath
 from eventstore.appending.batch import Transactions
 from eventstore.appending.committer import APART
+from eventstore.appending.transaction import LockBusy
 from eventstore.ledger import Ledger
-from eventstore.recorder import LockBusy, LogRecorder
+from eventstore.recorder import LogRecorder
 from eventstore.unavailable import DatabaseAway
 from security.clock import ManualClock
 from security.keyring import Keyring
