@@ -4,14 +4,17 @@ import asyncio
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from enum import StrEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import pbkdf2_hmac
-from threading import Condition, Lock
+from queue import SimpleQueue
+from threading import Condition, Lock, Thread
 from time import perf_counter, thread_time
 from typing import Any, NamedTuple, TypeVar
 from unicodedata import normalize
+from weakref import finalize
 
 import msgspec
 from argon2 import PasswordHasher, Type, extract_parameters
@@ -103,17 +106,45 @@ def _blank(encoded: str) -> str:
     return "$".join((costs, "A" * len(salt), "A" * len(digest)))
 
 
-class _Job(NamedTuple):
-    """Work that waits for a thread."""
+class _Job:
+    """Work that waits for a thread, and who waits for it."""
 
-    work: Callable[[], Any]
-    future: "Future[Any]"
+    __slots__ = ("_loop", "waiter", "work")
 
-    def __hash__(self) -> int:
-        return id(self.future)
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self.work = work
+        self._loop = asyncio.get_running_loop()
+        self.waiter: asyncio.Future[Any] = self._loop.create_future()
 
-    def __eq__(self, other: object) -> bool:
-        return self is other
+    def carry_out(self) -> None:
+        """Does it, in a thread."""
+        found, error = None, None
+        try:
+            found = self.work()
+        except BaseException as raised:
+            error = raised
+        self.tell(found, error)
+
+    def tell(self, found: Any, error: BaseException | None) -> None:
+        """Has the waiter hear of it, from any thread."""
+        # The loop may have ended, and nobody waits then.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._hear, found, error)
+
+    def _hear(self, found: Any, error: BaseException | None) -> None:
+        if self.waiter.done():
+            return
+        if error is None:
+            self.waiter.set_result(found)
+        else:
+            self.waiter.set_exception(error)
+
+
+def _serve(turns: "SimpleQueue[Callable[[], None] | None]") -> None:
+    """What a thread does until it is told to end. It keeps nothing of what it did, nor who had it done."""
+    while (turn := turns.get()) is not None:
+        turn()
+        del turn
 
 
 class Hasher:
@@ -132,7 +163,12 @@ class Hasher:
             type=Type.ID,
         )
         workers = threads or min(4, os.cpu_count() or 1)
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="argon2")
+        # The interpreter's own pools make three objects and take as many locks for each turn, which costs as much as a
+        # page does where the hash has emptied the caches.
+        self._turns: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads: list[Thread] = []
+        self._workers = workers
+        finalize(self, _end, self._turns, workers)
         self._queue: FairQueue[_Job] = FairQueue(running=workers, share=max(1, workers // 2), room=waiting)
         self._changing = Condition()
         self._closed = False
@@ -203,7 +239,9 @@ class Hasher:
         with self._changing:
             self._closed = True
             self._changing.wait_for(lambda: self._queue.is_idle)
-        self._pool.shutdown(wait=True)
+        _end(self._turns, len(self._threads))
+        for thread in self._threads:
+            thread.join()
 
     def _look(self, encoded: str, typed: list[bytes], dearest: str | None) -> bytes | None:
         """Which of the texts is the password, in a thread; None, which costs as much as the dearest, for none."""
@@ -244,40 +282,49 @@ class Hasher:
         return self._queue.waiting
 
     async def _run(self, asker: Asker, work: Callable[[], T]) -> T:
-        future: Future[T] = Future()
-        job = _Job(work, future)
+        job = _Job(work)
         with self._changing:
             if self._closed:
                 raise RuntimeError("no password is looked at any more")
             leaving = self._queue.put(asker, job)
             self._begin()
-        if leaving is not None and leaving.future.set_running_or_notify_cancel():
-            leaving.future.set_exception(HasherOverloaded())
-        # Who hangs up while waiting makes room. Work that has begun keeps its place until it is done, so that nobody
-        # can have more of it going on than there are threads.
-        future.add_done_callback(lambda _: self._leave(job))
-        return await asyncio.wrap_future(future)
+        if leaving is not None:
+            leaving.tell(None, HasherOverloaded())
+        try:
+            found: T = await job.waiter
+        except asyncio.CancelledError:
+            # Who hangs up while waiting makes room. Work that has begun keeps its place until it is done, so that
+            # nobody can have more of it going on than there are threads.
+            self._leave(job)
+            raise
+        return found
 
     def _begin(self) -> None:
         """Gives free threads to whose turn it is."""
         while (turn := self._queue.take()) is not None:
-            self._pool.submit(self._work, *turn)
+            if len(self._threads) < self._workers:
+                number = len(self._threads)
+                self._threads.append(Thread(target=_serve, args=(self._turns,), name=f"argon2_{number}", daemon=True))
+                self._threads[number].start()
+            self._turns.put(partial(self._work, *turn))
 
     def _work(self, asker: Asker, job: _Job) -> None:
-        if job.future.set_running_or_notify_cancel():
-            try:
-                job.future.set_result(job.work())
-            except BaseException as error:
-                job.future.set_exception(error)
+        job.carry_out()
         with self._changing:
             self._queue.done(asker)
             self._begin()
-            self._changing.notify_all()
+            if self._closed:
+                self._changing.notify_all()
 
     def _leave(self, job: _Job) -> None:
         with self._changing:
             self._queue.remove(job)
             self._changing.notify_all()
+
+
+def _end(turns: "SimpleQueue[Callable[[], None] | None]", threads: int) -> None:
+    for _ in range(threads):
+        turns.put(None)
 
 
 # How hard a password is to guess, by zxcvbn: whether it may be set, and if not, what makes it easy.
