@@ -4,7 +4,7 @@ much as what it leads to. Whatever is unusual about one is left to the framework
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -54,6 +54,7 @@ class _Route(NamedTuple):
     query: frozenset[str] | None
 
 
+@lru_cache(1)
 def _routes(app: Litestar) -> dict[tuple[str, str], _Route]:
     return {
         (method, route.path): _Route(handler, route.path_format, ROUTES[method, route.path])

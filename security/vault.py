@@ -225,15 +225,15 @@ _DIALECTS: Mapping[str, Callable[[], sa.Dialect]] = {"sqlite": sqlite.dialect, "
 
 
 @cache
-def _find_secret_by(dialect: str) -> tuple[str, bool]:
-    """The same as text, and whether its name is given by place."""
-    compiled = _FIND_SECRET.compile(dialect=_DIALECTS[dialect]())
+def _as_text(dialect: str, *, one: bool) -> tuple[str, bool]:
+    """The statement that finds one secret, or those of a range, and whether its parameters are given by place."""
+    compiled = (_FIND_SECRET if one else _FIND_SECRETS).compile(dialect=_DIALECTS[dialect]())
     return str(compiled), compiled.positional
 
 
 def _find_secret(connection: sa.Connection, name: str) -> tuple[bytes, int, Moment] | None:
     # A code's check reads one, and so does whatever signs; to execute the compiled statement takes ten times as long.
-    text, by_place = _find_secret_by(connection.dialect.name)
+    text, by_place = _as_text(connection.dialect.name, one=True)
     given: Any = (name,) if by_place else {"b_name": name}
     if connection.dialect.name == "sqlite":
         # What goes wrong goes wrong once more below, as an error of SQLAlchemy's.
@@ -360,7 +360,10 @@ class Vault:
 
     def secrets_like(self, connection: sa.Connection, prefix: str) -> dict[str, Stored]:
         """By name, every secret whose name begins so."""
-        rows = connection.execute(_FIND_SECRETS, {"b_from": prefix, "b_to": prefix[:-1] + chr(ord(prefix[-1]) + 1)})
+        given: Any = {"b_from": prefix, "b_to": prefix[:-1] + chr(ord(prefix[-1]) + 1)}
+        # Each engine would compile it anew, and a log that is opened has several.
+        text, by_place = _as_text(connection.dialect.name, one=False)
+        rows = connection.exec_driver_sql(text, tuple(given.values()) if by_place else given)
         return {
             row.name: Stored(self._keyring.unwrap(_secret_purpose(row.name), row.wrapped), row.version, row.updated_at)
             for row in rows

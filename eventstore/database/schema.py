@@ -4,13 +4,14 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sqlalchemy import Connection, MetaData, Table, inspect, select, text, update
+from sqlalchemy import Connection, MetaData, Table, select, text, update
 from sqlalchemy.engine import make_url
 
 from eventstore import stored
 from eventstore.database.engines import is_sqlite, migrating, reading
 from eventstore.database.shared_connections import SharedConnections
 from projections import tables as projections_schema
+from projections.prepared import Prepared
 from security import vault
 
 _INSTALLED = Path(__file__).with_name("migrations")
@@ -69,12 +70,18 @@ def revisions() -> dict[str, str | None]:
     return built_on
 
 
+_HAS_REVISION = {
+    "sqlite": Prepared(text("SELECT name FROM sqlite_master WHERE name = 'alembic_version'")),
+    "postgresql": Prepared(text("SELECT to_regclass('alembic_version')::text")),
+}
+_REVISION = Prepared(text("SELECT version_num FROM alembic_version"))
+
+
 def current(connection: Connection) -> str | None:
     """The revision that the database has; None for an empty one."""
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return found
+    has = _HAS_REVISION[connection.dialect.name].first(connection, {})
+    row = None if has is None or has[0] is None else _REVISION.first(connection, {})
+    return None if row is None else str(row[0])
 
 
 def is_read_only(connection: Connection) -> bool:

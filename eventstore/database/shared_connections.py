@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Self
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import Engine, NullPool
+from sqlalchemy import Engine, NullPool, Pool
 from sqlalchemy.dialects.postgresql import psycopg as dialect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -303,8 +303,8 @@ class SchemaPool(NullPool):
     is_long: bool
 
     @classmethod
-    def of(cls, shared: SharedConnections, session: Session, *, is_long: bool = False) -> Self:
-        """For one log, under these settings."""
+    def of(cls, shared: SharedConnections, session: Session, like: Pool, *, is_long: bool = False) -> Self:
+        """For one log, under these settings. With a connection is done what is done in the pool that it is `like`."""
 
         def taken() -> Any:
             if is_long and not shared.long.acquire(timeout=threads.ANSWERS_WITHIN):
@@ -316,7 +316,7 @@ class SchemaPool(NullPool):
                     shared.long.release()
                 raise
 
-        made = cls(taken)
+        made = cls(taken, _dispatch=like.dispatch, dialect=like._dialect)
         made.shared, made.is_long = shared, is_long
         return made
 
