@@ -23,11 +23,11 @@ from msgspec.structs import replace
 
 from api.http.request_context import Scope, language
 from api.http.static_files import static_url
+from api.http.template_cache import ROOM, KeptTemplates
 from api.languages import ENGLISH, LANGUAGES, Language, Words
 from domain.event import Moment
 from security.clock import format_rfc3339
 
-ROOM = Path(__file__).parents[1] / "templates"
 CODE = re.compile(r"`([^`]+)`")
 
 
@@ -361,6 +361,7 @@ def with_code(text: str) -> Markup:
 
 ENVIRONMENT = jinja2.Environment(
     loader=jinja2.FileSystemLoader(ROOM),
+    bytecode_cache=KeptTemplates(Path(__file__)),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
     auto_reload=False,
@@ -377,7 +378,7 @@ ENVIRONMENT.globals["static_url"] = static_url
 
 
 def compile_templates() -> None:
-    """Compiles all, which takes a second: before a server is forked. Others compile what they write, as they do."""
+    """Has all compiled: before a server is forked. Others compile what they write, as they do."""
     for name in ENVIRONMENT.list_templates():
         ENVIRONMENT.get_template(name)
 
