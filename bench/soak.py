@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, text
 
 from api.app import create
 from api.background import Background
 from api.environment import load
 from api.services import SYSTEM, Services
+from bench import databases
 from commands import clients
 from commands.permissions import operator
 from commands.servers import install
@@ -118,9 +119,17 @@ def _measured(connection: Connection) -> Day:
     gc.collect()
     every = [table for metadata in schema.metadata() for table in metadata.sorted_tables]
     found = Day({str(each.name): connection.scalar(select(func.count()).select_from(each)) or 0 for each in every})
+    if connection.dialect.name == "postgresql":
+        found |= {name: connection.scalar(text(question)) or 0 for name, question in _OF_POSTGRESQL.items()}
     status = Path("/proc/self/status").read_text(encoding="ascii")
     resident = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
     return Day(found | {"memory KiB": int(resident), "open files": len(os.listdir("/proc/self/fd"))})
+
+
+_OF_POSTGRESQL = {
+    "connections": "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()",
+    "database KiB": "SELECT pg_database_size(current_database()) / 1024",
+}
 
 
 def growing(settled: Mapping[str, int], last: Mapping[str, int]) -> list[str]:
@@ -132,9 +141,9 @@ def growing(settled: Mapping[str, int], last: Mapping[str, int]) -> list[str]:
     ]
 
 
-async def soak(days: int, tokens: int, directory: Path, say: Callable[[str], None]) -> list[Day]:
-    """Lives through so many days with so many tokens each."""
-    url = f"sqlite:///{directory / 'grantlog.db'}"
+async def soak(days: int, tokens: int, directory: Path, say: Callable[[str], None], url: str = "") -> list[Day]:
+    """Lives through so many days with so many tokens each, on SQLite in the directory unless `url` names a database."""
+    url = url or f"sqlite:///{directory / 'grantlog.db'}"
     schema.upgrade(url)
     given = {"environment": "demo", "data_dir": directory, "database_url": url, "log_requests": False}
     settings, keyring, clock = load({}, None, **given), parse_keyring(new_master_key()), ManualClock()
@@ -146,7 +155,8 @@ async def soak(days: int, tokens: int, directory: Path, say: Callable[[str], Non
         await soaking.prepare()
         for number in range(days):
             passed.append(await soaking.day())
-            passed[-1]["database KiB"] = sum(each.stat().st_size for each in directory.glob("grantlog.db*")) // 1024
+            if files := [each.stat().st_size for each in directory.glob("grantlog.db*")]:
+                passed[-1]["database KiB"] = sum(files) // 1024
             short = {name: count for name, count in passed[-1].items() if name in SHOWN}
             say(f"day {number + 1:>3}  " + "  ".join(f"{name} {count:,}" for name, count in short.items()))
     return passed
@@ -161,6 +171,7 @@ SHOWN = (
     "nodes",
     "memory KiB",
     "open files",
+    "connections",
     "database KiB",
 )
 
@@ -169,9 +180,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--tokens", type=int, default=2_400, help="a day, of the million of a real one")
+    parser.add_argument("--database", choices=databases.KINDS, default=databases.SQLITE)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="grantlog-soak-") as name:
-        passed = asyncio.run(soak(options.days, options.tokens, Path(name), partial(print, flush=True)))
+        directory, say = Path(name), partial(print, flush=True)
+        directory.chmod(0o755)
+        opened = databases.postgresql if options.database == databases.POSTGRESQL else databases.sqlite
+        with opened(directory) as database:
+            passed = asyncio.run(soak(options.days, options.tokens, directory, say, database.url))
     found = growing(passed[min(SETTLED, len(passed)) - 1], passed[-1])
     print("\n".join(found) or f"nothing has grown since day {SETTLED} but the log and what is as large as it")
     return 1 if found else 0
