@@ -38,8 +38,9 @@ def demo(
     databases.drop(url)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 async def browser(chromium: str) -> AsyncIterator[Browser]:
+    """One for all modules that a process has of this room: to start one takes as long as a short visit."""
     async with async_playwright() as playwright:
         opened = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield opened
@@ -48,13 +49,13 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def visit(browser: Browser, demo: Demo) -> AsyncIterator[Visit]:
-    """Opens browsers that know nothing of each other; options are those of Playwright's `new_context`."""
+    """Opens browsers that know nothing of each other; further options are those of Playwright's `new_context`."""
     visitors: list[Visitor] = []
 
-    async def arrive(**options: object) -> Visitor:
+    async def arrive(*, recorded: bool = False, **options: object) -> Visitor:
         context = await browser.new_context(**options)  # type: ignore[arg-type]
         context.set_default_timeout(PATIENCE)
-        visitors.append(await Visitor.arrive(demo, context))
+        visitors.append(await Visitor.arrive(demo, context, recorded))
         return visitors[-1]
 
     yield arrive

@@ -28,7 +28,7 @@ async def enter(visitor: Visitor, path: str = "/console/") -> None:
 
 
 async def test_no_token_is_in_the_traffic_of_a_visit(visit: Visit, demo: Demo) -> None:
-    visitor = await visit()
+    visitor = await visit(recorded=True)
     await enter(visitor)
     for path in PATHS:
         await visitor.page.goto(demo.issuer + path)

@@ -55,7 +55,7 @@ async def read_by_everybody(visitor: Visitor) -> None:
 async def test_three_secrets_are_contained_in_two_clicks(demo: Demo, visit: Visit) -> None:
     _, secret, token = leaking(demo)
     _, other, _ = leaking(demo, "Leaky too")
-    visitor = await at_desk(visit, demo)
+    visitor = await at_desk(visit, demo, recorded=True)
     page = visitor.page
     await page.fill("#paste", f"+ \"secret\": '{secret}',\r\n\r\n-   Bearer {token}  \r\n> {other}\r\n")
     await page.click("form.desk button")

@@ -23,7 +23,7 @@ async def at_console(visitor: Visitor, person: Person, path: str) -> Page:
 
 
 async def test_person_is_found_signed_out_and_erased_without_script(demo: Demo, visit: Visit) -> None:
-    visitor = await visit(java_script_enabled=False)
+    visitor = await visit(recorded=True, java_script_enabled=False)
     person = demo.person()
     page = await at_console(visitor, demo.ada, "/console/people")
     await page.fill("#text", person.username)
@@ -41,7 +41,7 @@ async def test_person_is_found_signed_out_and_erased_without_script(demo: Demo, 
 
 
 async def test_secret_is_shown_once_and_no_token_reaches_the_browser(demo: Demo, visit: Visit) -> None:
-    visitor = await visit()
+    visitor = await visit(recorded=True)
     made = demo.call(
         "POST",
         "/admin/clients",

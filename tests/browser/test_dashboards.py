@@ -35,7 +35,7 @@ async def signed_in(visitor: Visitor, slug: str, person: Person) -> None:
 @pytest.mark.parametrize("slug", SCOPE)
 async def test_sign_in_refresh_sign_out_without_a_client_on_the_wire(demo: Demo, visit: Visit, slug: str) -> None:
     hidden = spellings(*demo.hidden(slug))
-    visitor = await visit()
+    visitor = await visit(recorded=True)
     await signed_in(visitor, slug, owner(demo, slug))
     assert await visitor.text("#status") == "You are signed in."
     assert await visitor.page.locator("#scope li").count() == len(SCOPE[slug])
@@ -68,7 +68,7 @@ async def test_sign_in_refresh_sign_out_without_a_client_on_the_wire(demo: Demo,
 @pytest.mark.parametrize("slug", SCOPE)
 async def test_the_other_ones_people_are_refused(demo: Demo, visit: Visit, slug: str) -> None:
     other = owner(demo, "client" if slug == "administration" else "administration")
-    visitor = await visit()
+    visitor = await visit(recorded=True)
     visitor.refused = {401}
     await visitor.page.goto(f"{demo.issuer}/dashboards/{slug}")
     await visitor.sign_in(other)
@@ -87,7 +87,7 @@ async def test_the_other_ones_people_are_refused(demo: Demo, visit: Visit, slug:
 
 
 async def test_what_ada_got_registers_a_client_and_rotates_its_secret(demo: Demo, visit: Visit) -> None:
-    visitor = await visit()
+    visitor = await visit(recorded=True)
     await signed_in(visitor, "administration", demo.ada)
     answer = next(each for each in await visitor.heard() if each.url.endswith("/login")).received
     token = json.loads(answer[answer.index(b"{") :])["access_token"]

@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator
 
+import pytest
+
 from tests.browser.accessibility import PHONE, barriers
 from tests.browser.conftest import Visit
 from tests.browser.demonstration import Demo, Person
@@ -102,6 +104,8 @@ async def test_every_page_is_for_everybody_and_asks_no_stranger(demo: Demo, visi
 async def test_the_watch_notices_what_a_page_must_not_do(demo: Demo, visit: Visit) -> None:
     """The other tests prove nothing unless this one passes."""
     visitor = await visit()
+    with pytest.raises(AssertionError, match="not recorded"):
+        await visitor.heard()
     await visitor.page.goto(demo.issuer)
     for attempt in (
         "document.body.setAttribute('style', 'color: red')",

@@ -39,11 +39,15 @@ class Traffic:
 
 @dataclass
 class Visitor:
-    """`refused` are the statuses that the visit is meant to meet; a browser mentions each in its console."""
+    """`refused` are the statuses that the visit is meant to meet; a browser mentions each in its console.
+
+    `traffic` is kept where it is `recorded`, since the browser is asked three times about each answer then.
+    """
 
     demo: Demo
     context: BrowserContext
     page: Page
+    recorded: bool = False
     refused: set[int] = field(default_factory=set)
     complaints: list[str] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)
@@ -51,26 +55,29 @@ class Visitor:
     listening: set[asyncio.Task[None]] = field(default_factory=set)
 
     @classmethod
-    async def arrive(cls, demo: Demo, context: BrowserContext) -> "Visitor":
-        visitor = cls(demo, context, await context.new_page())
+    async def arrive(cls, demo: Demo, context: BrowserContext, recorded: bool = False) -> "Visitor":
+        visitor = cls(demo, context, await context.new_page(), recorded)
         context.on("console", visitor._hear)
         context.on("weberror", visitor._see)
         context.on("request", visitor._count)
-        context.on("response", visitor._receive)
+        if recorded:
+            context.on("response", visitor._receive)
         return visitor
 
     async def leave(self) -> None:
         """Closes the browser; fails when a page complained or talked to somebody else."""
-        await self.heard()
-        # What a page still fetches from here on is nobody's business, and could not be asked for once it is closed.
-        self.context.remove_listener("response", self._receive)
-        await self.heard()
+        if self.recorded:
+            await self.heard()
+            # What a page still fetches from here on is nobody's business, and could not be asked for once it is closed.
+            self.context.remove_listener("response", self._receive)
+            await self.heard()
         await self.context.close()
         assert not self.complaints, self.complaints
         assert self.hosts <= self.demo.hosts
 
     async def heard(self) -> list[Traffic]:
-        """All traffic so far."""
+        """All traffic so far, of a visit that is recorded."""
+        assert self.recorded, "of what was not recorded everything could be said"
         async with asyncio.timeout(PATIENCE / 1000):
             while self.listening:
                 await asyncio.gather(*self.listening)
