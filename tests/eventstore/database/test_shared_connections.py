@@ -292,6 +292,13 @@ def schemas(owner: psycopg.Connection, number: int) -> list[str]:
     return names
 
 
+def connected(owner: psycopg.Connection) -> int:
+    """Connections that the server has, but for the one that asks."""
+    question = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    (found,) = owner.execute(question).fetchone() or (0,)
+    return int(found)
+
+
 async def test_busy_logs_share_a_few_connections(
     postgresql_url: str, owner: psycopg.Connection, keyring: Keyring, clock: ManualClock
 ) -> None:
@@ -308,10 +315,7 @@ async def test_busy_logs_share_a_few_connections(
             await asyncio.gather(log.arrivals.wait(heard), log.settled(), *(log.read(position_here) for _ in range(4)))
             here = (log.changes.position, f"log_{number}")
             assert await log.read(position_here) == await log.read_long(position_here) == here
-            (found,) = owner.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            ).fetchone() or (0,)
-            most = max(most, found)
+            most = max(most, connected(owner))
 
     await asyncio.gather(*(busy(log, number) for number, log in enumerate(logs)))
     assert BOUND < most <= BOUND + AT_ONCE + LISTENING
@@ -337,15 +341,21 @@ async def test_logs_share_connections_to_standbys(
         (found,) = connection.execute(text("SELECT current_schema()")).one()
         return dict.fromkeys(keys, (found, seen_up_to(connection)))
 
+    most = 0
+
     async def busy(log: Ledger, number: int) -> None:
+        nonlocal most
         await log.execute(register(f"client-{number}"), origin=HERE)
         for key in range(4):
             # Its newest event is proven to be there, and that of no other log.
             found, position = await log._reader.find(schema_of, key) or ("", 0)
             assert (found, position or log.changes.position) == (f"log_{number}", log.changes.position)
             assert connections.standbys.number <= 2
+            most = max(most, connected(owner))
 
     await asyncio.gather(*(busy(log, number) for number, log in enumerate(logs)))
+    # Those to standbys are as many more, and no others are.
+    assert BOUND < most <= BOUND + 2 + AT_ONCE + LISTENING
     assert "answered" in told
     assert connections.standbys.number > 0
     for log in logs:
