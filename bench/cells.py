@@ -7,9 +7,7 @@ others do to a cache makes a token dearer, and nothing makes it cheaper. Last it
 
 import argparse
 import asyncio
-import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,9 +16,29 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+from api.config.settings import Settings
+from api.environment import load
+from api.issuers.registry import (
+    IssuerEntry,
+    IssuerPlace,
+    IssuerRegistry,
+    default_place,
+    keyring_of,
+    new_issuer_id,
+    settings_of,
+)
 from bench import databases, processes, server
 from bench.preparation import basic
-from security.keyring import new_master_key
+from cli.command_services import opened
+from cli.issuers import install, prepare_place
+from commands import clients, permissions
+from commands.permissions import operator
+from domain import client
+from domain.client import Registration
+from eventstore.database import schema
+from eventstore.database.engines import understood
+from security.keyring import Keyring, new_master_key, open_keyring
+from security.tokens import new_id
 
 CONNECTIONS = 16
 """By which tokens are asked for, of each issuer: what is committed together is of one log."""
@@ -131,9 +149,10 @@ def _run(
         "GRANTLOG_THROTTLE": "0",
         "GRANTLOG_LOG_REQUESTS": "0",
     }
-    _grantlog(environment, "database", "upgrade")
+    settings = load(environment, None)
+    schema.upgrade(settings.database_url)
     names = [f"s{len(clusters)}w{workers}c{each}" for each in range(max(issuers))]
-    cells = [_cell(environment, name, clusters[each % len(clusters)]) for each, name in enumerate(names)]
+    cells = [_cell(settings, name, clusters[each % len(clusters)]) for each, name in enumerate(names)]
     port, found = int(environment["GRANTLOG_PORT"]), dict[int, list[Measured]]()
     command: list[str | Path] = [server.BIN / "grantlog", "serve", "--workers", str(workers)]
     with server.serving(command, port, "/health/live", directory / "log", environment) as running:
@@ -157,21 +176,32 @@ def _least(rounds: Sequence[Measured]) -> Measured:
     return cheapest._replace(rate=max(each.rate for each in rounds))
 
 
-def _cell(environment: Mapping[str, str], name: str, database: databases.Database) -> Cell:
-    url = f"https://{name}.example"
-    _grantlog(environment, "issuer", "add", url, "--database", database.url, "--schema", name)
-    _grantlog(environment, "--issuer", url, "scope", "put", "orders", "See orders")
-    options = ("--name", "Service", "--scope", "orders", "--grant-type", "client_credentials", "--json")
-    made = json.loads(_grantlog(environment, "--issuer", url, "client", "register", *options))
-    return Cell(f"{name}.example", basic(made["client_id"], made["client_secret"]))
+def _cell(settings: Settings, name: str, database: databases.Database) -> Cell:
+    """Adds an issuer as the command line does, which would import all of itself anew for each."""
+    registry, keyring = IssuerRegistry.of(settings), open_keyring(settings.master_key, Path(), create=False)
+    entry = IssuerEntry(new_issuer_id(), f"https://{name}.example", "enabled")
+    place = default_place(settings, entry.id, IssuerPlace(understood(database.url), None, name))
+    entry = IssuerEntry(entry.id, entry.issuer, "enabled", place)
+    theirs, own = settings_of(settings, entry), keyring_of(keyring, entry)
+    prepare_place(theirs, place)
+    install(theirs, own)
+    authorization = asyncio.run(_registered(theirs, own))
+    registry.put(entry)
+    return Cell(entry.host, authorization)
 
 
-def _grantlog(environment: Mapping[str, str], *arguments: str) -> str:
-    command = [str(server.BIN / "grantlog"), *arguments]
-    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{arguments}: {done.stdout}{done.stderr}")
-    return done.stdout
+async def _registered(settings: Settings, keyring: Keyring) -> str:
+    """By what a client authenticates that may get tokens for itself."""
+    async with opened(settings, keyring) as services:
+        client_id, (secret, made) = new_id(), clients.mint_secret(services.format)
+        attributes = client.Attributes(client_name="Service", scope=("orders",), grant_types=("client_credentials",))
+        registration = Registration(attributes=attributes, secret=made)
+        registered = clients.register(client_id, registration, issuer=settings.issuer, by=operator)
+        scope = permissions.put_scope("orders", "See orders", by=operator)
+        executed = await services.ledger.execute(scope, registered, origin=services.origin)
+        if executed.refusal is not None:
+            raise AssertionError(executed.refusal)
+        return basic(client_id, secret.reveal())
 
 
 async def _load(port: int, cells: Sequence[Cell], seconds: float) -> int:
