@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, or_, select, updat
 
 from domain.event import Moment
 from eventstore.stored import reported_secrets as table
+from projections.prepared import Prepared
 from security.clock import MINUTE
 from security.keyring import MasterKeyError, WrapBroken
 from security.vault import Vault
@@ -28,7 +29,7 @@ DIGEST_BYTES = 32
 _THIS = table.c.report_id == bindparam("b_report_id")
 # No lease is longer, so anyone who wrote a later moment there wants it never to be done.
 _DUE = or_(table.c.due_at <= bindparam("b_now"), table.c.due_at > bindparam("b_now") + 2 * LONGEST_LEASE)
-_IS_DUE = select(table.c.report_id).where(_DUE).limit(1)
+_IS_DUE = Prepared(select(table.c.report_id).where(_DUE).limit(1))
 _OLDEST = select(*table.c).where(_DUE).order_by(table.c.due_at).limit(bindparam("b_limit"))
 _TAKE = update(table).where(_THIS).values(due_at=bindparam("b_due_at"), attempts=table.c.attempts + 1)
 _LEAVE = update(table).where(_THIS).values(sealed=bindparam("b_sealed"))
@@ -79,7 +80,7 @@ def keep(connection: Connection, vault: Vault, report: ReportedSecret, now: Mome
 
 def is_due(connection: Connection, now: Moment) -> bool:
     """Whether a report is left that nobody is at."""
-    return connection.execute(_IS_DUE, {"b_now": now}).first() is not None
+    return _IS_DUE.first(connection, {"b_now": now}) is not None
 
 
 def take_up(connection: Connection, vault: Vault, now: Moment, limit: int) -> list[ReportedSecret]:

@@ -15,6 +15,7 @@ from domain.cut_off import AccountTokensEnded
 from domain.event import Event, Moment, Recorded
 from domain.session import SessionEnded
 from projections.outbox import Macs
+from projections.prepared import Prepared
 from projections.tables import ROW_POSITION, Write, metadata
 
 TABLE = sa.Table(
@@ -94,10 +95,13 @@ _SET = sa.update(NOTICES).where(*_OF).values({name: sa.bindparam(name) for name 
 _AGAIN = _SET.where(NOTICES.c.attempts == sa.bindparam("b_attempts"))
 _MADE = sa.delete(NOTICES).where(*_OF)
 
+_WAITING, _IS_DUE = Prepared(_FIRST), Prepared(_DUE)
+"""Asked twice a second, and mostly in vain."""
+
 
 def waiting(connection: sa.Connection, limit: int) -> list[int]:
     """Positions of events of which nobody has looked yet what they ended, the oldest first."""
-    return list(connection.scalars(_FIRST, {"b_limit": limit}))
+    return [position for (position,) in _WAITING.all(connection, {"b_limit": limit})]
 
 
 def exchange(connection: sa.Connection, macs: Macs, position: int, found: Sequence[Notice], now: Moment) -> None:
@@ -113,7 +117,7 @@ def exchange(connection: sa.Connection, macs: Macs, position: int, found: Sequen
 
 def is_due(connection: sa.Connection, now: Moment) -> bool:
     """Whether anybody is to be told."""
-    return connection.execute(_DUE, {"b_now": now, "b_limit": 1}).first() is not None
+    return _IS_DUE.first(connection, {"b_now": now, "b_limit": 1}) is not None
 
 
 def claim(

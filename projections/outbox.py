@@ -26,6 +26,7 @@ from domain.keys.log_key import LogKeyActivated, LogKeyRevoked, LogKeySucceeded
 from domain.keys.signing_key import SigningKeyActivated, SigningKeyExposed, SigningKeyRevoked
 from domain.role import RoleChanged, RoleDefined
 from domain.server import DivergenceAccepted, IssuanceResumed, IssuanceSuspended, LogDiverged, ProjectionDiffered
+from projections.prepared import Prepared
 from projections.tables import ROW_POSITION, Write, metadata
 
 TABLE = sa.Table(
@@ -138,6 +139,7 @@ class Destination(NamedTuple):
 
 
 _FIRST = sa.select(TABLE.c.position, TABLE.c.type).order_by(TABLE.c.position).limit(sa.bindparam("b_limit"))
+_IS_WAITING = Prepared(_FIRST)
 _KNOWN = sa.select(DELIVERIES.c.position, DELIVERIES.c.destination).where(
     DELIVERIES.c.position.in_(sa.bindparam("b_positions", expanding=True))
 )
@@ -145,7 +147,7 @@ _KNOWN = sa.select(DELIVERIES.c.position, DELIVERIES.c.destination).where(
 
 def is_waiting(connection: sa.Connection) -> bool:
     """Whether there is an event that has not been distributed."""
-    return connection.execute(_FIRST, {"b_limit": 1}).first() is not None
+    return _IS_WAITING.first(connection, {"b_limit": 1}) is not None
 
 
 class Macs(Protocol):

@@ -21,6 +21,7 @@ from domain.factors.second_factor import (
     TotpEnrolled,
 )
 from domain.session import SessionEnded
+from projections.prepared import Prepared
 from projections.tables import ROW_POSITION, Write, metadata
 
 TABLE = sa.Table(
@@ -121,10 +122,13 @@ _LEASE = (
     .values(due_at=sa.bindparam("b_due_at"), attempts=sa.bindparam("b_attempts"))
 )
 
+_WAITING, _IS_DUE = Prepared(_FIRST), Prepared(_DUE)
+"""Asked twice a second, and mostly in vain."""
+
 
 def waiting(connection: sa.Connection, limit: int) -> list[int]:
     """Positions of events of which nobody has looked yet whom they concern, the oldest first."""
-    return list(connection.scalars(_FIRST, {"b_limit": limit}))
+    return [position for (position,) in _WAITING.all(connection, {"b_limit": limit})]
 
 
 def exchange(connection: sa.Connection, position: int, found: Sequence[KeptSignal]) -> bool:
@@ -148,7 +152,7 @@ def number(connection: sa.Connection, client_id: str) -> int:
 
 def is_due(connection: sa.Connection, now: Moment) -> bool:
     """Whether anything is to be tried, or given up."""
-    return connection.execute(_DUE, {"b_now": now, "b_limit": 1}).first() is not None
+    return _IS_DUE.first(connection, {"b_now": now, "b_limit": 1}) is not None
 
 
 def claim(

@@ -63,6 +63,7 @@ _TAKE = update(table).where(_THIS).values(due_at=bindparam("due_at"), attempts=t
 # An attempt that took longer than its lease is no longer the newest, and what came of it decides nothing.
 _AGAIN = update(table).where(_THIS, table.c.attempts == bindparam("b_attempt")).values(due_at=bindparam("due_at"))
 _DONE = Prepared(delete(table).where(_THIS))
+_IS_DUE = Prepared(_DUE)
 _TO = select(func.count()).select_from(table).where(table.c.account_id == bindparam("b_account_id"))
 _WAITING = select(func.count(), func.min(table.c.made_at)).select_from(table)
 
@@ -89,7 +90,7 @@ def count_to(connection: Connection, account_id: str) -> int:
 
 def is_due(connection: Connection, now: Moment) -> bool:
     """Whether there is a letter to send."""
-    return connection.execute(_DUE, {"b_now": now, "b_limit": 1}).first() is not None
+    return _IS_DUE.first(connection, {"b_now": now, "b_limit": 1}) is not None
 
 
 def claim(connection: Connection, vault: Vault, now: Moment, lease_until: Moment, limit: int) -> list[ClaimedLetter]:
