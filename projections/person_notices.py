@@ -61,6 +61,7 @@ HANDLES: tuple[type[Event], ...] = (
 _ADD = sa.insert(TABLE)
 _FIRST = Prepared(sa.select(TABLE.c.position).order_by(TABLE.c.position).limit(sa.bindparam("b_limit")))
 _GONE = Prepared(sa.delete(TABLE).where(TABLE.c.position == sa.bindparam("b_position")).returning(TABLE.c.position))
+_PASSED = Prepared(sa.delete(TABLE).where(TABLE.c.position <= sa.bindparam("b_position")))
 
 
 def is_told(event: Event) -> bool:
@@ -89,3 +90,8 @@ def waiting(connection: sa.Connection, limit: int) -> list[int]:
 def take(connection: sa.Connection, position: int) -> bool:
     """Has nobody look at it again; False where somebody was faster. Needs the ledger's turn."""
     return bool(_GONE.all(connection, {"b_position": position}))
+
+
+def pass_over(connection: sa.Connection, position: int) -> None:
+    """Has nobody look at any event up to a position: nobody is told of them. Needs the ledger's turn."""
+    _PASSED.run(connection, ({"b_position": position},))

@@ -19,7 +19,10 @@ class NoticeWriter:
 
     async def distribute(self) -> None:
         """Looks at every event that waits; without mail nobody is told."""
-        ledger, mail = self._here.ledger, self._here.settings.mail
+        ledger = self._here.ledger
+        if self._here.settings.mail == "off":
+            await self._pass_over()
+            return
         more = True
         while more and (positions := await ledger.read(person_notices.waiting, AT_ONCE)):
             more = len(positions) == AT_ONCE
@@ -28,11 +31,17 @@ class NoticeWriter:
             told: set[notices.ConcernedPerson | None] = {None}
             found: list[tuple[int, notices.ConcernedPerson | None]] = []
             for position in positions:
-                whom = None if mail == "off" else await self._concerned(position)
+                whom = await self._concerned(position)
                 # What was done at once, and what is repeated by machines, is one letter.
                 found.append((position, None if whom in told else whom))
                 told.add(whom)
             await ledger.maintain(notices.write_letters, ledger.vault, found, ledger.clock.now())
+
+    async def _pass_over(self) -> None:
+        ledger = self._here.ledger
+        if await ledger.read(person_notices.waiting, 1):
+            await ledger.settled()
+            await ledger.tidy(person_notices.pass_over, ledger.changes.position)
 
     async def _concerned(self, position: int) -> notices.ConcernedPerson | None:
         """Who is told; nobody of what cannot be looked at, since others wait behind it."""
