@@ -312,12 +312,13 @@ class Throttle:
         return Admission(self, None, tuple(tickets))
 
     def _take_alone(self, file: ThrottleFile, limit: Limit) -> _Ticket | None:
-        """Counts an attempt against one limit with a rule of its own, under which something is remembered and nobody
-        has to wait: nearly every token's. None, and nothing counted, for all else."""
+        """Counts an attempt against one limit under which something is remembered and nobody has to wait: nearly every
+        token's, and those of who comes again. None, and nothing counted, for all else."""
         rule = limit.own
         if rule is None:
-            return None
-        digest = self._marks(limit.rule, limit.subject)
+            rule, digest = self._rules[limit.rule], file.digest(limit.rule, limit.subject)
+        else:
+            digest = self._marks(limit.rule, limit.subject)
         with file.locked():
             offset = file.offset(limit.rule, digest)
             if offset < 0:
@@ -383,9 +384,14 @@ class Throttle:
         with file.locked():
             for ticket in tickets:
                 rule, section, digest = self._rule(ticket.limit), ticket.limit.rule, ticket.digest
-                cell = file.read(section, digest)
-                if unknown or cell != Cell():
+                offset = file.offset(section, digest)
+                cell = Cell() if offset < 0 else file.at(offset)
+                if not unknown and cell == Cell():
+                    continue
+                if offset < 0:
                     file.write(section, digest, change(rule, cell, ticket), rule.fresh)
+                else:
+                    file.put(offset, digest, change(rule, cell, ticket))
 
     def come_home(self, realm: str, name: str, address: str | None) -> None:
         """Remembers that the person of this name has signed in from there."""
