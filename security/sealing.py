@@ -7,7 +7,6 @@ it: addresses end with their month, and what a person said of themselves with th
 field, so it cannot be moved to another place.
 """
 
-import binascii
 import os
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection
 
+from security import base64url
 from security.clock import Moment, day_of, month_of
 from security.keyring import hkdf_sha256
 from security.lru import Lru
@@ -32,8 +32,6 @@ _LATELY = 4_096
 _NONCE_BYTES = 12
 _nonce = drawn_ahead(os.urandom)
 _TAG_BYTES = 16
-_TO_URL = bytes.maketrans(b"+/", b"-_")
-_FROM_URL = bytes.maketrans(b"-_", b"+/")
 
 
 class SealBroken(Exception):
@@ -119,7 +117,7 @@ class Sealer:
         cipher = slot.cipher or AESGCM(os.urandom(32))
         nonce = _nonce(_NONCE_BYTES)
         octets = nonce + cipher.encrypt(nonce, text.encode(), slot.associated + f"\0{event_id}\0{field}".encode())
-        sealed = slot.head + _base64url(octets)
+        sealed = slot.head + base64url.encode(octets)
         if slot.cipher is not None:
             self._remember(event_id, field, _Lately(sealed, text, slot.generation))
         return sealed
@@ -195,17 +193,12 @@ class Sealer:
         return slot
 
 
-def _base64url(octets: bytes) -> str:
-    return binascii.b2a_base64(octets, newline=False).translate(_TO_URL).rstrip(b"=").decode("ascii")
-
-
 def _octets(encoded: str) -> bytes:
     """Decode base64url without padding. Exactly one spelling is accepted, so altering any character is noticed."""
     try:
-        text = encoded.encode("ascii")
-        octets = binascii.a2b_base64(text.translate(_FROM_URL) + b"=" * (-len(text) % 4), strict_mode=True)
+        octets = base64url.decode(encoded)
     except ValueError:
         raise SealBroken("a sealed text is not base64url") from None
-    if len(octets) < _NONCE_BYTES + _TAG_BYTES or _base64url(octets) != encoded:
+    if len(octets) < _NONCE_BYTES + _TAG_BYTES or base64url.encode(octets) != encoded:
         raise SealBroken("a sealed text is not base64url as it was made")
     return octets

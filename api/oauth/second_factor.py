@@ -4,7 +4,6 @@ Between the steps nothing is kept here: the browser holds a sealed text that tel
 in that very browser, at that very place, for five minutes.
 """
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -28,6 +27,7 @@ from domain.people.notices import NoticeKind
 from domain.people.upstream_link import UpstreamProof
 from eventstore.execution import Origin
 from eventstore.pending.letters import Letter
+from security import base64url
 from security.keyring import MasterKeyError, WrapBroken
 from security.passkeys import NotVerified
 from security.second_factors import RECOVERY_LENGTH, matching_step, recovery_digest
@@ -88,7 +88,7 @@ async def begin(services: Services, verified: Verified, *, place: str, browser: 
         letter = Letter(KIND, person.account_id, until + notices.LASTS * SECOND, told=told)
         await ledger.maintain(notices.await_factor, ledger.vault, begun.sha256, letter, now)
     sealed = services.keyring.wrap(_purpose(place, browser), msgspec.msgpack.encode(begun))
-    return BegunSignIn(urlsafe_b64encode(sealed).rstrip(b"=").decode(), begun)
+    return BegunSignIn(base64url.encode(sealed), begun)
 
 
 def resume(services: Services, text: str, *, place: str, browser: str) -> AuthSession | None:
@@ -96,8 +96,7 @@ def resume(services: Services, text: str, *, place: str, browser: str) -> AuthSe
     if not 0 < len(text) <= LONGEST or not text.isascii():
         return None
     try:
-        sealed = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        octets = services.keyring.unwrap(_purpose(place, browser), sealed)
+        octets = services.keyring.unwrap(_purpose(place, browser), base64url.decode(text))
     except (ValueError, WrapBroken, MasterKeyError):
         return None
     found = msgspec.msgpack.decode(octets, type=AuthSession)

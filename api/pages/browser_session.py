@@ -5,7 +5,6 @@ cookie itself: telling the idle from the busy costs no write, and anyone who fin
 """
 
 import hmac
-from base64 import urlsafe_b64encode
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated
@@ -30,6 +29,7 @@ from domain.people.upstream_link import UPSTREAM_AMR
 from domain.rules.origin import by_issuers_name, of_issuer
 from eventstore.execution import Origin, Step
 from eventstore.present import session_by_digest
+from security import base64url
 from security.tokens import Kind, Secret, digest, new_id, same
 
 NAME = "grantlog-session-"
@@ -223,7 +223,7 @@ def _opened(services: Services, value: str) -> tuple[str, int]:
 def _seal(services: Services, secret: Secret, used_at: str) -> str:
     key = services.keyring.derive("browser-session last use")
     mac = hmac.digest(key, secret.sha256 + used_at.encode(), "sha256")
-    return urlsafe_b64encode(mac[:16]).rstrip(b"=").decode()
+    return base64url.encode(mac[:16])
 
 
 # That a person signed in for a request which wants it anew, told by this browser when it comes back to the request.
@@ -270,7 +270,7 @@ FormToken = Annotated[
 def form_token(secret: str, *purpose: str) -> str:
     """The token of a form. `purpose` says what posting it means: a token for one purpose serves no other."""
     mac = hmac.digest(secret.encode(), "\0".join(purpose).encode(), "sha256")
-    return urlsafe_b64encode(mac).rstrip(b"=").decode()
+    return base64url.encode(mac)
 
 
 def is_genuine(token: str, secret: str, *purpose: str) -> bool:

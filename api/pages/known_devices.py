@@ -4,7 +4,6 @@ A device holds a cookie, sealed for the name, with an id of its own. Its failure
 cookie that somebody found is good for as many guesses as an address is. It ends with the password that was typed right.
 """
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import sha256
 
 import msgspec
@@ -15,6 +14,7 @@ from api.http.responses import read_cookie, set_cookie
 from api.oauth.person_authentication import KnownDevice
 from api.services import Services
 from domain.event import SECOND, Moment
+from security import base64url
 from security.keyring import MasterKeyError, WrapBroken
 from security.mac import normalise
 from security.tokens import new_id
@@ -53,8 +53,7 @@ def _opened(services: Services, scope: Scope, realm: str, name: str) -> _Told | 
     if value is None or not 0 < len(value) <= LONGEST or not value.isascii():
         return None
     try:
-        sealed = urlsafe_b64decode(value + "=" * (-len(value) % 4))
-        octets = services.keyring.unwrap(_purpose(realm, name), sealed)
+        octets = services.keyring.unwrap(_purpose(realm, name), base64url.decode(value))
     except (ValueError, WrapBroken, MasterKeyError):
         return None
     found = msgspec.msgpack.decode(octets, type=_Told)
@@ -71,7 +70,7 @@ def cookie(services: Services, scope: Scope, realm: str, name: str) -> Cookie:
         services.ledger.changes.position,
     )
     sealed = services.keyring.wrap(_purpose(realm, name), msgspec.msgpack.encode(device))
-    made = set_cookie(NAME, urlsafe_b64encode(sealed).rstrip(b"=").decode(), services.settings.issuer)
+    made = set_cookie(NAME, base64url.encode(sealed), services.settings.issuer)
     made.max_age = LASTS
     return made
 
