@@ -13,7 +13,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
 from api.dashboards.gate import CORS, admit
-from api.http.bodies import StrictRequest, check_query, read_form
+from api.http.bodies import StrictRequest, check_query, read_body, read_form
 from api.http.cors import VARY
 from api.http.error_responses import error_response
 from api.http.errors import InvalidRequest
@@ -52,6 +52,32 @@ class _Route(NamedTuple):
     handler: HTTPRouteHandler
     template: str
     query: frozenset[str] | None
+
+
+class DirectRequest(StrictRequest):
+    """A request without what the framework puts together for each of them: that is done when somebody asks for it."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.scope, self.receive = scope, receive
+        self._octets: bytes | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """What is not there yet is there from here on; anything else is an error, as ever."""
+        if self.__dict__.get("_is_whole"):
+            raise AttributeError(name)
+        self._is_whole = True
+        super().__init__(self.scope, self.receive)
+        return getattr(self, name)
+
+    async def body(self) -> bytes:
+        """The whole body, read once."""
+        if self._octets is None:
+            self._octets = await read_body(self.scope, self.receive, self.limit() or 2**62)
+        return self._octets
+
+    async def json(self) -> Any:
+        """What the body says, by the type that the handler wants."""
+        return self._decode(await self.body())
 
 
 @lru_cache(1)
@@ -113,14 +139,14 @@ def _parameters(scope: Scope, known: frozenset[str] | None) -> dict[str, str] | 
 
 async def _answer(route: _Route, given: dict[str, str], scope: Scope, receive: Receive) -> RawResponse:
     try:
-        return await _handled(route, StrictRequest(scope, receive), given)
+        return await _handled(route, DirectRequest(scope, receive), given)
     except Exception as error:
         return error_response(scope, error)
 
 
 async def _answer_dashboard(route: _Route, given: dict[str, str], scope: Scope, receive: Receive) -> RawResponse:
     try:
-        request = StrictRequest(scope, receive)
+        request = DirectRequest(scope, receive)
         await admit(request, route.handler)
         answer = await _handled(route, request, scope[PATH_PARAMETERS] | given)
     except Exception as error:

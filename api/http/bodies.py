@@ -138,13 +138,13 @@ class StrictRequest(Request[Any, Any, Any]):
     async def body(self) -> bytes:
         if self._body is Empty:
             if self._connection_state.body is Empty:
-                limit = self._limit()
+                limit = self.limit()
                 self._connection_state.body = await read_body(self.scope, self.receive, limit or 2**62)
             self._body = self._connection_state.body
         return self._body
 
-    def _limit(self) -> int | None:
-        """A handler of lists says so by `opt={"lists": True}`."""
+    def limit(self) -> int | None:
+        """How long the body may be: a handler of lists says so by `opt={"lists": True}`."""
         if self.route_handler.opt.get("lists"):
             limit: int = self.app.state.services.settings.list_body_limit
             return limit

@@ -5,8 +5,7 @@ number bounds memory. What callers notice is time, and that is what requests to 
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from time import monotonic, perf_counter
 from typing import Any
@@ -163,19 +162,27 @@ class Slot:
             self._line.taken -= 1
 
 
-@contextmanager
-def away(scope: Scope) -> Iterator[None]:
+class Away:
+    """For as long as a block lasts, a request's place is free. A generator would cost twice as much."""
+
+    __slots__ = ("_place",)
+
+    def __init__(self, scope: Scope) -> None:
+        self._place: Slot | None = scope.get(KEY)
+
+    def __enter__(self) -> None:
+        if self._place is not None:
+            self._place.leave()
+
+    def __exit__(self, *_: object) -> None:
+        if self._place is not None:
+            # It was let in, and what was slow is behind it.
+            self._place.take()
+
+
+def away(scope: Scope) -> Away:
     """For as long as the block lasts the request waits for something slow that others do not wait behind."""
-    place: Any = scope.get(KEY)
-    if place is None:
-        yield
-        return
-    place.leave()
-    try:
-        yield
-    finally:
-        # It was let in, and what was slow is behind it.
-        place.take()
+    return Away(scope)
 
 
 # A request's body on its way: who sends slowly holds no place that others wait for, and not for ever.
