@@ -26,7 +26,7 @@ from eventstore.sealed import dropped
 from eventstore.sealed.excerpt import EVENT
 from eventstore.sealed.segment_place import SegmentPlace
 from eventstore.search import stored_forms
-from eventstore.stored import EVENTS
+from eventstore.stored import EVENTS, TILES
 from projections import digests, event_index
 from projections.named import wide
 from security.clock import DAY, SystemClock
@@ -205,7 +205,7 @@ def _tidy(url: str) -> None:
             connection.execute("VACUUM")
     else:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as postgresql:
-            for table in (EVENTS, event_index.TABLE.name, wide.TABLE.name, digests.TABLE.name):
+            for table in (EVENTS, event_index.TABLE.name, wide.TABLE.name, digests.TABLE.name, TILES.name):
                 postgresql.execute(text(f"VACUUM FULL {table}"))
     engine.dispose()
 

@@ -22,7 +22,9 @@ from eventstore import mapper
 from eventstore.mapper import PLACE, DueKey, LogMapper, Ring
 from eventstore.projecting.rebuild import Progress, set_unmade
 from eventstore.recorder import INSERT, store
+from eventstore.sealed.segment import WIDTH
 from eventstore.stored import CHECKPOINTS, EDGE, TILES, events, head
+from eventstore.transparency import published
 from eventstore.unavailable import Forged
 from projections import PROJECTIONS
 from security.vault import KEYS, SECRETS, Vault
@@ -80,6 +82,8 @@ def write(
     for table in CARRIED:
         for row in connection.execute(select(table).order_by(*table.primary_key.columns)).mappings():
             line(_encoded({"table": table.name, "row": _out(table, dict(row))}))
+    for tile in _archived_tiles(connection):
+        line(_encoded({"table": TILES.name, "row": _out(TILES, tile)}))
     done = 0
     while done < newest.position:
         until = min(done + BATCH, newest.position)
@@ -93,6 +97,14 @@ def write(
         progress(done, newest.position)
     file.write(_encoded({"end": newest.position, "sha256": digest.hexdigest()}))
     return int(newest.position)
+
+
+def _archived_tiles(connection: Connection) -> Iterator[dict[str, Any]]:
+    """The rows of the tiles that segments alone have."""
+    standing = set(connection.scalars(select(TILES.c.number).where(TILES.c.level == 0)))
+    for number in range(published.size(connection) // WIDTH):
+        if number not in standing and (hashes := published.tile(connection, 0, number)) is not None:
+            yield {"level": 0, "number": number, "width": WIDTH, "hashes": hashes}
 
 
 def issuer_of(first: bytes) -> str | None:

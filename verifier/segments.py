@@ -11,15 +11,17 @@ from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any
+from typing import Any, NamedTuple
 
 from verifier.order import Row
+from verifier.tree import HASH_BYTES, WIDTH
 from verifier.verdict import SourceError
 
 _LARGEST = 2**31
 """Bytes of a file, and of what is in it."""
 _NAME = re.compile(r"[0-9]{12,20}-[0-9]{12,20}-[0-9a-f]{16}\.jsonl\.zst")
 _EVENT = b'{"position":'
+_TILE = b'{"tile":'
 _EXCERPTS = (b"{}", b'{"data":', b'{"actor":')
 """How begins what stands in the place of such an event: some of its members, made of the event alone."""
 
@@ -29,6 +31,13 @@ _GIVEN = ("code", "refresh_token")
 """Members of an event of a grant of which its excerpt says that they are there, if it names a key."""
 
 
+class _Content(NamedTuple):
+    """The events of a file by their position, and its tiles by their number."""
+
+    events: dict[int, bytes]
+    tiles: dict[int, bytes]
+
+
 class Segments:
     """The files of one log, one of them in memory at a time: a log is read in the order of its positions."""
 
@@ -36,7 +45,7 @@ class Segments:
         """`told` gives the stored forms of the events `log.archived`, once they are needed."""
         self._told = told
         self._files: list[dict[str, Any]] | None = None
-        self._open: list[tuple[str, dict[int, bytes]]] = []
+        self._open: list[tuple[str, _Content]] = []
 
     def whole(self, row: Row) -> Row:
         """The row with its event, if that stands in a file. Raises `SourceError` when the file cannot be read."""
@@ -44,22 +53,31 @@ class Segments:
             return row
         for file in self._known():
             if _has(file, row.position):
-                leaf = self._events(file).get(row.position, b"")
+                leaf = self._content(file).events.get(row.position, b"")
                 # What is another event's excerpt was changed, and is shown as it stands: as no event of the log.
                 if leaf and _excerpt(leaf) == row.leaf:
                     return row._replace(leaf=leaf)
         return row
+
+    def tile(self, number: int) -> bytes | None:
+        """A full tile of leaves' hashes that stands in a file; None for none. Raises `SourceError` likewise."""
+        for file in self._known():
+            if any(_has(file, position) for position in range(number * WIDTH + 1, (number + 1) * WIDTH + 1)):
+                found = self._content(file).tiles.get(number, b"")
+                if len(found) == WIDTH * HASH_BYTES:
+                    return found
+        return None
 
     def _known(self) -> list[dict[str, Any]]:
         if self._files is None:
             self._files = [file for form in self._told() if (file := _described(form)) is not None]
         return self._files
 
-    def _events(self, file: dict[str, Any]) -> dict[int, bytes]:
+    def _content(self, file: dict[str, Any]) -> "_Content":
         path = f"{file['place']}/{file['segment']}"
-        for known, events in self._open:
+        for known, content in self._open:
             if known == path:
-                return events
+                return content
         where = f"the events {file['first']}-{file['last']} are in {path}"
         try:
             text = _decompressed(_content(Path(path)))
@@ -67,8 +85,9 @@ class Segments:
             raise SourceError(f"{where}, which cannot be read: {error.strerror}") from error
         except ValueError as error:
             raise SourceError(f"{where}, which is damaged") from error
-        lines = (line for line in text.split(b"\n") if line.startswith(_EVENT))
-        found = {_position(line): line for line in lines}
+        lines = text.split(b"\n")
+        events = {_position(line): line for line in lines if line.startswith(_EVENT)}
+        found = _Content(events, dict(map(_tile, (line for line in lines if line.startswith(_TILE)))))
         # What has ended at different times may stand in two files of one stretch.
         self._open = [(path, found), *self._open[:1]]
         return found
@@ -120,6 +139,15 @@ def _has(file: dict[str, Any], position: int) -> bool:
 def _position(line: bytes) -> int:
     digits = line[len(_EVENT) :].partition(b",")[0]
     return int(digits) if digits.isdigit() and len(digits) < 20 else 0
+
+
+def _tile(line: bytes) -> tuple[int, bytes]:
+    """A tile's number and hashes; none for what is no tile."""
+    try:
+        given = json.loads(line)
+        return int(given["tile"]), b64decode(given["hashes"], validate=True)
+    except (ValueError, KeyError, TypeError, RecursionError, Base64Error):
+        return -1, b""
 
 
 def _content(path: Path) -> bytes:

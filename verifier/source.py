@@ -20,8 +20,11 @@ _FETCHED = 2_000
 
 
 class _DatabaseSource:
-    """What both kinds have in common. `_errors` are the library's, `_execute` runs a statement with `?` in it."""
+    """What both kinds have in common. `_errors` are the library's, `_execute` runs a statement with `?` in it, `_state`
+    says the bytes of an event's text."""
 
+    _files: Segments | None = None
+    _state: str
     _connection: Any
     _errors: type[Exception]
 
@@ -37,6 +40,8 @@ class _DatabaseSource:
 
     def tile(self, level: int, number: int, width: int) -> bytes | None:
         row = self._one("SELECT hashes FROM log_tiles WHERE level = ? AND number = ?", level, number)
+        if row is None and level == 0:
+            row = (self._segments().tile(number),)
         if row is None or not isinstance(row[0], bytes) or len(row[0]) < width * HASH_BYTES:
             return None
         return row[0][: width * HASH_BYTES]
@@ -44,11 +49,16 @@ class _DatabaseSource:
     def close(self) -> None:
         self._connection.close()
 
-    def _whole(self, statement: str, state: str) -> Iterator[Row]:
+    def _whole(self, statement: str) -> Iterator[Row]:
         """The rows, with those events that stand in files outside the database."""
-        told = _ARCHIVED.format(state=state)
-        segments = Segments(lambda: [form for (form,) in self._all(told, 0)])
-        return map(segments.whole, map(Row._make, self._all(statement)))
+        return map(self._segments().whole, map(Row._make, self._all(statement)))
+
+    def _segments(self) -> Segments:
+        """The files outside the database."""
+        if self._files is None:
+            told = _ARCHIVED.format(state=self._state)
+            self._files = Segments(lambda: [form for (form,) in self._all(told, 0)])
+        return self._files
 
     def _one(self, statement: str, *values: int) -> Any:
         return next(self._all(statement, *values), None)
@@ -68,6 +78,7 @@ class SqliteSource(_DatabaseSource):
     """An SQLite file, opened read-only and read in one snapshot."""
 
     _errors = sqlite3.Error
+    _state = "CAST(state AS BLOB)"
 
     def __init__(self, path: str) -> None:
         if not Path(path).is_file():
@@ -85,12 +96,14 @@ class SqliteSource(_DatabaseSource):
         statement = (
             "SELECT id, CAST(state AS BLOB), originator_id, originator_version, topic FROM stored_events ORDER BY id"
         )
-        return self._whole(statement, "CAST(state AS BLOB)")
+        return self._whole(statement)
 
 
 class PostgresqlSource(_DatabaseSource):
     """A PostgreSQL database, read in one read-only snapshot, the events with a cursor on the server. It needs psycopg,
     which is looked for here alone: all else is verified without."""
+
+    _state = "convert_to(state, 'UTF8')"
 
     def __init__(self, url: str) -> None:
         try:
@@ -111,7 +124,7 @@ class PostgresqlSource(_DatabaseSource):
             "SELECT id, convert_to(state, 'UTF8'), originator_id, originator_version, topic"
             " FROM stored_events ORDER BY id"
         )
-        return self._whole(statement, "convert_to(state, 'UTF8')")
+        return self._whole(statement)
 
     def _execute(self, statement: str, values: Sequence[int]) -> Iterable[Any]:
         if values:

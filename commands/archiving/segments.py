@@ -1,7 +1,7 @@
 """Copying old events into sealed segments, each verified before the log tells of it, and looking at them again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import NamedTuple
 
 from commands import servers
@@ -11,7 +11,7 @@ from domain.event import Moment
 from domain.log import Archived
 from domain.rules import feature_level
 from eventstore.archiving import archived as archive
-from eventstore.archiving import dropping
+from eventstore.archiving import dropping, tiles
 from eventstore.command import Command
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
@@ -120,48 +120,48 @@ async def drop_archived(ledger: Ledger, by: Origin, progress: Progress) -> Async
     """Takes the text of archived events out of the database, segment by segment; each is read and verified once more
     before, and compared with what stands in the database. What the search index has of them is packed first, also of
     those that were dropped when it was not yet, or before it was made anew, and so are the digests of their secrets.
+    The tiles of their hashes go last.
 
     The ledger must have been opened as the owner of the tables. Raises `OlderNode`, `PlaceAway`, `SegmentDamaged` and
     `Diverged`.
     """
-    known = await ledger.read_long(archive.find)
+    known = [each.archived for each in await ledger.read_long(archive.find)]
     dropped, packed = await ledger.read_long(dropping.dropped), await ledger.read_long(packing.finished)
     settled = await ledger.read_long(digest_runs.done)
-    done = dropped & packed & settled
-    if all(each.archived.sha256 in done for each in known):
+    waiting = [each for each in known if each.sha256 not in dropped & packed & settled]
+    if not waiting and not await ledger.read_long(tiles.due, known):
         # There is no way back from the level, so it does not rise for nothing.
         return
     await _require_level(ledger, by)
     signed = (await ledger.read_long(archive.bounds, ledger.vault, 0)).signed
-    for number, told in enumerate(known, 1):
-        of = told.archived
-        if of.sha256 not in done:
-            forms = await _verified(ledger, signed, of)
-            if of.sha256 not in packed:
-                await _pack(ledger, of, forms)
-            if of.sha256 not in dropped:
-                await _drop(ledger, of, forms, by)
-                yield of
-            if of.sha256 not in settled:
-                await _pack_digests(ledger, of, forms)
-        progress(number, len(known))
+    for number, of in enumerate(waiting, 1):
+        forms = (await _verified(ledger, signed, of)).forms
+        if of.sha256 not in packed:
+            await _pack(ledger, of, forms)
+        if of.sha256 not in dropped:
+            await _drop(ledger, of, forms, by)
+            yield of
+        if of.sha256 not in settled:
+            await _pack_digests(ledger, of, forms)
+        progress(number, len(waiting))
+    await _drop_tiles(ledger, signed, known)
 
 
 async def _require_level(ledger: Ledger, by: Origin) -> None:
     """Raises the log to the level that dropping takes; raises `OlderNode` where a node does not know it."""
-    await ledger.execute(servers.raise_feature_level(feature_level.PACKS_DIGESTS), origin=by)
+    await ledger.execute(servers.raise_feature_level(feature_level.DROPS_TILES), origin=by)
     state: server.State = await ledger.state(server.STREAM)
-    if state.feature_level < feature_level.PACKS_DIGESTS:
+    if state.feature_level < feature_level.DROPS_TILES:
         raise OlderNode
 
 
-async def _verified(ledger: Ledger, signed: Checkpoint, archived: Archived) -> Mapping[int, bytes]:
+async def _verified(ledger: Ledger, signed: Checkpoint, archived: Archived) -> Contents:
     place = SegmentPlace(archived.place)
     if not place.is_directory:
         raise PlaceAway(f"{archived.place}: what stands in a segment alone must be in a directory of every node")
     packed = await asyncio.to_thread(place.get, archived.segment)
     await ledger.read_long(archive.verify, signed, archived, packed)
-    return (await asyncio.to_thread(segment.opened, packed, archived)).forms
+    return await asyncio.to_thread(segment.opened, packed, archived)
 
 
 async def _pack(ledger: Ledger, archived: Archived, forms: Mapping[int, bytes]) -> None:
@@ -180,6 +180,14 @@ async def _pack_digests(ledger: Ledger, archived: Archived, forms: Mapping[int, 
     while (joining := await ledger.read_long(packed_digests.joining)) is not None:
         if not await ledger.follow(packed_digests.join, joining):
             return
+
+
+async def _drop_tiles(ledger: Ledger, signed: Checkpoint, known: Sequence[Archived]) -> None:
+    due = await ledger.read_long(tiles.due, known)
+    for archived in known:
+        if mine := tiles.within(archived, due):
+            contents = await _verified(ledger, signed, archived)
+            due -= await ledger.follow(tiles.remove, mine, contents.tiles)
 
 
 async def _drop(ledger: Ledger, archived: Archived, forms: Mapping[int, bytes], by: Origin) -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import fields
 
 from domain.event import Event
 
-FEATURE_LEVEL = 3
+FEATURE_LEVEL = 4
 """What this version knows. It rises by one with each release that has an event type, a member of an event, or a version
 of the events' MAC which the release before does not know (`Event.since`, `Event.members_since`). A new version of the
 MAC begins with a key that `mac_key.introduced` names, so it is a member like others."""
@@ -24,6 +24,9 @@ it."""
 
 PACKS_DIGESTS = 3
 """Where the secrets of dropped events were issued is packed too."""
+
+DROPS_TILES = 4
+"""Tiles of whose events half or more were dropped stand in segments alone."""
 
 
 def needed(event: Event) -> int:

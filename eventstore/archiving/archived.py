@@ -1,6 +1,6 @@
 """What goes into a segment, and whether one that was read is what the log says: its digest, events, leaves and root."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -25,6 +25,8 @@ from eventstore.unavailable import Forged
 from security.vault import Vault
 
 STREAMS_AT_ONCE = 256
+
+NONE: Mapping[int, bytes] = {}
 
 
 class Bounds(NamedTuple):
@@ -108,13 +110,17 @@ def _ended(connection: Connection, streams: Collection[str], last: int, before: 
     return found
 
 
-def _tiles(connection: Connection, signed: Checkpoint, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-    """Tiles of level 0 as the tree has them, each proven to stand under the root that was signed. Raises `Diverged`."""
-    hashes = merkle.Hashes(published.reader(connection), signed.size)
+def _tiles(
+    connection: Connection, signed: Checkpoint, numbers: Sequence[int], own: Mapping[int, bytes] = NONE
+) -> Iterator[tuple[int, bytes]]:
+    """Tiles of level 0 as the tree has them, each proven to stand under the root that was signed. Where the table has
+    one no more, that of the segment itself, its `own`, is proven instead. Raises `Diverged`."""
+    read = _reader(connection, own)
+    hashes = merkle.Hashes(read, signed.size)
     for number in numbers:
         width, index = width_in(signed.size, 0, number), number * WIDTH
         try:
-            tile = published.reader(connection)(0, number, width)
+            tile = read(0, number, width)
             # All leaves of the tile are in the path of its first one.
             path = merkle.inclusion(hashes, index)
         except LookupError as error:
@@ -123,6 +129,18 @@ def _tiles(connection: Connection, signed: Checkpoint, numbers: Sequence[int]) -
             raise Diverged(f"the stored tree of {signed.size} leaves is not the one that was signed", index + 1)
         hashes.forget()
         yield number, tile
+
+
+def _reader(connection: Connection, own: Mapping[int, bytes]) -> merkle.ReadTile:
+    published_tile = published.reader(connection)
+
+    def read(level: int, number: int, width: int) -> bytes:
+        given = own.get(number, b"") if level == 0 else b""
+        if len(given) == WIDTH * HASH_BYTES and published.stored_tile(connection, 0, number, width) is None:
+            return given[: width * HASH_BYTES]
+        return published_tile(level, number, width)
+
+    return read
 
 
 def _origin(mapper: LogMapper, position: int) -> str:
@@ -158,7 +176,7 @@ def verify(connection: Connection, signed: Checkpoint, archived: Archived, packe
         raise SegmentDamaged(f"it is of another log: {heading.origin[:100]}")
     if [*contents.forms] != [*log.positions_of(archived)]:
         raise SegmentDamaged("it has events at other positions than the log says")
-    trees = dict(_tiles(connection, signed, sorted(contents.tiles)))
+    trees = dict(_tiles(connection, signed, sorted(contents.tiles), contents.tiles))
     for number, hashes in contents.tiles.items():
         if not trees[number].startswith(hashes):
             raise SegmentDamaged(f"tile {number} is not that of the log's tree")

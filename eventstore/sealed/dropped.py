@@ -6,9 +6,9 @@ compared with the digest in that event, and the last few are kept.
 
 from base64 import b64decode
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import structlog
@@ -19,7 +19,7 @@ from domain.event import Moment
 from domain.log import Archived
 from eventstore.mapper import LogMapper, Ring, decoder, is_authenticated
 from eventstore.sealed import segment
-from eventstore.sealed.segment import LONGEST, SegmentDamaged
+from eventstore.sealed.segment import HASH_BYTES, LONGEST, WIDTH, SegmentDamaged
 from eventstore.sealed.segment_place import PlaceAway, SegmentPlace
 from eventstore.stored import ROW, events
 from eventstore.unavailable import ArchiveAway
@@ -38,6 +38,11 @@ TIMES_KEPT = 1 << 14
 """Times in memory of events that stand in segments: some for each segment of a long log, so that a moment is found
 with hardly a segment read."""
 
+TILES_KEPT = 512
+"""Tiles in memory: 4 MiB."""
+
+T = TypeVar("T")
+
 _TOLD = Prepared(
     select(*ROW)
     .where(events.c.originator_id == log.STREAM, events.c.originator_version > bindparam("after", type_=BigInteger))
@@ -54,7 +59,7 @@ class _Segment(NamedTuple):
 
     def has(self, position: int) -> bool:
         byte, bit = divmod(position - self.first, 8)
-        return byte < len(self.bits) and bool(self.bits[byte] >> bit & 1)
+        return 0 <= byte < len(self.bits) and bool(self.bits[byte] >> bit & 1)
 
 
 class _Segments:
@@ -77,6 +82,12 @@ class _Segments:
                 self._read(connection, anew=anew)
                 found = self._known(position)
         return found
+
+    def near(self, connection: Connection, first: int, last: int) -> list[Archived]:
+        """The segments that have an event of those from `first` to `last`, of which the log tells by now."""
+        self._read(connection, anew=False)
+        found = (each for each in self._told if each.first <= last and each.archived.last >= first)
+        return [each.archived for each in found if any(each.has(position) for position in range(first, last + 1))]
 
     def _known(self, position: int) -> Archived | None:
         told = self._told
@@ -116,6 +127,10 @@ _FORMS: Lru[str, _Opened] = Lru(KEPT, lambda opened: opened.size)
 """By the digest of a segment, so that nothing else can stand here."""
 
 
+_TILES: Lru[tuple[str, int], bytes] = Lru(TILES_KEPT)
+"""By the same, and the tile's number."""
+
+
 def times(connection: Connection) -> Lru[int, Moment]:
     """The times of events in segments that this process has read, by position; anyone who reads one adds it."""
     return _SEGMENTS.setdefault(decoder(connection).ring, _Segments()).times
@@ -137,6 +152,54 @@ def forms(connection: Connection, positions: Sequence[int]) -> dict[int, bytes]:
     return found
 
 
+def tile(connection: Connection, number: int, fits: Callable[[bytes], bool]) -> bytes | None:
+    """A full tile of level 0 that a segment in a directory has, if it `fits` the tree; None where there is none. Raises
+    `ArchiveAway`. Of the file nothing is read but its beginning, since anybody may ask for tiles.
+    """
+    if not is_authenticated(connection):
+        return None
+    segments = _SEGMENTS.setdefault(decoder(connection).ring, _Segments())
+    away: ArchiveAway | None = None
+    for archived in segments.near(connection, number * WIDTH + 1, (number + 1) * WIDTH):
+        try:
+            found = _tile(segments, archived, number, fits) if _is_in_directory(archived) else None
+        except ArchiveAway as error:
+            # Another one of this stretch has the same tile.
+            away = error
+            continue
+        if found is not None:
+            return found
+    if away is not None:
+        raise away
+    return None
+
+
+def _tile(segments: _Segments, archived: Archived, number: int, fits: Callable[[bytes], bool]) -> bytes | None:
+    known = _TILES.used((archived.sha256, number))
+    if known is not None:
+        return known
+
+    def read(packed: bytes) -> bytes | None:
+        hashes = segment.tile_of(packed, number)
+        if hashes is None or len(hashes) != WIDTH * HASH_BYTES:
+            return None
+        if not fits(hashes):
+            raise SegmentDamaged(f"tile {number} is not that of the log's tree")
+        return hashes
+
+    found = _read(segments, archived, read)
+    if found is not None:
+        _TILES.put((archived.sha256, number), found)
+    return found
+
+
+def _is_in_directory(archived: Archived) -> bool:
+    try:
+        return SegmentPlace(archived.place).is_directory
+    except PlaceAway:
+        return False
+
+
 def away(ring: Ring) -> int:
     """How many segments of a log could not be read when this process needed them last."""
     segments = _SEGMENTS.get(ring)
@@ -146,15 +209,15 @@ def away(ring: Ring) -> int:
 def _forms(segments: _Segments, archived: Archived) -> Mapping[int, bytes]:
     known = _FORMS.used(archived.sha256)
     if known is None:
-        forms = _read(segments, archived)
+        forms = _read(segments, archived, lambda packed: segment.opened(packed, archived).forms)
         known = _Opened(forms, sum(len(each) + AROUND_A_FORM for each in forms.values()))
         _FORMS.put(archived.sha256, known)
     return known.forms
 
 
-def _read(segments: _Segments, archived: Archived) -> Mapping[int, bytes]:
+def _read(segments: _Segments, archived: Archived, read: Callable[[bytes], T]) -> T:
     try:
-        found = segment.opened(SegmentPlace(archived.place).get(archived.segment), archived).forms
+        found = read(SegmentPlace(archived.place).get(archived.segment))
     except (PlaceAway, SegmentDamaged) as error:
         if archived.sha256 not in segments.away:
             # Anyone who asks for event after event says it once.

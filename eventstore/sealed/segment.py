@@ -9,6 +9,7 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from io import BufferedReader
 from typing import Any, NamedTuple
 
 import msgspec
@@ -36,6 +37,9 @@ LARGEST = LONGEST * (MAX_BYTES + 1) + LONGEST * 2 * HASH_BYTES + 65_536
 """Bytes that a segment can have when it is unpacked."""
 
 EVENT = b'{"position":'
+
+LONGEST_LINE = 65_536
+"""Bytes of a line that is no event's are fewer."""
 
 
 class SegmentDamaged(Exception):
@@ -94,6 +98,25 @@ def unpack(packed: bytes) -> Contents:
     if len(contents.forms) != heading.count:
         raise SegmentDamaged(f"it says that it has {heading.count} events and has {len(contents.forms)}")
     return contents
+
+
+def tile_of(packed: bytes, number: int) -> bytes | None:
+    """The hashes of a tile in a file, of which no more than the beginning is unpacked; None when it has none. Whether
+    it is what was archived is for the caller to find out. Raises `SegmentDamaged`.
+    """
+    wanted = b'{"tile":%d,' % number
+    try:
+        lines = BufferedReader(zstandard.ZstdDecompressor().stream_reader(packed))
+        # The heading, a line for each tile, and the first event.
+        for _ in range(2 + LONGEST // WIDTH):
+            line = lines.readline(LONGEST_LINE)
+            if line.startswith(wanted):
+                return _hashes(json.loads(line))
+            if line.startswith(EVENT):
+                return None
+    except (zstandard.ZstdError, ValueError, KeyError, TypeError) as error:
+        raise SegmentDamaged(f"it is no segment ({type(error).__name__})") from None
+    raise SegmentDamaged("it was changed or cut off")
 
 
 def _tiles(lines: Sequence[bytes]) -> dict[int, bytes]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from eventstore.mapper import PLACE, decoder
 from eventstore.recorder import EventRow, LogRecorder
+from eventstore.sealed import dropped
 from eventstore.stored import CHECKPOINTS, EDGE, TILES
 from eventstore.transparency import merkle
 from eventstore.transparency.merkle import leaf_hash
@@ -73,7 +75,24 @@ class StoredCheckpoint(NamedTuple):
 
 
 def tile(connection: Connection, level: int, number: int, width: int = merkle.WIDTH) -> bytes | None:
-    """The first `width` hashes of a tile; None when the tree has not come so far."""
+    """The first `width` hashes of a tile, also of one that a segment alone has; None when the tree has not come so
+    far. Raises `ArchiveAway`."""
+    hashes = stored_tile(connection, level, number, width)
+    if hashes is None and level == 0:
+        whole = dropped.tile(connection, number, partial(_fits, connection, number))
+        hashes = None if whole is None else whole[: width * merkle.HASH_BYTES]
+    return hashes
+
+
+def _fits(connection: Connection, number: int, hashes: bytes) -> bool:
+    """Whether a full tile of leaves is the one over which that above it was built."""
+    above, at = divmod(number, merkle.WIDTH)
+    parent = stored_tile(connection, 1, above, at + 1)
+    return parent is not None and parent[at * merkle.HASH_BYTES :] == merkle.fold(merkle.split(hashes))
+
+
+def stored_tile(connection: Connection, level: int, number: int, width: int = merkle.WIDTH) -> bytes | None:
+    """The same of the table alone."""
     row = _TILE.first(connection, {"b_level": level, "b_number": number, "b_width": width})
     return None if row is None else bytes(row[0][: width * merkle.HASH_BYTES])
 
