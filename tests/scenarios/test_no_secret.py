@@ -5,6 +5,7 @@ import asyncio
 import io
 import json
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -69,9 +70,9 @@ def test_the_search_finds_every_form() -> None:
 def test_all_at_once_is_found_what_each_text_holds(texts: list[bytes], at: int, value: str, chosen: int) -> None:
     written = sorted(forms(value))
     texts[at % len(texts)] += written[chosen % len(written)]
-    for any_case in (False, True):
+    for any_case, more in product((False, True), ((), (bytes(1 << 18),))):
         held = {number for number, text in enumerate(texts) if holds(text, value, any_case=any_case)}
-        assert {number for number, _ in found(texts, [value], any_case=any_case)} == held
+        assert {number for number, _ in found([*texts, *more], [value], any_case=any_case)} == held
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -66,16 +66,29 @@ def found(texts: Sequence[bytes], values: Iterable[str], *, any_case: bool = Fal
     """
     whole = SEPARATOR.join(texts)
     whole = whole.lower() if any_case else whole
-    # As numbers, since there are millions of them in the files of a database.
-    stretches = set(memoryview(whole[: len(whole) // STEP * STEP]).cast("Q"))
     begins = list(accumulate((len(text) + len(SEPARATOR) for text in texts), initial=0))
-    for value in values:
-        for form in {each.lower() if any_case else each for each in forms(value)}:
+    sought = [(value, {each.lower() if any_case else each for each in forms(value)}) for value in values]
+    stretches = _those_of(whole, [form for _, written in sought for form in written])
+    for value, written in sought:
+        for form in written:
             if len(form) < 2 * STEP or any(stretches.issuperset(_stretches(form, at)) for at in range(STEP)):
                 at = whole.find(form)
                 while at >= 0:
                     yield bisect_right(begins, at) - 1, value
                     at = whole.find(form, at + 1)
+
+
+def _those_of(whole: bytes, written: Sequence[bytes]) -> set[int]:
+    """The stretches of a text, or those of them alone that a form has.
+
+    As numbers, since there are millions of them in the files of a database. To gather all takes ten times as long as to
+    look each up in a set that holds few.
+    """
+    there = memoryview(whole[: len(whole) // STEP * STEP]).cast("Q")
+    if sum(map(len, written)) > len(there) // STEP:
+        return set(there)
+    long = [form for form in written if len(form) >= 2 * STEP]
+    return {each for form in long for at in range(STEP) for each in _stretches(form, at)}.intersection(there)
 
 
 def _stretches(form: bytes, begin: int) -> Sequence[int]:
