@@ -19,6 +19,12 @@ PRIVATE = (
 )
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """Python's own event loop, which asks `socket` for the addresses of a name."""
+    return "asyncio"
+
+
 @pytest.mark.parametrize("address", PRIVATE)
 def test_addresses_that_are_nobodys_in_public(address: str) -> None:
     assert not is_public(address)
