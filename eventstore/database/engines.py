@@ -9,6 +9,8 @@ from urllib.parse import parse_qsl, quote, urlencode
 from weakref import WeakKeyDictionary
 
 import psycopg
+from psycopg import Pipeline
+from psycopg.abc import PQGen
 from sqlalchemy import Connection, Engine, NullPool, Pool, QueuePool, StaticPool, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -243,6 +245,31 @@ def _repeatable(url: URL, **options: Any) -> Engine:
     return _postgresql(url, isolation_level="REPEATABLE READ", **options)
 
 
+class _Gathering(Pipeline):
+    """psycopg's pipeline, which sends each statement when it comes: as many messages, and as many times at which the
+    thread gives the interpreter away and waits for it. This one keeps all until an answer is asked for, at the end."""
+
+    _asks = False
+
+    def _enqueue_sync(self) -> None:
+        self._asks = True
+        super()._enqueue_sync()
+
+    def _communicate_gen(self) -> PQGen[None]:
+        if self._asks:
+            # The library sends what grows too long, and does not wait for it.
+            while self.command_queue:
+                self.command_queue.popleft()()
+            yield from super()._communicate_gen()
+
+    def _fetch_gen(self, *, flush: bool) -> PQGen[None]:
+        if self.command_queue:
+            self._asks = True
+            yield from self._communicate_gen()
+        yield from super()._fetch_gen(flush=flush)
+        self._asks = False
+
+
 @contextmanager
 def together(connection: Connection) -> Iterator[None]:
     """What the block sends through driver cursors goes out together and is waited for, and fails, at its end."""
@@ -250,6 +277,8 @@ def together(connection: Connection) -> Iterator[None]:
         yield
         return
     driver: Any = connection.connection.driver_connection
+    if driver._pipeline is None:
+        driver._pipeline = _Gathering(driver)
     try:
         with driver.pipeline():
             yield
