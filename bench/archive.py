@@ -163,11 +163,12 @@ async def _rate(ledger: Ledger) -> float:
 def _kept(url: str, before: Mapping[str, int], events: int, count: int) -> Iterator[tuple[str, str]]:
     """What a dropped event still takes, part by part: what any event took, less what dropping made of it. Of the table
     of events the rows themselves are measured, since what has ended has shorter texts than what lives, and of digests
-    the rows that are there are counted."""
+    the rows that are there are counted. What living events leave beside dropped ones, as in a tile, gains nothing
+    here."""
     after = _sizes(url)
     living = sum(before.values()) / events
     kept = {
-        name: before.get(name, 0) / events - (before.get(name, 0) - size) / count
+        name: max(0.0, before.get(name, 0) / events - (before.get(name, 0) - size) / count)
         for name, size in after.items()
         if any(table in name for table in FOR_EVER)
     }
