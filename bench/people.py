@@ -52,7 +52,7 @@ PEOPLE = 20
 """Those who come in each round, one after the other."""
 
 AT_A_TIME = 4
-"""People who sign in at the same time."""
+"""People who sign in at the same time, if `--at-a-time` says nothing else: with one of them nobody waits for a hash."""
 
 HASHING = "argon2"
 """How the names of threads begin that hash."""
@@ -216,7 +216,7 @@ def _used() -> Spent:
     return Spent(hashed, time.process_time() - hashed)
 
 
-async def _come(people: Sequence[Person], sign_in: SignIn) -> None:
+async def _come(people: Sequence[Person], sign_in: SignIn, at_a_time: int) -> None:
     """All sign in, some at a time."""
     waiting = iter(people)
 
@@ -224,23 +224,23 @@ async def _come(people: Sequence[Person], sign_in: SignIn) -> None:
         for each in waiting:
             await sign_in(each)
 
-    await asyncio.gather(*(one_by_one() for _ in range(AT_A_TIME)))
+    await asyncio.gather(*(one_by_one() for _ in range(at_a_time)))
 
 
-async def _round(clock: ManualClock, people: Sequence[Person], sign_in: SignIn, idle: float) -> Spent:
+async def _round(clock: ManualClock, people: Sequence[Person], sign_in: SignIn, idle: float, at_a_time: int) -> Spent:
     """What one of so many sign-ins takes, with everything that it causes, `idle` being what a second takes anyway."""
     clock.advance(60)
     for each in people:
         each.visit.leave()
         each.visit.heard.clear()
     before, since = _used(), time.perf_counter()
-    await _come(people, sign_in)
+    await _come(people, sign_in, at_a_time)
     after, lasted = _used(), time.perf_counter() - since
     rest = after.rest - before.rest - idle * lasted
     return Spent((after.hashing - before.hashing) / len(people), rest / len(people))
 
 
-async def _browsers(people: Sequence[Person], sign_in: SignIn) -> float:
+async def _browsers(people: Sequence[Person], sign_in: SignIn, at_a_time: int) -> float:
     """Seconds that the browsers took of what one sign-in of the last round did."""
     browsers = [each._replace(visit=each.visit.by_itself(0)) for each in people]
     took = []
@@ -248,7 +248,7 @@ async def _browsers(people: Sequence[Person], sign_in: SignIn) -> float:
         for each in browsers:
             each.visit.leave()
         began = time.thread_time()
-        await _come(browsers, sign_in)
+        await _come(browsers, sign_in, at_a_time)
         took.append((time.thread_time() - began) / len(people))
     return median(took)
 
@@ -262,7 +262,7 @@ async def _idle() -> float:
 
 
 async def cost(
-    clock: ManualClock, people: Sequence[Person], ways: Sequence[SignIn], count: int
+    clock: ManualClock, people: Sequence[Person], ways: Sequence[SignIn], count: int, at_a_time: int
 ) -> list[tuple[list[float], list[float]]]:
     """Of each way to sign in, round by round in turn: seconds of the hash, and of everything else."""
     rounds: list[list[Spent]] = [[] for _ in ways]
@@ -272,9 +272,9 @@ async def cost(
         if number == WARM:
             idle = await _idle()
         for place, sign_in in enumerate(ways):
-            rounds[place].append(await _round(clock, people, sign_in, idle))
+            rounds[place].append(await _round(clock, people, sign_in, idle, at_a_time))
             if number < WARM:
-                browsers[place] = await _browsers(people, sign_in)
+                browsers[place] = await _browsers(people, sign_in, at_a_time)
     counted = [each[WARM:] for each in rounds]
     return [
         ([each.hashing for each in way], [each.rest - own for each in way])
@@ -371,7 +371,7 @@ def main() -> int:
         preparation.install(subject.environment)
         names = know(subject, directory)
         os.environ |= subject.environment
-        measured = uvloop.run(_measured(names, options.sign_ins))
+        measured = uvloop.run(_measured(names, options.sign_ins, options.at_a_time))
     print(f"the password's hash by itself: {hash_alone() * 1000:.1f} ms of processor time")
     within = True
     for name, (hashing, rest) in measured.items():
@@ -383,7 +383,7 @@ def main() -> int:
     return 0 if within else 1
 
 
-async def _measured(names: Sequence[str], count: int) -> dict[str, tuple[list[float], list[float]]]:
+async def _measured(names: Sequence[str], count: int, at_a_time: int) -> dict[str, tuple[list[float], list[float]]]:
     with unheard():
         from api.app import create
         from api.environment import load
@@ -399,7 +399,7 @@ async def _measured(names: Sequence[str], count: int) -> dict[str, tuple[list[fl
             visits = [Visit(app, host, f"198.51.100.{number}") for number, _ in enumerate(names, 1)]
             people = [await Person(visit, clock, name).enrolled() for visit, name in zip(visits, names, strict=True)]
             ways = {"on the page": Person.by_page, "at a dashboard": Person.by_json}
-            found = await cost(clock, people, list(ways.values()), count)
+            found = await cost(clock, people, list(ways.values()), count, at_a_time)
             return dict(zip(ways, found, strict=True))
 
 
@@ -408,6 +408,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--people", type=int, default=100_000, help="to bring in; 0 for none")
     parser.add_argument("--databases", nargs="+", choices=KINDS, default=KINDS, help="to bring them into")
     parser.add_argument("--sign-ins", type=int, default=200, help="by each way, on SQLite; 0 for none")
+    parser.add_argument("--at-a-time", type=int, default=AT_A_TIME, help="people who sign in at the same time")
     return parser.parse_args()
 
 
