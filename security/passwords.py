@@ -302,11 +302,21 @@ class Hasher:
     def _begin(self) -> None:
         """Gives free threads to whose turn it is."""
         while (turn := self._queue.take()) is not None:
-            if len(self._threads) < self._workers:
-                number = len(self._threads)
-                self._threads.append(Thread(target=_serve, args=(self._turns,), name=f"argon2_{number}", daemon=True))
-                self._threads[number].start()
-            self._turns.put(partial(self._work, *turn))
+            if self._has_threads():
+                self._turns.put(partial(self._work, *turn))
+            else:
+                self._queue.done(turn[0])
+                turn[1].tell(None, HasherOverloaded())
+
+    def _has_threads(self) -> bool:
+        """Starts one more until there are all. Where the system has none left at present, those that there are do."""
+        if (number := len(self._threads)) < self._workers:
+            thread = Thread(target=_serve, args=(self._turns,), name=f"argon2_{number}", daemon=True)
+            # As the interpreter says that it cannot start one.
+            with suppress(RuntimeError):
+                thread.start()
+                self._threads.append(thread)
+        return bool(self._threads)
 
     def _work(self, asker: Asker, job: _Job) -> None:
         job.carry_out()

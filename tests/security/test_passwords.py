@@ -1,7 +1,7 @@
 """Passwords: what is accepted, what matches, and what happens when too many come at once."""
 
 import asyncio
-from threading import Event, Semaphore
+from threading import Event, Semaphore, Thread
 
 import pytest
 from argon2 import PasswordHasher, Type, extract_parameters
@@ -195,6 +195,29 @@ def test_the_room_is_left_when_the_pool_takes_no_more(hasher):
     for _ in range(200):
         with pytest.raises(RuntimeError):
             asyncio.run(hasher.verify(None, "correct horse"))
+
+
+async def test_thread_that_cannot_start_costs_no_place(monkeypatch):
+    hasher, start, left = Hasher(CHEAP, threads=2), Thread.start, 0
+
+    def limited(thread):
+        nonlocal left
+        if not left:
+            raise RuntimeError("can't start new thread")
+        left -= 1
+        start(thread)
+
+    monkeypatch.setattr(Thread, "start", limited)
+    for _ in range(5):
+        with pytest.raises(HasherOverloaded):
+            await hasher.verify(None, "correct horse")
+    left = 1
+    # One is enough for all.
+    assert await asyncio.gather(*(hasher.verify(None, "correct horse") for _ in range(4))) == [(False, False)] * 4
+    left = 1
+    assert await hasher.verify(None, "correct horse") == (False, False)
+    assert len(hasher._threads) == 2
+    hasher.close()
 
 
 class Held:
