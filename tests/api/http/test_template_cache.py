@@ -33,9 +33,19 @@ def test_compiled_template_is_kept_until_anything_changes(tmp_path: Path, monkey
     assert compiled(tmp_path, "Bye {{ name }}", monkeypatch) == ("Bye Sam", 0)
     how.write_text("another way")
     assert compiled(tmp_path, "Bye {{ name }}", monkeypatch) == ("Bye Sam", 1)
+
+
+def test_damaged_file_is_compiled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "page.py").write_text("one way")
+    (tmp_path / "__pycache__").mkdir()
+    compiled(tmp_path, "Hello {{ name }}", monkeypatch)
     (file,) = (tmp_path / "__pycache__").glob("template-*.cache")
-    file.write_bytes(file.read_bytes()[:90])
-    assert compiled(tmp_path, "Bye {{ name }}", monkeypatch) == ("Bye Sam", 1)
+    kept = file.read_bytes()
+    for length in range(0, len(kept), 7):
+        for damaged in (kept[:length], kept[:length] + b"\xff" * (len(kept) - length)):
+            file.write_bytes(damaged)
+            assert compiled(tmp_path, "Hello {{ name }}", monkeypatch) == ("Hello Sam", 1)
+            assert file.read_bytes() == kept
 
 
 def test_template_is_compiled_where_nothing_may_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
