@@ -146,7 +146,7 @@ def _tile(line: bytes) -> tuple[int, bytes]:
     try:
         given = json.loads(line)
         return int(given["tile"]), b64decode(given["hashes"], validate=True)
-    except (ValueError, KeyError, TypeError, RecursionError, Base64Error):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, Base64Error):
         return -1, b""
 
 

@@ -114,7 +114,7 @@ def tile_of(packed: bytes, number: int) -> bytes | None:
                 return _hashes(json.loads(line))
             if line.startswith(EVENT):
                 return None
-    except (zstandard.ZstdError, ValueError, KeyError, TypeError) as error:
+    except (zstandard.ZstdError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SegmentDamaged(f"it is no segment ({type(error).__name__})") from None
     raise SegmentDamaged("it was changed or cut off")
 

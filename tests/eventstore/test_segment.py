@@ -57,6 +57,16 @@ def test_whatever_else_is_read_is_refused(data: st.DataObject) -> None:
         segment.unpack(data.draw(st.sampled_from((packed, packed[: len(packed) // 2], changed, b""))))
 
 
+@pytest.mark.parametrize(
+    "members", [b'"hashes":' + b"[" * 50_000, b'"width":1e400,"hashes":""', b'"width":1,"hashes":{}', b'"width":1']
+)
+def test_tile_that_is_none_is_refused(members: bytes) -> None:
+    lines = b'{"format":""}\n{"tile":3,' + members + b'}\n{"position":769}\n'
+    with pytest.raises(SegmentDamaged):
+        segment.tile_of(zstandard.compress(lines), 3)
+    assert segment.tile_of(zstandard.compress(lines), 4) is None
+
+
 def test_no_file_leads_out_of_its_place() -> None:
     place = SegmentPlace("memory://archive/of/events")
     place.put("a.jsonl.zst", b"1")

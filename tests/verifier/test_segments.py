@@ -49,6 +49,13 @@ def test_excerpts_are_those_of_the_server(credential: object) -> None:
         assert _excerpt(form) == excerpt(form), page.name
 
 
+@pytest.mark.parametrize("number", [b"1e400", b"NaN", b"null", b"[]", b"[" * 50_000])
+def test_tile_without_a_number_is_none(tmp_path: Path, number: bytes) -> None:
+    line = b'{"tile":%s,"width":256,"hashes":""}' % number
+    (tmp_path / NAME).write_bytes(zstandard.ZstdCompressor().compress(EVENT + b"\n" + line + b"\n"))
+    assert segments(tmp_path).tile(0) is None
+
+
 def test_what_is_no_segment_is_not_read(tmp_path: Path) -> None:
     file = tmp_path / NAME
     for make in (lambda: os.mkfifo(file), file.mkdir, lambda: file.symlink_to("/dev/zero")):
