@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text, update
 
 from eventstore import may_write, recorder
+from eventstore.appending import transaction
 from eventstore.stored import head
 from projections.prepared import Prepared
 from security.clock import SECOND, Moment, SteadyClock, SystemClock, Timer, WatchedClock
@@ -41,14 +42,14 @@ class Nodes:
         self.machines = Passing(SystemClock()), Passing(SystemClock())
         self._steady = Passing(SteadyClock())
         self.clocks: list[Any] = [WatchedClock(machine, self._steady) for machine in self.machines]
-        self._lock = recorder._LOCK
+        self._lock = transaction._LOCK
 
     def advance(self, seconds: float) -> None:
         self._steady.passed += seconds
         for machine in self.machines:
             machine.passed += seconds
         told = f"({recorder.DATABASE_TIME} + {round(self._steady.passed * SECOND)})"
-        self._patch.setattr(recorder, "_LOCK", self._lock.replace(recorder.DATABASE_TIME, told))
+        self._patch.setattr(transaction, "_LOCK", self._lock.replace(recorder.DATABASE_TIME, told))
         self._patch.setattr(may_write, "_DATABASE_TIME", Prepared(text(f"SELECT {told}")))
 
 
