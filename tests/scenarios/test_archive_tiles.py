@@ -1,12 +1,12 @@
 """Tiles that segments alone have: proofs are as before, and what grows or lives does not wait for a file."""
 
+import asyncio
 import io
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, insert, select
 
 from eventstore import export_import
 from eventstore.archiving import tiles
@@ -49,6 +49,13 @@ async def proven(world: World, asked: tuple[int, ...]) -> list[bytes]:
     return [answer.content]
 
 
+async def filled(world: World, job: Client) -> None:
+    """Has the first tile full of tokens. Those asked for together share a transaction, where the database can."""
+    for _ in range(13):
+        for answer in await asyncio.gather(*(token(world, job) for _ in range(20))):
+            ok(answer)
+
+
 def forget() -> None:
     sealed._FORMS.clear()
     sealed._TILES.clear()
@@ -64,8 +71,7 @@ async def test_proofs_are_the_same_without_the_tiles(
 ) -> None:
     world = scene.world
     await lived(scene)
-    for _ in range(260):
-        ok(await token(world, job))
+    await filled(world, job)
     world.clock.advance(900 * DAY)
     await signed(world)
     ledger = world.services.ledger
@@ -128,8 +134,7 @@ async def test_tiles_among_which_much_lives_stay(
 ) -> None:
     world = scene.world
     await lived(scene)
-    for _ in range(260):
-        ok(await token(world, job))
+    await filled(world, job)
     world.clock.advance(900 * DAY)
     gone = positions(await archived(world, tmp_path / "archive", days=1))
     of_the_first = len(gone.intersection(range(1, 257)))
@@ -141,16 +146,13 @@ async def test_tiles_among_which_much_lives_stay(
     assert standing(engine)[0] == 1
 
 
-async def test_a_tile_that_is_another_one_is_left(scene: Scene, job: Client, engine: Engine, tmp_path: Path) -> None:
-    world: Any = scene.world
-    for _ in range(260):
-        ok(await token(world, job))
-    await signed(world)
-    hashes = await world.services.ledger.read(published.tile, 0, 0)
-    with engine.begin() as connection:
+async def test_a_tile_that_is_another_one_is_left(engine: Engine) -> None:
+    hashes = bytes(range(256)) * 32
+    with engine.connect() as connection:
+        connection.execute(insert(TILES), {"level": 0, "number": 7, "width": 256, "hashes": hashes})
         with pytest.raises(SegmentDamaged):
-            tiles.remove(connection, [0], {0: hashes[::-1]})
-        assert tiles.remove(connection, [0], {0: hashes[:-32]}) == frozenset()
-        assert published.stored_tile(connection, 0, 0) == hashes
-        assert tiles.remove(connection, [0], {0: hashes, 1: b""}) == {0}
-        assert published.stored_tile(connection, 0, 0) is None
+            tiles.remove(connection, [7], {7: hashes[::-1]})
+        assert tiles.remove(connection, [7], {7: hashes[:-32]}) == frozenset()
+        assert published.stored_tile(connection, 0, 7) == hashes
+        assert tiles.remove(connection, [7], {7: hashes, 8: b""}) == {7}
+        assert published.stored_tile(connection, 0, 7) is None
