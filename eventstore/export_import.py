@@ -23,6 +23,7 @@ from eventstore.mapper import PLACE, DueKey, LogMapper, Ring
 from eventstore.projecting.rebuild import Progress, set_unmade
 from eventstore.recorder import INSERT, store
 from eventstore.sealed.segment import WIDTH
+from eventstore.search import time_of
 from eventstore.stored import CHECKPOINTS, EDGE, TILES, events, head
 from eventstore.transparency import published
 from eventstore.unavailable import Forged
@@ -137,12 +138,12 @@ def read(
         prove(connection)
         ring = Ring(vault)
         ring.load(connection)
-        done, erased = _append(connection, LogMapper(ring), chain(event, lines), opening["position"], progress)
+        done, newest, erased = _append(connection, LogMapper(ring), chain(event, lines), opening["position"], progress)
         if done != opening["position"]:
             raise NotALog(f"the file says that it holds {opening['position']} events and holds {done}")
-        connection.execute(
-            update(head).where(head.c.id == 1).values(position=opening["position"], time=opening["time"])
-        )
+        # By the event itself, which nobody else could make.
+        moment = 0 if newest is None else time_of(newest)
+        connection.execute(update(head).where(head.c.id == 1).values(position=done, time=moment))
         for stream in erased:
             vault.destroy(connection, stream, now)
         set_unmade(connection, PROJECTIONS)
@@ -172,10 +173,11 @@ def _fill(connection: Connection, lines: Iterator[bytes]) -> list[bytes]:
 
 def _append(
     connection: Connection, mapper: LogMapper, lines: Iterable[bytes], goal: int, progress: Progress
-) -> tuple[int, list[str]]:
+) -> tuple[int, str | None, list[str]]:
+    """How many events there were, the newest one's stored form, and the streams whose keys they destroyed."""
     rows: list[tuple[Any, ...]] = []
     erased: list[str] = []
-    done = 0
+    done, newest = 0, None
     for line in lines:
         try:
             form = PLACE.decode(line)
@@ -188,7 +190,8 @@ def _append(
             raise NotALog(f"the event at position {done} is not authentic")
         if form.type in DESTROYING:
             erased.append(form.stream)
-        rows.append((done, form.stream, form.version, form.type, line.rstrip(b"\n").decode()))
+        newest = line.rstrip(b"\n").decode()
+        rows.append((done, form.stream, form.version, form.type, newest))
         if len(rows) == BATCH:
             INSERT.run_all(connection, COLUMNS, rows)
             rows.clear()
@@ -196,7 +199,7 @@ def _append(
     if rows:
         INSERT.run_all(connection, COLUMNS, rows)
     progress(done, goal)
-    return done, erased
+    return done, newest, erased
 
 
 def _checked(file: Iterable[bytes]) -> Iterator[bytes]:

@@ -2,12 +2,17 @@
 
 import json
 from dataclasses import replace
+from hashlib import sha256
 from itertools import accumulate
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from sqlalchemy import select
 
+from eventstore.database.engines import reading
 from eventstore.projecting.rebuild import Rebuild
+from eventstore.stored import head
 from projections import PROJECTIONS
 from security.keyring import new_master_key, parse_keyring
 from tests.cases import cases
@@ -156,6 +161,32 @@ def test_a_file_that_was_cut_off_anywhere_is_refused_in_words(
 def lines_of_people(cli: CommandLine, tmp_path: Path) -> list[bytes]:
     """A log with people in it, as it is exported."""
     return exported(cli, tmp_path).read_bytes().splitlines(keepends=True)
+
+
+def newest(url: str) -> tuple[int, int]:
+    """Position and time of the newest event, as the log's head says."""
+    engine = reading(url, 1)
+    with engine.connect() as connection:
+        position, moment = connection.execute(select(head.c.position, head.c.time)).one()
+    engine.dispose()
+    return position, moment
+
+
+def test_time_of_a_log_is_that_of_its_newest_event(
+    lines_of_people: list[bytes], cli: CommandLine, other: CommandLine, tmp_path: Path
+) -> None:
+    opening, *lines, end = lines_of_people
+    before = newest(cli.database_url)
+    changed = opening.replace(b'"time":%d' % before[1], b'"time":true')
+    assert changed != opening
+    digest = sha256(b"".join([changed, *lines])).hexdigest()
+    ended = end.replace(json.loads(end)["sha256"].encode(), digest.encode())
+    file = tmp_path / "changed.jsonl"
+    file.write_bytes(b"".join([changed, *lines, ended]))
+    # That a key is due is recorded by who opens the log next.
+    with patch("cli.log.run"):
+        other.run("log", "import", str(file))
+    assert newest(other.database_url) == before
 
 
 NO_LINES = {
