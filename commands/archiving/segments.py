@@ -22,6 +22,7 @@ from eventstore.sealed.segment import Contents, SegmentDamaged
 from eventstore.sealed.segment_place import PlaceAway, SegmentPlace
 from eventstore.transparency.note import Checkpoint
 from eventstore.transparency.published import Diverged
+from eventstore.unavailable import ArchiveAway
 from eventstore.view import View
 from projections.named import digest_runs
 
@@ -111,7 +112,8 @@ async def _problem(ledger: Ledger, place: SegmentPlace | None, signed: Checkpoin
     try:
         packed = await asyncio.to_thread((place or SegmentPlace(archived.place)).get, archived.segment)
         await ledger.read_long(archive.verify, signed, archived, packed)
-    except (PlaceAway, SegmentDamaged, Diverged) as error:
+    except (PlaceAway, SegmentDamaged, Diverged, ArchiveAway) as error:
+        # A tile that has left the table may stand in another segment alone, and that may be away.
         return str(error)
     return None
 

@@ -156,3 +156,27 @@ async def test_a_tile_that_is_another_one_is_left(engine: Engine) -> None:
         assert published.stored_tile(connection, 0, 7) == hashes
         assert tiles.remove(connection, [7], {7: hashes, 8: b""}) == {7}
         assert published.stored_tile(connection, 0, 7) is None
+
+
+async def test_a_look_goes_on_behind_a_file_that_is_away(
+    scene: Scene, job: Client, engine: Engine, tmp_path: Path
+) -> None:
+    """The first segment has a part of a tile, as the tree was then, and the second has all of it."""
+    world = scene.world
+    await lived(scene)
+    world.clock.advance(900 * DAY)
+    (first,) = await archived(world, tmp_path / "archive", days=1)
+    await filled(world, job)
+    world.clock.advance(900 * DAY)
+    (second,) = await archived(world, tmp_path / "archive", days=1)
+    await drop(world)
+    assert standing(engine)[0] == 1
+    assert await problems(world) == [None, None]
+    (tmp_path / "archive" / second.segment).unlink()
+    forget()
+    found = await problems(world)
+    assert [each is not None and second.segment in each for each in found] == [True, True]
+    (tmp_path / "archive" / first.segment).unlink()
+    own = await problems(world)
+    assert own[0] is not None
+    assert first.segment in own[0]
