@@ -73,14 +73,14 @@ class Segments:
             self._files = [file for form in self._told() if (file := _described(form)) is not None]
         return self._files
 
-    def _content(self, file: dict[str, Any]) -> "_Content":
+    def _content(self, file: dict[str, Any]) -> _Content:
         path = f"{file['place']}/{file['segment']}"
         for known, content in self._open:
             if known == path:
                 return content
         where = f"the events {file['first']}-{file['last']} are in {path}"
         try:
-            text = _decompressed(_content(Path(path)))
+            text = _decompressed(_packed(Path(path)))
         except OSError as error:
             raise SourceError(f"{where}, which cannot be read: {error.strerror}") from error
         except ValueError as error:
@@ -150,7 +150,7 @@ def _tile(line: bytes) -> tuple[int, bytes]:
         return -1, b""
 
 
-def _content(path: Path) -> bytes:
+def _packed(path: Path) -> bytes:
     """What a file has; ValueError when it is no file, which might never end, or longer than any segment."""
     found = path.stat()
     if not S_ISREG(found.st_mode) or found.st_size > _LARGEST:
