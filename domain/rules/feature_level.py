@@ -22,11 +22,9 @@ DROPS = 2
 """Events are dropped from the database: what the search index has of them is packed, and only who knows that finds
 it."""
 
-PACKS_DIGESTS = 3
-"""Where the secrets of dropped events were issued is packed too."""
-
 DROPS_TILES = 4
-"""Tiles of whose events half or more were dropped stand in segments alone."""
+"""Where the secrets of dropped events were issued is packed too, for which 3 was the level for a while, and tiles of
+whose events half or more were dropped stand in segments alone."""
 
 
 def needed(event: Event) -> int:
