@@ -11,9 +11,6 @@ from typing import IO
 import jinja2
 from jinja2.bccache import Bucket, FileSystemBytecodeCache
 
-ROOM = Path(__file__).parents[1] / "templates"
-"""Where they are."""
-
 DIGEST_BYTES = 32
 
 

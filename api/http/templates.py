@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from api.http.request_context import Scope, language
 from api.http.static_files import static_url
-from api.http.template_cache import ROOM, KeptTemplates
+from api.http.template_cache import KeptTemplates
 from api.languages import ENGLISH, LANGUAGES, Language, Words
 from domain.event import Moment
 from security.clock import format_rfc3339
@@ -360,7 +360,7 @@ def with_code(text: str) -> Markup:
 
 
 ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(ROOM),
+    loader=jinja2.FileSystemLoader(Path(__file__).parents[1] / "templates"),
     bytecode_cache=KeptTemplates(Path(__file__)),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
