@@ -19,6 +19,8 @@ from verifier.verdict import SourceError
 
 _LARGEST = 2**31
 """Bytes of a file, and of what is in it."""
+_STRETCH = 64 * WIDTH
+"""Positions that are looked up together: whole tiles."""
 _NAME = re.compile(r"[0-9]{12,20}-[0-9]{12,20}-[0-9a-f]{16}\.jsonl\.zst")
 _EVENT = b'{"position":'
 _TILE = b'{"tile":'
@@ -44,14 +46,15 @@ class Segments:
     def __init__(self, told: Callable[[], Iterable[bytes]]) -> None:
         """`told` gives the stored forms of the events `log.archived`, once they are needed."""
         self._told = told
-        self._files: list[dict[str, Any]] | None = None
+        self._files: dict[int, list[dict[str, Any]]] | None = None
+        """By stretch of the log those that have any of it, so that a long log is not looked up in thousands of them."""
         self._open: list[tuple[str, _Content]] = []
 
     def whole(self, row: Row) -> Row:
         """The row with its event, if that stands in a file. Raises `SourceError` when the file cannot be read."""
         if not row.leaf.startswith(_EXCERPTS):
             return row
-        for file in self._known():
+        for file in self._near(row.position):
             if _has(file, row.position):
                 leaf = self._content(file).events.get(row.position, b"")
                 # What is another event's excerpt was changed, and is shown as it stands: as no event of the log.
@@ -61,17 +64,22 @@ class Segments:
 
     def tile(self, number: int) -> bytes | None:
         """A full tile of leaves' hashes that stands in a file; None for none. Raises `SourceError` likewise."""
-        for file in self._known():
+        for file in self._near(number * WIDTH + 1):
             if any(_has(file, position) for position in range(number * WIDTH + 1, (number + 1) * WIDTH + 1)):
                 found = self._content(file).tiles.get(number, b"")
                 if len(found) == WIDTH * HASH_BYTES:
                     return found
         return None
 
-    def _known(self) -> list[dict[str, Any]]:
+    def _near(self, position: int) -> list[dict[str, Any]]:
+        """The files that have any of the stretch in which this position is."""
         if self._files is None:
-            self._files = [file for form in self._told() if (file := _described(form)) is not None]
-        return self._files
+            self._files = {}
+            for form in self._told():
+                if (file := _described(form)) is not None:
+                    for stretch in range(_stretch(file["first"]), _stretch(file["first"] + 8 * len(file["bits"])) + 1):
+                        self._files.setdefault(stretch, []).append(file)
+        return self._files.get(_stretch(position), [])
 
     def _content(self, file: dict[str, Any]) -> _Content:
         path = f"{file['place']}/{file['segment']}"
@@ -129,6 +137,10 @@ def _kept(data: dict[str, Any], *, is_keyed: bool) -> dict[str, Any]:
         found |= {"client_id": data["client_id"]} if data.get("client_id") is not None else {}
         found |= {name: True for name in _GIVEN if data.get(name) is not None}
     return found
+
+
+def _stretch(position: int) -> int:
+    return (position - 1) // _STRETCH
 
 
 def _has(file: dict[str, Any], position: int) -> bool:

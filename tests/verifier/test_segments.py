@@ -6,18 +6,21 @@ import re
 import struct
 from base64 import b64encode
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
 
 from eventstore.sealed.excerpt import excerpt
 from tests import golden
+from verifier import segments as segments_page
 from verifier.order import Row
 from verifier.segments import Segments, _excerpt
 from verifier.verdict import SourceError
 
 EVENT = b'{"position":7,"type":"grant.ended","actor":{"kind":"person","id":"b"},"data":{"account_id":"c"}}'
 EXCERPT = Row(7, b'{"data":{"account_id":"c"}}', "a", 1, "b")
+HASHES = b64encode(bytes(8_192))
 NAME = "000000000007-000000000007-0123456789abcdef.jsonl.zst"
 
 
@@ -47,6 +50,34 @@ def test_excerpts_are_those_of_the_server(credential: object) -> None:
         tag, actor = re.sub(r"\.\d+$", "", page.stem), {"kind": "client", "id": "\u00e9", "credential": credential}
         form = json.dumps({"position": 7, "type": tag, "actor": actor, "data": json.loads(page.read_bytes())}).encode()
         assert _excerpt(form) == excerpt(form), page.name
+
+
+def test_files_are_found_by_where_they_have_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, of files that have nothing near an event none is looked into."""
+    looked_at: list[int] = []
+    has = segments_page._has
+
+    def seen(file: dict[str, Any], position: int) -> bool:
+        looked_at.append(file["first"])
+        return has(file, position)
+
+    monkeypatch.setattr(segments_page, "_has", seen)
+    told, asked = [], []
+    for first in (1, 16_000, 16_384, 16_385, 50_000):
+        name = f"{first:012}-{first + 599:012}-0123456789abcdef.jsonl.zst"
+        bits = b64encode(b"\xff" * 75).decode()
+        told.append({"segment": name, "place": str(tmp_path), "first": first, "last": first + 599, "positions": bits})
+        for at in (first, first + 599):
+            asked.append((at, EVENT.replace(b":7,", b":%d," % at)))
+        lines = b"\n".join([*(event for _, event in asked[-2:]), b'{"tile":%d,"hashes":"%s"}' % (first // 256, HASHES)])
+        (tmp_path / name).write_bytes(zstandard.ZstdCompressor().compress(lines + b"\n"))
+    files = Segments(lambda: [json.dumps({"data": each}).encode() for each in told])
+    for at, event in asked:
+        assert files.whole(EXCERPT._replace(position=at)).leaf == event
+    assert looked_at.count(50_000) == 2
+    assert [files.tile(number) is not None for number in (0, 1, 62, 63, 64, 65, 195)] == [
+        *(True, False, True, False, True, False, True)
+    ]
 
 
 @pytest.mark.parametrize("number", [b"1e400", b"NaN", b"null", b"[]", b"[" * 50_000])
