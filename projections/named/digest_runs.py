@@ -15,6 +15,7 @@ from itertools import groupby
 
 import sqlalchemy as sa
 
+from projections.prepared import Prepared
 from projections.tables import metadata
 
 TABLE = sa.Table(
@@ -59,7 +60,9 @@ _NEAREST = """(
     ORDER BY near.key DESC LIMIT 1
 )"""
 _EVERY_RUN = sa.text(f"{_RUNS} SELECT run FROM runs WHERE run IS NOT NULL ORDER BY run")  # noqa: S608 - names of ours
-_ONE = sa.text(f"{_RUNS} SELECT {_NEAREST.format(key=':key')} FROM runs WHERE runs.run IS NOT NULL")  # noqa: S608 - ours
+_ONE = Prepared(
+    sa.text(f"{_RUNS} SELECT {_NEAREST.format(key=':key')} FROM runs WHERE runs.run IS NOT NULL")  # noqa: S608 - ours
+)
 _MANY = sa.text(
     f"{_RUNS} SELECT wanted.key, {_NEAREST.format(key='wanted.key')}"  # noqa: S608 - names of ours
     " FROM runs CROSS JOIN unnest(CAST(:keys AS bytea[])) AS wanted (key) WHERE runs.run IS NOT NULL"
@@ -102,7 +105,7 @@ def positions(connection: sa.Connection, digests: Sequence[bytes]) -> dict[bytes
 def _near(connection: sa.Connection, digests: Sequence[bytes]) -> dict[bytes, list[bytes | None]]:
     """Of each run the row in which a digest stands, if it stands there."""
     if connection.dialect.name == "sqlite":
-        return {each: [*connection.scalars(_ONE, {"key": each[:BEGINNING]})] for each in digests}
+        return {each: [row for (row,) in _ONE.all(connection, {"key": each[:BEGINNING]})] for each in digests}
     by_key: dict[bytes, list[bytes | None]] = {each[:BEGINNING]: [] for each in digests}
     for key, entries in connection.execute(_MANY, {"keys": list(by_key)}):
         by_key[bytes(key)].append(entries)
