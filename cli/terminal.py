@@ -84,10 +84,11 @@ def _failure(error: Exception) -> Failure | None:
     from api.http.errors import HTTPError
     from eventstore.unavailable import ArchiveAway
     from security.keyring import MasterKeyError, WrapBroken
+    from security.sealing import SealBroken
 
     if isinstance(error, HTTPError):
         return of_problem(error)
-    if isinstance(error, MasterKeyError | WrapBroken | ArchiveAway):
+    if isinstance(error, MasterKeyError | WrapBroken | SealBroken | ArchiveAway):
         return unavailable(str(error))
     if getattr(getattr(error, "orig", None), "sqlstate", None) == _NOT_ALLOWED:
         return unavailable(_OWNER)

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from sqlalchemy import delete
 
+from eventstore.database.engines import migrating
 from security.clock import SECOND, SystemClock
 from security.keyring import new_master_key, parse_keyring
+from security.vault import KEYS
 from tests import fork_server
 from tests.cases import cases
 from tests.cli.conftest import CommandLine
@@ -43,6 +46,16 @@ def test_projections_are_not_opened_with_another_master_key(cli: CommandLine, co
     for wrong in (new_master_key(), f"{parse_keyring(key).active_id}:{new_master_key()}"):
         other = replace(cli, environment={**cli.environment, "GRANTLOG_MASTER_KEY": wrong})
         assert "master key" in other.run("projections", command, exits=3).stderr
+
+
+def test_a_key_that_somebody_took_away_is_told_in_words(cli: CommandLine) -> None:
+    cli.run("person", "add", "--username", "eve", "--password-stdin", stdin="correct horse battery staple")
+    engine = migrating(cli.database_url)
+    with engine.begin() as connection:
+        connection.execute(delete(KEYS).where(KEYS.c.subject.like("account:%")))
+    engine.dispose()
+    for command in (("projections", "verify"), ("projections", "rebuild"), ("person", "list")):
+        assert "the vault never had a key" in cli.run(*command, exits=3).stderr.splitlines()[-1]
 
 
 def test_a_file_that_cannot_be_opened_is_named(cli: CommandLine, tmp_path: Path) -> None:
