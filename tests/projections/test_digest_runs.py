@@ -75,6 +75,14 @@ def test_what_somebody_else_put_there_is_passed_over(log: Log) -> None:
         assert digest_runs.positions(log.connection, [digest]) in ({}, {digest: [5]}, {digest: [5, 5]})
 
 
+def test_what_somebody_else_noted_is_no_segment(log: Log) -> None:
+    digest_runs.note(log.connection, "ab" * 32)
+    if log.connection.dialect.name == "sqlite":
+        for key in ("text", 10**12):
+            log.connection.exec_driver_sql("INSERT INTO archived_digests VALUES (-1, ?, '')", (key,))
+    assert digest_runs.done(log.connection) == {"ab" * 32}
+
+
 def test_segment_is_noted_once(log: Log) -> None:
     assert digest_runs.done(log.connection) == frozenset()
     digest_runs.note(log.connection, "ab" * 32)
