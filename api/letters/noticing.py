@@ -39,9 +39,11 @@ class NoticeWriter:
 
     async def _pass_over(self) -> None:
         ledger = self._here.ledger
-        if await ledger.read(person_notices.waiting, 1):
+        if waiting := await ledger.read(person_notices.waiting, 1):
             await ledger.settled()
-            await ledger.tidy(person_notices.pass_over, ledger.changes.position)
+            # The first is not beyond what is known by now, unless somebody else put it there: it goes too, since it
+            # would cost a transaction at each look for ever.
+            await ledger.tidy(person_notices.pass_over, max(ledger.changes.position, *waiting))
 
     async def _concerned(self, position: int) -> notices.ConcernedPerson | None:
         """Who is told; nobody of what cannot be looked at, since others wait behind it."""

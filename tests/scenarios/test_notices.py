@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, insert
 
 from api.letters.noticing import NoticeWriter
 from api.oauth.second_factor import LASTS
@@ -249,6 +250,18 @@ class TestWithoutMail:
         assert await world.services.ledger.read(person_notices.waiting, 10) == []
         browser = await sign_in(world, paul)
         assert (await browser.open(NOTICES)).status == 404
+
+    async def test_row_of_no_event_does_not_wait_for_ever(self, world: World, paul: Person) -> None:
+        ledger = world.services.ledger
+        await contain(world, paul)
+
+        def put(connection: Connection) -> None:
+            connection.execute(insert(person_notices.TABLE), [{"position": 10**6}, {"position": 10**12}])
+
+        await ledger.tidy(put)
+        for left in (2, 1, 0):
+            await NoticeWriter(world.services).distribute()
+            assert len(await ledger.read(person_notices.waiting, 10)) == left
 
     async def test_no_letter_is_taken_back(self, world: World, paul: Person, monkeypatch: pytest.MonkeyPatch) -> None:
         assert await letters_taken_back(world, paul, monkeypatch) == 0
