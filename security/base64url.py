@@ -3,7 +3,8 @@
 import binascii
 
 _TO_URL = bytes.maketrans(b"+/", b"-_")
-_FROM_URL = bytes.maketrans(b"-_", b"+/")
+_FROM_URL = bytes.maketrans(b"-_+/=", b"+/...")
+"""What belongs to base64 alone becomes what belongs to neither."""
 
 
 def encode(octets: bytes) -> str:

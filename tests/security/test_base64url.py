@@ -16,7 +16,7 @@ def test_what_is_written_is_read_and_is_the_standard_form(octets: bytes) -> None
     assert base64url.decode(text) == octets
 
 
-@pytest.mark.parametrize("text", ["A", "A A", "A.AA", "AAAAA", "ä", "AA\n"])
+@pytest.mark.parametrize("text", ["A", "A A", "A.AA", "AAAAA", "ä", "AA\n", "AA+A", "AA/A", "AA=="])
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         base64url.decode(text)
