@@ -1,8 +1,9 @@
 """The names by which people are known to one sector of clients and to no other (OpenID Connect Core §8.1)."""
 
 import os
-from base64 import urlsafe_b64encode
 from hmac import digest
+
+from security import base64url
 
 KEY_BYTES = 32
 
@@ -15,4 +16,4 @@ def make_subject_key() -> bytes:
 def pairwise_subject(key: bytes, sector: str, account_id: str) -> str:
     """The name, 43 characters: HMAC-SHA-256 (RFC 2104), as nobody can compute or undo it without the key."""
     mac = digest(key, f"{sector}\0{account_id}".encode(), "sha256")
-    return urlsafe_b64encode(mac).rstrip(b"=").decode()
+    return base64url.encode(mac)

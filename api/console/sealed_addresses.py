@@ -3,9 +3,8 @@
 Anyone who has the link searches by the same address, and is not told which it is.
 """
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-
 from api.console.searching import Given, UnknownFilter
+from security import base64url
 from security.keyring import Keyring, MasterKeyError, WrapBroken
 
 PURPOSE = "console search address"
@@ -28,7 +27,7 @@ def _sealed(keyring: Keyring, address: str) -> str:
         return address
     if len(address) > LONGEST:
         raise UnknownFilter("That is no network address.")
-    return MARK + urlsafe_b64encode(keyring.wrap(PURPOSE, address.encode())).rstrip(b"=").decode()
+    return MARK + base64url.encode(keyring.wrap(PURPOSE, address.encode()))
 
 
 def opened_addresses(keyring: Keyring, given: Given) -> Given:
@@ -39,8 +38,7 @@ def opened_addresses(keyring: Keyring, given: Given) -> Given:
 def _opened(keyring: Keyring, sealed: str) -> str:
     if not sealed.startswith(MARK):
         return sealed
-    octets = sealed.removeprefix(MARK)
     try:
-        return keyring.unwrap(PURPOSE, urlsafe_b64decode(octets + "=" * (-len(octets) % 4))).decode()
+        return keyring.unwrap(PURPOSE, base64url.decode(sealed.removeprefix(MARK))).decode()
     except (WrapBroken, MasterKeyError, ValueError, IndexError):
         raise UnknownFilter("This address was not sealed by this server. Type it once more.") from None

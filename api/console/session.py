@@ -7,7 +7,6 @@ has it sent along; who comes by a link is led through a page of this server firs
 import asyncio
 import hmac
 import secrets
-from base64 import urlsafe_b64encode
 from urllib.parse import urlencode
 
 import msgspec
@@ -22,6 +21,7 @@ from api.services import Services
 from commands.console import console_client, console_sessions
 from commands.console.console_sessions import COOKIE as COOKIE
 from commands.console.console_sessions import ConsoleSession
+from security import base64url
 from security.clock import SECOND
 from security.jose import read_claims
 from security.tokens import digest, same
@@ -58,7 +58,7 @@ class SignedIn(msgspec.Struct, frozen=True):
     def form_token(self, action: str) -> str:
         """What a form holds that only this person's own pages can have; for one action."""
         mac = hmac.digest(self.session.form_secret.encode(), action.encode(), "sha256")
-        return urlsafe_b64encode(mac).rstrip(b"=").decode()
+        return base64url.encode(mac)
 
     def is_genuine(self, token: str, action: str) -> bool:
         """Whether a form came from such a page."""

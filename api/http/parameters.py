@@ -1,6 +1,5 @@
 """Parameters that many routes have: ids and names in their paths, and where a list goes on."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -11,6 +10,7 @@ from api.http.errors import InvalidRequest
 from domain import role, scope
 from domain.factors import realm_policy
 from domain.rules import registration
+from security import base64url
 
 # Lists in pages: `{"items": […], "next": cursor or null}`, with `?limit=` and `?after=`. A cursor is the key of the
 # last item, no offset, so a page never shifts while others write. It is opaque to clients and needs no signature: it
@@ -42,7 +42,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
 def encode_cursor(kind: str, key: Key) -> str:
     """The cursor of a list's item. `kind` names the list, so that the cursor of one is refused by another."""
-    return urlsafe_b64encode(msgspec.json.encode([kind, *key])).rstrip(b"=").decode("ascii")
+    return base64url.encode(msgspec.json.encode([kind, *key]))
 
 
 def decode_cursor(kind: str, cursor: str | None, *types: type[int] | type[str]) -> Any:
@@ -53,12 +53,11 @@ def decode_cursor(kind: str, cursor: str | None, *types: type[int] | type[str]) 
     if len(cursor) > LONGEST_CURSOR or not cursor.isascii():
         raise refused
     try:
-        octets = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        values = msgspec.json.decode(octets, type=list[int | str])
+        values = msgspec.json.decode(base64url.decode(cursor), type=list[int | str])
     except (ValueError, msgspec.DecodeError):
         raise refused from None
     key = tuple(values[1:])
-    # Decoders pass over characters that are not theirs: only the very text that was given out is taken back.
+    # Several texts stand for the same key: only the very one that was given out is taken back.
     if values[:1] != [kind] or len(key) != len(types) or encode_cursor(kind, key) != cursor:
         raise refused
     for value, kind_of_value in zip(key, types, strict=True):

@@ -3,7 +3,6 @@
 Anyone who changes it has signed in a moment ago, and with the factor if there is one.
 """
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
@@ -44,6 +43,7 @@ from domain.decision import AccessDenied, Conflict, FactorRefused, Refusal
 from domain.event import SECOND, Moment, Recorded
 from domain.factors.second_factor import RECOVERY_CODES, RecoveryCodesIssued
 from eventstore.execution import Step
+from security import base64url
 from security.keyring import MasterKeyError, WrapBroken
 from security.second_factors import (
     draw_recovery_code,
@@ -342,14 +342,14 @@ def _purpose(used: BrowserSession) -> str:
 def _sealed(services: Services, used: BrowserSession, secret: str) -> str:
     until = services.ledger.clock.now() + ENROLMENT_LASTS * SECOND
     octets = msgspec.msgpack.encode(_Enrolment(secret, until))
-    return urlsafe_b64encode(services.keyring.wrap(_purpose(used), octets)).rstrip(b"=").decode()
+    return base64url.encode(services.keyring.wrap(_purpose(used), octets))
 
 
 def _opened(services: Services, used: BrowserSession, text: str) -> str | None:
     if not 0 < len(text) <= LONGEST_ENROLMENT or not text.isascii():
         return None
     try:
-        octets = services.keyring.unwrap(_purpose(used), urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        octets = services.keyring.unwrap(_purpose(used), base64url.decode(text))
     except (ValueError, WrapBroken, MasterKeyError):
         return None
     found = msgspec.msgpack.decode(octets, type=_Enrolment)

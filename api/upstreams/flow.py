@@ -4,7 +4,6 @@ browser, and nowhere else. It opens for ten minutes, and only where the form sec
 
 import secrets
 import zlib
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import sha256
 
 import msgspec
@@ -18,6 +17,7 @@ from domain import account
 from domain.event import SECOND, Moment
 from domain.people import upstream
 from domain.people.upstream_link import UpstreamProof
+from security import base64url
 from security.keyring import MasterKeyError, WrapBroken
 from security.tokens import same
 
@@ -118,7 +118,7 @@ def keep(services: Services, under_way: UpstreamFlow, browser: str) -> Cookie:
     if len(clear) > CLEAR_MAXIMUM:
         raise RequestTooLong
     clear = zlib.compress(clear)
-    value = urlsafe_b64encode(services.keyring.wrap(_purpose(browser), clear)).rstrip(b"=").decode()
+    value = base64url.encode(services.keyring.wrap(_purpose(browser), clear))
     if len(value) > LONGEST:
         raise RequestTooLong
     return set_cookie(COOKIE, value, services.settings.issuer)
@@ -130,8 +130,7 @@ def resume(services: Services, scope: Scope, browser: str | None) -> UpstreamFlo
     if browser is None or not value or len(value) > LONGEST or not value.isascii():
         return None
     try:
-        sealed = urlsafe_b64decode(value + "=" * (-len(value) % 4))
-        clear = services.keyring.unwrap(_purpose(browser), sealed)
+        clear = services.keyring.unwrap(_purpose(browser), base64url.decode(value))
     except (ValueError, WrapBroken, MasterKeyError):
         return None
     found = msgspec.msgpack.decode(zlib.decompressobj().decompress(clear, CLEAR_MAXIMUM), type=UpstreamFlow)
