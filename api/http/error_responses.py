@@ -42,8 +42,9 @@ from eventstore.unavailable import (
     WentBack,
     WrongClock,
 )
-from security.keyring import MasterKeyError
+from security.keyring import MasterKeyError, WrapBroken
 from security.passwords import HasherOverloaded
+from security.sealing import SealBroken
 
 Vocabulary = Literal["oauth", "problem", "dashboard", "page"]
 
@@ -233,6 +234,10 @@ def to_http_error(error: Exception, scope: Scope) -> HTTPError:
     if isinstance(error, MasterKeyError):
         # Another node has wrapped something with a key that this one was not given yet.
         return TemporarilyUnavailable("A master key is missing on this server. Try again.", retry_after=2)
+    if isinstance(error, SealBroken | WrapBroken):
+        # Somebody took the key away or altered it behind the server's back, and its operator has to see to it.
+        words = Words("Something that was sealed cannot be opened: the server's vault has to be looked at.")
+        return TemporarilyUnavailable(words, retry_after=FORGED_FOR, reason="vault_changed")
     if isinstance(error, HTTPException):
         return _from_framework(error, scope)
     return errors.ServerError()

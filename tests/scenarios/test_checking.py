@@ -25,16 +25,17 @@ from eventstore.projecting.refollow import MODELS
 from projections import FOLLOWING, PROJECTIONS, event_index, grants, outbox, scopes, tokens
 from projections.event_index import NameKind
 from projections.named import digest_runs, wide
+from security.keyring import Keyring
 from security.tokens import new_id
 from security.vault import KEYS
 from tests.any_command import any_command
 from tests.explore import examples
-from tests.scenarios.administration import administering, ok
+from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import erase, lived
 from tests.scenarios.test_audit_replay import History
 from tests.scenarios.test_derived import ALL_STEPS, WAITS, settings_given
-from tests.scenarios.world import ENABLES_CLIENT, ENABLES_PERSON, SYSTEM, World
+from tests.scenarios.world import ENABLES_CLIENT, ENABLES_PERSON, SYSTEM, World, open_world
 
 pytestmark = pytest.mark.anyio
 
@@ -271,6 +272,16 @@ async def test_a_key_that_is_gone_without_its_event_is_found(scene: Scene, gone:
     change(world, lambda connection: replace(connection, KEYS, (row,), (row,)))
     await found_by_a_round(world)
     assert "vault_keys" not in await world.services.ledger.read(differing)
+
+
+async def test_what_no_key_opens_any_more_is_refused_in_words(world: World, keyring: Keyring) -> None:
+    paul = await world.register_person("paul")
+    of_paul = KEYS.c.subject == f"account:{paul.account_id}"
+    change(world, lambda connection: connection.execute(delete(KEYS).where(of_paul)))
+    async with open_world(world.settings.database_url, world.settings.data_dir, keyring, world.clock) as other:
+        admin = await administering(other)
+        for path in ("/admin/people", f"/admin/people/{paul.account_id}"):
+            problem(await admin.get(path), 503, reason="vault_changed")
 
 
 # Nothing where there is nothing ---------------------------------------------------------------------------------------
