@@ -161,8 +161,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """The event loop of every worker; on PostgreSQL a scenario takes a tenth less of a processor's time than with
-    Python's own."""
+    """The event loop that workers have; with Python's own a scenario takes as much of a processor's time."""
     return "asyncio", {"use_uvloop": True}
 
 
