@@ -129,6 +129,9 @@ class Counting:
         """Adds what came up to `head`."""
         if head <= self._position:
             return
+        if not self._position:
+            self._begin(connection, now)
+            return
         since = connection.execute(_SINCE, {"b_after": self._position, "b_head": head}).all()
         own = client.stream(self._of.client_id)
         if any(stream in (own, ended_grants.STREAM) for stream, _ in since):

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from domain import account, client
@@ -147,6 +147,7 @@ async def test_a_predecessor_goes_on_whose_successor_was_cut_off(scene: Scene, w
 
 
 @settings(max_examples=examples(3, 6), suppress_health_check=ONE_FIXTURE_FOR_ALL)
+@example(seed=1_683_237_848)
 @given(seed=st.integers(0, 2**32))
 async def test_counts_are_what_every_token_says(scene: Scene, seed: int) -> None:
     chance = Random(seed)  # noqa: S311 - a reproducible history, no secret
