@@ -154,7 +154,7 @@ def forms(connection: Connection, positions: Sequence[int]) -> dict[int, bytes]:
 
 def tile(connection: Connection, number: int, fits: Callable[[bytes], bool]) -> bytes | None:
     """A full tile of level 0 that a segment in a directory has, if it `fits` the tree; None where there is none. Raises
-    `ArchiveAway`. Of the file nothing is read but its beginning, since anybody may ask for tiles.
+    `ArchiveAway`. Of the file nothing is unpacked but its beginning, since anybody may ask for tiles.
     """
     if not is_authenticated(connection):
         return None
