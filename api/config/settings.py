@@ -159,8 +159,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     proxy_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
     """The header in which these write a caller's address. The other one is ignored."""
     in_flight: Annotated[int, within(1, 100000)] = 256
-    """Requests that one worker has in hand at most; further ones get 503, and others earlier when they would wait for
-    more than 150 ms."""
+    """Requests that one worker has in hand at most; further ones get 503, half a second later, and others earlier when
+    they would wait for more than 150 ms."""
     connections: Annotated[int, within(16, 1000000)] = 4096
     """Connections that one worker holds at most; further ones get 503."""
     address_share: Annotated[float, within(0.001, 1)] = 0.125

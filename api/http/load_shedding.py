@@ -34,6 +34,13 @@ SLOWEST = LONGEST_WAIT / FEW
 BODY_WITHIN = 0.1
 """Seconds for which a place is kept for a body that is on its way. Small ones have arrived with the request."""
 
+HELD_BACK = 0.5
+"""Seconds after which who finds no place is told so. Most ask again at once, and each answer costs a good part of what
+a token does: told at once, those who were sent away left half of the processor to those who were let in."""
+
+TOGETHER = 0.02
+"""Seconds within which who is sent away is told with the first of them, by one timer."""
+
 KEY = "grantlog.place"
 
 
@@ -73,13 +80,24 @@ class Line:
 
 
 class LoadShedding:
-    """All places of a process, `bound` of them, with a line for each of the `paths` that are asked for most."""
+    """All places of a process, `bound` of them, with a line for each of the `paths` that are asked for most.
 
-    def __init__(self, bound: int, paths: Iterable[str] = (), clock: Callable[[], float] = perf_counter) -> None:
+    `later` calls something after so many seconds, by the event loop if nobody says otherwise.
+    """
+
+    def __init__(
+        self,
+        bound: int,
+        paths: Iterable[str] = (),
+        clock: Callable[[], float] = perf_counter,
+        later: Callable[[float, Callable[[], Any]], Any] | None = None,
+    ) -> None:
         self.bound = bound
+        self._later = later or _in_seconds
         self.taken = 0
         self.lines = {path: Line(clock) for path in paths}
         self._leaving: list[Slot] = []
+        self._sent_away: asyncio.Event | None = None
 
     def enter(self, path: str, *, always: bool) -> "Slot | None":
         """A further request's place; None when it finds none, or too long a line, and is not let in `always`."""
@@ -90,17 +108,32 @@ class LoadShedding:
         """Whether a further request would find no place, or too long a line."""
         return self.taken >= self.bound or (line is not None and line.taken >= FEW and line.is_long)
 
+    async def hold_back(self) -> None:
+        """Returns when it is time to tell somebody who found no place."""
+        if (over := self._sent_away) is None:
+            over = self._sent_away = asyncio.Event()
+            self._later(TOGETHER, self._no_more_with_them)
+            self._later(HELD_BACK, over.set)
+        await over.wait()
+
+    def _no_more_with_them(self) -> None:
+        self._sent_away = None
+
     def leave_soon(self, place: "Slot") -> None:
         """Lets go of the place within `BODY_WITHIN`, unless it is taken again before: were the places of bodies free at
         once, all requests that come together would find room."""
         if not self._leaving:
-            asyncio.get_running_loop().call_later(BODY_WITHIN, self._let_go)
+            self._later(BODY_WITHIN, self._let_go)
         self._leaving.append(place)
 
     def _let_go(self) -> None:
         leaving, self._leaving = self._leaving, []
         for place in leaving:
             place.let_go()
+
+
+def _in_seconds(seconds: float, call: Callable[[], Any]) -> Any:
+    return asyncio.get_running_loop().call_later(seconds, call)
 
 
 class Slot:

@@ -234,6 +234,7 @@ class Middleware:
         began, status = perf_counter(), None
         try:
             if slot is None:
+                await self.load.hold_back()
                 scope["path_template"] = path
                 given = RawResponse(503, *self._busy_answer(scope, path))
             else:
@@ -300,9 +301,10 @@ class Middleware:
         return self.pages if self.pages is not None and (path in self.direct or self.pages.concern(path)) else None
 
     async def _send_away(self, scope: Scope, send: Send, path: str) -> None:
-        """503, as cheaply as can be: whatever it costs is taken from those who were let in."""
+        """503, as cheaply as can be, and not at once: what it costs is taken from those who were let in."""
         began = perf_counter()
         context = scope[KEY] = self.proxies.arrive(scope, self.make_id())
+        await self.load.hold_back()
         method: str = scope["method"]
         given, body = self._busy_answer(scope, path)
         headers = [*given, (b"x-request-id", context.request_id.encode("ascii"))]

@@ -58,6 +58,7 @@ async def all_have_left(wrapper: Middleware) -> None:
 @pytest.mark.anyio
 async def test_request_with_a_pending_body_leaves_its_slot_to_others(monkeypatch):
     monkeypatch.setattr(load_shedding, "BODY_WITHIN", 0)
+    monkeypatch.setattr(load_shedding, "HELD_BACK", 0)
     wrapper = Middleware(reading, in_flight=1, log_requests=False)
     slow = []
     for _ in range(5):
@@ -73,7 +74,8 @@ async def test_request_with_a_pending_body_leaves_its_slot_to_others(monkeypatch
 
 
 @pytest.mark.anyio
-async def test_requests_of_one_turn_do_not_all_find_the_same_place():
+async def test_requests_of_one_turn_do_not_all_find_the_same_place(monkeypatch):
+    monkeypatch.setattr(load_shedding, "HELD_BACK", 0)
     wrapper = Middleware(reading, in_flight=2, log_requests=False)
     calls = [Call(wrapper, SLOW) for _ in range(5)]
     await asyncio.sleep(0)
@@ -85,6 +87,7 @@ async def test_requests_of_one_turn_do_not_all_find_the_same_place():
 @pytest.mark.anyio
 async def test_late_body_gets_a_slot_or_503_with_retry_after(monkeypatch):
     monkeypatch.setattr(load_shedding, "BODY_WITHIN", 0)
+    monkeypatch.setattr(load_shedding, "HELD_BACK", 0)
     wrapper = Middleware(reading, in_flight=1, log_requests=False)
     late, later = Call(wrapper, SLOW), Call(wrapper, QUICK)
     assert await later.status() == 503

@@ -1,12 +1,13 @@
 """Who is let in while others wait: by the time that the wait would take, as the server's own pace tells it."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from api.http import load_shedding
-from api.http.load_shedding import FEW, KEY, LONGEST_WAIT, Line, LoadShedding, Slot, away
+from api.http.load_shedding import FEW, HELD_BACK, KEY, LONGEST_WAIT, TOGETHER, Line, LoadShedding, Slot, away
 from api.http.middleware import Middleware
 from api.http.responses import RawResponse
 
@@ -134,7 +135,32 @@ def test_a_request_that_nobody_let_in_can_be_away_too() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_long_line_is_told_to_come_back_and_nobody_else_is() -> None:
+async def test_who_is_sent_away_hears_it_later_and_in_groups() -> None:
+    timers: list[tuple[float, Callable[[], Any]]] = []
+    places = LoadShedding(0, later=lambda seconds, call: timers.append((seconds, call)))
+
+    async def sent_away() -> asyncio.Task[None]:
+        task = asyncio.create_task(places.hold_back())
+        await asyncio.sleep(0)
+        return task
+
+    first, second = await sent_away(), await sent_away()
+    (together, no_more), (held_back, tell) = timers
+    assert (together, held_back) == (TOGETHER, HELD_BACK)
+    no_more()
+    third = await sent_away()
+    assert len(timers) == 4
+    first.cancel()
+    tell()
+    await second
+    assert not third.done()
+    timers[3][1]()
+    await third
+
+
+@pytest.mark.anyio
+async def test_a_long_line_is_told_to_come_back_and_nobody_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_shedding, "HELD_BACK", 0)
     asked: list[str] = []
 
     async def token(scope: Any, receive: Any) -> RawResponse:
@@ -175,7 +201,8 @@ async def test_a_long_line_is_told_to_come_back_and_nobody_else_is() -> None:
 
 
 @pytest.mark.anyio
-async def test_shed_request_with_an_unread_body_closes_the_connection() -> None:
+async def test_shed_request_with_an_unread_body_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_shedding, "HELD_BACK", 0)
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError("it was let in")
 

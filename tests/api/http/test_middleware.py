@@ -12,7 +12,7 @@ from litestar.params import FromPath, QueryParameter
 from litestar.testing import TestClient
 from litestar.types import Receive, Scope, Send
 
-from api.http import log_lines
+from api.http import load_shedding, log_lines
 from api.http.error_responses import EXCEPTION_HANDLERS
 from api.http.errors import AccessDenied, Clash, InvalidRequest, InvalidScope, Throttled
 from api.http.middleware import Middleware
@@ -272,7 +272,8 @@ async def call(wrapper: Middleware, path: str, send: Any) -> None:
 
 
 @pytest.mark.anyio
-async def test_too_many_at_once_are_told_to_come_back():
+async def test_too_many_at_once_are_told_to_come_back(monkeypatch):
+    monkeypatch.setattr(load_shedding, "HELD_BACK", 0)
     inner: list[dict[str, Any]] = []
     outer: list[dict[str, Any]] = []
     wrapper: Middleware

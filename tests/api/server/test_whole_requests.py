@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from api.http.errors import InvalidRequest
+from api.http.load_shedding import LoadShedding
 from api.http.log_lines import REQUEST_ID
 from api.http.middleware import WholeBody
 from api.http.request_context import Receive, Scope
@@ -170,12 +171,17 @@ async def test_what_would_be_another_answer_than_it_says_is_none(hot: Server, en
     assert (line.wire.written, line.over, hot.shared.tasks) == (b"", True, set())
 
 
-async def test_who_finds_no_place_is_sent_away_as_ever(endpoint: Endpoint) -> None:
+async def test_who_finds_no_place_is_sent_away_as_ever(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    held_back = asyncio.Event()
+    monkeypatch.setattr(LoadShedding, "hold_back", lambda _: held_back.wait())
     server = around(endpoint, in_flight=1)
     waiting, short, long = Line(server), Line(server), Line(server)
     await waiting.send(asked(b"wait"))
     await short.send(asked(b"a"))
     await long.send(asked(b"a", b"X-Twice: 1", b"X-Twice: 2"))
+    assert short.statuses == long.statuses == []
+    held_back.set()
+    await settle()
     assert (short.statuses, long.statuses) == ([503], [503])
     assert VARYING.sub(b"", short.wire.written) == VARYING.sub(b"", long.wire.written)
     endpoint.gate.set()
@@ -183,6 +189,20 @@ async def test_who_finds_no_place_is_sent_away_as_ever(endpoint: Endpoint) -> No
     assert waiting.statuses == [200]
     await short.send(asked(b"a"))
     assert short.statuses == [503, 200]
+
+
+async def test_who_hangs_up_before_being_sent_away_is_told_nothing(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held_back = asyncio.Event()
+    monkeypatch.setattr(LoadShedding, "hold_back", lambda _: held_back.wait())
+    server = around(endpoint, in_flight=0)
+    line = Line(server)
+    await line.send(asked(b"a"))
+    await line.goes()
+    held_back.set()
+    await settle()
+    assert (line.wire.written, server.shared.tasks, len(server.shared.callers)) == (b"", set(), 0)
 
 
 async def test_a_client_that_has_gone_is_told_nothing(hot: Server, endpoint: Endpoint) -> None:
