@@ -203,6 +203,7 @@ async def test_a_long_line_is_told_to_come_back_and_nobody_else_is(monkeypatch: 
 @pytest.mark.anyio
 async def test_shed_request_with_an_unread_body_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load_shedding, "HELD_BACK", 0)
+
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError("it was let in")
 
