@@ -4,7 +4,7 @@ A grant that is one access token of a client for itself is most of what a busy s
 token's own, until something more comes of it: the event that does so tells what the row must say.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
@@ -331,6 +331,28 @@ def page(
         rows += connection.execute(query)
     rows.sort(key=lambda row: -row.started_position)
     return cut([_grant(row, now) for row in rows[: limit + 1]], limit, lambda grant: grant.position)
+
+
+LOOKED_AT = 500
+"""Rows at a time, among which are those of grants that another fact ended, such as a new password."""
+
+
+def living(
+    connection: sa.Connection, now: Moment, account_id: str, grant_types: Collection[str], limit: int
+) -> list[GrantRow]:
+    """Up to `limit` of a person's grants of these types that are alive at `now`, the newest first, however many began
+    since and have ended."""
+    query = _ALL.where(TABLE.c.account_id == account_id, TABLE.c.grant_type.in_(grant_types))
+    query = query.where(TABLE.c.ended_at.is_(None), TABLE.c.expires_at > now)
+    query = query.order_by(TABLE.c.started_position.desc()).limit(LOOKED_AT)
+    found: list[GrantRow] = []
+    rows = connection.execute(query).all()
+    while rows:
+        found += [each for each in (_grant(row, now) for row in rows) if each.state == "active"]
+        if len(found) >= limit or len(rows) < LOOKED_AT:
+            break
+        rows = connection.execute(query.where(TABLE.c.started_position < rows[-1].started_position)).all()
+    return found[:limit]
 
 
 _HELD = (

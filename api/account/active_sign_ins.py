@@ -1,6 +1,7 @@
 """Where a person is signed in: their browser sessions, and their sign-ins at dashboards."""
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -12,7 +13,7 @@ from commands.people import end_session
 from domain import account, client, session
 from domain.decision import NotFound
 from domain.event import Moment, Recorded, Sealed
-from domain.grant import GrantEndReason
+from domain.grant import CONSENTED, GrantEndReason
 from domain.grant import State as GrantState
 from domain.rules.administrative_scope import CONSOLE
 from eventstore.database import Connection
@@ -24,12 +25,25 @@ from projections.grants import GrantRow
 from projections.sessions import SessionRow
 from security.clock import format_rfc3339
 
-AT_MOST = 200
-"""Sign-ins that are looked at, the newest first."""
+AT_MOST = 1_000
+"""Sign-ins of either kind that are told of, the newest first."""
+
+SHOWN = 200
+"""Of them on a page."""
 
 PASSWORD = "password"  # noqa: S105 - the grant type of dashboards
 
 SignInKind = Literal["browser", "dashboard"]
+
+
+class RunningSignIn(NamedTuple):
+    """A sign-in that still runs, as its place among others is told: at a client, or in a browser where that is None."""
+
+    last_used_at: Moment
+    position: int
+    id: str
+    client_id: str | None
+    started_at: Moment
 
 
 class ActiveSignIn(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,51 +91,52 @@ def body(place: ActiveSignIn, *, current: str | None = None, personal: bool = Tr
     )
 
 
-async def active_sign_ins(services: Services, account_id: str) -> list[ActiveSignIn]:
+async def running(services: Services, account_id: str) -> list[RunningSignIn]:
     """The sign-ins of a person that run, the last used first."""
     ledger = services.ledger
     now = ledger.clock.now()
     person: account.State = await ledger.state(account.stream(account_id))
-    given = (await ledger.read(grants.page, now, account_id=account_id, limit=AT_MOST)).items
-    live = [each for each in given if each.state == "active"]
+    allowed = await ledger.read(grants.living, now, account_id, CONSENTED, AT_MOST)
+    at_dashboards = await ledger.read(grants.living, now, account_id, (PASSWORD,), AT_MOST)
     found = [
-        await _browser(services, row, state, live)
+        _browser(row, state, allowed)
         for row in await ledger.read(sessions.of_account, account_id, AT_MOST)
         if session.is_live(state := await ledger.state(session.stream(row.session_id)), person, now)
     ]
-    found += [await _dashboard(services, each) for each in live if each.grant_type == PASSWORD]
-    return sorted(found, key=lambda place: (place.last_used_at, place.position), reverse=True)
+    found += [
+        RunningSignIn(each.last_used_at, each.position, each.grant_id, each.client_id, each.started_at)
+        for each in at_dashboards
+    ]
+    return sorted(found, reverse=True)
 
 
-async def _browser(services: Services, row: SessionRow, state: session.State, live: list[GrantRow]) -> ActiveSignIn:
-    address, agent = await _origin(services, row.position)
-    used = (each.started_at for each in live if each.session_id == row.session_id)
+def _browser(row: SessionRow, state: session.State, allowed: list[GrantRow]) -> RunningSignIn:
+    used = (each.started_at for each in allowed if each.session_id == row.session_id)
+    last_used_at = max(state.proved_at, *used, state.started_at)
+    return RunningSignIn(last_used_at, row.position, row.session_id, None, state.started_at)
+
+
+async def active_sign_ins(services: Services, found: Sequence[RunningSignIn]) -> list[ActiveSignIn]:
+    """What a person is shown of these."""
+    return [await _shown(services, each) for each in found]
+
+
+async def _shown(services: Services, place: RunningSignIn) -> ActiveSignIn:
+    address, agent = await _origin(services, place.position)
+    name = None
+    if place.client_id is not None:
+        state: client.State = await services.ledger.state(client.stream(place.client_id))
+        name = state.client_name
     return ActiveSignIn(
-        id=row.session_id,
-        kind="browser",
-        position=row.position,
-        client_id=None,
-        client_name=None,
+        id=place.id,
+        kind="browser" if place.client_id is None else "dashboard",
+        position=place.position,
+        client_id=place.client_id,
+        client_name=name,
         address=address,
         user_agent=agent,
-        started_at=state.started_at,
-        last_used_at=max(state.proved_at, *used, state.started_at),
-    )
-
-
-async def _dashboard(services: Services, row: GrantRow) -> ActiveSignIn:
-    address, agent = await _origin(services, row.position)
-    state: client.State = await services.ledger.state(client.stream(row.client_id))
-    return ActiveSignIn(
-        id=row.grant_id,
-        kind="dashboard",
-        position=row.position,
-        client_id=row.client_id,
-        client_name=state.client_name,
-        address=address,
-        user_agent=agent,
-        started_at=row.started_at,
-        last_used_at=row.last_used_at,
+        started_at=place.started_at,
+        last_used_at=place.last_used_at,
     )
 
 
@@ -158,5 +173,5 @@ async def ending(
 
 
 def _at_console(connection: Connection, now: Moment, account_id: str, session_id: str) -> list[str]:
-    given = grants.page(connection, now, client_id=CONSOLE, account_id=account_id, limit=AT_MOST).items
-    return [each.grant_id for each in given if each.session_id == session_id and each.state == "active"]
+    given = grants.living(connection, now, account_id, CONSENTED, AT_MOST)
+    return [each.grant_id for each in given if each.client_id == CONSOLE and each.session_id == session_id]

@@ -4,13 +4,21 @@ from typing import Any
 
 from litestar import Request, Response, delete, get
 
-from api.account.active_sign_ins import ActiveSignInBody, active_sign_ins, body, ending
+from api.account.active_sign_ins import (
+    ActiveSignIn,
+    ActiveSignInBody,
+    RunningSignIn,
+    active_sign_ins,
+    body,
+    ending,
+    running,
+)
 from api.account.own import asking, commanding_own, myself
 from api.admin.idempotency import Once, Reply, commanding
 from api.audit.filters import PERSONAL
 from api.http import parameters
 from api.http.errors import Missing
-from api.http.parameters import Page
+from api.http.parameters import DEFAULT, After, Limit, Page
 from api.oauth.bearer import caller, needing
 from api.services import Injected, Services, services_of
 from domain import account
@@ -22,6 +30,7 @@ OF_PERSON = "/admin/people/{account_id:str}/sessions"
 PLACES = "/account/places"
 """The page of the same."""
 
+CURSOR = "sign-ins"
 UNKNOWN = "There is no such sign-in."
 EXAMPLE: dict[str, Any] = {
     "id": "9hB3wXq5TnLc7vRk2ZsJ0d",
@@ -38,10 +47,13 @@ ANSWER = {"items": [EXAMPLE], "next": None}
 
 
 @get(PATH, **asking(page=PLACES, answer=ANSWER), summary="Where I am signed in")
-async def list_own_sessions(request: Request[Any, Any, Any]) -> Page[ActiveSignInBody]:
+async def list_own_sessions(
+    request: Request[Any, Any, Any], limit: Limit = DEFAULT, after: After = None
+) -> Page[ActiveSignInBody]:
     """Browser sessions and sign-ins at dashboards that still run, the last used first."""
     current = caller(request).grant_id
-    return Page([body(each, current=current) for each in await active_sign_ins(services_of(request), myself(request))])
+    found, following = await _portion(services_of(request), myself(request), limit, after)
+    return Page([body(each, current=current) for each in found], following)
 
 
 @delete(PATH + "/{session_id:str}", **commanding_own(), summary="End a sign-in of mine")
@@ -59,14 +71,33 @@ async def end_own_session(
     summary="Where a person is signed in",
 )
 async def list_sessions_of_person(
-    request: Request[Any, Any, Any], account_id: parameters.AccountId, ledger: Injected[Ledger]
+    request: Request[Any, Any, Any],
+    account_id: parameters.AccountId,
+    ledger: Injected[Ledger],
+    limit: Limit = DEFAULT,
+    after: After = None,
 ) -> Page[ActiveSignInBody]:
     """Browser sessions and sign-ins at dashboards that still run. From where needs `audit:personal`."""
     person: account.State = await ledger.state(account.stream(account_id))
     if not account.alive(person):
         raise Missing("There is no such person.")
     personal = PERSONAL in caller(request).scope
-    return Page([body(each, personal=personal) for each in await active_sign_ins(services_of(request), account_id)])
+    found, following = await _portion(services_of(request), account_id, limit, after)
+    return Page([body(each, personal=personal) for each in found], following)
+
+
+async def _portion(
+    services: Services, account_id: str, limit: int, after: str | None
+) -> tuple[list[ActiveSignIn], str | None]:
+    """Some of a person's sign-ins, and the cursor for what follows them."""
+    start = parameters.decode_cursor(CURSOR, after, int, int)
+    rows = parameters.behind(await running(services, account_id), start, _key, descending=True)
+    page = parameters.page(rows[: limit + 1], limit, kind=CURSOR, key=_key, item=lambda row: row)
+    return await active_sign_ins(services, page.items), page.next
+
+
+def _key(place: RunningSignIn) -> tuple[int, int]:
+    return place.last_used_at, place.position
 
 
 @delete(

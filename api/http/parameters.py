@@ -78,6 +78,14 @@ def page(rows: Sequence[R], limit: int, *, kind: str, key: Callable[[R], Key], i
     return Page([item(row) for row in shown], encode_cursor(kind, key(shown[-1])) if more and shown else None)
 
 
+def behind(rows: Sequence[R], after: Key | None, key: Callable[[R], Key], *, descending: bool = False) -> list[R]:
+    """Those rows of a list that is at hand as a whole, in the order of their keys, which come behind the one that a
+    cursor names, whether that is still there or not."""
+    if after is None:
+        return list(rows)
+    return [row for row in rows if (key(row) < after if descending else key(row) > after)]
+
+
 # What stands in paths, with its longest form: ids beyond it are a 400 that names the parameter. Where a rule of its own
 # decides what can stand there, and answers 404 to everything else, the limit is only told.
 

@@ -43,6 +43,7 @@ from api.throttling.admission import admit
 from commands.grants import withdraw_consent
 from domain import client, grant, session
 from domain.factors.realm_policy import NAME_MAXIMUM
+from domain.grant import CONSENTED
 from domain.rules import standard_claims
 from eventstore import present
 from eventstore.ledger import Ledger
@@ -225,6 +226,9 @@ WITHDRAW = "/account/grants/withdraw"
 APPLICATIONS = 200
 """Applications on the page."""
 
+LOOKED_AT = 1_000
+"""Grants of theirs that are looked at for claims, the newest first."""
+
 NOTICES = {"withdrawn": Words("Withdrawn. That application may not act for you any more.")}
 
 Done = Annotated[str | None, QueryParameter(name="done", max_length=32, description="What was just done: `withdrawn`.")]
@@ -286,10 +290,7 @@ async def _one_by_one(services: Services, account_id: str) -> dict[str, set[str]
     """By application, the claims that it was allowed one by one with what still lives of what it was given."""
     found: dict[str, set[str]] = {}
     now = services.ledger.clock.now()
-    page = await services.ledger.read(grants.page, now, account_id=account_id, limit=APPLICATIONS)
-    for each in page.items:
-        if each.state != "active":
-            continue
+    for each in await services.ledger.read(grants.living, now, account_id, CONSENTED, LOOKED_AT):
         state: grant.State = await services.ledger.state(f"grant:{each.grant_id}")
         text = await services.ledger.unseal(state.claims)
         if text is not None:

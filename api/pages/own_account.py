@@ -7,7 +7,7 @@ from litestar import Request, Response, get, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
-from api.account.active_sign_ins import ActiveSignIn, active_sign_ins, ending
+from api.account.active_sign_ins import SHOWN, ActiveSignIn, active_sign_ins, ending, running
 from api.admin import passwords
 from api.branding import branding_at
 from api.http.errors import InvalidRequest, Missing, api_error
@@ -79,7 +79,7 @@ async def account(request: Request[Any, Any, Any], realm: AnyRealm = None, done:
         return await sign_in_first(services, realm, "account")
     ledger, person = services.ledger, used.account
     logins = [await ledger.unseal(each) for each in (person.username, person.email)]
-    found = sorted(await active_sign_ins(services, person.account_id), key=lambda each: each.started_at, reverse=True)
+    found = sorted(await running(services, person.account_id), key=lambda each: each.started_at, reverse=True)
     page = SignedInPage(
         branding=await branding_at(services, used.realm),
         **await whose(services, used),
@@ -87,7 +87,7 @@ async def account(request: Request[Any, Any, Any], realm: AnyRealm = None, done:
         name=await ledger.unseal(person.name),
         logins=tuple(each for each in logins if each is not None),
         since=used.started_at,
-        places=tuple(_shown(used, each) for each in found[:NEWEST]),
+        places=tuple(_shown(used, each) for each in await active_sign_ins(services, found[:NEWEST])),
     )
     return page_answer(page, cookies=used.cookies)
 
@@ -102,11 +102,12 @@ async def account_places(request: Request[Any, Any, Any], realm: AnyRealm = None
     used = await signed_in(services, request.scope, realm)
     if used is None:
         return await sign_in_first(services, realm, "places")
+    found = await running(services, used.account.account_id)
     page = PlacesPage(
         branding=await branding_at(services, used.realm),
         **await whose(services, used),
         notice=NOTICES.get(done or ""),
-        places=tuple(_shown(used, each) for each in await active_sign_ins(services, used.account.account_id)),
+        places=tuple(_shown(used, each) for each in await active_sign_ins(services, found[:SHOWN])),
         end_others_action=f"{END_OTHERS}?realm={used.realm}",
     )
     return page_answer(page, cookies=used.cookies)
@@ -136,9 +137,12 @@ async def account_other_places_ended(
     if used is None:
         return await sign_in_first(services, realm, "places")
     require_genuine(services, scope, used, data.csrf)
-    for each in await active_sign_ins(services, used.account.account_id):
-        if each.id != used.session_id:
+    ended: set[str] = {used.session_id}
+    # Each time as many are looked at as are told of.
+    while others := [each for each in await running(services, used.account.account_id) if each.id not in ended]:
+        for each in others:
             await _end(services, scope, used, each.id)
+            ended.add(each.id)
     return see_other(f"{PLACES}?realm={used.realm}&done=ended", used.cookies)
 
 

@@ -3,7 +3,8 @@
 import httpx
 import pytest
 
-from tests.scenarios.administration import ok, problem
+from api.account import active_sign_ins
+from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.dashboards import Dashboard, make_dashboard
 from tests.scenarios.factors import enrol
@@ -65,6 +66,41 @@ async def test_ended_sign_ins_are_dead_and_gone(scene: Scene, board: Dashboard) 
     assert (await browser.open("/account")).form("/account/sign-in").action
     types = [each.type for each in await scene.world.events()]
     assert types.count("session.ended") == types.count("grant.ended") == 1
+
+
+async def test_what_ended_since_hides_no_sign_in(
+    scene: Scene, board: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever signs in and out again and again could otherwise keep an older sign-in of theirs out of sight."""
+    monkeypatch.setattr(active_sign_ins, "AT_MOST", 3)
+    await signed_in(scene, board)
+    browser = await scene.signed_in()
+    for _ in range(4):
+        tokens, _ = await board.sign_in(scene.person)
+        ok(await board.logout(bearer=tokens), 204)
+    caller = await signed_in(scene, board)
+    here, *others = ok(await caller.get(SESSIONS), 200)["items"]
+    assert here["current"]
+    assert sorted(each["kind"] for each in others) == ["browser", "dashboard"]
+    page = await browser.press(await browser.open("/account/places"), "/account/places/end-others")
+    assert page.status == 200
+    problem(await caller.get(SESSIONS), 401)
+    (left,) = await active_sign_ins.running(scene.world.services, scene.person.account_id)
+    assert left.client_id is None
+
+
+async def test_sign_ins_come_in_pages(scene: Scene, board: Dashboard) -> None:
+    caller = await signed_in(scene, board)
+    await scene.signed_in()
+    whole = ok(await caller.get(SESSIONS), 200)["items"]
+    admin = await administering(scene.world, "grants:read", "audit:personal")
+    for by, path in ((caller, SESSIONS), (admin, f"/admin/people/{scene.person.account_id}/sessions")):
+        first = ok(await by.get(path, params={"limit": 1}), 200)
+        second = ok(await by.get(path, params={"limit": 1, "after": first["next"]}), 200)
+        assert [each["id"] for each in first["items"] + second["items"]] == [each["id"] for each in whole]
+        assert second["next"] is None
+        problem(await by.get(path, params={"after": "x"}), 400, field="after")
+        problem(await by.get(path, params={"limit": 201}), 400, field="limit")
 
 
 async def test_nobody_ends_what_is_not_theirs(scene: Scene, board: Dashboard) -> None:
