@@ -7,7 +7,7 @@ import msgspec
 from litestar import Request, Response, delete, get
 from litestar.response import Stream
 
-from api.account.active_sign_ins import active_sign_ins, body
+from api.account.active_sign_ins import active_sign_ins, body, running
 from api.account.activity import activity
 from api.account.own import asking, commanding_own, myself
 from api.admin import schemas
@@ -26,8 +26,8 @@ PATH = "/account/export"
 DATA = "/account/data"
 """The page of the same."""
 
-AT_MOST = 1_000
-"""Consents and grants in an export; there is no limit to what happened."""
+AT_MOST = 100_000
+"""Consents in an export, which are as many as applications. There is no limit to anything else."""
 
 AT_ONCE = 200
 DISPOSITION = {"content-disposition": 'attachment; filename="account.json"', "cache-control": "no-store"}
@@ -57,20 +57,6 @@ async def export(services: Services, account_id: str, by: Origin) -> AsyncIterat
         }
         for each in given
     ]
-    found = await ledger.read(grants.page, now, account_id=account_id, limit=AT_MOST)
-    granted = [
-        {
-            "grant_id": each.grant_id,
-            "grant_type": each.grant_type,
-            "client_id": each.client_id,
-            "scope": each.scope,
-            "state": each.state,
-            "started_at": format_rfc3339(each.started_at),
-            "last_used_at": format_rfc3339(each.last_used_at),
-            "authorization_details": await _details(services, each.grant_id),
-        }
-        for each in found.items
-    ]
     told: dict[str, Any] = {
         "exported_at": format_rfc3339(now),
         "account": await ledger.read(schemas.read_person, ledger.privacy, account_id),
@@ -92,14 +78,18 @@ async def export(services: Services, account_id: str, by: Origin) -> AsyncIterat
         "notices_off": list(person.notices_off),
         "erasure_due_at": schemas.time_or_null(person.own_data.erasure_due),
         "consents": consents,
-        "grants": granted,
-        "sessions": [body(each) for each in await active_sign_ins(services, account_id)],
+        "sessions": [body(each) for each in await active_sign_ins(services, await running(services, account_id))],
     }
     return _pieces(services, account_id, told)
 
 
 async def _pieces(services: Services, account_id: str, told: dict[str, Any]) -> AsyncIterator[bytes]:
-    yield msgspec.json.encode(told)[:-1] + b',"activity":['
+    yield msgspec.json.encode(told)[:-1] + b',"grants":['
+    joint = b""
+    async for granted in _grants(services, account_id):
+        yield joint + msgspec.json.encode(granted)
+        joint = b","
+    yield b'],"activity":['
     start, joint = None, b""
     while True:
         found = await activity(services, account_id, AT_ONCE, start)
@@ -110,6 +100,28 @@ async def _pieces(services: Services, account_id: str, told: dict[str, Any]) -> 
         if start is None:
             break
     yield b"]}"
+
+
+async def _grants(services: Services, account_id: str) -> AsyncIterator[dict[str, Any]]:
+    """Every grant of the person's that is still told of, the newest first."""
+    after: int | None = None
+    while True:
+        now = services.ledger.clock.now()
+        page = await services.ledger.read(grants.page, now, account_id=account_id, after=after, limit=AT_ONCE)
+        for each in page.items:
+            yield {
+                "grant_id": each.grant_id,
+                "grant_type": each.grant_type,
+                "client_id": each.client_id,
+                "scope": each.scope,
+                "state": each.state,
+                "started_at": format_rfc3339(each.started_at),
+                "last_used_at": format_rfc3339(each.last_used_at),
+                "authorization_details": await _details(services, each.grant_id),
+            }
+        after = page.next
+        if after is None:
+            return
 
 
 async def _name(services: Services, client_id: str) -> str | None:

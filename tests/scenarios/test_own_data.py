@@ -5,6 +5,7 @@ import json
 import httpx
 import pytest
 
+from api.account import data
 from api.account.activity import TOLD, UNTOLD
 from api.account.data import export
 from api.services import SYSTEM
@@ -19,6 +20,7 @@ from domain.people.email_address import request_change
 from eventstore.command import Command
 from eventstore.execution import Origin
 from eventstore.view import View
+from projections import grants
 from tests.any_command import any_command
 from tests.scenarios.administration import ok, problem
 from tests.scenarios.asking import Scene
@@ -97,6 +99,19 @@ async def test_export_holds_everything_and_no_secret(scene: Scene, caller: httpx
     assert "You had everything given to you that is stored about you." in {each["meaning"] for each in told["activity"]}
     for hidden in ("$argon2", "glog_", scene.person.password):
         assert hidden not in answer.text
+
+
+async def test_export_holds_every_grant(
+    scene: Scene, board: Dashboard, caller: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AT_MOST", "AT_ONCE"):
+        monkeypatch.setattr(data, name, 2)
+    for _ in range(3):
+        await board.sign_in(scene.person)
+    held = ok(await caller.get("/account/export"), 200)["grants"]
+    found = await scene.world.services.ledger.read(grants.page, 0, account_id=scene.person.account_id)
+    assert [each["grant_id"] for each in held] == [each.grant_id for each in found.items]
+    assert len(held) == 4
 
 
 async def test_export_holds_passkeys_and_what_was_chosen(scene: Scene) -> None:
