@@ -82,13 +82,14 @@ def _failure(error: Exception) -> Failure | None:
         case UnicodeDecodeError():
             return Failure("what it was given to read is not UTF-8 text", USAGE)
     from api.http.errors import HTTPError
+    from eventstore.projecting.alone import AnotherFills
     from eventstore.unavailable import ArchiveAway
     from security.keyring import MasterKeyError, WrapBroken
     from security.sealing import SealBroken
 
     if isinstance(error, HTTPError):
         return of_problem(error)
-    if isinstance(error, MasterKeyError | WrapBroken | SealBroken | ArchiveAway):
+    if isinstance(error, MasterKeyError | WrapBroken | SealBroken | ArchiveAway | AnotherFills):
         return unavailable(str(error))
     if getattr(getattr(error, "orig", None), "sqlstate", None) == _NOT_ALLOWED:
         return unavailable(_OWNER)

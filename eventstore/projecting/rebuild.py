@@ -38,6 +38,7 @@ from eventstore.database.schema import grant_to_server
 from eventstore.database.shared_connections import SharedConnections
 from eventstore.mapper import authenticate
 from eventstore.personal_data import PersonalData
+from eventstore.projecting.alone import alone
 from eventstore.projecting.packed_digests import completed
 from eventstore.stored import head, projection_versions, rebuilds
 from projections import digests, tokens
@@ -253,7 +254,12 @@ class Rebuild:
         authenticate(engine, privacy.vault)
 
     def run(self, progress: Progress = lambda done, goal: None) -> Rebuilt:
-        """Replays, and swaps the fresh tables in under the log's lock, when what is left of the log is short."""
+        """Replays, and swaps the fresh tables in under the log's lock, when what is left of the log is short. Raises
+        `AnotherFills`."""
+        with alone(self._engine):
+            return self._run(progress)
+
+    def _run(self, progress: Progress) -> Rebuilt:
         position, fresh = self._begin()
         resumed_from = position
         replay = Replay(self._projections, self._privacy, fresh.turned, self._now, fresh.twins.get(digests.TABLE))
@@ -372,7 +378,12 @@ class Comparison:
         authenticate(engine, privacy.vault)
 
     def run(self, progress: Progress = lambda done, goal: None) -> list[Compared]:
-        """Every table's comparison. The log is held only while the last few events are replayed and rows compared."""
+        """Every table's comparison. The log is held only while the last few events are replayed and rows compared.
+        Raises `AnotherFills`."""
+        with alone(self._engine):
+            return self._run(progress)
+
+    def _run(self, progress: Progress) -> list[Compared]:
         fresh = FreshTables(self._projections, 0)
         replay = Replay(self._projections, self._privacy, fresh.turned, self._now, fresh.twins.get(digests.TABLE))
         position = 0

@@ -16,6 +16,7 @@ from eventstore import origin_months, search
 from eventstore.origin_months import EndedMonth
 from eventstore.personal_data import PersonalData, Unsealing
 from eventstore.projecting import requests
+from eventstore.projecting.alone import alone
 from eventstore.projecting.catch_up import EventIndexing, Following, Sightings
 from eventstore.projecting.counting import EventCounting
 from eventstore.projecting.packing import awaiting, unpacked, without_optional
@@ -74,8 +75,9 @@ class Refollowing:
         self._server_role = server_role
 
     def rebuild(self, progress: Progress = lambda done, goal: None) -> Rebuilt:
-        """Follows, copies what came of it, and swaps it in; the servers go on there. Else raises `Incomplete`."""
-        with self._opened() as connection:
+        """Follows, copies what came of it, and swaps it in; the servers go on there. Else raises `Incomplete`, or
+        `AnotherFills`."""
+        with alone(self._engine), self._opened() as connection:
             is_index = self._name == event_index.NAME
             following = Anew(connection, EventIndexing(anew=True) if is_index else self._model(), self._privacy)
             self._catch_up(connection, following, search.newest, progress)

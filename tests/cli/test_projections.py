@@ -10,6 +10,7 @@ from sqlalchemy.engine import make_url
 from eventstore.database import schema
 from eventstore.database.engines import migrating
 from eventstore.projecting import refollow
+from eventstore.projecting.alone import alone
 from tests.cli.conftest import CommandLine
 
 
@@ -76,6 +77,16 @@ def test_rows_that_were_lost_on_the_way_are_not_swapped_in(cli: CommandLine, mon
         r"event_index: nothing was swapped in.*event_positions was to get \d+ rows and got 0", failed.stderr
     )
     assert "equal" in cli.run("projections", "verify", "event_index").stdout
+
+
+@pytest.mark.parametrize("command", [("verify",), ("rebuild",), ("rebuild", "event_index")])
+def test_a_second_rebuild_is_told_to_wait(cli: CommandLine, command: tuple[str, ...]) -> None:
+    cli.run("client", "list")
+    engine = migrating(cli.database_url)
+    with alone(engine):
+        assert "wait until they are done" in cli.run("projections", *command, exits=3).stderr
+    cli.run("projections", *command)
+    engine.dispose()
 
 
 def test_an_unknown_projection_is_wrong_usage(cli: CommandLine) -> None:

@@ -12,7 +12,9 @@ from commands.grants import end
 from commands.permissions import operator
 from eventstore.appending import rows
 from eventstore.database.engines import migrating
+from eventstore.projecting.alone import AnotherFills
 from eventstore.projecting.rebuild import Comparison, Rebuild, outdated
+from eventstore.projecting.refollow import MODELS, Refollowing
 from eventstore.stored import rebuilds
 from projections import PROJECTIONS, clients, digests, grants, tokens
 from security.clock import SECOND
@@ -80,6 +82,38 @@ async def test_replayed_rows_are_the_live_ones_and_rebuild_keeps_them(
         seen = await world.client.post("/oauth/introspect", data={"token": raw}, auth=shop.auth)
         assert seen.json()["active"] is True
     engine.dispose()
+
+
+async def test_of_two_who_fill_fresh_tables_one_is_refused(
+    database_url: str, tmp_path: Path, keyring: Keyring, engine: Engine
+) -> None:
+    async with open_world(database_url, tmp_path, keyring) as world:
+        await lively(world)
+        await world.services.follower.follow()
+        now, privacy = world.clock.now(), world.services.ledger.privacy
+        another, refused = migrating(database_url), []
+
+        def beside(_: int, __: int) -> None:
+            for others in (
+                Rebuild(another, PROJECTIONS, privacy, now).run,
+                Rebuild(another, (clients,), privacy, now).run,
+                Comparison(another, PROJECTIONS, privacy, now).run,
+                *(Refollowing(another, name, privacy).rebuild for name in MODELS),
+            ):
+                with pytest.raises(AnotherFills):
+                    others()
+                refused.append(others)
+
+        Rebuild(engine, PROJECTIONS, privacy, now).run(beside)
+        Comparison(engine, PROJECTIONS, privacy, now).run(beside)
+        for name in MODELS:
+            Refollowing(engine, name, privacy).rebuild(beside)
+        assert refused
+        # Nothing of it is in the way of the next one.
+        assert [each for each in Comparison(another, PROJECTIONS, privacy, now).run() if each.differs_at] == []
+        for name in MODELS:
+            assert [each for each in Refollowing(another, name, privacy).compare() if each.differs_at] == []
+        another.dispose()
 
 
 async def test_the_first_row_that_was_tampered_with_is_named(

@@ -1,0 +1,59 @@
+"""Who fills tables beside the live ones is alone with them: they have one name, and of two at once each would write
+into the other's, or swap in what the other has just emptied.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fcntl import LOCK_EX, LOCK_NB, flock
+
+from sqlalchemy import Engine, text
+
+from eventstore.database.engines import is_sqlite
+
+SUFFIX = "-rebuild"
+"""Of a file beside SQLite's, which is a lock and nothing else."""
+
+_OF_POSTGRESQL = text("SELECT pg_try_advisory_lock(7209062, 'rebuilds'::regclass::oid::int)")
+"""By the number of a table, since issuers have schemas in one database, and each a log of its own."""
+
+
+class AnotherFills(Exception):
+    """Somebody else computes read models of this log at the moment."""
+
+    def __init__(self) -> None:
+        super().__init__("somebody else rebuilds or verifies read models of this log: wait until they are done")
+
+
+@contextmanager
+def alone(engine: Engine) -> Iterator[None]:
+    """Within it nobody else fills such tables of this database. The system takes the lock from who dies. Raises
+    `AnotherFills`."""
+    with _locked_file(engine) if is_sqlite(engine.url) else _locked_database(engine):
+        yield
+
+
+@contextmanager
+def _locked_database(engine: Engine) -> Iterator[None]:
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if not connection.scalar(_OF_POSTGRESQL):
+            raise AnotherFills
+        try:
+            yield
+        finally:
+            # A pool would keep the connection, and with it the lock.
+            connection.invalidate()
+
+
+@contextmanager
+def _locked_file(engine: Engine) -> Iterator[None]:
+    # For reading, so that a file that another user made will do.
+    file = os.open(f"{engine.url.database}{SUFFIX}", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            flock(file, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            raise AnotherFills from None
+        yield
+    finally:
+        os.close(file)
