@@ -245,6 +245,7 @@ def wrapped(
         answering,
         proxies=Proxies(settings.trusted_proxies, settings.proxy_header),
         in_flight=settings.in_flight,
+        held=settings.connections // 2,
         secure=settings.issuer.startswith("https:"),
         log_requests=settings.log_requests,
         prefixes=(settings.token_prefix, *settings.former_token_prefixes),

@@ -38,6 +38,9 @@ HELD_BACK = 0.5
 """Seconds after which who finds no place is told so. Most ask again at once, and each answer costs a good part of what
 a token does: told at once, those who were sent away left half of the processor to those who were let in."""
 
+HELD = 2_048
+"""So many at a time, if nobody says otherwise; all others are told at once."""
+
 TOGETHER = 0.02
 """Seconds within which who is sent away is told with the first of them, by one timer."""
 
@@ -82,7 +85,8 @@ class Line:
 class LoadShedding:
     """All places of a process, `bound` of them, with a line for each of the `paths` that are asked for most.
 
-    `later` calls something after so many seconds, by the event loop if nobody says otherwise.
+    `later` calls something after so many seconds, by the event loop if nobody says otherwise. Of those who find no
+    place so many are `held` back at a time: each keeps a connection, of which there are only so many.
     """
 
     def __init__(
@@ -91,8 +95,10 @@ class LoadShedding:
         paths: Iterable[str] = (),
         clock: Callable[[], float] = perf_counter,
         later: Callable[[float, Callable[[], Any]], Any] | None = None,
+        held: int = HELD,
     ) -> None:
         self.bound = bound
+        self._held, self._most_held = 0, held
         self._later = later or _in_seconds
         self.taken = 0
         self.lines = {path: Line(clock) for path in paths}
@@ -110,11 +116,17 @@ class LoadShedding:
 
     async def hold_back(self) -> None:
         """Returns when it is time to tell somebody who found no place."""
+        if self._held >= self._most_held:
+            return
         if (over := self._sent_away) is None:
             over = self._sent_away = asyncio.Event()
             self._later(TOGETHER, self._no_more_with_them)
             self._later(HELD_BACK, over.set)
-        await over.wait()
+        self._held += 1
+        try:
+            await over.wait()
+        finally:
+            self._held -= 1
 
     def _no_more_with_them(self) -> None:
         self._sent_away = None

@@ -13,8 +13,8 @@ import structlog
 from api.http.cors import NO_PAGE, OriginPolicy, is_preflight
 from api.http.error_responses import error_response
 from api.http.errors import TOLD, TemporarilyUnavailable
+from api.http.load_shedding import HELD, Arriving, BodyPatience, LoadShedding, Slot
 from api.http.load_shedding import KEY as SLOT
-from api.http.load_shedding import Arriving, BodyPatience, LoadShedding, Slot
 from api.http.log_lines import REQUEST_ID, as_json, trace
 from api.http.request_context import (
     FOR_OPERATORS,
@@ -133,8 +133,9 @@ class AccessLog:
 class Middleware:
     """An ASGI app around an ASGI app: outside of the framework, since requests to a path in `direct` go to that
     endpoint past its routing. `in_flight` bounds the requests that wait for the start of their answer; a further one
-    gets 503, and so does one that would wait too long (`load_shedding`). A stream that has begun is not counted, nor is
-    a request whose body is still to come. The liveness probe and those who look after the server are always let in.
+    gets 503, and so does one that would wait too long (`load_shedding`), up to `held` of them half a second later. A
+    stream that has begun is not counted, nor is a request whose body is still to come. The liveness probe and those who
+    look after the server are always let in.
     The paths in `whole` are among those in `direct`: a POST there may be handed over with its body and nothing else.
     `usual` finds what answers some further requests past the routing, as long as nothing is unusual about them."""
 
@@ -144,6 +145,7 @@ class Middleware:
         *,
         proxies: Proxies | None = None,
         in_flight: int = 256,
+        held: int = HELD,
         secure: bool = False,
         log_requests: bool = True,
         prefixes: Sequence[str] = ("glog",),
@@ -170,7 +172,7 @@ class Middleware:
         self.traced: Traced | None = None
         """Hears of every answered request, where somebody wants to know."""
         self.pages = pages
-        self.load = LoadShedding(in_flight, self.direct)
+        self.load = LoadShedding(in_flight, self.direct, held=held)
         self._busy: dict[str, tuple[Fields, bytes]] = {}
         self._patience = BodyPatience()
         self.whole: Mapping[bytes, str] = {path.encode("ascii"): path for path in whole}

@@ -159,6 +159,22 @@ async def test_who_is_sent_away_hears_it_later_and_in_groups() -> None:
 
 
 @pytest.mark.anyio
+async def test_so_many_are_held_back_and_all_others_hear_it_at_once() -> None:
+    timers: list[Callable[[], Any]] = []
+    places = LoadShedding(0, later=lambda _, call: timers.append(call), held=2)
+    held = [asyncio.create_task(places.hold_back()) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert [each.done() for each in held] == [False, False, True]
+    held[0].cancel()
+    await asyncio.sleep(0)
+    held.append(asyncio.create_task(places.hold_back()))
+    await asyncio.sleep(0)
+    assert not held[3].done()
+    timers[1]()
+    await asyncio.gather(*held[1:])
+
+
+@pytest.mark.anyio
 async def test_a_long_line_is_told_to_come_back_and_nobody_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load_shedding, "HELD_BACK", 0)
     asked: list[str] = []
