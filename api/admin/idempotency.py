@@ -20,13 +20,12 @@ from api.http.errors import (
     HTTPError,
     InsufficientScope,
     InvalidRequest,
-    InvalidToken,
     Missing,
     Unprocessable,
     api_error,
 )
 from api.http.request_context import header_values
-from api.oauth.bearer import Bearer, PermissionLost, caller, lost, needing
+from api.oauth.bearer import Bearer, PermissionLost, caller, lost, needing, unauthorized
 from api.services import Services, services_of
 from domain.decision import Reason, Refusal
 from domain.event import SECOND, Moment, Recorded, Sealed
@@ -187,16 +186,16 @@ class Once:
 
         executed = await services.ledger.execute(first.guarded(refused), *others, origin=who.origin, then=then)
         if executed.refusal is not None:
-            raise _problem(executed.refusal, needed)
+            raise _problem(services, executed.refusal, needed)
         if executed.value is None:
             raise AssertionError("what was not refused has an answer")
         return executed.value
 
 
-def _problem(refusal: Refusal, needed: str) -> HTTPError:
+def _problem(services: Services, refusal: Refusal, needed: str) -> HTTPError:
     match refusal.reason:
         case PermissionLost.TOKEN:
-            return InvalidToken()
+            return unauthorized(services)
         case PermissionLost.SCOPE:
             return InsufficientScope(needed)
         case Repeated.RUNNING:

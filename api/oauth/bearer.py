@@ -2,12 +2,18 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from litestar import Request
 
 from api.http.cors import CLIENT
-from api.http.errors import InsufficientScope, InsufficientUserAuthentication, InvalidDpopProof, InvalidToken
+from api.http.errors import (
+    HTTPError,
+    InsufficientScope,
+    InsufficientUserAuthentication,
+    InvalidDpopProof,
+    InvalidToken,
+)
 from api.http.request_context import Scope, header_values
 from api.oauth import dpop
 from api.oauth.person_authentication import policy_of
@@ -28,6 +34,7 @@ from security import jose
 from security.tokens import digest
 
 LONGEST_TOKEN = jose.LONGEST_TOKEN
+Refused = TypeVar("Refused", bound=HTTPError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +75,15 @@ RESOURCE_METADATA = "/.well-known/oauth-protected-resource"
 """Where this server, as a resource, says whose tokens it takes (RFC 9728 §3)."""
 
 
-def unauthorized(services: Services) -> InvalidToken:
-    """401, with the way to learn where tokens come from (RFC 9728 §5.1)."""
-    error = InvalidToken()
+def pointing(services: Services, error: Refused) -> Refused:
+    """A 401 of the server as a resource, with the way to learn where tokens come from (RFC 9728 §5.1)."""
     error.headers["www-authenticate"] += f', resource_metadata="{services.settings.issuer}{RESOURCE_METADATA}"'
     return error
+
+
+def unauthorized(services: Services) -> InvalidToken:
+    """401 for no token, or none that is good here."""
+    return pointing(services, InvalidToken())
 
 
 async def judge(services: Services, scope: Scope, needed: Sequence[str]) -> Known:
@@ -94,6 +105,15 @@ async def judge_header(services: Services, scope: Scope) -> Known:
     if bound is None:
         return await judge_token(services, scope, bearer_token(scope))
     known = await _live(services, scope, bound)
+    try:
+        await _prove(services, scope, known, bound)
+    except InvalidDpopProof as error:
+        raise pointing(services, error) from None
+    return known
+
+
+async def _prove(services: Services, scope: Scope, known: Known, bound: str) -> None:
+    """Looks at the proof that comes with a token of this scheme (RFC 9449 §7.1)."""
     proof = dpop.proof_of(services, scope, token=bound)
     if proof is None:
         raise InvalidDpopProof("There is no DPoP proof.", at_resource=True)
@@ -101,7 +121,6 @@ async def judge_header(services: Services, scope: Scope) -> Known:
     if known.terms.jkt is None or proof.jkt != known.terms.jkt:
         raise InvalidDpopProof("The DPoP proof is not made with the key of the access token.", at_resource=True)
     await dpop.use_up(services, proof, known.terms.client_id, at_resource=True)
-    return known
 
 
 async def judge_token(services: Services, scope: Scope, raw: str | None) -> Known:
@@ -195,7 +214,7 @@ async def require_recent(services: Services, who: Bearer) -> None:
     wanted = session.TWO_FACTORS if asked else session.ACR
     lacking = asked and who.known.terms.acr != wanted
     if at is None or lacking or services.ledger.clock.now() - at > max_age * SECOND:
-        raise InsufficientUserAuthentication(max_age, wanted)
+        raise pointing(services, InsufficientUserAuthentication(max_age, wanted))
 
 
 async def go_on(services: Services, who: Bearer, *needed: str) -> None:

@@ -60,12 +60,18 @@ async def test_token_is_bound_to_the_key(world: World, service: Client, algorith
     assert (said["token_type"], said["cnf"]) == ("DPoP", {"jkt": holder.jkt})
 
 
+def pointer(world: World) -> str:
+    """Where a refusal says that tokens come from (RFC 9728 §5.1)."""
+    return f'resource_metadata="{world.settings.issuer}/.well-known/oauth-protected-resource"'
+
+
 async def test_token_without_proof_is_a_bearers(world: World, service: Client) -> None:
     answer = (await issued(world, service, None)).json()
     assert answer["token_type"] == "Bearer"
     refused = await ask(world, SCOPES, answer["access_token"], Holder(world))
     assert refused.status_code == 401
     assert 'DPoP error="invalid_dpop_proof"' in refused.headers["www-authenticate"]
+    assert pointer(world) in refused.headers["www-authenticate"]
 
 
 @cases("scheme", ["dpop", "DPOP", "DPoP"])
@@ -96,6 +102,7 @@ async def test_resource_wants_a_nonce_that_it_gave(world: World, service: Client
     first = await asked(None)
     assert first.status_code == 401
     assert 'DPoP error="use_dpop_nonce"' in first.headers["www-authenticate"]
+    assert pointer(world) in first.headers["www-authenticate"]
     nonce = first.headers["dpop-nonce"]
     assert (await asked(nonce)).status_code == 200
     assert (await asked(nonce)).status_code == 200

@@ -52,6 +52,7 @@ def is_refused(answer: httpx.Response, world: World) -> None:
     assert challenge.startswith('Bearer error="insufficient_user_authentication"')
     assert f'acr_values="{session.ACR}"' in challenge
     assert f'max_age="{world.settings.recent_authentication}"' in challenge
+    assert f'resource_metadata="{world.settings.issuer}/.well-known/oauth-protected-resource"' in challenge
 
 
 @cases(("method", "path"), DANGEROUS)
