@@ -7,7 +7,7 @@ from litestar.params import PathParameter
 
 from api.account.own import asking, commanding_own, myself
 from api.admin.idempotency import Once, Reply
-from api.http.parameters import Page
+from api.http.parameters import After, AtMost, Page, part
 from api.services import Injected
 from api.upstreams.administration import LINK, LinkBody, link_bodies
 from commands import upstreams
@@ -21,10 +21,12 @@ UpstreamName = Annotated[str, PathParameter(max_length=NAME_MAXIMUM, description
 
 
 @get(PATH, **asking(page=PASSWORD, answer={"items": [LINK], "next": None}), summary="Who I am at other providers")
-async def list_own_links(request: Request[Any, Any, Any], ledger: Injected[Ledger]) -> Page[LinkBody]:
+async def list_own_links(
+    request: Request[Any, Any, Any], ledger: Injected[Ledger], limit: AtMost = None, after: After = None
+) -> Page[LinkBody]:
     """All of them; I may sign in there."""
     person: account.State = await ledger.state(account.stream(myself(request)))
-    return Page(await link_bodies(ledger, person), None)
+    return part(await link_bodies(ledger, person), limit, after, kind="links", name=lambda each: each.upstream)
 
 
 @delete(PATH + "/{upstream:str}", **commanding_own(recent=True), summary="Take a link to a provider away")

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from api.admin.idempotency import Once, Reply, commanding
 from api.http.errors import InvalidRequest, Missing
-from api.http.parameters import Page
+from api.http.parameters import After, AtMost, Page, part
 from api.oauth.bearer import needing
 from api.services import Injected
 from commands import authorization_detail_types as commands
@@ -73,10 +73,13 @@ def _one(state: authorization_detail_type.State, name: str) -> DetailTypeBody:
     tags=TAGS,
     summary="List the types of authorization details",
 )
-async def list_authorization_detail_types(ledger: Injected[Ledger]) -> Page[DetailTypeBody]:
+async def list_authorization_detail_types(
+    ledger: Injected[Ledger], limit: AtMost = None, after: After = None
+) -> Page[DetailTypeBody]:
     """All of them, by name."""
     state: authorization_detail_type.State = await ledger.state(authorization_detail_type.STREAM)
-    return Page([_one(state, name) for name in sorted(state.types)], None)
+    bodies = [_one(state, name) for name in sorted(state.types)]
+    return part(bodies, limit, after, kind="detail_types", name=lambda each: each.type)
 
 
 @get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a type of authorization details")

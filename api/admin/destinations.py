@@ -16,7 +16,7 @@ from api.admin.schemas import Time
 from api.config.settings import Settings, is_mailbox
 from api.http.errors import InvalidRequest, Missing
 from api.http.outgoing_requests import OutgoingRequests
-from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor, page
+from api.http.parameters import DEFAULT, After, AtMost, Limit, Page, decode_cursor, page, part
 from api.notifications.channels import destinations as configured
 from api.notifications.channels import senders
 from api.notifications.channels.webhook import host_of, signing_keys
@@ -171,9 +171,11 @@ async def _one(ledger: Ledger, settings: Settings, name: str) -> DestinationBody
 
 
 @get(PATH, **needing(SCOPE, answer={"items": [EXAMPLE], "next": None}), tags=TAGS, summary="List who is told")
-async def list_destinations(ledger: Injected[Ledger], settings: Injected[Settings]) -> Page[DestinationBody]:
+async def list_destinations(
+    ledger: Injected[Ledger], settings: Injected[Settings], limit: AtMost = None, after: After = None
+) -> Page[DestinationBody]:
     """All of them by name, those of the settings included."""
-    return Page(await _all(ledger, settings), None)
+    return part(await _all(ledger, settings), limit, after, kind="destinations", name=lambda each: each.name)
 
 
 @get(ONE, **needing(SCOPE, answer=EXAMPLE), tags=TAGS, summary="Read who is told")

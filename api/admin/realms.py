@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from api.admin.idempotency import Once, Reply, commanding
 from api.http.errors import InvalidRequest, Missing
-from api.http.parameters import Page
+from api.http.parameters import After, AtMost, Page, part
 from api.oauth.bearer import needing
 from api.oauth.person_authentication import policies
 from api.services import Injected
@@ -91,10 +91,11 @@ def _body(state: realm_policy.State, name: str) -> RealmBody:
     tags=TAGS,
     summary="List realms",
 )
-async def list_realms(ledger: Injected[Ledger]) -> Page[RealmBody]:
+async def list_realms(ledger: Injected[Ledger], limit: AtMost = None, after: After = None) -> Page[RealmBody]:
     """All of them, the two of every installation first."""
     state = await policies(ledger)
-    return Page([_body(state, name) for name in state.realms], None)
+    bodies = [_body(state, name) for name in state.realms]
+    return part(bodies, limit, after, kind="realms", name=lambda each: each.name)
 
 
 @get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a realm")

@@ -10,7 +10,7 @@ from msgspec import Meta
 from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import Time, time_or_null
 from api.config.settings import Settings
-from api.http.parameters import Page
+from api.http.parameters import After, AtMost, Page, part
 from api.oauth.bearer import needing
 from api.services import Injected
 from commands import signing_keys as commands
@@ -61,9 +61,10 @@ class KeyBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get(PATH, **needing("keys:read", answer=ANSWER), tags=TAGS, summary="List the signing keys")
-async def list_keys(ledger: Injected[Ledger]) -> Page[KeyBody]:
+async def list_keys(ledger: Injected[Ledger], limit: AtMost = None, after: After = None) -> Page[KeyBody]:
     """The newest first, those that have ended included."""
-    return listed(await ledger.state(signing_key.STREAM))
+    every = listed(await ledger.state(signing_key.STREAM)).items
+    return part(every, limit, after, kind="keys", name=lambda each: each.kid)
 
 
 @post(

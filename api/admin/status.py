@@ -13,7 +13,7 @@ from api.admin.signing_keys import EXAMPLE as KEY_EXAMPLE
 from api.admin.signing_keys import KeyBody, listed
 from api.config.settings import Settings, effective, shown
 from api.environment import default_of
-from api.http.parameters import Page
+from api.http.parameters import After, AtMost, Page, part
 from api.monitoring import examine
 from api.oauth.bearer import needing
 from api.server.board import KEY, Board, WorkerStatus
@@ -178,25 +178,25 @@ class SettingBody(msgspec.Struct, frozen=True):
 
 
 @get("/admin/settings", **needing(READ, answer=SETTINGS_EXAMPLE), tags=TAGS, summary="The settings in force")
-async def server_settings(settings: Injected[Settings], ledger: Injected[Ledger]) -> Page[SettingBody]:
+async def server_settings(
+    settings: Injected[Settings], ledger: Injected[Ledger], limit: AtMost = None, after: After = None
+) -> Page[SettingBody]:
     """Every setting, in the order of the documentation."""
     changed = await ledger.read(_changes)
     told = effective(settings)
-    return Page(
-        [
-            SettingBody(
-                each.name,
-                each.variable,
-                ("set" if each.value else "") if each.secret else each.value,
-                _plain(each.default),
-                getattr(settings, each.name) == default_of(settings, each.name),
-                _plain(each.meaning),
-                time_or_null(changed.get(each.name)) if each.name in told else None,
-            )
-            for each in shown(settings)
-        ],
-        None,
-    )
+    bodies = [
+        SettingBody(
+            each.name,
+            each.variable,
+            ("set" if each.value else "") if each.secret else each.value,
+            _plain(each.default),
+            getattr(settings, each.name) == default_of(settings, each.name),
+            _plain(each.meaning),
+            time_or_null(changed.get(each.name)) if each.name in told else None,
+        )
+        for each in shown(settings)
+    ]
+    return part(bodies, limit, after, kind="settings", name=lambda each: each.name)
 
 
 def _plain(text: str) -> str:

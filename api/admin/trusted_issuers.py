@@ -13,7 +13,7 @@ from api.admin.key_members import KeySet
 from api.admin.schemas import ScopeText
 from api.config.settings import Settings
 from api.http.errors import InvalidRequest, Missing
-from api.http.parameters import Page
+from api.http.parameters import After, AtMost, Page, part
 from api.oauth.bearer import needing
 from api.services import Injected
 from commands import trusted_issuers as commands
@@ -101,10 +101,13 @@ def _one(state: trusted_issuer.State, name: str) -> TrustedIssuerBody:
     tags=TAGS,
     summary="List trusted issuers",
 )
-async def list_trusted_issuers(ledger: Injected[Ledger]) -> Page[TrustedIssuerBody]:
+async def list_trusted_issuers(
+    ledger: Injected[Ledger], limit: AtMost = None, after: After = None
+) -> Page[TrustedIssuerBody]:
     """All of them, by name."""
     state: trusted_issuer.State = await ledger.state(trusted_issuer.STREAM)
-    return Page([_body(name, state.issuers[name]) for name in sorted(state.issuers)], None)
+    bodies = [_body(name, state.issuers[name]) for name in sorted(state.issuers)]
+    return part(bodies, limit, after, kind="trusted_issuers", name=lambda each: each.name)
 
 
 @get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a trusted issuer")

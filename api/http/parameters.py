@@ -32,6 +32,12 @@ After = Annotated[
 ]
 """How a handler declares it: `after: After = None`."""
 
+AtMost = Annotated[
+    int | None,
+    QueryParameter(name="limit", ge=1, le=LARGEST, description="How many items a page has at most; without it, all."),
+]
+"""The same of a list that is short by its nature: `limit: AtMost = None`."""
+
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
     """One page. `next` is what `?after=` takes for the following one, null on the last."""
@@ -84,6 +90,20 @@ def behind(rows: Sequence[R], after: Key | None, key: Callable[[R], Key], *, des
     if after is None:
         return list(rows)
     return [row for row in rows if (key(row) < after if descending else key(row) > after)]
+
+
+def part(items: Sequence[R], limit: int | None, after: str | None, *, kind: str, name: Callable[[R], str]) -> Page[R]:
+    """A page of a list that is at hand as a whole, in any order: behind the item that a cursor names, or from where
+    that was."""
+    found = decode_cursor(kind, after, str, int)
+    start = 0
+    if found is not None:
+        last, number = found
+        start = next((place for place, each in enumerate(items, 1) if name(each) == last), max(0, number - 1))
+    end = len(items) if limit is None else start + limit
+    shown = list(items[start:end])
+    more = end < len(items) and shown
+    return Page(shown, encode_cursor(kind, (name(shown[-1]), end)) if more else None)
 
 
 # What stands in paths, with its longest form: ids beyond it are a 400 that names the parameter. Where a rule of its own

@@ -12,7 +12,7 @@ from api.admin.idempotency import Once, Reply, commanding
 from api.config.settings import Settings
 from api.http import parameters
 from api.http.errors import InvalidRequest, Missing
-from api.http.parameters import Page
+from api.http.parameters import After, AtMost, Page, part
 from api.oauth.bearer import needing
 from api.services import Injected
 from api.upstreams.provider import redirect_uri
@@ -153,12 +153,19 @@ def _body(state: upstream.State, settings: Settings, realm: str, name: str) -> U
     tags=TAGS,
     summary="List a realm's providers",
 )
-async def list_upstreams(name: RealmName, ledger: Injected[Ledger], settings: Injected[Settings]) -> Page[UpstreamBody]:
+async def list_upstreams(
+    name: RealmName,
+    ledger: Injected[Ledger],
+    settings: Injected[Settings],
+    limit: AtMost = None,
+    after: After = None,
+) -> Page[UpstreamBody]:
     """All of them, by name."""
     if name not in await ledger.look(present.realms):
         raise Missing("There is no such realm.")
     state: upstream.State = await ledger.state(upstream.STREAM)
-    return Page([_body(state, settings, name, each) for each in sorted(state.of(name))], None)
+    bodies = [_body(state, settings, name, each) for each in sorted(state.of(name))]
+    return part(bodies, limit, after, kind="upstreams", name=lambda each: each.name)
 
 
 @get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a provider")
@@ -251,12 +258,14 @@ async def _link_body(ledger: Ledger, link: UpstreamLink) -> LinkBody:
     tags=["People"],
     summary="Who a person is at other providers",
 )
-async def list_links(account_id: parameters.AccountId, ledger: Injected[Ledger]) -> Page[LinkBody]:
+async def list_links(
+    account_id: parameters.AccountId, ledger: Injected[Ledger], limit: AtMost = None, after: After = None
+) -> Page[LinkBody]:
     """All of them."""
     person: account.State = await ledger.state(account.stream(account_id))
     if not account.alive(person):
         raise Missing(UNKNOWN)
-    return Page(await link_bodies(ledger, person), None)
+    return part(await link_bodies(ledger, person), limit, after, kind="links", name=lambda each: each.upstream)
 
 
 @put(
