@@ -6,6 +6,7 @@ import sqlite3
 import statistics
 import sysconfig
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def facts(directory: Path) -> dict[str, str]:
         "CPU": f"{_model()}, {os.cpu_count()} cores",
         "system": f"{platform.system()} {platform.release()}",
         "fdatasync of 4 KiB": f"{middle:.2f} ms (median), {worst:.2f} ms (p99)",
-        "Python": f"{platform.python_version()}, {_build()}",
+        "Python": f"{platform.python_version()}, {build()}",
         "SQLite": f"{sqlite3.sqlite_version}, WAL, synchronous=FULL",
         "libraries": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
     }
@@ -43,12 +44,19 @@ def fdatasync(directory: Path) -> tuple[float, float]:
     return statistics.median(took), sorted(took)[WRITES * 99 // 100]
 
 
-def _build() -> str:
-    """How the interpreter was optimised when it was built, as far as it tells: up to a quarter of all time depends on
-    it."""
-    given = sysconfig.get_config_var("CONFIG_ARGS") or ""
+def build(told: Callable[[str], object] = sysconfig.get_config_var) -> str:
+    """How the interpreter was optimised when it was built: up to a quarter of all time depends on it.
+
+    It tells the options that it was configured with, unless who built it took them out, as Debian does. Every compiler
+    that can do it gives `PGO_PROF_USE_FLAG` a value, with the option or without: where it is empty, that was done.
+    """
+    given = str(told("CONFIG_ARGS") or "")
     found = [name for name, option in (("PGO", "--enable-optimizations"), ("LTO", "--with-lto")) if option in given]
-    return f"built with {' and '.join(found)}" if found else "built without PGO and LTO"
+    if found:
+        return f"built with {' and '.join(found)}"
+    if not given or not told("PGO_PROF_USE_FLAG"):
+        return "which does not tell whether it was built with PGO and LTO"
+    return "built without PGO and LTO"
 
 
 def _model() -> str:
