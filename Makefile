@@ -94,7 +94,7 @@ bench: dev  ## Measure both databases beside a constant answer of the same serve
 bench-budget: dev  ## Measure the processor time of a request beside what it may take (needs wrk); BENCH='--beside ../other' beside a checkout
 	$(BIN)/python -m bench.budget $(BENCH)
 
-bench-full: dev  ## Measure all that is promised about speed, behind ten million events too (needs wrk and oha); takes most of an hour
+bench-full: dev  ## Measure all that is promised about speed, behind ten million events too (needs wrk and oha); takes an hour and more
 	$(BIN)/python -m bench.full $(BENCH)
 
 bench-peer: dev $(PEER)/node_modules/.ready  ## Measure node-oidc-provider beside it, on the same PostgreSQL (needs wrk and node)

@@ -6,21 +6,20 @@ checkout in turn with this one: what a change is worth is the ratio of two media
 """
 
 import argparse
-import os
-import resource
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
 from typing import NamedTuple
 
-from bench import databases, preparation, processes, server, upkeep
+from bench import databases, preparation, server, spending, upkeep
 from bench.databases import POSTGRESQL, SQLITE
 from bench.load import wrk
+from bench.parts.rates import MEMORY
 from bench.reports import machine
 from bench.server import THIS, Checkout, Server
+from bench.spending import Spent, disturbed, middle
 from bench.subject import CLIENT_CREDENTIALS, EXCHANGE, INTROSPECTION, REFRESH, Subject
 
 WORKS = (CLIENT_CREDENTIALS, INTROSPECTION, REFRESH, EXCHANGE)
@@ -37,45 +36,14 @@ BUDGETS: dict[tuple[str, str], float] = {
 }
 """Microseconds of all workers together for a request."""
 
+DATABASE_BUDGETS: dict[tuple[str, str], float] = {(POSTGRESQL, CLIENT_CREDENTIALS): 40}
+"""Microseconds of all of the database's processes for a request."""
+
 FLOOR = "floor"
 """What issues tokens by hand (`bench.floor`), on SQLite; nothing follows there."""
 
-DISTURBED = 0.15
-"""A share of all processors: where others took more of them during a run, that run says so."""
-
-
-class Spent(NamedTuple):
-    """What one run took: microseconds for a request, requests a second, and the share of the machine others had."""
-
-    worker: float
-    database: float
-    loader: float
-    rate: float
-    others: float
-
-
-class Times(NamedTuple):
-    """Processor time that was used until now, in seconds."""
-
-    worker: float
-    database: float
-    loader: float
-    all: float
-    wall: float
-
-
-def times(over: Server, subject: Subject) -> Times:
-    """As the kernel has them."""
-    worker = sum(sum(processes.thread_times(each).values()) for each in over.workers)
-    database, process = 0.0, subject.database.process
-    if process:
-        database = sum(sum(processes.thread_times(each).values()) for each in (process, *processes.children(process)))
-    loader = resource.getrusage(resource.RUSAGE_CHILDREN)
-    with open("/proc/stat") as told:
-        fields = [int(each) for each in told.readline().split()[1:9]]
-    ticks = os.sysconf("SC_CLK_TCK")
-    busy = sum(fields) - fields[3] - fields[4]
-    return Times(worker, database, loader.ru_utime + loader.ru_stime, busy / ticks, sum(fields) / ticks)
+BESIDE_FLOOR = 0.70
+"""What the floor takes of the processor, divided by what a token takes, is to be as much."""
 
 
 class Side(NamedTuple):
@@ -92,30 +60,32 @@ class Side(NamedTuple):
     def run(self, work: str, options: argparse.Namespace) -> Spent:
         """One run of one work. Raises RuntimeError where an answer was no success."""
         load = self.subject.load(work, self.over, options.codes)
-        self._settle()
-        before = times(self.over, self.subject)
-        done = wrk.run(self.over.port, load, seconds=options.seconds, connections=options.connections)
-        after_load = times(self.over, self.subject)
-        self._settle()
-        after = times(self.over, self.subject)
+        done, spent = spending.run(
+            self.over,
+            self.subject.database,
+            load,
+            self._settle,
+            seconds=options.seconds,
+            connections=options.connections,
+        )
         if done.failed or not done.count:
             raise RuntimeError(f"{self.name}, {work}: {done.failed} of {done.count} answers were no success")
-        worker, database, loader = (
-            (later - earlier) * 1e6 / done.count
-            for later, earlier in zip(after[:2] + after_load[2:3], before[:3], strict=True)
-        )
-        # What others had while the load ran: the rate alone depends on it.
-        ours = sum(after_load[:3]) - sum(before[:3])
-        others = max(0.0, after_load.all - before.all - ours) / (after_load.wall - before.wall)
-        return Spent(worker, database, loader, done.rate, others)
+        return spent
 
 
-def measure(options: argparse.Namespace, directory: Path) -> dict[tuple[str, str, str], list[Spent]]:
-    """By database, work and side: every round's. The order of the sides is turned round each time."""
+class Measured(NamedTuple):
+    """Of every round by database, work and side; by database and side, what memory a worker has after all, in MiB."""
+
+    spent: dict[tuple[str, str, str], list[Spent]]
+    memory: dict[tuple[str, str], float]
+
+
+def measure(options: argparse.Namespace, directory: Path) -> Measured:
+    """The order of the sides is turned round each time."""
     checkouts = {"this": THIS}
     if options.beside is not None:
         checkouts["beside"] = Checkout(options.beside, options.beside / ".venv" / "bin")
-    found: dict[tuple[str, str, str], list[Spent]] = {}
+    found = Measured({}, {})
     for kind in options.databases.split(","):
         with ExitStack() as running:
             sides = _sides(kind, checkouts, directory / kind.lower(), options, running)
@@ -125,8 +95,9 @@ def measure(options: argparse.Namespace, directory: Path) -> dict[tuple[str, str
                         if side.name == FLOOR and work != CLIENT_CREDENTIALS:
                             continue
                         spent = side.run(work, options)
-                        found.setdefault((kind, work, side.name), []).append(spent)
+                        found.spent.setdefault((kind, work, side.name), []).append(spent)
                         print(f"  {number + 1} {kind} {work} {side.name}: {_told(spent)}", file=sys.stderr, flush=True)
+            found.memory.update({(kind, side.name): side.over.memory for side in sides})
     return found
 
 
@@ -169,23 +140,41 @@ def _told(spent: Spent) -> str:
     )
 
 
-def table(found: dict[tuple[str, str, str], list[Spent]]) -> tuple[str, bool]:
+def table(found: Measured) -> tuple[str, bool]:
     """Medians with ranges, and whether every budget is kept."""
     lines, kept = [], True
-    for (kind, work, side), runs in found.items():
-        worker = [each.worker for each in runs]
-        middle = Spent(*(median(column) for column in zip(*runs, strict=True)))
-        line = f"{kind:10} {work:20} {side:6} {_told(middle)} (worker {min(worker):.0f}–{max(worker):.0f})"
-        budget = BUDGETS.get((kind, work))
-        if side == "this" and budget is not None:
-            line += f", budget {budget:g} {'kept' if middle.worker <= budget else 'MISSED'}"
-            kept = kept and middle.worker <= budget
-        for other in ("beside", FLOOR) if side == "this" else ():
-            if (runs_of_it := found.get((kind, work, other))) is not None:
-                line += f", {middle.worker / median(each.worker for each in runs_of_it):.2f} of {other}"
-        disturbed = sum(each.others > DISTURBED for each in runs)
-        lines.append(line + (f", disturbed: {disturbed} of {len(runs)} runs" if disturbed else ""))
+    for (kind, work, side), runs in found.spent.items():
+        worker, usual = [each.worker for each in runs], middle(runs)
+        line = f"{kind:10} {work:20} {side:6} {_told(usual)} (worker {min(worker):.0f}–{max(worker):.0f})"
+        if side == "this":
+            others = [name for name in ("beside", FLOOR) if (kind, work, name) in found.spent]
+            beside = {name: middle(found.spent[kind, work, name]).worker for name in others}
+            told, keeps = _judged(kind, work, usual, beside)
+            line, kept = line + told, kept and keeps
+        many = disturbed(runs)
+        lines.append(line + (f", disturbed: {many} of {len(runs)} runs" if many else ""))
+    for (kind, side), memory in found.memory.items():
+        line = f"{kind:10} {'memory of a worker':20} {side:6} {memory:.0f} MiB after all that"
+        if side == "this":
+            keeps = MEMORY.keeps(memory)
+            line, kept = f"{line}, budget {MEMORY.value:g} {'kept' if keeps else 'MISSED'}", kept and keeps
+        lines.append(line)
     return "\n".join(lines), kept
+
+
+def _judged(kind: str, work: str, usual: Spent, beside: dict[str, float]) -> tuple[str, bool]:
+    """What is said of medians by their budgets and by what was measured in turn with them; whether all is kept."""
+    bounds = []
+    for name, took, budgets in (("", usual.worker, BUDGETS), ("database's ", usual.database, DATABASE_BUDGETS)):
+        if (budget := budgets.get((kind, work))) is not None:
+            bounds.append((f"{name}budget {budget:g}", took <= budget))
+    if (floor := beside.get(FLOOR)) is not None:
+        ratio = floor / usual.worker
+        bounds.append((f"the floor takes {ratio:.2f} of it, at least {BESIDE_FLOOR:.2f}", ratio >= BESIDE_FLOOR))
+    told = "".join(f", {words} {'kept' if keeps else 'MISSED'}" for words, keeps in bounds)
+    if (other := beside.get("beside")) is not None:
+        told += f", {usual.worker / other:.2f} of beside"
+    return told, all(keeps for _, keeps in bounds)
 
 
 def main(given: Sequence[str] | None = None) -> int:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from bench import budget, databases, preparation, processes, upkeep
+from bench import databases, preparation, processes, spending, upkeep
 from bench.kept import KeptLog
 from bench.load import asking, wrk
 from bench.preparation import Administration
@@ -340,10 +340,10 @@ class Given(NamedTuple):
 def _given(stage: Stage, subject: Subject, over: Server) -> Given:
     load = subject.load(CLIENT_CREDENTIALS, over, stage.plan.codes)
     upkeep.settle(subject)
-    before = budget.times(over, subject)
+    before = spending.times(over, subject.database)
     run = wrk.run(over.port, load, seconds=stage.plan.seconds, connections=stage.plan.connections)
     upkeep.settle(subject)
-    after = budget.times(over, subject)
+    after = spending.times(over, subject.database)
     return Given(after.worker - before.worker, after.database - before.database, run.count, run.rate)
 
 

@@ -3,18 +3,20 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from bench import databases, preparation, server, upkeep
+from bench import databases, preparation, server, spending, upkeep
 from bench.load import wrk
 from bench.server import Server
+from bench.spending import Spent
 from bench.subject import CLIENT_CREDENTIALS, EXCHANGE, INTROSPECTION, REFRESH, UNKNOWN, Subject
 
 CONSTANT = "constant answer"
 UNKNOWN_TOKENS = 2_000
 
 SHORT = (CLIENT_CREDENTIALS, INTROSPECTION, UNKNOWN, REFRESH, EXCHANGE)
-"""What there is time for within three minutes."""
+"""What there is time for within some minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Plan:
     `codes` are exchanged in one run, or as many of them as there is time for.
     """
 
-    rounds: int = 3
+    rounds: int = 5
     seconds: int = 3
     collecting: int = 5
     codes: int = 3_000
@@ -33,9 +35,10 @@ class Plan:
 
 @dataclass
 class Result:
-    """What was measured, by database and work; `constants` and `ratios` belong to the same rounds."""
+    """What was measured, by database and work; `constants`, `ratios` and `spent` belong to the same rounds."""
 
     measured: dict[tuple[str, str], list[wrk.Measured]] = field(default_factory=dict)
+    spent: dict[tuple[str, str], list[Spent]] = field(default_factory=dict)
     ratios: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     constants: list[wrk.Measured] = field(default_factory=list)
     memory: dict[str, float] = field(default_factory=dict)
@@ -119,9 +122,16 @@ def _round(
     measured = {}
     for work in works if number % 2 == 0 else reversed(works):
         load = subject.load(work, over, plan.codes)
-        measured[work] = wrk.run(over.port, load, seconds=plan.seconds, connections=plan.connections)
-        # What this work leaves to be followed is nothing that the next one, or another server, should pay for.
-        upkeep.settle(subject)
+        # What a work leaves to be followed is nothing that the next one, or another server, should pay for.
+        measured[work], spent = spending.run(
+            over,
+            subject.database,
+            load,
+            partial(upkeep.settle, subject),
+            seconds=plan.seconds,
+            connections=plan.connections,
+        )
+        result.spent.setdefault((subject.name, work), []).append(spent)
     rate = constant() if first is None else first
     for work, found in measured.items():
         key = (subject.name, work)

@@ -19,7 +19,7 @@ from bench.subject import Subject
 class FullPlan:
     """Sizes of everything. Durations are whole seconds; `behind` is how many events the grown log has."""
 
-    rounds: int = 3
+    rounds: int = 5
     seconds: int = 3
     connections: int = 64
     access: int = 100_000
@@ -152,7 +152,7 @@ class Stage:
             load = subject.load(work, over, self.plan.codes)
             runs = [
                 wrk.run(over.port, load, seconds=self.plan.seconds, connections=self.plan.connections)
-                for _ in range(min(3, self.plan.rounds))
+                for _ in range(self.plan.rounds)
             ]
             self._peaks[key] = median(each.rate for each in runs)
         return self._peaks[key]

@@ -2,12 +2,12 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
-from bench import measuring, upkeep
+from bench import measuring, spending, upkeep
 from bench.parts import history, rates, starting
-from bench.reports.findings import Finding, Found, at_least, of_rounds
+from bench.reports.findings import Detail, Finding, Found, at_least, at_most, of_rounds
 from bench.server import BIN, ROOT
 from bench.stage import Stage
 from bench.subject import WORKS, Subject
@@ -22,6 +22,7 @@ TOKENS = 10_000
 """Live ones, in rotation."""
 
 FLAT = at_least(0.9)
+DEARER = at_most(1.05)
 
 
 class NotGrown(Exception):
@@ -71,10 +72,15 @@ def _compared(stage: Stage, short: Subject, grown: Subject, found: Found) -> Non
         told = history.of(grown, served[1][1], plan.histories)
     for work in WORKS:
         ratios, others = (result.ratios[subject.name, work] for subject in (grown, short))
-        # A run without an answer is a fault, which is told; here it only must not hide the other numbers.
-        beside = [each / other if other else 0.0 for each, other in zip(ratios, others, strict=True)]
-        found.findings.append(of_rounds(f"{work}, divided by the same behind {SHORT:,}", kind, beside, bound=FLAT))
-        found.findings.append(of_rounds(f"{work}, to the constant answer", kind, ratios, bound=rates.bound(kind, work)))
+        took, before = ([each.worker for each in result.spent[subject.name, work]] for subject in (grown, short))
+        found.findings.extend([
+            of_rounds(f"{work}, divided by the same behind {SHORT:,}", kind, _divided(ratios, others), bound=FLAT),
+            of_rounds(f"{work}, to the constant answer", kind, ratios, bound=rates.bound(kind, work)),
+            of_rounds(
+                f"{work}, worker's processor time divided by the same", kind, _divided(took, before), bound=DEARER
+            ),
+        ])  # fmt: skip
+    found.details.append(Detail(spending.TITLE, spending.COLUMNS, spending.rows(result.spent)))
     found.findings.append(
         Finding("memory of the worker after it", kind, result.memory[grown.name], "MiB", rates.MEMORY, digits=0)
     )
@@ -85,3 +91,8 @@ def _compared(stage: Stage, short: Subject, grown: Subject, found: Found) -> Non
         for each in starting.of(subject, plan.starts):
             found.findings.append(each._replace(database=kind, what=f"start behind {words}: {each.what}"))
     found.faults.extend([*rates.faults(result), *told.faults])
+
+
+def _divided(grown: Sequence[float], short: Sequence[float]) -> list[float]:
+    """By the same of the same round. A run without an answer is a fault, which is told; it hides no other numbers."""
+    return [one / other if other else 0.0 for one, other in zip(grown, short, strict=True)]

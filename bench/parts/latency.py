@@ -1,8 +1,8 @@
 """Latency at half of the peak rate, requests being sent when they are due."""
 
-from bench import upkeep
+from bench import spending, upkeep
 from bench.load import oha
-from bench.reports.findings import Bound, Finding, Found, at_most
+from bench.reports.findings import Bound, Finding, Found, at_most, undisturbed
 from bench.stage import Stage
 from bench.subject import CLIENT_CREDENTIALS, INTROSPECTION
 
@@ -22,10 +22,14 @@ def measure(stage: Stage) -> Found:
                 rate = stage.peak(subject, over, work) / 2
                 stage.say(f"{subject.name}: {work} at {rate:.0f} requests/s")
                 load = subject.load(work, over, stage.plan.codes)
+                upkeep.settle(subject)
+                before = spending.times(over, subject.database)
                 found = oha.run(
                     over.port, load, rate=rate, seconds=stage.plan.latency, connections=stage.plan.connections
                 )
+                others = spending.others(before, spending.times(over, subject.database))
                 findings += list(_findings(subject.name, work, found, bound))
+                findings.append(undisturbed(subject.name, others, spending.DISTURBED, f"{work}, "))
                 if found.failed or found.statuses.get(503):
                     faults.append(f"{subject.name}, {work} at half of the peak: {found.statuses}")
     return Found(findings, faults=faults)

@@ -1,7 +1,7 @@
 """Requests per second of every work, as ratios to a constant answer, with one worker."""
 
-from bench import measuring
-from bench.reports.findings import Bound, Finding, Found, at_least, at_most, of_rounds
+from bench import measuring, spending
+from bench.reports.findings import Bound, Detail, Finding, Found, at_least, at_most, of_rounds
 from bench.stage import Stage
 from bench.subject import CLIENT_CREDENTIALS, EXCHANGE, INTROSPECTION, REFRESH, REVOKED, UNKNOWN, WORKS
 
@@ -18,7 +18,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
 }
 """On SQLite and on PostgreSQL."""
 
-MEMORY = at_most(250)
+MEMORY = at_most(110)
+"""MiB that a worker has after a load."""
 
 
 def bound(database: str, work: str) -> Bound:
@@ -36,7 +37,8 @@ def measure(stage: Stage) -> Found:
     for database, memory in result.memory.items():
         findings.append(Finding("memory of the worker after it", database, memory, "MiB", MEMORY, digits=0))
     stage.remember(result)
-    return Found(findings, faults=faults(result))
+    detail = Detail(spending.TITLE, spending.COLUMNS, spending.rows(result.spent))
+    return Found(findings, [detail], faults(result))
 
 
 def faults(result: measuring.Result) -> list[str]:

@@ -57,6 +57,11 @@ class Finding(NamedTuple):
         return f"{self.bound.relation} {self.bound.value:g}{self.unit and ' ' + self.unit}"
 
 
+def undisturbed(database: str, others: float, most: float, which: str = "") -> Finding:
+    """What others had of the machine while something was measured; it stands out where that was too much."""
+    return Finding(f"{which}share of the machine that others had", database, others, bound=at_most(most))
+
+
 def of_rounds(what: str, database: str, values: Sequence[float], **more: object) -> Finding:
     """The median of several rounds with their spread."""
     return Finding(what, database, median(values), spread=(min(values), max(values)), **more)  # type: ignore[arg-type]

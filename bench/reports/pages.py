@@ -35,10 +35,10 @@ def text(title: str, found: Found) -> str:
     lines = [title]
     for finding in found.findings:
         verdict = {True: "kept", False: "MISSED", None: ""}[finding.met]
-        lines.append(f"  {finding.database:11}{finding.what:52}{finding.shown:>28}{finding.aim:>14}  {verdict}")
+        lines.append(f"  {finding.database:11}{finding.what:84}{finding.shown:>28}{finding.aim:>14}  {verdict}")
     for detail in found.details:
         lines.append(f"  {detail.title}")
-        lines += [f"    {first:50}" + "".join(f"{cell:>14}" for cell in rest) for first, *rest in detail.rows]
+        lines += [f"    {first:50}" + "".join(f" {cell:>13}" for cell in rest) for first, *rest in detail.rows]
     return "\n".join([*lines, *(f"  FAULT {fault}" for fault in found.faults), ""])
 
 
@@ -47,7 +47,7 @@ def full(part: ModuleType, found: Found, facts: Mapping[str, str], plan: FullPla
     begin, end = of_part(part)
     lines = [begin, "", f"**{part.TITLE}**", "", *_table(found.findings)]
     for detail in found.details:
-        lines += ["", f"{detail.title}:", "", *_rows(detail.columns, detail.rows)]
+        lines += ["", f"{detail.title}:", "", *tabled(detail.columns, detail.rows)]
     lines += ["", f"On {day}: {plan.rounds} rounds, {facts['CPU']}, {facts['fdatasync of 4 KiB']} for an fdatasync."]
     return "\n".join([*lines, "", end])
 
@@ -62,7 +62,7 @@ def part(marked: tuple[str, str], words: str, details: Sequence[Detail], facts: 
     """A part of the page between its markers: words, tables, and what it was measured on."""
     lines = [marked[0], "", words]
     for detail in details:
-        lines += ["", f"{detail.title}:", "", *_rows(detail.columns, detail.rows)]
+        lines += ["", f"{detail.title}:", "", *tabled(detail.columns, detail.rows)]
     return "\n".join([*lines, "", "Measured on:", "", *_listed(facts), "", marked[1]])
 
 
@@ -78,20 +78,22 @@ def _table(findings: Sequence[Finding]) -> list[str]:
         row = [what]
         for name in names:
             finding = by_place.get((what, name))
-            row += ["", ""] if finding is None else [finding.aim, _emphasised(finding)]
+            row += ["", ""] if finding is None else [finding.aim, emphasised(finding)]
         rows.append(row)
-    return _rows(["", *(column for name in names for column in ("aim", name))], rows)
+    return tabled(["", *(column for name in names for column in ("aim", name))], rows)
 
 
-def _emphasised(finding: Finding) -> str:
+def emphasised(finding: Finding) -> str:
+    """The number, in bold where it misses its bound."""
     return f"**{finding.shown}**" if finding.met is False else finding.shown
 
 
-def _rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def tabled(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+    """A table in Markdown."""
     return [
         "| " + " | ".join(columns) + " |",
         "|---" * len(columns) + "|",
-        *("| " + " | ".join(row) + " |" for row in rows),
+        *("| " + " | ".join(row) + " |" for row in cells),
     ]
 
 

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
+from bench import spending
 from bench.measuring import Result
+from bench.reports import pages
 
 BEGIN = "<!-- Written by `make bench`. -->"
 END = "<!-- The end of what `make bench` writes. -->"
@@ -34,6 +36,9 @@ def table(result: Result) -> str:
         lines.append(
             f"{database}: {memory:.0f} MiB resident, {result.tokens[database]} live tokens introspected in turn"
         )
+    lines += ["", spending.TITLE]
+    for first, *rest in (spending.COLUMNS, *spending.rows(result.spent)):
+        lines.append(f"{first:34}" + "".join(f" {cell:>22}" for cell in rest))
     return "\n".join(lines)
 
 
@@ -57,6 +62,7 @@ def page(result: Result, facts: Mapping[str, str], rounds: int) -> str:
         rates = (f"{_to(result, result.first[database]):.2f}" for database in result.memory)
         lines.append("| first introspection of a token, its fact recorded | " + " | ".join(rates) + " |")
     lines.append("| memory of the worker | " + " | ".join(f"{each:.0f} MiB" for each in result.memory.values()) + " |")
+    lines += ["", f"{spending.TITLE}:", "", *pages.tabled(spending.COLUMNS, spending.rows(result.spent))]
     lines += ["", "Measured on:", ""]
     lines += [f"- {name}: {value}" for name, value in facts.items()]
     return "\n".join([*lines, "", END])

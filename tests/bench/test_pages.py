@@ -20,7 +20,7 @@ def test_a_bound_that_is_missed_stands_out() -> None:
     page = pages.full(rates, Found([kept, missed, free]), facts, FULL, date(2026, 1, 31))
     assert "| introspection | ≥ 0.8 | 0.80 (0.70–0.90) |  |  |" in page
     assert "| memory | ≤ 250 MiB | **300 MiB** |  |  |" in page
-    assert "On 2026-01-31: 3 rounds, one, 2 cores, 0.20 ms for an fdatasync." in page
+    assert "On 2026-01-31: 5 rounds, one, 2 cores, 0.20 ms for an fdatasync." in page
     assert "- CPU: one" in pages.machine(facts)
 
 
