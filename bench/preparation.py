@@ -20,6 +20,8 @@ from security.tokens import Kind, mint
 REDIRECT_URI = "https://shop.example/callback"
 SCOPE = "catalog:read orders:write"
 VERIFIER = "the-verifier-of-a-benchmark-is-no-secret-at-all"
+CHALLENGE = base64.urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
+"""Of that verifier, by the method `S256` (RFC 7636 §4.2)."""
 USERNAME = "paul"
 PASSWORD = secrets.token_urlsafe(24)
 AT_A_TIME = 16
@@ -185,12 +187,11 @@ def bearer(server: Server, authorization: str) -> str:
 
 def consented(server: Server, client_id: str, scope: str | None = None) -> tuple[str, str]:
     """Signs in and consents once; from then on each authorization request is answered with a code at once."""
-    challenge = base64.urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
     asked = {
         "response_type": "code",
         "client_id": client_id,
         "redirect_uri": REDIRECT_URI,
-        "code_challenge": challenge,
+        "code_challenge": CHALLENGE,
         "code_challenge_method": "S256",
     }
     if scope is not None:

@@ -1,147 +1,202 @@
-"""`python -m bench.peer`: client_credentials, introspection and refresh of both servers in one run, as ratios."""
+"""`python -m bench.peer`: what both servers answer of the same load in one run, as ratios beside what is aimed at."""
 
 import argparse
 import json
-import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from statistics import median
+from typing import NamedTuple
 
 import httpx
 
-from bench import databases, preparation, server
-from bench.databases import Cluster
+from bench import databases, preparation, spending, upkeep
+from bench.databases import Cluster, Database
 from bench.load import wrk
+from bench.peer import provider
+from bench.peer.provider import HERE, Peer
 from bench.preparation import Prepared
 from bench.reports import machine, pages
-from bench.reports.findings import Detail
+from bench.reports.findings import Bound, Detail, Finding, Found, at_least, of_rounds
 from bench.server import Server
-from bench.subject import CLIENT_CREDENTIALS, GRANTS_A_RUN, INTROSPECTION, REFRESH, Subject, WrongAnswer
+from bench.spending import Spent
+from bench.subject import CLIENT_CREDENTIALS, EXCHANGE, GRANTS_A_RUN, INTROSPECTION, REFRESH, Subject, WrongAnswer
 
-HERE = Path(__file__).parent
 MARKED = pages.markers("make bench-peer")
-WORKS = (CLIENT_CREDENTIALS, INTROSPECTION, REFRESH)
-OURS, THEIRS = "Grantlog", "node-oidc-provider"
+OURS, THEIRS = "Grantlog", provider.NAME
+
+AIMS: dict[tuple[str, int], Bound] = {
+    (CLIENT_CREDENTIALS, 1): at_least(1.6),
+    (INTROSPECTION, 1): at_least(6),
+    (REFRESH, 1): at_least(3),
+    (EXCHANGE, 1): at_least(3),
+    (CLIENT_CREDENTIALS, 2): at_least(1.9),
+}
+"""By work and processes of each server."""
+
+COLUMNS = ("work", "server", *spending.COLUMNS[1:], "ratio", "aim")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How often and how long; whole seconds."""
+    """How often, how long and how much. Durations are whole seconds; there are so many connections for a process."""
 
-    rounds: int = 3
+    rounds: int = 5
     seconds: int = 5
     connections: int = 64
+    codes: int = 3_000
+    tokens: int = 5_000
+    processes: Sequence[int] = (1, 2)
+
+
+class Side(NamedTuple):
+    """One of the two servers. `settle` waits until nothing is left that follows what it answered."""
+
+    name: str
+    load: Callable[[str, Server, int], wrk.Load]
+    check: Callable[[Server], None]
+    over: Server
+    database: Database
+    settle: Callable[[], None]
 
 
 @dataclass
-class Peer:
-    """node-oidc-provider with what was prepared there. Its endpoints have other paths and the same meaning."""
+class Compared:
+    """What was found, by server, work and processes; `facts` have to be known of it."""
 
-    server: Server
-    prepared: Prepared
-    refresh: list[str]
-    directory: Path
+    spent: dict[tuple[str, str, int], list[Spent]] = field(default_factory=dict)
+    failed: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
 
-    def check(self, over: Server) -> None:
-        """That a token is alive and introspected as such: a fast answer may be a wrong one."""
-        answer = httpx.post(
-            f"{over.url}/token/introspection",
-            data={"token": self.prepared.access[-1]},
-            headers={"authorization": self.prepared.service},
-            timeout=60,
+    @property
+    def works(self) -> list[tuple[str, int]]:
+        """The works with the processes that they were measured with."""
+        return list(dict.fromkeys((work, processes) for _, work, processes in self.spent))
+
+    def ratio(self, work: str, processes: int) -> Finding:
+        """Of the rates: the median of all rounds beside what is aimed at."""
+        ours, theirs = (self.spent[name, work, processes] for name in (OURS, THEIRS))
+        ratios = [one.rate / other.rate if other.rate else 0.0 for one, other in zip(ours, theirs, strict=True)]
+        return of_rounds(work, "PostgreSQL", ratios, bound=AIMS.get((work, processes)))
+
+
+def works(processes: int) -> list[str]:
+    """All of them where each server is one process, and tokens alone where it is several."""
+    return [CLIENT_CREDENTIALS, INTROSPECTION, REFRESH, EXCHANGE] if processes == 1 else [CLIENT_CREDENTIALS]
+
+
+def measure(plan: Plan, directory: Path) -> Compared:
+    """Both servers in turn, the order turned round each time; with more processes over new databases."""
+    found = Compared()
+    with databases.cluster(directory / "postgresql") as cluster:
+        for processes in plan.processes:
+            with ExitStack() as running:
+                sides = _sides(plan, cluster, directory, processes, running, found.facts)
+                say(f"{processes} of each, a round that does not count")
+                _round(plan, sides, processes, Compared())
+                for number in range(plan.rounds):
+                    say(f"{processes} of each, round {number + 1} of {plan.rounds}")
+                    _round(plan, sides if number % 2 == 0 else sides[::-1], processes, found)
+                for side in sides:
+                    which = side.name if processes == 1 else f"{side.name}, the largest of {processes} processes"
+                    found.facts[f"memory of {which}"] = f"{side.over.memory:.0f} MiB"
+    return found
+
+
+def _round(plan: Plan, sides: Sequence[Side], processes: int, found: Compared) -> None:
+    """Every work once. The first does not count: Node compiles what it has done often."""
+    for side in sides:
+        side.check(side.over)
+    for work in works(processes):
+        for side in sides:
+            _run(plan, side, work, processes, found)
+
+
+def _run(plan: Plan, side: Side, work: str, processes: int, found: Compared) -> None:
+    done, spent = spending.run(
+        side.over,
+        side.database,
+        side.load(work, side.over, plan.codes),
+        side.settle,
+        seconds=plan.seconds,
+        connections=plan.connections * processes,
+    )
+    key = (side.name, work, processes)
+    found.spent.setdefault(key, []).append(spent)
+    if done.failed or not done.count:
+        found.failed[key] = found.failed.get(key, 0) + (done.failed or 1)
+
+
+def _sides(
+    plan: Plan, cluster: Cluster, directory: Path, processes: int, running: ExitStack, facts: dict[str, str]
+) -> tuple[Side, Side]:
+    """Both servers with clients, tokens and codes, after an exchange at each that gave the same."""
+    subject = Subject(cluster.database(f"grantlog{processes}"), directory / f"grantlog{processes}")
+    preparation.upgrade(subject.environment)
+    ours = running.enter_context(subject.serving(processes))
+    subject.known = preparation.prepare(ours, subject.environment)
+    runs = plan.rounds + 1 if processes == 1 else 0
+    peer = running.enter_context(
+        provider.serving(
+            cluster,
+            f"peer{processes}",
+            directory,
+            processes=processes,
+            codes=plan.codes * runs + 1,
+            refresh=GRANTS_A_RUN * runs,
         )
-        if answer.status_code != 200 or answer.json()["active"] is not True:
-            raise WrongAnswer(f"{THEIRS}: {answer.status_code} {answer.text} for a live token")
-
-    def load(self, work: str, _: Server, __: int) -> wrk.Load:
-        """What to send for a work."""
-        path, script, lines, who = {
-            CLIENT_CREDENTIALS: ("/token", "request.lua", ["grant_type=client_credentials"], self.prepared.service),
-            INTROSPECTION: (
-                "/token/introspection",
-                "request.lua",
-                # The hint spares it two of three look-ups. Ours needs none.
-                [f"token={token}&token_type_hint=client_credentials" for token in self.prepared.access],
-                self.prepared.service,
-            ),
-            REFRESH: ("/token", "refresh.lua", self.refresh[:GRANTS_A_RUN], self.prepared.shop),
-        }[work]
-        if work == REFRESH:
-            self.refresh = self.refresh[GRANTS_A_RUN:]
-        file = self.directory / "peer-requests"
-        file.write_text("\n".join(lines) + "\n")
-        return wrk.Load(path, script, file, who)
+    )
+    for over, prepared, path in ((ours, subject.known, "/oauth/token"), (peer.server, peer.prepared, provider.ISSUING)):
+        preparation.collect(over, prepared, directory, seconds=2, at_least=plan.tokens, path=path)
+        del prepared.access[plan.tokens :]
+    _exchanged(OURS, f"{ours.url}/oauth/token", subject.known, preparation.codes(ours, subject.known, 1).pop())
+    _exchanged(THEIRS, f"{peer.server.url}{provider.ISSUING}", peer.prepared, peer.codes.pop())
+    if INTROSPECTION in works(processes):
+        # Ours remembers what it was asked for once. To record the first time is no part of what is compared.
+        upkeep.introduce(subject, ours)
+    facts |= {"PostgreSQL": subject.database.version, "tokens introspected in turn": f"{plan.tokens:,}"}
+    return (
+        Side(OURS, subject.load, subject.check, ours, subject.database, partial(upkeep.settle, subject)),
+        _theirs(peer),
+    )
 
 
-@contextmanager
-def peer(cluster: Cluster, directory: Path, plan: Plan) -> Iterator[Peer]:
-    """Started in production mode as one process over a database of its own."""
-    port, secret, tokens = server.free_port(), secrets.token_urlsafe(32), directory / "peer-refresh"
-    cluster.database("peer")
-    environment = {
-        "NODE_ENV": "production",
-        "PORT": str(port),
-        "PEER_HOST": str(cluster.directory),
-        "PEER_DATABASE": "peer",
-        "PEER_SECRET": secret,
-        "PEER_REFRESH": str(tokens),
-        "PEER_COUNT": str(GRANTS_A_RUN * plan.rounds),
-    }
-    probe = "/.well-known/openid-configuration"
-    command: list[str | Path] = ["node", HERE / "server.mjs"]
-    with server.serving(command, port, probe, directory / "peer.log", environment) as running:
-        service, shop = preparation.basic("service", secret), preparation.basic("shop", secret)
-        yield Peer(running, Prepared(service, shop, "", "", ""), tokens.read_text().split(), directory)
+def _theirs(peer: Peer) -> Side:
+    """Nothing follows there."""
+    return Side(THEIRS, peer.load, peer.check, peer.server, peer.database, lambda: None)
 
 
-def measure(plan: Plan, directory: Path) -> tuple[dict[tuple[str, str], list[wrk.Measured]], dict[str, str]]:
-    """Both servers in turn, the order turned round each time; and what has to be known of them."""
-    found: dict[tuple[str, str], list[wrk.Measured]] = {}
-    with ExitStack() as running:
-        cluster = running.enter_context(databases.cluster(directory / "postgresql"))
-        database = cluster.database("grantlog")
-        subject = Subject(database, directory / "grantlog")
-        preparation.upgrade(subject.environment)
-        ours = running.enter_context(subject.serving())
-        subject.known = preparation.prepare(ours, subject.environment)
-        theirs = running.enter_context(peer(cluster, directory, plan))
-        for over, prepared, path in (
-            (ours, subject.known, "/oauth/token"),
-            (theirs.server, theirs.prepared, "/token"),
-        ):
-            preparation.collect(over, prepared, directory, seconds=plan.seconds, path=path)
-        # As many tokens on both sides: what is rotated through decides what caches are good for.
-        count = min(len(subject.known.access), len(theirs.prepared.access))
-        subject.known.access, theirs.prepared.access = subject.known.access[:count], theirs.prepared.access[:count]
-        sides = ((OURS, subject, ours), (THEIRS, theirs, theirs.server))
-        for number in range(plan.rounds):
-            print(f"round {number + 1} of {plan.rounds}", file=sys.stderr, flush=True)
-            for _, side, over in sides:
-                side.check(over)
-            for work in WORKS:
-                for name, side, over in sides if number % 2 == 0 else reversed(sides):
-                    load = side.load(work, over, 0)
-                    measured = wrk.run(over.port, load, seconds=plan.seconds, connections=plan.connections)
-                    found.setdefault((name, work), []).append(measured)
-        memory = {f"memory of {name}": f"{over.memory:.0f} MiB" for name, _, over in sides}
-    return found, {"PostgreSQL": database.version, "tokens introspected in turn": f"{count:,}", **memory}
+def _exchanged(name: str, address: str, prepared: Prepared, code: str) -> None:
+    """Redeems a code, which gives an access and a refresh token and no id_token. Raises `WrongAnswer`."""
+    form = {"Content-Type": "application/x-www-form-urlencoded", "Authorization": prepared.shop}
+    answer = httpx.post(address, content=preparation.exchange(code), headers=form, timeout=60)
+    given = answer.json()
+    if answer.status_code != 200 or not {"access_token", "refresh_token"} <= set(given) or "id_token" in given:
+        raise WrongAnswer(f"{name}: {answer.status_code} with {', '.join(given)} for a code")
 
 
-def table(found: dict[tuple[str, str], list[wrk.Measured]]) -> Detail:
-    """Rates and ratios: medians over the rounds, the ratios with their spread."""
-    rows = []
-    for work in WORKS:
-        ours, theirs = ([each.rate for each in found[name, work]] for name in (OURS, THEIRS))
-        ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
-        ratio = f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
-        rows.append((work, f"{median(ours):,.0f}/s", f"{median(theirs):,.0f}/s", ratio))
-    return Detail("Requests per second", ("work", OURS, THEIRS, "ratio"), rows)
+def table(found: Compared) -> Detail:
+    """A line of each server for each work: medians, ranges, and the ratio in bold where it falls short."""
+    rows: list[tuple[str, ...]] = []
+    for work, processes in found.works:
+        ratio = found.ratio(work, processes)
+        told = f"{work}, {'one process' if processes == 1 else f'{processes} processes'} each"
+        ours, theirs = (spending.cells(found.spent[name, work, processes]) for name in (OURS, THEIRS))
+        rows += [(told, OURS, *ours, pages.emphasised(ratio), ratio.aim), ("", THEIRS, *theirs, "", "")]
+    return Detail(spending.TITLE, COLUMNS, rows)
+
+
+def load_told(spent: Mapping[tuple[str, str, int], Sequence[Spent]]) -> str:
+    """What others had of the machine, in a sentence."""
+    runs = [each for several in spent.values() for each in several]
+    most, many = max(each.others for each in runs), spending.disturbed(runs)
+    told = f"Others had {spending.middle(runs).others:.0%} of the machine by median, {most:.0%} at most"
+    return f"{told}: **{many} of {len(runs)} runs were disturbed.**" if many else f"{told}: no run was disturbed."
 
 
 def versions() -> dict[str, str]:
@@ -152,34 +207,42 @@ def versions() -> dict[str, str]:
     return {"peer": ", ".join(f"{name} {version}" for name, version in names.items()) + f", Node {node}"}
 
 
+def say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
 def main() -> int:
-    """0 when every answer was a success; 1 when not, or when something is missing."""
+    """0 when every answer was a success, whatever the ratios; 1 when not, or when something is missing."""
     options = _options()
-    plan = Plan(options.rounds, options.seconds, options.connections)
+    plan = Plan(
+        options.rounds, options.seconds, options.connections, options.codes, options.tokens, list(options.processes)
+    )
     if shutil.which("node") is None or not (HERE / "node_modules").is_dir():
-        print("node and the packages of bench/peer are needed: `make bench-peer` installs them", file=sys.stderr)
+        say("node and the packages of bench/peer are needed: `make bench-peer` installs them")
         return 1
     try:
         load = wrk.check()
     except wrk.Missing as missing:
-        print(missing, file=sys.stderr)
+        say(str(missing))
         return 1
     with tempfile.TemporaryDirectory(prefix="grantlog-bench-") as name:
         directory = Path(name)
         # PostgreSQL runs as a user of its own, who has to get in.
         directory.chmod(0o755)
         facts = machine.facts(directory) | {"load": load} | versions()
-        found, more = measure(plan, directory)
-    facts |= more
+        found = measure(plan, directory)
+    facts |= found.facts
+    words = (
+        f"Medians of {plan.rounds} rounds in turn, in brackets the lowest and the highest; one PostgreSQL, and "
+        f"{plan.connections} connections for each process. {load_told(found.spent)} A ratio in bold falls short."
+    )
     detail = table(found)
-    print("\n".join(" ".join(f"{cell:>24}" for cell in row) for row in (detail.columns, *detail.rows)))
+    print(pages.text(words, Found([], [detail])))
     print("\n".join(f"{name}: {value}" for name, value in facts.items()))
-    failed = {key: sum(each.failed for each in runs) for key, runs in found.items() if any(e.failed for e in runs)}
-    if failed:
-        print(f"answers were no success, nothing was written: {failed}", file=sys.stderr)
+    if found.failed:
+        say(f"answers were no success, nothing was written: {found.failed}")
         return 1
     if options.write:
-        words = f"Medians of {plan.rounds} rounds; {plan.connections} connections, one process each, one PostgreSQL."
         pages.write(pages.PAGE, pages.part(MARKED, words, [detail], facts), MARKED)
     return 0
 
@@ -189,9 +252,16 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.peer", description=__doc__)
     parser.add_argument("--rounds", type=int, default=usual.rounds)
     parser.add_argument("--seconds", type=int, default=usual.seconds, help="of each run")
-    parser.add_argument("--connections", type=int, default=usual.connections)
+    parser.add_argument("--connections", type=int, default=usual.connections, help="for each process")
+    parser.add_argument("--codes", type=int, default=usual.codes, help="authorization codes exchanged in each run")
+    parser.add_argument("--tokens", type=int, default=usual.tokens, help="tokens that are introspected in turn")
+    parser.add_argument("--processes", type=_numbers, default=usual.processes, help="of each server: 1,2")
     parser.add_argument("--no-write", dest="write", action="store_false", help="leave the documentation alone")
     return parser.parse_args()
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(each) for each in text.split(",")]
 
 
 if __name__ == "__main__":
