@@ -8,6 +8,8 @@ from pathlib import Path
 
 SCRIPTS = Path(__file__).parent
 THREADS = 2
+PATIENCE = 10
+"""Seconds after which an answer is none. What comes later than wrk would wait by itself is slow, and not a failure."""
 
 UNIT = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
@@ -53,6 +55,7 @@ def run(port: int, load: Load, *, seconds: int, connections: int) -> Measured:
         f"--threads={THREADS}",
         f"--connections={connections}",
         f"--duration={seconds}s",
+        f"--timeout={PATIENCE}s",
         f"--script={SCRIPTS / load.script}",
         f"http://127.0.0.1:{port}{load.path}",
         "--",
