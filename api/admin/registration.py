@@ -176,9 +176,8 @@ class _Permit(NamedTuple):
 
 
 async def _permit(services: Services, request: Request[Any, Any, Any], client_id: str) -> _Permit:
-    """Raises 404 where nobody may register, 401 for a token that is none, and 429 where too many do."""
+    """Raises 401 for a token that is none, and 429 where too many register themselves."""
     open_ = services.settings.registration == "open"
-    _require_served(services.settings)
     scope: Any = request.scope
     if open_ and not header_values(scope, b"authorization"):
         admission = services.throttle.begin(*limits.registration(request_context(scope).address, services.settings))
@@ -197,8 +196,9 @@ async def _permit(services: Services, request: Request[Any, Any, Any], client_id
     return _Permit("token", actor, (registering.use_initial(stream, client_id),), by_token(stream, actor))
 
 
-def _require_served(settings: Settings) -> None:
-    if settings.registration == "off":
+async def served(connection: Any, _: object) -> None:
+    """Lets everybody in where clients register themselves; 404 where they do not, before anything is read."""
+    if services_of(connection).settings.registration == "off":
         raise Missing("Clients do not register themselves here.")
 
 
@@ -280,7 +280,7 @@ REGISTERED = EXAMPLE | {
 _BODY = {"body": SelfRegistration, "example": EXAMPLE, "answer": REGISTERED}
 
 
-@post(PATH, opt=_BODY, tags=TAGS, summary="Register as a client (RFC 7591)")
+@post(PATH, guards=[served], opt=_BODY, tags=TAGS, summary="Register as a client (RFC 7591)")
 async def register_itself(request: Request[Any, Any, Any], data: JSONBody[dict[str, Any]]) -> Response[Any]:
     """The answer is what was registered, which may be less than what was asked for, with the client's secret, if it has
     one, and the token by which it reads, changes and deletes its registration. No later answer shows the secret."""
@@ -316,34 +316,37 @@ async def _registered(
     executed = await services.ledger.execute(command, *permit.uses, origin=origin(scope, permit.actor), then=reply)
     if executed.refusal is not None:
         raise _refused(executed.refusal)
-    return Response(executed.value, status_code=201, headers=NO_STORE)
+    return Response(executed.value, status_code=201, headers=NO_STORE | {"location": f"{PATH}/{client_id}"})
 
 
-@get(ONE, opt={"answer": REGISTERED}, tags=TAGS, summary="Read one's registration (RFC 7592 §2.1)")
+@get(ONE, guards=[served], opt={"answer": REGISTERED}, tags=TAGS, summary="Read one's registration (RFC 7592 §2.1)")
 async def read_itself(request: Request[Any, Any, Any], client_id: parameters.ClientId) -> Response[Any]:
     """What is registered, without the secret."""
     services = services_of(request)
-    _require_served(services.settings)
     _, token = await _itself(services, request, client_id)
     told = await services.ledger.read(lambda connection: _told(services, connection, client_id, token))
     return Response(told, headers=NO_STORE)
 
 
-@put(ONE, opt=_BODY, tags=TAGS, summary="Change one's registration (RFC 7592 §2.2)")
+@put(ONE, guards=[served], opt=_BODY, tags=TAGS, summary="Change one's registration (RFC 7592 §2.2)")
 async def change_itself(
     request: Request[Any, Any, Any], client_id: parameters.ClientId, data: JSONBody[dict[str, Any]]
 ) -> Response[Any]:
     """The body takes the place of what is registered: what it leaves out is as if the client had never said it. It must
     name the client by its `client_id`, and its secret, if it names one, must be right."""
     services = services_of(request)
-    _require_served(services.settings)
     state, token = await _itself(services, request, client_id)
     admission = services.throttle.begin(*limits.registration_change(client_id))
     if admission.retry_after is not None:
         raise errors.Throttled(admission.retry_after, "Too many changes of this registration. Wait.")
     by = by_client(client_id, _actor(state))
     async with noting(services, request.scope, by, MEMBERS):
-        return await _changed(services, request, state, token, data)
+        try:
+            return await _changed(services, request, state, token, data)
+        except HTTPError as error:
+            scope: Any = request.scope
+            services.refusals.note(scope, error, state)
+            raise
 
 
 async def _changed(
@@ -396,11 +399,10 @@ def _require_secret(state: client.State, asked: AskedRegistration) -> None:
         raise InvalidClientMetadata("The request is not valid.", errors=[field])
 
 
-@delete(ONE, tags=TAGS, status_code=204, summary="Delete oneself as a client (RFC 7592 §2.3)")
+@delete(ONE, guards=[served], tags=TAGS, status_code=204, summary="Delete oneself as a client (RFC 7592 §2.3)")
 async def delete_itself(request: Request[Any, Any, Any], client_id: parameters.ClientId) -> Response[None]:
     """For good, with every token."""
     services = services_of(request)
-    _require_served(services.settings)
     state, token = await _itself(services, request, client_id)
     scope: Any = request.scope
     command = registering.delete_itself(client_id, token=token.hex)

@@ -58,6 +58,7 @@ async def test_what_is_answered_is_what_was_registered(world: World) -> None:
     assert made["client_secret"].startswith("glog_cs_")
     assert made["registration_access_token"].startswith("glog_ra_")
     assert made["registration_client_uri"] == f"{world.settings.issuer}{PATH}/{made['client_id']}"
+    assert answer.headers["location"] == f"{PATH}/{made['client_id']}"
     registered, *others = await world.events(after=before)
     assert [each.type for each in others] == ["client.secret_issued", "client.registration_token_issued"]
     assert (registered.actor.kind, registered.event.self_registered) == ("anonymous", "open")
@@ -192,7 +193,13 @@ class TestOff:
     async def test_nobody_registers(self, world: World) -> None:
         answers = [await world.client.post(PATH, json=ASKED), await world.client.get(f"{PATH}/x")]
         answers += [await world.client.put(f"{PATH}/x", json={}), await world.client.delete(f"{PATH}/x")]
-        assert [each.status_code for each in answers] == [404] * 4
+        # What is not served is not read either.
+        for body in (b"{", b"[]", b"x" * 70_000):
+            for method, path in (("POST", PATH), ("PUT", f"{PATH}/x")):
+                headers = {"content-type": "application/json"}
+                answers.append(await world.client.request(method, path, content=body, headers=headers))
+        answers.append(await world.client.post(PATH, data={"client_name": "Photo Prints"}))
+        assert [each.status_code for each in answers] == [404] * len(answers)
         assert "registration_endpoint" not in ok(await world.client.get("/.well-known/openid-configuration"))
 
     async def test_administrators_read_refusals_all_the_same(self, world: World) -> None:
@@ -441,6 +448,18 @@ async def test_a_client_sees_what_it_was_refused(world: World) -> None:
     lacking = await administering(world, "people:read")
     assert (await lacking.get(f"{PATH}/{made['client_id']}/log")).status_code == 403
     refused(await world.client.get(log), "invalid_token", 401)
+
+
+async def test_it_sees_which_change_of_itself_was_refused(world: World) -> None:
+    made = await register(world)
+    uri, headers = made["registration_client_uri"], bearer(made["registration_access_token"])
+    changed = ASKED | {"client_id": made["client_id"], "redirect_uris": ["http://prints.example/"]}
+    answer = await world.client.put(uri, json=changed, headers=headers)
+    body = refused(answer, "invalid_redirect_uri")
+    (item,) = ok(await world.client.get(f"{uri}/log", headers=headers))["items"]
+    assert (item["error"], item["request_id"]) == ("invalid_redirect_uri", answer.headers["x-request-id"])
+    assert item["endpoint"] == f"{PATH}/{made['client_id']}"
+    assert item["description"] in body["error_description"]
 
 
 async def test_so_it_does_what_a_browser_was_refused(world: World) -> None:
