@@ -34,7 +34,7 @@ KEYS_FRESH = 900
 
 ALIASED = (
     *("token_endpoint", "introspection_endpoint", "revocation_endpoint", "pushed_authorization_request_endpoint"),
-    *("device_authorization_endpoint", "userinfo_endpoint"),
+    *("device_authorization_endpoint", "userinfo_endpoint", "authorization_challenge_endpoint"),
 )
 """What is called by programs that may have a certificate."""
 
@@ -107,10 +107,12 @@ def _with_certificates(told: dict[str, Any], settings: Settings) -> dict[str, An
     return found | {"mtls_endpoint_aliases": aliases}
 
 
-def resource_document(issuer: str) -> dict[str, Any]:
+def resource_document(issuer: str, *, certificates: bool = False) -> dict[str, Any]:
     """The metadata of this server's own API as a protected resource (RFC 9728 §2). Scopes that administer are not among
-    what it lists: who reads it asks for all of that, and no application of others ever gets one."""
-    return {
+    what it lists: who reads it asks for all of that, and no application of others ever gets one. That tokens may be
+    bound to `certificates` is said where it is so, since leaving it out says that they are not."""
+    found: dict[str, Any] = {"tls_client_certificate_bound_access_tokens": True} if certificates else {}
+    return found | {
         "resource": issuer,
         "authorization_servers": [issuer],
         "scopes_supported": sorted(built_in_scope.BUILT_IN),
@@ -163,7 +165,8 @@ async def metadata(ledger: Injected[Ledger], settings: Injected[Settings]) -> Re
 async def resource_metadata(settings: Injected[Settings]) -> Response[Any]:
     """Whose tokens the API takes: this server's own. Public, for pages of every origin too."""
     headers = {"cache-control": "max-age=60", **EVERYBODY}
-    return Response(resource_document(settings.issuer), headers=headers)
+    certificates = bool(tls_client_auth.served(settings))
+    return Response(resource_document(settings.issuer, certificates=certificates), headers=headers)
 
 
 async def admitted(connection: Any, _: object) -> None:

@@ -163,7 +163,10 @@ async def test_the_metadata_says_so(world: World) -> None:
         assert {"tls_client_auth", "self_signed_tls_client_auth"} <= set(methods)
     aliases = metadata["mtls_endpoint_aliases"]
     assert aliases["token_endpoint"] == f"{MTLS}/oauth/token"
+    assert aliases["authorization_challenge_endpoint"] == f"{MTLS}/oauth/authorize-challenge"
     assert all(name in metadata and address.startswith(f"{MTLS}/oauth/") for name, address in aliases.items())
+    resource = ok(await world.client.get("/.well-known/oauth-protected-resource"))
+    assert resource["tls_client_certificate_bound_access_tokens"] is True
 
 
 async def test_without_a_header_there_is_none_of_it(
@@ -174,5 +177,7 @@ async def test_without_a_header_there_is_none_of_it(
         metadata = ok(await world.client.get("/.well-known/openid-configuration"))
         assert "tls_client_auth" not in metadata["token_endpoint_auth_methods_supported"]
         assert "mtls_endpoint_aliases" not in metadata
+        resource = ok(await world.client.get("/.well-known/oauth-protected-resource"))
+        assert "tls_client_certificate_bound_access_tokens" not in resource
         client_id = await register(world, token_endpoint_auth_method="tls_client_auth", **{DNS: "job.example"})
         refused(await ask(world, client_id, pem(ISSUED)))
