@@ -60,14 +60,22 @@ class GivenDelivery(msgspec.Struct, frozen=True, kw_only=True):
         return f"GivenDelivery({self.method})"
 
 
+SaidText = Annotated[str, Meta(max_length=URI_MAXIMUM)]
+EventNames = Annotated[list[Annotated[str, Meta(max_length=NAME_MAXIMUM)]], Meta(max_length=EVENTS_MAXIMUM)]
+
+
 class StreamConfiguration(msgspec.Struct, frozen=True, kw_only=True):
-    """What a receiver asks for (SSF §8.1.1). Other members are passed over."""
+    """What a receiver asks for (SSF §8.1.1). What the server says of a stream may stand beside it, as it is; other
+    members are passed over."""
 
     stream_id: StreamId | UnsetType = UNSET
+    iss: SaidText | UnsetType = UNSET
+    aud: SaidText | UnsetType = UNSET
     delivery: GivenDelivery | UnsetType = UNSET
-    events_requested: (
-        Annotated[list[Annotated[str, Meta(max_length=NAME_MAXIMUM)]], Meta(max_length=EVENTS_MAXIMUM)] | UnsetType
-    ) = UNSET
+    events_requested: EventNames | UnsetType = UNSET
+    events_supported: EventNames | UnsetType = UNSET
+    events_delivered: EventNames | UnsetType = UNSET
+    min_verification_interval: Annotated[int, Meta(ge=0, le=1_000_000)] | UnsetType = UNSET
 
 
 class GivenStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,6 +188,15 @@ def _body(services: Services, receiver: client.State, state: event_stream.State)
     }
 
 
+def _require_as_told(data: StreamConfiguration, told: dict[str, Any]) -> None:
+    """Raises 400 where a body says otherwise of the stream than the server does (SSF §8.1.1.3, §8.1.1.4)."""
+    for name in ("iss", "aud", "events_supported", "events_delivered", "min_verification_interval"):
+        said, known = getattr(data, name), told[name]
+        same = set(said) == set(known) if isinstance(said, list) else said == known
+        if said is not UNSET and not same:
+            raise InvalidRequest.field(name, "is not what it is, and not the receiver's to say")
+
+
 async def _carry_out(services: Services, who: Bearer, command: Step, data: StreamConfiguration | None = None) -> None:
     """Executes a command of a receiver, and keeps what it wants as Authorization; raises the refusal's error."""
     client_id, vault = who.known.terms.client_id, services.ledger.vault
@@ -270,6 +287,7 @@ async def _changed(
     if data.stream_id is UNSET:
         raise InvalidRequest.field("stream_id", "is missing")
     before = await _stream(services, client_id, data.stream_id)
+    _require_as_told(data, await _told(services, client_id))
     terms = _terms(data, before.terms if keeps else None)
     await _carry_out(services, who, commands.change(client_id, before.stream_id, terms), data)
     return Response(await _told(services, client_id))

@@ -421,6 +421,24 @@ async def test_a_stream_is_read_changed_and_deleted(receiving: Receiving) -> Non
     await receiving.create()
 
 
+async def test_a_receiver_says_nothing_that_is_the_servers_to_say(receiving: Receiving) -> None:
+    """SSF §8.1.1.3, §8.1.1.4: it may stand there, as it is."""
+    caller, stream_id = receiving.caller, await receiving.create(delivery={"method": METHODS["poll"]})
+    (shown,) = ok(await caller.get(STREAMS))
+    wrong: dict[str, Any] = {
+        "iss": "https://other.example",
+        "aud": "another",
+        "events_supported": [],
+        "events_delivered": [URIS["session_revoked"]],
+        "min_verification_interval": 1,
+    }
+    for by in (caller.patch, caller.put):
+        assert ok(await by(STREAMS, json=shown)) == shown
+        for name, value in wrong.items():
+            problem(await by(STREAMS, json={"stream_id": stream_id, name: value}), 400, field=name)
+    assert ok(await caller.get(STREAMS)) == [shown]
+
+
 @cases(
     "body",
     [
