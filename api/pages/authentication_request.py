@@ -90,7 +90,7 @@ def read(
     `target` is where the answer goes; `keys` tell whether an `id_token_hint` is one of ours.
     """
     claims, fault = _claims(given.get("claims"))
-    essential = _essential_acrs(claims)
+    wanted, essential = _acrs(claims)
     hinted = _hinted(given.get("id_token_hint"), client_id, issuer, keys)
     max_age = given.get("max_age", "")
     mode = given.get("response_mode", "query")
@@ -102,10 +102,10 @@ def read(
         nonce=given.get("nonce"),
         claims=claims.userinfo or {},
         response_mode=mode if mode in RESPONSE_MODES and _can_post(target, mode) else "query",
-        acrs=essential or tuple(given.get("acr_values", "").split()),
-        essential=bool(essential),
+        acrs=wanted or tuple(given.get("acr_values", "").split()),
+        essential=essential,
     )
-    faults = (*_faults(given, asked, target), fault, _unmet(essential))
+    faults = (*_faults(given, asked, target), fault, _unmet(wanted if essential else ()))
     if "id_token_hint" in given and hinted is None:
         faults = (errors.InvalidRequest("id_token_hint is not one of this server for this client."), *faults)
     return asked, next((each for each in faults if each is not None), None)
@@ -147,15 +147,14 @@ def _value(claims: _Claims, name: str) -> str | None:
     return found if found is None or isinstance(found, str) else ""
 
 
-def _essential_acrs(claims: _Claims) -> tuple[str, ...]:
-    """The classes of which the sign-in has to be one (§5.5.1.1); none where any will do."""
+def _acrs(claims: _Claims) -> tuple[tuple[str, ...], bool]:
+    """The classes of which the sign-in is to be one, and whether it has to (§5.5.1.1); none where any will do."""
     acr = (claims.id_token or {}).get("acr") or {}
-    if acr.get("essential") is not True:
-        return ()
     listed = acr.get("values", acr.get("value"))
     values = listed if isinstance(listed, list) else [] if listed is None else [listed]
     # What is no text is the name of no class.
-    return tuple(each if isinstance(each, str) else "" for each in values)
+    wanted = tuple(each if isinstance(each, str) else "" for each in values)
+    return wanted, bool(wanted) and acr.get("essential") is True
 
 
 def _unmet(essential: tuple[str, ...]) -> HTTPError | None:

@@ -11,6 +11,7 @@ from tests.scenarios.openid import OpenId, set_openid
 from tests.scenarios.world import World
 
 ONE, TWO = "urn:grantlog:acr:1", "urn:grantlog:acr:2"
+VOLUNTARY = json.dumps({"id_token": {"acr": {"values": [TWO]}}})
 ESSENTIAL = json.dumps({"id_token": {"acr": {"essential": True, "values": [TWO]}}})
 
 
@@ -33,7 +34,7 @@ async def test_two_factors_are_told(scene: OpenId) -> None:
     assert (claims["acr"], claims["amr"]) == (TWO, ["pwd", "otp", "mfa"])
 
 
-@pytest.mark.parametrize("wanted", [{"acr_values": TWO}, {"claims": ESSENTIAL}])
+@pytest.mark.parametrize("wanted", [{"acr_values": TWO}, {"claims": VOLUNTARY}, {"claims": ESSENTIAL}])
 async def test_a_session_steps_up_for_who_asks(scene: OpenId, wanted: dict[str, str]) -> None:
     browser = await scene.allowed()
     generator = await enrol(scene.world, scene.person)
@@ -64,7 +65,8 @@ async def test_who_has_no_factor_cannot_meet_an_essential_class(scene: OpenId) -
 
 async def test_a_wish_is_no_demand(scene: OpenId) -> None:
     browser = await scene.allowed()
-    assert (await scene.id_token(await browser.open(scene.openid(acr_values=TWO))))["acr"] == ONE
+    for wish in ({"acr_values": TWO}, {"claims": VOLUNTARY}):
+        assert (await scene.id_token(await browser.open(scene.openid(**wish))))["acr"] == ONE
     await enrol(scene.world, scene.person)
     for acr_values in ("urn:example:gold", f"{ONE} {TWO}"):
         assert (await scene.id_token(await browser.open(scene.openid(acr_values=acr_values))))["acr"] == ONE
