@@ -18,6 +18,8 @@ from eventstore.present import person_by_login
 from security.foreign_tokens import ReadToken, read, signed_by
 from security.jose import BadToken
 
+NOT_TRUSTED = "This issuer is not trusted for this client."
+
 HOLDER = "trusted_issuer:"
 """How the holders of identifiers begin that are issuers and no clients."""
 
@@ -54,6 +56,9 @@ async def verified(services: Services, caller: Caller, raw: str | None) -> Asser
     until = bearer_assertion.judge(token.claims, audiences=(own, own + TOKEN_ENDPOINT), now=now)
     if key_id is None or until is None:
         raise InvalidGrant()
+    if terms.clients and caller.client.client_id not in terms.clients:
+        # Likewise: whoever may not use it takes it from nobody.
+        raise UnauthorizedClient(NOT_TRUSTED).because(decision.UnauthorizedClient.GRANT_TYPE)
     identifier = used_ids.named("grant", token.claims["jti"])
     most = services.settings.client_ids_kept
     taken = await services.ledger.maintain(used_ids.take, HOLDER + name, identifier, until, now=now, most=most)

@@ -179,6 +179,10 @@ async def test_only_the_clients_that_are_named(world: World, robot: Client, admi
     ok(await asserted(world, robot, jti="2"))
     job = await world.register_client("Job", grant_types=("client_credentials",))
     assert refused(await asserted(world, job, jti="3")) == (400, "unauthorized_client")
+    # Whoever may not use an assertion takes it from nobody.
+    other = await world.register_client("Other", grant_types=(GRANT_TYPE,), scope=("orders",))
+    assert refused(await asserted(world, other, jti="4")) == (400, "unauthorized_client")
+    ok(await asserted(world, robot, jti="4"))
 
 
 async def test_nobody_stands_in_for_a_disabled_person(
