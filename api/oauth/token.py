@@ -383,7 +383,9 @@ def _told(
         case InvalidGrant() as reason:
             return errors.InvalidGrant(_about_grant(reason, request, credential)).because(reason)
         case InvalidScope() as reason:
-            return errors.InvalidScope(_about_scope(reason, request, client_scope)).because(reason)
+            # What may be had in exchange is a matter of the policy and of the token, and not of the client's own scope.
+            within = None if credential is not None and credential.of_another else client_scope
+            return errors.InvalidScope(_about_scope(reason, request, within)).because(reason)
     return errors.oauth_error(refusal)
 
 
@@ -396,9 +398,11 @@ def _about_grant(reason: InvalidGrant, request: TokenRequest, credential: Creden
     return None if words is None or credential is None else words.format(name=credential.noun)
 
 
-def _about_scope(reason: InvalidScope, request: TokenRequest, client_scope: tuple[str, ...]) -> str | None:
+def _about_scope(reason: InvalidScope, request: TokenRequest, client_scope: tuple[str, ...] | None) -> str | None:
     if reason is InvalidScope.NOTHING_LEFT:
         return "Nothing is left of the scope: the person's roles allow none of it, or there is no person."
+    if client_scope is None:
+        return "The scope is wider than what this client may have in exchange for that token."
     lacking = next((name for name in request.scope or () if name not in client_scope), None)
     # Only what could be a scope is repeated: anything may have got into the parameter.
     if lacking is not None and _SCOPE.fullmatch(lacking):

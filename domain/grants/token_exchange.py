@@ -49,8 +49,11 @@ def issue(
     if isinstance(granted, Reason):
         return refuse(granted, field="scope")
     left = (subject.standing.token.expires_at - now) // SECOND
+    if left < 1:
+        # Whole seconds are told, and nothing that is had for it outlives it.
+        return Outcome((), _INVALID)
     audience = () if rule.resource == parties.issuer else (rule.resource,)
-    lifetime = max(1, min(lifetimes.of_access(parties.client, granted), left))
+    lifetime = min(lifetimes.of_access(parties.client, granted), left)
     # Anyone who exchanges for somebody else's resource asks for what is to go there.
     places = chosen_details(request.details, parties, subject.details) or ()
     if isinstance(places, Refusal):

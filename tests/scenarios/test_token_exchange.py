@@ -91,7 +91,12 @@ async def test_a_token_is_exchanged_as_the_policy_says(gateway: Gateway) -> None
 async def test_it_expires_no_later_than_what_it_was_exchanged_for(gateway: Gateway) -> None:
     gateway.world.clock.advance(500)
     assert ok(await gateway.exchange())["expires_in"] == 100
-    gateway.world.clock.advance(100)
+    gateway.world.clock.advance(99)
+    assert ok(await gateway.exchange())["expires_in"] == 1
+    # Half a second later no whole one is left.
+    gateway.world.clock.advance(0.5)
+    assert refused(await gateway.exchange()) == (400, "invalid_request")
+    gateway.world.clock.advance(0.5)
     assert refused(await gateway.exchange()) == (400, "invalid_request")
 
 
@@ -157,6 +162,14 @@ async def test_what_the_policy_does_not_say_is_refused(gateway: Gateway, given: 
     before = await gateway.world.head()
     assert refused(await gateway.exchange(**given)) == (400, error)
     assert await gateway.world.types_after(before) == []
+
+
+async def test_who_asks_for_too_much_is_not_told_of_its_own_scope(gateway: Gateway) -> None:
+    """The gateway has none of these scopes itself: what it may have in exchange is the policy's to say."""
+    answer = await gateway.exchange(scope="orders catalog:read")
+    assert refused(answer) == (400, "invalid_scope")
+    words = "The scope is wider than what this client may have in exchange for that token."
+    assert answer.json()["error_description"] == words
 
 
 async def test_a_known_token_of_another_kind_is_no_subject_token(gateway: Gateway) -> None:
