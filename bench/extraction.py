@@ -38,6 +38,11 @@ TEXTS = {
     "line breaks": _filled("\n"),
     "line breaks, marks and escapes": _filled("+\n\\%"),
     "the prefix": _filled("glog_at_"),
+    "references of HTML": _filled("&#103;&#x67;"),
+    "wide letters": _filled("\uff47\uff4c"),
+    "invisible characters": _filled("\u200bg"),
+    "hexadecimal digits": _filled("676c6f675f61745f"),
+    "UTF-16 in base64": b64encode(("glog_at_" * (LONGEST // 22)).encode("utf-16-le")).decode()[:LONGEST],
 }
 
 

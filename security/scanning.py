@@ -1,11 +1,12 @@
 """Our secrets found in any text, whatever surrounds it, and the rules by which the scanners of others find them.
 
 What is undone before looking is a closed list: JSON escapes (RFC 8259 §7), percent-encoding (RFC 3986 §2.1), base64 and
-base64url at each alignment (RFC 4648 §4, §5), and line breaks within a secret with blanks and the marks that diffs,
-quoted mail and shells put around them. At most two of them around each other, base64 once. The checksum tells a secret
-from what only looks like one, so that undoing too much finds nothing false.
+base64url at each alignment (RFC 4648 §4, §5), of UTF-16 too, hexadecimal digits, and line breaks within a secret with
+blanks and the marks that diffs, quoted mail and shells put around them. At most two of them around each other, base64
+once, and all of it once more where HTML's references, wide letters or invisible characters stand in the text. The
+checksum tells a secret from what only looks like one, so that undoing too much finds nothing false.
 
-Each step is a pass of a C function over the whole text: the time is linear in its length, whatever stands there.
+Each step is a pass over the whole text: the time is linear in its length, whatever stands there.
 """
 
 import json
@@ -40,6 +41,20 @@ _LONG_RUN = b"1" * 56
 """The shortest secret is 42 characters long, which base64 makes 56 of."""
 
 
+_HEX = re.compile(rb"[0-9A-Fa-f]{84,}")
+"""The shortest secret in hexadecimal digits."""
+
+_REFERENCE = re.compile(
+    r"&(?:#0{0,8}(?:([0-9]{1,3})|[xX]0{0,8}([0-9A-Fa-f]{1,2}))(?![0-9A-Fa-f])|lowbar(?=;));?", re.ASCII
+)
+"""A reference of HTML to a character of ASCII, by its number, or to the one in a secret that has a name."""
+
+_WIDE = {0xFF00 + number: 0x20 + number for number in range(1, 0x5F)}
+_INVISIBLE = (0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF)
+_PLAIN: Mapping[int, int | None] = _WIDE | dict.fromkeys(_INVISIBLE)
+_NOT_PLAIN = re.compile("[" + "".join(map(chr, _PLAIN)) + "]")
+
+
 _JWT_HEAD = b"eyJhbGciOi"
 """How every header begins that this server signs: with its algorithm."""
 _JWT = re.compile(
@@ -65,7 +80,8 @@ class Extract(NamedTuple):
 
 def extract(text: str, format_: Format) -> Extract:
     """Every secret with one of the format's prefixes, and none beyond `MOST`. Nothing of the text is kept."""
-    octets = text.encode("utf-8", "surrogatepass")
+    octets, plain = (each.encode("utf-8", "surrogatepass") for each in (text, _plain(text)))
+    spelled = (octets,) if plain == octets else (octets, plain)
     found: dict[str, Secret] = {}
     damaged: list[DamagedSecret] = []
     signed = dict.fromkeys(_signed(_unwrapped(octets)))
@@ -74,7 +90,7 @@ def extract(text: str, format_: Format) -> Extract:
         # In octets the search knows by its literal beginning where it need not look.
         pattern = re.compile(rf"{prefix}_(?=((?:{_KINDS})_{_BODY}))".encode())
         wrong: set[bytes] = set()
-        for undone in _undone(octets):
+        for undone in (each for one in spelled for each in _undone(one)):
             signed.update(dict.fromkeys(_signed(undone)))
             for each in dict.fromkeys(pattern.findall(undone)):
                 if each in wrong:
@@ -92,6 +108,23 @@ def extract(text: str, format_: Format) -> Extract:
             found.setdefault(token, Secret(token, Kind.ACCESS_TOKEN))
     damaged.sort(key=lambda each: each.at)
     return Extract(tuple(found.values()), tuple(damaged[:MOST]), len(text))
+
+
+def _plain(text: str) -> str:
+    """The text with the characters that references of HTML stand for, with wide letters narrow, and without what nobody
+    sees."""
+    if "&" in text:
+        text = _REFERENCE.sub(_referred, text)
+    if not text.isascii() and _NOT_PLAIN.search(text):
+        text = text.translate(_PLAIN)
+    return text
+
+
+def _referred(match: re.Match[str]) -> str:
+    if match[1] is None and match[2] is None:
+        return "_"
+    number = int(match[1]) if match[2] is None else int(match[2], 16)
+    return chr(number) if number < 0x80 else match[0]
 
 
 def _signed(octets: bytes) -> Iterable[bytes]:
@@ -186,8 +219,12 @@ def _undone(octets: bytes) -> Iterator[bytes]:
     once = _unescaped(octets)
     texts = (octets, once, _unescaped(once), *map(_unescaped, _joined(octets)))
     yield from dict.fromkeys(each for text in dict.fromkeys(texts) for each in _unbroken(text))
+    yield from _from_hex(octets)
     for decoded in _decoded(octets):
         yield from _unbroken(decoded)
+        if b"_\0" in decoded:
+            # UTF-16, as it is in what PowerShell is handed in base64.
+            yield decoded.translate(None, b"\0")
         if b"%" in decoded or b"\\" in decoded:
             yield _characters(decoded)
     if once != octets:
@@ -228,6 +265,13 @@ def _characters(octets: bytes) -> bytes:
     true equals sign becomes a blank, which is as little part of a secret.
     """
     return a2b_qp(octets.translate(_TO_QUOTED).replace(_ESCAPE, b"="))
+
+
+def _from_hex(octets: bytes) -> Iterator[bytes]:
+    """What long runs of hexadecimal digits stand for, at both places where it may begin."""
+    for run in _HEX.findall(octets.replace(b"\n", b"")):
+        for start in (0, 1):
+            yield bytes.fromhex(run[start : start + (len(run) - start) // 2 * 2].decode())
 
 
 def _decoded(octets: bytes) -> Iterator[bytes]:

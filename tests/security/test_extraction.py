@@ -60,6 +60,27 @@ def _continued(text: str) -> str:
     return "curl -u x:" + text[:30] + "\\\n    | " + text[30:]
 
 
+def _hex(text: str) -> str:
+    """As a database shows octets; what comes before says nothing of where they begin."""
+    return "\\x" + text.encode().hex()
+
+
+def _powershell(text: str) -> str:
+    return b64encode(text.encode("utf-16-le")).decode()
+
+
+def _references(text: str) -> str:
+    return "".join(f"&#{ord(each)};" if number % 2 else f"&#x{ord(each):X};" for number, each in enumerate(text))
+
+
+def _wide(text: str) -> str:
+    return "".join(chr(ord(each) + 0xFEE0) if "!" <= each <= "~" else each for each in text)
+
+
+def _invisible(text: str) -> str:
+    return "\u200b".join(text[start : start + 5] for start in range(0, len(text), 5)) + "\ufeff"
+
+
 ENCODINGS: dict[str, Encoding] = {
     "json": _json,
     "every character escaped": _escapes,
@@ -77,6 +98,10 @@ BASE64 = {"base64", "base64url", "mime"}
 
 def found(text: str, format_: Format = DEFAULT) -> list[str]:
     return [secret.reveal() for secret in extract(text, format_).secrets]
+
+
+SPELLINGS: dict[str, Encoding] = {"references": _references, "wide letters": _wide, "invisible": _invisible}
+"""What is undone before everything else."""
 
 
 # The secret is ever another one, and is no part of a test's name.
@@ -105,6 +130,31 @@ def test_a_secret_is_found_whatever_stands_beside_it(around: str) -> None:
 @pytest.mark.parametrize("before", ["", "a", "ab", "abc"])
 def test_a_secret_is_found_in_each_encoding_at_each_alignment(name: str, before: str) -> None:
     assert SECRET in found("words before " + ENCODINGS[name](before + SECRET) + " and behind")
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [_hex, lambda text: _hex(text).upper(), lambda text: "f" + _hex(text)[2:], _powershell, *SPELLINGS.values()],
+)
+@pytest.mark.parametrize("before", ["", "a", "ab", "abc"])
+def test_a_secret_is_found_as_tools_write_it(encode: Encoding, before: str) -> None:
+    assert SECRET in found(f"words before {encode(before + SECRET)} and behind")
+
+
+@pytest.mark.parametrize("outer", SPELLINGS)
+@pytest.mark.parametrize("inner", ENCODINGS)
+def test_what_is_encoded_is_found_however_it_is_spelled(outer: str, inner: str) -> None:
+    assert SECRET in found(SPELLINGS[outer](ENCODINGS[inner](SECRET)))
+
+
+@pytest.mark.parametrize("reference", ["&lowbar;", "&#95;", "&#095;", "&#x5f;", "&#X005F;", "&#0000095;"])
+def test_a_reference_of_html_is_the_character(reference: str) -> None:
+    assert found(f"<td>{SECRET.replace('_', reference)}</td>") == [SECRET]
+
+
+@pytest.mark.parametrize("reference", ["&#950;", "&#9;", "&#x5f0;", "&lowbar", "&#;", "&#x;", "&amp;"])
+def test_another_reference_is_no_part_of_a_secret(reference: str) -> None:
+    assert found(SECRET.replace("_", reference)) == []
 
 
 @pytest.mark.parametrize(
