@@ -6,6 +6,7 @@ proofs and checkpoints stay what they are. Anyone who has the file and the maste
 """
 
 import json
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
@@ -41,6 +42,7 @@ EVENT = b'{"position":'
 CARRIED: tuple[Table, ...] = (KEYS, SECRETS, TILES, CHECKPOINTS, EDGE)
 """Besides the events. Projections are computed again, and answers to repeated commands live a day only."""
 
+_ISSUER_ID = re.compile("[0-9a-f]{32}").fullmatch
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What comes of reading a line that is no JSON, not UTF-8, or nested without end."""
@@ -111,7 +113,10 @@ def _archived_tiles(connection: Connection) -> Iterator[dict[str, Any]]:
 def issuer_of(first: bytes) -> str | None:
     """The id of the issuer whose log begins with this line; None for that of a server's own. Raises `NotALog`."""
     found = _opening(first).get("issuer_id")
-    return found if isinstance(found, str) else None
+    if found is not None and (not isinstance(found, str) or _ISSUER_ID(found) is None):
+        # A directory, or a schema, is named by it.
+        raise NotALog("the file names an issuer by what can be no id of one")
+    return found
 
 
 def read(

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -215,6 +217,34 @@ def test_an_exported_issuer_comes_back_with_its_keys(cli: CommandLine, tmp_path:
     assert "grace" in cli.run("--issuer", "https://again.example", "person", "list").stdout
     cli.run("log", "export", str(tmp_path / "own.jsonl"))
     assert "server's own" in cli.run("issuer", "import", str(tmp_path / "own.jsonl"), FURTHER, exits=1).stderr
+
+
+NO_EXPORT: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "nothing": (lambda file: b"", "not the export"),
+    "no text": (lambda file: b"\xff\x00\n" + file, "not the export"),
+    "its beginning": (lambda file: file[: len(file) * 2 // 3], "cut off"),
+    "another event": (lambda file: file.replace(b'"actor":{"kind":"', b'"actor":{"kind":"x', 1), "not authentic"),
+    "a line less": (lambda file: file.replace(file.splitlines(keepends=True)[1], b"", 1), ""),
+    "an id that is a way": (lambda file: re.sub(rb'"issuer_id":"[0-9a-f]+"', b'"issuer_id":"../../x"', file), "no id"),
+    "an id that is a number": (lambda file: re.sub(rb'"issuer_id":"[0-9a-f]+"', b'"issuer_id":7', file), "no id"),
+}
+
+
+@pytest.mark.parametrize("damage", NO_EXPORT)
+def test_what_is_no_export_of_an_issuer_is_refused(cli: CommandLine, tmp_path: Path, damage: str) -> None:
+    cli.run("issuer", "add", FURTHER)
+    file, bad = tmp_path / "further.jsonl", tmp_path / "bad.jsonl"
+    cli.run("issuer", "export", FURTHER, str(file))
+    (tmp_path / "issuers.json").unlink()
+    change, says = NO_EXPORT[damage]
+    bad.write_bytes(change(file.read_bytes()))
+    sqlite = cli.database_url.startswith("sqlite")
+    place = ("--database", f"sqlite:///{tmp_path}/x.db") if sqlite else ("--schema", "x")
+    assert says in cli.run("issuer", "import", str(bad), FURTHER, *place, exits=1).stderr
+    # It is not served, and a whole file still comes in there.
+    assert cli.json("issuer", "list") == []
+    cli.run("issuer", "import", str(file), FURTHER, *place)
+    assert [each["issuer"] for each in cli.json("issuer", "list")] == [FURTHER]
 
 
 @pytest.mark.parametrize(
