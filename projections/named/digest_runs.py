@@ -11,7 +11,7 @@ that a digest is looked for in a row of each run, and each entry is written a fe
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
-from itertools import groupby
+from itertools import count, groupby
 
 import sqlalchemy as sa
 
@@ -72,7 +72,7 @@ _NEWEST = sa.select(sa.func.max(TABLE.c.run)).where(
     TABLE.c.run >= sa.bindparam("b_first"), TABLE.c.run < sa.bindparam("b_behind")
 )
 _THESE = TABLE.c.run.in_(sa.bindparam("b_runs", expanding=True))
-_SIZE = sa.select(sa.func.sum(sa.func.length(TABLE.c.entries))).where(_THESE)
+_COUNT = sa.select(sa.func.sum(sa.func.length(TABLE.c.entries) // ENTRY)).where(_THESE)
 _REMOVE = sa.delete(TABLE).where(_THESE)
 _SEGMENTS = sa.select(TABLE.c.key).where(TABLE.c.run == DONE)
 
@@ -132,6 +132,10 @@ def _insert(connection: sa.Connection, level: int, entries: Sequence[DigestEntry
     first = level * LEVEL
     newest = connection.scalar(_NEWEST, {"b_first": first, "b_behind": first + LEVEL})
     run = first if newest is None else newest + 1
+    if run == first + LEVEL:
+        # Somebody else has put one there.
+        taken = set(every_run(connection))
+        run = next(each for each in count(first) if each not in taken)
     rows = [{"run": run, "key": some[0][:BEGINNING], "entries": b"".join(some)} for some in _rows(entries)]
     if rows:
         connection.execute(sa.insert(TABLE), rows)
@@ -178,7 +182,7 @@ def _of_run(connection: sa.Connection, run: int) -> Iterator[DigestEntry]:
 
 def replace(connection: sa.Connection, runs: Sequence[int], entries: Sequence[DigestEntry]) -> bool:
     """Puts one run in the place of some; False, and nothing is done, where they have not these entries any more."""
-    if connection.scalar(_SIZE, {"b_runs": runs}) != len(entries) * ENTRY:
+    if connection.scalar(_COUNT, {"b_runs": runs}) != len(entries):
         return False
     connection.execute(_REMOVE, {"b_runs": runs})
     _insert(connection, runs[0] // LEVEL + 1, entries)

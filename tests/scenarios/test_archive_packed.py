@@ -256,6 +256,32 @@ async def test_packed_digest_that_is_lost_is_missed(scene: Scene, engine: Engine
     assert set(found) <= {"digests", "tokens"}
 
 
+@pytest.mark.parametrize("octets", [b"\0", b"\0" * (digest_runs.ENTRY - 1)])
+async def test_what_is_no_entry_keeps_no_run_from_joining(world: World, engine: Engine, octets: bytes) -> None:
+    ledger, table, every = world.services.ledger, digest_runs.TABLE, {bytes([n]) * 32: n + 1 for n in range(4)}
+    with engine.begin() as connection:
+        for secret, position in every.items():
+            digest_runs.add(connection, [digest_runs.entry(secret, position)])
+        damaged = digest_runs.entry(bytes([2]) * 32, 3) + octets
+        connection.execute(update(table).where(table.c.run == 2).values(entries=damaged))
+    joining = await ledger.read(packed_digests.joining)
+    assert joining is not None
+    assert await ledger.follow(packed_digests.join, joining)
+    assert await ledger.read(digest_runs.every_run) == [digest_runs.LEVEL]
+    assert await ledger.read(digest_runs.positions, [*every]) == {secret: [at] for secret, at in every.items()}
+
+
+async def test_runs_that_somebody_numbered_are_left_alone(engine: Engine) -> None:
+    last = {"run": digest_runs.LEVEL - 1, "key": b"\xff" * 6, "entries": b"\xff" * digest_runs.ENTRY}
+    every = {bytes([n]) * 32: n + 1 for n in range(3)}
+    with engine.begin() as connection:
+        connection.execute(insert(digest_runs.TABLE), last)
+        for secret, position in every.items():
+            digest_runs.add(connection, [digest_runs.entry(secret, position)])
+        assert digest_runs.every_run(connection) == [0, 1, 2, last["run"]]
+        assert digest_runs.positions(connection, [*every]) == {secret: [at] for secret, at in every.items()}
+
+
 async def test_what_changes_while_runs_are_joined_stays(scene: Scene, engine: Engine, tmp_path: Path) -> None:
     world = await everything_happened(scene)
     ledger = world.services.ledger
