@@ -63,12 +63,21 @@ class Segments:
         return row
 
     def tile(self, number: int) -> bytes | None:
-        """A full tile of leaves' hashes that stands in a file; None for none. Raises `SourceError` likewise."""
+        """A full tile of leaves' hashes that stands in a file; None for none. Raises `SourceError` where none that can
+        be read has it."""
+        away: SourceError | None = None
         for file in self._near(number * WIDTH + 1):
             if any(_has(file, position) for position in range(number * WIDTH + 1, (number + 1) * WIDTH + 1)):
-                found = self._content(file).tiles.get(number, b"")
+                try:
+                    found = self._content(file).tiles.get(number, b"")
+                except SourceError as error:
+                    # Another one of this stretch has the same tile.
+                    away = error
+                    continue
                 if len(found) == WIDTH * HASH_BYTES:
                     return found
+        if away is not None:
+            raise away
         return None
 
     def _near(self, position: int) -> list[dict[str, Any]]:

@@ -80,6 +80,18 @@ def test_files_are_found_by_where_they_have_events(tmp_path: Path, monkeypatch: 
     ]
 
 
+def test_tile_is_read_from_whichever_file_is_there(tmp_path: Path) -> None:
+    names, bits = (NAME, NAME.replace("0123", "4567")), b64encode(b"\x01").decode()
+    told = [{"segment": each, "place": str(tmp_path), "first": 7, "last": 7, "positions": bits} for each in names]
+    line = b'{"tile":0,"width":256,"hashes":"%s"}\n' % HASHES
+    (tmp_path / names[1]).write_bytes(zstandard.ZstdCompressor().compress(EVENT + b"\n" + line))
+    for some in (told, told[::-1]):
+        assert files_of(*({"data": each} for each in some)).tile(0) == bytes(8_192)
+    (tmp_path / names[1]).unlink()
+    with pytest.raises(SourceError):
+        files_of(*({"data": each} for each in told)).tile(0)
+
+
 @pytest.mark.parametrize("number", [b"1e400", b"NaN", b"null", b"[]", b"[" * 50_000])
 def test_tile_without_a_number_is_none(tmp_path: Path, number: bytes) -> None:
     line = b'{"tile":%s,"width":256,"hashes":""}' % number
