@@ -15,6 +15,7 @@ from domain.rules import exchange_policy
 from eventstore import search
 from eventstore.ledger import Ledger
 from eventstore.recorder import portions, store
+from eventstore.sealed.short_names import listed
 from eventstore.stored import events
 from eventstore.time_travel import (
     AT_ONCE,
@@ -222,10 +223,10 @@ POSITIONS_GIVEN = {
 }
 """The events at some positions, as `used`. A join with so many would have PostgreSQL read the whole log."""
 _JOIN = {"sqlite": "CROSS JOIN", "postgresql": "JOIN"}
-_BEGUN_BY = """
-SELECT begun.id FROM (SELECT DISTINCT used.originator_id FROM {given}) AS of_grant {join} stored_events AS begun
-ON begun.originator_id = of_grant.originator_id WHERE begun.topic = 'grant.tokens_issued'
-"""
+_BEGUN_BY = f"""
+SELECT begun.id FROM (SELECT DISTINCT used.originator_id FROM {{given}}) AS of_grant {{join}} stored_events AS begun
+ON begun.originator_id = of_grant.originator_id WHERE begun.topic IN ({listed(["grant.tokens_issued"])})
+"""  # noqa: S608 - names of ours
 _PEOPLE = """
 SELECT id FROM (SELECT DISTINCT {account} AS id FROM {given}) AS known WHERE id > :after ORDER BY id LIMIT :limit
 """
@@ -306,9 +307,7 @@ _SESSION = {
     "sqlite": "json_extract(used.state, '$.data.session_id')",
     "postgresql": "used.state::json -> 'data' ->> 'session_id'",
 }
-_LISTED, _TELLING = (
-    ", ".join(f"'{topic}'" for topic in topics) for topics in (OF_GRANTS, (*OF_USES, "session.started"))
-)
+_CODES, _LISTED, _TELLING = map(listed, (["grant.code_issued"], OF_GRANTS, (*OF_USES, "session.started")))
 _GRANT, _SESSION_BEGAN, _READ = 1, 2, 3
 """What a row of `USED` tells: where a grant began, with its stream unless it lives by its row; where a session began;
 where an event is that has to be read."""
@@ -339,7 +338,7 @@ def _used(dialect: str) -> str:
     return f"""
 WITH used AS MATERIALIZED (
 SELECT used.id, used.originator_id AS stream, used.originator_version AS version, used.topic,
-CASE used.topic WHEN 'grant.code_issued' THEN {_SESSION[dialect]} END AS session_id
+CASE WHEN used.topic IN ({_CODES}) THEN {_SESSION[dialect]} END AS session_id
 FROM {POSITIONS_GIVEN[dialect]} WHERE used.topic IN ({_LISTED}, {_TELLING})),
 began AS (
 SELECT id, stream FROM used WHERE version = 1 AND topic IN ({_LISTED})

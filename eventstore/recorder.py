@@ -7,8 +7,9 @@ Who reads events asks `store(connection)`, and gets the library's `EventStore` w
     store(connection).recorder.select_notifications(…)      # the same as rows: `mapper.text` gives the stored form
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
+from operator import attrgetter
 from typing import Any, NamedTuple, Self, TypeVar, cast
 
 from eventsourcing.persistence import EventStore, Notification, StoredEvent
@@ -16,6 +17,7 @@ from eventsourcing_sqlalchemy.recorders import SQLAlchemyApplicationRecorder
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    ColumnElement,
     Connection,
     Engine,
     Text,
@@ -32,10 +34,11 @@ from sqlalchemy import (
 
 from domain.event import Recorded
 from eventstore.database.shared_connections import shared_of
-from eventstore.mapper import LogMapper, decoder
+from eventstore.mapper import PLACE, LogMapper, decoder
 from eventstore.sealed.dropped import forms
 from eventstore.sealed.excerpt import EVENT, excerpt, is_excerpt
-from eventstore.stored import EVENTS, ROW, events, head, place
+from eventstore.sealed.short_names import as_kept, kept_stream, kept_type
+from eventstore.stored import EVENTS, ROW, events, head, named, place
 from projections.prepared import Prepared, translate
 
 T = TypeVar("T")
@@ -94,8 +97,19 @@ def whole(connection: Connection, found: Sequence[Sequence[Any]]) -> list[EventR
     if not dropped:
         return rows
     texts = forms(connection, dropped)
-    # What is not the excerpt of its event was changed, and stays what it is: no event.
-    return [_row((*row[:4], text)) if (text := texts.get(row[0])) and excerpt(text) == row[4] else row for row in rows]
+    return [row if (text := texts.get(row[0])) is None else _whole(row, text) for row in rows]
+
+
+def _whole(row: EventRow, text: bytes) -> EventRow:
+    """The row as it was before its event was dropped. What in it is not of that event was changed, and stays as it
+    is: its event is none."""
+    position, stream, version, topic, state = row
+    if excerpt(text) != state:
+        return row
+    own = PLACE.decode(text)
+    stream = own.stream if stream == kept_stream(own.stream) else stream
+    topic = own.type if topic == kept_type(own.type) else topic
+    return _row((position, stream, version, topic, text))
 
 
 def portions(found: Sequence[T], size: int) -> Iterator[Sequence[T]]:
@@ -119,15 +133,35 @@ def notifications(start: bool, inclusive: bool, stop: bool, topics: tuple[str, .
     if stop:
         query = query.where(events.c.id <= _bound("stop"))
     if topics:
-        query = query.where(or_(*(events.c.topic == topic for topic in topics)))
+        query = query.where(or_(*(events.c.topic == topic for topic in as_kept(topics))))
     return Prepared(query)
 
 
+def _of_stream(shortened: bool) -> ColumnElement[bool]:
+    """Rows of `stream`, and with `shortened` those in which it has the name that dropped events keep, `kept`."""
+    name = events.c.originator_id
+    own, kept = (bindparam(each, type_=Text) for each in ("stream", "kept"))
+    return name.in_((own, kept)) if shortened else name == own
+
+
+def _asked(stream: str) -> dict[str, Any]:
+    return {"stream": stream, "kept": kept_stream(stream)}
+
+
+def _is_shortened(asked: Mapping[str, Any]) -> bool:
+    return bool(asked["kept"] != asked["stream"])
+
+
+def _by_kept(streams: Iterable[str]) -> dict[str, str]:
+    """Those of the streams that have another name in the rows of dropped events, by that."""
+    return {kept: stream for stream in streams if (kept := kept_stream(stream)) != stream}
+
+
 @lru_cache(64)
-def stream_events(gt: bool, lte: bool, desc: bool, limit: bool, stop: bool) -> Prepared:
+def stream_events(gt: bool, lte: bool, desc: bool, limit: bool, stop: bool, shortened: bool = False) -> Prepared:
     """The same of `select_events`."""
     version = events.c.originator_version
-    query = select(*ROW).where(events.c.originator_id == bindparam("stream"))
+    query = select(*ROW).where(_of_stream(shortened))
     if gt:
         query = query.where(version > _bound("gt"))
     if lte:
@@ -158,6 +192,54 @@ EVENTS_OF_ALL = Prepared(
 )
 """The events of many streams. A LATERAL subquery with an order is read stream by stream, by the index of streams. Any
 other join may read the whole log."""
+
+_NEWEST_VERSION = {
+    shortened: Prepared(select(func.max(events.c.originator_version)).where(_of_stream(shortened)))
+    for shortened in (False, True)
+}
+_NEWEST_OF_EACH = (
+    select(events.c.originator_version)
+    .where(events.c.originator_id == named.c.stream)
+    .order_by(events.c.originator_version.desc())
+    .limit(1)
+    .lateral("last")
+)
+NEWEST_OF_ALL = Prepared(
+    select(named.c.stream, _NEWEST_OF_EACH.c.originator_version).join_from(named, _NEWEST_OF_EACH, true())
+)
+
+
+def versions(connection: Connection, streams: Collection[str]) -> dict[str, int]:
+    """The newest version of each stream as this connection sees it, 0 for one without events."""
+    found = dict.fromkeys(streams, 0)
+    if len(streams) > 1 and connection.dialect.name == "postgresql":
+        by_kept = _by_kept(streams)
+        for name, version in NEWEST_OF_ALL.all(connection, {"streams": [*streams, *by_kept]}):
+            stream = by_kept.get(name, name)
+            found[stream] = max(found[stream], version)
+        return found
+    for stream in streams:
+        asked = _asked(stream)
+        row = _NEWEST_VERSION[_is_shortened(asked)].first(connection, asked)
+        found[stream] = (row and row[0]) or 0
+    return found
+
+
+@lru_cache(4)
+def positions_of_stream(descending: bool, shortened: bool) -> Prepared:
+    """The query of `positions_in`."""
+    version = events.c.originator_version
+    query = select(events.c.id).where(_of_stream(shortened), place >= _bound("low"), place <= _bound("high"))
+    return Prepared(query.order_by(version.desc() if descending else version).limit(_bound("limit")))
+
+
+def positions_in(
+    connection: Connection, stream: str, low: int, high: int, limit: int, *, descending: bool
+) -> list[int]:
+    """At most `limit` positions of a stream's events from `low` to `high`, both inclusive, in order."""
+    asked = _asked(stream)
+    query = positions_of_stream(descending, _is_shortened(asked))
+    return [row[0] for row in query.all(connection, {**asked, "low": low, "high": high, "limit": limit})]
 
 
 class LogRecorder(SQLAlchemyApplicationRecorder):
@@ -243,17 +325,25 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         stop: int | None = None,
     ) -> list[EventRow]:
         """One stream's events in order of their version; with `stop` no further than to that position."""
-        query = stream_events(gt is not None, lte is not None, desc, limit is not None, stop is not None)
-        return self._rows(query, {"stream": originator_id, "gt": gt, "lte": lte, "limit": limit, "stop": stop})
+        asked = _asked(originator_id)
+        given = (gt is not None, lte is not None, desc, limit is not None, stop is not None)
+        query = stream_events(*given, _is_shortened(asked))
+        return self._rows(query, {**asked, "gt": gt, "lte": lte, "limit": limit, "stop": stop})
 
     def select_events_of(self, wanted: Mapping[str, int], limit: int | None = None) -> dict[str, list[EventRow]]:
         """The same of many streams, of each what follows a version of it; one question on PostgreSQL."""
         if len(wanted) < 2 or self._over is None or self._over.dialect.name != "postgresql":
             return {stream: self.select_events(stream, gt=version, limit=limit) for stream, version in wanted.items()}
         found: dict[str, list[EventRow]] = {stream: [] for stream in wanted}
-        asked = {"streams": list(wanted), "versions": list(wanted.values()), "limit": limit}
+        by_kept = _by_kept(wanted)
+        every = [*wanted.items(), *((kept, wanted[stream]) for kept, stream in by_kept.items())]
+        asked = {"streams": [name for name, _ in every], "versions": [after for _, after in every], "limit": limit}
         for row in self._rows(EVENTS_OF_ALL, asked):
-            found[row.originator_id].append(row)
+            # A row that is not its event's still has the name by which it was found.
+            found[by_kept.get(row.originator_id, row.originator_id)].append(row)
+        for stream in by_kept.values():
+            # Those of either name are in order.
+            found[stream] = sorted(found[stream], key=attrgetter("originator_version"))[:limit]
         return found
 
     def select_notifications(  # type: ignore[override]

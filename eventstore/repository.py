@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import structlog
-from sqlalchemy import URL, Connection, bindparam, delete, func, insert, select, true
+from sqlalchemy import URL, Connection, bindparam, delete, func, insert, select
 
 from domain import ended_grants, grant
 from domain.event import Moment, Recorded
@@ -21,7 +21,7 @@ from eventstore import search
 from eventstore.database.replica import PassedEvents, seen_up_to
 from eventstore.mapper import decoder
 from eventstore.recorder import NO_HEAD, LogRecorder, store
-from eventstore.stored import events, folds, head, named
+from eventstore.stored import events, folds, head
 from eventstore.unavailable import Forged, Moved, WentBack
 from eventstore.view import Folds
 from projections.prepared import Prepared
@@ -340,18 +340,6 @@ class Snapshots:
 LONG = EVERY
 """Events beyond which the rest of a stream is read on from its fold, where one was kept."""
 
-_NEWEST = Prepared(select(func.max(events.c.originator_version)).where(events.c.originator_id == bindparam("stream")))
-_NEWEST_VERSION = (
-    select(events.c.originator_version)
-    .where(events.c.originator_id == named.c.stream)
-    .order_by(events.c.originator_version.desc())
-    .limit(1)
-    .lateral("last")
-)
-NEWEST_OF_ALL = Prepared(
-    select(named.c.stream, _NEWEST_VERSION.c.originator_version).join_from(named, _NEWEST_VERSION, true())
-)
-
 
 class Versioned(NamedTuple):
     """A stream's state after `version` events, true at position `as_of`."""
@@ -376,14 +364,6 @@ def project(state: Any, recorded: Iterable[Any]) -> Any:
     for each in recorded:
         state = evolve(each.stream, initial(each.stream) if state is None else state, each)
     return state
-
-
-def versions(connection: Connection, streams: Collection[str]) -> dict[str, int]:
-    """The newest version of each stream as this connection sees it, 0 for one without events."""
-    if len(streams) > 1 and connection.dialect.name == "postgresql":
-        return dict.fromkeys(streams, 0) | dict(NEWEST_OF_ALL.all(connection, {"streams": list(streams)}))
-    found = {stream: _NEWEST.first(connection, {"stream": stream}) for stream in streams}
-    return {stream: (row and row[0]) or 0 for stream, row in found.items()}
 
 
 class Repository:

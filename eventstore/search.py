@@ -16,11 +16,11 @@ from sqlalchemy import ARRAY, BigInteger, BindParameter, Connection, bindparam, 
 
 from domain.event import Moment, Recorded
 from eventstore.mapper import decoder
-from eventstore.recorder import EventRow, LogRecorder, rows_of, whole
+from eventstore.recorder import EventRow, LogRecorder, positions_in, rows_of, whole
 from eventstore.sealed import dropped
 from eventstore.sealed.excerpt import is_excerpt
+from eventstore.sealed.short_names import whole_type
 from eventstore.stored import ROW, events, head
-from eventstore.stored import place as event_place
 from projections import event_index, issued_with
 from projections.event_index import NameKind
 from projections.prepared import Prepared
@@ -110,17 +110,6 @@ def _bound(name: str) -> BindParameter[int]:
     return bindparam(name, type_=BigInteger)
 
 
-_OF_STREAM = (
-    select(events.c.id)
-    .where(events.c.originator_id == bindparam("stream"), event_place >= _bound("low"), event_place <= _bound("high"))
-    .limit(_bound("limit"))
-)
-_IN_STREAM = {
-    False: Prepared(_OF_STREAM.order_by(events.c.originator_version)),
-    True: Prepared(_OF_STREAM.order_by(events.c.originator_version.desc())),
-}
-
-
 def _positions(
     connection: Connection, kind: NameKind, key: bytes, low: int, high: int, limit: int, *, descending: bool
 ) -> list[int]:
@@ -132,8 +121,9 @@ def _positions(
         found += event_index.positions(connection, each, name, low, high, limit, descending=descending)
     # No stream has such a name, and PostgreSQL does not know the character.
     if b"\0" not in key:
-        asked = {"stream": f"{OWN_STREAMS[kind]}:{key.decode()}", "low": low, "high": high, "limit": limit}
-        found += [row[0] for row in _IN_STREAM[descending].all(connection, asked)]
+        found += positions_in(
+            connection, f"{OWN_STREAMS[kind]}:{key.decode()}", low, high, limit, descending=descending
+        )
     return sorted(set(found), reverse=descending)[:limit]
 
 
@@ -461,7 +451,8 @@ def types_at(connection: Connection, positions: Sequence[int]) -> dict[int, str]
         return {}
     name = connection.dialect.name
     asked = json.dumps(list(positions)) if name == "sqlite" else list(positions)
-    return {position: str(topic) for position, topic in _TYPES_AT[name].all(connection, {"b_positions": asked})}
+    rows = _TYPES_AT[name].all(connection, {"b_positions": asked})
+    return {position: whole_type(str(topic)) for position, topic in rows}
 
 
 _INDEX = event_index.TABLE.c

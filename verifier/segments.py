@@ -6,9 +6,10 @@ could write to the table may have named any file. Only what can be a segment is 
 
 import json
 import re
-from base64 import b64decode
+from base64 import b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any, NamedTuple
@@ -32,6 +33,9 @@ _BOUND_BY = ("dpop_jkt", "x5t_s256")
 _GIVEN = ("code", "refresh_token")
 """Members of an event of a grant of which its excerpt says that they are there, if it names a key."""
 
+_USES_OF_TOKEN = re.compile("usage:([0-9a-f]{32})[0-9a-f]{32}")
+"""Streams that the row of such an event names by half of the digest alone."""
+
 
 class _Content(NamedTuple):
     """The events of a file by their position, and its tiles by their number."""
@@ -51,15 +55,17 @@ class Segments:
         self._open: list[tuple[str, _Content]] = []
 
     def whole(self, row: Row) -> Row:
-        """The row with its event, if that stands in a file. Raises `SourceError` when the file cannot be read."""
+        """The row with its event, and as it was with that, if that stands in a file. Raises `SourceError` when the file
+        cannot be read."""
         if not row.leaf.startswith(_EXCERPTS):
             return row
         for file in self._near(row.position):
             if _has(file, row.position):
                 leaf = self._content(file).events.get(row.position, b"")
                 # What is another event's excerpt was changed, and is shown as it stands: as no event of the log.
-                if leaf and _excerpt(leaf) == row.leaf:
-                    return row._replace(leaf=leaf)
+                event = _event(leaf) if leaf else None
+                if event is not None and _excerpt(event) == row.leaf:
+                    return _with_names(row._replace(leaf=leaf), event)
         return row
 
     def tile(self, number: int) -> bytes | None:
@@ -122,10 +128,36 @@ def _described(form: bytes) -> dict[str, Any] | None:
     return data | {"bits": bits} if strings and numbers else None
 
 
-def _excerpt(leaf: bytes) -> bytes | None:
+def _event(leaf: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(leaf)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _with_names(row: Row, event: dict[str, Any]) -> Row:
+    """The row with the names of its event in the place of the short ones for them; others stay as they are."""
+    stream, tag = event.get("stream"), event.get("type")
+    if isinstance(stream, str) and row.stream == _short_stream(stream):
+        row = row._replace(stream=stream)
+    if isinstance(tag, str) and row.type == _in_base64(sha256(tag.encode(errors="replace")).digest()[:3]):
+        row = row._replace(type=tag)
+    return row
+
+
+def _short_stream(stream: str) -> str:
+    found = _USES_OF_TOKEN.fullmatch(stream)
+    return stream if found is None else _in_base64(bytes.fromhex(found[1]))
+
+
+def _in_base64(octets: bytes) -> str:
+    return urlsafe_b64encode(octets).rstrip(b"=").decode()
+
+
+def _excerpt(event: dict[str, Any]) -> bytes | None:
     """What stands in the place of an event whose text does not; None for what is no event."""
     try:
-        event = json.loads(leaf)
         actor, data = event["actor"], event["data"]
         own = (actor.get("credential") or {}).get("key_id")
         is_grant = event["type"].startswith("grant.")

@@ -151,9 +151,9 @@ async def drop_archived(ledger: Ledger, by: Origin, progress: Progress) -> Async
 
 async def _require_level(ledger: Ledger, by: Origin) -> None:
     """Raises the log to the level that dropping takes; raises `OlderNode` where a node does not know it."""
-    await ledger.execute(servers.raise_feature_level(feature_level.DROPS_TILES), origin=by)
+    await ledger.execute(servers.raise_feature_level(feature_level.DROPS_NAMES), origin=by)
     state: server.State = await ledger.state(server.STREAM)
-    if state.feature_level < feature_level.DROPS_TILES:
+    if state.feature_level < feature_level.DROPS_NAMES:
         raise OlderNode
 
 

@@ -25,8 +25,8 @@ from eventstore.database.engines import together
 from eventstore.execution import Answer, Executed, Origin, PendingRequest, person_on
 from eventstore.issued import grants_of
 from eventstore.may_write import require_clock
-from eventstore.recorder import LogRecorder
-from eventstore.repository import EVERY, MANY, Repository, Versioned, evolve, initial, versions
+from eventstore.recorder import LogRecorder, versions
+from eventstore.repository import EVERY, MANY, Repository, Versioned, evolve, initial
 from eventstore.stored import head
 from eventstore.unavailable import DatabaseReadOnly, InDoubt, OtherLevel, WrongClock
 from eventstore.view import Folds, OfGrant, View

@@ -1,7 +1,7 @@
 """Taking the text of archived events out of the database, by the owner of its tables, within the ledger's transaction.
 
-The row stays, with position, stream, version and type, and an excerpt of the text for queries: anyone who walks along
-the log or a stream finds no gap, and a version is given once. The rest of the text is read from the segment.
+The row stays, with position, version, stream and type, the last two in short, and an excerpt of the text for queries:
+anyone who walks along the log or a stream finds no gap, and a version is given once. The rest is read from the segment.
 """
 
 from collections.abc import Mapping
@@ -11,16 +11,22 @@ from sqlalchemy import Connection, bindparam, select, update
 from domain import log
 from domain.log import ArchiveDropped
 from eventstore.database.append_only import lifted
+from eventstore.mapper import PLACE
 from eventstore.recorder import portions, rows_of, store
 from eventstore.sealed.excerpt import excerpt, is_excerpt
 from eventstore.sealed.segment import SegmentDamaged
+from eventstore.sealed.short_names import kept_stream, kept_type
 from eventstore.stored import ROW, events
 
 AT_ONCE = 500
 
 _THESE = events.c.id.in_(bindparam("b_positions", expanding=True))
 _STANDING = select(*ROW).where(_THESE)
-_EMPTY = update(events).where(events.c.id == bindparam("b_position")).values(state=bindparam("b_excerpt"))
+_EMPTY = (
+    update(events)
+    .where(events.c.id == bindparam("b_position"))
+    .values(originator_id=bindparam("b_stream"), topic=bindparam("b_type"), state=bindparam("b_excerpt"))
+)
 
 
 def dropped(connection: Connection) -> frozenset[str]:
@@ -43,9 +49,14 @@ def require_same(connection: Connection, forms: Mapping[int, bytes]) -> None:
 
 
 def empty(connection: Connection, forms: Mapping[int, bytes]) -> None:
-    """Puts excerpts in the place of texts. Of PostgreSQL's roles only the one that owns the table may."""
+    """Puts excerpts in the place of texts, and short names in that of streams and types. Of PostgreSQL's roles only the
+    one that owns the table may."""
     with lifted(connection, "update"):
         for some in portions(sorted(forms), AT_ONCE):
-            connection.execute(
-                _EMPTY, [{"b_position": each, "b_excerpt": excerpt(forms[each]).decode()} for each in some]
-            )
+            connection.execute(_EMPTY, [_emptied(each, forms[each]) for each in some])
+
+
+def _emptied(position: int, form: bytes) -> dict[str, object]:
+    own = PLACE.decode(form)
+    names = {"b_stream": kept_stream(own.stream), "b_type": kept_type(own.type)}
+    return {"b_position": position, "b_excerpt": excerpt(form).decode(), **names}

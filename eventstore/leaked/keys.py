@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text
 from domain.event import Recorded
 from eventstore.affected import OF_GRANTS, POSITIONS_GIVEN, IssuedCounts, positions_given
 from eventstore.recorder import store
+from eventstore.sealed.short_names import listed
 from projections import event_index
 from projections.event_index import NameKind
 
@@ -22,8 +23,8 @@ _CREDENTIAL = {
     "postgresql": "(used.state::json -> 'actor' -> 'credential' ->> 'key_id')",
 }
 _KEYED = """
-SELECT COUNT(DISTINCT used.originator_id), COUNT(DISTINCT CASE WHEN used.topic = 'grant.code_issued' OR
-{code} IS NOT NULL THEN used.originator_id END), SUM(CASE WHEN used.topic <> 'grant.code_issued' THEN 1 ELSE 0 END),
+SELECT COUNT(DISTINCT used.originator_id), COUNT(DISTINCT CASE WHEN used.topic IN ({codes}) OR
+{code} IS NOT NULL THEN used.originator_id END), SUM(CASE WHEN used.topic NOT IN ({codes}) THEN 1 ELSE 0 END),
 COUNT({refresh}) FROM {given} WHERE used.topic IN ({topics})
 """
 _HOLDERS = """
@@ -33,7 +34,7 @@ FROM {given} WHERE used.topic = 'client.keys_registered' OR ({kind} = 'client' A
 _NAMED_CLIENTS = "SELECT DISTINCT {client} FROM {given} WHERE used.topic IN ({topics}) AND {client} IS NOT NULL"
 _GRANTS_OF = "SELECT DISTINCT used.originator_id FROM {given} WHERE used.topic IN ({topics}) ORDER BY 1"
 
-_EXCHANGED = "SELECT DISTINCT used.originator_id FROM {given} WHERE used.topic = 'grant.exchanged'"
+_EXCHANGED = "SELECT DISTINCT used.originator_id FROM {given} WHERE used.topic IN ({exchanged})"
 
 
 def _of_key(connection: Connection, statement: str, positions: Sequence[int], **bound: str) -> Any:
@@ -47,7 +48,9 @@ def _of_key(connection: Connection, statement: str, positions: Sequence[int], **
         "actor": member.format("actor", "id"),
         "kind": member.format("actor", "kind"),
         "credential": _CREDENTIAL[dialect],
-        "topics": ", ".join(f"'{topic}'" for topic in OF_KEYS),
+        "topics": listed(OF_KEYS),
+        "codes": listed(["grant.code_issued"]),
+        "exchanged": listed(["grant.exchanged"]),
     }
     given = {"positions": positions_given(connection, positions), **bound}
     return connection.execute(text(statement.format(**parts)), given)

@@ -32,6 +32,7 @@ from eventstore.projecting.catch_up import EventIndexing
 from eventstore.projecting.packing import own_use
 from eventstore.projecting.rebuild import tables_of
 from eventstore.recorder import LogRecorder, portions, store
+from eventstore.sealed.short_names import as_kept
 from eventstore.stored import events
 from projections import PROJECTIONS, event_index, secrets, tokens
 from projections.event_index import IndexRow as EventNamesRow
@@ -444,7 +445,7 @@ _PRESENT = select(KEYS.c.subject).where(
     KEYS.c.subject.in_(bindparam("b_subjects", expanding=True)), KEYS.c.wrapped.is_not(None)
 )
 _TOLD = select(events.c.originator_id).where(
-    events.c.originator_id.in_(bindparam("b_subjects", expanding=True)), events.c.topic.in_(sorted(DESTROYING))
+    events.c.originator_id.in_(bindparam("b_subjects", expanding=True)), events.c.topic.in_(as_kept(DESTROYING))
 )
 _DESTROYED = (
     select(KEYS.c.subject)

@@ -20,6 +20,7 @@ from eventstore.projecting import requests
 from eventstore.projecting.stream_owners import StreamOwners
 from eventstore.recorder import EventRow, portions
 from eventstore.sealed.excerpt import EVENT
+from eventstore.sealed.short_names import kept_stream
 from eventstore.search import OWN_STREAMS
 from eventstore.stored import events
 from projections import event_index
@@ -186,9 +187,17 @@ def without_optional(connection: Connection, rows: Iterable[IndexRow], packed: f
     while some := list(islice(following, AT_ONCE)):
         positions = [position for kind, _, position in some if kind in (_SECRET, _REQUEST)]
         found = connection.execute(_STREAMS, {"b_positions": positions}).all() if positions else ()
-        streams = {row.id: str(row.originator_id) for row in found}
+        names = {row.id: str(row.originator_id) for row in found}
         gone = {row.id for row in found if row.dropped}
         for row in some:
             is_packed = row[0] == _REQUEST and (row[2] in gone or row[2] in packed)
-            if not is_packed and row != own_use(streams.get(row[2], ""), row[2]):
+            if not is_packed and not _is_own_use(row, names.get(row[2], "")):
                 yield row
+
+
+def _is_own_use(row: IndexRow, name: str) -> bool:
+    """Whether the event stands in the stream of the uses of what the row names, by the name that is given to it."""
+    if row[0] != _SECRET:
+        return False
+    stream = _USES + row[1].decode(errors="replace")
+    return name in (stream, kept_stream(stream))

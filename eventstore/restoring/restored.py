@@ -8,6 +8,7 @@ from domain.events import DESTROYING
 from eventstore.export_import import BATCH
 from eventstore.projecting.rebuild import Progress
 from eventstore.recorder import LogRecorder
+from eventstore.sealed.short_names import as_kept
 from eventstore.search import time_of
 from eventstore.stored import events
 from security.clock import Moment
@@ -40,7 +41,7 @@ def hold_against(
             break
         progress(until, min(size, newest))
     first = next(iter(theirs.rows_between(size, size + 1)), None) if newest > size else None
-    later = select(events.c.originator_id).where(events.c.id > size, events.c.topic.in_(sorted(DESTROYING)))
+    later = select(events.c.originator_id).where(events.c.id > size, events.c.topic.in_(as_kept(DESTROYING)))
     erased = tuple(dict.fromkeys(running.scalars(later.order_by(events.c.id))))
     lost_at = None if first is None else time_of(first.state.decode())
     return HeldAgainst(differs_at, max(0, newest - size), lost_at, erased)
@@ -61,7 +62,7 @@ def erase_again(engine: Engine, vault: Vault, now: Moment) -> int:
     None, where log and vault are a copy of one moment.
     """
     with engine.begin() as connection:
-        named = select(events.c.originator_id).where(events.c.topic.in_(sorted(DESTROYING))).distinct()
+        named = select(events.c.originator_id).where(events.c.topic.in_(as_kept(DESTROYING))).distinct()
         # With each there may be one to destroy: a subject without a row could otherwise be given a key once more.
         found = {stream: vault.destroy(connection, stream, now) for stream in list(connection.scalars(named))}
     for stream in found:

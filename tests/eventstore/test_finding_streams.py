@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, create_engine, insert, text
 
-from eventstore import recorder, repository
+from eventstore import recorder
 from eventstore.stored import events, metadata
 from projections.prepared import Prepared
 from tests.databases import BACKENDS, Databases
@@ -42,8 +42,16 @@ def full(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Conne
     [
         (recorder.stream_events(False, False, False, False, True), {"stream": "grant:7", "stop": MANY}),
         (recorder.stream_events(False, False, True, True, True), {"stream": "grant:7", "stop": MANY, "limit": 9}),
+        (
+            recorder.stream_events(False, False, False, False, True, True),
+            {"stream": "grant:7", "kept": "k", "stop": MANY},
+        ),
+        (
+            recorder.positions_of_stream(True, True),
+            {"stream": "grant:7", "kept": "k", "low": 1, "high": MANY, "limit": 9},
+        ),
     ],
-    ids=["history", "newest"],
+    ids=["history", "newest", "either-name", "newest-of-either-name"],
 )
 def test_stream_up_to_a_position_is_found_by_its_index_alone(
     full: Connection, asked: Prepared, parameters: dict[str, Any]
@@ -56,7 +64,7 @@ def test_stream_up_to_a_position_is_found_by_its_index_alone(
 @pytest.mark.parametrize(
     ("asked", "parameters"),
     [
-        (repository.NEWEST_OF_ALL, {}),
+        (recorder.NEWEST_OF_ALL, {}),
         (recorder.EVENTS_OF_ALL, {"versions": [0] * 256, "limit": 10}),
         (recorder.EVENTS_OF_ALL, {"versions": [0] * 256, "limit": None}),
     ],

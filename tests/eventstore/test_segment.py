@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain import log
+from domain.events import EVENTS
 from domain.log import Archived
 from eventstore.sealed import segment, segment_place
 from eventstore.sealed.excerpt import PATHS
 from eventstore.sealed.segment import Contents, Heading, SegmentDamaged
 from eventstore.sealed.segment_place import PlaceAway, SegmentPlace
+from eventstore.sealed.short_names import as_kept, kept_stream, kept_type, whole_type
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,6 +34,22 @@ def archived(positions: Collection[int]) -> Archived:
     return Archived(
         segment="a", place="b", sha256="c", size=1, first=first, last=last, count=count, positions=bits, before=1
     )
+
+
+def test_types_in_short_are_apart() -> None:
+    tags = {each.type for each in EVENTS}
+    short = {tag: kept_type(tag) for tag in tags}
+    assert len(as_kept(tags)) == 2 * len(tags)
+    assert {tag: whole_type(name) for tag, name in short.items()} == {tag: tag for tag in tags}
+    assert {len(name) for name in short.values()} == {4}
+    assert all("." in tag for tag in tags)
+
+
+@pytest.mark.parametrize(
+    "stream", ["usage:0f", "usage:" + "0F" * 32, "usage:" + "0f" * 33, "grant:" + "0f" * 32, "log"]
+)
+def test_other_streams_keep_their_names(stream: str) -> None:
+    assert kept_stream(stream) == stream
 
 
 @given(st.sets(st.integers(1, 2**40), min_size=1, max_size=1) | st.sets(st.integers(5, 5_000), min_size=1))

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 from commands.archiving.segments import OlderNode
 from domain import server
 from domain.event import SECOND
-from domain.rules.feature_level import DROPS, DROPS_TILES
+from domain.rules.feature_level import DROPS, DROPS_NAMES
 from eventstore import issued
 from eventstore.archiving import dropping
 from eventstore.database import nodes
@@ -150,7 +150,7 @@ async def test_nothing_is_dropped_while_an_older_node_serves(scene: Scene, tmp_p
     assert state.feature_level < DROPS
     world.clock.advance(900 * DAY)
     await archived(world, tmp_path / "archive", days=1)
-    await world.services.ledger.maintain(nodes.announce, "of-the-release-before", DROPS_TILES - 1, world.clock.now())
+    await world.services.ledger.maintain(nodes.announce, "of-the-release-before", DROPS_NAMES - 1, world.clock.now())
     before = await world.events()
     with pytest.raises(OlderNode):
         await drop(world)
@@ -160,7 +160,7 @@ async def test_nothing_is_dropped_while_an_older_node_serves(scene: Scene, tmp_p
     world.clock.advance(nodes.GONE_AFTER + SECOND)
     assert await drop(world)
     state = await world.services.ledger.state(server.STREAM)
-    assert state.feature_level == DROPS_TILES
+    assert state.feature_level == DROPS_NAMES
 
 
 # Where the secrets of what is dropped were issued.

@@ -12,6 +12,7 @@ import pytest
 import zstandard
 
 from eventstore.sealed.excerpt import excerpt
+from eventstore.sealed.short_names import kept_stream, kept_type
 from tests import golden
 from verifier import segments as segments_page
 from verifier.order import Row
@@ -28,6 +29,10 @@ def segments(place: Path, name: str = NAME) -> Segments:
     bits = b64encode(b"\x01").decode()
     told = {"segment": name, "place": str(place), "first": 7, "last": 7, "positions": bits}
     return Segments(lambda: [json.dumps({"data": told}).encode()])
+
+
+def files_of(*told: dict[str, Any]) -> Segments:
+    return Segments(lambda: [json.dumps(each).encode() for each in told])
 
 
 def test_an_event_is_read_from_its_file(tmp_path: Path) -> None:
@@ -48,8 +53,19 @@ def test_excerpts_are_those_of_the_server(credential: object) -> None:
     assert pages
     for page in pages:
         tag, actor = re.sub(r"\.\d+$", "", page.stem), {"kind": "client", "id": "\u00e9", "credential": credential}
-        form = json.dumps({"position": 7, "type": tag, "actor": actor, "data": json.loads(page.read_bytes())}).encode()
-        assert _excerpt(form) == excerpt(form), page.name
+        event = {"position": 7, "type": tag, "actor": actor, "data": json.loads(page.read_bytes())}
+        assert _excerpt(event) == excerpt(json.dumps(event).encode()), page.name
+
+
+@pytest.mark.parametrize("stream", ["usage:" + "0f" * 32, "usage:0f", "grant:a", "usage:" + "0f" * 31 + "0x"])
+def test_names_in_short_are_those_of_the_server(tmp_path: Path, stream: str) -> None:
+    event = json.loads(EVENT) | {"stream": stream, "version": 1}
+    leaf = json.dumps(event, separators=(",", ":")).encode()
+    (tmp_path / NAME).write_bytes(zstandard.ZstdCompressor().compress(leaf + b"\n"))
+    own, files = EXCERPT._replace(stream=kept_stream(stream), type=kept_type("grant.ended")), segments(tmp_path)
+    assert files.whole(own) == Row(7, leaf, stream, 1, "grant.ended")
+    for other in (own._replace(stream=kept_stream("usage:" + "a" * 64)), own._replace(type=kept_type("grant"))):
+        assert files.whole(other)._replace(leaf=b"") != Row(7, b"", stream, 1, "grant.ended")
 
 
 def test_files_are_found_by_where_they_have_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
