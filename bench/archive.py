@@ -38,7 +38,15 @@ COMMANDS = 500
 DROPPED, LIVING = 45_000_000, 5_000_000
 """Events of a log for which the size is told."""
 
-FOR_EVER = (EVENTS, "event_positions", "archived_positions", "log_tiles", "digests", "archived_digests")
+FOR_EVER = (
+    EVENTS,
+    "event_positions",
+    "archived_positions",
+    "archived_grants",
+    "log_tiles",
+    "digests",
+    "archived_digests",
+)
 """The tables in which something of every event stays. Rows of what has expired leave the others."""
 
 _DIGESTS = ("digests", "pk_digests")

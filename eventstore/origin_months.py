@@ -11,6 +11,7 @@ from eventstore import present, search
 from eventstore.recorder import store
 from eventstore.view import View
 from projections import event_index, sightings
+from projections.named import wide
 from security.clock import end_of_month, month_of, parse_rfc3339
 from security.sealing import ORIGIN
 from security.vault import KEYS
@@ -105,7 +106,8 @@ def _contained_since(connection: Connection, incident_id: str) -> Moment:
 def forget_addresses(connection: Connection, month: EndedMonth, limit: int) -> int:
     """Takes blind indexes of a month's addresses from the search index, about `limit` rows; how many it took."""
     event_index.hold(connection, event_index.NAME)
-    return event_index.forget_stretch(connection, month.first, month.last, limit)
+    stretch = month.first, month.last, limit
+    return event_index.forget_stretch(connection, *stretch) or wide.forget_addresses(connection, *stretch)
 
 
 def forget_sightings(connection: Connection, month: EndedMonth, limit: int) -> int:

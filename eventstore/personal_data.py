@@ -120,6 +120,14 @@ TOLD = "told_ip"
 AGENT = "user_agent"
 AGENT_KEY_BYTES = 8
 
+
+def may_leave_with_a_person(recorded: Recorded) -> bool:
+    """Whether the search index may lose addresses of the event before their month ends: somebody is erased."""
+    if recorded.actor.kind == "person" or getattr(recorded.event, TOLD, None) is not None:
+        return True
+    return (recorded.ip or recorded.user_agent or "").startswith(_OF_A_PERSON)
+
+
 KEPT = 4_096
 """Addresses, and user agents, whose digests are kept. Few callers send most requests."""
 

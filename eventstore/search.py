@@ -23,6 +23,7 @@ from eventstore.sealed.short_names import whole_type
 from eventstore.stored import ROW, events, head
 from projections import event_index, issued_with
 from projections.event_index import NameKind
+from projections.named import grant_runs
 from projections.prepared import Prepared
 from security.clock import parse_rfc3339
 
@@ -119,6 +120,8 @@ def _positions(
         return found
     for each, name in names_of(kind, key)[1:]:
         found += event_index.positions(connection, each, name, low, high, limit, descending=descending)
+    if kind is NameKind.GRANT:
+        found += [each for each in grant_runs.positions(connection, (key,)).get(key, ()) if low <= each <= high]
     # No stream has such a name, and PostgreSQL does not know the character.
     if b"\0" not in key:
         found += positions_in(

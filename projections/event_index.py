@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from domain.event import Actor, Event, Recorded
 from domain.keys import named_keys
 from projections import issued_with
-from projections.named import wide
+from projections.named import grant_runs, wide
 from projections.named.writing import Filling, Joined
 from projections.prepared import Prepared
 from projections.tables import metadata
@@ -336,7 +336,7 @@ def start_over(connection: sa.Connection) -> None:
     """Empties the index, so that it is made anew from the log's beginning."""
     # The follower's row first: a step of it that is under way holds its lock, and its rows are to be seen below.
     connection.execute(sa.delete(FOLLOWERS).where(FOLLOWERS.c.name == NAME))
-    for table in (TABLE, wide.TABLE):
+    for table in (TABLE, wide.TABLE, grant_runs.TABLE):
         connection.execute(sa.delete(table))
 
 

@@ -15,7 +15,7 @@ from eventstore.archiving import dropping, tiles
 from eventstore.command import Command
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
-from eventstore.projecting import packed_digests, packing
+from eventstore.projecting import packed_digests, packed_grants, packing
 from eventstore.projecting.rebuild import Progress
 from eventstore.sealed import segment
 from eventstore.sealed.segment import Contents, SegmentDamaged
@@ -25,6 +25,8 @@ from eventstore.transparency.published import Diverged
 from eventstore.unavailable import ArchiveAway
 from eventstore.view import View
 from projections.named import digest_runs
+from projections.named.digest_runs import Runs
+from projections.named.grant_runs import GRANTS
 
 
 class NotArchived(Exception):
@@ -173,15 +175,21 @@ async def _pack(ledger: Ledger, archived: Archived, forms: Mapping[int, bytes]) 
     for some in packing.by_kind(packings):
         if not await ledger.follow(packing.pack, some, first, last):
             return
-    await ledger.follow(packing.finish, archived.sha256, last)
+    if await ledger.follow(packed_grants.pack, packings, first, last):
+        await _join(ledger, GRANTS)
+        await ledger.follow(packing.finish, archived.sha256, last)
+
+
+async def _join(ledger: Ledger, of: Runs) -> None:
+    while (joining := await ledger.read_long(packed_digests.joining, of)) is not None:
+        if not await ledger.follow(packed_digests.join, joining):
+            return
 
 
 async def _pack_digests(ledger: Ledger, archived: Archived, forms: Mapping[int, bytes]) -> None:
     issued = await ledger.read_long(packed_digests.issued_by, forms)
     await ledger.follow(packed_digests.pack, archived.sha256, issued)
-    while (joining := await ledger.read_long(packed_digests.joining)) is not None:
-        if not await ledger.follow(packed_digests.join, joining):
-            return
+    await _join(ledger, digest_runs.DIGESTS)
 
 
 async def _drop_tiles(ledger: Ledger, signed: Checkpoint, known: Sequence[Archived]) -> None:

@@ -27,6 +27,7 @@ from eventstore.mapper import authenticate
 from eventstore.personal_data import PersonalData
 from eventstore.projecting import checks, refollow
 from eventstore.projecting.checks import TABLES, Checks, Index, Misnamed, MissingKey, Suspicion, key_of
+from eventstore.projecting.index_entries import Entry, next_entries
 from eventstore.projecting.rebuild import clear, compared, differing, hiding, tables_of, transaction
 from eventstore.recorder import store
 from eventstore.unavailable import ArchiveAway
@@ -173,7 +174,7 @@ class Along:
         return [*found], self._after is None
 
 
-def _few(found: Sequence[checks.Entry], positions: int) -> Sequence[checks.Entry]:
+def _few(found: Sequence[Entry], positions: int) -> Sequence[Entry]:
     """The first of the rows, at least one, that have about so many positions together."""
     for place, (_, _, _, before) in enumerate(found, 1):
         positions -= 1 + len(before or b"")
@@ -202,7 +203,7 @@ class Walks:
         return readable(lambda part: [*self._checks.standing(connection, name, part, now)], rows), after
 
     def _entries(self, connection: Connection, after: Any, now: Moment) -> tuple[Sequence[Found], Any]:
-        rows = checks.next_entries(connection, after, self._stretch)
+        rows = next_entries(connection, after, self._stretch)
         taken = _few(rows, self._stretch * POSITIONS_OF_A_ROW)
         done = len(taken) == len(rows) < self._stretch
         found = readable(lambda part: [*self._index.standing(connection, part)], taken)

@@ -1,6 +1,6 @@
 """Checks rows of read models, of the search index and of the vault against what their events make of them."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from itertools import chain
 from operator import attrgetter
@@ -16,7 +16,6 @@ from sqlalchemy import (
     UniqueConstraint,
     bindparam,
     create_engine,
-    literal,
     select,
     tuple_,
 )
@@ -27,8 +26,9 @@ from domain.events import DESTROYING
 from eventstore import origin_months, search
 from eventstore.appending.rows import Rows, handlers
 from eventstore.personal_data import PersonalData, Unsealing
-from eventstore.projecting import packed_digests, requests
+from eventstore.projecting import packed_digests, packed_grants, requests
 from eventstore.projecting.catch_up import EventIndexing
+from eventstore.projecting.index_entries import Entry, apart
 from eventstore.projecting.packing import own_use
 from eventstore.projecting.rebuild import tables_of
 from eventstore.recorder import LogRecorder, portions, store
@@ -37,7 +37,7 @@ from eventstore.stored import events
 from projections import PROJECTIONS, event_index, secrets, tokens
 from projections.event_index import IndexRow as EventNamesRow
 from projections.event_index import NameKind
-from projections.named import digest_runs, wide
+from projections.named import digest_runs
 from security.sealing import subjects_of
 from security.vault import KEYS
 
@@ -59,7 +59,6 @@ TABLES: Mapping[str, tuple[ModuleType, Table]] = {
 
 AT_ONCE = 200
 """Streams, or keys, of one question."""
-
 
 _KEYS: Mapping[str, tuple[int, ...]] = {
     name: tuple(place for place, column in enumerate(table.columns) if column.primary_key)
@@ -293,10 +292,6 @@ def next_rows(connection: Connection, name: str, after: CheckedKey | None, limit
 
 # The search index held against what events name, and the events against the index.
 
-_TABLE = event_index.TABLE
-Entry = tuple[int, bytes, int, bytes | None]
-"""A row of the index: kind, key, the last of several positions, and how far before it the others are."""
-
 _REQUEST = int(NameKind.REQUEST)
 
 
@@ -349,19 +344,21 @@ class Index:
             live.update((kind, key, position) for position in found)
             if kind == _REQUEST:
                 live |= expected.intersection((kind, key, each) for each in _packed(connection, key, first, last))
+        live |= packed_grants.standing(connection, expected)
         optional = {own_use(each.stream, each.position) for each in followed}
         return [Misnamed(*each) for each in sorted((expected ^ live) - optional)]
 
     def standing(self, connection: Connection, rows: Sequence[Entry]) -> list[Misnamed]:
         """Looks for what explains rows of the index."""
-        live = set(_apart(rows))
+        live = set(apart(rows))
         return [Misnamed(*each) for each in sorted(live - self._found(connection, [each[2] for each in live]))]
 
     def _found(self, connection: Connection, positions: Sequence[int]) -> set[EventNamesRow]:
         """What the events name, and the other keys under which it may stand once it is archived."""
         named = self.named(connection, positions)
         requests_ = [each for each in named if each[0] == _REQUEST]
-        return named.union((kind, other, at) for kind, key, at in requests_ for other in requests.packed_keys(key))
+        others = ((kind, other, at) for kind, key, at in requests_ for other in requests.packed_keys(key))
+        return named.union(others, packed_grants.as_entries(named))
 
     def stands(self, connection: Connection, found: Misnamed) -> bool:
         """Whether it is so, asked under the log's lock. What an erasure is about to take away may be still there."""
@@ -375,45 +372,12 @@ class Index:
         return is_named or found.kind != int(NameKind.ADDRESS) or not _may_leave(connection, found.position, reached)
 
 
-_WIDE = 1 << 16
-"""Added to the kind of a row of the wider table, which is looked through behind the other one."""
-
-_BEHIND = _WIDE >> 1
-"""From here on it was added, whatever two bytes somebody wrote there as a kind."""
-
-
-def next_entries(connection: Connection, after: tuple[int, bytes, int] | None, limit: int) -> list[Entry]:
-    """Some rows of the index in the order of its key, behind one; those of archived events come last."""
-    found: list[Entry] = []
-    if after is None or after[0] < _BEHIND:
-        found = _next(connection, _TABLE, after, limit)
-        after = None
-    if len(found) < limit:
-        behind = None if after is None else (after[0] - _WIDE, *after[1:])
-        rows = _next(connection, wide.TABLE, behind, limit - len(found))
-        found += [(kind + _WIDE, key, position, before) for kind, key, position, before in rows]
-    return found
-
-
-def _next(connection: Connection, table: Table, after: tuple[int, bytes, int] | None, limit: int) -> list[Entry]:
-    key = list(table.primary_key.columns)
-    query = select(table).order_by(*key).limit(limit)
-    if after is not None:
-        query = query.where(tuple_(*key) > tuple_(*map(literal, after)))
-    return [(row.kind, bytes(row.key), row.position, row.before) for row in connection.execute(query)]
-
-
-def _apart(rows: Iterable[Entry]) -> Iterator[EventNamesRow]:
-    """A position in each row, of both tables."""
-    for kind, key, last, before in rows:
-        if kind < _BEHIND:
-            yield from ((kind, key, each) for each in event_index.expanded(last, before))
-        elif kind != _WIDE + wide.DONE:
-            yield from ((kind - _WIDE, key, each) for each in wide.expanded(last, before))
-
-
 def _is_there(connection: Connection, found: Misnamed) -> bool:
     at = found.position
+    if found.kind == packed_grants.PACKED:
+        return packed_grants.is_there(connection, found)
+    if packed_grants.standing(connection, {found}):
+        return True
     if event_index.positions(connection, found.kind, found.key, at, at, 1, descending=False):
         return True
     return found.kind == _REQUEST and bool(_packed(connection, found.key, at, at))

@@ -17,6 +17,7 @@ from eventstore.projecting.packing import row_of
 from eventstore.recorder import portions
 from projections import digests, event_index, tokens
 from projections.named import digest_runs
+from projections.named.digest_runs import Runs
 
 AT_ONCE = 500
 """Digests of one statement."""
@@ -53,22 +54,23 @@ def pack(connection: Connection, sha256: str, places: Mapping[bytes, int]) -> No
 
 
 class Joining(NamedTuple):
-    """Runs that are to become one, and its entries."""
+    """Runs of a table that are to become one, and its entries."""
 
+    of: Runs
     runs: Sequence[int]
     entries: Sequence[digest_runs.DigestEntry]
 
 
-def joining(connection: Connection) -> Joining | None:
+def joining(connection: Connection, of: Runs = digest_runs.DIGESTS) -> Joining | None:
     """The next runs that are to become one, read outside of the transaction that replaces them; None for none."""
-    runs = digest_runs.due(connection)
-    return Joining(runs, digest_runs.merged(connection, runs)) if runs else None
+    runs = of.due(connection)
+    return Joining(of, runs, of.merged(connection, runs)) if runs else None
 
 
 def join(connection: Connection, found: Joining) -> bool:
     """Replaces them, unless they have changed."""
     event_index.hold(connection, event_index.NAME)
-    return digest_runs.replace(connection, *found)
+    return found.of.replace(connection, found.runs, found.entries)
 
 
 # What comparisons with the log see of them.

@@ -1,13 +1,15 @@
 """What the search index has of archived events is packed before their text is dropped.
 
-What many events name goes to rows that are wider (`projections.named.wide`). A request, which is named by one event or
-two, goes there by the hours in which it came: who asks for one looks at events anyway (`requests`). That an event
-tells of a use of the token whose stream it is in leaves: such a use is found by its stream, as what a grant's own
-stream tells is. A rebuild of the index unpacks it; packing goes by what stands there, and may be done again.
+What many events name goes to rows that are wider (`projections.named.wide`); so do addresses, but for those that a
+person's erasure may take away. A request, which is named by one event or two, goes there by the hours in which it
+came: who asks for one looks at events anyway (`requests`). That an event tells of a use of the token whose stream it is
+in leaves: such a use is found by its stream, as what a grant's own stream tells is. A rebuild of the index unpacks it;
+packing goes by what stands there, and may be done again. What names a grant has no key in common with anything and
+goes to runs (`packed_grants`).
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ from sqlalchemy import Connection, Table, bindparam, delete, func, select
 from domain.log import positions_of
 from eventstore.archiving import archived, dropping
 from eventstore.mapper import PLACE, decoder
+from eventstore.personal_data import may_leave_with_a_person
 from eventstore.projecting import requests
 from eventstore.projecting.stream_owners import StreamOwners
 from eventstore.recorder import EventRow, portions
@@ -30,10 +33,12 @@ from projections.named import wide
 AT_ONCE = 500
 """Keys, or events, that are looked at together."""
 
-_SECRET, _REQUEST = int(NameKind.SECRET), int(NameKind.REQUEST)
-KINDS = frozenset((int(NameKind.CLIENT), int(NameKind.ACCOUNT), _SECRET, _REQUEST, int(NameKind.ISSUED_WITH)))
-"""Of types there are few rows, what names a grant has no key in common with anything, and addresses leave with their
-month, or with a person."""
+_SECRET, _REQUEST, _ADDRESS, GRANT = map(int, (NameKind.SECRET, NameKind.REQUEST, NameKind.ADDRESS, NameKind.GRANT))
+WIDER = frozenset((int(NameKind.CLIENT), int(NameKind.ACCOUNT), _SECRET, _REQUEST, _ADDRESS, int(NameKind.ISSUED_WITH)))
+"""What goes to wider rows. Of types there are few rows."""
+
+KINDS = WIDER | {GRANT}
+"""What is packed."""
 
 _USES = f"{OWN_STREAMS[NameKind.SECRET]}:"
 _TABLE = event_index.TABLE
@@ -42,6 +47,13 @@ _ROWS = select(_TABLE.c.key, _TABLE.c.position, _TABLE.c.before).where(
     _TABLE.c.key.in_(bindparam("b_keys", expanding=True, type_=_TABLE.c.key.type)),
     _TABLE.c.position >= bindparam("b_first"),
     _TABLE.c.position <= bindparam("b_last"),
+)
+_ADDRESSES = (
+    select(_TABLE.c.key)
+    .distinct()
+    .where(
+        _TABLE.c.kind == _ADDRESS, _TABLE.c.position >= bindparam("b_first"), _TABLE.c.position <= bindparam("b_last")
+    )
 )
 _REMOVE = delete(_TABLE).where(
     _TABLE.c.kind == bindparam("b_kind"), _TABLE.c.key == bindparam("b_key"), _TABLE.c.position == bindparam("b_at")
@@ -76,9 +88,11 @@ def prepared(connection: Connection, forms: Mapping[int, bytes]) -> list[Packing
     own: dict[bytes, set[int]] = defaultdict(set)
     owners, recorded_of = StreamOwners(), decoder(connection).recorded
     by_moment = requests.is_by_moment(connection)
+    lasting = set(forms)
     for some in portions(sorted(forms), AT_ONCE):
         told = [recorded_of(row_of(position, forms[position])) for position in some]
         belongs = owners.of(connection, told)
+        lasting.difference_update(each.position for each in told if may_leave_with_a_person(each))
         for each in told:
             rows = event_index.rows(each, None, belongs.get(each.stream))
             use = own_use(each.stream, each.position)
@@ -97,6 +111,10 @@ def prepared(connection: Connection, forms: Mapping[int, bytes]) -> list[Packing
     for (kind, key), positions in named.items():
         into = requests.packed_key(key, together) if kind == _REQUEST else key
         leaving.append(Packing(kind, key, frozenset(positions), into))
+    # By which address is not asked: each would have to be unsealed.
+    stretch, any_of_them = {"b_first": min(forms), "b_last": max(forms) + FARTHEST}, frozenset(lasting)
+    keys = map(bytes, connection.scalars(_ADDRESSES, stretch))
+    leaving += [Packing(_ADDRESS, key, any_of_them, key) for key in keys]
     return sorted(leaving, key=lambda each: each[:2])
 
 
@@ -109,36 +127,53 @@ def row_of(position: int, form: bytes) -> EventRow:
 def pack(connection: Connection, packings: Sequence[Packing], first: int, last: int) -> bool:
     """Packs some keys of one kind, of events `first` to `last`, in a transaction of its own. False where the index has
     not come so far, and nothing is done."""
-    event_index.hold(connection, event_index.NAME)
-    if event_index.reached(connection) < last:
+    if not is_followed(connection, last):
         return False
+    entering = defaultdict[bytes, set[int]](set)
+    for packing, going in taken(connection, packings, first, last):
+        if packing.into is not None:
+            entering[packing.into].update(going)
+    if entering:
+        wide.add(connection, packings[0].kind, entering, first - (first - 1) % wide.STRETCH)
+    return True
+
+
+def is_followed(connection: Connection, last: int) -> bool:
+    """Keeps the index where it is until the transaction ends; whether it has come so far."""
+    event_index.hold(connection, event_index.NAME)
+    return event_index.reached(connection) >= last
+
+
+def taken(
+    connection: Connection, packings: Sequence[Packing], first: int, last: int
+) -> list[tuple[Packing, Collection[int]]]:
+    """Takes what leaves the rows of some keys of one kind; of each key that has any which positions did."""
     kind, of = packings[0].kind, {each.key: each for each in packings}
-    standing, entering = defaultdict[bytes, list[IndexEntry]](list), defaultdict[bytes, set[int]](set)
+    standing, found = defaultdict[bytes, list[IndexEntry]](list), list[tuple[Packing, Collection[int]]]()
     asked = {"b_kind": kind, "b_keys": list(of), "b_first": first, "b_last": last + FARTHEST}
-    for found, at, before in connection.execute(_ROWS, asked):
-        standing[bytes(found)].append((at, before))
-    removed, left = [], []
+    for key, at, before in connection.execute(_ROWS, asked):
+        standing[bytes(key)].append((at, before))
+    removed, left, alone = [], [], set[tuple[int, int]]()
     for key, rows in standing.items():
+        if kind == _ADDRESS:
+            # It may stand alone since a person's erasure takes it away, and then stays so.
+            alone.update((kind, at) for at, before in rows if before is None)
         packing = of[key]
         every = {each for row in rows for each in expanded(*row)}
         if going := packing.positions & every:
             # Rows of which nothing goes too: what is left is joined, and must not reach around one that stands.
             removed += [{"b_kind": kind, "b_key": key, "b_at": at} for at, _ in rows]
             left += [(kind, key, each) for each in every - going]
-            if packing.into is not None:
-                entering[packing.into] |= going
+            found.append((packing, going))
     if removed:
         connection.execute(_REMOVE, removed)
-        event_index.insert(connection, event_index.joined(sorted(left), ()))
-    if entering:
-        wide.add(connection, kind, entering, first - (first - 1) % wide.STRETCH)
-    return True
+        event_index.insert(connection, event_index.joined(sorted(left), alone))
+    return found
 
 
 def finish(connection: Connection, sha256: str, last: int) -> None:
     """Notes that all that is to be packed of a segment is, unless the index is being made anew meanwhile."""
-    event_index.hold(connection, event_index.NAME)
-    if event_index.reached(connection) >= last:
+    if is_followed(connection, last):
         wide.note(connection, bytes.fromhex(sha256), last)
 
 
@@ -148,8 +183,8 @@ def finished(connection: Connection) -> frozenset[str]:
 
 
 def by_kind(packings: Iterable[Packing]) -> Iterator[Sequence[Packing]]:
-    """Sorted ones in portions, each of one kind."""
-    for kind in sorted(KINDS):
+    """Those that go to wider rows, sorted, in portions, each of one kind."""
+    for kind in sorted(WIDER):
         yield from portions([each for each in packings if each.kind == kind], AT_ONCE)
 
 

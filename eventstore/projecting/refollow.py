@@ -19,6 +19,7 @@ from eventstore.projecting import requests
 from eventstore.projecting.alone import alone
 from eventstore.projecting.catch_up import EventIndexing, Following, Sightings
 from eventstore.projecting.counting import EventCounting
+from eventstore.projecting.packed_grants import without_packed
 from eventstore.projecting.packing import awaiting, unpacked, without_optional
 from eventstore.projecting.rebuild import (
     Compared,
@@ -38,7 +39,7 @@ from eventstore.recorder import store
 from projections import event_index, sightings
 from projections.event_index import IndexRow, NameKind
 from projections.figures import event_counts
-from projections.named import wide
+from projections.named import grant_runs, wide
 from projections.sightings import Sighting
 
 STEP = 2_000
@@ -102,6 +103,7 @@ class Refollowing:
                 set_versions(connection, self._projections)
                 if is_index:
                     requests.note(connection)
+                    grant_runs.clear(connection)
             progress(goal, goal)
             return Rebuilt(goal, 0)
 
@@ -214,7 +216,7 @@ def _rows(connection: Connection, side: Side, table: Table) -> Iterator[tuple[An
         packed = unpacked(ordered_rows(connection, side(connection, wide.TABLE)))
         optional = awaiting(connection, lasting(connection, wide.TABLE))
         apart = without_optional(connection, merge(event_index.apart(rows), packed), optional)
-        yield from _unless_ended(apart, origin_months.ended(connection))
+        yield from _unless_ended(without_packed(connection, apart), origin_months.ended(connection))
     elif table is sightings.TABLE:
         yield from _summed_up(rows, set(origin_months.destroyed(connection)))
     else:

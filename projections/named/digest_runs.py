@@ -1,8 +1,9 @@
-"""Digests of secrets whose events stand in segments alone: eleven bytes of each, in sorted runs.
+"""Digests of secrets whose events stand in segments alone, and what else nothing shares, in sorted runs.
 
 Most of a row of `digests` is its head and the digest, which PostgreSQL has in an index once more. An entry here is
-where a digest begins and at which position its secret was issued, and a row has 176 of them. Two digests may begin
-alike, so that all positions which may be meant are given out, and the event there says whose it is: a row is a hint.
+where a digest begins and at which position its secret was issued, eleven bytes, and a row has 176 of them. Two digests
+may begin alike, so that all positions which may be meant are given out, and the event there says whose it is: a row is
+a hint.
 
 A segment adds a run, sorted by digest. Four runs of one level become one of the next, up to that of 64 segments, so
 that a digest is looked for in a row of each run, and each entry is written a few times at most.
@@ -17,16 +18,6 @@ import sqlalchemy as sa
 
 from projections.prepared import Prepared
 from projections.tables import metadata
-
-TABLE = sa.Table(
-    "archived_digests",
-    metadata,
-    sa.Column("run", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("key", sa.LargeBinary, primary_key=True),
-    sa.Column("entries", sa.LargeBinary, nullable=False),
-)
-"""By run and the beginning of the first digest in `entries`. Of run -1 is the SHA-256 of each segment that has nothing
-left to be packed. On SQLite two rows fill a page: in a table without row ids such long ones would lie beside it."""
 
 DONE = -1
 
@@ -50,31 +41,15 @@ DigestEntry = bytes
 """The beginning of a digest, and a position in five bytes."""
 
 _RUNS = """WITH RECURSIVE runs (run) AS (
-    SELECT min(run) FROM archived_digests WHERE run >= 0
+    SELECT min(run) FROM {table} WHERE run >= 0
     UNION ALL
-    SELECT (SELECT min(later.run) FROM archived_digests AS later WHERE later.run > runs.run) FROM runs
+    SELECT (SELECT min(later.run) FROM {table} AS later WHERE later.run > runs.run) FROM runs
     WHERE runs.run IS NOT NULL
 )"""
 _NEAREST = """(
-    SELECT near.entries FROM archived_digests AS near WHERE near.run = runs.run AND near.key <= {key}
+    SELECT near.entries FROM {table} AS near WHERE near.run = runs.run AND near.key <= {key}
     ORDER BY near.key DESC LIMIT 1
 )"""
-_EVERY_RUN = sa.text(f"{_RUNS} SELECT run FROM runs WHERE run IS NOT NULL ORDER BY run")  # noqa: S608 - names of ours
-_ONE = Prepared(
-    sa.text(f"{_RUNS} SELECT {_NEAREST.format(key=':key')} FROM runs WHERE runs.run IS NOT NULL")  # noqa: S608 - ours
-)
-_MANY = sa.text(
-    f"{_RUNS} SELECT wanted.key, {_NEAREST.format(key='wanted.key')}"  # noqa: S608 - names of ours
-    " FROM runs CROSS JOIN unnest(CAST(:keys AS bytea[])) AS wanted (key) WHERE runs.run IS NOT NULL"
-)
-_OF_RUN = sa.select(TABLE.c.entries).where(TABLE.c.run == sa.bindparam("b_run")).order_by(TABLE.c.key)
-_NEWEST = sa.select(sa.func.max(TABLE.c.run)).where(
-    TABLE.c.run >= sa.bindparam("b_first"), TABLE.c.run < sa.bindparam("b_behind")
-)
-_THESE = TABLE.c.run.in_(sa.bindparam("b_runs", expanding=True))
-_COUNT = sa.select(sa.func.sum(sa.func.length(TABLE.c.entries) // ENTRY)).where(_THESE)
-_REMOVE = sa.delete(TABLE).where(_THESE)
-_SEGMENTS = sa.select(TABLE.c.key).where(TABLE.c.run == DONE)
 
 
 def entry(digest: bytes, position: int) -> DigestEntry:
@@ -94,24 +69,6 @@ def position_of(entry: DigestEntry) -> int:
     return int.from_bytes(entry[BEGINNING:])
 
 
-def positions(connection: sa.Connection, digests: Sequence[bytes]) -> dict[bytes, list[int]]:
-    """Where each of the digests may have been issued, in order; those of which nothing is here are left out."""
-    if not digests:
-        return {}
-    found = {digest: _found(rows, digest[:BEGINNING]) for digest, rows in _near(connection, digests).items()}
-    return {digest: at for digest, at in found.items() if at}
-
-
-def _near(connection: sa.Connection, digests: Sequence[bytes]) -> dict[bytes, list[bytes | None]]:
-    """Of each run the row in which a digest stands, if it stands there."""
-    if connection.dialect.name == "sqlite":
-        return {each: [row for (row,) in _ONE.all(connection, {"key": each[:BEGINNING]})] for each in digests}
-    by_key: dict[bytes, list[bytes | None]] = {each[:BEGINNING]: [] for each in digests}
-    for key, entries in connection.execute(_MANY, {"keys": list(by_key)}):
-        by_key[bytes(key)].append(entries)
-    return {each: by_key[each[:BEGINNING]] for each in digests}
-
-
 def _found(rows: Iterable[bytes | None], key: bytes) -> list[int]:
     found: list[int] = []
     for row in rows:
@@ -121,24 +78,6 @@ def _found(rows: Iterable[bytes | None], key: bytes) -> list[int]:
             found.append(position_of(entries[at]))
             at += 1
     return sorted(found)
-
-
-def add(connection: sa.Connection, entries: Iterable[DigestEntry]) -> None:
-    """Adds a run of the lowest level."""
-    _insert(connection, 0, sorted(entries))
-
-
-def _insert(connection: sa.Connection, level: int, entries: Sequence[DigestEntry]) -> None:
-    first = level * LEVEL
-    newest = connection.scalar(_NEWEST, {"b_first": first, "b_behind": first + LEVEL})
-    run = first if newest is None else newest + 1
-    if run == first + LEVEL:
-        # Somebody else has put one there.
-        taken = set(every_run(connection))
-        run = next(each for each in count(first) if each not in taken)
-    rows = [{"run": run, "key": some[0][:BEGINNING], "entries": b"".join(some)} for some in _rows(entries)]
-    if rows:
-        connection.execute(sa.insert(TABLE), rows)
 
 
 def _rows(entries: Sequence[DigestEntry]) -> Iterator[Sequence[DigestEntry]]:
@@ -152,55 +91,119 @@ def _rows(entries: Sequence[DigestEntry]) -> Iterator[Sequence[DigestEntry]]:
         start = end
 
 
-def every_run(connection: sa.Connection) -> list[int]:
-    """The numbers of the runs that there are."""
-    return [*connection.scalars(_EVERY_RUN)]
+class Runs:
+    """A table of runs: by run and the beginning of the first digest in `entries`. Of run -1 is the SHA-256 of each
+    segment that has nothing left to be packed. On SQLite two rows fill a page: in a table without row ids such long
+    ones would lie beside it."""
+
+    def __init__(self, name: str) -> None:
+        self.table = table = sa.Table(
+            name,
+            metadata,
+            sa.Column("run", sa.BigInteger, primary_key=True, autoincrement=False),
+            sa.Column("key", sa.LargeBinary, primary_key=True),
+            sa.Column("entries", sa.LargeBinary, nullable=False),
+        )
+        every = _RUNS.format(table=name)
+        one, each = (_NEAREST.format(table=name, key=key) for key in (":key", "wanted.key"))
+        self._every = sa.text(f"{every} SELECT run FROM runs WHERE run IS NOT NULL ORDER BY run")  # noqa: S608 - ours
+        self._one = Prepared(sa.text(f"{every} SELECT {one} FROM runs WHERE runs.run IS NOT NULL"))  # noqa: S608 - ours
+        self._many = sa.text(
+            f"{every} SELECT wanted.key, {each}"  # noqa: S608 - names of ours
+            " FROM runs CROSS JOIN unnest(CAST(:keys AS bytea[])) AS wanted (key) WHERE runs.run IS NOT NULL"
+        )
+        self._of_run = sa.select(table.c.entries).where(table.c.run == sa.bindparam("b_run")).order_by(table.c.key)
+        self._newest = sa.select(sa.func.max(table.c.run)).where(
+            table.c.run >= sa.bindparam("b_first"), table.c.run < sa.bindparam("b_behind")
+        )
+        these = table.c.run.in_(sa.bindparam("b_runs", expanding=True))
+        self._count = sa.select(sa.func.sum(sa.func.length(table.c.entries) // ENTRY)).where(these)
+        self._remove = sa.delete(table).where(these)
+        self._segments = sa.select(table.c.key).where(table.c.run == DONE)
+
+    def positions(self, connection: sa.Connection, digests: Sequence[bytes]) -> dict[bytes, list[int]]:
+        """Where each of the digests may have been issued, in order; those of which nothing is here are left out."""
+        if not digests:
+            return {}
+        found = {digest: _found(rows, digest[:BEGINNING]) for digest, rows in self._near(connection, digests).items()}
+        return {digest: at for digest, at in found.items() if at}
+
+    def _near(self, connection: sa.Connection, digests: Sequence[bytes]) -> dict[bytes, list[bytes | None]]:
+        """Of each run the row in which a digest stands, if it stands there."""
+        if connection.dialect.name == "sqlite":
+            return {each: [row for (row,) in self._one.all(connection, {"key": each[:BEGINNING]})] for each in digests}
+        by_key: dict[bytes, list[bytes | None]] = {each[:BEGINNING]: [] for each in digests}
+        for key, entries in connection.execute(self._many, {"keys": list(by_key)}):
+            by_key[bytes(key)].append(entries)
+        return {each: by_key[each[:BEGINNING]] for each in digests}
+
+    def add(self, connection: sa.Connection, entries: Iterable[DigestEntry]) -> None:
+        """Adds a run of the lowest level."""
+        self._insert(connection, 0, sorted(entries))
+
+    def _insert(self, connection: sa.Connection, level: int, entries: Sequence[DigestEntry]) -> None:
+        first = level * LEVEL
+        newest = connection.scalar(self._newest, {"b_first": first, "b_behind": first + LEVEL})
+        run = first if newest is None else newest + 1
+        if run == first + LEVEL:
+            # Somebody else has put one there.
+            taken = set(self.every_run(connection))
+            run = next(each for each in count(first) if each not in taken)
+        rows = [{"run": run, "key": some[0][:BEGINNING], "entries": b"".join(some)} for some in _rows(entries)]
+        if rows:
+            connection.execute(sa.insert(self.table), rows)
+
+    def every_run(self, connection: sa.Connection) -> list[int]:
+        """The numbers of the runs that there are."""
+        return [*connection.scalars(self._every)]
+
+    def due(self, connection: sa.Connection) -> Sequence[int]:
+        """The numbers of runs that should become one; none when there are no such."""
+        for level, runs in groupby(self.every_run(connection), lambda run: run // LEVEL):
+            together = [*runs][:FAN]
+            if level < TOP and len(together) == FAN:
+                return together
+        return ()
+
+    def merged(self, connection: sa.Connection, runs: Iterable[int]) -> list[DigestEntry]:
+        """All entries of some runs, in order. Runs do not change, so they may be read before `replace`."""
+        return [*self._ordered(connection, runs)]
+
+    def _ordered(self, connection: sa.Connection, runs: Iterable[int]) -> Iterator[DigestEntry]:
+        return merge(*(self._entries_of(connection, run) for run in runs))
+
+    def _entries_of(self, connection: sa.Connection, run: int) -> Iterator[DigestEntry]:
+        for entries in connection.scalars(self._of_run, {"b_run": run}):
+            yield from apart(entries)
+
+    def replace(self, connection: sa.Connection, runs: Sequence[int], entries: Sequence[DigestEntry]) -> bool:
+        """Puts one run in the place of some; False, and nothing is done, where they have not these entries any more."""
+        if connection.scalar(self._count, {"b_runs": runs}) != len(entries):
+            return False
+        connection.execute(self._remove, {"b_runs": runs})
+        self._insert(connection, runs[0] // LEVEL + 1, entries)
+        return True
+
+    def everything(self, connection: sa.Connection) -> Iterator[DigestEntry]:
+        """All entries, in order."""
+        return self._ordered(connection, self.every_run(connection))
+
+    def done(self, connection: sa.Connection) -> frozenset[str]:
+        """The SHA-256 of the segments of which nothing is left to be packed; a rebuild forgets them."""
+        # SQLite keeps whatever somebody else puts there.
+        return frozenset(key.hex() for key in connection.scalars(self._segments) if isinstance(key, bytes))
+
+    def note(self, connection: sa.Connection, sha256: str) -> None:
+        """Notes a segment as done, unless it is."""
+        if sha256 not in self.done(connection):
+            connection.execute(sa.insert(self.table), {"run": DONE, "key": bytes.fromhex(sha256), "entries": b""})
 
 
-def due(connection: sa.Connection) -> Sequence[int]:
-    """The numbers of runs that should become one; none when there are no such."""
-    for level, runs in groupby(every_run(connection), lambda run: run // LEVEL):
-        together = [*runs][:FAN]
-        if level < TOP and len(together) == FAN:
-            return together
-    return ()
+DIGESTS = Runs("archived_digests")
+"""Where the secrets of archived events were issued."""
 
+TABLE = DIGESTS.table
 
-def merged(connection: sa.Connection, runs: Iterable[int]) -> list[DigestEntry]:
-    """All entries of some runs, in order. Runs do not change, so they may be read before `replace`."""
-    return [*_ordered(connection, runs)]
-
-
-def _ordered(connection: sa.Connection, runs: Iterable[int]) -> Iterator[DigestEntry]:
-    return merge(*(_of_run(connection, run) for run in runs))
-
-
-def _of_run(connection: sa.Connection, run: int) -> Iterator[DigestEntry]:
-    for entries in connection.scalars(_OF_RUN, {"b_run": run}):
-        yield from apart(entries)
-
-
-def replace(connection: sa.Connection, runs: Sequence[int], entries: Sequence[DigestEntry]) -> bool:
-    """Puts one run in the place of some; False, and nothing is done, where they have not these entries any more."""
-    if connection.scalar(_COUNT, {"b_runs": runs}) != len(entries):
-        return False
-    connection.execute(_REMOVE, {"b_runs": runs})
-    _insert(connection, runs[0] // LEVEL + 1, entries)
-    return True
-
-
-def everything(connection: sa.Connection) -> Iterator[DigestEntry]:
-    """All entries, in order."""
-    return _ordered(connection, every_run(connection))
-
-
-def done(connection: sa.Connection) -> frozenset[str]:
-    """The SHA-256 of the segments of which nothing is left to be packed; a rebuild forgets them."""
-    # SQLite keeps whatever somebody else puts there.
-    return frozenset(key.hex() for key in connection.scalars(_SEGMENTS) if isinstance(key, bytes))
-
-
-def note(connection: sa.Connection, sha256: str) -> None:
-    """Notes a segment as done, unless it is."""
-    if sha256 not in done(connection):
-        connection.execute(sa.insert(TABLE), {"run": DONE, "key": bytes.fromhex(sha256), "entries": b""})
+positions, add = DIGESTS.positions, DIGESTS.add
+every_run, due, merged, replace = DIGESTS.every_run, DIGESTS.due, DIGESTS.merged, DIGESTS.replace
+everything, done, note = DIGESTS.everything, DIGESTS.done, DIGESTS.note

@@ -15,6 +15,9 @@ from projections.tables import metadata
 
 VERSION = 1
 
+ADDRESS = 6
+"""The kind of addresses, which leave with their month."""
+
 TABLE = sa.Table(
     "archived_positions",
     metadata,
@@ -22,6 +25,12 @@ TABLE = sa.Table(
     sa.Column("key", sa.LargeBinary, primary_key=True),
     sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("before", sa.LargeBinary),
+    sa.Index(
+        "ix_archived_positions_addresses",
+        "position",
+        sqlite_where=sa.Column("kind", sa.SmallInteger) == ADDRESS,
+        postgresql_where=sa.Column("kind", sa.SmallInteger) == ADDRESS,
+    ),
     sqlite_with_rowid=False,
 )
 """As the index: the last of several positions, and how far `before` it the others are, two bytes each; NULL for none.
@@ -94,6 +103,36 @@ def add(connection: sa.Connection, kind: int, found: Mapping[bytes, Iterable[int
     if removed:
         connection.execute(_REMOVE, removed)
     _FILLING.insert(connection, [row for key in sorted(every) for row in joined(kind, key, every[key])])
+
+
+_ENDING = (
+    sa.select(TABLE.c.key, TABLE.c.position, TABLE.c.before)
+    .where(
+        TABLE.c.kind == ADDRESS,
+        TABLE.c.position >= sa.bindparam("b_first"),
+        TABLE.c.position <= sa.bindparam("b_last"),
+    )
+    .order_by(TABLE.c.position)
+)
+_SOME_ENDING = _ENDING.limit(sa.bindparam("b_limit"))
+
+
+def forget_addresses(connection: sa.Connection, first: int, last: int, limit: int) -> int:
+    """Removes the addresses of events `first` ≤ position ≤ `last`, about `limit` rows at a time; how many."""
+    ending = {"b_first": first, "b_last": last, "b_limit": limit}
+    # A row that ends behind the stretch may have begun within it.
+    beyond = {"b_first": last + 1, "b_last": last + FARTHEST}
+    removed, left = [], []
+    for key, at, before in (*connection.execute(_SOME_ENDING, ending), *connection.execute(_ENDING, beyond)):
+        every = expanded(at, before)
+        kept = [each for each in every if not first <= each <= last]
+        if len(kept) < len(every):
+            removed.append({"b_kind": ADDRESS, "b_key": bytes(key), "b_position": at})
+            left += joined(ADDRESS, bytes(key), kept)
+    if removed:
+        connection.execute(_REMOVE, removed)
+        _FILLING.insert(connection, left)
+    return len(removed)
 
 
 _DONE = sa.select(TABLE.c.key).where(TABLE.c.kind == DONE)

@@ -17,7 +17,7 @@ from eventstore.stored import events
 from eventstore.stored import metadata as log_metadata
 from projections import event_index
 from projections.event_index import NameKind
-from projections.named import wide
+from projections.named import grant_runs, wide
 from projections.tables import metadata
 from tests.cases import cases
 from tests.databases import BACKENDS, Databases
@@ -149,7 +149,9 @@ def test_a_grant_is_found_in_its_stream_and_elsewhere(engine: Engine, stretch: i
                 for version, at in enumerate(positions, 1)
             ]
             connection.execute(insert(events), rows)
-        event_index.add(connection, ((NameKind.GRANT, b"a", n) for n in elsewhere))
+        event_index.add(connection, ((NameKind.GRANT, b"a", n) for n in elsewhere[2:]))
+        packed = [grant_runs.entry_of(b"a", n) for n in elsewhere[:3]]
+        grant_runs.GRANTS.add(connection, [*packed, grant_runs.entry_of(b"b", 6)])
         event_index.add(connection, ((NameKind.TYPE, b"t", n) for n in (3, 13, 40)))
         grant, type_ = ((NameKind.GRANT, b"a"),), ((NameKind.TYPE, b"t"),)
         every = sorted({*own, *elsewhere}, reverse=descending)
@@ -182,6 +184,22 @@ def test_uses_of_a_token_are_found_in_their_stream(engine: Engine, descending: b
         # The index does not know how many there are.
         assert search.counted_by_index(connection, Criteria((named,), 1, HEAD)) is None
         assert search.most_of(connection, Criteria((named,), 1, HEAD), 10) == HEAD
+        connection.rollback()
+
+
+def test_archived_addresses_of_a_stretch_are_forgotten(engine: Engine) -> None:
+    with engine.connect() as connection:
+        standing = {b"a": [1, 5, 900, 20_000], b"b": [5], b"c": [4, 901, 16_384]}
+        for kind in (NameKind.ADDRESS, NameKind.CLIENT):
+            wide.add(connection, int(kind), standing, 1)
+        removed = []
+        while not removed or removed[-1]:
+            removed.append(wide.forget_addresses(connection, 5, 900, 1))
+        assert removed == [1, 1, 0]
+        for key, positions in standing.items():
+            left = [each for each in positions if not 5 <= each <= 900]
+            for kind, expected in ((NameKind.ADDRESS, left), (NameKind.CLIENT, positions)):
+                assert event_index.positions(connection, kind, key, 1, 30_000, 9, descending=False) == expected
         connection.rollback()
 
 
@@ -258,7 +276,7 @@ def full(engine: Engine) -> Iterator[Connection]:
         ):
             event_index.add(connection, ((kind, b"%d" % (n % 50), n) for n in range(1, 10_001)))
             every = {b"%d" % key: {n for n in range(1, 10_001) if n % 50 == key} for key in range(50)}
-            wide.add(connection, int(kind), every, 1)
+            wide.add(connection, int(kind), every | {b"rare-%d" % n: {n} for n in range(100, 9_000, 4)}, 1)
         for table in (event_index.TABLE, wide.TABLE):
             connection.execute(text(f"ANALYZE {table}"))
         yield connection

@@ -40,6 +40,17 @@ def test_what_stays_of_packed_rows_is_read_in_its_order(log: Log, seed: int) -> 
     assert read == left
 
 
+def test_addresses_that_stand_alone_stay_so(log: Log) -> None:
+    connection, address = log.connection, int(NameKind.ADDRESS)
+    rows = [(address, b"x", each) for each in (3, 4, 5, 6, 9)]
+    event_index.add(connection, [*rows, (int(NameKind.PERSON_ACTING), b"p", 5), (int(NameKind.PERSON_ACTING), b"p", 6)])
+    assert event_index.advance(connection, event_index.NAME, 0, LAST)
+    assert pack(connection, [Packing(address, b"x", frozenset((3, 4)), b"x")], 1, 6)
+    assert event_index.positions(connection, NameKind.ADDRESS, b"x", 1, 9, 9, descending=False) == [3, 4, 5, 6, 9]
+    event_index.forget_addresses(connection, "p")
+    assert event_index.positions(connection, NameKind.ADDRESS, b"x", 1, 9, 9, descending=False) == [3, 4, 9]
+
+
 def test_nothing_is_done_of_an_index_that_is_made_anew(log: Log) -> None:
     connection, sha256 = log.connection, "ab" * 32
     assert event_index.advance(connection, event_index.NAME, 0, LAST)

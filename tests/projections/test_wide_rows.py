@@ -6,7 +6,7 @@ import pytest
 
 from projections import event_index
 from projections.event_index import NameKind
-from projections.named import wide
+from projections.named import grant_runs, wide
 from tests.projections.conftest import Log
 
 KIND = NameKind.CLIENT
@@ -54,8 +54,11 @@ def test_index_that_starts_over_has_neither(log: Log) -> None:
     wide.add(log.connection, int(KIND), {b"a": [1]}, 1)
     wide.note(log.connection, bytes(32), 1)
     wide.note(log.connection, bytes(32), 1)
+    grant_runs.GRANTS.add(log.connection, [grant_runs.entry_of(b"a", 3)])
+    assert grant_runs.positions(log.connection, (b"a", b"b")) == {b"a": [3]}
     assert event_index.positions(log.connection, KIND, b"a", 1, 9, 9, descending=False) == [1, 2]
     assert wide.done(log.connection) == {bytes(32)}
     event_index.start_over(log.connection)
     assert event_index.positions(log.connection, KIND, b"a", 1, 9, 9, descending=False) == []
+    assert grant_runs.positions(log.connection, (b"a",)) == {}
     assert wide.done(log.connection) == set()

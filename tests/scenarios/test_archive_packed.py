@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
+from api.background import Retention
 from commands.archiving.segments import OlderNode
-from domain import server
+from domain import incident, server
 from domain.event import SECOND
 from domain.rules.feature_level import DROPS, DROPS_NAMES
 from eventstore import issued
@@ -21,10 +22,11 @@ from eventstore.projecting.refollow import Refollowing
 from eventstore.sealed.segment_place import PlaceAway
 from eventstore.search import newest, recorded_forms
 from projections import PROJECTIONS, digests, event_index, tokens
-from projections.event_index import NameKind
-from projections.named import digest_runs, wide
+from projections.event_index import IndexRow, NameKind
+from projections.named import digest_runs, grant_runs, wide
+from tests.any_command import any_command
 from tests.scenarios.asking import Scene
-from tests.scenarios.histories import lived
+from tests.scenarios.histories import erase, lived
 from tests.scenarios.test_archive import DAY, archived, positions, signed
 from tests.scenarios.test_archive_dropped import by_request, drop, index_rows
 from tests.scenarios.test_checking import change, everything_happened, found_by_a_round
@@ -103,6 +105,70 @@ async def test_index_that_was_made_anew_is_packed_again(scene: Scene, engine: En
     assert sorted(await ledger.read(index_rows)) == sorted(rows)
     assert await ledger.read(count_packed) == packed_rows
     assert await found_by_a_round(world) == []
+
+
+def packed_addresses(connection: Connection) -> set[int]:
+    rows = packing.unpacked(map(tuple, connection.execute(select(wide.TABLE))))
+    return {position for kind, _, position in rows if kind == NameKind.ADDRESS}
+
+
+def addresses(connection: Connection) -> set[IndexRow]:
+    return {row for row in index_rows(connection) if row[0] == NameKind.ADDRESS}
+
+
+async def test_packed_addresses_leave_with_their_month(scene: Scene, tmp_path: Path) -> None:
+    """And those that leave with a person are not packed."""
+    world, person = await everything_happened(scene), scene.person.account_id
+    world.clock.advance(200 * DAY)
+    await signed(world)
+    await world.services.follower.follow()
+    ledger, last = world.services.ledger, await world.head()
+    told, before = await world.events(), await ledger.read(addresses)
+    gone = positions(await archived(world, tmp_path / "archive", days=1))
+    assert await drop(world)
+    theirs = {each.position for each in told if each.actor.kind == "person"}
+    packed = await ledger.read(packed_addresses)
+    assert packed
+    assert packed <= gone - theirs
+    assert {row for row in await ledger.read(addresses) if row[2] <= last} == before
+
+    await erase(world, person)
+    await world.services.follower.follow()
+    left = {row for row in await ledger.read(addresses) if row[2] <= last}
+    own = {each.position for each in told if each.actor.id == person}
+    assert {row for row in before if row[2] in own & gone}
+    assert left == {row for row in before if row[2] not in own}
+    assert await found_by_a_round(world) == []
+
+    (leak,) = (each for each in told if each.type == "incident.reported")
+    await world.execute(any_command(leak.stream, incident.close))
+    world.clock.advance(500 * DAY)
+    await Retention(world.services).enforce()
+    assert await ledger.read(packed_addresses) == set()
+    assert {row for row in await ledger.read(addresses) if row[2] <= last} == set()
+    assert await found_by_a_round(world) == []
+
+
+OF_GRANTS: dict[str, Callable[[bytes], bytes]] = {
+    "all": lambda entries: b"",
+    "its beginning": lambda entries: entries[1:],
+    "its end": lambda entries: entries[:-1],
+    "a position": lambda entries: entries[:-1] + bytes([entries[-1] ^ 1]),
+    "a grant": lambda entries: bytes([entries[0] ^ 1]) + entries[1:],
+    "one more": lambda entries: entries + b"\xff" * 6 + (1).to_bytes(5),
+}
+
+
+@pytest.mark.parametrize("what", OF_GRANTS)
+async def test_packed_grant_that_is_wrong_is_found(scene: Scene, engine: Engine, tmp_path: Path, what: str) -> None:
+    world, table = await packed(scene, tmp_path), grant_runs.TABLE
+    assert await found_by_a_round(world) == []
+    with engine.begin() as connection:
+        (row,) = connection.execute(select(table)).all()
+        connection.execute(update(table).values(entries=OF_GRANTS[what](row.entries)))
+    # What is there beyond what the log names is found by who goes along the entries.
+    assert differing(proved(world, engine)) == ([] if what == "one more" else [event_index.TABLE.name])
+    assert await found_by_a_round(world) == [event_index.NAME]
 
 
 async def test_what_is_packed_and_not_yet_dropped_differs_from_nothing(
