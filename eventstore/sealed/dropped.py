@@ -154,7 +154,7 @@ def forms(connection: Connection, positions: Sequence[int]) -> dict[int, bytes]:
 
 def tile(connection: Connection, number: int, fits: Callable[[bytes], bool]) -> bytes | None:
     """A full tile of level 0 that a segment in a directory has, if it `fits` the tree; None where there is none. Raises
-    `ArchiveAway`. Of the file nothing is unpacked but its beginning, since anybody may ask for tiles.
+    `ArchiveAway`. Of the file nothing is read but its beginning, since anybody may ask for tiles.
     """
     if not is_authenticated(connection):
         return None
@@ -187,7 +187,7 @@ def _tile(segments: _Segments, archived: Archived, number: int, fits: Callable[[
             raise SegmentDamaged(f"tile {number} is not that of the log's tree")
         return hashes
 
-    found = _read(segments, archived, read)
+    found = _read(segments, archived, lambda place: place.beginning(archived.segment, segment.TILES), read)
     if found is not None:
         _TILES.put((archived.sha256, number), found)
     return found
@@ -209,15 +209,22 @@ def away(ring: Ring) -> int:
 def _forms(segments: _Segments, archived: Archived) -> Mapping[int, bytes]:
     known = _FORMS.used(archived.sha256)
     if known is None:
-        forms = _read(segments, archived, lambda packed: segment.opened(packed, archived).forms)
+        forms = _read(
+            segments,
+            archived,
+            lambda place: place.get(archived.segment),
+            lambda packed: segment.opened(packed, archived).forms,
+        )
         known = _Opened(forms, sum(len(each) + AROUND_A_FORM for each in forms.values()))
         _FORMS.put(archived.sha256, known)
     return known.forms
 
 
-def _read(segments: _Segments, archived: Archived, read: Callable[[bytes], T]) -> T:
+def _read(
+    segments: _Segments, archived: Archived, get: Callable[[SegmentPlace], bytes], read: Callable[[bytes], T]
+) -> T:
     try:
-        found = read(SegmentPlace(archived.place).get(archived.segment))
+        found = read(get(SegmentPlace(archived.place)))
     except (PlaceAway, SegmentDamaged) as error:
         if archived.sha256 not in segments.away:
             # Anyone who asks for event after event says it once.

@@ -41,6 +41,9 @@ EVENT = b'{"position":'
 LONGEST_LINE = 65_536
 """Bytes of a line that is no event's are fewer."""
 
+TILES = 1 << 20
+"""Bytes of a file in which all of its tiles are, and an event, however little they could be compressed."""
+
 
 class SegmentDamaged(Exception):
     """The file is no segment, or not the one that it should be; says why."""

@@ -61,6 +61,13 @@ class SegmentPlace:
             raise PlaceAway(f"{self.url}/{name}: {_words(error)}") from error
         return content
 
+    def beginning(self, name: str, size: int) -> bytes:
+        """Reads the first bytes of a file in a directory, so many at most. Raises `PlaceAway`."""
+        try:
+            return _get(self._of(name), size)
+        except Exception as error:
+            raise PlaceAway(f"{self.url}/{name}: {_words(error)}") from error
+
     def _of(self, name: str) -> str:
         if not _NAME.fullmatch(name) or ".." in name:
             raise ValueError("no segment is called so")
@@ -87,13 +94,13 @@ def _put(directory: Path, name: str, content: bytes) -> None:
         os.close(folder)
 
 
-def _get(path: str) -> bytes:
+def _get(path: str, size: int = -1) -> bytes:
     """Reads a file, and nothing else that may be called so: a pipe or a device has no end."""
     with open(path, "rb", opener=_open_at_once) as file:
         found = os.fstat(file.fileno())
         if not S_ISREG(found.st_mode) or found.st_size > LARGEST_FILE:
             raise OSError(errno.EINVAL, "this is no segment")
-        return file.read()
+        return file.read(size)
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Collection
 from pathlib import Path
+from random import Random
 
 import pytest
 import zstandard
@@ -83,6 +84,21 @@ def test_tile_that_is_none_is_refused(members: bytes) -> None:
     with pytest.raises(SegmentDamaged):
         segment.tile_of(zstandard.compress(lines), 3)
     assert segment.tile_of(zstandard.compress(lines), 4) is None
+
+
+def test_tiles_are_in_the_beginning_of_a_file(tmp_path: Path) -> None:
+    chance = Random(1)  # noqa: S311 - a reproducible choice, no secret
+    tiles = {number: chance.randbytes(8_192) for number in range(segment.LONGEST // 256)}
+    forms = {n: b'{"position":%d,"id":"%s"}' % (n, chance.randbytes(2_000).hex().encode()) for n in range(1, 1_200)}
+    heading = Heading(origin="login.example.com/log", first=1, last=1_199, count=1_199, before=1_000)
+    place, packed = SegmentPlace(str(tmp_path)), segment.pack(Contents(heading, tiles, forms))
+    place.put("a", packed)
+    beginning = place.beginning("a", segment.TILES)
+    assert len(beginning) < len(packed) / 2
+    assert {number: segment.tile_of(beginning, number) for number in tiles} == tiles
+    assert segment.tile_of(beginning, len(tiles)) is None
+    with pytest.raises(PlaceAway):
+        place.beginning("b", 1)
 
 
 def test_no_file_leads_out_of_its_place() -> None:
