@@ -51,6 +51,13 @@ def _place(_: click.Context, __: click.Parameter, url: str | None) -> SegmentPla
         raise click.BadParameter(str(error)) from None
 
 
+def _directory(context: click.Context, parameter: click.Parameter, url: str | None) -> SegmentPlace | None:
+    place = _place(context, parameter, url)
+    if place is not None and not place.is_directory:
+        raise click.BadParameter("must be a directory, which every node sees under that path")
+    return place
+
+
 @click.command()
 @click.option("--before", required=True, callback=_past, metavar="DATE", help="Only what is older, and had ended then.")
 @click.option("--to", "place", required=True, callback=_place, metavar="URL", help="A directory, or a URL for fsspec.")
@@ -101,16 +108,17 @@ def archived(check: bool, place: SegmentPlace | None, as_json: bool) -> None:
 
 @click.command(name="drop-archived")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--copies", callback=_directory, metavar="DIRECTORY", help="For copies of what is in an object store.")
 @as_json
-def drop_archived(yes: bool, as_json: bool) -> None:
+def drop_archived(yes: bool, copies: SegmentPlace | None, as_json: bool) -> None:
     """Take the text of archived events out of the database: from then on the segments alone have it.
 
     For the owner of the tables: on PostgreSQL name that role in GRANTLOG_MIGRATION_DATABASE_URL. Each segment is read
     and verified once more, and compared with the database; then one transaction records `log.archive_dropped` and
     takes the texts away. Positions, streams, types and everything that is looked for by stay. The servers read the
     segments where they were put, so that must be a directory which every node sees, and which is backed up like the
-    database. Every node has to be of this version or a later one, and no earlier one starts on the log any more.
-    Afterwards `VACUUM` gives the room back."""
+    database; those in an object store are copied into such a directory, if one is named. Every node has to be of this
+    version or a later one, and no earlier one starts on the log any more. Afterwards `VACUUM` gives the room back."""
     settings = load_settings()
     require_schema(settings)
     if not yes:
@@ -120,7 +128,7 @@ def drop_archived(yes: bool, as_json: bool) -> None:
 
     async def work(services: CommandServices) -> list[Archived]:
         with ProgressBar("drop") as bar:
-            return [each async for each in segments.drop_archived(services.ledger, services.origin, bar)]
+            return [each async for each in segments.drop_archived(services.ledger, services.origin, bar, copies)]
 
     async def inside() -> list[Archived]:
         async with opened(owner, open_keys(settings)) as services:

@@ -4,10 +4,11 @@ from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterator
 
 import msgspec
+from msgspec.structs import replace
 
 from domain.decision import Outcome, accept
 from domain.event import Event, Moment, Recorded
-from domain.rules.feature_level import DROPS
+from domain.rules.feature_level import DROPS, DROPS_NAMES
 
 STREAM = "log"
 STATELESS = True
@@ -52,16 +53,19 @@ class ArchiveDropped(Event, frozen=True, kw_only=True):
     """The events of a segment stand there alone: in the same transaction their text was taken out of the database.
 
     `segment` and `sha256` are those of `log.archived`. Of each event its position, stream, version and type stay.
+    `place` is the directory where it was copied, if it had been put where nobody reads it in time.
     """
 
     type = "log.archive_dropped"
     since = DROPS
+    members_since = {"place": DROPS_NAMES}
 
     segment: str
     sha256: str
     first: int
     last: int
     count: int
+    place: str | None = None
 
 
 EVENTS: tuple[type[Event], ...] = (ForgedRemoved, Archived, ArchiveDropped)
@@ -84,10 +88,18 @@ def archive(state: State, *, now: Moment, archived: Archived) -> Outcome:
     return accept(archived)
 
 
-def drop_archived(state: State, *, now: Moment, archived: Archived) -> Outcome:
-    """Tells that the events of a segment stand there alone."""
+def drop_archived(state: State, *, now: Moment, archived: Archived, place: str | None = None) -> Outcome:
+    """Tells that the events of a segment stand there alone, or in its copy in `place`."""
     of = archived
-    return accept(ArchiveDropped(segment=of.segment, sha256=of.sha256, first=of.first, last=of.last, count=of.count))
+    told = ArchiveDropped(
+        segment=of.segment, sha256=of.sha256, first=of.first, last=of.last, count=of.count, place=place
+    )
+    return accept(told)
+
+
+def placed(archived: Archived, dropped: ArchiveDropped) -> Archived:
+    """The segment as it is read since its events were dropped."""
+    return archived if dropped.place is None else replace(archived, place=dropped.place)
 
 
 def bits_of(positions: Collection[int]) -> str:

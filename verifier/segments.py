@@ -48,7 +48,7 @@ class Segments:
     """The files of one log, one of them in memory at a time: a log is read in the order of its positions."""
 
     def __init__(self, told: Callable[[], Iterable[bytes]]) -> None:
-        """`told` gives the stored forms of the events `log.archived`, once they are needed."""
+        """`told` gives the stored forms of `log.archived` and `log.archive_dropped`, once they are needed."""
         self._told = told
         self._files: dict[int, list[dict[str, Any]]] | None = None
         """By stretch of the log those that have any of it, so that a long log is not looked up in thousands of them."""
@@ -89,9 +89,12 @@ class Segments:
     def _near(self, position: int) -> list[dict[str, Any]]:
         """The files that have any of the stretch in which this position is."""
         if self._files is None:
-            self._files = {}
+            self._files, by_name = {}, dict[str, dict[str, Any]]()
             for form in self._told():
+                if (copy := _copied(form)) is not None and copy[0] in by_name:
+                    by_name[copy[0]]["place"] = copy[1]
                 if (file := _described(form)) is not None:
+                    by_name[file["segment"]] = file
                     for stretch in range(_stretch(file["first"]), _stretch(file["first"] + 8 * len(file["bits"])) + 1):
                         self._files.setdefault(stretch, []).append(file)
         return self._files.get(_stretch(position), [])
@@ -114,6 +117,17 @@ class Segments:
         # What has ended at different times may stand in two files of one stretch.
         self._open = [(path, found), *self._open[:1]]
         return found
+
+
+def _copied(form: bytes) -> tuple[str, str] | None:
+    """Which file the event tells to be copied, and where to; None for what tells of none."""
+    try:
+        event = json.loads(form)
+        tag, name, place = event["type"], event["data"]["segment"], event["data"]["place"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    is_such = tag == "log.archive_dropped" and isinstance(name, str) and isinstance(place, str)
+    return (name, place) if is_such else None
 
 
 def _described(form: bytes) -> dict[str, Any] | None:

@@ -15,7 +15,9 @@ from verifier.verdict import SourceError
 # The log read straight from its database, past the server and its protections.
 
 _NEWEST = "SELECT note FROM log_checkpoints WHERE published IS NOT NULL ORDER BY size DESC LIMIT 1"
-_ARCHIVED = "SELECT {state} FROM stored_events WHERE topic = 'log.archived' AND id > ? ORDER BY id"
+_ARCHIVED = (
+    "SELECT {state} FROM stored_events WHERE topic IN ('log.archived', 'log.archive_dropped') AND id > ? ORDER BY id"
+)
 _FETCHED = 2_000
 
 

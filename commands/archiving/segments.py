@@ -2,7 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from hashlib import sha256
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from commands import servers
 from domain import log, server
@@ -120,11 +123,14 @@ async def _problem(ledger: Ledger, place: SegmentPlace | None, signed: Checkpoin
     return None
 
 
-async def drop_archived(ledger: Ledger, by: Origin, progress: Progress) -> AsyncIterator[Archived]:
+async def drop_archived(
+    ledger: Ledger, by: Origin, progress: Progress, copies: SegmentPlace | None = None
+) -> AsyncIterator[Archived]:
     """Takes the text of archived events out of the database, segment by segment; each is read and verified once more
     before, and compared with what stands in the database. What the search index has of them is packed first, also of
     those that were dropped when it was not yet, or before it was made anew, and so are the digests of their secrets.
-    The tiles of their hashes go last.
+    The tiles of their hashes go last. Segments in a store are copied into the directory `copies` before, which is
+    where they are read from then on.
 
     The ledger must have been opened as the owner of the tables. Raises `OlderNode`, `PlaceAway`, `SegmentDamaged` and
     `Diverged`.
@@ -138,17 +144,18 @@ async def drop_archived(ledger: Ledger, by: Origin, progress: Progress) -> Async
         return
     await _require_level(ledger, by)
     signed = (await ledger.read_long(archive.bounds, ledger.vault, 0)).signed
-    for number, of in enumerate(waiting, 1):
+    for number, told in enumerate(waiting, 1):
+        of = await _copied(told, copies)
         forms = (await _verified(ledger, signed, of)).forms
         if of.sha256 not in packed:
             await _pack(ledger, of, forms)
         if of.sha256 not in dropped:
-            await _drop(ledger, of, forms, by)
+            await _drop(ledger, of, forms, by, None if of is told else of.place)
             yield of
         if of.sha256 not in settled:
             await _pack_digests(ledger, of, forms)
         progress(number, len(waiting))
-    await _drop_tiles(ledger, signed, known)
+    await _drop_tiles(ledger, signed, [each.archived for each in await ledger.read_long(archive.find)])
 
 
 async def _require_level(ledger: Ledger, by: Origin) -> None:
@@ -159,10 +166,24 @@ async def _require_level(ledger: Ledger, by: Origin) -> None:
         raise OlderNode
 
 
+async def _copied(archived: Archived, copies: SegmentPlace | None) -> Archived:
+    """The segment where it may be read once it alone has its events."""
+    place = SegmentPlace(archived.place)
+    if place.is_directory or copies is None:
+        return archived
+    packed = await asyncio.to_thread(place.get, archived.segment)
+    if sha256(packed).hexdigest() != archived.sha256:
+        raise SegmentDamaged(f"{archived.place}/{archived.segment}: it is not what was archived: its digest differs")
+    await asyncio.to_thread(copies.put, archived.segment, packed)
+    return replace(archived, place=copies.url)
+
+
 async def _verified(ledger: Ledger, signed: Checkpoint, archived: Archived) -> Contents:
     place = SegmentPlace(archived.place)
     if not place.is_directory:
-        raise PlaceAway(f"{archived.place}: what stands in a segment alone must be in a directory of every node")
+        raise PlaceAway(
+            f"{archived.place}: what stands in a segment alone must be in a directory of every node; name one"
+        )
     packed = await asyncio.to_thread(place.get, archived.segment)
     await ledger.read_long(archive.verify, signed, archived, packed)
     return await asyncio.to_thread(segment.opened, packed, archived)
@@ -200,12 +221,12 @@ async def _drop_tiles(ledger: Ledger, signed: Checkpoint, known: Sequence[Archiv
             due -= await ledger.follow(tiles.remove, mine, contents.tiles)
 
 
-async def _drop(ledger: Ledger, archived: Archived, forms: Mapping[int, bytes], by: Origin) -> None:
+async def _drop(ledger: Ledger, archived: Archived, forms: Mapping[int, bytes], by: Origin, copied: str | None) -> None:
     def decide(state: log.State, view: View) -> Outcome | Refusal:
         if archived.sha256 in dropping.dropped(view.connection):
             return refuse(Conflict.EXISTS)
         dropping.require_same(view.connection, forms)
-        return log.drop_archived(state, now=view.now, archived=archived)
+        return log.drop_archived(state, now=view.now, archived=archived, place=copied)
 
     executed = await ledger.execute(
         Command(log.STREAM, decide, alone=True), origin=by, then=lambda view, _: dropping.empty(view.connection, forms)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from domain import log
 from domain.event import Moment
-from domain.log import Archived
+from domain.log import Archived, ArchiveDropped
 from eventstore.archiving.ended import has_ended, may_end
 from eventstore.mapper import PLACE, LogMapper, decoder
 from eventstore.recorder import EventRow, LogRecorder, portions, store
@@ -55,9 +55,17 @@ class SegmentFact(NamedTuple):
 
 
 def find(connection: Connection, after: int = 0) -> list[SegmentFact]:
-    """The segments of which the log tells behind a version of its own stream, in the order in which it does."""
-    told = store(connection).get(log.STREAM, gt=after)
-    return [SegmentFact(each.position, each.version, each.event) for each in told if isinstance(each.event, Archived)]
+    """The segments of which the log tells behind a version of its own stream, in the order in which it does; each with
+    the place where it is by now."""
+    found: dict[str, SegmentFact] = {}
+    for each in store(connection).get(log.STREAM, gt=after):
+        event = each.event
+        if isinstance(event, Archived):
+            found[event.sha256] = SegmentFact(each.position, each.version, event)
+        elif isinstance(event, ArchiveDropped) and event.sha256 in found:
+            fact = found[event.sha256]
+            found[event.sha256] = fact._replace(archived=log.placed(fact.archived, event))
+    return [*found.values()]
 
 
 def taken(archived: Collection[Archived], first: int, last: int) -> frozenset[int]:

@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, Connection, bindparam, select
 
 from domain import log
 from domain.event import Moment
-from domain.log import Archived
+from domain.log import Archived, ArchiveDropped
 from eventstore.mapper import LogMapper, Ring, decoder, is_authenticated
 from eventstore.sealed import segment
 from eventstore.sealed.segment import HASH_BYTES, LONGEST, WIDTH, SegmentDamaged
@@ -61,6 +61,10 @@ class _Segment(NamedTuple):
         byte, bit = divmod(position - self.first, 8)
         return 0 <= byte < len(self.bits) and bool(self.bits[byte] >> bit & 1)
 
+    def placed(self, dropped: ArchiveDropped | None) -> "_Segment":
+        """The segment as it is read once its events were dropped."""
+        return self if dropped is None else self._replace(archived=log.placed(self.archived, dropped))
+
 
 class _Segments:
     """The segments of one log, as far as they were told."""
@@ -76,9 +80,10 @@ class _Segments:
     def of(self, connection: Connection, position: int) -> Archived | None:
         """The segment that has the event; None when the log tells of none."""
         found = self._known(position)
-        # What a transaction told that was rolled back is told by another by now, at the same version.
+        # What a transaction told that was rolled back is told by another by now, at the same version. Nor is anything
+        # read from a store: when it was dropped, it was told where there is a copy.
         for anew in (False, True):
-            if found is None:
+            if found is None or "://" in found.place:
                 self._read(connection, anew=anew)
                 found = self._known(position)
         return found
@@ -104,8 +109,11 @@ class _Segments:
         with self._lock:
             known, version = ([], 0) if anew else (self._told, self._version)
             rows = _TOLD.all(connection, {"after": version})
-            found = [_segment(each.event) for each in map(mapper.recorded, rows) if isinstance(each.event, Archived)]
-            self._told = sorted([*known, *found], key=lambda each: each.first)
+            events_ = [mapper.recorded(row).event for row in rows]
+            found = [*known, *(_segment(each) for each in events_ if isinstance(each, Archived))]
+            dropped = {each.sha256: each for each in events_ if isinstance(each, ArchiveDropped)}
+            placed = (each.placed(dropped.get(each.archived.sha256)) for each in found)
+            self._told = sorted(placed, key=lambda each: each.first)
             self._version = max([version, *(row[2] for row in rows)])
 
 

@@ -52,6 +52,8 @@ def test_segments_are_made_listed_and_checked(cli: CommandLine, tmp_path: Path) 
     assert listed["dropped"] is False
     assert cli.json("log", "archive", *before) == []
 
+    store = ("--copies", "memory://copies")
+    assert "must be a directory" in cli.run("log", "drop-archived", "--yes", *store, exits=2).stderr
     asked = cli.run("log", "drop-archived", stdin="n\n", exits=1).stderr
     assert "in the segments alone" in asked
     assert "No earlier version will start on this log any more. Go on?" in asked

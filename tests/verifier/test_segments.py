@@ -40,6 +40,17 @@ def test_an_event_is_read_from_its_file(tmp_path: Path) -> None:
     assert segments(tmp_path).whole(EXCERPT).leaf == EVENT
 
 
+def test_an_event_is_read_from_a_copy_that_the_log_tells_of(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(zstandard.ZstdCompressor().compress(EVENT + b"\n"))
+    told = {"segment": NAME, "place": "s3://b", "first": 7, "last": 7, "positions": b64encode(b"\x01").decode()}
+    copy: dict[str, Any] = {"type": "log.archive_dropped", "data": {"segment": NAME, "place": str(tmp_path)}}
+    assert files_of({"data": told}, copy).whole(EXCERPT).leaf == EVENT
+    others: list[dict[str, Any]] = [{"type": "log.archived"}, {"data": {"segment": NAME}}, {"data": 7}]
+    for other in (*others, {"data": {"segment": [], "place": 1}}):
+        with pytest.raises(SourceError):
+            files_of({"data": told}, copy | other).whole(EXCERPT)
+
+
 def test_an_excerpt_of_another_event_is_no_event(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(zstandard.ZstdCompressor().compress(EVENT + b"\n"))
     for text in (b"{}", b'{"data":{"account_id":"d"}}', b'{"data":{"account_id":"c"},"more":1}'):
