@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import lru_cache
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 import structlog
 
-from api.http.errors import HTTPError, InvalidRequest
+from api.http.errors import FieldError, HTTPError, InvalidRequest
+from api.http.invalid_members import name_to_tell
 from api.languages import ENGLISH, Language, Words, choose
 from security.clock import HOUR, Moment, SteadyClock, Timer
 
@@ -217,7 +218,10 @@ def normalise(text: str) -> str | None:
 
 HOST = re.compile(rb"(?:[0-9A-Za-z._~%!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{0,5}))?")
 CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-TOKEN_IN_QUERY = re.compile(rb"(?:^|&)access_token=", re.IGNORECASE)
+TOKEN_IN_QUERY = re.compile(
+    rb"(?:^|&)" + b"".join(rb"(?:%c|%%%02x)" % (each, each) for each in b"access_token") + rb"=", re.IGNORECASE
+)
+"""Its name may stand there escaped, in whole or in part (RFC 3986 §2.3)."""
 
 SINGLE = frozenset((b"host", b"origin"))
 """Fields of which a request has one at most, and which decide what it may do (RFC 9112 §3.2, RFC 6454 §7.3)."""
@@ -247,6 +251,14 @@ def _leaves_body(scope: Scope) -> bool:
     return False
 
 
+class _Fault(NamedTuple):
+    """What is wrong: as a sentence for people, and what is said of the field."""
+
+    words: Words
+    field: str
+    detail: str
+
+
 def check(scope: Scope) -> int | None:
     """Raises InvalidRequest for what the framework would stumble over or a database refuse, and what `REFUSED` holds.
     Gives the bytes of body that were announced, None when only its end will tell (RFC 9112 §6.3)."""
@@ -255,22 +267,22 @@ def check(scope: Scope) -> int | None:
         raise refused
     given = fields(scope)
     if fault := _path_fault(scope) or _query_fault(scope["query_string"]) or _head_fault(scope, given):
-        raise InvalidRequest(fault)
+        raise InvalidRequest(fault.words, errors=(FieldError(fault.field, fault.detail),))
     return None if b"transfer-encoding" in given else int(given.get(b"content-length", b"0"))
 
 
-def _head_fault(scope: Scope, given: Mapping[bytes, bytes]) -> str | None:
+def _head_fault(scope: Scope, given: Mapping[bytes, bytes]) -> _Fault | None:
     if len(given) != len(scope["headers"]) and (fault := _doubled(scope)):
         return fault
     host = given.get(b"host")
     if host is not None and not _is_host(host):
-        return Words("The Host header is not valid.")
+        return _Fault(Words("The Host header is not valid."), "Host", "is not valid")
     length = given.get(b"content-length")
     if length is not None and (not length.isdigit() or len(length) > 15):
-        return Words("The Content-Length header is not valid.")
+        return _Fault(Words("The Content-Length header is not valid."), "Content-Length", "is not valid")
     kind = given.get(b"content-type")
     if kind is not None and not kind.isascii():
-        return Words("The Content-Type header is not valid.")
+        return _Fault(Words("The Content-Type header is not valid."), "Content-Type", "is not valid")
     return None
 
 
@@ -281,44 +293,61 @@ def _is_host(value: bytes) -> bool:
     return match is not None and int(match[1] or b"0") <= 65535
 
 
-def _doubled(scope: Scope) -> str | None:
+def _doubled(scope: Scope) -> _Fault | None:
     # Anyone who read the first one and anyone who read the last would not mean the same request.
     seen: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         if name in seen:
             if name in SINGLE:
-                return Words("Host or Origin stands there twice.")
+                return _Fault(Words("Host or Origin stands there twice."), name.decode().title(), "stands there twice")
             if name == b"content-length" and seen[name] != value:
-                return Words("The Content-Length header is not valid.")
+                return _Fault(Words("The Content-Length header is not valid."), "Content-Length", "is not valid")
         if name == b"content-type" and not value.isascii():
-            return Words("The Content-Type header is not valid.")
+            return _Fault(Words("The Content-Type header is not valid."), "Content-Type", "is not valid")
         seen[name] = value
     return None
 
 
-def _path_fault(scope: Scope) -> str | None:
+_CONTROL_IN_PATH = _Fault(Words("The path holds a control character."), "path", "holds a control character")
+
+
+def _path_fault(scope: Scope) -> _Fault | None:
     path: str = scope["path"]
     if path.isascii():
-        return None if path.isprintable() else Words("The path holds a control character.")
+        return None if path.isprintable() else _CONTROL_IN_PATH
     raw: bytes = scope.get("raw_path") or path.encode("utf-8", "surrogatepass")
     try:
         text = unquote_to_bytes(raw).decode("utf-8")
     except UnicodeDecodeError:
-        return Words("The path is not UTF-8.")
-    return None if text.isprintable() else Words("The path holds a control character.")
+        return _Fault(Words("The path is not UTF-8."), "path", "is not UTF-8")
+    return None if text.isprintable() else _CONTROL_IN_PATH
 
 
-def _query_fault(query: bytes) -> str | None:
+def _query_fault(query: bytes) -> _Fault | None:
     if not query:
         return None
     octets = unquote_to_bytes(query) if b"%" in query else query
     if CONTROL.search(octets):
-        return Words("The query holds a control character.")
-    if not octets.isascii():
-        try:
-            octets.decode("utf-8")
-        except UnicodeDecodeError:
-            return Words("The query is not UTF-8.")
-    if b"access_token" in query.lower() and TOKEN_IN_QUERY.search(query):
-        return Words("An access token must not stand in the query: it would be kept in histories and logs.")
+        name = _at_fault(query, lambda part: CONTROL.search(part) is not None)
+        return _Fault(Words("The query holds a control character."), name, "holds a control character")
+    if not (octets.isascii() or _is_utf8(octets)):
+        name = _at_fault(query, lambda part: not _is_utf8(part))
+        return _Fault(Words("The query is not UTF-8."), name, "is not UTF-8")
+    if (octets is not query or b"access_token" in query.lower()) and TOKEN_IN_QUERY.search(query):
+        words = Words("An access token must not stand in the query: it would be kept in histories and logs.")
+        return _Fault(words, "access_token", "must not stand in the query")
     return None
+
+
+def _is_utf8(octets: bytes) -> bool:
+    try:
+        octets.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _at_fault(query: bytes, is_wrong: Callable[[bytes], bool]) -> str:
+    """The name of the first parameter with which something is wrong, as far as it may be told."""
+    wrong = next((part for part in map(unquote_to_bytes, query.split(b"&")) if is_wrong(part)), b"")
+    return name_to_tell(wrong.partition(b"=")[0].decode("ascii", "replace"), "query")

@@ -189,28 +189,39 @@ def test_head_is_answered_like_get_without_a_body():
 
 
 @pytest.mark.parametrize(
-    ("path", "headers"),
+    ("path", "headers", "field"),
     [
-        ("/admin/echo/%ff", {}),
-        ("/admin/echo/%c3%28", {}),
-        ("/admin/echo/a%00b", {}),
-        ("/admin/echo/a%0Ab", {}),
-        ("/admin/echo/x?q=%ff", {}),
-        ("/admin/echo/x?q=%00", {}),
-        ("/admin/echo/x?access_token=abc", {}),
-        ("/admin/echo/x?limit=0", {"host": "a:99999"}),
-        ("/admin/echo/x?limit=0", {"host": "[::1"}),
-        ("/admin/echo/x", {"host": "a b"}),
-        ("/admin/echo/x", {"content-length": "-1"}),
-        ("/admin/echo/x", {"content-length": "1e3"}),
-        ("/admin/echo/x", {"content-type": b"\xff"}),
+        ("/admin/echo/%ff", {}, "path"),
+        ("/admin/echo/%c3%28", {}, "path"),
+        ("/admin/echo/a%00b", {}, "path"),
+        ("/admin/echo/a%0Ab", {}, "path"),
+        ("/admin/echo/x?p=1&q=%ff", {}, "q"),
+        ("/admin/echo/x?p=1&q=%00", {}, "q"),
+        ("/admin/echo/x?limit=5%0A", {}, "limit"),
+        ("/admin/echo/x?glog_at_Ab=%0A", {}, "query"),
+        ("/admin/echo/x?access_token=abc", {}, "access_token"),
+        ("/admin/echo/x?q=1&access%5ftoken=abc", {}, "access_token"),
+        ("/admin/echo/x?%61cces%73_token=abc", {}, "access_token"),
+        ("/admin/echo/x?limit=0", {"host": "a:99999"}, "Host"),
+        ("/admin/echo/x?limit=0", {"host": "[::1"}, "Host"),
+        ("/admin/echo/x", {"host": "a b"}, "Host"),
+        ("/admin/echo/x", {"content-length": "-1"}, "Content-Length"),
+        ("/admin/echo/x", {"content-length": "1e3"}, "Content-Length"),
+        ("/admin/echo/x", {"content-type": b"\xff"}, "Content-Type"),
     ],
 )
-def test_what_the_framework_would_stumble_over_is_a_400(path, headers):
+def test_what_the_framework_would_stumble_over_is_a_400(path, headers, field):
     with client() as http:
         answer = http.get(path, headers=headers)
         assert (answer.status_code, answer.json()["title"]) == (400, "Bad Request")
+        assert [each["field"] for each in answer.json()["errors"]] == [field]
         assert http.post(path.replace("/admin/echo", "/oauth"), headers=headers).json()["error"] == "invalid_request"
+
+
+def test_what_only_tells_of_an_access_token_is_let_in():
+    with client() as http:
+        for query in ("state=a%26access_token=b", "next=%3Faccess_token%3Db", "my_access_token=b"):
+            assert http.get(f"/admin/echo/x?{query}").status_code != 400, query
 
 
 @pytest.mark.parametrize(
