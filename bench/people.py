@@ -33,11 +33,11 @@ from msgspec.structs import replace
 from bench import databases, preparation, processes
 from bench.databases import KINDS, POSTGRESQL, SQLITE
 from bench.inside import running, unheard
-from bench.parts.login import hash_alone
 from bench.reports import machine
 from bench.server import THIS
 from bench.subject import Subject
 from security.clock import ManualClock
+from security.passwords import Argon2Parameters, Hasher
 from security.second_factors import step_at, totp_code
 
 SIGN_IN = "/account/sign-in?realm=platform&to=factors"
@@ -74,6 +74,9 @@ LASTS = 0.02
 
 INSTEAD: dict[str, Callable[[], None]] = {"waiting": partial(time.sleep, LASTS), "nothing": lambda: None}
 """What may stand in the hash's place, to tell what everything else takes beside the work of hashing."""
+
+HASH_ALONE = 20
+"""Checks by which the hash is seen by itself."""
 
 IDLE = 3.0
 """Seconds in which it is seen what the server does of its own accord."""
@@ -209,6 +212,23 @@ class Spent(NamedTuple):
 
     hashing: float
     rest: float
+
+
+def hash_alone() -> float:
+    """Seconds of processor time for one check with the server's usual parameters."""
+    hasher = Hasher(Argon2Parameters(19456, 2, 1), threads=1)
+
+    async def checks() -> float:
+        stored = await hasher.hash(preparation.PASSWORD)
+        began = time.process_time()
+        for _ in range(HASH_ALONE):
+            await hasher.verify(stored, preparation.PASSWORD)
+        return (time.process_time() - began) / HASH_ALONE
+
+    try:
+        return asyncio.run(checks())
+    finally:
+        hasher.close()
 
 
 SignIn = Callable[[Person], Awaitable[None]]

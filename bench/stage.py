@@ -31,7 +31,6 @@ class FullPlan:
     cycles: int = 10_000
     ends: int = 300
     visible: int = 1_000
-    logins: int = 100
     histories: int = 500
     behind: int = 10_000_000
     starts: int = 3
@@ -55,7 +54,6 @@ QUICK = FullPlan(
     cycles=1_000,
     ends=40,
     visible=200,
-    logins=30,
     histories=100,
     behind=200_000,
 )
