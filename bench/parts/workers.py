@@ -42,8 +42,8 @@ def measure(stage: Stage) -> Found:
                 stage.say(f"{subject.name}: {workers} of two workers")
                 for work, one in _round(stage, few, workers, found.faults):
                     spent.setdefault((work, workers), []).append(one)
-        found.findings.extend(_found(subject.name, spent))
-        told = {(f"{subject.name}, {workers} of two", work): runs for (work, workers), runs in spent.items()}
+        found.findings.extend(compared(subject.name, spent))
+        told = {(f"{subject.name}, workers: {workers}", work): runs for (work, workers), runs in spent.items()}
         found.details.append(Detail(spending.TITLE, spending.COLUMNS, spending.rows(told)))
     return found
 
@@ -67,7 +67,8 @@ def _round(stage: Stage, subject: Subject, workers: int, faults: list[str]) -> I
             yield work, spent
 
 
-def _found(database: str, spent: Mapping[tuple[str, int], Sequence[Spent]]) -> Iterator[Finding]:
+def compared(database: str, spent: Mapping[tuple[str, int], Sequence[Spent]]) -> Iterator[Finding]:
+    """The ratios of the rates, round by round, and what an introspection reaches."""
     for work, bound in BOUNDS.items():
         ratios = [
             two.rate / one.rate if one.rate else 0.0 for two, one in zip(spent[work, 2], spent[work, 1], strict=True)
