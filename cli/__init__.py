@@ -6,6 +6,7 @@ from keyword import iskeyword
 
 import rich_click as click
 
+from cli.ending import ending_in_order
 from cli.terminal import Failing
 from security.private_files import private_files
 
@@ -34,6 +35,9 @@ COMMANDS = {command: page for page, commands in PAGES.items() for command in com
 
 OF_ALL_ISSUERS = ("serve", "demo", "issuer")
 """Commands that are about the server as a whole."""
+
+SERVING = ("serve", "demo", "witness")
+"""Commands that run until a signal tells them to stop, and heed those themselves."""
 
 
 class CommandPages(Failing):
@@ -66,3 +70,5 @@ def main(context: click.Context, issuer: str | None) -> None:
     if issuer is not None and context.invoked_subcommand in OF_ALL_ISSUERS:
         raise click.UsageError(f"`{context.invoked_subcommand}` is about all issuers")
     context.with_resource(private_files())
+    if context.invoked_subcommand not in SERVING:
+        context.with_resource(ending_in_order())

@@ -37,6 +37,7 @@ from domain.events import EVENTS
 from domain.keys import log_key
 from domain.keys.log_key import STREAM, LogKeyIntroduced
 from domain.server import MISFITS_MAXIMUM
+from eventstore import repository
 from eventstore.database import Connection
 from eventstore.database.engines import snapshot
 from eventstore.export_import import NotALog, read, write
@@ -171,7 +172,7 @@ def export(file: Path) -> None:
 
 def export_log(settings: Settings, keyring: Keyring, file: Path, issuer_id: str | None) -> None:
     """Writes a whole log to a new file; raises Failure."""
-    with _created(file) as sink, snapshot(settings.database_url) as connection, ProgressBar("export") as bar:
+    with _whole(file) as sink, snapshot(settings.database_url) as connection, ProgressBar("export") as bar:
         authenticate(connection, Vault(keyring))
         try:
             count = write(connection, sink, bar, issuer_id)
@@ -180,6 +181,17 @@ def export_log(settings: Settings, keyring: Keyring, file: Path, issuer_id: str 
         sink.flush()
         os.fsync(sink.fileno())
     click.echo(f"{count:,} events are in {file}")
+
+
+@contextmanager
+def _whole(file: Path) -> Iterator[BinaryIO]:
+    """A new file that goes again when the command fails: the next one may have its name, and a full disk its room."""
+    with _created(file) as sink:
+        try:
+            yield sink
+        except BaseException:
+            file.unlink(missing_ok=True)
+            raise
 
 
 def _created(file: Path) -> BinaryIO:
@@ -208,8 +220,19 @@ def import_log(database: Owned, file: Path) -> None:
             carried = read(database.engine, database.vault, source, database.now, bar, partial(_prove_keys, database))
     except NotALog as error:
         raise Failure(str(error)) from None
-    database.rebuild("projections", PROJECTIONS)
     click.echo(f"{carried.events:,} events are here; {carried.erased} erasures were applied again")
+    make_whole(database)
+
+
+def has_log(database: Owned) -> bool:
+    """Whether an import that was broken off had brought it there, which is whole or not at all."""
+    with database.engine.connect() as connection:
+        return repository.newest(connection)[0] > 0
+
+
+def make_whole(database: Owned) -> None:
+    """Computes what an imported log lacks, and proves it; raises Failure."""
+    database.rebuild("projections", PROJECTIONS)
     _prove(database.settings, database.vault)
 
 

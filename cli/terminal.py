@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from api.http.errors import HTTPError
+from cli.ending import ToldToEnd
 from domain.decision import Refusal
 from security.clock import format_rfc3339
 from security.scanning import LONGEST
@@ -46,6 +47,8 @@ class Failing(click.RichGroup):
     def main(self, *args: Any, **extra: Any) -> Any:
         try:
             return super().main(*args, **extra)
+        except ToldToEnd as ended:
+            ended.carry_out()
         except Exception as error:
             failure = _failure(error)
             if failure is None:
@@ -82,8 +85,9 @@ def _failure(error: Exception) -> Failure | None:
         case UnicodeDecodeError():
             return Failure("what it was given to read is not UTF-8 text", USAGE)
     from api.http.errors import HTTPError
+    from eventstore.database.engines import away, in_words
     from eventstore.projecting.alone import AnotherFills
-    from eventstore.unavailable import ArchiveAway
+    from eventstore.unavailable import ArchiveAway, DatabaseAway
     from security.keyring import MasterKeyError, WrapBroken
     from security.sealing import SealBroken
 
@@ -93,7 +97,9 @@ def _failure(error: Exception) -> Failure | None:
         return unavailable(str(error))
     if getattr(getattr(error, "orig", None), "sqlstate", None) == _NOT_ALLOWED:
         return unavailable(_OWNER)
-    return None
+    # Whatever it was doing, the database may go, fill up or be locked at any moment.
+    gone = error if isinstance(error, DatabaseAway) else away(error)
+    return None if gone is None else unavailable(f"the database does not answer: {in_words(gone)}")
 
 
 def _give_up_output() -> None:

@@ -2,23 +2,29 @@
 
 import errno
 import os
+import signal
+import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 from sqlalchemy import delete
+from sqlalchemy.exc import OperationalError
 
+from cli import log
+from eventstore import export_import, search
 from eventstore.database.engines import migrating
+from eventstore.unavailable import DatabaseAway
 from security.clock import SECOND, SystemClock
 from security.keyring import new_master_key, parse_keyring
 from security.vault import KEYS
 from tests import fork_server
 from tests.cases import cases
 from tests.cli.conftest import CommandLine
-from tests.started import free_port
+from tests.started import PATIENCE, free_port, started
 
 
 def told(cli: CommandLine, output: IO[bytes], *arguments: str) -> tuple[int, str]:
@@ -56,6 +62,60 @@ def test_a_key_that_somebody_took_away_is_told_in_words(cli: CommandLine) -> Non
     engine.dispose()
     for command in (("projections", "verify"), ("projections", "rebuild"), ("person", "list")):
         assert "the vault never had a key" in cli.run(*command, exits=3).stderr.splitlines()[-1]
+
+
+@cases("error", [OperationalError("SELECT 1", {}, sqlite3.OperationalError("disk I/O error")), DatabaseAway("gone")])
+@cases("command", [("projections", "rebuild"), ("projections", "verify"), ("log", "export", "log.jsonl")])
+def test_a_database_that_goes_in_the_middle_is_exit_code_3(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], error: Exception
+) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise error
+
+    cli.run("client", "list")
+    with monkeypatch.context() as patched:
+        patched.setattr(search, "newest", gone)
+        patched.setattr(log, "write", gone)
+        said = cli.run(*command, exits=3).stderr
+    assert said.startswith("Error: the database does not answer: ")
+    assert said.count("\n") == 1
+
+
+def test_a_log_export_that_failed_leaves_no_file(
+    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli.run("client", "list")
+    file = tmp_path / "log.jsonl"
+
+    def no_room(*given: Any) -> None:
+        export_import.write(*given)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(log, "write", no_room)
+        assert "No space left" in cli.run("log", "export", str(file), exits=2).stderr
+    assert not file.exists()
+    cli.run("log", "export", str(file))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_told_to_end_tidies_up(cli: CommandLine, tmp_path: Path, number: signal.Signals) -> None:
+    client_id = cli.json("bootstrap")["client_id"]
+    before, file = len(cli.events()), tmp_path / "secret.json"
+    command = ("leaks", "contain", "--client", client_id, "--rotate", "--output", str(file))
+    # It asks, and nobody answers.
+    with started(
+        [sys.executable, "-m", "cli", *command], env=environment(cli), stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr is not None
+        said = b""
+        while not said.endswith(b"End this?") and (octet := process.stderr.read(1)):
+            said += octet
+        process.send_signal(number)
+        assert process.wait(PATIENCE) == -number
+    assert not file.exists()
+    # That it was asked what would end is a fact.
+    assert [each["type"] for each in cli.events()[before:]] == ["audit.read"]
 
 
 def test_a_file_that_cannot_be_opened_is_named(cli: CommandLine, tmp_path: Path) -> None:
