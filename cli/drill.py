@@ -15,7 +15,8 @@ from api.server.transparency import kept_of
 from cli.command_services import connected, load_settings, open_keys, prove_key
 from cli.terminal import REFUSED, USAGE, Failure, ProgressBar, as_json, moment, print_one
 from cli.verify import read_keys, read_text
-from eventstore.database.engines import is_sqlite, migrating, snapshot
+from eventstore import database
+from eventstore.database.engines import is_sqlite, migrating, snapshot, understood
 from eventstore.database.schema import problem
 from eventstore.mapper import authenticate
 from eventstore.personal_data import PersonalData
@@ -102,6 +103,10 @@ def restore(
         raise Failure("--alone: name the copy with --backup", USAGE)
     if is_sqlite(settings.database_url) and (wal or until or source):
         raise Failure("--wal, --until and --from are PostgreSQL's; a copy of SQLite's file is of one moment", USAGE)
+    if source is not None:
+        source = understood(source)
+        if wrong := database.problem(source):
+            raise Failure(f"--from {wrong}", USAGE)
     kept = _kept(settings, checkpoints, must=backup is None and until is None)
     point = _Point(None if alone or backup or until else _newest(settings), _moment(until))
     with _place(place, keep), _in_words(), _copy(settings, place, backup, wal, point.until, source) as url:

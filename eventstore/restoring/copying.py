@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 from sqlalchemy.engine import URL, make_url
 
 from eventstore.database.engines import arguments
@@ -23,6 +24,10 @@ LONGEST = 24 * 3600
 
 FILE = "grantlog.db"
 """The copy of a file in its place."""
+
+
+_NOT_FOR_A_BACKUP = frozenset({"dbname", "options", "application_name"})
+"""What a URL says about sessions in a database; a base backup is one of all databases."""
 
 
 class NotRestored(Exception):
@@ -55,9 +60,11 @@ def base_backup(url: str, place: Path) -> Path:
     The role of `url` needs REPLICATION. Raises `NotRestored`.
     """
     given = arguments(make_url(url))
-    environment = {} if "password" not in given else {"PGPASSWORD": str(given["password"])}
-    named = ("host", "port", "user")
-    told = " ".join(f"{name}='{given[name]}'" for name in named if given.get(name) is not None)
+    # A list of programs shows arguments to everybody. Where its password and its keys are is said like all else.
+    environment = {name: value for name, value in os.environ.items() if name == "HOME" or name.startswith("PG")}
+    if (password := given.pop("password", None)) is not None:
+        environment["PGPASSWORD"] = str(password)
+    told = make_conninfo(**{name: value for name, value in given.items() if name not in _NOT_FOR_A_BACKUP})
     backup = place / "data"
     _own(place)
     _run(place, "pg_basebackup", "-D", backup, "-X", "stream", "-c", "fast", "-d", told, **environment)
