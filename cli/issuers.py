@@ -24,7 +24,7 @@ from api.issuers.registry import (
 )
 from cli.command_services import CommandServices, in_plain_words, load_settings, open_keys, opened, owned_by, run
 from cli.installation import upgrade_to_newest
-from cli.log import export_log, import_log
+from cli.log import export_log, has_log, import_log, make_whole
 from cli.terminal import USAGE, Failure, ProgressBar, as_json, print_list, unavailable
 from commands import servers, signing_keys
 from domain import server
@@ -138,16 +138,17 @@ def add(url: str, database: str | None, migration_database: str | None, schema: 
 
     Makes its database, or its schema in a database of PostgreSQL, and installs there what a new server gets. Servers
     that run take requests to it within a second, and know it by `Host` alone. What was broken off goes on when it is
-    added again."""
+    added again, in another place if one is named."""
     settings = load_settings()
     keyring, registry = open_keys(settings), registry_of(settings)
+    given = IssuerPlace(database, migration_database, schema, citus)
     entry = next((each for each in registry.entries() if each.issuer == url), None)
-    if entry is None:
-        issuer_id = new_issuer_id()
-        place = default_place(settings, issuer_id, IssuerPlace(database, migration_database, schema, citus))
-        entry = IssuerEntry(issuer_id, url, "adding", place)
-    elif entry.standing != "adding":
+    if entry is not None and entry.standing != "adding":
         raise Failure(f"{url} is there already")
+    if entry is None or given != IssuerPlace():
+        # What it broke off by may have been the place.
+        issuer_id = new_issuer_id() if entry is None else entry.id
+        entry = IssuerEntry(issuer_id, url, "adding", default_place(settings, issuer_id, given))
     if problem := refusal(settings, url, entry.place):
         raise Failure(problem, USAGE)
     put(registry, entry)
@@ -270,7 +271,7 @@ def import_(file: Path, url: str, database: str | None, migration_database: str 
     """Serve an issuer whose log was exported, under this URL.
 
     The master key must be the one with which it was exported. Clients and dashboards know the issuer by its URL, so
-    another one is a change that they have to be told."""
+    another one is a change that they have to be told. What was broken off goes on when it is given again."""
     settings = load_settings()
     keyring, registry = open_keys(settings), registry_of(settings)
     try:
@@ -280,9 +281,12 @@ def import_(file: Path, url: str, database: str | None, migration_database: str 
         raise Failure(str(error)) from None
     if issuer_id is None:
         raise Failure("this is the log of a server's own issuer: `grantlog log import` brings it in")
-    if any(each.id == issuer_id for each in registry.entries()):
+    begun = next((each for each in registry.entries() if each.id == issuer_id), None)
+    if begun is not None and (begun.issuer, begun.standing) != (url, "adding"):
         raise Failure("that issuer is here already")
-    place = default_place(settings, issuer_id, IssuerPlace(database, migration_database, schema))
+    given = IssuerPlace(database, migration_database, schema)
+    goes_on = begun is not None and given in (IssuerPlace(), begun.place)
+    place = begun.place if begun is not None and goes_on else default_place(settings, issuer_id, given)
     entry = IssuerEntry(issuer_id, url, "adding", place)
     if problem := refusal(settings, url, place):
         raise Failure(problem, USAGE)
@@ -290,7 +294,11 @@ def import_(file: Path, url: str, database: str | None, migration_database: str 
     theirs, own = settings_of(settings, entry), keyring_of(keyring, entry)
     try:
         prepare_place(theirs, place)
-        import_log(owned_by(theirs, own), file)
+        there = owned_by(theirs, own)
+        if goes_on and has_log(there):
+            make_whole(there)
+        else:
+            import_log(there, file)
     except Failure:
         registry.drop(entry)
         raise

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from api.environment import load
 from api.issuers import registry
 from api.issuers.registry import IssuerEntry, IssuerPlace, IssuerRegistry
-from cli import issuers
+from cli import issuers, log
 from cli.terminal import Failure
 from eventstore.database import citus, moving
 from tests.cli.conftest import ISSUER, CommandLine
@@ -67,6 +67,16 @@ def test_what_was_broken_off_goes_on(cli: CommandLine, monkeypatch: pytest.Monke
     cli.run("issuer", "add", FURTHER)
     (row,) = cli.json("issuer", "list")
     assert row == begun | {"standing": "enabled"}
+
+
+def test_place_that_could_not_be_used_is_named_anew(cli: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    wrong, right = f"sqlite:///{tmp_path}/file/x.db", f"sqlite:///{tmp_path}/right.db"
+    cli.run("issuer", "add", FURTHER, "--database", wrong, exits=3)
+    cli.run("issuer", "add", FURTHER, exits=3)
+    cli.run("issuer", "add", FURTHER, "--database", right)
+    (row,) = cli.json("issuer", "list")
+    assert (row["standing"], row["database_url"]) == ("enabled", right)
 
 
 def test_a_log_moves_and_goes_on_when_that_was_broken_off(
@@ -245,6 +255,32 @@ def test_what_is_no_export_of_an_issuer_is_refused(cli: CommandLine, tmp_path: P
     assert cli.json("issuer", "list") == []
     cli.run("issuer", "import", str(file), FURTHER, *place)
     assert [each["issuer"] for each in cli.json("issuer", "list")] == [FURTHER]
+
+
+@pytest.mark.parametrize("step", ["prepare_place", "import_log", "make_whole", "change"])
+def test_an_import_that_was_killed_goes_on(
+    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    cli.run("issuer", "add", FURTHER)
+    cli.run("--issuer", FURTHER, "scope", "put", "orders", "May see orders")
+    file = str(tmp_path / "further.jsonl")
+    cli.run("issuer", "export", FURTHER, file)
+    (tmp_path / "issuers.json").unlink()
+    sqlite = cli.database_url.startswith("sqlite")
+    place = ("--database", f"sqlite:///{tmp_path}/x.db") if sqlite else ("--schema", "x")
+    again = "https://again.example"
+    with monkeypatch.context() as patched:
+        patched.setattr(log if step == "make_whole" else issuers, step, killed)
+        cli.run("issuer", "import", file, again, *place, exits=1)
+    assert "here already" in cli.run("issuer", "import", file, FURTHER, exits=1).stderr
+    cli.run("issuer", "import", file, again)
+    (row,) = cli.json("issuer", "list")
+    assert (row["issuer"], row["standing"]) == (again, "enabled")
+    assert "orders" in cli.run("--issuer", again, "scope", "list").stdout
+    assert "DIFFERS" not in cli.run("--issuer", again, "projections", "verify").stdout
 
 
 @pytest.mark.parametrize(
