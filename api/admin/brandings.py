@@ -148,6 +148,8 @@ async def put_branding(
 ) -> Response[BrandingBody]:
     """A dashboard's page looks as its own says, or else as its realm's. Pages of the realm `administration` are changed
     by those who hold `people:write` too, those of a dashboard by those who could give what it may do."""
+    if (first := await once.first_answer()) is not None:
+        return first
     known: branding.State = await ledger.state(branding.STREAM)
     logo, picture = _logo(name, data.logo, known.of(name).logo)
     terms = BrandingTerms(

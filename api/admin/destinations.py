@@ -201,6 +201,8 @@ async def put_destination(
     """Tells a webhook, a chat room or mailboxes of these types from now on. The address is kept in the vault alone."""
     if data.name not in (UNSET, name):
         raise InvalidRequest.field("name", "must be the name in the address")
+    if (first := await once.first_answer()) is not None:
+        return first
     state: destination.State = await ledger.state(destination.STREAM)
     before = state.destinations.get(name)
     kept = await ledger.read(commands.secrets_of, ledger.vault, name)

@@ -17,6 +17,8 @@ from tests.scenarios.world import World, open_world
 
 JOB = {"client_name": "Job", "grant_types": ["client_credentials"], "scope": ""}
 KEY = {"idempotency-key": "order-66"}
+DASHBOARD = "/admin/dashboards/shown"
+PAGER = "/admin/notifications/destinations/pager"
 
 
 @pytest.fixture
@@ -190,6 +192,27 @@ async def test_puts_and_patches_are_kept_too(world: World, admin: httpx.AsyncCli
     again = await admin.request(verb, path, json=body, headers=KEY)
     assert ok(again, status) == ok(first, status)
     assert again.headers.get("location") == first.headers.get("location")
+    assert await world.head() == before
+
+
+async def test_repeat_is_answered_though_what_it_changed_is_gone(world: World, admin: httpx.AsyncClient) -> None:
+    made = ok(await admin.put(DASHBOARD, json={"client_name": "Shown", "realm": "platform", "scope": ""}), 201)
+    ok(await admin.put(PAGER, json={"url": "https://hooks.example.com/grantlog"}), 201)
+    sent = [
+        # It says that the dashboard is enabled, and it was.
+        ("put", DASHBOARD, made),
+        ("patch", DASHBOARD, {"client_name": "Renamed"}),
+        ("put", PAGER, {"types": ["incident.*"]}),
+    ]
+    first = [ok(await admin.request(verb, path, json=body, headers=KEY)) for verb, path, body in sent]
+    ok(await admin.post(f"/admin/clients/{made['client_id']}/disable"))
+    before = await world.head()
+    assert ok(await admin.put(DASHBOARD, json=made, headers=KEY)) == first[0]
+    assert await world.head() == before
+    ok(await admin.delete(f"/admin/clients/{made['client_id']}"), 204)
+    ok(await admin.delete(PAGER), 204)
+    before = await world.head()
+    assert [ok(await admin.request(verb, path, json=body, headers=KEY)) for verb, path, body in sent] == first
     assert await world.head() == before
 
 
