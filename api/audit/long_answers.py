@@ -18,6 +18,7 @@ from api.audit.queries.package import MEDIA_TYPE, packaged
 from api.audit.queries.search import Filters, people_of, position, show
 from api.audit.rendering import ShownEvent
 from api.http.errors import InvalidRequest, Missing, TemporarilyUnavailable
+from api.http.parameters import spelled
 from api.http.request_context import header, request_context
 from api.http.whole_lists import CSV, JSON_LINES, LongAnswer, begun, nothing
 from api.oauth.bearer import Bearer, caller, go_on, needing, require_recent
@@ -134,6 +135,7 @@ UNTIL_MENDED = 60
     "/audit/proofs/{position:int}", **needing(READ), tags=["Audit"], summary="A receipt for one event", media_type=TEXT
 )
 async def proof(
+    request: Request[Any, Any, Any],
     asking: Injected[Auditor],
     position: Annotated[int, PathParameter(ge=1, le=2**53 - 1, description="The event's place in the log.")],
 ) -> Response[bytes]:
@@ -142,6 +144,7 @@ async def proof(
     `grantlog audit check-receipt` checks it with nothing but the log's verifier key. 404 beyond the newest checkpoint,
     which follows the log within a second. 503 when event and tree do not fit together any more: the receipt would prove
     nothing, and the log is signed no more."""
+    spelled(request.scope["path"], position)
     receipt, diverged = None, None
     try:
         receipt = await asking.sources.ledger.read(published.receipt, position, read_authentic_leaves)

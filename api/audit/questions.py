@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import get, post
+from litestar import Request, get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter, QueryParameter
 from msgspec import Meta
@@ -19,7 +19,7 @@ from api.audit.queries.pasted_text import FoundName
 from api.audit.queries.search import Filters, page, show
 from api.audit.rendering import ShownEvent, unsealed
 from api.http.errors import Missing
-from api.http.parameters import DEFAULT, After, Limit, Page
+from api.http.parameters import DEFAULT, After, Limit, Page, spelled
 from api.oauth.bearer import needing
 from api.services import Injected
 
@@ -65,12 +65,14 @@ WithGround = Annotated[
 
 @get("/audit/events/{position:int}", **needing(READ, answer=EVENT_EXAMPLE), tags=["Audit"], summary="One event")
 async def event(
+    request: Request[Any, Any, Any],
     asking: Injected[Auditor],
     position: Annotated[int, PathParameter(ge=1, le=2**53 - 1, description="Its place in the log.")],
     named: WithNames = "0",
     ground: WithGround = "0",
 ) -> GroundedEvent:
     """The event at a position; 404 beyond the head."""
+    spelled(request.scope["path"], position)
     await asking.sources.ledger.settled()
     shown = await asking.sources.ledger.read(show, asking, [position], names=named == "1")
     await asking.record(

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 from litestar.params import PathParameter, QueryParameter
 
-from api.http.errors import InvalidRequest
+from api.http.errors import InvalidRequest, Missing
 from domain import role, scope
 from domain.factors import realm_policy
 from domain.rules import registration
@@ -104,6 +104,13 @@ def part(items: Sequence[R], limit: int | None, after: str | None, *, kind: str,
     shown = list(items[start:end])
     more = end < len(items) and shown
     return Page(shown, encode_cursor(kind, (name(shown[-1]), end)) if more else None)
+
+
+def spelled(path: str, position: int) -> None:
+    """Raises Missing where a path's last part is another spelling of the number, such as `1_0` or `+1`: the framework
+    takes for a number whatever Python does."""
+    if path.rstrip("/").rpartition("/")[2] != str(position):
+        raise Missing("Nothing has this address.")
 
 
 # What stands in paths, with its longest form: ids beyond it are a 400 that names the parameter. Where a rule of its own

@@ -238,6 +238,14 @@ async def test_event_has_every_member_and_is_found_by_its_position(world: World)
     problem(await asking.get("/audit/events/0"), 400)
 
 
+@cases("spelled", ["01", "+1", "1_0", "%D9%A1", "1%20", "1.0", "x"])
+async def test_position_has_one_spelling(world: World, spelled: str) -> None:
+    asking = await administering(world, "audit:read")
+    for path in ("/audit/events", "/audit/proofs"):
+        problem(await asking.get(f"{path}/{spelled}"), 404)
+    assert ok(await asking.get("/audit/events/1/"))["position"] == 1
+
+
 async def test_an_update_shows_old_and_new_and_who_did_it(world: World) -> None:
     administrator = await administering(world)
     body = {"client_name": "Before", "grant_types": ["client_credentials"]}
