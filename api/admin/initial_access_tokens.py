@@ -28,7 +28,7 @@ PATH = "/admin/initial-access-tokens"
 TAGS = ["Clients"]
 
 
-class NewInitialAccessToken(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class NewInitialAccessToken(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """What a token is to be good for."""
 
     expires_in: (
@@ -79,7 +79,9 @@ EXAMPLE = {
     summary="Let somebody register clients",
 )
 async def issue_initial_access_token(
-    data: JSONBody[NewInitialAccessToken], token_format: Injected[Format], once: Injected[Once]
+    token_format: Injected[Format],
+    once: Injected[Once],
+    data: JSONBody[NewInitialAccessToken] = NewInitialAccessToken(),  # noqa: B008 - frozen.
 ) -> Response[MadeInitialAccessToken]:
     """The answer shows the token, and no later one does. Clients send it to `/oauth/register` (RFC 7591 §3)."""
     token_id, secret = new_id(), token_format.mint(Kind.INITIAL_ACCESS_TOKEN)

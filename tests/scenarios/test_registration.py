@@ -7,6 +7,7 @@ import pytest
 
 from api.throttling import limits
 from domain import client
+from security.clock import format_rfc3339
 from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import set_scene
@@ -258,6 +259,12 @@ class TestByToken:
         again = await world.client.post(PATH, json=ASKED, headers=bearer(token))
         refused(again, "invalid_token", 401)
         assert again.headers["www-authenticate"].startswith("Bearer")
+
+    async def test_one_for_a_day_and_one_use_is_asked_for_with_nothing(self, world: World) -> None:
+        admin = await administering(world, "clients:write")
+        made = ok(await admin.post("/admin/initial-access-tokens"), 201)
+        assert made["uses"] == 1
+        assert made["expires_at"] == format_rfc3339(world.clock.now() + 86_400 * 1_000_000)
 
     async def test_they_are_listed_without_what_they_are(self, world: World) -> None:
         made, admin = await self.issue(world, uses=2)
