@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from litestar import Request
@@ -14,7 +15,7 @@ from api.http.errors import (
     InvalidDpopProof,
     InvalidToken,
 )
-from api.http.request_context import Scope, header_values
+from api.http.request_context import Scope, header_values, request_context
 from api.oauth import dpop
 from api.oauth.person_authentication import policy_of
 from api.services import Services, origin, services_of
@@ -133,10 +134,8 @@ async def judge_token(services: Services, scope: Scope, raw: str | None) -> Know
 
 
 async def _live(services: Services, scope: Scope, raw: str | None) -> Known:
-    known = None
-    if raw is not None and 0 < len(raw) <= LONGEST_TOKEN:
-        known = await services.ledger.validation.find(digest(raw))
-    if known is None or known.terms.kind != "access" or known.reason(services.ledger.clock.now()) != "active":
+    known = None if raw is None or not 0 < len(raw) <= LONGEST_TOKEN else await _presented(services, scope, raw)
+    if known is None or known.terms.kind != "access":
         raise unauthorized(services)
     # A token that is for others was handed to them: it opens nothing here (RFC 8707 §2, RFC 9700 §2.3).
     audience = known.terms.audience
@@ -148,6 +147,22 @@ async def _live(services: Services, scope: Scope, raw: str | None) -> Known:
             raise unauthorized(services)
     scope[CLIENT] = known.terms.client_id
     return known
+
+
+async def _presented(services: Services, scope: Scope, raw: str) -> Known | None:
+    """The token of this text, if it lives. That one was tried after its end is recorded, as at introspection: it may be
+    in the wrong hands."""
+    sha256, uses = digest(raw), services.token_uses
+    known = await services.ledger.validation.find(sha256)
+    reason = "unknown" if known is None else known.reason(services.ledger.clock.now())
+    if reason == "active":
+        return known
+    address = request_context(scope).address
+    if not uses.again(sha256, None, address, ended=True) and (
+        known is not None or services.format.parse(raw) is not None
+    ):
+        uses.note(sha256, known, reason, via="api", address=address, origin=partial(origin, scope), seen_by=None)
+    return None
 
 
 def actor_of(known: Known) -> Actor:

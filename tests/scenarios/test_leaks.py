@@ -371,6 +371,30 @@ async def test_pages(world: World, admin: httpx.AsyncClient, job: Client) -> Non
     problem(await admin.get("/leaks/investigate/x/events"), 404)
 
 
+async def test_a_dead_token_that_is_tried_at_our_own_api_is_seen(
+    world: World, admin: httpx.AsyncClient, scene: Scene
+) -> None:
+    raw = (await scene.redeem(await scene.approved(await scene.signed_in())))["access_token"]
+    ok(await world.client.post("/oauth/revoke", data={"token": raw}, auth=scene.shop.auth))
+    thief = world.caller("203.0.113.99", headers={"authorization": f"Bearer {raw}"})
+    for path in ("/oauth/userinfo", "/admin/clients", "/me"):
+        assert (await thief.get(path)).status_code == 401
+    # What was never issued is nobody's, and a token that a stranger made up grows no log.
+    made_up = world.services.format.mint(Kind.ACCESS_TOKEN).reveal()
+    headers = {"authorization": f"Bearer {made_up}"}
+    assert (await thief.get("/oauth/userinfo", headers=headers)).status_code == 401
+    found = await look(admin, secret=raw)
+    assert (found["state"], found["uses_after_end"]) == ("revoked", 3)
+    (address,) = found["addresses"]
+    assert (address["ip"], address["after_end"], address["told_by"]) == ("203.0.113.99", 3, None)
+    used = {each.stream.partition(":")[2] for each in await world.events("usage.token_*")}
+    assert (digest(raw) in used, digest(made_up) in used) == (True, False)
+    world.clock.advance(86_400)
+    await world.services.ledger.maintain(tokens.prune, world.clock.now(), 500)
+    assert (await thief.get("/me")).status_code == 401
+    assert (await look(await administering(world), secret=raw))["uses_after_end"] == 4
+
+
 async def test_use_of_a_rotated_away_secret_version_is_seen(
     world: World, admin: httpx.AsyncClient, job: Client
 ) -> None:
