@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Collection, Iterator
 from functools import lru_cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -36,6 +36,12 @@ STRICT = ("/admin", "/audit", "/leaks", "/credentials", "/dashboards")
 
 PARAMETERS = "query_parameters"
 """What a handler's `opt` calls the names of its query parameters."""
+
+WHOLE_NUMBERS = "whole_numbers"
+"""What it calls those of them that are whole numbers."""
+
+WHOLE_NUMBER = re.compile(r"-?[0-9]+")
+"""How one is written: the framework would read `1e1` as 10 too, and `1.0` as 1."""
 
 RESOURCE = "resource"
 """The parameter of OAuth requests that may stand there more than once (RFC 8707 §2)."""
@@ -188,6 +194,9 @@ async def check_query(request: Request[Any, Any, Any]) -> None:
         name = min(unknown)
         words = f"is not known here; known are {', '.join(sorted(known))}" if known else "is not known here; none is"
         raise InvalidRequest.field(name_to_tell(name, "query"), words)
+    for name in handler.opt.get(WHOLE_NUMBERS, ()):
+        if name in given and WHOLE_NUMBER.fullmatch(given[name]) is None:
+            raise InvalidRequest.field(name, "must be a whole number")
 
 
 def name_parameters(app: Litestar) -> None:
@@ -199,6 +208,16 @@ def name_parameters(app: Litestar) -> None:
                 answers = handler.opt.get("answers")
                 if answers == "problem" or (strict and answers != "page"):
                     handler.opt[PARAMETERS] = frozenset(each.field_alias for each in model.expected_query_params)
+                    declared = handler.parsed_fn_signature.parameters
+                    handler.opt[WHOLE_NUMBERS] = tuple(
+                        each.field_alias
+                        for each in model.expected_query_params
+                        if each.field_name in declared and _is_whole(declared[each.field_name].annotation)
+                    )
+
+
+def _is_whole(annotation: Any) -> bool:
+    return annotation is int or int in get_args(annotation)
 
 
 def check_handlers(app: Litestar) -> None:

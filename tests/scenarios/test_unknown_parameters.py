@@ -33,3 +33,12 @@ async def test_oauths_endpoints_and_pages_ignore_what_they_do_not_know(world: Wo
     assert answer.status_code == 200
     for path in ("/.well-known/oauth-authorization-server", "/", "/account", "/log/vkey"):
         assert (await world.client.get(f"{path}?unknown=1")).status_code in (200, 303)
+
+
+@pytest.mark.parametrize("sent", ["1e1", "1E1", "10.0", "+5", "0x5", "5_0", "007", "\u0665", ""])
+async def test_a_whole_number_is_written_in_digits(world: World, sent: str) -> None:
+    """`limit` is an integer from 1 to 200, whatever else a reader would take for one."""
+    admin = await administering(world, "clients:read", "audit:read")
+    for path in ("/admin/clients", "/admin/realms", "/audit/events"):
+        problem(await admin.get(path, params={"limit": sent}), 400, field="limit")
+        assert (await admin.get(path, params={"limit": "7"})).status_code == 200
