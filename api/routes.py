@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager
 from dataclasses import fields
 from typing import Any
 
-from litestar import Litestar, Request
+from litestar import Litestar, Request, Response
 from litestar.di import Provide
+from litestar.routes import HTTPRoute
 
 from api import account, admin, audit, console, leaks
 from api.admin import registration
@@ -142,6 +143,28 @@ DEPENDENCIES = {
 out commands of theirs, `asking` to read the log for them, `settle` to bring what is known of a secret up to now."""
 
 
+ALLOW = "allow"
+"""What the `opt` of the framework's own answer to OPTIONS calls the methods of the path."""
+
+
+def name_methods(app: Litestar) -> None:
+    """Has OPTIONS tell all methods of a path (RFC 9110 §9.3.7): the framework tells those of its first handler alone,
+    and no HEAD."""
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            handler, _ = route.route_handler_map["OPTIONS"]
+            if handler.fn.__module__ == HTTPRoute.__module__:
+                methods = {*route.route_handler_map} | ({"HEAD"} if "GET" in route.route_handler_map else set())
+                handler.opt[ALLOW] = ", ".join(sorted(methods))
+
+
+async def begin(request: Request[Any, Any, Any]) -> Response[None] | None:
+    """What comes before every handler: the look at the query, and the answer to OPTIONS."""
+    await check_query(request)
+    allow = request.route_handler.opt.get(ALLOW)
+    return None if allow is None else Response(None, status_code=204, headers={"allow": allow})
+
+
 def routed(settings: Settings) -> Litestar:
     """The framework's app with every route and nothing behind them yet, which takes most of the time of a start."""
 
@@ -155,7 +178,7 @@ def routed(settings: Settings) -> Litestar:
         lifespan=[lifespan],
         request_class=StrictRequest,
         dependencies=DEPENDENCIES,
-        before_request=check_query,
+        before_request=begin,
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=openapi_config(running_version(), described(), issuer=settings.issuer),
         request_max_body_size=settings.body_limit,
@@ -163,4 +186,5 @@ def routed(settings: Settings) -> Litestar:
     )
     check_handlers(app)
     name_parameters(app)
+    name_methods(app)
     return app
