@@ -4,6 +4,7 @@ import os
 import pwd
 import shlex
 import shutil
+import signal
 import sqlite3
 import subprocess
 import time
@@ -161,7 +162,7 @@ def _run(place: Path, program: str, *given: str | Path, **environment: str) -> N
     user = _user()
     said = place / "commands.log"
     with said.open("ab") as file:
-        done = subprocess.run(  # noqa: S603 - PostgreSQL's own programs
+        process = subprocess.Popen(  # noqa: S603 - PostgreSQL's own programs
             [_found(program), *map(str, given)],
             user=user,
             group=None if user is None else pwd.getpwuid(user).pw_gid,
@@ -172,10 +173,16 @@ def _run(place: Path, program: str, *given: str | Path, **environment: str) -> N
             stdout=file,
             stderr=subprocess.STDOUT,
             env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", **environment},
-            timeout=LONGEST,
-            check=False,
+            process_group=0,
         )
-    if done.returncode != 0:
+        try:
+            code = process.wait(LONGEST)
+        except BaseException:
+            # A base backup has a process of its own for the WAL, which would go on alone.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+    if code != 0:
         raise NotRestored(f"{program}: {_said(place)}")
 
 
