@@ -132,10 +132,21 @@ def recovered(url: str, place: Path, wal: Path | None, until: Moment | None) -> 
         # The log of a further issuer is in a schema, which stands there.
         within = {name: value for name, value in given.query.items() if name == "options"}
         copy = URL.create("postgresql+psycopg", given.username or "postgres", database=given.database, query=within)
-        yield copy.update_query_dict({"host": str(place)}).render_as_string(hide_password=False)
+        copy = copy.update_query_dict({"host": str(place)})
+        yield copy.set(username=_owner(copy)).render_as_string(hide_password=False)
     finally:
         if (data / "postmaster.pid").exists():
             _run(place, "pg_ctl", "-w", "-D", data, "-m", "fast", "stop")
+
+
+def _owner(copy: URL) -> str:
+    """The role that owns the tables of a copy, where everybody who can enter may be anyone: a node's own role may not
+    make the tables beside them that its proof takes."""
+    with psycopg.connect(**arguments(copy)) as connection:
+        found = connection.execute(
+            "SELECT tableowner FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'stored_events'"
+        ).fetchone()
+    return str(copy.username) if found is None else str(found[0])
 
 
 def _as_read_early(moment: Moment) -> str:

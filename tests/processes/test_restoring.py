@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import delete
+from sqlalchemy.engine import make_url
 
 from domain import account
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
@@ -25,7 +26,7 @@ from security.vault import KEYS, Vault
 from tests.any_command import any_command
 from tests.postgresql import PostgreSQL
 from tests.processes import hostile
-from tests.processes.commands import run
+from tests.processes.commands import command_line, run
 from tests.processes.rehearsing import Rehearsed, token_and_question
 from tests.started import PATIENCE
 
@@ -163,6 +164,14 @@ def test_postgresql_is_restored_to_a_moment(directory: Path) -> None:
         with rehearsed.written_to():
             shown = rehearsed.restore()
             assert shown["projections"] == "equal"
+            # A node knows the role that serves alone, which makes no tables.
+            server.administer("CREATE ROLE grantlog_serving LOGIN")
+            owner = server.url("grantlog")
+            serving = make_url(owner).set(username="grantlog_serving").render_as_string(hide_password=False)
+            schema.upgrade(serving, owner)
+            node = rehearsed.environment | {"GRANTLOG_DATABASE_URL": serving}
+            of_node = command_line(directory, node, "drill", "restore", str(directory / "place"), "--from", owner)
+            assert of_node["projections"] == "equal"
             # The log of a further issuer is another one, in a schema of its own.
             rehearsed.runs("issuer", "add", FURTHER)
             of_further = rehearsed.does("--issuer", FURTHER, "drill", "restore", str(directory / "place"))
