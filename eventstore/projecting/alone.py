@@ -4,10 +4,11 @@ into the other's, or swap in what the other has just emptied.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, LOCK_NB, flock
 
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from eventstore.database.engines import is_sqlite
 
@@ -16,6 +17,7 @@ SUFFIX = "-rebuild"
 
 _OF_POSTGRESQL = text("SELECT pg_try_advisory_lock(7209062, 'rebuilds'::regclass::oid::int)")
 """By the number of a table, since issuers have schemas in one database, and each a log of its own."""
+_BACK = text("SELECT pg_advisory_unlock(7209062, 'rebuilds'::regclass::oid::int)")
 
 
 class AnotherFills(Exception):
@@ -41,7 +43,9 @@ def _locked_database(engine: Engine) -> Iterator[None]:
         try:
             yield
         finally:
-            # A pool would keep the connection, and with it the lock.
+            # With the connection it goes too, but a moment later, when this very command may want it again.
+            with suppress(DBAPIError):
+                connection.execute(_BACK)
             connection.invalidate()
 
 

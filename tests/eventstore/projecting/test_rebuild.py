@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, Row, inspect, select, text, update
+from sqlalchemy import Connection, Engine, Row, create_engine, inspect, select, text, update
 
 from commands import people
 from commands.grants import end
 from commands.permissions import operator
 from eventstore.appending import rows
 from eventstore.database.engines import migrating
-from eventstore.projecting.alone import AnotherFills
+from eventstore.projecting.alone import AnotherFills, alone
 from eventstore.projecting.rebuild import Comparison, Rebuild, outdated
 from eventstore.projecting.refollow import MODELS, Refollowing
 from eventstore.stored import rebuilds
@@ -114,6 +114,17 @@ async def test_of_two_who_fill_fresh_tables_one_is_refused(
         for name in MODELS:
             assert [each for each in Refollowing(another, name, privacy).compare() if each.differs_at] == []
         another.dispose()
+
+
+def test_who_was_alone_leaves_it_to_the_next_at_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A connection that is closed has its locks until the server has seen that: this one is not even closed.
+    monkeypatch.setattr(Connection, "invalidate", lambda _: None)
+    pooled = create_engine(engine.url)
+    with alone(pooled):
+        pass
+    with alone(engine):
+        pass
+    pooled.dispose()
 
 
 async def test_the_first_row_that_was_tampered_with_is_named(
