@@ -86,6 +86,7 @@ def _failure(error: Exception) -> Failure | None:
             return Failure("what it was given to read is not UTF-8 text", USAGE)
     from api.http.errors import HTTPError
     from eventstore.database.engines import away, in_words
+    from eventstore.mapper import EventTooLarge
     from eventstore.projecting.alone import AnotherFills
     from eventstore.unavailable import ArchiveAway, DatabaseAway
     from security.keyring import MasterKeyError, WrapBroken
@@ -93,6 +94,8 @@ def _failure(error: Exception) -> Failure | None:
 
     if isinstance(error, HTTPError):
         return of_problem(error)
+    if isinstance(error, EventTooLarge):
+        return Failure(f"what was given is too long to be recorded: {error}")
     if isinstance(error, MasterKeyError | WrapBroken | SealBroken | ArchiveAway | AnotherFills):
         return unavailable(str(error))
     if getattr(getattr(error, "orig", None), "sqlstate", None) == _NOT_ALLOWED:

@@ -118,6 +118,14 @@ def test_a_command_that_is_told_to_end_tidies_up(cli: CommandLine, tmp_path: Pat
     assert [each["type"] for each in cli.events()[before:]] == ["audit.read"]
 
 
+@cases("command", [("audit", "history", "--id"), ("export", "people", "--output", "people.csv", "--realm")])
+def test_what_is_too_long_to_be_recorded_is_refused(cli: CommandLine, command: tuple[str, ...]) -> None:
+    cli.run("client", "list")
+    said = cli.run(*command, "x" * 100_000, exits=1).stderr
+    assert said.startswith("Error: what was given is too long to be recorded")
+    assert said.count("\n") == 1
+
+
 def test_a_file_that_cannot_be_opened_is_named(cli: CommandLine, tmp_path: Path) -> None:
     cli.run("client", "list")
     (tmp_path / "file").touch()
