@@ -111,7 +111,8 @@ class _Segments:
             rows = _TOLD.all(connection, {"after": version})
             events_ = [mapper.recorded(row).event for row in rows]
             found = [*known, *(_segment(each) for each in events_ if isinstance(each, Archived))]
-            dropped = {each.sha256: each for each in events_ if isinstance(each, ArchiveDropped)}
+            # What an import brought back was dropped once more, and has its copy still.
+            dropped = {each.sha256: each for each in events_ if isinstance(each, ArchiveDropped) and each.place}
             placed = (each.placed(dropped.get(each.archived.sha256)) for each in found)
             self._told = sorted(placed, key=lambda each: each.first)
             self._version = max([version, *(row[2] for row in rows)])
