@@ -395,6 +395,19 @@ async def test_a_dead_token_that_is_tried_at_our_own_api_is_seen(
     assert (await look(await administering(world), secret=raw))["uses_after_end"] == 4
 
 
+async def test_a_dead_token_from_all_addresses_of_a_line_is_one_fact(world: World, scene: Scene) -> None:
+    raw = (await scene.redeem(await scene.approved(await scene.signed_in())))["access_token"]
+    ok(await world.client.post("/oauth/revoke", data={"token": raw}, auth=scene.shop.auth))
+    bearer = {"authorization": f"Bearer {raw}"}
+    for number in range(5):
+        caller = world.caller(f"2001:db8:1:2::{number:x}", headers=bearer)
+        assert (await caller.get("/oauth/userinfo")).status_code == 401
+    assert (await world.caller("2001:db8:1:3::1", headers=bearer).get("/oauth/userinfo")).status_code == 401
+    await world.services.token_uses.record(everything=True)
+    told = [(each.type, getattr(each.event, "count", 1)) for each in await world.events("usage.token_*")]
+    assert sorted(told) == [*[("usage.token_first_seen", 1)] * 2, ("usage.token_seen", 4)]
+
+
 async def test_use_of_a_rotated_away_secret_version_is_seen(
     world: World, admin: httpx.AsyncClient, job: Client
 ) -> None:
