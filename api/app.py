@@ -17,6 +17,7 @@ from api.http.certificates import Certificates
 from api.http.cors import OriginPolicy
 from api.http.credential_cache import CredentialCache, DashboardSecrets
 from api.http.fetched_documents import FetchedDocuments
+from api.http.load_shedding import HeldBack
 from api.http.middleware import Middleware
 from api.http.outgoing_requests import OutgoingRequests
 from api.http.own_tokens import recognise
@@ -226,6 +227,7 @@ def create(
                 await asyncio.to_thread(parts.telemetry.close)
 
     app.state.running = running
+    app.state.held = HeldBack(settings.connections // 2)
     given: Any = app
     outer = wrapped(given, app, settings, metrics, lambda: app.state.services)
     return outer
@@ -245,7 +247,7 @@ def wrapped(
         answering,
         proxies=Proxies(settings.trusted_proxies, settings.proxy_header),
         in_flight=settings.in_flight,
-        held=settings.connections // 2,
+        held=app.state.held,
         secure=settings.issuer.startswith("https:"),
         log_requests=settings.log_requests,
         prefixes=(settings.token_prefix, *settings.former_token_prefixes),

@@ -47,6 +47,16 @@ TOGETHER = 0.02
 KEY = "grantlog.place"
 
 
+class HeldBack:
+    """How many of a process are held back now, for whichever issuer they came, and how many may be: each keeps a
+    connection, and all issuers have the same ones."""
+
+    __slots__ = ("most", "number")
+
+    def __init__(self, most: int = HELD) -> None:
+        self.most, self.number = most, 0
+
+
 class Line:
     """The requests to one endpoint, which all cost about the same, and the pace at which they are answered: measured
     while more than half of `FEW` wait, since an idle server does not say how fast it can be. `clock` counts seconds."""
@@ -86,7 +96,7 @@ class LoadShedding:
     """All places of a process, `bound` of them, with a line for each of the `paths` that are asked for most.
 
     `later` calls something after so many seconds, by the event loop if nobody says otherwise. Of those who find no
-    place so many are `held` back at a time: each keeps a connection, of which there are only so many.
+    place so many are `held` back at a time as there are to be in the whole process.
     """
 
     def __init__(
@@ -95,10 +105,10 @@ class LoadShedding:
         paths: Iterable[str] = (),
         clock: Callable[[], float] = perf_counter,
         later: Callable[[float, Callable[[], Any]], Any] | None = None,
-        held: int = HELD,
+        held: HeldBack | None = None,
     ) -> None:
         self.bound = bound
-        self._held, self._most_held = 0, held
+        self._held = held or HeldBack()
         self._later = later or _in_seconds
         self.taken = 0
         self.lines = {path: Line(clock) for path in paths}
@@ -116,17 +126,17 @@ class LoadShedding:
 
     async def hold_back(self) -> None:
         """Returns when it is time to tell somebody who found no place."""
-        if self._held >= self._most_held:
+        if self._held.number >= self._held.most:
             return
         if (over := self._sent_away) is None:
             over = self._sent_away = asyncio.Event()
             self._later(TOGETHER, self._no_more_with_them)
             self._later(HELD_BACK, over.set)
-        self._held += 1
+        self._held.number += 1
         try:
             await over.wait()
         finally:
-            self._held -= 1
+            self._held.number -= 1
 
     def _no_more_with_them(self) -> None:
         self._sent_away = None

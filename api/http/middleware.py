@@ -13,8 +13,8 @@ import structlog
 from api.http.cors import NO_PAGE, OriginPolicy, is_preflight
 from api.http.error_responses import error_response
 from api.http.errors import TOLD, TemporarilyUnavailable
-from api.http.load_shedding import HELD, Arriving, BodyPatience, LoadShedding, Slot
 from api.http.load_shedding import KEY as SLOT
+from api.http.load_shedding import Arriving, BodyPatience, HeldBack, LoadShedding, Slot
 from api.http.log_lines import REQUEST_ID, as_json, trace
 from api.http.request_context import (
     FOR_OPERATORS,
@@ -145,7 +145,7 @@ class Middleware:
         *,
         proxies: Proxies | None = None,
         in_flight: int = 256,
-        held: int = HELD,
+        held: HeldBack | None = None,
         secure: bool = False,
         log_requests: bool = True,
         prefixes: Sequence[str] = ("glog",),

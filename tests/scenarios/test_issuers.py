@@ -233,6 +233,22 @@ async def test_a_host_that_is_none_is_misdirected(issuers: Issuers, host: str | 
     assert [await world.head() for world in (issuers.home, issuers.a, issuers.b)] == before
 
 
+async def test_all_issuers_together_hold_back_so_many_callers(issuers: Issuers) -> None:
+    ready = [(await issuers.hosts.open.get(issuers.entry(world))).ready for world in (issuers.a, issuers.b)]
+    loads = [issuers.hosts.home.load, *[(await each).load for each in ready]]
+    limit = issuers.home.settings.connections // 2
+    waiting = [asyncio.create_task(loads[number % 3].hold_back()) for number in range(limit)]
+    await asyncio.sleep(0)
+    assert not any(each.done() for each in waiting)
+    further = [asyncio.create_task(load.hold_back()) for load in loads]
+    await asyncio.sleep(0)
+    told_at_once = [each.done() for each in further]
+    for each in (*waiting, *further):
+        each.cancel()
+    await asyncio.gather(*waiting, *further, return_exceptions=True)
+    assert told_at_once == [True, True, True]
+
+
 async def test_a_disabled_issuer_is_served_no_longer_and_again(issuers: Issuers) -> None:
     entry, world = issuers.entry(issuers.b), issuers.b
     issuers.registry.put(replace(entry, standing="disabled"))

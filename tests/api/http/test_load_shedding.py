@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from api.http import load_shedding
-from api.http.load_shedding import FEW, HELD_BACK, KEY, LONGEST_WAIT, TOGETHER, Line, LoadShedding, Slot, away
+from api.http.load_shedding import FEW, HELD_BACK, KEY, LONGEST_WAIT, TOGETHER, HeldBack, Line, LoadShedding, Slot, away
 from api.http.middleware import Middleware
 from api.http.responses import RawResponse
 
@@ -161,7 +161,7 @@ async def test_who_is_sent_away_hears_it_later_and_in_groups() -> None:
 @pytest.mark.anyio
 async def test_so_many_are_held_back_and_all_others_hear_it_at_once() -> None:
     timers: list[Callable[[], Any]] = []
-    places = LoadShedding(0, later=lambda _, call: timers.append(call), held=2)
+    places = LoadShedding(0, later=lambda _, call: timers.append(call), held=HeldBack(2))
     held = [asyncio.create_task(places.hold_back()) for _ in range(3)]
     await asyncio.sleep(0)
     assert [each.done() for each in held] == [False, False, True]
