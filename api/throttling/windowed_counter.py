@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from time import perf_counter
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, get_args
 
 import msgspec
 
@@ -12,6 +12,7 @@ from api.http.request_context import normalise
 from commands import counted
 from domain import usage
 from domain.event import SECOND, Actor, Moment
+from domain.grants.validity import TokenKind
 from eventstore import issued
 from eventstore.appending.aftermath import may_be_repeated
 from eventstore.database import Connection
@@ -237,6 +238,9 @@ TOKENS_KEPT = 200_000
 """Token and address together that are told apart at a time. Beyond it the oldest counts as new again."""
 
 
+TOKENS = frozenset(get_args(TokenKind))
+"""The kinds of secrets that have rows as long as they live."""
+
 STRANGERS = 20_000
 """Well-formed tokens without a row that are remembered, so that each is looked up once."""
 
@@ -425,11 +429,12 @@ def _about_known(token: Known) -> counted.UsedToken:
 
 
 def _about(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, counted.UsedToken]:
-    """What tokens are, by their digests; those that were never issued here are left out, and so are client secrets, and
-    what had ended and stands in a segment that is away: that must not keep the uses of others from being told."""
+    """What tokens are, by their digests; those that were never issued here are left out, and so is what is no token,
+    such as a session, which may live without a row of one, and what had ended and stands in a segment that is away:
+    that must not keep the uses of others from being told."""
     found, _ = issued.find_each(connection, digests)
     return {
         digest: counted.UsedToken(known.kind, known.client_id, known.grant_id, known.account_id, known.secret_id)
         for digest, known in found.items()
-        if known.kind != "client_secret"
+        if known.kind in TOKENS
     }

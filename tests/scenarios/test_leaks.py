@@ -408,6 +408,20 @@ async def test_a_dead_token_from_all_addresses_of_a_line_is_one_fact(world: Worl
     assert sorted(told) == [*[("usage.token_first_seen", 1)] * 2, ("usage.token_seen", 4)]
 
 
+async def test_what_lives_and_is_no_token_is_not_tried_after_its_end(
+    world: World, admin: httpx.AsyncClient, scene: Scene
+) -> None:
+    kept = (await scene.signed_in()).client.cookies["grantlog-session-platform"]
+    initial = ok(await admin.post("/admin/initial-access-tokens"), 201)["initial_access_token"]
+    for raw in (kept, initial):
+        answer = await world.client.get("/oauth/userinfo", headers={"authorization": f"Bearer {raw}"})
+        assert answer.status_code == 401
+        await world.client.post("/oauth/introspect", data={"token": raw}, auth=scene.shop.auth)
+    await world.services.token_uses.record(everything=True)
+    used = {each.stream.partition(":")[2] for each in await world.events("usage.token_*")}
+    assert used.isdisjoint({digest(kept), digest(initial)})
+
+
 async def test_use_of_a_rotated_away_secret_version_is_seen(
     world: World, admin: httpx.AsyncClient, job: Client
 ) -> None:
