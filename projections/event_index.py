@@ -249,8 +249,8 @@ def _before(found: Sequence[int]) -> bytes | None:
 
 
 def expanded(last: int, before: bytes | None) -> list[int]:
-    """All positions of a row, in their order."""
-    if before is None:
+    """All positions of a row, in their order; the last alone where SQLite has what is no octets before it."""
+    if not isinstance(before, bytes):
         return [last]
     return [*(last - distance for distance in before), last]
 

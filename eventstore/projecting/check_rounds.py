@@ -177,7 +177,8 @@ class Along:
 def _few(found: Sequence[Entry], positions: int) -> Sequence[Entry]:
     """The first of the rows, at least one, that have about so many positions together."""
     for place, (_, _, _, before) in enumerate(found, 1):
-        positions -= 1 + len(before or b"")
+        # SQLite keeps whatever somebody else puts there.
+        positions -= 1 + (len(before) if isinstance(before, bytes) else 0)
         if positions <= 0:
             return found[:place]
     return found

@@ -10,6 +10,7 @@ from eventstore.projecting.packed_grants import PACKED
 from projections import event_index
 from projections.event_index import IndexRow
 from projections.named import grant_runs, wide
+from projections.named.writing import is_whole
 
 Entry = tuple[int, bytes, int, bytes | None]
 """A row of the index: kind, key, the last of several positions, and how far before it the others are; of the table of
@@ -46,7 +47,7 @@ def _wider(connection: Connection, after: EntryKey | None, limit: int) -> list[E
 
 def _next(connection: Connection, table: Table, after: EntryKey | None, limit: int) -> list[Entry]:
     key = list(table.primary_key.columns)
-    query = select(table).order_by(*key).limit(limit)
+    query = select(table).where(is_whole(table)).order_by(*key).limit(limit)
     if after is not None:
         query = query.where(tuple_(*key) > tuple_(*map(literal, after)))
     return [(row.kind, bytes(row.key), row.position, row.before) for row in connection.execute(query)]

@@ -195,9 +195,11 @@ def unpacked(rows: Iterable[tuple[Any, ...]]) -> Iterator[IndexRow]:
     """Rows of the wider table with a position in each, in the same order; without requests, which are there by other
     keys, and what is noted."""
     for kind, key, last, before in rows:
-        if kind not in (wide.DONE, _REQUEST):
+        # What is no octets, or no number, SQLite has of somebody else, and nobody finds it.
+        is_whole = isinstance(key, bytes) and isinstance(last, int)
+        if is_whole and kind not in (wide.DONE, _REQUEST):
             for position in wide.expanded(last, before):
-                yield kind, bytes(key), position
+                yield kind, key, position
 
 
 def awaiting(connection: Connection, table: Table) -> frozenset[int]:

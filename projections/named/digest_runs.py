@@ -40,10 +40,13 @@ TOP = 3
 DigestEntry = bytes
 """The beginning of a digest, and a position in five bytes."""
 
+# SQLite has texts, which somebody else may put there, behind all numbers.
 _RUNS = """WITH RECURSIVE runs (run) AS (
-    SELECT min(run) FROM {table} WHERE run >= 0
+    SELECT min(run) FROM {table} WHERE run BETWEEN 0 AND 9223372036854775807
     UNION ALL
-    SELECT (SELECT min(later.run) FROM {table} AS later WHERE later.run > runs.run) FROM runs
+    SELECT (
+        SELECT min(later.run) FROM {table} AS later WHERE later.run > runs.run AND later.run <= 9223372036854775807
+    ) FROM runs
     WHERE runs.run IS NOT NULL
 )"""
 _NEAREST = """(

@@ -10,7 +10,7 @@ from struct import unpack
 
 import sqlalchemy as sa
 
-from projections.named.writing import Filling, Joined
+from projections.named.writing import Filling, Joined, is_whole
 from projections.tables import metadata
 
 VERSION = 1
@@ -54,7 +54,8 @@ _FILLING = Filling("archived_positions")
 
 def expanded(last: int, before: bytes | None) -> list[int]:
     """All positions of a row, in their order."""
-    if before is None:
+    # SQLite keeps whatever somebody else puts there.
+    if not isinstance(before, bytes):
         return [last]
     # Half a distance, which only somebody else writes, counts as one: it is found to be wrong as others are.
     before += bytes(len(before) % 2)
@@ -111,6 +112,7 @@ _ENDING = (
         TABLE.c.kind == ADDRESS,
         TABLE.c.position >= sa.bindparam("b_first"),
         TABLE.c.position <= sa.bindparam("b_last"),
+        is_whole(TABLE),
     )
     .order_by(TABLE.c.position)
 )

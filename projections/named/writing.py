@@ -24,6 +24,15 @@ _TAIL = Struct(">iqi").pack
 _NULL = -1
 
 
+LARGEST = 2**63 - 1
+
+
+def is_whole(table: sa.Table) -> sa.ColumnElement[bool]:
+    """Whether a row's key is numbers and octets: SQLite keeps whatever somebody else puts there, which nobody finds. It
+    has texts behind all numbers, and octets behind all texts."""
+    return sa.and_(table.c.kind <= 32_767, table.c.key >= b"", table.c.position <= LARGEST)
+
+
 class Filling:
     """Fills a table of such rows."""
 

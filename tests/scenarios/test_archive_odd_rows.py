@@ -1,0 +1,45 @@
+"""What SQLite keeps in columns that are of another kind, where somebody else put it, stops no round and no month."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+from eventstore.projecting import packed_digests
+from projections import event_index
+from projections.named import grant_runs, wide
+from tests.scenarios.asking import Scene
+from tests.scenarios.test_archive_dropped import drop
+from tests.scenarios.test_archive_packed import engine, packed
+from tests.scenarios.test_checking import found_by_a_round
+from tests.scenarios.test_refollowing import proved
+
+__all__ = ["engine"]
+pytestmark = pytest.mark.anyio
+
+OF_RUNS = {"run": "0", "key": "x'010203040506'", "entries": "x'0102030405060708090a0b'"}
+OF_NAMES = {"kind": "6", "key": "x'0102'", "position": "5", "before": "x'0001'"}
+ODD = ("'text'", "1.5", "7", "x'01'")
+
+
+async def test_odd_rows_stop_nothing(scene: Scene, engine: Engine, tmp_path: Path) -> None:
+    if engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL takes nothing of another kind")
+    world = await packed(scene, tmp_path)
+    ledger, runs = world.services.ledger, ("archived_grants", "archived_digests")
+    with engine.begin() as connection:
+        for table, row in [*((each, OF_RUNS) for each in runs), ("archived_positions", OF_NAMES)]:
+            for column in row:
+                for odd in ODD:
+                    values = ", ".join((row | {column: odd}).values())
+                    statement = f"INSERT OR IGNORE INTO {table} ({', '.join(row)}) VALUES ({values})"  # noqa: S608
+                    connection.execute(text(statement))
+    await ledger.read(packed_digests.joining, grant_runs.GRANTS)
+    assert await drop(world) == []
+    proved(world, engine)
+    while await ledger.follow(wide.forget_addresses, 1, 30, 2):
+        pass
+    with engine.connect() as connection:
+        left = "SELECT * FROM archived_positions WHERE kind = 6 AND position BETWEEN 1 AND 30 AND typeof(key) = 'blob'"
+        assert connection.execute(text(left)).all() == []
+    assert await found_by_a_round(world) == [event_index.NAME]
