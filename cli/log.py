@@ -424,7 +424,6 @@ def remove_forged(file: Path) -> None:
     try:
         with sink:
             removal = remove(database.engine, database.vault, sink, database.now)
-            os.fsync(sink.fileno())
     finally:
         if removal is None:
             file.unlink()

@@ -5,6 +5,7 @@ at: further back an event that does not verify was altered, and taking away what
 """
 
 import json
+import os
 from base64 import b64encode
 from hashlib import sha256
 from typing import Any, BinaryIO
@@ -50,6 +51,8 @@ def remove(engine: Engine, vault: Vault, file: BinaryIO, now: Moment) -> Removal
             file.write(line)
             count += 1
         file.flush()
+        # Before they are gone from the database: what a power failure took from both would be gone for ever.
+        os.fsync(file.fileno())
         with lifted(connection, "delete"):
             connection.execute(delete(events).where(events.c.id >= first))
         moved = {"position": first - 1, "time": _time_at(connection, first - 1)}

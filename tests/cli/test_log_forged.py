@@ -1,14 +1,19 @@
 """A forged event at the head, from the refusal to the way out."""
 
 import json
+import os
 import sys
+from contextlib import AbstractContextManager
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from sqlalchemy import insert, text, update
+from sqlalchemy import Connection, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
+from eventstore import forged
+from eventstore.database import append_only
 from eventstore.database.engines import migrating
 from eventstore.stored import events, head
 from tests.cli.conftest import CommandLine
@@ -84,6 +89,30 @@ def test_killed_removal_is_reported_when_the_log_is_opened_next(
         "mac_key.introduced",
         "scope.defined",
     ]
+
+
+def test_forged_events_are_safe_on_disk_before_they_are_deleted(
+    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people(cli)
+    file = tmp_path / "forged.jsonl"
+    first, sync = forge(cli), os.fsync
+    synced: list[int] = []
+    still_there: list[int] = []
+
+    def lifted(connection: Connection, what: Literal["update", "delete"]) -> AbstractContextManager[None]:
+        assert synced == [file.stat().st_ino]
+        still_there.extend(connection.scalars(select(events.c.id).where(events.c.id >= first)))
+        return append_only.lifted(connection, what)
+
+    def synced_now(number: int) -> None:
+        synced.append(os.fstat(number).st_ino)
+        sync(number)
+
+    monkeypatch.setattr(forged, "lifted", lifted)
+    monkeypatch.setattr(os, "fsync", synced_now)
+    cli.run("log", "remove-forged", str(file))
+    assert still_there == [first, first + 1]
 
 
 def test_nothing_is_removed_from_a_log_in_order(cli: CommandLine, tmp_path: Path) -> None:
