@@ -51,7 +51,7 @@ def _locked_database(engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def _locked_file(engine: Engine) -> Iterator[None]:
-    # For reading, so that a file that another user made will do.
+    # Its user is the database's own, as that of the files that SQLite makes beside it.
     file = os.open(f"{engine.url.database}{SUFFIX}", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
