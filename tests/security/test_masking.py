@@ -125,3 +125,17 @@ def test_secrets_of_a_former_prefix_are_masked_too() -> None:
     former, present = Format("old").mint(Kind.CLIENT_SECRET).reveal(), Format("new").mint(Kind.ACCESS_TOKEN).reveal()
     assert masking("new", "old").text(f"{former} {present}") == "old_cs_*** new_at_***"
     assert masking("new", "old").text(b64encode(f"id:{former}".encode()).decode()) == "***"
+
+
+def test_an_id_that_looks_like_a_jwt_by_chance_stays():
+    for text in ("SZtHvoc0eyJoIouqGCKjg9", "eyJN90v5WXmHo2nuiBgmuR", "/admin/clients/yeyJm90xTZTi1eVQDtKgmF/secrets"):
+        assert masking("glog").text(text) == text
+
+
+@pytest.mark.parametrize("header", ['{"alg":"none"}', '{"kid":"Ä","alg":"ES256"}', '{"typ":"at+jwt","alg":"RS256"}'])
+def test_a_jwt_is_masked_wherever_it_begins(header):
+    head = urlsafe_b64encode(header.encode()).decode().rstrip("=")
+    for before in ("", "token=", "id", "eyJN90v5WXmHo2nuiBgmuR", "eyJ"):
+        for behind in (f".{head}.c2lnbmVk", ".", ""):
+            assert masking("glog").text(f"/a?b={before}{head}{behind} c") == f"/a?b={before}jwt_*** c"
+        assert masking("glog").text(f"{before}{head[:11]}") == f"{before}jwt_***"
