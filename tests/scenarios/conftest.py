@@ -1,11 +1,13 @@
 """A server to play scenarios with, on each of the two databases."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
+from eventstore.database.engines import migrating
 from security.keyring import Keyring, new_master_key, parse_keyring
 from tests.scenarios.asking import Scene, set_scene
 from tests.scenarios.world import Client, World, open_world
@@ -45,3 +47,11 @@ async def scene(world: World) -> Scene:
 async def job(world: World) -> Client:
     """A client that gets tokens for itself and may do nothing else."""
     return await world.register_client("Job", grant_types=("client_credentials",), scope=("orders",))
+
+
+@pytest.fixture
+def engine(world: World) -> Iterator[Engine]:
+    """A connection beside the server's, as the owner of its tables has it."""
+    made = migrating(world.settings.database_url)
+    yield made
+    made.dispose()

@@ -1,13 +1,11 @@
 """Segments that were put into an object store, and copied into a directory when their events were dropped."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, select, update
 
 from eventstore.database.append_only import lifted
-from eventstore.database.engines import migrating
 from eventstore.sealed import dropped as sealed
 from eventstore.sealed.segment_place import SegmentPlace
 from eventstore.stored import events
@@ -15,16 +13,8 @@ from tests.scenarios.asking import Scene
 from tests.scenarios.histories import lived
 from tests.scenarios.test_archive import DAY, archived, positions, problems
 from tests.scenarios.test_archive_dropped import drop, verified
-from tests.scenarios.world import World
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def engine(world: World) -> Iterator[Engine]:
-    made = migrating(world.settings.database_url)
-    yield made
-    made.dispose()
 
 
 async def test_what_an_import_brought_back_has_its_copy_still(scene: Scene, engine: Engine, tmp_path: Path) -> None:

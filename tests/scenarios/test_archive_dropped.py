@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -64,13 +64,6 @@ from verifier.verify import verify
 pytestmark = pytest.mark.anyio
 
 DROPPED = select(events.c.id).where(~events.c.state.startswith(EVENT.decode(), autoescape=True))
-
-
-@pytest.fixture
-def engine(world: World) -> Iterator[Engine]:
-    made = migrating(world.settings.database_url)
-    yield made
-    made.dispose()
 
 
 async def drop(world: World, copies: SegmentPlace | None = None) -> list[Archived]:

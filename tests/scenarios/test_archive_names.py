@@ -1,6 +1,6 @@
 """Rows of dropped events say streams and types in short: all is found as before, and what they say belongs to them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from domain.event import Recorded
 from domain.usage import stream as uses_of
 from eventstore import search
 from eventstore.archiving import dropping
-from eventstore.database.engines import migrating
 from eventstore.recorder import LogRecorder, positions_in, store, versions
 from eventstore.sealed.short_names import kept_stream, kept_type
 from eventstore.stored import events
@@ -29,13 +28,6 @@ from tests.scenarios.test_checking import found_by_a_round
 from tests.scenarios.world import World
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def engine(world: World) -> Iterator[Engine]:
-    made = migrating(world.settings.database_url)
-    yield made
-    made.dispose()
 
 
 async def show(world: World, raw: str) -> None:

@@ -11,11 +11,10 @@ from projections import event_index
 from projections.named import grant_runs, wide
 from tests.scenarios.asking import Scene
 from tests.scenarios.test_archive_dropped import drop
-from tests.scenarios.test_archive_packed import engine, packed
+from tests.scenarios.test_archive_packed import packed
 from tests.scenarios.test_checking import found_by_a_round
 from tests.scenarios.test_refollowing import proved
 
-__all__ = ["engine"]
 pytestmark = pytest.mark.anyio
 
 OF_RUNS = {"run": "0", "key": "x'010203040506'", "entries": "x'0102030405060708090a0b'"}

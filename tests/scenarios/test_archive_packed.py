@@ -1,6 +1,6 @@
 """What the search index has of archived events is packed before their text is dropped, on logs no older node serves."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from domain.rules.feature_level import DROPS, DROPS_NAMES
 from eventstore import issued
 from eventstore.archiving import dropping
 from eventstore.database import nodes
-from eventstore.database.engines import migrating
 from eventstore.projecting import packed_digests, packing
 from eventstore.projecting.rebuild import Comparison, Rebuild, clear
 from eventstore.projecting.refollow import Refollowing
@@ -34,13 +33,6 @@ from tests.scenarios.test_refollowing import differing, proved
 from tests.scenarios.world import World
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def engine(world: World) -> Iterator[Engine]:
-    made = migrating(world.settings.database_url)
-    yield made
-    made.dispose()
 
 
 async def packed(scene: Scene, tmp_path: Path) -> World:

@@ -25,7 +25,7 @@ from tests.scenarios.asking import Scene
 from tests.scenarios.histories import lived
 from tests.scenarios.jobs import token
 from tests.scenarios.test_archive import DAY, archived, positions, problems, signed
-from tests.scenarios.test_archive_dropped import drop, engine, verified
+from tests.scenarios.test_archive_dropped import drop, verified
 from tests.scenarios.test_checking import found_by_a_round
 from tests.scenarios.test_transparency import pinned
 from tests.scenarios.world import Client, World
@@ -33,7 +33,6 @@ from verifier.proofs import check_receipt
 
 pytestmark = pytest.mark.anyio
 
-__all__ = ["engine"]
 
 TILE = "/log/tile/0/000"
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from random import Random
 
 import pytest
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, Table, delete, func, inspect, select, update
 
 from domain import account, client
-from eventstore.database.engines import migrating
 from eventstore.projecting import refollow
 from eventstore.projecting.rebuild import PREFIX, Compared, tables_of
 from eventstore.projecting.refollow import MODELS, Incomplete, Refollowing
@@ -31,13 +29,6 @@ from tests.scenarios.world import ENABLES_CLIENT, ENABLES_PERSON, SYSTEM, World
 pytestmark = pytest.mark.anyio
 
 __all__ = ["settings_given"]
-
-
-@pytest.fixture
-def engine(world: World) -> Iterator[Engine]:
-    made = migrating(world.settings.database_url)
-    yield made
-    made.dispose()
 
 
 def anew(world: World, engine: Engine, name: str) -> Refollowing:
