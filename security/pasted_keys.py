@@ -1,12 +1,13 @@
-"""Keys and certificates in any text, as they leak: a JWK or a set of them (RFC 7517), PEM (RFC 7468), or a thumbprint
-alone. Of a private key its public half is named, and nothing of it is kept.
+"""Keys and certificates in any text, as they leak: a JWK or a set of them (RFC 7517), PEM (RFC 7468), either in base64
+as a Kubernetes Secret has them, or a thumbprint alone. Of a private key its public half is named, and nothing of it is
+kept.
 
 A certificate has two names: its own, to which tokens are bound (RFC 8705 §3.1), and that of its key (RFC 7638).
 """
 
 import json
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
 from binascii import a2b_base64
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -41,8 +42,24 @@ TRIED_BITS = 2_048
 LONGEST_PEM = 16_384
 """Characters of one that is looked at."""
 
+LONGEST_ENCODED = LONGEST_PEM * 2
+"""Characters of base64 around a place where a key shows that are decoded."""
+
 _OBJECT = re.compile(r"\{[^{}]*\}")
 _BEGIN, _END = "-----BEGIN ", "-----END "
+_GROUP, _RUN = re.compile(r"[0-9A-Za-z+/_-]{4}"), re.compile(r"[0-9A-Za-z+/_\s-]*", re.ASCII)
+_STANDARD, _WITHOUT_BLANKS = str.maketrans("-_", "+/"), str.maketrans("", "", " \t\n\r\x0b\x0c")
+
+
+def _encoded(head: str) -> Iterator[tuple[str, int]]:
+    """What a beginning becomes in base64, by where in a group of three octets it stands, and how many characters of its
+    group stand before what depends on it alone."""
+    for before in range(3):
+        first, last = -(-before * 8 // 6), (before + len(head)) * 8 // 6
+        yield b64encode(b"\0" * before + head.encode() + b"\0\0")[first:last].decode(), first
+
+
+_HEADS: Mapping[str, int] = dict(chain.from_iterable(map(_encoded, ("-----BEGIN ", '"kty"'))))
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 _MEMBERS: Mapping[str, tuple[str, ...]] = {"RSA": ("e", "n"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
 _PRIVATE, _CERTIFICATE = "PRIVATE KEY", "CERTIFICATE"
@@ -79,7 +96,7 @@ def found_in(text: str) -> tuple[Names, ...]:
 
 def may_be_in(text: str) -> bool:
     """Whether it is worth looking for keys in a text. Most hold none, which takes next to no time to see."""
-    return "kty" in text or "-----BEGIN" in text
+    return "kty" in text or "-----BEGIN" in text or any(head in text for head in _HEADS)
 
 
 def count_private(text: str) -> int:
@@ -207,6 +224,31 @@ def _readings(text: str) -> Iterator[str]:
     if "%22" in text or "-----BEGIN%20" in text or "-----BEGIN+" in text:
         yield unquote(text)
         yield unquote_plus(text)
+    if decoded := "\n".join(_from_base64(text)):
+        yield decoded
+
+
+def _from_base64(text: str) -> Iterator[str]:
+    """What base64 (RFC 4648 §4, §5) stands for, from the beginning of each run in which a key shows, line breaks or
+    not."""
+    for head, before in _HEADS.items():
+        done, at = 0, text.find(head)
+        while at >= 0:
+            if at >= done:
+                start, done = _run_around(text, at - before, done)
+                run = text[start:done].translate(_STANDARD)
+                # The last group may be cut off.
+                yield a2b_base64(run + "AAAA"[len(run.translate(_WITHOUT_BLANKS)) % 4 :]).decode("latin-1")
+            at = text.find(head, max(at + 1, done))
+
+
+def _run_around(text: str, at: int, after: int) -> tuple[int, int]:
+    """From where to where the run goes, the beginning by whole groups of four before `at`."""
+    start = max(at, after)
+    while start - 4 >= max(after, at - LONGEST_ENCODED) and _GROUP.match(text, start - 4, start):
+        start -= 4
+    found = _RUN.match(text, start, start + LONGEST_ENCODED)
+    return start, start if found is None else found.end()
 
 
 def _every(text: str) -> Iterator[Names]:

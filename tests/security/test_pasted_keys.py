@@ -1,7 +1,7 @@
 """Keys in any text: found in whatever form they leak, named by their public half, in a time that is linear."""
 
 import json
-from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64encode, encodebytes, urlsafe_b64decode, urlsafe_b64encode
 from time import process_time
 from typing import Any
 
@@ -20,6 +20,10 @@ KEYS: dict[str, Any] = {
 }
 
 
+def encoded(text: str) -> str:
+    return b64encode(text.encode()).decode()
+
+
 @pytest.mark.parametrize("kind", KEYS)
 def test_every_form_has_the_same_name(kind: str) -> None:
     key = KEYS[kind]
@@ -33,6 +37,11 @@ def test_every_form_has_the_same_name(kind: str) -> None:
         "PEM in a string": json.dumps({"key": pem}),
         "PEM in a diff": "".join(f"+{line}\n" for line in pem.splitlines()),
         "PEM in a mail": "".join(f"> {line}\r\n" for line in pem.splitlines()),
+        "PEM in a Kubernetes Secret": f"data:\n  tls.key: {encoded(pem)}\n  other: {encoded(jwk[:9])}\n",
+        "PEM amid base64": f"key {encoded('ab' + pem)}",
+        "PEM in base64 of short lines": encodebytes(b"a" + pem.encode()).decode().replace("\n", "\n    "),
+        "JWK in a Kubernetes Secret": f"data:\n  key.json: {encoded(jwk)}",
+        "a set amid base64url": urlsafe_b64encode(f'{{"this": 1, "keys": [{jwk}]}}'.encode()).rstrip(b"=").decode(),
     }
     name = key.thumbprint()
     assert {form: pasted_keys.found_in(text) for form, text in texts.items()} == dict.fromkeys(texts, ((name,),))
@@ -116,8 +125,12 @@ def private_pem(algorithm: str, *parameters: int) -> str:
         "-----BEGIN PRIVATE KEY-----\né\n-----END PRIVATE KEY-----",
         "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----",
         "\ud800",
+        encoded("-----BEGIN ") * 60_000,
+        (encoded('{"kty"') + " ") * 100_000,
+        encoded('"kty"' * 150_000),
+        encoded("-----BEGIN PRIVATE KEY-----" * 28_000),
     ],
-    ids=range(13),
+    ids=range(17),
 )
 def test_what_is_none_takes_no_time(text: str) -> None:
     began = process_time()
