@@ -1,10 +1,11 @@
 """Our secrets found in any text, whatever surrounds it, and the rules by which the scanners of others find them.
 
 What is undone before looking is a closed list: JSON escapes (RFC 8259 §7), percent-encoding (RFC 3986 §2.1), base64 and
-base64url at each alignment (RFC 4648 §4, §5), of UTF-16 too, hexadecimal digits, and line breaks within a secret with
-blanks and the marks that diffs, quoted mail and shells put around them. At most two of them around each other, base64
-once, and all of it once more where HTML's references, wide letters or invisible characters stand in the text. The
-checksum tells a secret from what only looks like one, so that undoing too much finds nothing false.
+base64url at each alignment (RFC 4648 §4, §5), of UTF-16 too, hexadecimal digits, Markdown's backslash before an
+underscore, and line breaks within a secret with blanks and the marks that diffs, quoted mail and shells put around
+them. At most two of them around each other, and all of it once more where HTML's references, wide letters, a terminal's
+colours or invisible characters stand in the text. The checksum tells a secret from what only looks like one, so that
+undoing too much finds nothing false.
 
 Each step is a pass over the whole text: the time is linear in its length, whatever stands there.
 """
@@ -12,7 +13,8 @@ Each step is a pass over the whole text: the time is linear in its length, whate
 import json
 import re
 from binascii import a2b_base64, a2b_qp
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, repeat
 from typing import NamedTuple
 
@@ -25,7 +27,10 @@ MOST = 1_000
 """Secrets that one report may name, and damaged ones that are told."""
 
 _RANDOM = slice(len("at_"), len("at_") + RANDOM_LENGTH)
-_BODY = f"[0-9A-Za-z]{{{RANDOM_LENGTH + CHECKSUM_LENGTH}}}"
+_WHOLE_LENGTH = RANDOM_LENGTH + CHECKSUM_LENGTH
+_BODY = f"[0-9A-Za-z]{{{_WHOLE_LENGTH}}}"
+_TOLD = 8
+"""Characters of one that was cut off by which it is known from a word."""
 _KINDS = "|".join(kind.value for kind in Kind)
 
 _AROUND_BREAKS = b" \t\r\n+->|=\\"
@@ -50,9 +55,11 @@ _REFERENCE = re.compile(
 """A reference of HTML to a character of ASCII, by its number, or to the one in a secret that has a name."""
 
 _WIDE = {0xFF00 + number: 0x20 + number for number in range(1, 0x5F)}
-_INVISIBLE = (0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF)
+_INVISIBLE = (0, 0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF)
 _PLAIN: Mapping[int, int | None] = _WIDE | dict.fromkeys(_INVISIBLE)
 _NOT_PLAIN = re.compile("[" + "".join(map(chr, _PLAIN)) + "]")
+_COLOURS = re.compile(r"\x1b\[[0-?]{0,40}[ -/]{0,9}[@-~]")
+"""What a terminal is told of how the text behind looks (ECMA-48 §5.4), as `grep --color` puts it within a word."""
 
 
 _JWT_HEAD = b"eyJhbGciOi"
@@ -64,7 +71,8 @@ _AROUND_WRAPPED = b" \t\r>|"
 
 
 class DamagedSecret(NamedTuple):
-    """What has our form and a wrong checksum, and at which character of the text it begins: mistyped, cut, invented."""
+    """What has our form and a wrong checksum or none, and at which character of the text it begins: mistyped, cut off,
+    invented."""
 
     kind: Kind
     at: int
@@ -103,6 +111,7 @@ def extract(text: str, format_: Format) -> Extract:
                 if len(found) > MOST:
                     return Extract(tuple(found.values()), (), len(text))
         damaged += _damaged(text, prefix, wrong)
+        damaged += _cut(text, prefix, found)
     for token in (each.decode() for each in islice(signed, MOST)):
         if format_.signed(token):
             found.setdefault(token, Secret(token, Kind.ACCESS_TOKEN))
@@ -115,7 +124,9 @@ def _plain(text: str) -> str:
     sees."""
     if "&" in text:
         text = _REFERENCE.sub(_referred, text)
-    if not text.isascii() and _NOT_PLAIN.search(text):
+    if "\x1b" in text:
+        text = _COLOURS.sub("", text)
+    if ("\0" in text or not text.isascii()) and _NOT_PLAIN.search(text):
         text = text.translate(_PLAIN)
     return text
 
@@ -209,6 +220,19 @@ def _damaged(text: str, prefix: str, wrong: set[bytes]) -> list[DamagedSecret]:
     return [DamagedSecret(Kind(match[1][:2]), match.start()) for match in islice(found, MOST)]
 
 
+def _cut(text: str, prefix: str, found: Iterable[str]) -> list[DamagedSecret]:
+    """Those that end too soon, as in a log of narrow lines; but the beginning of one that was put together is none."""
+    pattern = re.compile(rf"{prefix}_({_KINDS})_[0-9A-Za-z]{{{_TOLD},{_WHOLE_LENGTH - 1}}}(?![0-9A-Za-z])", re.ASCII)
+    matches = list(islice(pattern.finditer(text), MOST))
+    whole = sorted(found) if matches else []
+    return [DamagedSecret(Kind(match[1]), match.start()) for match in matches if not _begins(match[0], whole)]
+
+
+def _begins(part: str, whole: Sequence[str]) -> bool:
+    at = bisect_left(whole, part)
+    return at < len(whole) and whole[at].startswith(part)
+
+
 def _undone(octets: bytes) -> Iterator[bytes]:
     """The text as it is and as each step of the list leaves it.
 
@@ -227,6 +251,8 @@ def _undone(octets: bytes) -> Iterator[bytes]:
             yield decoded.translate(None, b"\0")
         if b"%" in decoded or b"\\" in decoded:
             yield _characters(decoded)
+        # A Basic header (RFC 7617) as a value of a Kubernetes Secret, or a whole such document in another one.
+        yield from _decoded(decoded)
     if once != octets:
         # Base64 is the second step here, and nothing within it would be a third.
         yield from _decoded(once)
@@ -253,6 +279,7 @@ def _unescaped(octets: bytes) -> bytes:
     """Without JSON's escapes and without percent-encoding. No secret has a character beyond ASCII."""
     if b"\\" in octets:
         octets = octets.replace(b"\\\\", b"\\").replace(b"\\n", b"\n").replace(b"\\r", b"\n").replace(b"\\t", b" ")
+        octets = octets.replace(b"\\_", b"_")
     if b"%" in octets or (b"\\" in octets and _ESCAPE in octets):
         octets = _characters(octets).replace(b"\r", b"\n")
     return octets
@@ -302,7 +329,7 @@ def _decoded(octets: bytes) -> Iterator[bytes]:
 # is; the checksum, where the scanner can compute one, says that it is no example out of a book.
 
 _CHARACTER = "[0-9A-Za-z]"
-_WHOLE = f"{_CHARACTER}{{{RANDOM_LENGTH + CHECKSUM_LENGTH}}}"
+_WHOLE = f"{_CHARACTER}{{{_WHOLE_LENGTH}}}"
 
 
 def type_name(kind: Kind) -> str:

@@ -93,14 +93,29 @@ ENCODINGS: dict[str, Encoding] = {
     "quoted mail": _quoted,
     "shell": _continued,
 }
-BASE64 = {"base64", "base64url", "mime"}
 
 
 def found(text: str, format_: Format = DEFAULT) -> list[str]:
     return [secret.reveal() for secret in extract(text, format_).secrets]
 
 
-SPELLINGS: dict[str, Encoding] = {"references": _references, "wide letters": _wide, "invisible": _invisible}
+def _coloured(text: str) -> str:
+    """As `grep --color` shows what it found, and some terminals every word."""
+    head, kind, rest = text.partition("_")[0], text[: text.rindex("_") + 1], text[text.rindex("_") + 1 :]
+    return f"\x1b[01;31m\x1b[K{head}\x1b[m\x1b[K{kind[len(head) :]}\x1b[38:2::9:9:9m{rest}\x1b[0m"
+
+
+def _of_two_octets(text: str) -> str:
+    """As UTF-16 is shown by who takes it for something else."""
+    return "\0".join(text)
+
+
+SPELLINGS: dict[str, Encoding] = {
+    "references": _references,
+    "wide letters": _wide,
+    "invisible": _invisible,
+    "two octets": _of_two_octets,
+}
 """What is undone before everything else."""
 
 
@@ -132,9 +147,17 @@ def test_a_secret_is_found_in_each_encoding_at_each_alignment(name: str, before:
     assert SECRET in found("words before " + ENCODINGS[name](before + SECRET) + " and behind")
 
 
+def _markdown(text: str) -> str:
+    return text.replace("_", "\\_")
+
+
 @pytest.mark.parametrize(
     "encode",
-    [_hex, lambda text: _hex(text).upper(), lambda text: "f" + _hex(text)[2:], _powershell, *SPELLINGS.values()],
+    [
+        *(_hex, lambda text: _hex(text).upper(), lambda text: "f" + _hex(text)[2:]),
+        *(_powershell, _coloured, _markdown, lambda text: _json(_markdown(text))),
+        *SPELLINGS.values(),
+    ],
 )
 @pytest.mark.parametrize("before", ["", "a", "ab", "abc"])
 def test_a_secret_is_found_as_tools_write_it(encode: Encoding, before: str) -> None:
@@ -157,10 +180,7 @@ def test_another_reference_is_no_part_of_a_secret(reference: str) -> None:
     assert found(SECRET.replace("_", reference)) == []
 
 
-@pytest.mark.parametrize(
-    ("outer", "inner"),
-    [(outer, inner) for outer in ENCODINGS for inner in ENCODINGS if not {outer, inner} <= BASE64],
-)
+@pytest.mark.parametrize(("outer", "inner"), [(outer, inner) for outer in ENCODINGS for inner in ENCODINGS])
 def test_two_encodings_around_each_other_are_undone(outer: str, inner: str) -> None:
     assert SECRET in found(ENCODINGS[outer](ENCODINGS[inner](SECRET)))
 
@@ -171,8 +191,13 @@ def test_a_basic_header_is_read_as_clients_write_it() -> None:
     assert found(f"> POST /oauth/token HTTP/1.1\r\n> {header}\r\n> Accept: */*\r\n") == [SECRET]
 
 
-def test_base64_in_base64_is_not_undone() -> None:
-    assert found(_base64(_base64(SECRET))) == []
+def test_a_basic_header_is_read_within_a_kubernetes_secret() -> None:
+    header = "Basic " + _base64(f"a-client:{SECRET}")
+    assert found(f"kind: Secret\ndata:\n  authorization: {_base64(header)}\n  other: {_base64('x' * 90)}\n") == [SECRET]
+
+
+def test_a_third_base64_is_not_undone() -> None:
+    assert found(_base64(_base64(_base64(SECRET)))) == []
 
 
 @given(
@@ -207,6 +232,21 @@ def test_a_wrong_checksum_is_damage_and_says_where() -> None:
     looked_at = extract(f"é {wrong} {OTHER}", DEFAULT)
     assert looked_at.damaged == (DamagedSecret(Kind.CLIENT_SECRET, 2),)
     assert [each.reveal() for each in looked_at.secrets] == [OTHER]
+
+
+@pytest.mark.parametrize("left", [8, 30, 35])
+def test_what_was_cut_off_is_damage_and_says_where(left: int) -> None:
+    """As in a log of narrow lines, or where somebody read a space into it."""
+    cut = SECRET[: len("glog_cs_") + left]
+    looked_at = extract(f"{OTHER} {cut}…\n{cut} rest", DEFAULT)
+    at = len(OTHER) + 1
+    assert looked_at.damaged == tuple(DamagedSecret(Kind.CLIENT_SECRET, each) for each in (at, at + len(cut) + 2))
+    assert [each.reveal() for each in looked_at.secrets] == [OTHER]
+
+
+def test_the_beginning_of_one_that_is_whole_is_no_damage() -> None:
+    looked_at = extract(_diff(SECRET) + "\n" + SECRET[:30], DEFAULT)
+    assert ([each.reveal() for each in looked_at.secrets], looked_at.damaged) == ([SECRET], ())
 
 
 def test_what_is_no_secret_is_nothing() -> None:
