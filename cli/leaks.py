@@ -16,6 +16,7 @@ from api.leaks.investigation import AWAY
 from cli.command_services import CommandServices, load_settings, run
 from cli.terminal import (
     REFUSED,
+    USAGE,
     Failure,
     as_json,
     moment,
@@ -36,7 +37,7 @@ from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing, S
 from eventstore.view import View
 from projections import incidents as incident_rows
 from projections.incidents import IncidentRow
-from security.scanning import RULES, ForeignSecret, extract, foreign
+from security.scanning import MOST, RULES, ForeignSecret, extract, foreign
 from security.tokens import Format
 
 # `grantlog leaks investigate|contain|list|show|close|freeze|unfreeze`. A secret never stands among the arguments.
@@ -44,9 +45,11 @@ from security.tokens import Format
 COLUMNS = ("incident_id", "state", "source", "kind", "client_id", "account_id", "reported_at", "contained_at")
 ADDRESSES = ("ip", "count", "after_end", "first_at", "last_at", "told_by", "user_agents")
 
+DAMAGED = "its checksum differs, or it was cut off"
+
 ALIVE = frozenset({"active", "expiring", "not_yet_issued"})
-NONE = 3
-"""Exit code of an investigation that found no secret of ours."""
+NONE = 4
+"""Exit code of an investigation that found no secret of ours; 3 is that of a database that could not be asked."""
 
 
 @click.command()
@@ -57,7 +60,7 @@ def investigate(sha256: str | None, at: str | None, as_json: bool) -> None:
     """Say what every secret and key in a text is and what came of it.
 
     The text is read from standard input, or a secret is asked for: a log, a diff, a mail, whatever surrounds or encodes
-    the secrets. The exit code is 1 when one of them is alive, 0 when all are dead, 3 when none of ours is in it."""
+    the secrets. The exit code is 1 when one of them is alive, 0 when all are dead, 4 when none of ours is in it."""
     text = None if sha256 is not None else read_text()
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
@@ -87,7 +90,7 @@ def _print_found(found: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -
             click.echo()
         _print_report(dict(each))
     for each in found["damaged"]:
-        click.echo(f"damaged: something like {each['kind']} at character {each['at']}; its checksum differs", err=True)
+        click.echo(f"damaged: something like {each['kind']} at character {each['at']}; {DAMAGED}", err=True)
     for each in found["foreign"]:
         click.echo(f"foreign: {each['kind']} at character {each['at']}; only who made it can end it", err=True)
 
@@ -284,6 +287,8 @@ async def _investigated(
     found, questions = None, [resolve.Candidate(sha256 or "", None)]
     if text is not None:
         found, others = extract(text, services.format), foreign(text, services.format)
+        if len(found.secrets) > MOST:
+            raise Failure(f"there are more than {MOST:,} secrets in this text: hand it over in parts", USAGE)
         questions = await resolve.asked_about(services.ledger, found, text, services.format)
 
     async def settle(_: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """What every command does at its ends: it reads what is handed over, prints its answer, and fails in plain words."""
 
+import codecs
 import errno
 import os
 import sys
@@ -299,6 +300,28 @@ def read_line() -> str:
     return line.rstrip("\r\n")
 
 
+_PACKED: Mapping[bytes, str] = {
+    b"\x1f\x8b": "compressed by gzip",
+    b"PK\x03\x04": "a ZIP file",
+    b"BZh": "compressed by bzip2",
+    b"\xfd7zXZ\0": "compressed by xz",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a": "a RAR archive",
+    b"%PDF-": "a PDF",
+    b"\x89PNG": "an image",
+    b"\xff\xd8\xff": "an image",
+}
+"""How files begin whose text is not to be seen in their octets."""
+
+
+def _encoding(octets: bytes) -> str:
+    """By the byte order mark, with which PowerShell begins what it writes into a file."""
+    if octets.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    return "utf-8-sig"
+
+
 def read_text() -> str:
     """A text from a pipe, or a secret from a person who does not see what they type."""
     if sys.stdin.isatty():
@@ -306,8 +329,13 @@ def read_text() -> str:
     octets = sys.stdin.buffer.read(LONGEST + 1)
     if len(octets) > LONGEST:
         raise click.UsageError(f"standard input has more than {LONGEST:,} octets; hand it over in parts")
-    # Line breaks stay, and what is not UTF-8 is replaced.
-    text = octets.decode("utf-8", "replace")
+    packed = next((name for head, name in _PACKED.items() if octets.startswith(head)), None)
+    if packed is not None:
+        raise click.UsageError(
+            f"standard input is {packed}: what is in it cannot be looked at; hand over the text in it"
+        )
+    # Line breaks stay, and what is not of that encoding is replaced.
+    text = octets.decode(_encoding(octets), "replace")
     if not text.strip():
         raise click.UsageError("hand the text over on standard input, or name something else by an option")
     return text

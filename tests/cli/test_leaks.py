@@ -1,12 +1,15 @@
 """`grantlog leaks …`: a leak is looked at, tried and ended from a terminal, and no secret stands in an argument."""
 
+import gzip
 import json
 from base64 import b64encode
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
 
-from security.scanning import LONGEST
+from security.scanning import LONGEST, MOST
+from security.tokens import Kind, mint
 from tests.cli.conftest import CommandLine
 
 SHOP = ("client", "register", "--name", "Shop", "--redirect-uri", "https://shop.example/callback", "--scope", "profile")
@@ -42,7 +45,7 @@ def test_a_secret_is_investigated_from_standard_input(cli: CommandLine, shop: di
 
 
 def test_what_is_wrong_with_a_string_is_said(cli: CommandLine, shop: dict[str, str]) -> None:
-    assert "does not begin like" in cli.run("leaks", "investigate", stdin="hunter2", exits=3).stdout
+    assert "does not begin like" in cli.run("leaks", "investigate", stdin="hunter2", exits=4).stdout
     assert "hunter2" not in json.dumps(cli.events())
     assert "does not begin like" in cli.run("leaks", "contain", "--yes", stdin="hunter2", exits=1).stderr
     cli.run("leaks", "investigate", "--sha256", "x", exits=2)
@@ -80,10 +83,46 @@ def test_a_text_need_not_be_utf8(cli: CommandLine, shop: dict[str, str]) -> None
     assert shop["client_id"] in cli.run("audit", "history", stdin=text).stdout
 
 
+def test_a_text_that_powershell_wrote_is_read(cli: CommandLine, shop: dict[str, str]) -> None:
+    text = f"SECRET={shop['client_secret']}\r\n"
+    for encoding in ("utf-16", "utf-16-be", "utf-8-sig"):
+        mark = "\ufeff" if encoding == "utf-16-be" else ""
+        octets = (mark + text).encode(encoding)
+        found = json.loads(cli.run("leaks", "investigate", "--json", stdin=octets, exits=1).stdout)
+        assert (found["client_id"], found["characters"]) == (shop["client_id"], len(text))
+    without_mark = cli.run("leaks", "investigate", stdin=text.encode("utf-16-le"), exits=1)
+    assert shop["client_id"] in without_mark.stdout
+
+
+@pytest.mark.parametrize(
+    ("octets", "what"), [(gzip.compress(b"x"), "gzip"), (b"PK\x03\x04rest", "ZIP"), (b"\x89PNG\r\n\x1a\n", "an image")]
+)
+def test_what_cannot_be_looked_at_is_said(cli: CommandLine, octets: bytes, what: str) -> None:
+    for command in (("investigate",), ("contain", "--yes")):
+        said = cli.run("leaks", *command, stdin=octets, exits=2).stderr
+        assert what in said
+        assert "cannot be looked at" in said
+
+
+def test_more_secrets_than_one_report_may_name_are_refused(cli: CommandLine) -> None:
+    cli.run("client", "list")
+    text = "\n".join(mint(Kind.ACCESS_TOKEN).reveal() for _ in range(MOST + 1))
+    assert "1,000 secrets" in cli.run("leaks", "investigate", stdin=text, exits=2).stderr
+    assert "1,000 secrets" in cli.refused("leaks", "contain", "--yes", stdin=text).replace("\n", " ")
+
+
+def test_nothing_found_is_told_apart_from_nobody_asked(cli: CommandLine) -> None:
+    cli.run("client", "list")
+    text = "a diary"
+    cli.run("leaks", "investigate", stdin=text, exits=4)
+    away = {**cli.environment, "GRANTLOG_DATABASE_URL": "postgresql+psycopg://nobody@127.0.0.1:1/away"}
+    replace(cli, environment=away).run("leaks", "investigate", stdin=text, exits=3)
+
+
 def test_a_text_without_a_secret_is_no_all_clear(cli: CommandLine) -> None:
     cli.run("client", "list")
     text = "two words of " + "x" * 3_099
-    assert "no Grantlog secret in 3,112 characters" in cli.run("leaks", "investigate", stdin=text, exits=3).stdout
+    assert "no Grantlog secret in 3,112 characters" in cli.run("leaks", "investigate", stdin=text, exits=4).stdout
     assert "no Grantlog secret in 3,112 characters" in cli.refused("leaks", "contain", "--yes", stdin=text)
     assert "x" * 20 not in json.dumps(cli.events())
     assert "in parts" in cli.run("leaks", "investigate", stdin="x" * (LONGEST + 1), exits=2).stderr
