@@ -68,7 +68,7 @@ def read_keys(given: Sequence[str], option: str) -> list[Key]:
 def read_text(name: str, option: str) -> str:
     """What a file holds; Failure when it cannot be read as text."""
     try:
-        return Path(name).read_text(encoding="utf-8")
+        return Path(name).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not text"
         raise Failure(f"{option}: {name}: {reason}", USAGE) from None

@@ -121,7 +121,7 @@ def _keys(given: Sequence[str], option: str) -> list[Key]:
 
 def _text(name: str) -> str:
     try:
-        return Path(name).read_text(encoding="utf-8")
+        return Path(name).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
         raise Unusable(f"{name} cannot be read, or is not text") from None
 

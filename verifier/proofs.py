@@ -1,5 +1,6 @@
 """Proofs that an auditor can check long after the server is gone: exports of the log, and receipts of single events."""
 
+import codecs
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -145,8 +146,8 @@ def verify_export(
 
 
 def _read(export: _Export, lines: Iterable[bytes], sizes: dict[int, bytes], progress: Progress) -> Fault | None:
-    for line in lines:
-        fault = export.line(line.removesuffix(b"\n"))
+    for number, line in enumerate(lines):
+        fault = export.line(_bare(line if number else line.removeprefix(codecs.BOM_UTF8)))
         if fault is not None:
             return fault
         if export.tree.size in sizes:
@@ -155,6 +156,12 @@ def _read(export: _Export, lines: Iterable[bytes], sizes: dict[int, bytes], prog
             progress(export.records, 0)
     progress(export.records, export.records)
     return None
+
+
+def _bare(line: bytes) -> bytes:
+    """Without its end, which a file that went by mail or through an editor may have got otherwise: no line has one
+    inside, so nothing is changed of what it says."""
+    return line.removesuffix(b"\n").removesuffix(b"\r")
 
 
 def _conclude(export: _Export, head: Head, sizes: dict[int, bytes], quorum: int) -> Verdict:

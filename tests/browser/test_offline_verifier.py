@@ -107,6 +107,12 @@ async def test_receipts_and_exports_are_verified_offline(page: Page) -> None:
         assert (part, kind) == (("event", "stamp red") if verdict.outcome == "tampered" else ("receipt", "stamp amber"))
 
 
+async def test_line_ends_that_were_changed_on_the_way_matter_not(page: Page) -> None:
+    files = [file(name, b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n"))
+             for name, content in (("receipt", RECEIPT.encode()), ("export", exported([5, 6, 9])))]  # fmt: skip
+    assert [kind for _, kind, _ in await stamps(page, *files)] == ["stamp green"] * 2
+
+
 async def test_one_flipped_bit_is_told_by_where_it_is(page: Page) -> None:
     event, path, signature = (flipped(RECEIPT, line) for line in ("extra ", "index 22\n", f"\u2014 {ORIGIN} "))
     found = await stamps(page, *(file("receipt", spoilt.encode()) for spoilt in (event, path, signature)))

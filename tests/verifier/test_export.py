@@ -43,6 +43,15 @@ def test_any_choice_of_records(chosen: set[int]) -> None:
     assert (f"{left_out} events between them" in verdict.reason) == (left_out > 0)
 
 
+def test_line_ends_that_were_changed_on_the_way_matter_not() -> None:
+    lines = [line.replace(b"\n", b"\r\n") for line in export([100, 101, 200])]
+    lines[0] = b"\xef\xbb\xbf" + lines[0]
+    verdict = verify_export(lines, [KEY])
+    assert (verdict.outcome, verdict.checked) == ("verified", 3)
+    lines[1] = lines[1].replace("é 100".encode(), "é 999".encode())
+    assert verify_export(lines, [KEY]).outcome == "tampered"
+
+
 def test_a_changed_record_is_found() -> None:
     lines = export([100, 101, 102])
     lines[2] = lines[2].replace("é 101".encode(), "é 999".encode())

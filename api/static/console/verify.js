@@ -238,19 +238,24 @@ class Export {
 
 const UNREADABLE = "a line of the proof cannot be read";
 
-/** The lines of a file, without their ends, in constant memory. @param {Blob} file */
-export async function* linesOf(file) {
+/** Without a carriage return, which a file that went by mail may have got: no line has one inside. @param {Uint8Array} line */
+const bare = (line) => (line.at(-1) === 13 ? line.subarray(0, -1) : line);
+
+/** The lines of a file, without their ends and a byte order mark, in constant memory. @param {Blob} given */
+export async function* linesOf(given) {
+  const mark = new Uint8Array(await given.slice(0, 3).arrayBuffer());
+  const file = same(mark, new Uint8Array([0xef, 0xbb, 0xbf])) ? given.slice(3) : given;
   let rest = new Uint8Array();
   const reader = file.stream().getReader();
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
     let whole = joined(rest, part.value);
     for (let end = whole.indexOf(10); end >= 0; end = whole.indexOf(10)) {
-      yield whole.subarray(0, end);
+      yield bare(whole.subarray(0, end));
       whole = whole.subarray(end + 1);
     }
     rest = whole;
   }
-  if (rest.length) yield rest;
+  if (rest.length) yield bare(rest);
 }
 
 /**

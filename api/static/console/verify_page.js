@@ -65,7 +65,7 @@ const figures = ({ position, until, head }, more) => {
 
 /** @param {Blob} file @param {import("./note.js").Key[]} keys @param {Demanded} demanded @returns {Promise<Node[]>} */
 const judged = async (file, keys, demanded) => {
-  if (!(await file.slice(0, 22).text()).startsWith("c2sp.org/tlog-proof@")) {
+  if (!(await file.slice(0, 25).text()).startsWith("c2sp.org/tlog-proof@")) {
     const progress = (/** @type {number} */ records) => (at("progress").textContent = `${records} records …`);
     const verdict = await checkExport(linesOf(file), keys, { ...demanded, progress });
     return [stamp(verdict), figures(verdict, [])];
