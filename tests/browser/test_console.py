@@ -100,6 +100,20 @@ async def test_link_of_another_site_works_and_its_form_does_not(visit: Visit, de
     visitor.hosts.discard(ELSEWHERE)
 
 
+async def test_live_page_goes_on_when_the_database_is_back(visit: Visit, demo: Demo) -> None:
+    visitor = await visit()
+    await enter(visitor, "/console/live")
+    page, stream = visitor.page, f"{demo.issuer}/console/live/stream"
+    await page.wait_for_selector("text=Following.")
+    visitor.refused = {503}
+    await page.route(stream, lambda route: route.fulfill(status=503, headers={"retry-after": "2"}, body="away"))
+    await page.reload()
+    await page.wait_for_selector("text=Connecting again.")
+    await page.unroute(stream)
+    await page.wait_for_selector("text=Following.")
+    await page.goto(f"{demo.issuer}/console/")
+
+
 async def test_events_are_seen_as_they_happen_and_pausing_holds_them(visit: Visit, demo: Demo) -> None:
     visitor = await visit()
     await enter(visitor, "/console/live")

@@ -83,6 +83,7 @@ if (live && rows && pause && standing) {
     stopped = new AbortController();
     const headers = last ? { "Last-Event-ID": last } : {};
     const answer = await fetch(live.dataset.stream ?? "", { headers, signal: stopped.signal });
+    if (answer.status >= 500 || answer.status === 429) throw new Error("the server or its database is away");
     if (!answer.ok || !answer.body || !(answer.headers.get("content-type") ?? "").startsWith("text/event-stream")) return false;
     tell();
     let rest = "";
