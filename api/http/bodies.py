@@ -26,6 +26,9 @@ from api.http.request_context import Receive, Scope, fields, header_values
 Encoding = Literal["json", "form"]
 
 FORM: tuple[Encoding, ...] = ("form",)
+SPELLED_AT_MOST = 3
+"""Octets that percent-encoding makes of one."""
+
 TYPES: dict[str, Encoding] = {
     "application/json": "json",
     "application/merge-patch+json": "json",
@@ -150,10 +153,11 @@ class StrictRequest(Request[Any, Any, Any]):
         return self._body
 
     def limit(self) -> int | None:
-        """How long the body may be: a handler of lists says so by `opt={"lists": True}`."""
+        """How long the body may be: a handler of lists says so by `opt={"lists": True}`. A form takes up to three
+        octets for one of the text in it."""
         if self.route_handler.opt.get("lists"):
             limit: int = self.app.state.services.settings.list_body_limit
-            return limit
+            return limit * SPELLED_AT_MOST if self.route_handler.opt.get("bodies") == FORM else limit
         return self.route_handler.resolve_request_max_body_size() or None
 
     async def json(self) -> Any:

@@ -28,6 +28,18 @@ async def pasted(browser: Browser, text: str) -> Page:
     return await browser.press(await browser.open(DESK), DESK, text=text)
 
 
+async def test_a_long_text_is_looked_through_or_refused_and_never_cut(world: World, job: Client) -> None:
+    browser, _ = await at_console(world, *SECURITY)
+    page = await browser.open(DESK)
+    # A browser would cut off what is pasted beyond it, and tell nobody.
+    assert "maxlength" not in page.text.partition('id="paste"')[2].partition(">")[0]
+    # In a form three octets stand for each of these.
+    found = await browser.press(page, DESK, text="%=&" * 300_000 + f" {job.secret}")
+    assert "1 secret of this server" in found.text
+    refused = await browser.press(page, DESK, text="x" * 1_048_577)
+    assert (refused.status, "larger than 1048576 bytes" in refused.text) == (413, True)
+
+
 async def test_what_is_pasted_is_found_and_contained(world: World, job: Client) -> None:
     given = (await token(world, job)).json()["access_token"]
     browser, _ = await at_console(world, *SECURITY)
