@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode
@@ -162,21 +162,27 @@ def nameable(clients: Mapping[str, str]) -> dict[str, str]:
     return {id: name for id, name in clients.items() if often[name] == 1 and name and '"' not in name}
 
 
+NO_TIME = "A time looks like 2026-11-30, or 2026-11-30T10:14:21."
+_TYPED = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:T(\d\d)(?::(\d\d)(?::(\d\d)(\.\d{1,6})?)?)?)?(Z|[+-]\d\d:\d\d)?", re.ASCII | re.IGNORECASE
+)
+_UNITS = (timedelta(days=1), timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1), timedelta(0))
+
+
 def instant(text: str, *, end: bool) -> str:
-    """A day, a minute or a second as typed, as RFC 3339 in UTC. Both ends count: with `end` the day, the minute or the
-    second is over. Raises `UnknownFilter`."""
-    text = text.strip().replace(" ", "T").removesuffix("Z")
+    """A day, an hour, a minute or a second as typed, as RFC 3339 in UTC, which it is in without an offset. Both ends
+    count: with `end` the day, the hour, the minute or the second is over. Raises `UnknownFilter`."""
+    match = _TYPED.fullmatch(text.strip().replace(" ", "T"))
+    if match is None:
+        raise UnknownFilter(NO_TIME)
+    day, *time, offset = match.groups()
+    hour, minute, second, fraction = time
+    spelled = f"{day}T{hour or '00'}:{minute or '00'}:{second or '00'}{fraction or ''}{(offset or 'Z').upper()}"
     try:
-        if len(text) == 10:
-            day = date.fromisoformat(text)
-            moment = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=end)
-        else:
-            moment = datetime.fromisoformat(text).replace(tzinfo=UTC)
-            if end and "." not in text:
-                moment += timedelta(minutes=1) if len(text) == 16 else timedelta(seconds=1)
+        moment = datetime.fromisoformat(spelled)
+        return written(moment + _UNITS[sum(each is not None for each in time)] if end else moment)
     except (ValueError, OverflowError):
-        raise UnknownFilter("A time looks like 2026-11-30, or 2026-11-30T10:14:21.") from None
-    return written(moment)
+        raise UnknownFilter(NO_TIME) from None
 
 
 def written(moment: datetime) -> str:

@@ -260,6 +260,11 @@ async def test_auditor_is_shown_nothing_that_changes_anything(world: World) -> N
         ("2026-11-30", "2026-11-30T00:00:00.000000Z", "2026-12-01T00:00:00.000000Z"),
         ("2026-11-30T10:14", "2026-11-30T10:14:00.000000Z", "2026-11-30T10:15:00.000000Z"),
         ("2026-11-30T10:14:21", "2026-11-30T10:14:21.000000Z", "2026-11-30T10:14:22.000000Z"),
+        ("2026-11-30T10", "2026-11-30T10:00:00.000000Z", "2026-11-30T11:00:00.000000Z"),
+        ("2026-11-30 10:14:21.5", "2026-11-30T10:14:21.500000Z", "2026-11-30T10:14:21.500000Z"),
+        ("2026-11-30T10:14:21+02:00", "2026-11-30T08:14:21.000000Z", "2026-11-30T08:14:22.000000Z"),
+        ("2026-11-30T10:14-05:30", "2026-11-30T15:44:00.000000Z", "2026-11-30T15:45:00.000000Z"),
+        ("2026-11-30+02:00", "2026-11-29T22:00:00.000000Z", "2026-11-30T22:00:00.000000Z"),
     ],
 )
 def test_both_ends_of_a_range_belong_to_it(text: str, since: str, until: str) -> None:
@@ -267,7 +272,9 @@ def test_both_ends_of_a_range_belong_to_it(text: str, since: str, until: str) ->
     assert instant(text, end=True) == until
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "9999-12-31", "2026-13-01", "2026-11-30T25:00"])
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "9999-12-31", "2026-13-01", "2026-11-30T25:00", "2026-W48-1", "2026-11-30T10:14+25:00"]
+)
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(UnknownFilter):
         instant(text, end=True)
