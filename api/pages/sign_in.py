@@ -22,10 +22,12 @@ from api.pages import enrolment, known_devices
 from api.pages.browser_session import (
     BegunSession,
     FormToken,
+    find_session,
     forget_form_secret,
     form_secret,
     form_token,
     is_genuine,
+    is_proved,
     proved,
     provide_form_secret,
     require_own_page,
@@ -40,6 +42,7 @@ from domain import account
 from domain.decision import FactorRefused
 from domain.factors import realm_policy
 from domain.people import upstream
+from security.mac import normalise
 from security.passkeys import NotVerified
 from security.passwords import MAX_BYTES
 
@@ -180,6 +183,8 @@ async def sign_in(
     """Signs the person in and sends them `onward`, a path on this server; or shows the form again and says why. `again`
     is the request for which they are to sign in even if they are: that they did is told there, unless it is empty."""
     require_own_page(services, scope)
+    if await _has_signed_in(services, scope, place.realm, form, again):
+        return see_other(onward)
     if form.upstream:
         return await _leave(services, scope, place, form, onward, again)
     entered = await _enter(services, scope, place.realm, form, again=again is not None)
@@ -192,6 +197,19 @@ async def sign_in(
         return await sign_in_page(services, scope, place, entered, form.username)
     shown = bool(form.auth_session or form.passkey)
     return await _lead_on(services, place, entered, onward, again, shown=shown, cookies=known)
+
+
+async def _has_signed_in(services: Services, scope: Scope, realm: str, form: SignInForm, again: str | None) -> bool:
+    """Whether the form is over because this very person has signed in with this browser since, in another tab or by the
+    same button pressed twice: then the request goes on as if it came now. Anyone who typed another name is told."""
+    if not form.username or _is_current(services, scope, form):
+        return False
+    used = await find_session(services, scope, realm)
+    if used is None or (again and not is_proved(services, scope, used, again)):
+        return False
+    sealed = (used.account.username, used.account.email)
+    names = [normalise(name) for each in sealed if (name := await services.ledger.unseal(each)) is not None]
+    return normalise(form.username[:LONGEST_NAME]) in names
 
 
 async def _lead_on(
@@ -227,7 +245,7 @@ async def _leave(
     services: Services, scope: Scope, place: FormTarget, form: SignInForm, onward: str, again: str | None
 ) -> Response[bytes]:
     secret = form_secret(services, scope)
-    if secret is None or not is_genuine(form.csrf, secret, PURPOSE, ""):
+    if secret is None or not _is_current(services, scope, form):
         return await sign_in_page(services, scope, place, SignInFailure(403, STALE))
     found = await flow.find(services, place.realm, form.upstream)
     if found is None:
@@ -268,7 +286,7 @@ async def _enter(
     services: Services, scope: Scope, realm: str, form: SignInForm, *, again: bool
 ) -> BegunSession | SignInFailure | AskedFactor:
     secret = form_secret(services, scope)
-    if secret is None or not is_genuine(form.csrf, secret, PURPOSE, form.auth_session):
+    if secret is None or not _is_current(services, scope, form):
         return SignInFailure(403, STALE)
     if form.auth_session:
         return await _enter_factor(services, scope, realm, secret, form, again=again)
@@ -292,6 +310,11 @@ async def _enter(
     if begun.reason is FactorRefused.MISSING:
         return await _ask(services, scope, realm, verified, secret)
     return _wrong(realm)
+
+
+def _is_current(services: Services, scope: Scope, form: SignInForm) -> bool:
+    secret = form_secret(services, scope)
+    return secret is not None and is_genuine(form.csrf, secret, PURPOSE, form.auth_session)
 
 
 async def _ask(services: Services, scope: Scope, realm: str, verified: Verified, secret: str) -> AskedFactor:

@@ -13,7 +13,7 @@ from security.fair_queue import Asker
 from security.keyring import Keyring
 from security.passwords import Argon2Parameters, Hasher, HasherOverloaded, Verification
 from tests.any_command import any_command
-from tests.scenarios.asking import SIGN_IN, Scene, set_scene
+from tests.scenarios.asking import CONSENT, SIGN_IN, Scene, set_scene
 from tests.scenarios.world import open_world
 
 COOKIE = "grantlog-session-platform"
@@ -184,3 +184,34 @@ async def test_a_right_password_gets_through_a_storm_of_wrong_ones(
     assert (await right).status == 200
     assert {page.status for page in await asyncio.gather(*wrong)} == {401}
     assert scene.person.password in looked_at[:2]
+
+
+async def test_a_form_of_before_leads_on_who_signed_in_since(scene: Scene) -> None:
+    """Two tabs have asked, and the person has signed in at one of them: the other one asks nothing more."""
+    browser = scene.world.browser()
+    first, second = [await browser.open(scene.address(state=name)) for name in ("first", "second")]
+    await browser.press(first, SIGN_IN, **scene.person.typed)
+    before = await scene.world.head()
+    for spelling in (scene.person.username.upper(), scene.person.email):
+        led = await browser.press(second, SIGN_IN, username=spelling, password=scene.person.password)
+        assert (led.status, led.form(CONSENT).action.count("state=second")) == (200, 1)
+    assert await scene.world.events("session.*", after=before) == ()
+
+
+async def test_a_form_of_before_takes_nobody_for_another(scene: Scene) -> None:
+    other, browser = await scene.world.register_person("petra"), scene.world.browser()
+    first, second = [await browser.open(scene.address(state=name)) for name in ("first", "second")]
+    await browser.press(first, SIGN_IN, **scene.person.typed)
+    page = await browser.press(second, SIGN_IN, **other.typed)
+    assert page.status == 403
+    page = await browser.press(page, SIGN_IN, **other.typed)
+    assert other.username in page.text
+
+
+async def test_a_form_of_before_is_no_sign_in_that_is_asked_for(scene: Scene) -> None:
+    browser = scene.world.browser()
+    first, second = [await browser.open(scene.address(prompt="login", state=name)) for name in ("first", "second")]
+    assert (await browser.press(first, SIGN_IN, **scene.person.typed)).status == 200
+    assert (await browser.press(second, SIGN_IN, **scene.person.typed)).status == 403
+    led = await browser.press(first, SIGN_IN, **scene.person.typed)
+    assert "state=first" in led.form(CONSENT).action
