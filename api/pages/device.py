@@ -62,7 +62,9 @@ LONGEST_TYPED = 64
 
 WRONG = Words("No device shows this code, or its time is over. Look at the device and type it again.")
 STALE = Words("This page was no longer current, so the code was not looked at. Try again.")
-OVER = Words("This device waits no longer. Begin again on the device.")
+OVER = Words(
+    "This device waits no longer: it was answered already, or its time is over. If nothing happens on it, begin again."
+)
 
 WRONG_CODES = Limit("public_address", "wrong user codes", PerMinute(10))
 """From everybody together: nobody knows from how many addresses somebody guesses."""
