@@ -66,7 +66,8 @@ def redeem(
         audience=target,
         minted=minted,
         lifetimes=lifetimes,
-        refreshable=not built_in_scope.forgoes_refreshing(state.scope),
+        # What was approved decides, and what is left of it: `offline_access` may be lost meanwhile, and `openid` too.
+        refreshable=not any(map(built_in_scope.forgoes_refreshing, (state.scope, granted))),
         code=code.sha256,
         id_token=id_token,
         authentication=state.authentication,

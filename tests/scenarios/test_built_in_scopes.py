@@ -64,6 +64,19 @@ async def test_a_request_with_openid_refreshes_only_offline(scene: Scene, scope:
     assert (issued.event.refresh_token is not None) is refreshed
 
 
+@pytest.mark.parametrize(
+    ("asked", "left"), [("openid profile offline_access", "openid profile"), ("openid profile", "profile")]
+)
+async def test_what_was_lost_meanwhile_does_not_refresh(scene: Scene, asked: str, left: str) -> None:
+    """Neither without `offline_access`, which the client may no longer have, nor because it gave `openid` up."""
+    asking = await scene.world.register_client(scope=("openid", "profile", "offline_access"))
+    page = await scene.approved(await scene.signed_in(), scene.address(asking, scope=asked))
+    admin = await administering(scene.world)
+    ok(await admin.patch(f"/admin/clients/{asking.client_id}", json={"scope": left}))
+    answer = await scene.redeem(page, asking)
+    assert (answer["scope"], "refresh_token" in answer) == (left, False)
+
+
 async def test_offline_access_is_asked_about_each_time(scene: Scene) -> None:
     asking = await scene.world.register_client(scope=("openid", "offline_access"))
     browser, address = await scene.signed_in(), scene.address(asking, scope="openid offline_access")
