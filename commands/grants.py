@@ -3,7 +3,7 @@
 # The types of inner functions would be made anew with every call.
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -32,7 +32,7 @@ from domain.keys import signing_key, trusted_issuer
 from domain.keys.trusted_issuer import Trusted
 from domain.requests import authorization_detail_type
 from domain.rules.authorization_details import AuthorizationDetails, parsed
-from domain.rules.built_in_scope import BUILT_IN
+from domain.rules.built_in_scope import BUILT_IN, OPENID
 from eventstore.command import Command
 from eventstore.issued import judge
 from eventstore.pending import device_requests
@@ -84,6 +84,7 @@ def parties(
     actor: Subject | None = None,
     asserted: Trusted | None = None,
     signs_in: bool = False,
+    session_ended: grant.GrantEndReason | None = None,
 ) -> Parties:
     """Client, person, roles and scopes as they are now, for a decision about a grant; with `signs_in` what the person's
     realm asks of a sign-in too."""
@@ -115,6 +116,7 @@ def parties(
         details=details,
         detail_types=view.state(DETAIL_TYPES) if with_details else authorization_detail_type.INITIAL,
         policy=policy_of(view, person.realm) if signs_in and person is not None else realm_policy.OPTIONAL,
+        session_ended=session_ended,
     )
 
 
@@ -345,6 +347,7 @@ def issue_tokens(
             actor=_actor(view, request),
             asserted=_asserted(view, request),
             signs_in=grant_type.first_party,
+            session_ended=_session_ended(view, state),
         )
 
     # Only what starts a grant, or presents nothing that was ever issued, is about the grant of this id.
@@ -382,6 +385,25 @@ def _presented(view: View, credential: Credential, digest: bytes) -> OfGrant | S
 def _details(view: View, state: grant.State, privacy: PersonalData) -> AuthorizationDetails | None:
     """The authorization details of a grant, in clear; none any more once its person was erased."""
     return None if state.details is None else parsed(privacy.open(view.connection, state.details))
+
+
+_ENDED: Mapping[session.SessionEndReason, grant.GrantEndReason] = {
+    "administrator": "administrator",
+    "account": "account",
+    "secret_leak": "secret_leak",
+}
+
+
+def _session_ended(view: View, state: grant.State) -> grant.GrantEndReason | None:
+    """Why a code for an id_token is over with the session that it came of; None while that goes on, or ran out."""
+    code = state.code
+    if code is None or code.redeemed or OPENID not in state.scope or state.grant_type != grant.AUTHORIZATION_CODE:
+        return None
+    if state.session_id is None:
+        return None
+    came_of: session.State = view.state(session.stream(state.session_id))
+    reason = came_of.ended_reason if came_of.ended else None
+    return None if reason in (None, "expired") else _ENDED.get(reason, "logout")
 
 
 def _asserted(view: View, request: TokenRequest) -> Trusted | None:

@@ -122,6 +122,7 @@ class State(msgspec.Struct, frozen=True):
     sha256: str = ""
     expires: Moment = 0
     ended: bool = False
+    ended_reason: SessionEndReason | None = None
     started: int = 0
     started_at: Moment = 0
     proved_at: Moment = 0
@@ -139,7 +140,7 @@ class State(msgspec.Struct, frozen=True):
 
     def over(self, at: Moment, position: int) -> "State":
         """The session after it ended together with others, by the event at a position."""
-        return replace(self, ended=True, ended_together=position)
+        return replace(self, ended=True, ended_reason="secret_leak", ended_together=position)
 
 
 INITIAL = State()
@@ -246,7 +247,7 @@ def evolve(state: State, recorded: Recorded) -> State:
         case SteppedUp():
             return replace(state, proved_at=recorded.time, amr=event.amr)
         case SessionEnded():
-            return replace(state, ended=True, ended_together=None)
+            return replace(state, ended=True, ended_reason=event.reason, ended_together=None)
         case LogoutDelivered() | LogoutFailed():
             return state
         case _:

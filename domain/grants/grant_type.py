@@ -28,7 +28,16 @@ from domain.decision import (
 from domain.event import Event, Moment
 from domain.exchange import Through
 from domain.factors.realm_policy import OPTIONAL, RealmPolicy
-from domain.grant import CONSENTED, REFUSALS_RECORDED, Code, CodeRefused, DetailsGiven, RefreshRefused, TokensIssued
+from domain.grant import (
+    CONSENTED,
+    REFUSALS_RECORDED,
+    Code,
+    CodeRefused,
+    DetailsGiven,
+    GrantEndReason,
+    RefreshRefused,
+    TokensIssued,
+)
 from domain.grant import State as Grant
 from domain.grants import jwt_access_token, validity
 from domain.grants.id_token import IdToken
@@ -101,6 +110,7 @@ class Parties(msgspec.Struct, frozen=True):
     `jkt` is the thumbprint of the key whose DPoP proof came along, `x5t` that of
     the certificate, for a client whose tokens are bound to it.
     `details` are the authorization details of the grant, `detail_types` the types that there are.
+    `session_ended` is why the grant of a code for an id_token is over where the browser session that it came of is.
     `asserted` is what the issuer is trusted with whose assertion the request presents, if any. `policy` is what the
     person's realm asks of a sign-in; where none has just taken place, it is not looked up.
     """
@@ -122,6 +132,7 @@ class Parties(msgspec.Struct, frozen=True):
     policy: RealmPolicy = OPTIONAL
     details: AuthorizationDetails | None = None
     detail_types: authorization_detail_type.State = authorization_detail_type.INITIAL
+    session_ended: GrantEndReason | None = None
 
     def refuses(self, details: AuthorizationDetails | None) -> Refusal | None:
         """Refuses authorization details that this client may not ask for (RFC 9396 §5)."""

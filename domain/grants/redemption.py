@@ -1,10 +1,12 @@
 """The redemption of a code, alike for a code that passed a browser and for one that a device kept: once, for tokens."""
 
+from msgspec.structs import replace
+
 from domain import grant, scope
 from domain.client_secret import SecretVersion
 from domain.decision import InvalidGrant, Outcome, Reason, Refusal, refuse
 from domain.event import Moment
-from domain.grant import Code, CodeRedeemed, CodeReplayed, GrantEnded
+from domain.grant import Code, CodeRedeemed, CodeReplayed, GrantEnded, GrantEndReason
 from domain.grants.grant_type import (
     Lifetimes,
     Minted,
@@ -40,6 +42,9 @@ def redeem(
     lifeless = dead(state, code, parties, now)
     if lifeless is not None:
         return refuse_code(state, lifeless)
+    if parties.session_ended is not None:
+        # Its client was told of the session's end already, if anybody was, and would not be told of it again.
+        return _ended(state, parties.session_ended)
     # What was approved a moment ago is narrowed by what client or person have lost since.
     granted = scope.refreshed(
         None,
@@ -73,6 +78,12 @@ def redeem(
         authentication=state.authentication,
         asked=request.details,
     )
+
+
+def _ended(state: grant.State, reason: GrantEndReason) -> Outcome:
+    """Refuses the code, and has its grant say from now on that it is over."""
+    refused = refuse_code(state, InvalidGrant.ENDED)
+    return replace(refused, events=(*refused.events, GrantEnded(reason=reason)))
 
 
 def _replayed(state: grant.State) -> Outcome:

@@ -151,6 +151,32 @@ async def test_every_other_end_is_told_once(openid: OpenId, listening: Listening
     assert await listening.hear() == []
 
 
+@pytest.mark.parametrize(
+    ("how", "reason"), [("signed out", "logout"), ("administrator", "administrator"), ("together", "secret_leak")]
+)
+async def test_a_code_is_over_with_its_session(openid: OpenId, how: str, reason: str) -> None:
+    """Its client could not be told any more that the person has left."""
+    browser = await openid.signed_in()
+    page = await openid.approved(browser, openid.openid())
+    if how == "signed out":
+        await sign_out(openid, browser)
+    else:
+        await ended_by(openid, how)
+    before = await openid.world.head()
+    for _ in range(2):
+        assert (await openid.redeem(page))["error"] == "invalid_grant"
+    refused, ended, again = await openid.world.events("grant.*", after=before)
+    assert [refused.type, again.type] == ["grant.code_refused"] * 2
+    assert (ended.type, ended.event.reason) == ("grant.ended", reason)
+
+
+async def test_what_signs_nobody_in_outlives_the_session(openid: OpenId) -> None:
+    browser = await openid.signed_in()
+    page = await openid.approved(browser, openid.address(scope="profile"))
+    await sign_out(openid, browser)
+    assert (await openid.redeem(page))["scope"] == "profile"
+
+
 async def test_what_does_not_end_a_session_is_not_told(openid: OpenId, listening: Listening) -> None:
     await signed_in(openid)
     # A containment that begins after the session did.
