@@ -31,7 +31,7 @@ from api.oauth.passkeys import named, tell_of_dead
 from api.oauth.revocation import revoke
 from api.oauth.token import token
 from api.oauth.userinfo import userinfo
-from api.pages.pushed_authorization_request import par
+from api.pages.authorization.pushed_authorization_request import par
 from api.routes import routed
 from api.server import telemetry as telemetries
 from api.server.metrics import Metrics

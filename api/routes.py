@@ -53,9 +53,15 @@ from api.pages.account import (
     account_sign_out_posted,
     home,
 )
-from api.pages.authorize import authorize, authorize_consent, authorize_posted, authorize_sign_in, authorize_sign_out
+from api.pages.authorization.authorize import (
+    authorize,
+    authorize_consent,
+    authorize_posted,
+    authorize_sign_in,
+    authorize_sign_out,
+)
+from api.pages.authorization.pushed_authorization_request import par
 from api.pages.logout import logout, logout_confirmed, logout_posted
-from api.pages.pushed_authorization_request import par
 from api.pages.upstream import coming_back
 from api.services import Services, running_version, services_of
 from api.signals import event_streams

@@ -23,7 +23,7 @@ from api.http.responses import JSON, RawResponse, fields_of, raw_headers
 from api.http.templates import PageAnswer
 from api.pages import enrolment
 from api.pages.account import SIGN_IN
-from api.pages.consent_page import PATH as AUTHORIZE
+from api.pages.authorization.consent_page import PATH as AUTHORIZE
 from api.services import SERVICES, Services
 from domain.rules.registration import SLUG_MAXIMUM
 

@@ -16,7 +16,7 @@ from babel.messages.pofile import read_po, write_po
 import api.routes
 from api.http.errors import HTTPError
 from api.languages import CATALOGUES, ENGLISH, LANGUAGES
-from api.pages.authorization_request import Unanswerable
+from api.pages.authorization.authorization_request import Unanswerable
 from commands.people import ADVICE, WHY
 from domain.rules import built_in_scope, standard_claims
 

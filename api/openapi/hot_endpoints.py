@@ -16,7 +16,7 @@ from api.oauth.person_authentication import LONGEST_NAME
 from api.oauth.second_factor import LONGEST as LONGEST_SESSION
 from api.oauth.second_factor import LONGEST_CODE
 from api.oauth.token import LONGEST_CREDENTIAL
-from api.pages.authorization_request import PARAMETERS, QUERY_MAXIMUM
+from api.pages.authorization.authorization_request import PARAMETERS, QUERY_MAXIMUM
 from domain.grants import GRANTS
 from domain.rules import audience, authorization_details, client_assertion, pkce, redirect_uri
 from security import jose

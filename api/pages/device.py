@@ -26,7 +26,8 @@ from api.http.templates import (
 from api.languages import Words
 from api.pages import enrolment
 from api.pages.account import FORM, PAGE
-from api.pages.authorize import Decision
+from api.pages.authorization.authorize import Decision
+from api.pages.authorization.client_documents import host_of
 from api.pages.browser_session import (
     BrowserSession,
     FormToken,
@@ -39,7 +40,6 @@ from api.pages.browser_session import (
     provide_form_secret,
     require_own_page,
 )
-from api.pages.client_documents import host_of
 from api.pages.sign_in import FormTarget, SignInForm, sign_in, sign_in_page
 from api.services import Services, services_of
 from api.throttling.admission import admit

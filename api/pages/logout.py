@@ -23,7 +23,7 @@ from api.oauth import client_names
 from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
 from api.oauth.id_token_hint import IdTokenHint, read_hint
 from api.pages.account import PLATFORM, signed_in
-from api.pages.authorization_request import (
+from api.pages.authorization.authorization_request import (
     OPT,
     QUERY_MAXIMUM,
     SWITCHED_OFF,
@@ -33,7 +33,7 @@ from api.pages.authorization_request import (
     of_text,
     read_query,
 )
-from api.pages.authorization_response import location
+from api.pages.authorization.authorization_response import location
 from api.pages.browser_session import (
     BrowserSession,
     FormToken,

@@ -8,7 +8,7 @@ import pytest
 
 from api.http.outgoing_requests import FetchedResponse, NoAnswer, NotAllowed
 from api.oauth.client_names import PREFIX, id_of
-from api.pages.client_documents import FULL, RESTS
+from api.pages.authorization.client_documents import FULL, RESTS
 from domain.event import SECOND
 from domain.rules import client_assertion
 from domain.rules.client_id_document import GRANT_TYPES, MAXIMUM

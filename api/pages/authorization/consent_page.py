@@ -4,9 +4,9 @@ from litestar import Response
 
 from api.branding import branding_at
 from api.http.templates import ConsentPage, DetailInWords, ScopeInWords, destination, page_answer
-from api.pages.authorization_request import AuthorizationRequest
+from api.pages.authorization.authorization_request import AuthorizationRequest
+from api.pages.authorization.client_documents import host_of
 from api.pages.browser_session import BrowserSession, form_token, is_genuine, login_name
-from api.pages.client_documents import host_of
 from api.services import Services
 from domain import consent
 from domain.requests import authorization_detail_type

@@ -11,8 +11,8 @@ from api.http.request_context import Receive, Scope
 from api.http.responses import JSON, RawResponse, raw_response
 from api.oauth import client_names, dpop
 from api.oauth.client_authentication import CLIENT_ID, authenticate, endpoint
-from api.pages import request_object
-from api.pages.authorization_request import (
+from api.pages.authorization import request_object
+from api.pages.authorization.authorization_request import (
     QUERY_MAXIMUM,
     REFERENCE,
     AuthorizationRequest,
@@ -20,7 +20,7 @@ from api.pages.authorization_request import (
     examine,
     read_query,
 )
-from api.pages.client_documents import DescribedClient, DocumentFault, described
+from api.pages.authorization.client_documents import DescribedClient, DocumentFault, described
 from api.services import Services, origin
 from api.throttling.admission import admit
 from api.throttling.limits import Limit, PerMinute

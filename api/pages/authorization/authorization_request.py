@@ -24,10 +24,10 @@ from api.http.request_context import Scope, speak
 from api.languages import Words
 from api.oauth import authorization_details, client_names
 from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
-from api.pages import authentication_request, request_object
-from api.pages.authentication_request import AuthenticationRequest
+from api.pages.authorization import authentication_request, request_object
+from api.pages.authorization.authentication_request import AuthenticationRequest
+from api.pages.authorization.client_documents import REALM, DescribedClient, DocumentFault, described, host_of
 from api.pages.browser_session import find_session
-from api.pages.client_documents import REALM, DescribedClient, DocumentFault, described, host_of
 from api.services import Services
 from commands.grants import ASKED_AT_MOST
 from domain import client

@@ -15,8 +15,9 @@ from api.http.errors import TOLD, HTTPError, InvalidRequest, oauth_error
 from api.http.request_context import Scope, request_context
 from api.http.templates import see_other
 from api.oauth.person_authentication import policy_of
-from api.pages import authorization_response, enrolment
-from api.pages.authorization_request import (
+from api.pages import enrolment
+from api.pages.authorization import authorization_response
+from api.pages.authorization.authorization_request import (
     NOT_REGISTERED,
     OPT,
     SWITCHED_OFF,
@@ -27,6 +28,8 @@ from api.pages.authorization_request import (
     Unanswerable,
     read_request,
 )
+from api.pages.authorization.client_documents import REALM
+from api.pages.authorization.consent_page import PATH, consent_page, is_answer_to, one_by_one
 from api.pages.browser_session import (
     BrowserSession,
     FormToken,
@@ -37,8 +40,6 @@ from api.pages.browser_session import (
     login_name,
     require_own_page,
 )
-from api.pages.client_documents import REALM
-from api.pages.consent_page import PATH, consent_page, is_answer_to, one_by_one
 from api.pages.sign_in import FormTarget, SignInForm, sign_in, sign_in_page
 from api.services import Services, services_of
 from api.throttling.admission import admit

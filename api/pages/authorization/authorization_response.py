@@ -12,7 +12,7 @@ from litestar.datastructures import Cookie
 from api.http.error_responses import parameters
 from api.http.errors import HTTPError, TemporarilyUnavailable
 from api.http.templates import ErrorBackPage, FormPostPage, destination, page_answer, see_other
-from api.pages.authorization_request import AuthorizationRequest
+from api.pages.authorization.authorization_request import AuthorizationRequest
 from api.services import Services
 from domain.event import SECOND
 from domain.keys import signing_key
