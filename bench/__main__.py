@@ -5,9 +5,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import measuring
 from bench.load import wrk
 from bench.reports import machine, pages, report
+from bench.runs import measuring
 
 
 def main() -> int:

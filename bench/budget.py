@@ -13,14 +13,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import databases, preparation, server, spending, upkeep
-from bench.databases import POSTGRESQL, SQLITE
 from bench.load import wrk
 from bench.parts.rates import MEMORY
+from bench.prepared import preparation
+from bench.prepared.subject import CLIENT_CREDENTIALS, EXCHANGE, INTROSPECTION, REFRESH, Subject
 from bench.reports import machine
-from bench.server import THIS, Checkout, Server
-from bench.spending import Spent, disturbed, middle
-from bench.subject import CLIENT_CREDENTIALS, EXCHANGE, INTROSPECTION, REFRESH, Subject
+from bench.runs import spending, upkeep
+from bench.runs.spending import Spent, disturbed, middle
+from bench.subjects import databases, server
+from bench.subjects.databases import POSTGRESQL, SQLITE
+from bench.subjects.server import THIS, Checkout, Server
 
 WORKS = (CLIENT_CREDENTIALS, INTROSPECTION, REFRESH, EXCHANGE)
 
@@ -40,7 +42,7 @@ DATABASE_BUDGETS: dict[tuple[str, str], float] = {(POSTGRESQL, CLIENT_CREDENTIAL
 """Microseconds of all of the database's processes for a request."""
 
 FLOOR = "floor"
-"""What issues tokens by hand (`bench.floor`), on SQLite; nothing follows there."""
+"""What issues tokens by hand (`bench.subjects.floor`), on SQLite; nothing follows there."""
 
 BESIDE_FLOOR = 0.70
 """What the floor takes of the processor, divided by what a token takes, is to be as much."""

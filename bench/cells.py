@@ -27,8 +27,8 @@ from api.issuers.registry import (
     new_issuer_id,
     settings_of,
 )
-from bench import databases, processes, server
-from bench.preparation import basic
+from bench.prepared.preparation import basic
+from bench.subjects import databases, processes, server
 from cli.command_services import opened
 from cli.issuers import install, prepare_place
 from commands import clients, permissions

@@ -23,15 +23,17 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from bench import databases, preparation, processes, spending, upkeep
-from bench.kept import KeptLog
 from bench.load import asking, wrk
-from bench.preparation import Administration
+from bench.prepared import preparation
+from bench.prepared.kept import KeptLog
+from bench.prepared.preparation import Administration
+from bench.prepared.subject import CLIENT_CREDENTIALS, Subject
 from bench.reports import machine, pages
 from bench.reports.findings import Finding, Found, at_least, at_most, share
-from bench.server import BIN, ROOT, Server
-from bench.stage import QUICK, Stage
-from bench.subject import CLIENT_CREDENTIALS, Subject
+from bench.runs import spending, upkeep
+from bench.runs.stage import QUICK, Stage
+from bench.subjects import databases, processes
+from bench.subjects.server import BIN, ROOT, Server
 
 TIMES = 20
 """How often each page is asked for."""

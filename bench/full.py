@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
-from bench import databases
 from bench.load import oha, wrk
 from bench.parts import (
     alone,
@@ -27,7 +26,8 @@ from bench.parts import (
 )
 from bench.reports import machine, pages
 from bench.reports.findings import Found
-from bench.stage import FULL, QUICK, FullPlan, Stage
+from bench.runs.stage import FULL, QUICK, FullPlan, Stage
+from bench.subjects import databases
 
 PARTS: tuple[ModuleType, ...] = (
     rates,

@@ -37,12 +37,13 @@ import uvloop
 from click.testing import CliRunner
 from uvicorn.config import Config
 
-from bench import databases, preparation
-from bench.databases import SQLITE
 from bench.inside import running, unheard
-from bench.preparation import PASSWORD, REDIRECT_URI, SCOPE, USERNAME, VERIFIER, basic, exchange
-from bench.server import THIS, Checkout
-from bench.subject import CLIENT_CREDENTIALS, EXCHANGE, INTROSPECTION, REFRESH, Subject
+from bench.prepared import preparation
+from bench.prepared.preparation import PASSWORD, REDIRECT_URI, SCOPE, USERNAME, VERIFIER, basic, exchange
+from bench.prepared.subject import CLIENT_CREDENTIALS, EXCHANGE, INTROSPECTION, REFRESH, Subject
+from bench.subjects import databases
+from bench.subjects.databases import SQLITE
+from bench.subjects.server import THIS, Checkout
 
 WORKS = (CLIENT_CREDENTIALS, INTROSPECTION, REFRESH, EXCHANGE)
 CSRF, SIGN_IN, CONSENT = (

@@ -21,10 +21,11 @@ from typing import Any
 
 import uvloop
 
-from bench import databases, preparation
+from bench.prepared import preparation
+from bench.prepared.subject import Subject
 from bench.reports import machine, pages
 from bench.reports.findings import Detail, Found
-from bench.subject import Subject
+from bench.subjects import databases
 from security.tokens import Kind, mint
 
 AT_A_TIME = 64
@@ -220,7 +221,7 @@ def main() -> int:
     print("\n".join(f"{name}: {value}" for name, value in facts.items()))
     if options.write:
         words = f"Medians of {options.rounds} rounds of {options.requests:,} requests, {AT_A_TIME} at a time."
-        pages.write(pages.DEVELOPERS, pages.part(MARKS, words, details, facts), MARKS)
+        pages.write(pages.COSTS, pages.part(MARKS, words, details, facts), MARKS)
     return 0
 
 

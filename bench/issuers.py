@@ -21,7 +21,7 @@ import psycopg
 from api.environment import load
 from api.issuers.registry import IssuerEntry, IssuerRegistry, default_place, keyring_of, new_issuer_id, settings_of
 from api.issuers.registry import IssuerPlace as Place
-from bench import databases, processes, server
+from bench.subjects import databases, processes, server
 from cli.issuers import install, prepare_place
 from security.keyring import new_master_key, open_keyring
 

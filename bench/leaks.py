@@ -23,12 +23,12 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from bench import databases, server
 from bench.console import Visitor, known_at_the_console, signed_in
-from bench.databases import Database
 from bench.made.leaked_log import SCOPE, Leaked, Say, write
-from bench.preparation import Administration
+from bench.prepared.preparation import Administration
 from bench.reports import machine
+from bench.subjects import databases, server
+from bench.subjects.databases import Database
 
 AGAIN = 9
 """Questions after the first one, of which the median is told."""

@@ -22,12 +22,12 @@ import msgspec
 import uvloop
 from msgspec.structs import replace
 
-from bench import preparation
-from bench.databases import KINDS
 from bench.inside import running, unheard
 from bench.people import DATABASES, SIGN_IN, Visit, fields
+from bench.prepared import preparation
+from bench.prepared.subject import Subject
 from bench.reports import machine
-from bench.subject import Subject
+from bench.subjects.databases import KINDS
 from security.clock import ManualClock
 
 RECOVER, REGISTER = "/account/recover?realm=platform", "/account/register?realm=platform"

@@ -23,12 +23,14 @@ from typing import Any, NamedTuple
 import httpx
 import uvloop
 
-from bench import databases, hot, preparation
+from bench import hot
 from bench.inside import running, unheard
-from bench.preparation import REDIRECT_URI, basic
+from bench.prepared import preparation
+from bench.prepared.preparation import REDIRECT_URI, basic
+from bench.prepared.subject import Subject
 from bench.reports import machine, pages
 from bench.reports.findings import Detail, Found
-from bench.subject import Subject
+from bench.subjects import databases
 
 BARS: Mapping[str, float] = {"ES256": 110, "RS256": 350}
 """Microseconds that an id_token may add, by its algorithm."""
@@ -205,7 +207,7 @@ def main() -> int:
     print("\n".join(f"{name}: {value}" for name, value in facts.items()))
     if options.write:
         words = f"{options.rounds} rounds of {options.codes} exchanges of each kind on SQLite, all at once."
-        pages.write(pages.DEVELOPERS, pages.part(MARKS, words, [details], facts), MARKS)
+        pages.write(pages.COSTS, pages.part(MARKS, words, [details], facts), MARKS)
     return 0 if kept else 1
 
 

@@ -30,12 +30,13 @@ import msgspec
 import uvloop
 from msgspec.structs import replace
 
-from bench import databases, preparation, processes
-from bench.databases import KINDS, POSTGRESQL, SQLITE
 from bench.inside import running, unheard
+from bench.prepared import preparation
+from bench.prepared.subject import Subject
 from bench.reports import machine
-from bench.server import THIS
-from bench.subject import Subject
+from bench.subjects import databases, processes
+from bench.subjects.databases import KINDS, POSTGRESQL, SQLITE
+from bench.subjects.server import THIS
 from security.clock import ManualClock
 from security.passwords import Argon2Parameters, Hasher
 from security.second_factors import step_at, totp_code

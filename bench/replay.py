@@ -14,11 +14,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import databases, replayed
+from bench import replayed
 from bench.made import made_log
 from bench.refreshing import refresh
 from bench.replayed import Log
 from bench.reports import machine
+from bench.subjects import databases
 from eventstore.database.schema import upgrade
 from security.clock import SystemClock
 from security.keyring import Keyring, new_master_key, parse_keyring

@@ -23,7 +23,7 @@ from api.app import create
 from api.background import Background
 from api.environment import load
 from api.services import SYSTEM, Services
-from bench import databases
+from bench.subjects import databases
 from commands import clients
 from commands.permissions import operator
 from commands.servers import install

@@ -23,10 +23,11 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from bench import databases, preparation
 from bench.inside import Asking, running, unheard
+from bench.prepared import preparation
+from bench.prepared.subject import Subject
 from bench.reports.pages import markers, write
-from bench.subject import Subject
+from bench.subjects import databases
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architecture.md"

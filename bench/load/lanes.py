@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from bench import processes
 from bench.load import asking
 from bench.load.asking import Connection
-from bench.server import Server
+from bench.subjects import processes
+from bench.subjects.server import Server
 
 ATTEMPTS = 400
 """Connections that are opened until every worker has enough of them. The kernel chooses who gets which."""

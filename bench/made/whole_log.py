@@ -8,10 +8,10 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from bench import databases
-from bench.databases import Database
 from bench.made.made_log import make
 from bench.reports import machine
+from bench.subjects import databases
+from bench.subjects.databases import Database
 from eventstore.database.engines import migrating
 from eventstore.mapper import authenticate
 from eventstore.personal_data import PersonalData, Unsealing

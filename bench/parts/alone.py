@@ -12,13 +12,13 @@ from statistics import median
 import psycopg
 from sqlalchemy.engine import make_url
 
-from bench import upkeep
-from bench.databases import Database
 from bench.load import asking
+from bench.prepared.subject import CLIENT_CREDENTIALS, INTROSPECTION, Subject
 from bench.reports.findings import Finding, Found, at_most
-from bench.server import Server
-from bench.stage import Stage
-from bench.subject import CLIENT_CREDENTIALS, INTROSPECTION, Subject
+from bench.runs import upkeep
+from bench.runs.stage import Stage
+from bench.subjects.databases import Database
+from bench.subjects.server import Server
 
 NAME = "alone"
 TITLE = "A request alone on an idle server, medians"

@@ -5,12 +5,12 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
-from bench import measuring, spending, upkeep
 from bench.parts import history, rates, starting
+from bench.prepared.subject import WORKS, Subject
 from bench.reports.findings import Detail, Finding, Found, at_least, at_most, of_rounds
-from bench.server import BIN, ROOT
-from bench.stage import Stage
-from bench.subject import WORKS, Subject
+from bench.runs import measuring, spending, upkeep
+from bench.runs.stage import Stage
+from bench.subjects.server import BIN, ROOT
 
 NAME = "growth"
 TITLE = "Behind a grown log"

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, func, select, text
 
-from bench import preparation, upkeep
-from bench.databases import POSTGRESQL, SQLITE
+from bench.prepared import preparation
+from bench.prepared.subject import Subject
 from bench.reports.findings import Detail, Finding, Found, at_most
-from bench.stage import Stage
-from bench.subject import Subject
+from bench.runs import upkeep
+from bench.runs.stage import Stage
+from bench.subjects.databases import POSTGRESQL, SQLITE
 from domain.grant import TokensIssued
 from eventstore.database.engines import migrating, reading
 from eventstore.stored import events

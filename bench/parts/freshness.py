@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from bench import preparation
 from bench.load import asking, lanes
 from bench.load.asking import Answer
 from bench.load.lanes import Lane
+from bench.prepared import preparation
+from bench.prepared.subject import Subject
 from bench.reports.findings import Finding, Found, at_most
-from bench.server import Server
-from bench.stage import Stage
-from bench.subject import Subject
+from bench.runs.stage import Stage
+from bench.subjects.server import Server
 
 NAME = "freshness"
 TITLE = "Freshness over two workers: uses that were accepted after an acknowledged end"

@@ -7,13 +7,14 @@ from contextlib import closing
 
 from sqlalchemy import select
 
-from bench import preparation, upkeep
 from bench.load import asking
 from bench.load.asking import Connection
+from bench.prepared import preparation
+from bench.prepared.subject import Subject
 from bench.reports.findings import Finding, Found, at_most, share
-from bench.server import Server
-from bench.stage import Stage
-from bench.subject import Subject
+from bench.runs import upkeep
+from bench.runs.stage import Stage
+from bench.subjects.server import Server
 from eventstore.database.engines import reading
 from eventstore.stored import events, head
 

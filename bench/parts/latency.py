@@ -1,10 +1,10 @@
 """Latency at half of the peak rate, requests being sent when they are due."""
 
-from bench import spending, upkeep
 from bench.load import oha
+from bench.prepared.subject import CLIENT_CREDENTIALS, INTROSPECTION
 from bench.reports.findings import Bound, Finding, Found, at_most, undisturbed
-from bench.stage import Stage
-from bench.subject import CLIENT_CREDENTIALS, INTROSPECTION
+from bench.runs import spending, upkeep
+from bench.runs.stage import Stage
 
 NAME = "latency"
 TITLE = "Latency at half of the peak rate, from when a request was due"

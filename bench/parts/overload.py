@@ -2,12 +2,13 @@
 
 from typing import NamedTuple
 
-from bench import processes, spending
 from bench.load import oha
+from bench.prepared.subject import CLIENT_CREDENTIALS, Subject
 from bench.reports.findings import Bound, Finding, Found, at_least, at_most, undisturbed
-from bench.server import Server
-from bench.stage import Stage
-from bench.subject import CLIENT_CREDENTIALS, Subject
+from bench.runs import spending
+from bench.runs.stage import Stage
+from bench.subjects import processes
+from bench.subjects.server import Server
 
 NAME = "overload"
 TITLE = "Overload: token requests at several times the peak rate"

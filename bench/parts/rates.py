@@ -1,9 +1,9 @@
 """Requests per second of every work, as ratios to a constant answer, with one worker."""
 
-from bench import measuring, spending
+from bench.prepared.subject import CLIENT_CREDENTIALS, EXCHANGE, INTROSPECTION, REFRESH, REVOKED, UNKNOWN, WORKS
 from bench.reports.findings import Bound, Detail, Finding, Found, at_least, at_most, of_rounds
-from bench.stage import Stage
-from bench.subject import CLIENT_CREDENTIALS, EXCHANGE, INTROSPECTION, REFRESH, REVOKED, UNKNOWN, WORKS
+from bench.runs import measuring, spending
+from bench.runs.stage import Stage
 
 NAME = "rates"
 TITLE = "Requests per second, divided by those of the constant answer"

@@ -9,10 +9,10 @@ from statistics import median
 
 import httpx
 
+from bench.prepared.subject import Subject
 from bench.reports.findings import Finding, Found, at_most
-from bench.server import BIN, ROOT
-from bench.stage import Stage
-from bench.subject import Subject
+from bench.runs.stage import Stage
+from bench.subjects.server import BIN, ROOT
 
 NAME = "starting"
 TITLE = "Start-up"

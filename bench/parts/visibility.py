@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from datetime import datetime
 from hashlib import sha256
 
-from bench import preparation, processes, upkeep
 from bench.load import asking, lanes
+from bench.prepared import preparation
+from bench.prepared.subject import CLIENT_CREDENTIALS, Subject
 from bench.reports.findings import Finding, Found, at_most, share
-from bench.server import Server
-from bench.stage import Stage
-from bench.subject import CLIENT_CREDENTIALS, Subject
+from bench.runs import upkeep
+from bench.runs.stage import Stage
+from bench.subjects import processes
+from bench.subjects.server import Server
 
 NAME = "visibility"
 TITLE = "From an event's time, which is before its commit, to its place in the audit stream"

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from bench import spending, upkeep
+from bench.prepared.subject import CLIENT_CREDENTIALS, INTROSPECTION, REFRESH, Subject
 from bench.reports.findings import Bound, Detail, Finding, Found, at_least, of_rounds
-from bench.spending import Spent
-from bench.stage import Stage
-from bench.subject import CLIENT_CREDENTIALS, INTROSPECTION, REFRESH, Subject
+from bench.runs import spending, upkeep
+from bench.runs.spending import Spent
+from bench.runs.stage import Stage
 
 NAME = "workers"
 TITLE = "Two workers, divided by one"

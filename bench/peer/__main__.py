@@ -15,17 +15,27 @@ from typing import NamedTuple
 
 import httpx
 
-from bench import databases, preparation, spending, upkeep
-from bench.databases import Cluster, Database
 from bench.load import wrk
 from bench.peer import provider
 from bench.peer.provider import HERE, Peer
-from bench.preparation import Prepared
+from bench.prepared import preparation
+from bench.prepared.preparation import Prepared
+from bench.prepared.subject import (
+    CLIENT_CREDENTIALS,
+    EXCHANGE,
+    GRANTS_A_RUN,
+    INTROSPECTION,
+    REFRESH,
+    Subject,
+    WrongAnswer,
+)
 from bench.reports import machine, pages
 from bench.reports.findings import Bound, Detail, Finding, Found, at_least, of_rounds
-from bench.server import Server
-from bench.spending import Spent
-from bench.subject import CLIENT_CREDENTIALS, EXCHANGE, GRANTS_A_RUN, INTROSPECTION, REFRESH, Subject, WrongAnswer
+from bench.runs import spending, upkeep
+from bench.runs.spending import Spent
+from bench.subjects import databases
+from bench.subjects.databases import Cluster, Database
+from bench.subjects.server import Server
 
 MARKED = pages.markers("make bench-peer")
 OURS, THEIRS = "Grantlog", provider.NAME

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import httpx
 
-from bench import preparation, server
-from bench.databases import Cluster, Database
 from bench.load import wrk
-from bench.preparation import Prepared
-from bench.server import Server
-from bench.subject import CLIENT_CREDENTIALS, EXCHANGE, GRANTS_A_RUN, INTROSPECTION, REFRESH, WrongAnswer
+from bench.prepared import preparation
+from bench.prepared.preparation import Prepared
+from bench.prepared.subject import CLIENT_CREDENTIALS, EXCHANGE, GRANTS_A_RUN, INTROSPECTION, REFRESH, WrongAnswer
+from bench.subjects import server
+from bench.subjects.databases import Cluster, Database
+from bench.subjects.server import Server
 
 HERE = Path(__file__).parent
 NAME = "node-oidc-provider"

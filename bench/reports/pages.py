@@ -5,15 +5,18 @@ from datetime import date
 from pathlib import Path
 from types import ModuleType
 
-from bench.databases import KINDS
 from bench.reports.findings import Detail, Finding, Found
-from bench.stage import FullPlan
+from bench.runs.stage import FullPlan
+from bench.subjects.databases import KINDS
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 """For those who run a server."""
 
 DEVELOPERS = Path(__file__).parents[1] / "README.md"
 """For those who change it."""
+
+COSTS = Path(__file__).parents[1] / "costs.md"
+"""For the same, about a single request."""
 
 
 def markers(command: str) -> tuple[str, str]:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
-from bench import spending
-from bench.measuring import Result
 from bench.reports import pages
+from bench.runs import spending
+from bench.runs.measuring import Result
 
 BEGIN = "<!-- Written by `make bench`. -->"
 END = "<!-- The end of what `make bench` writes. -->"

@@ -1,10 +1,10 @@
 """Medians beside their budgets."""
 
 from bench.budget import BUDGETS, DATABASE_BUDGETS, FLOOR, Measured, table
-from bench.databases import POSTGRESQL, SQLITE
 from bench.parts.rates import MEMORY
-from bench.spending import Spent
-from bench.subject import CLIENT_CREDENTIALS
+from bench.prepared.subject import CLIENT_CREDENTIALS
+from bench.runs.spending import Spent
+from bench.subjects.databases import POSTGRESQL, SQLITE
 
 USUAL = Spent(worker=100, database=30, loader=20, rate=5_000, others=0.01)
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from bench.kept import KeptLog
-from bench.preparation import Prepared
+from bench.prepared.kept import KeptLog
+from bench.prepared.preparation import Prepared
 
 
 def test_a_kept_log_is_known_again_and_a_new_one_is_not(tmp_path: Path) -> None:

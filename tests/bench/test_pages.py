@@ -1,5 +1,6 @@
 """What the benchmarks write into the documentation."""
 
+import re
 from datetime import date
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from bench.full import PARTS
 from bench.parts import rates
 from bench.reports import pages
 from bench.reports.findings import Bound, Detail, Finding, Found, at_least, at_most, of_rounds
-from bench.stage import FULL
+from bench.runs.stage import FULL
 
 
 def test_a_bound_that_is_missed_stands_out() -> None:
@@ -41,8 +42,8 @@ def test_only_what_stands_between_the_markers_is_written_anew(tmp_path: Path) ->
 def test_documentation_has_a_place_for_everything_written() -> None:
     users = [pages.markers(command) for command in ("make bench", "make bench-peer")]
     alone = [pages.markers(f"python -m bench.{name}") for name in ("inside", "openid")]
-    developers = [pages.MACHINE, *alone, *map(pages.of_part, PARTS)]
-    for page, marked in ((pages.PAGE, users), (pages.DEVELOPERS, developers)):
+    full = [pages.MACHINE, *map(pages.of_part, PARTS)]
+    for page, marked in ((pages.PAGE, users), (pages.DEVELOPERS, full), (pages.COSTS, alone)):
         text = page.read_text()
         for begin, end in marked:
             assert text.count(begin) == text.count(end) == 1
@@ -54,3 +55,15 @@ def test_a_bound_is_kept_at_its_very_value() -> None:
     assert not Bound("≥", 0.9).keeps(0.89)
     assert Bound("≤", 250).keeps(250)
     assert not Bound("≤", 250).keeps(251)
+
+
+def test_every_command_stands_in_the_table_of_the_bench() -> None:
+    rooms = Path(__file__).parents[2] / "bench"
+    told = (each.read_text().partition("\n")[0] for each in (*rooms.glob("*.py"), rooms / "peer" / "__main__.py"))
+    commands = {found[1] for line in told if (found := re.search(r"`python -m (bench[.\w]*)", line))}
+    table = pages.DEVELOPERS.read_text().partition("\n## ")[0]
+    by_make = {"bench": "make bench", "bench.full": "make bench-full"}
+    by_make |= {"bench.budget": "make bench-budget", "bench.peer": "make bench-peer"}
+    assert {"bench", "bench.peer", "bench.hot"} <= commands
+    # Made by the others, for those who want such a log for themselves.
+    assert {name for name in commands if f"{by_make.get(name, name)}`" not in table} == {"bench.growth"}

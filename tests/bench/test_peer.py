@@ -1,8 +1,8 @@
 """The table of two servers."""
 
 from bench.peer.__main__ import AIMS, COLUMNS, OURS, THEIRS, Compared, load_told, table, works
-from bench.spending import Spent
-from bench.subject import CLIENT_CREDENTIALS, REFRESH
+from bench.prepared.subject import CLIENT_CREDENTIALS, REFRESH
+from bench.runs.spending import Spent
 
 ONE = Spent(worker=100, database=30, loader=20, rate=1_000, others=0.02)
 

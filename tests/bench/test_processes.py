@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-from bench.processes import thread_times
+from bench.subjects.processes import thread_times
 from tests.started import PATIENCE, started
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from bench import spending
 from bench.load.wrk import Measured
-from bench.spending import Spent, Times
+from bench.runs import spending
+from bench.runs.spending import Spent, Times
 
 DONE = Measured(rate=500.0, p50=1.0, p99=2.0, failed=0, count=1_000)
 

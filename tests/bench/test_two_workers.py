@@ -1,8 +1,8 @@
 """Two workers beside one."""
 
 from bench.parts import workers
-from bench.spending import Spent
-from bench.subject import CLIENT_CREDENTIALS, INTROSPECTION, REFRESH
+from bench.prepared.subject import CLIENT_CREDENTIALS, INTROSPECTION, REFRESH
+from bench.runs.spending import Spent
 
 ONE = Spent(worker=100, database=0, loader=20, rate=1_000, others=0.02, had=0.5)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from bench.processes import holder
+from bench.subjects.processes import holder
 from tests import plain_http
 from tests.fork_server import Forked
 from tests.started import PATIENCE, Process, end, free_port, start

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.processes import holder
+from bench.subjects.processes import holder
 from security.keyring import new_master_key
 from tests.cli.processes import Running, running
 from tests.started import PATIENCE, free_port

@@ -1,6 +1,6 @@
 """What everything is compared with: a bare Litestar app that answers one constant JSON object.
 
-`python -m bench.constant PORT` serves it by the very worker that serves Grantlog.
+`python -m bench.subjects.constant PORT` serves it by the very worker that serves Grantlog.
 """
 
 import sys

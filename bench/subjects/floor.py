@@ -1,8 +1,8 @@
 """The Python floor: a token as one would issue it by hand, on the same HTTP server and with the same rows on disk.
 
-`python -m bench.floor PORT DATABASE AUTHORIZATION` knows one client from a dictionary, mints, seals the caller's
-address, authenticates the event, and commits what came in one turn of the event loop together. It decides, checks,
-follows and proves nothing, so nobody should use it. What it takes is what a token costs in Python at the least.
+`python -m bench.subjects.floor PORT DATABASE AUTHORIZATION` knows one client from a dictionary, mints, seals the
+caller's address, authenticates the event, and commits what came in one turn of the event loop together. It decides,
+checks, follows and proves nothing, so nobody should use it. What it takes is what a token costs in Python at the least.
 """
 
 import asyncio

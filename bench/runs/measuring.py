@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from bench import databases, preparation, server, spending, upkeep
 from bench.load import wrk
-from bench.server import Server
-from bench.spending import Spent
-from bench.subject import CLIENT_CREDENTIALS, EXCHANGE, INTROSPECTION, REFRESH, UNKNOWN, Subject
+from bench.prepared import preparation
+from bench.prepared.subject import CLIENT_CREDENTIALS, EXCHANGE, INTROSPECTION, REFRESH, UNKNOWN, Subject
+from bench.runs import spending, upkeep
+from bench.runs.spending import Spent
+from bench.subjects import databases, server
+from bench.subjects.server import Server
 
 CONSTANT = "constant answer"
 UNKNOWN_TOKENS = 2_000

@@ -10,11 +10,12 @@ from urllib.parse import urlencode
 
 import httpx
 
-from bench import preparation, server
-from bench.databases import Database
 from bench.load import asking, wrk
-from bench.preparation import Prepared
-from bench.server import THIS, Checkout, Server
+from bench.prepared import preparation
+from bench.prepared.preparation import Prepared
+from bench.subjects import server
+from bench.subjects.databases import Database
+from bench.subjects.server import THIS, Checkout, Server
 
 GRANTS_A_RUN = 256
 """Refresh tokens of one run: several times as many as connections, so that no thread of the load runs out of them."""

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 
 from bench.load import asking, wrk
-from bench.server import THIS, Checkout, Server
+from bench.subjects.server import THIS, Checkout, Server
 from security.tokens import Kind, mint
 
 REDIRECT_URI = "https://shop.example/callback"

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from bench.preparation import Prepared
+from bench.prepared.preparation import Prepared
 
 
 class KeptLog:

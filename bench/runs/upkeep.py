@@ -4,10 +4,10 @@ import time
 
 from sqlalchemy import Connection, select
 
-from bench import preparation
 from bench.load import asking
-from bench.server import Server
-from bench.subject import INTROSPECTION, REVOKED, Subject
+from bench.prepared import preparation
+from bench.prepared.subject import INTROSPECTION, REVOKED, Subject
+from bench.subjects.server import Server
 from domain.event import SECOND
 from eventstore.database.engines import reading
 from eventstore.stored import head

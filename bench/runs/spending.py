@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from bench import processes
-from bench.databases import Database
 from bench.load import wrk
-from bench.server import Server
+from bench.subjects import processes
+from bench.subjects.databases import Database
+from bench.subjects.server import Server
 
 DISTURBED = 0.15
 """A share of all processors: where others took more of them during a run, that run says so."""

@@ -8,11 +8,13 @@ from statistics import median
 from types import TracebackType
 from typing import Self
 
-from bench import databases, measuring, preparation, server, upkeep
-from bench.databases import Database
 from bench.load import wrk
-from bench.server import Server
-from bench.subject import Subject
+from bench.prepared import preparation
+from bench.prepared.subject import Subject
+from bench.runs import measuring, upkeep
+from bench.subjects import databases, server
+from bench.subjects.databases import Database
+from bench.subjects.server import Server
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 import httpx
 
-from bench import processes
+from bench.subjects import processes
 
 READY_WITHIN = 600.0
 """Seconds. A log that was made without a server has no checkpoint, and its first one verifies every event."""
 
 BIN = Path(sys.executable).parent
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 class Checkout(NamedTuple):
@@ -106,7 +106,7 @@ def grantlog(
 def constant(log: Path) -> Iterator[Server]:
     """The app that everything is compared with, under the same server with the same event loop and one worker."""
     port = free_port()
-    command: list[str | Path] = [BIN / "python", "-m", "bench.constant", str(port)]
+    command: list[str | Path] = [BIN / "python", "-m", "bench.subjects.constant", str(port)]
     with serving(command, port, "/", log) as server:
         yield server
 
@@ -115,7 +115,7 @@ def constant(log: Path) -> Iterator[Server]:
 def floor(database: str, authorization: str, log: Path) -> Iterator[Server]:
     """The Python floor over an SQLite file that has Grantlog's tables."""
     port = free_port()
-    command: list[str | Path] = [BIN / "python", "-m", "bench.floor", str(port), database, authorization]
+    command: list[str | Path] = [BIN / "python", "-m", "bench.subjects.floor", str(port), database, authorization]
     with serving(command, port, "/", log) as server:
         yield server
 
