@@ -101,12 +101,22 @@ def test_a_type_name_has_one_meaning(rooms: tuple[str, ...]) -> None:
     assert several == (ALIKE if rooms is SHARING else set())
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("room", [*ROOMS, "bench", "deploy", "docs"])
 def test_pages_and_folders_are_not_too_large(room: str) -> None:
     pages = list((ROOT / room).rglob("*.py"))
     assert [page.name for page in pages if len(page.read_text(encoding="utf-8").splitlines()) > LINES] == []
     folders = Counter(page.parent for page in pages)
     assert [str(folder) for folder, files in folders.items() if files > FILES] == []
+
+
+def test_documents_are_not_too_long() -> None:
+    """Each is a page as well; events are as many as there are, and that page is looked things up in."""
+    bounds = {"README.md": 200, "CHANGELOG.md": 60, "docs/events.md": None}
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "bench").glob("*.md")]
+    lines = {page.relative_to(ROOT).as_posix(): len(page.read_text().splitlines()) for page in documents}
+    assert bounds.keys() <= lines.keys()
+    bounded = {page: bounds.get(page, LINES) for page in lines}
+    assert {page: lines[page] for page, most in bounded.items() if most is not None and lines[page] > most} == {}
 
 
 @pytest.mark.parametrize("room", ROOMS)

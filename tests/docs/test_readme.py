@@ -168,9 +168,28 @@ def test_the_tour_looks_at_something() -> None:
     assert sum(bool(block.printed) for block in blocks) >= 6
 
 
+def documents() -> Iterator[Path]:
+    yield from ROOT.glob("*.md")
+    for room in ("docs", "bench"):
+        yield from (each for each in (ROOT / room).rglob("*.md") if "node_modules" not in each.parts)
+
+
+def anchors(document: Path) -> set[str]:
+    """What the headings of a page are called in links."""
+    text = re.sub(r"^```.*?^```$", "", document.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    plain = (re.sub(r"\]\([^)]*\)", "", heading).lower() for heading in headings)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().replace(" ", "-") for heading in plain}
+
+
 def test_what_the_documents_link_to_exists() -> None:
-    rooms = (document for room in ("docs", "bench") for document in (ROOT / room).rglob("*.md"))
-    for document in (*ROOT.glob("*.md"), *(each for each in rooms if "node_modules" not in each.parts)):
+    looked_at = 0
+    for document in documents():
         text = document.read_text(encoding="utf-8")
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
-            assert (document.parent / target).exists(), f"{document.relative_to(ROOT)} links to {target}"
+        for target, _, anchor in (link.partition("#") for link in re.findall(r"\]\((?!https?:)([^)]+)\)", text)):
+            page = document.parent / target if target else document
+            assert page.exists(), f"{document.relative_to(ROOT)} links to {target}"
+            if anchor:
+                looked_at += 1
+                assert anchor in anchors(page), f"{document.relative_to(ROOT)} links to {target}#{anchor}"
+    assert looked_at > 20
