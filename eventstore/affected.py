@@ -177,9 +177,10 @@ class Counting:
     def _judged(
         self, connection: Connection, state: FoldOf, grants: Sequence[str], position: int, now: Moment
     ) -> Alive:
-        return counted(descendants(connection, state, grants, position, now), self._is_asked_about)
+        return counted(descendants(connection, state, grants, position, now), self.counts)
 
-    def _is_asked_about(self, each: Descendant) -> bool:
+    def counts(self, each: Descendant) -> bool:
+        """Whether it is one of those that are counted, if it is alive."""
         of = self._of
         return (
             of.client_id in (each.client_id, each.owner)

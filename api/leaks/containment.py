@@ -10,7 +10,7 @@ from api.audit.queries.auditor import Auditor
 from api.audit.queries.search import moment
 from api.leaks.address_target import AddressTarget
 from api.leaks.resolve import find, open_incident, require_fit
-from api.leaks.targets import Target, concerned, links_good, numbers, secrets_ended
+from api.leaks.targets import Target, concerned, links_good, numbers, secrets_ended, with_counted
 from commands import clients, grants, incidents, people, registering
 from commands.audit import read
 from commands.mailing import recovery
@@ -27,6 +27,7 @@ from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
 from eventstore.time_travel import AT_ONCE, offline_until
 from eventstore.view import View
+from projections.blast_radius import RadiusQuestion
 from security.masking import masking
 from security.tokens import Format, Kind, Secret, new_id
 
@@ -86,6 +87,9 @@ class Containment:
         self._first = 0
         self._told = False
         of = target.counted(wanted.since)
+        if wanted.disable_client and target.gathered is None and target.client_id is not None:
+            # Whatever it has is over then, since whenever.
+            of = RadiusQuestion(target.client_id)
         self._counting = None if of is None else Counting(of)
 
     @property
@@ -143,7 +147,7 @@ class Containment:
         each_one = [each for each in concerned(view, self.target) if each.issued_at >= floor]
         offline, found = [offline_until(each_one)], counted(each_one)
         if self._counting is not None:
-            found = found.plus(self._counting.look(view))
+            found = with_counted(view, self._counting, each_one)
             offline.append(view.query(offline_of, self.target.client_id or "", view.now))
         self._first = 0 if since is None else view.query(first_since, since, view.head)
         until = max(filter(None, offline), default=None)

@@ -12,6 +12,7 @@ from domain.grant import CodeIssued, DeviceApproved
 from domain.incident import Leaked, Numbers
 from domain.registering import initial_access_token, registration_token
 from eventstore import search
+from eventstore.affected import Counting, counted
 from eventstore.database import Connection
 from eventstore.issued import IssuanceRecord
 from eventstore.pending import mailed_links
@@ -151,7 +152,7 @@ def of_session(connection: Connection, session_id: str, account_id: str | None) 
 
 
 def concerned(view: View, target: Target) -> list[Descendant]:
-    """The codes and tokens that a containment concerns beside those that are counted: each of them is looked at."""
+    """The codes and tokens of what a containment names one by one: each of them is looked at."""
     connection, state, head, now = view.connection, view.state, view.head, view.now
     if target.kind == "account" and target.account_id is not None:
         return descendants(connection, state, grants_of_people(connection, [target.account_id], now), head, now)
@@ -165,8 +166,23 @@ def concerned(view: View, target: Target) -> list[Descendant]:
             for each in descendants(connection, state, named, head, now)
             if each.sha256 in digests
         ]
-    # What its secret versions answer for is counted.
-    return [each for each in found if each.secret_id not in target.secret_ids]
+    return found
+
+
+def with_counted(view: View, counting: Counting, looked_at: Sequence[Descendant]) -> Alive:
+    """What is counted together with what was looked at, of which some may be counted: nobody and nothing twice."""
+    every = counting.look(view)
+    own = [each for each in looked_at if each.alive and not counting.counts(each)]
+    if not own:
+        return every
+    grants = {each.grant_id for each in own} & {
+        each.grant_id for each in looked_at if each.alive and counting.counts(each)
+    }
+    people = {each.account_id for each in own if each.account_id is not None}
+    theirs = grants_of_people(view.connection, sorted(people), view.now)
+    other = descendants(view.connection, view.state, theirs, view.head, view.now)
+    people &= {each.account_id for each in other if each.alive and counting.counts(each)}
+    return every.plus(counted(own)).minus(Alive(grants=len(grants - {""}), people=len(people)))
 
 
 def numbers(found: Alive, secrets_ended: int) -> Numbers:

@@ -8,9 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
+from security.clock import format_rfc3339
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
-from tests.scenarios.histories import lived
+from tests.scenarios.histories import lived, rotate
 from tests.scenarios.jobs import token
 from tests.scenarios.world import Client, World
 
@@ -99,6 +100,39 @@ async def test_secrets_end_together_with_one_incident_per_client(
     assert again["incident_id"] == mine["incident_id"]
     incident = ok(await admin.get(f"/leaks/incidents/{mine['incident_id']}"))
     assert {each["sha256"] for each in incident["secrets"]} == {digest(each) for each in (*others, job.secret)}
+
+
+async def test_who_is_concerned_by_several_secrets_counts_once(
+    world: World, admin: httpx.AsyncClient, scene: Scene
+) -> None:
+    past = await lived(scene)
+    secret, _ = await rotate(world, scene.shop)
+    past.scene = replace(scene, shop=replace(scene.shop, secret=secret.reveal()))
+    # The grant's first access token is of the version that leaked, and the others are of the next.
+    newest = (await past.refresh())["refresh_token"]
+    text = f"{scene.shop.secret} {newest}"
+    tried = ok(await admin.post("/leaks/contain", json={"secret": text, "dry_run": True}))
+    assert tried["contained"] == {"secrets_ended": 1, "grants_ended": 1, "tokens_ended": 3, "people_affected": 1}
+    assert ok(await admin.post("/leaks/contain", json={"secret": text}))["contained"] == tried["contained"]
+
+
+@pytest.mark.parametrize("since", [False, True])
+async def test_what_ends_with_a_disabled_client_is_counted(
+    world: World, admin: httpx.AsyncClient, scene: Scene, since: bool
+) -> None:
+    past, job = await lived(scene), await lived(replace(scene, person=await world.register_person("paula")))
+    (version,) = ok(await admin.get(f"/admin/clients/{scene.shop.client_id}/secrets"))["items"]
+    world.clock.advance(10)
+    named = {"secret_id": version["id"], "since": format_rfc3339(world.clock.now())}
+    asked = {"disable_client": True} | (named if since else {"secret": past.tokens["refresh_token"]})
+    tried = ok(await admin.post("/leaks/contain", json=asked | {"dry_run": True}))
+    told = {"secrets_ended": int(since), "grants_ended": 2, "tokens_ended": 4, "people_affected": 2}
+    assert (tried["contained"], ok(await admin.post("/leaks/contain", json=asked))["contained"]) == (told, told)
+    for raw in (job.tokens["access_token"], job.tokens["refresh_token"]):
+        assert ok(await admin.post("/audit/token-state", json={"token": raw}))["active"] is False
+    # Disabled already, it has nothing left.
+    again = ok(await admin.post("/leaks/contain", json=asked))["contained"]
+    assert again == dict.fromkeys(told, 0)
 
 
 async def test_a_repeat_with_the_same_key_shows_no_secret_again(admin: httpx.AsyncClient, job: Client) -> None:
