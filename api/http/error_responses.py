@@ -26,7 +26,7 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from api.http import errors, invalid_members
 from api.http.errors import TOLD, FieldError, HTTPError, TemporarilyUnavailable
 from api.http.log_lines import trace
-from api.http.request_context import Scope, header, is_for_people, language, request_context
+from api.http.request_context import Scope, is_for_people, language, request_context
 from api.http.responses import JSON, RawResponse, raw_response
 from api.http.templates import ErrorPage, PageBranding, render, security_headers
 from api.languages import Language, Words
@@ -101,10 +101,6 @@ def _is_for_programs(scope: Scope, path: str) -> bool:
     if path == "/account":
         return scope.get("method", "GET") not in ("GET", "HEAD")
     return path in OWN or path.startswith(("/account/sessions/", "/account/upstreams/"))
-
-
-def _wants_page(scope: Scope) -> bool:
-    return "text/html" in (header(scope, b"accept") or "")
 
 
 def _under(path: str, prefixes: tuple[str, ...]) -> bool:

@@ -14,7 +14,6 @@ from bench.runs.spending import Spent
 from bench.subjects import databases, server
 from bench.subjects.server import Server
 
-CONSTANT = "constant answer"
 UNKNOWN_TOKENS = 2_000
 
 SHORT = (CLIENT_CREDENTIALS, INTROSPECTION, UNKNOWN, REFRESH, EXCHANGE)

@@ -5,8 +5,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-MIB = 1024 * 1024
-
 
 def children(pid: int) -> list[int]:
     """The processes that a process started and that still run."""

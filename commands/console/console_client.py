@@ -100,12 +100,6 @@ async def enable(ledger: Ledger, format: Format, issuer: str, origin: Origin) ->
     return executed.recorded
 
 
-async def is_at(ledger: Ledger, issuer: str) -> bool:
-    """Whether its client is registered for the addresses of this issuer, and enabled."""
-    state: client.State = await ledger.state(client.stream(CONSOLE))
-    return client.barred(state) is None and issuer + CALLBACK in state.redirect_uris
-
-
 async def authorization(ledger: Ledger) -> str | None:
     """With what it authenticates (RFC 6749 §2.3.1), as a header's value; None where the vault has no secret of it."""
     return await ledger.read(_authorization, ledger)
