@@ -43,6 +43,20 @@ def test_a_cut_off_of_everything_leaves_nothing_to_those_before() -> None:
     assert given(client, STREAM, registered(), SINCE, one, whole).windows == (Window(0, 4),)
 
 
+def test_one_since_a_moment_revives_nothing_that_ended_before() -> None:
+    first, later = ClientTokensEnded(first=1, since_at=NOW), ClientTokensEnded(first=3, since_at=NOW)
+    state = given(client, STREAM, registered(), first, ISSUED, later)
+    assert state.windows == (Window(1, 2), Window(3, 4))
+    token = validity.TokenStanding("access", 1, NOW, NOW + 60)
+    assert validity.cause(validity.Standing(token, "g", validity.of_client(state, "s1")), NOW) == "contained"
+
+
+def test_who_authenticated_by_no_secret_has_lost_none() -> None:
+    state = given(client, STREAM, registered(), ClientTokensEnded(first=1, since_at=NOW))
+    token = validity.TokenStanding("access", 1, NOW, NOW + 60)
+    assert validity.cause(validity.Standing(token, "g", validity.of_client(state, None)), NOW) == "contained"
+
+
 def test_a_person_may_sign_in_again() -> None:
     state = given(account, "account:a", REGISTERED)
     (event,) = account.end_tokens(state, now=NOW).events

@@ -63,7 +63,9 @@ def test_a_passkey_is_enrolled_once_and_there_are_few() -> None:
     assert enrol(passkey(21), *many).refusal.field == "credential"
 
 
-@pytest.mark.parametrize("changes", [{"name": ""}, {"name": "x" * 65}, {"credential_id": "A" * 1401}])
+@pytest.mark.parametrize(
+    "changes", [{"name": ""}, {"name": "x" * 65}, {"credential_id": "A" * 1401}, {"public_key": "A" * 5000}]
+)
 def test_what_no_authenticator_has_is_refused(changes) -> None:
     assert enrol(passkey(**changes)).refusal.reason is InvalidRequest.MALFORMED
 
@@ -98,6 +100,21 @@ def test_a_passkey_is_looked_at_after_many_failures() -> None:
     failed = [FactorFailed(factor="totp", reason="wrong", auth_session=f"s{number}") for number in range(10)]
     state = factors(passkey(), *failed)
     assert second_factor.verify(state, now=NOW, shown=shown()).refusal is None
+
+
+def test_wrong_passkeys_grow_no_log_after_many_failures() -> None:
+    failed = [FactorFailed(factor="totp", reason="wrong", auth_session=f"s{number}") for number in range(10)]
+    state = factors(passkey(sign_count=5), *failed)
+    for wrong in (shown(factor_id=None), shown(5)):
+        outcome = second_factor.verify(state, now=NOW, shown=wrong)
+        assert (outcome.refusal.reason, outcome.events) == (FactorRefused.WRONG, ())
+
+
+def test_failures_beside_a_password_keep_nobody_from_a_passkey() -> None:
+    failed = [FactorFailed(factor="totp", reason="wrong", auth_session="s1")] * 5
+    state = factors(passkey(), *failed)
+    assert second_factor.verify(state, now=NOW, shown=shown()).refusal.reason is FactorRefused.SESSION_OVER
+    assert second_factor.verify(state, now=NOW, shown=shown(alone=True)).refusal is None
 
 
 def test_the_recovery_codes_go_with_the_last_factor() -> None:

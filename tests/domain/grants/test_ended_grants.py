@@ -55,6 +55,11 @@ def test_each_tells_once_and_then_it_is_settled() -> None:
     assert grant.settle(grant.State(exists=True, position=4), now=NOW).events == ()
     assert grant.end(ended, now=NOW, reason="person").events == ()
     assert ended_grants.settle(state, now=NOW, incident_id="i").events == (Settled(incident_id="i"),)
+    # What another one ended as well goes on to be obeyed.
+    other = after(
+        EndedTogether(incident_id="i", began=(4,)), EndedTogether(incident_id="j", began=(7,)), Settled(incident_id="i")
+    )
+    assert ended_grants.applied(other, grant.State(exists=True, position=7)).ended_at == NOW
     left = after(EndedTogether(incident_id="i", began=(4,)), Settled(incident_id="i"))
     assert left == ended_grants.INITIAL
     assert ended_grants.settle(left, now=NOW, incident_id="i").events == ()

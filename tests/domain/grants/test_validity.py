@@ -43,6 +43,9 @@ NOW = 1500
         (replace(ALIVE, token=replace(REFRESH, rotated=True)), NOW, "rotated"),
         (replace(ALIVE, token=replace(REFRESH, rotated=True, grace_ends_at=NOW)), NOW, "rotated"),
         (replace(ALIVE, token=replace(REFRESH, rotated=True, grace_ends_at=NOW + 1)), NOW, "active"),
+        (replace(ALIVE, token=replace(TOKEN, key_revoked_at=1200)), NOW, "revoked"),
+        (replace(ALIVE, token=replace(TOKEN, key_revoked_at=2000)), NOW, "active"),
+        (replace(ALIVE, token=replace(TOKEN, key_revoked_at=2000)), 3000, "expired"),
         (replace(ALIVE, grant_ended_at=1200), NOW, "grant_ended"),
         (replace(ALIVE, grant_ended_at=1200), 3000, "grant_ended"),
         (replace(ALIVE, grant_ended_at=2500), 3000, "expired"),
@@ -52,6 +55,13 @@ NOW = 1500
         (replace(ALIVE, client=ClientStanding("enabled", cutoff=9)), NOW, "active"),
         (replace(ALIVE, client=ClientStanding("enabled", secret_cutoff=11)), NOW, "secret_ended"),
         (replace(ALIVE, client=ClientStanding("enabled", secret_cutoff=9)), NOW, "active"),
+        (replace(ALIVE, client=ClientStanding("enabled", windows=((5, 11),))), NOW, "grant_ended"),
+        (replace(ALIVE, client=ClientStanding("enabled", secret_windows=((5, 11),))), NOW, "secret_ended"),
+        (replace(ALIVE, through=(CLIENT, ClientStanding("enabled", secret_cutoff=11))), NOW, "grant_ended"),
+        (replace(ALIVE, through=(CLIENT, ClientStanding("disabled"))), NOW, "grant_ended"),
+        (replace(ALIVE, through=(CLIENT, ClientStanding("enabled", cutoff=9))), NOW, "active"),
+        (replace(ALIVE, person=PersonStanding("enabled", windows=((5, 11),))), NOW, "grant_ended"),
+        (replace(ALIVE, person=PersonStanding("enabled", windows=((5, 10), (11, 20)))), NOW, "active"),
         (replace(ALIVE, person=PersonStanding("erased")), NOW, "person_erased"),
         (replace(ALIVE, person=PersonStanding("disabled")), NOW, "person_disabled"),
         (replace(ALIVE, person=PersonStanding("enabled", cutoff=11)), NOW, "person_disabled"),
@@ -73,6 +83,17 @@ def test_every_reason(standing, now, expected):
 def test_the_cause_is_finer_than_the_contract():
     assert cause(replace(ALIVE, person=PersonStanding("enabled", password_cutoff=11)), NOW) == "password_changed"
     assert cause(replace(ALIVE, person=PersonStanding("enabled", consent_cutoff=11)), NOW) == "consent_withdrawn"
+    assert cause(replace(ALIVE, person=PersonStanding("enabled", windows=((5, 11),))), NOW) == "contained"
+    assert cause(replace(ALIVE, client=ClientStanding("enabled", windows=((5, 11),))), NOW) == "contained"
+
+
+def test_until_when_it_is_active_is_told_beforehand():
+    assert active_until(ALIVE) == 2000
+    assert active_until(replace(ALIVE, client=ClientStanding("disabled"))) == 1000
+    rotated = replace(REFRESH, rotated=True)
+    assert active_until(replace(ALIVE, token=rotated)) == 1000
+    assert active_until(replace(ALIVE, token=replace(rotated, grace_ends_at=1600))) == 1600
+    assert active_until(replace(ALIVE, token=replace(rotated, grace_ends_at=2600))) == 2000
 
 
 STATES = st.builds(
