@@ -126,6 +126,17 @@ async def sign_in_first(services: Services, realm: str | None, destination: str,
     return see_other(f"{enrolment.address(realm, onward, SIGN_IN)}&to={destination}")
 
 
+async def posted(
+    services: Services, scope: Scope, realm: str | None, destination: str, token: str
+) -> BrowserSession | Response[bytes]:
+    """Whose form this is, posted from a page of theirs (403 otherwise); without a session, the way to the sign-in."""
+    used = await signed_in(services, scope, realm)
+    if used is None:
+        return await sign_in_first(services, realm, destination)
+    require_genuine(services, scope, used, token)
+    return used
+
+
 async def whose(services: Services, used: BrowserSession) -> dict[str, Any]:
     """What every page of somebody who is signed in says of them."""
     return {
@@ -264,10 +275,9 @@ async def account_grants_withdraw(
 ) -> Response[bytes]:
     """Takes everything back that this application was allowed; its tokens are dead from the next request on."""
     services, scope = services_of(request), request.scope
-    used = await signed_in(services, scope, realm)
-    if used is None:
-        return await sign_in_first(services, realm, "grants")
-    require_genuine(services, scope, used, data.csrf)
+    used = await posted(services, scope, realm, "grants", data.csrf)
+    if isinstance(used, Response):
+        return used
     if not CLIENT_ID.fullmatch(client_id):
         raise Missing("You have allowed no such application anything.")
     withdrawn = withdraw_consent(used.account.account_id, client_id, used.session_id)

@@ -23,7 +23,7 @@ from api.pages.account import (
     PAGE,
     AccountForm,
     AnyRealm,
-    require_genuine,
+    posted,
     sign_in_first,
     signed_in,
     whose,
@@ -148,10 +148,9 @@ async def account_email_verify(
     services, scope = services_of(request), request.scope
     _require_mail(services)
     admit(services.throttle, scope)
-    used = await signed_in(services, scope, realm)
-    if used is None:
-        return await sign_in_first(services, realm, "account")
-    require_genuine(services, scope, used, data.csrf)
+    used = await posted(services, scope, realm, "account", data.csrf)
+    if isinstance(used, Response):
+        return used
     command = email_addresses.request_verification(
         used.account.account_id, used.session_id, _mailing(services, used), privacy=services.ledger.privacy
     )
@@ -166,10 +165,9 @@ async def account_email_changed(
     services, scope = services_of(request), request.scope
     _require_mail(services)
     admit(services.throttle, scope)
-    used = await signed_in(services, scope, realm)
-    if used is None:
-        return await sign_in_first(services, realm, "account")
-    require_genuine(services, scope, used, data.csrf)
+    used = await posted(services, scope, realm, "account", data.csrf)
+    if isinstance(used, Response):
+        return used
     typed = data.email.strip()
     if email_problem(typed) is not None:
         return await _page(services, used, typed=typed[:EMAIL_MAXIMUM], error=NO_ADDRESS, status=400)

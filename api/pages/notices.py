@@ -11,7 +11,7 @@ from api.branding import branding_at
 from api.http.errors import Missing, api_error
 from api.http.templates import page_answer, see_other
 from api.languages import Words
-from api.pages.account import FORM, PAGE, AnyRealm, require_genuine, sign_in_first, signed_in, whose
+from api.pages.account import FORM, PAGE, AnyRealm, posted, sign_in_first, signed_in, whose
 from api.pages.account_pages import AccountPage
 from api.pages.browser_session import FormToken
 from api.services import services_of
@@ -88,10 +88,9 @@ async def account_notices_posted(
 ) -> Response[bytes]:
     """Has them notified of what is ticked, and of what nobody can do without."""
     services, scope = services_of(request), request.scope
-    used = await signed_in(services, scope, realm)
-    if used is None:
-        return await sign_in_first(services, realm, "account")
-    require_genuine(services, scope, used, data.csrf)
+    used = await posted(services, scope, realm, "account", data.csrf)
+    if isinstance(used, Response):
+        return used
     off = [each for each in SWITCHABLE if not getattr(data, each)]
     chosen = notices.choose(used.account.account_id, used.session_id, off)
     executed = await services.ledger.execute(chosen, origin=used.origin(scope))

@@ -23,7 +23,7 @@ from api.pages.account import (
     AccountForm,
     AnyRealm,
     is_stale,
-    require_genuine,
+    posted,
     sign_in_first,
     signed_in,
     whose,
@@ -119,10 +119,9 @@ async def account_place_ended(
 ) -> Response[bytes]:
     """With all that it was given; and back to the page."""
     services, scope = services_of(request), request.scope
-    used = await signed_in(services, scope, realm)
-    if used is None:
-        return await sign_in_first(services, realm, "places")
-    require_genuine(services, scope, used, data.csrf)
+    used = await posted(services, scope, realm, "places", data.csrf)
+    if isinstance(used, Response):
+        return used
     await _end(services, scope, used, place_id)
     return see_other(f"{PLACES}?realm={used.realm}&done=ended", used.cookies)
 
@@ -133,10 +132,9 @@ async def account_other_places_ended(
 ) -> Response[bytes]:
     """All but this browser's; and back to the page."""
     services, scope = services_of(request), request.scope
-    used = await signed_in(services, scope, realm)
-    if used is None:
-        return await sign_in_first(services, realm, "places")
-    require_genuine(services, scope, used, data.csrf)
+    used = await posted(services, scope, realm, "places", data.csrf)
+    if isinstance(used, Response):
+        return used
     ended: set[str] = {used.session_id}
     # Each time as many are looked at as are told of.
     while others := [each for each in await running(services, used.account.account_id) if each.id not in ended]:
@@ -193,10 +191,9 @@ async def account_password_changed(
     """Ends every other sign-in and grant, and signs this browser in anew; or shows the form again."""
     services, scope = services_of(request), request.scope
     admit(services.throttle, scope)
-    used = await signed_in(services, scope, realm)
-    if used is None:
-        return await sign_in_first(services, realm, "password")
-    require_genuine(services, scope, used, data.csrf)
+    used = await posted(services, scope, realm, "password", data.csrf)
+    if isinstance(used, Response):
+        return used
     if (unfit := await _unfit(services, scope, used, data.password)) is not None:
         return await _password_page(services, used, unfit, 400)
     with away(scope):
@@ -266,10 +263,9 @@ async def account_unlinked(
     """Takes the link away, so that who signs in there is not signed in here any more; and back to the page. Who did not
     sign in a moment ago does so first, as for a change of one's factors."""
     services, scope = services_of(request), request.scope
-    used = await signed_in(services, scope, realm)
-    if used is None:
-        return await sign_in_first(services, realm, "links")
-    require_genuine(services, scope, used, data.csrf)
+    used = await posted(services, scope, realm, "links", data.csrf)
+    if isinstance(used, Response):
+        return used
     if is_stale(services, used):
         return await sign_in_first(services, used.realm, "links")
     command = upstreams.unlink(used.account.account_id, name, by=None)

@@ -20,7 +20,7 @@ from api.pages.account import (
     AccountForm,
     AnyRealm,
     is_stale,
-    require_genuine,
+    posted,
     sign_in_first,
     signed_in,
     whose,
@@ -104,10 +104,9 @@ async def account_data(request: Request[Any, Any, Any], realm: AnyRealm = None, 
 async def _grave(services: Services, scope: Scope, realm: str | None, token: str) -> BrowserSession | Response[bytes]:
     """Whose sign-in is good enough for it; or the way to one."""
     admit(services.throttle, scope)
-    used = await signed_in(services, scope, realm)
-    if used is None:
-        return await sign_in_first(services, realm, "data")
-    require_genuine(services, scope, used, token)
+    used = await posted(services, scope, realm, "data", token)
+    if isinstance(used, Response):
+        return used
     return await sign_in_first(services, used.realm, "data") if is_stale(services, used) else used
 
 
@@ -146,10 +145,9 @@ async def account_erasure_withdrawn(
 ) -> Response[bytes]:
     """Takes a wish to be erased back; and back to the page."""
     services, scope = services_of(request), request.scope
-    used = await signed_in(services, scope, realm)
-    if used is None:
-        return await sign_in_first(services, realm, "data")
-    require_genuine(services, scope, used, data.csrf)
+    used = await posted(services, scope, realm, "data", data.csrf)
+    if isinstance(used, Response):
+        return used
     withdrawn = people.withdraw_erasure(used.account.account_id)
     executed = await services.ledger.execute(withdrawn, origin=used.origin(scope))
     if executed.refusal is not None:
