@@ -52,3 +52,27 @@ def test_there_is_nothing_to_command_of_an_unknown_session() -> None:
     assert session.end(session.INITIAL, now=NOW, reason="expired").refusal.reason is NotFound.UNKNOWN
     assert session.step_up(session.INITIAL, now=NOW).refusal.reason is NotFound.UNKNOWN
     assert not session.is_live(session.INITIAL, PERSON, NOW)
+
+
+@pytest.mark.parametrize(("attempts", "final", "told"), [(1, False, True), (2, False, False), (9, True, True)])
+def test_a_failed_notice_is_told_at_first_and_at_last(attempts, final, told) -> None:
+    facts = {"client_id": "c1", "attempts": attempts, "reason": "refused", "status": 500, "final": final}
+    events = session.note_logout_failed(after(STARTED), now=NOW, **facts).events
+    assert events == ((session_page.LogoutFailed(**facts),) if told else ())
+    assert session.note_logout_failed(session.INITIAL, now=NOW, **facts).refusal.reason is NotFound.UNKNOWN
+    assert session.note_logout_delivered(session.INITIAL, now=NOW, client_id="c1", attempts=1).events == ()
+
+
+def test_one_that_ended_with_others_tells_of_it_itself_once() -> None:
+    over = after(STARTED).over(NOW, 7)
+    assert not session.is_live(over, PERSON, NOW)
+    told = session.settle(over, now=NOW).events
+    assert told == (SessionEnded(reason="secret_leak"),)
+    assert session.settle(after(STARTED, *told), now=NOW).events == ()
+
+
+@pytest.mark.parametrize(("amr", "acr"), [(("pwd",), 1), (("pwd", "otp", "mfa"), 2), (("hwk", "user", "mfa"), 2)])
+def test_the_class_of_a_sign_in_follows_from_its_methods(amr, acr) -> None:
+    started = session_page.SessionStarted(account_id="a1", realm="platform", sha256="ab", lifetime=9, amr=amr)
+    assert session.authentication(after(started)).acr == f"urn:grantlog:acr:{acr}"
+    assert session.authentication(after(STARTED, SteppedUp(method="password", amr=amr))).amr == amr
