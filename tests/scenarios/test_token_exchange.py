@@ -14,6 +14,7 @@ from security.tokens import digest
 from tests.cases import cases
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import Scene
+from tests.scenarios.proofs import Holder
 from tests.scenarios.world import Client, World
 
 pytestmark = pytest.mark.anyio
@@ -170,6 +171,65 @@ async def test_who_asks_for_too_much_is_not_told_of_its_own_scope(gateway: Gatew
     assert refused(answer) == (400, "invalid_scope")
     words = "The scope is wider than what this client may have in exchange for that token."
     assert answer.json()["error_description"] == words
+
+
+async def test_the_event_names_both_tokens_and_the_secret(gateway: Gateway) -> None:
+    token = ok(await gateway.exchange())["access_token"]
+    (exchanged,) = await gateway.world.events("grant.exchanged")
+    told = exchanged.event
+    state = await gateway.world.services.ledger.state(client.stream(gateway.client.client_id))
+    assert (told.subject_token, told.access_token) == tuple(
+        digest(each).hex() for each in (gateway.tokens["access_token"], token)
+    )
+    assert (told.secret_id, told.secret_version) == (state.secrets[0].secret_id, 1)
+    assert (told.account_id, told.audience) == (gateway.scene.person.account_id, (CATALOG,))
+
+
+@pytest.mark.parametrize("ending", ["revoked", "grant", "shop", "person", "time"])
+async def test_a_dead_token_is_not_exchanged(gateway: Gateway, ending: str) -> None:
+    world, scene = gateway.world, gateway.scene
+    admin = await administering(world)
+    match ending:
+        case "revoked" | "grant":
+            data = {"token": gateway.tokens["access_token" if ending == "revoked" else "refresh_token"]}
+            ok(await world.client.post("/oauth/revoke", data=data, auth=scene.shop.auth))
+        case "shop":
+            ok(await admin.post(f"/admin/clients/{scene.shop.client_id}/disable"))
+        case "person":
+            ok(await admin.post(f"/admin/people/{scene.person.account_id}/disable"))
+        case _:
+            world.clock.advance(world.settings.access_token_lifetime)
+    assert refused(await gateway.exchange()) == (400, "invalid_request")
+    assert await world.events("grant.exchanged") == ()
+
+
+async def test_a_token_bound_to_anothers_key_is_not_exchanged(world: World) -> None:
+    service = await world.register_client("Service", grant_types=("client_credentials",), scope=("orders",))
+    asked: Any = {"data": {"grant_type": "client_credentials"}, "auth": service.auth}
+    bound = ok(await world.client.post("/oauth/token", headers={"dpop": Holder(world).proof("/oauth/token")}, **asked))
+    free = ok(await world.client.post("/oauth/token", **asked))
+    made = await gateway_for(world, "Gateway", rule(service))
+
+    async def exchange(token: str) -> httpx.Response:
+        data = {"grant_type": GRANT_TYPE, "subject_token": token, "subject_token_type": ACCESS_TOKEN}
+        return await world.client.post("/oauth/token", data=data, auth=made.auth)
+
+    assert refused(await exchange(bound["access_token"])) == (400, "invalid_request")
+    # One that is nobody's but a client's, and that anybody may present, has no person behind what it is exchanged for.
+    token = ok(await exchange(free["access_token"]))["access_token"]
+    told = (await world.client.post("/oauth/introspect", data={"token": token}, auth=made.auth)).json()
+    assert (told["scope"], told["client_id"], "username" in told) == ("orders", made.client_id, False)
+    (exchanged,) = await world.events("grant.exchanged")
+    assert exchanged.event.account_id is None
+
+
+async def test_what_is_for_this_server_opens_its_own_api(world: World, scene: Scene) -> None:
+    made = await gateway_for(world, "Gateway", rule(scene.shop, world.settings.issuer))
+    gateway = Gateway(scene, made, await scene.redeem(await scene.approved(await scene.signed_in())))
+    token = ok(await gateway.exchange())["access_token"]
+    assert (await gateway.introspect(token))["aud"] == world.settings.issuer
+    bearer = {"authorization": f"Bearer {token}"}
+    assert ok(await world.client.get("/oauth/userinfo", headers=bearer))["sub"] == scene.person.account_id
 
 
 async def test_a_known_token_of_another_kind_is_no_subject_token(gateway: Gateway) -> None:
