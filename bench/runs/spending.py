@@ -51,7 +51,9 @@ def times(over: Server, database: Database) -> Times:
     worker = sum(sum(processes.thread_times(each).values()) for each in over.workers)
     used, process = 0.0, database.process
     if process:
-        used = sum(sum(processes.thread_times(each).values()) for each in (process, *processes.children(process)))
+        # A process for each connection, of which some end between two readings.
+        used = processes.ended_children(process)
+        used += sum(sum(processes.thread_times(each).values()) for each in (process, *processes.children(process)))
     loader = resource.getrusage(resource.RUSAGE_CHILDREN)
     with open("/proc/stat") as told:
         fields = [int(each) for each in told.readline().split()[1:9]]
