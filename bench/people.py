@@ -209,10 +209,11 @@ def fields(page: str, until: str) -> dict[str, str]:
 
 
 class Spent(NamedTuple):
-    """Seconds of processor time for one sign-in: of threads that hash, and of all others."""
+    """Seconds of processor time for one sign-in: of threads that hash, and of all others; and of the clock."""
 
     hashing: float
     rest: float
+    lasted: float = 0.0
 
 
 def hash_alone() -> float:
@@ -264,7 +265,7 @@ async def _round(clock: ManualClock, people: Sequence[Person], sign_in: SignIn, 
     await _come(people, sign_in, at_a_time)
     after, lasted = _used(), time.perf_counter() - since
     rest = after.rest - before.rest - idle * lasted
-    return Spent((after.hashing - before.hashing) / len(people), rest / len(people))
+    return Spent((after.hashing - before.hashing) / len(people), rest / len(people), lasted / len(people))
 
 
 async def _browsers(people: Sequence[Person], sign_in: SignIn, at_a_time: int) -> float:
@@ -290,8 +291,8 @@ async def _idle() -> float:
 
 async def cost(
     clock: ManualClock, people: Sequence[Person], ways: Sequence[SignIn], count: int, at_a_time: int
-) -> list[tuple[list[float], list[float]]]:
-    """Of each way to sign in, round by round in turn: seconds of the hash, and of everything else."""
+) -> list[list[Spent]]:
+    """What one sign-in took without the browser, for each way and round, in turn."""
     rounds: list[list[Spent]] = [[] for _ in ways]
     browsers = [0.0 for _ in ways]
     idle = 0.0
@@ -302,10 +303,8 @@ async def cost(
             rounds[place].append(await _round(clock, people, sign_in, idle, at_a_time))
             if number < WARM:
                 browsers[place] = await _browsers(people, sign_in, at_a_time)
-    counted = [each[WARM:] for each in rounds]
     return [
-        ([each.hashing for each in way], [each.rest - own for each in way])
-        for way, own in zip(counted, browsers, strict=True)
+        [each._replace(rest=each.rest - own) for each in way[WARM:]] for way, own in zip(rounds, browsers, strict=True)
     ]
 
 
@@ -403,16 +402,19 @@ def main() -> int:
         measured = uvloop.run(_measured(names, options.sign_ins, options.at_a_time))
     if options.instead is not None:
         print(f"in place of the hash: {options.instead}")
-        for name, (_, rest) in measured.items():
-            print(f"a sign-in {name}: {median(rest) * 1000:.2f} ms, at least {min(rest) * 1000:.2f}")
+        for name, rounds in measured.items():
+            others = [each.rest for each in rounds]
+            print(f"a sign-in {name}: {median(others) * 1000:.2f} ms, at least {min(others) * 1000:.2f}")
         return 0
     print(f"the password's hash by itself: {hash_alone() * 1000:.1f} ms of processor time")
     within = True
-    for name, (hashing, rest) in measured.items():
+    for name, rounds in measured.items():
+        hashing, rest, lasted = zip(*rounds, strict=True)
         hashed, spent = median(hashing), median(rest)
         within = within and spent < hashed / SHARE
         print(f"a sign-in {name}: the hash takes {hashed * 1000:.1f} ms, at least {min(hashing) * 1000:.1f}")
         print(f"  everything else {spent * 1000:.2f} ms, at least {min(rest) * 1000:.2f}: {spent / hashed:.1%} of that")
+        print(f"  {1 / median(lasted):.0f} a second, {options.at_a_time} at a time")
     print("\n".join(f"{name}: {value}" for name, value in facts.items()))
     return 0 if within else 1
 
@@ -428,7 +430,7 @@ def _put(instead: Callable[[], None]) -> None:
     Hasher._matches = matches  # type: ignore[method-assign, assignment]
 
 
-async def _measured(names: Sequence[str], count: int, at_a_time: int) -> dict[str, tuple[list[float], list[float]]]:
+async def _measured(names: Sequence[str], count: int, at_a_time: int) -> dict[str, list[Spent]]:
     with unheard():
         from api.app import create
         from api.environment import load

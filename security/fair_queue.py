@@ -38,6 +38,11 @@ class FairQueue(Generic[Item]):
         return len(self._askers)
 
     @property
+    def running(self) -> int:
+        """How many have their turn."""
+        return self._running_at.total()
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing waits or runs."""
         return not self._askers and not self._running_at
@@ -90,7 +95,7 @@ class FairQueue(Generic[Item]):
         _less(self._waiting_for, asker.person)
 
     def _free(self) -> int:
-        return self._running - self._running_at.total()
+        return self._running - self.running
 
     def _enter(self, asker: Asker, item: Item) -> None:
         self._queues.setdefault(asker.address, OrderedDict()).setdefault(asker.person, deque()).append(item)

@@ -21,6 +21,7 @@ from argon2 import PasswordHasher, Type, extract_parameters
 
 from security import password_hashes
 from security.fair_queue import NOBODY, Asker, FairQueue
+from security.gathering import Answer, Gathering
 
 T = TypeVar("T")
 
@@ -109,35 +110,27 @@ def _blank(encoded: str) -> str:
 class _Job:
     """Work that waits for a thread, and who waits for it."""
 
-    __slots__ = ("_loop", "waiter", "work")
+    __slots__ = ("_gathering", "waiter", "work")
 
-    def __init__(self, work: Callable[[], Any]) -> None:
+    def __init__(self, work: Callable[[], Any], gathering: Gathering) -> None:
         self.work = work
-        self._loop = asyncio.get_running_loop()
-        self.waiter: asyncio.Future[Any] = self._loop.create_future()
+        self._gathering = gathering
+        self.waiter: asyncio.Future[Any] = gathering.loop.create_future()
 
-    def carry_out(self) -> None:
+    def carry_out(self) -> Answer:
         """Does it, in a thread."""
-        found, error = None, None
         try:
-            found = self.work()
+            return self.waiter, self.work(), None
         except BaseException as raised:
-            error = raised
-        self.tell(found, error)
+            return self.waiter, None, raised
 
-    def tell(self, found: Any, error: BaseException | None) -> None:
-        """Has the waiter hear of it, from any thread."""
-        # The loop may have ended, and nobody waits then.
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._hear, found, error)
+    def tell(self, answer: Answer, *, more: bool) -> None:
+        """Has the waiter hear of it, from any thread; soon, where `more` are at work."""
+        self._gathering.hear(answer, more=more)
 
-    def _hear(self, found: Any, error: BaseException | None) -> None:
-        if self.waiter.done():
-            return
-        if error is None:
-            self.waiter.set_result(found)
-        else:
-            self.waiter.set_exception(error)
+    def refuse(self) -> None:
+        """Tells the waiter that there is no place."""
+        self.tell((self.waiter, None, HasherOverloaded()), more=False)
 
 
 def _serve(turns: "SimpleQueue[Callable[[], None] | None]") -> None:
@@ -172,6 +165,7 @@ class Hasher:
         self._queue: FairQueue[_Job] = FairQueue(running=workers, share=max(1, workers // 2), room=waiting)
         self._changing = Condition()
         self._closed = False
+        self._gathering: Gathering | None = None
         costs = self._parameters
         self._seconds: dict[str, float] = {}
         """How long a look takes here, by costs."""
@@ -282,14 +276,17 @@ class Hasher:
         return self._queue.waiting
 
     async def _run(self, asker: Asker, work: Callable[[], T]) -> T:
-        job = _Job(work)
+        loop = asyncio.get_running_loop()
+        if self._gathering is None or self._gathering.loop is not loop:
+            self._gathering = Gathering(loop)
+        job = _Job(work, self._gathering)
         with self._changing:
             if self._closed:
                 raise RuntimeError("no password is looked at any more")
             leaving = self._queue.put(asker, job)
             self._begin()
         if leaving is not None:
-            leaving.tell(None, HasherOverloaded())
+            leaving.refuse()
         try:
             found: T = await job.waiter
         except asyncio.CancelledError:
@@ -306,7 +303,7 @@ class Hasher:
                 self._turns.put(partial(self._work, *turn))
             else:
                 self._queue.done(turn[0])
-                turn[1].tell(None, HasherOverloaded())
+                turn[1].refuse()
 
     def _has_threads(self) -> bool:
         """Starts one more until there are all. Where the system has none left at present, those that there are do."""
@@ -319,10 +316,11 @@ class Hasher:
         return bool(self._threads)
 
     def _work(self, asker: Asker, job: _Job) -> None:
-        job.carry_out()
+        answer = job.carry_out()
         with self._changing:
             self._queue.done(asker)
             self._begin()
+            job.tell(answer, more=self._queue.running > 0)
             if self._closed:
                 self._changing.notify_all()
 

@@ -1,13 +1,16 @@
 """Passwords: what is accepted, what matches, and what happens when too many come at once."""
 
 import asyncio
+from functools import partial
 from threading import Event, Semaphore, Thread
 
 import pytest
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError
 
+from security import passwords
 from security.fair_queue import Asker
+from security.gathering import Gathering
 from security.passwords import (
     Argon2Parameters,
     Hasher,
@@ -248,6 +251,56 @@ class Held:
 
     def go_on(self, number: int = 1) -> None:
         self._steps.release(number)
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Two threads, whose answers wait an hour for each other."""
+    monkeypatch.setattr(passwords, "Gathering", partial(Gathering, longest=3600))
+    return Held(threads=2)
+
+
+async def test_answers_are_given_together_while_more_are_made(patient):
+    asked = [patient.ask(address, "paul", address) for address in ("a", "b", "c")]
+    await patient.until_begun(2)
+    patient.go_on()
+    await patient.until_begun(1)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not any(each.done() for each in asked)
+    patient.go_on(2)
+    assert await asyncio.gather(*asked) == [(False, False)] * 3
+    patient.hasher.close()
+
+
+async def test_an_answer_with_nobody_behind_it_waits_for_nobody(patient):
+    patient.go_on()
+    assert await patient.ask("a", "paul", "alone") == (False, False)
+    patient.hasher.close()
+
+
+async def test_who_is_refused_waits_for_nobodys_answer(monkeypatch):
+    monkeypatch.setattr(passwords, "Gathering", partial(Gathering, longest=3600))
+    held = Held(threads=1, waiting=1)
+    asked = [held.ask("a", "paul", str(n)) for n in range(3)]
+    with pytest.raises(HasherOverloaded):
+        await asked[2]
+    held.go_on(2)
+    assert await asyncio.gather(*asked[:2]) == [(False, False)] * 2
+    held.hasher.close()
+
+
+async def test_no_answer_waits_beyond_its_time_for_others(monkeypatch):
+    monkeypatch.setattr(passwords, "Gathering", partial(Gathering, longest=0))
+    held = Held(threads=2)
+    asked = [held.ask(address, "paul", address) for address in ("a", "b")]
+    await held.until_begun(2)
+    held.go_on()
+    done, waiting = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+    assert len(done) == len(waiting) == 1
+    held.go_on()
+    assert await asyncio.gather(*asked) == [(False, False)] * 2
+    held.hasher.close()
 
 
 async def test_a_right_password_waits_behind_no_storm_from_elsewhere():
