@@ -7,7 +7,7 @@ from typing import Any
 LONGEST = 0.04
 """Seconds that an answer waits for others, at most: about two hashes of the least that a server should ask for."""
 
-Answer = tuple["asyncio.Future[Any]", Any, BaseException | None]
+Ready = tuple["asyncio.Future[Any]", Any, BaseException | None]
 """Who waits, what was found, and the error in its place."""
 
 
@@ -21,16 +21,16 @@ class Gathering:
     def __init__(self, loop: asyncio.AbstractEventLoop, longest: float = LONGEST) -> None:
         self.loop = loop
         self._longest = longest
-        self._answers: list[Answer] = []
+        self._answers: list[Ready] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def hear(self, answer: Answer, *, more: bool) -> None:
+    def hear(self, answer: Ready, *, more: bool) -> None:
         """One is ready, from any thread. Where `more` are being made it waits for them, otherwise none waits longer."""
         # The loop may have ended, and nobody waits then.
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self._keep, answer, more)
 
-    def _keep(self, answer: Answer, more: bool) -> None:
+    def _keep(self, answer: Ready, more: bool) -> None:
         self._answers.append(answer)
         if not more:
             self._give()

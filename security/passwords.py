@@ -21,7 +21,7 @@ from argon2 import PasswordHasher, Type, extract_parameters
 
 from security import password_hashes
 from security.fair_queue import NOBODY, Asker, FairQueue
-from security.gathering import Answer, Gathering
+from security.gathering import Gathering, Ready
 
 T = TypeVar("T")
 
@@ -117,14 +117,14 @@ class _Job:
         self._gathering = gathering
         self.waiter: asyncio.Future[Any] = gathering.loop.create_future()
 
-    def carry_out(self) -> Answer:
+    def carry_out(self) -> Ready:
         """Does it, in a thread."""
         try:
             return self.waiter, self.work(), None
         except BaseException as raised:
             return self.waiter, None, raised
 
-    def tell(self, answer: Answer, *, more: bool) -> None:
+    def tell(self, answer: Ready, *, more: bool) -> None:
         """Has the waiter hear of it, from any thread; soon, where `more` are at work."""
         self._gathering.hear(answer, more=more)
 
