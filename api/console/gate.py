@@ -43,6 +43,12 @@ FORM: dict[str, Any] = {
 }
 """What the routes of the console's pages, and of forms on them, have in common."""
 
+
+def handing_on(*media_types: str, **opt: Any) -> dict[str, Any]:
+    """What routes have in common that hand on an answer of the API of one of these types."""
+    return {**PAGE, "opt": {**PAGE["opt"], "media_types": media_types, **opt}}
+
+
 SIGN_IN = "/console/sign-in"
 LONGEST_ADDRESS = 2_000
 SECONDS_LEFT = 10

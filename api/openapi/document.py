@@ -177,6 +177,10 @@ def _describe_refusals(operation: dict[str, Any], path: str, handler: HTTPRouteH
         responses["default"] = {"description": "Refused (RFC 6749 §5.2).", "content": {JSON: refused}}
         return
     schema = {"$ref": "#/components/schemas/ProblemBody"}
+    for status, response in responses.items():
+        if status.startswith("4"):
+            # What has a body of its own may be refused for other reasons too.
+            response.setdefault("content", {}).setdefault(PROBLEM, {"schema": schema})
     responses["default"] = {
         "description": "Refused (RFC 9457): 400, 401, 403, 404, 409, 413, 415, 422, 429 or 503.",
         "content": {PROBLEM: {"schema": schema, "example": PROBLEM_EXAMPLE}},

@@ -3,6 +3,8 @@
 import pytest
 
 from tests.scenarios.administration import administering, ok
+from tests.scenarios.consoles import at_console
+from tests.scenarios.dashboards import make_platform
 from tests.scenarios.endpoints import described
 from tests.scenarios.test_transparency import followed
 from tests.scenarios.world import World
@@ -20,6 +22,33 @@ async def test_an_export_has_the_documented_types_and_no_others(world: World) ->
     assert {each.status_code for each in answers} == {200}
     given = {each.headers["content-type"].partition(";")[0] for each in answers}
     assert given == set(described()["paths"]["/audit/export"]["get"]["responses"]["200"]["content"])
+
+
+async def test_files_of_the_console_have_the_documented_types(world: World) -> None:
+    browser, _ = await at_console(world, "audit:read", "clients:read")
+    await followed(world)
+    asked = {
+        "/console/audit/export": ("format=jsonl", "format=csv", "format=package", "range=never"),
+        "/console/events/{position}/receipt": ("",),
+        "/console/lists/{name}": ("format=jsonl", "format=csv"),
+        "/console/log/export": ("from=1",),
+    }
+    for path, queries in asked.items():
+        address = path.format(position=1, name="clients")
+        answers = [await browser.client.get(f"{address}?{query}") for query in queries]
+        given = {each.headers["content-type"].partition(";")[0] for each in answers}
+        assert given == set(described()["paths"][path]["get"]["responses"]["200"]["content"]), path
+    stream = await browser.client.head("/console/live/stream")
+    told = described()["paths"]["/console/live/stream"]["get"]["responses"]["200"]["content"]
+    assert [stream.headers["content-type"].partition(";")[0]] == [*told]
+
+
+async def test_refusal_with_a_body_of_its_own_may_be_another_one(world: World) -> None:
+    platform = await make_platform(world)
+    told = described()["paths"]["/dashboards/{slug}/login"]["post"]["responses"]["403"]["content"]
+    foreign = await platform.client.login(platform.paul, origin="https://elsewhere.example")
+    assert (foreign.status_code, foreign.headers["content-type"].partition(";")[0] in told) == (403, True)
+    assert "application/json" in told
 
 
 async def test_the_metadata_answers_options_as_documented(world: World) -> None:

@@ -11,7 +11,7 @@ from litestar import Request, Response, get
 from litestar.params import PathParameter, QueryParameter
 
 from api.console.frame import ConsolePage, Visit
-from api.console.gate import PAGE, passed_through, shown
+from api.console.gate import PAGE, handing_on, passed_through, shown
 from api.console.masking import sealed, without_ids
 from api.console.navigation import url_of
 from api.console.own_api import Query, Refused, together
@@ -233,7 +233,7 @@ async def console_event(request: Request[Any, Any, Any], position: Position, sho
     return await shown(request, make)
 
 
-@get(EVENT + "/receipt", **PAGE, summary="The receipt of an event")
+@get(EVENT + "/receipt", **handing_on("text/plain"), summary="The receipt of an event")
 async def console_receipt(request: Request[Any, Any, Any], position: Position) -> Response[bytes]:
     """`GET /audit/proofs/{position}`: what proves the event when this server is gone."""
 

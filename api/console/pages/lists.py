@@ -8,9 +8,10 @@ from litestar import Request, Response, get
 from litestar.params import PathParameter
 
 from api.console.frame import Visit
-from api.console.gate import PAGE, passed_through, shown
+from api.console.gate import handing_on, passed_through, shown
 from api.console.masking import sealed
 from api.http.errors import Missing
+from api.http.whole_lists import CSV, JSON_LINES
 
 
 class ListFile(NamedTuple):
@@ -36,7 +37,7 @@ LISTS: Mapping[str, ListFile] = {
 ListName = Annotated[str, PathParameter(max_length=20, description="Which list.")]
 
 
-@get("/console/lists/{name:str}", **PAGE, summary="A list as a file")
+@get("/console/lists/{name:str}", **handing_on(JSON_LINES, CSV), summary="A list as a file")
 async def console_list(request: Request[Any, Any, Any], name: ListName) -> Response[bytes]:
     """`format` is csv or jsonl, `show` is for personal values, and the rest is as on the list's page."""
     given = dict(parse_qsl(request.scope["query_string"].decode("latin-1")))

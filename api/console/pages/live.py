@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from litestar import Request, Response, get
 
 from api.console.frame import ConsolePage, Visit
-from api.console.gate import PAGE, passed_through, shown
+from api.console.gate import PAGE, handing_on, passed_through, shown
 from api.console.masking import sealed
 from api.console.navigation import NavigationEntry
 from api.console.sealed_addresses import opened_addresses, sealed_addresses
@@ -64,7 +64,7 @@ async def console_live(request: Request[Any, Any, Any]) -> Response[bytes]:
     return await shown(request, make)
 
 
-@get(STREAM, **FOLLOWED, summary="The stream behind the live page")
+@get(STREAM, **handing_on("text/event-stream", repeatable=FILTERS), summary="The stream behind the live page")
 async def console_live_stream(request: Request[Any, Any, Any]) -> Response[bytes]:
     """`GET /audit/stream` with the search's filters. Reads of the log are left out, or each would show the next."""
     query = _query(request)

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from api.console.event_kinds import EventKinds, KindGroup, groups_of
 from api.console.frame import ConsolePage, Visit
-from api.console.gate import FORM, PAGE, ConsoleForm, passed_through, posted, shown
+from api.console.gate import FORM, PAGE, ConsoleForm, handing_on, passed_through, posted, shown
 from api.console.histogram import Counts, Histogram, drawn
 from api.console.masking import sealed
 from api.console.navigation import NavigationEntry
@@ -66,6 +66,9 @@ LONGEST_LINE = 4_000
 LONGEST_CALLED = 4 * LONGEST_LINE
 ID_LENGTH = 22
 FILTERED: dict[str, Any] = {**PAGE, "opt": {**PAGE["opt"], "repeatable": FILTERS}}
+EXPORTED = ("application/jsonl", "text/csv", "application/zip", "text/html")
+"""A page where what was asked for is no search."""
+
 FORMATS = {"csv": "CSV", "jsonl": "JSON Lines", "proof": "with proof", "package": "to take away"}
 
 
@@ -289,7 +292,7 @@ async def _named(visit: Visit, name: str, value: str, *, quoted: bool) -> list[t
     return ids
 
 
-@get(EXPORT, **FILTERED, summary="What was searched for, as a file")
+@get(EXPORT, **handing_on(*EXPORTED, repeatable=FILTERS), summary="What was searched for, as a file")
 async def console_export(request: Request[Any, Any, Any]) -> Response[bytes]:
     """`GET /audit/export` with the search's filters; `format` is csv, jsonl or proof."""
     query = request.scope["query_string"].decode("latin-1")

@@ -11,11 +11,12 @@ from litestar import Request, Response, get
 from litestar.params import QueryParameter
 
 from api.console.frame import ConsolePage, Visit
-from api.console.gate import PAGE, passed_through, shown
+from api.console.gate import PAGE, handing_on, passed_through, shown
 from api.console.masking import sealed
 from api.console.navigation import NavigationEntry
 from api.console.own_api import Query, Refused, together
 from api.console.shown_events import Event
+from api.http.whole_lists import JSON_LINES
 from security.clock import DAY, HOUR, SECOND, format_rfc3339, parse_rfc3339
 
 LOG = "/console/log"
@@ -187,7 +188,7 @@ async def console_log(request: Request[Any, Any, Any]) -> Response[bytes]:
     return await shown(request, _log)
 
 
-@get(PROVEN, **PAGE, summary="A stretch of the log with its proof")
+@get(PROVEN, **handing_on(JSON_LINES), summary="A stretch of the log with its proof")
 async def console_log_export(request: Request[Any, Any, Any], first: First = 1) -> Response[bytes]:
     """`GET /audit/export?proof=1` from a position on, for the page to check."""
 
