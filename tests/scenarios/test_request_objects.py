@@ -13,7 +13,7 @@ from joserfc.jwk import KeySet, OctKey
 from domain import client
 from domain.event import SECOND
 from tests.cases import cases
-from tests.scenarios.asking import CHALLENGE, STATE, Scene, error_of, set_scene
+from tests.scenarios.asking import APPROVE, CHALLENGE, CONSENT, SIGN_IN, STATE, Scene, error_of, set_scene
 from tests.scenarios.assertions import Signer, encoded, made_key, public, register_signer, signed
 from tests.scenarios.browser import Page
 from tests.scenarios.world import REDIRECT_URI, World
@@ -133,6 +133,24 @@ async def test_bad_object_goes_back_where_it_can(asking: Asking) -> None:
         "invalid_request",
         None,
     )
+
+
+async def test_who_came_in_time_may_take_theirs(asking: Asking) -> None:
+    """Its end is for who has not come yet, and not for who types a password meanwhile."""
+    scene, text = asking.scene, asking.object(exp=asking.now + 60)
+    address = f"{AUTHORIZE}?{urlencode({'client_id': asking.signer.client_id, 'request': text})}"
+    browser, early = scene.world.browser(), scene.world.browser()
+    page, left = await browser.open(address), await early.open(address)
+    scene.world.clock.advance(300)
+    page = await browser.press(page, SIGN_IN, **scene.person.typed)
+    scene.world.clock.advance(300)
+    assert (await browser.press(page, CONSENT, APPROVE)).parameters["state"] == STATE
+    scene.world.clock.advance(1)
+    # Neither is it good for longer, nor for who comes now or made the proof up.
+    assert error_of(await early.press(left, SIGN_IN, **scene.person.typed))[0] == "invalid_request_object"
+    now, other = scene.world.clock.now() // SECOND, left.form(SIGN_IN).action.rpartition(".")[2]
+    for late in ("", f"&opened={now}.{other}", f"&opened={now}", "&opened=.", f"&opened={'9' * 40}.{other}"):
+        assert error_of(await browser.open(address + late))[0] == "invalid_request_object"
 
 
 def changed(**changes: Any) -> Callable[[Asking], str]:

@@ -176,7 +176,7 @@ async def read_request(services: Services, scope: Scope, octets: bytes) -> Autho
     if not reference.startswith(REFERENCE) or "request_uri" in query.doubled:
         asking, document = await _client(services, scope, query, query.text, client_id)
         asked = await examine(services, scope, asking, query)
-        return replace(asked, query=replace(asked.query, text=query.text), document=document)
+        return replace(asked, query=replace(asked.query, text=_going_on(services, query)), document=document)
     now, sha256 = services.ledger.clock.now(), digest(reference)
     kept = await services.ledger.look(pushed_requests.find, services.ledger.vault, sha256, now)
     proof = _opened(services, sha256)
@@ -196,6 +196,15 @@ def _opened(services: Services, sha256: bytes) -> str:
     """What tells that a pushed request was opened while it could be: anyone who began with it may finish."""
     mac = hmac.digest(services.keyring.derive("pushed request opened"), sha256, "sha256")
     return urlsafe_b64encode(mac[:18]).decode()
+
+
+def _going_on(services: Services, query: Query) -> str:
+    """The query of the next page: a signed request goes on with the proof of when it was opened."""
+    signed = query.values.get("request")
+    if signed is None or OPENED in query.values:
+        return query.text
+    text = f"{query.text}&{OPENED}={request_object.proof(services, signed)}"
+    return text if len(text) <= QUERY_MAXIMUM else query.text
 
 
 async def examine(
@@ -246,7 +255,10 @@ async def _signed(
         return query, unsigned if asking.require_signed_request_object else None
     if "request_uri" in query.values or "request" in query.doubled:
         return query, errors.InvalidRequest("A request comes in one way alone.")
-    found = await request_object.opened(services, scope, asking, query.values["request"])
+    signed, proof = query.values["request"], query.values.get(OPENED, "")
+    found = await request_object.opened(
+        services, scope, asking, signed, request_object.opened_at(services, signed, proof)
+    )
     if isinstance(found, bytes) and len(found) > QUERY_MAXIMUM:
         found = errors.InvalidRequestObject(
             Words("The request object holds more than %(maximum)s bytes.", maximum=QUERY_MAXIMUM)

@@ -1,5 +1,7 @@
 """Request objects (RFC 9101): a client signs what it asks for, and nothing that stands beside it counts."""
 
+import hmac
+import re
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,19 +15,45 @@ from api.oauth.client_key_sets import signer
 from api.services import Services
 from domain import client
 from domain.decision import InvalidClient
-from domain.event import SECOND
+from domain.event import SECOND, Moment
 from domain.rules import public_key, request_object, security_profile
 from domain.rules.client_assertion import SKEW, seconds
 from eventstore import used_ids
+from security import base64url
 from security.foreign_tokens import read
 from security.jose import BadToken
+from security.tokens import same
 
+SECONDS = re.compile(r"[0-9]{1,12}")
 FULL_FOR = 60
 """Seconds after which a client may try again that has too many."""
 
 
-async def opened(services: Services, scope: Scope, asking: client.State, text: str) -> bytes | HTTPError:
-    """The parameters of a request object, form-encoded, or what is wrong with it (RFC 9101 §6)."""
+GOES_ON_FOR = 600
+"""Seconds that a person has to sign in and to answer who came with a request object while it counted."""
+
+
+def proof(services: Services, text: str) -> str:
+    """What tells that a request object came at this very second: it is judged by that on the pages which follow."""
+    return _proof(services, text, services.ledger.clock.now() // SECOND)
+
+
+def _proof(services: Services, text: str, at: int) -> str:
+    mac = hmac.digest(services.keyring.derive("request object opened"), f"{at}\0{text}".encode(), "sha256")
+    return f"{at}.{base64url.encode(mac[:18])}"
+
+
+def opened_at(services: Services, text: str, given: str) -> Moment:
+    """When a request object came that goes on with this proof; the present where it is none, or too old."""
+    now, second = services.ledger.clock.now(), given.partition(".")[0]
+    if not SECONDS.fullmatch(second) or not same(given, _proof(services, text, int(second))):
+        return now
+    at = int(second) * SECOND
+    return at if now - at <= GOES_ON_FOR * SECOND else now
+
+
+async def opened(services: Services, scope: Scope, asking: client.State, text: str, at: Moment) -> bytes | HTTPError:
+    """The parameters of a request object, form-encoded, or what is wrong with it (RFC 9101 §6) that came then."""
     if not public_key.verifies(asking):
         return errors.RequestNotSupported("Request objects are for clients that have registered keys.")
     try:
@@ -43,7 +71,7 @@ async def opened(services: Services, scope: Scope, asking: client.State, text: s
         client=asking,
         client_id=asking.known_as,
         issuer=services.settings.issuer,
-        now=services.ledger.clock.now(),
+        now=at,
     )
     if fault is not None:
         return errors.InvalidRequestObject(Words("The request object does not count: see its %(fault)s.", fault=fault))
