@@ -20,6 +20,7 @@ from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.projecting import packed_digests, packed_grants, packing
 from eventstore.projecting.rebuild import Progress
+from eventstore.recorder import versions
 from eventstore.sealed import segment
 from eventstore.sealed.segment import Contents, SegmentDamaged
 from eventstore.sealed.segment_place import PlaceAway, SegmentPlace
@@ -135,6 +136,8 @@ async def drop_archived(
     The ledger must have been opened as the owner of the tables. Raises `OlderNode`, `PlaceAway`, `SegmentDamaged` and
     `Diverged`.
     """
+    # Before the rest, so that what another drops meanwhile is seen with the one or the other.
+    meanwhile = dropping.Meanwhile((await ledger.read_long(versions, (log.STREAM,)))[log.STREAM])
     known = [each.archived for each in await ledger.read_long(archive.find)]
     dropped, packed = await ledger.read_long(dropping.dropped), await ledger.read_long(packing.finished)
     settled = await ledger.read_long(digest_runs.done)
@@ -150,7 +153,7 @@ async def drop_archived(
         if of.sha256 not in packed:
             await _pack(ledger, of, forms)
         if of.sha256 not in dropped:
-            await _drop(ledger, of, forms, by, None if of is told else of.place)
+            await _drop(ledger, of, forms, meanwhile, by, None if of is told else of.place)
             yield of
         if of.sha256 not in settled:
             await _pack_digests(ledger, of, forms)
@@ -221,9 +224,16 @@ async def _drop_tiles(ledger: Ledger, signed: Checkpoint, known: Sequence[Archiv
             due -= await ledger.follow(tiles.remove, mine, contents.tiles)
 
 
-async def _drop(ledger: Ledger, archived: Archived, forms: Mapping[int, bytes], by: Origin, copied: str | None) -> None:
+async def _drop(
+    ledger: Ledger,
+    archived: Archived,
+    forms: Mapping[int, bytes],
+    meanwhile: dropping.Meanwhile,
+    by: Origin,
+    copied: str | None,
+) -> None:
     def decide(state: log.State, view: View) -> Outcome | Refusal:
-        if archived.sha256 in dropping.dropped(view.connection):
+        if meanwhile.has(view.connection, archived.sha256):
             return refuse(Conflict.EXISTS)
         dropping.require_same(view.connection, forms)
         return log.drop_archived(state, now=view.now, archived=archived, place=copied)

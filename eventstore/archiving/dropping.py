@@ -31,12 +31,33 @@ _EMPTY = (
 
 def dropped(connection: Connection) -> frozenset[str]:
     """The digests of the segments whose events stand there alone; not of those that an import has brought back."""
-    told = [each.event for each in store(connection).get(log.STREAM) if isinstance(each.event, ArchiveDropped)]
+    told = _told(connection)
     alone: set[int] = set()
     for some in portions(sorted({each.first for each in told}), AT_ONCE):
         standing = rows_of(connection.execute(_STANDING, {"b_positions": some}).all())
         alone.update(row.id for row in standing if is_excerpt(row.state))
     return frozenset(each.sha256 for each in told if each.first in alone)
+
+
+def _told(connection: Connection) -> list[ArchiveDropped]:
+    return [each.event for each in store(connection).get(log.STREAM) if isinstance(each.event, ArchiveDropped)]
+
+
+class Meanwhile:
+    """What is dropped while somebody is at it, behind a version of the log's own stream. That is long where much was
+    archived, and each look under the lock reads what it got since the one before."""
+
+    def __init__(self, version: int) -> None:
+        self._version = version
+        self._digests = set[str]()
+
+    def has(self, connection: Connection, sha256: str) -> bool:
+        """Whether a segment was dropped since, asked under the log's lock."""
+        for each in store(connection).get(log.STREAM, gt=self._version):
+            self._version = each.version
+            if isinstance(each.event, ArchiveDropped):
+                self._digests.add(each.event.sha256)
+        return sha256 in self._digests
 
 
 def require_same(connection: Connection, forms: Mapping[int, bytes]) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from api.leaks import revoke
 from api.leaks.reports import Finding, take
-from commands.archiving.segments import NotArchived, drop_archived
+from commands.archiving.segments import drop_archived
 from domain.event import SECOND, Recorded
 from domain.keys import named_keys
 from domain.log import Archived
@@ -476,8 +476,3 @@ async def test_what_breaks_off_leaves_the_old_state(
     (tmp_path / "archive" / made.segment).write_bytes(content)
     assert await drop(world) == [made]
     assert (await world.services.ledger.read(newest)) == await world.head()
-    # Whoever did not see that it was done, as one who began at the same time, changes nothing.
-    sees = iter((frozenset(), {made.sha256}))
-    monkeypatch.setattr(dropping, "dropped", lambda connection: next(sees))
-    with pytest.raises(NotArchived):
-        await drop(world)

@@ -1,0 +1,66 @@
+"""Many segments: what is read of them, by whom, and two who drop them at once."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from commands.archiving import segments
+from commands.archiving.segments import NotArchived
+from domain.log import Archived
+from eventstore.archiving import dropping
+from tests.scenarios.asking import Scene
+from tests.scenarios.histories import lived
+from tests.scenarios.jobs import token
+from tests.scenarios.test_archive import DAY, archived
+from tests.scenarios.test_archive_dropped import drop
+from tests.scenarios.world import Client
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_of_two_who_drop_at_once_one_is_refused(scene: Scene, tmp_path: Path) -> None:
+    world = scene.world
+    await lived(scene)
+    world.clock.advance(900 * DAY)
+    made = await archived(world, tmp_path / "archive", days=1)
+    head = await world.head()
+    # Both have looked at what there is before either has dropped anything.
+    with pytest.MonkeyPatch.context() as patch:
+        require = segments._require_level
+
+        async def first_the_other(*given: Any) -> None:
+            patch.setattr(segments, "_require_level", require)
+            assert await drop(world) == made
+            await require(*given)
+
+        patch.setattr(segments, "_require_level", first_the_other)
+        with pytest.raises(NotArchived):
+            await drop(world)
+    assert len(await world.events("log.archive_dropped", after=head)) == len(made)
+
+
+async def test_each_drop_reads_what_was_told_since_the_one_before(
+    scene: Scene, job: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, made = scene.world, list[Archived]()
+    for _ in range(4):
+        await token(world, job)
+        # The newest event of a log stays.
+        await token(world, job)
+        world.clock.advance(900 * DAY)
+        made += await archived(world, tmp_path / "archive", days=1)
+    assert len(made) == 4
+    read = list[int]()
+
+    def has(self: dropping.Meanwhile, connection: Connection, sha256: str) -> bool:
+        before = self._version
+        found = having(self, connection, sha256)
+        read.append(self._version - before)
+        return found
+
+    having = dropping.Meanwhile.has
+    monkeypatch.setattr(dropping.Meanwhile, "has", has)
+    assert await drop(world) == made
+    assert read == [0, 1, 1, 1]
