@@ -44,7 +44,8 @@ def _count(found: Counter[int], archived: Archived) -> None:
     bits = int.from_bytes(b64decode(archived.positions), "little") << (archived.first - 1) % WIDTH
     number = (archived.first - 1) // WIDTH
     while bits:
-        found[number] += (bits & ((1 << WIDTH) - 1)).bit_count()
+        if some := bits & ((1 << WIDTH) - 1):
+            found[number] += some.bit_count()
         bits >>= WIDTH
         number += 1
 
@@ -53,7 +54,8 @@ def within(archived: Archived, numbers: Collection[int]) -> frozenset[int]:
     """Those of the tiles that have an event of a segment."""
     mine = Counter[int]()
     _count(mine, archived)
-    return frozenset(number for number in numbers if mine[number])
+    # Of many tiles that are due a segment has a few.
+    return frozenset(mine).intersection(numbers)
 
 
 def remove(connection: Connection, numbers: Collection[int], tiles: Mapping[int, bytes]) -> frozenset[int]:

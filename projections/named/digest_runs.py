@@ -123,6 +123,7 @@ class Runs:
         self._count = sa.select(sa.func.sum(sa.func.length(table.c.entries) // ENTRY)).where(these)
         self._remove = sa.delete(table).where(these)
         self._segments = sa.select(table.c.key).where(table.c.run == DONE)
+        self._is_done = self._segments.where(table.c.key == sa.bindparam("b_key", type_=table.c.key.type))
 
     def positions(self, connection: sa.Connection, digests: Sequence[bytes]) -> dict[bytes, list[int]]:
         """Where each of the digests may have been issued, in order; those of which nothing is here are left out."""
@@ -198,8 +199,9 @@ class Runs:
 
     def note(self, connection: sa.Connection, sha256: str) -> None:
         """Notes a segment as done, unless it is."""
-        if sha256 not in self.done(connection):
-            connection.execute(sa.insert(self.table), {"run": DONE, "key": bytes.fromhex(sha256), "entries": b""})
+        key = bytes.fromhex(sha256)
+        if connection.scalar(self._is_done, {"b_key": key}) is None:
+            connection.execute(sa.insert(self.table), {"run": DONE, "key": key, "entries": b""})
 
 
 DIGESTS = Runs("archived_digests")

@@ -138,6 +138,7 @@ def forget_addresses(connection: sa.Connection, first: int, last: int, limit: in
 
 
 _DONE = sa.select(TABLE.c.key).where(TABLE.c.kind == DONE)
+_IS_DONE = _DONE.where(TABLE.c.key == sa.bindparam("b_key", type_=TABLE.c.key.type)).limit(1)
 
 
 def done(connection: sa.Connection) -> set[bytes]:
@@ -147,5 +148,5 @@ def done(connection: sa.Connection) -> set[bytes]:
 
 def note(connection: sa.Connection, sha256: bytes, last: int) -> None:
     """Notes a segment, by its digest and last position, as done, unless it is."""
-    if sha256 not in done(connection):
+    if connection.scalar(_IS_DONE, {"b_key": sha256}) is None:
         connection.execute(sa.insert(TABLE), {"kind": DONE, "key": sha256, "position": last})
