@@ -229,9 +229,10 @@ class Ledger:
         self._reader: Reader
         self._aside: BackgroundWriter | None = None
         self._write_ahead: str | None = None
+        self._long_reads = LongReads(url, patience, log.mapper, self.shared)
         if is_sqlite(url):
             self._committer = InlineCommitter(self._transactions, FairLock(url), patience)
-            self._reader = InlineReader(read_engine, parts.changes)
+            self._reader = InlineReader(read_engine, parts.changes, self._long_reads.run)
             self._write_ahead = url
         else:
             self._committer = ThreadCommitter(self._transactions, patience)
@@ -240,7 +241,6 @@ class Ledger:
             self._reader = ThreadReader(read_engine, question, parts.changes, patience, read_threads, beside)
             may_write = partial(require_key_still, own=parts.indexed_by)
             self._aside = BackgroundWriter(url, patience, log.mapper, may_write, self.shared)
-        self._long_reads = LongReads(url, patience, log.mapper, self.shared)
         # A process that was killed may have left something.
         self._wiped = -1
         self.validation = Validation(self._reader, parts.changes, parts.privacy, parts.states)

@@ -22,6 +22,7 @@ from eventstore.database.shared_questions import SharedHeadQuestion
 from eventstore.database.threads import Patience, Threads, asks_over, has_gone
 from eventstore.recorder import HEAD, NO_HEAD
 from eventstore.repository import Changes
+from eventstore.sealed.dropped import ELSEWHERE, SegmentElsewhere
 from eventstore.stored import head
 from eventstore.unavailable import ArchiveAway, DatabaseAway, DatabaseSilent, Moved
 
@@ -141,12 +142,21 @@ class Reader(Protocol):
     async def close(self) -> None: ...
 
 
-class InlineReader:
-    """SQLite: one connection on the event loop's thread. A read costs less than handing it to another."""
+class RunsElsewhere(Protocol):
+    """Runs a query in a thread of its own."""
 
-    def __init__(self, engine: Engine, changes: Changes) -> None:
+    async def __call__(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+
+class InlineReader:
+    """SQLite: one connection on the event loop's thread. A read costs less than handing it to another, unless it takes
+    a segment of the archive: that one is begun again `elsewhere`."""
+
+    def __init__(self, engine: Engine, changes: Changes, elsewhere: RunsElsewhere) -> None:
         self._engine = engine
+        self._elsewhere = elsewhere
         self._connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        self._connection.info[ELSEWHERE] = True
         driver: Any = self._connection.connection.driver_connection
         self._data_version = driver.cursor()
         self._changes = changes
@@ -154,15 +164,20 @@ class InlineReader:
         self.is_settled = False
 
     async def run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs the query here and now."""
-        return self.run_inline(read, *args, **kwargs)
+        """Runs the query here and now, where that does not take long."""
+        try:
+            return self._run(read, *args, **kwargs)
+        except SegmentElsewhere:
+            return await self._elsewhere(read, *args, **kwargs)
 
     async def find(self, read: Callable[[Connection, Sequence[K]], Mapping[K, T]], key: K) -> T | None:
         """What the query finds for this key, None for nothing."""
-        return self.run_inline(read, (key,)).get(key)
+        try:
+            return self._run(read, (key,)).get(key)
+        except SegmentElsewhere:
+            return (await self._elsewhere(read, (key,))).get(key)
 
-    def run_inline(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same without a coroutine."""
+    def _run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         self._changes.require_sound()
         try:
             return read(self._connection, *args, **kwargs)
@@ -200,10 +215,18 @@ class InlineReader:
         position, _, _, state = row
         changes.require_reached(known, position)
         if position > known.position:
-            changes.catch_up(self._connection, position)
+            self._catch_up(position)
         else:
             # Mostly it is what this process itself has committed a moment ago.
             changes.compare(known, state)
+
+    def _catch_up(self, position: int) -> None:
+        # Nobody goes on before that is done, be it dropped by now.
+        del self._connection.info[ELSEWHERE]
+        try:
+            self._changes.catch_up(self._connection, position)
+        finally:
+            self._connection.info[ELSEWHERE] = True
 
     def _forget(self) -> None:
         self.is_settled = False

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import structlog
+from msgspec.structs import replace
 from sqlalchemy import BigInteger, Connection, bindparam, select
 
 from domain import log
@@ -42,6 +43,21 @@ TILES_KEPT = 512
 """Tiles in memory: 4 MiB."""
 
 T = TypeVar("T")
+
+ELSEWHERE = "segments_elsewhere"
+"""In the `info` of a connection: who reads over it waits for no segment."""
+
+
+class SegmentElsewhere(Exception):
+    """What is asked for takes a segment that is not in memory, or all that the log tells of them, and is to be asked
+    again by a thread."""
+
+
+def _require_thread(connection: Connection) -> None:
+    """Raises `SegmentElsewhere` on the event loop: a segment is read as a whole, for tens of milliseconds."""
+    if ELSEWHERE in connection.info:
+        raise SegmentElsewhere
+
 
 _TOLD = Prepared(
     select(*ROW)
@@ -105,6 +121,8 @@ class _Segments:
 
     def _read(self, connection: Connection, *, anew: bool) -> None:
         """Reads what the log has told since, or all of it."""
+        if anew or not self._version:
+            _require_thread(connection)
         mapper = decoder(connection)
         with self._lock:
             known, version = ([], 0) if anew else (self._told, self._version)
@@ -119,7 +137,8 @@ class _Segments:
 
 
 def _segment(archived: Archived) -> _Segment:
-    return _Segment(archived.first, archived, b64decode(archived.positions))
+    # Each process keeps all of them, so that the positions are there once.
+    return _Segment(archived.first, replace(archived, positions=""), b64decode(archived.positions))
 
 
 _SEGMENTS: WeakKeyDictionary[Ring, _Segments] = WeakKeyDictionary()
@@ -154,10 +173,11 @@ def forms(connection: Connection, positions: Sequence[int]) -> dict[int, bytes]:
     mapper: LogMapper = decoder(connection)
     segments = _SEGMENTS.setdefault(mapper.ring, _Segments())
     found = {}
-    for position in positions:
+    # PostgreSQL gives rows in any order, and few segments stay in memory.
+    for position in sorted(positions):
         archived = segments.of(connection, position)
         if archived is not None:
-            found[position] = _forms(segments, archived)[position]
+            found[position] = _forms(connection, segments, archived)[position]
     return found
 
 
@@ -171,7 +191,7 @@ def tile(connection: Connection, number: int, fits: Callable[[bytes], bool]) -> 
     away: ArchiveAway | None = None
     for archived in segments.near(connection, number * WIDTH + 1, (number + 1) * WIDTH):
         try:
-            found = _tile(segments, archived, number, fits) if _is_in_directory(archived) else None
+            found = _tile(connection, segments, archived, number, fits) if _is_in_directory(archived) else None
         except ArchiveAway as error:
             # Another one of this stretch has the same tile.
             away = error
@@ -183,10 +203,13 @@ def tile(connection: Connection, number: int, fits: Callable[[bytes], bool]) -> 
     return None
 
 
-def _tile(segments: _Segments, archived: Archived, number: int, fits: Callable[[bytes], bool]) -> bytes | None:
+def _tile(
+    connection: Connection, segments: _Segments, archived: Archived, number: int, fits: Callable[[bytes], bool]
+) -> bytes | None:
     known = _TILES.used((archived.sha256, number))
     if known is not None:
         return known
+    _require_thread(connection)
 
     def read(packed: bytes) -> bytes | None:
         hashes = segment.tile_of(packed, number)
@@ -215,9 +238,10 @@ def away(ring: Ring) -> int:
     return 0 if segments is None else len(segments.away)
 
 
-def _forms(segments: _Segments, archived: Archived) -> Mapping[int, bytes]:
+def _forms(connection: Connection, segments: _Segments, archived: Archived) -> Mapping[int, bytes]:
     known = _FORMS.used(archived.sha256)
     if known is None:
+        _require_thread(connection)
         forms = _read(
             segments,
             archived,

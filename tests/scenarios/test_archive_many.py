@@ -1,6 +1,8 @@
 """Many segments: what is read of them, by whom, and two who drop them at once."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
 import pytest
@@ -10,6 +12,11 @@ from commands.archiving import segments
 from commands.archiving.segments import NotArchived
 from domain.log import Archived
 from eventstore.archiving import dropping
+from eventstore.sealed import dropped as sealed
+from eventstore.sealed import segment
+from eventstore.search import recorded_forms
+from eventstore.transparency import published
+from tests.scenarios.administration import administering
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import lived
 from tests.scenarios.jobs import token
@@ -64,3 +71,40 @@ async def test_each_drop_reads_what_was_told_since_the_one_before(
     monkeypatch.setattr(dropping.Meanwhile, "has", has)
     assert await drop(world) == made
     assert read == [0, 1, 1, 1]
+
+
+async def test_no_request_has_the_event_loop_read_a_segment(
+    scene: Scene, job: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread does, be it for auditors, for a token of then, for a proof or for the rounds through the log."""
+    world = scene.world
+    past = await lived(scene)
+    issued = (await token(world, job)).json()["access_token"]
+    world.clock.advance(900 * DAY)
+    (made,) = await archived(world, tmp_path / "archive", days=1)
+    await drop(world)
+    administrator = await administering(world)
+    read = list[bool]()
+    opening = segment.opened
+
+    def opened(*given: Any) -> Any:
+        read.append(current_thread() is main_thread())
+        return opening(*given)
+
+    monkeypatch.setattr(segment, "opened", opened)
+    ledger, dead = world.services.ledger, past.tokens["refresh_token"]
+    asked: Sequence[Callable[[], Awaitable[Any]]] = (
+        lambda: administrator.get(f"/audit/events/{made.first}"),
+        lambda: administrator.get("/audit/events", params={"limit": 100}),
+        lambda: administrator.post("/audit/token-history", json={"token": dead}),
+        lambda: world.client.post("/oauth/introspect", data={"token": issued}, auth=job.auth),
+        lambda: ledger.read(published.read_authentic_leaves, made.first - 1, 1),
+        lambda: ledger.look(lambda folds: recorded_forms(folds.connection, [made.first])),
+    )
+    for ask in asked:
+        sealed._FORMS.clear()
+        sealed._SEGMENTS.clear()
+        answer = await ask()
+        assert getattr(answer, "status_code", 200) == 200, answer.text
+    assert len(read) >= 4
+    assert not any(read)
