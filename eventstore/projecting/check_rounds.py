@@ -1,6 +1,6 @@
 """Goes round the read models in a running server: is every row what the log says, and is every row there?
 
-A step of each way in turn, and a long rest after each, so that nobody notices the cost.
+Some steps of each way in turn, and a long rest after each step, so that nobody notices the cost.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ from eventstore.personal_data import PersonalData
 from eventstore.projecting import checks, refollow
 from eventstore.projecting.checks import TABLES, Checks, Index, Misnamed, MissingKey, Suspicion, key_of
 from eventstore.projecting.index_entries import Entry, next_entries
+from eventstore.projecting.packed_entries import PackedEntries
 from eventstore.projecting.rebuild import clear, compared, differing, hiding, tables_of, transaction
 from eventstore.recorder import store
 from eventstore.unavailable import ArchiveAway
@@ -174,6 +175,20 @@ class Along:
         return [*found], self._after is None
 
 
+class AlongThePacked:
+    """Every entry of the tables in which archived events are packed."""
+
+    def __init__(self, index: Index, stretch: int) -> None:
+        self._entries = PackedEntries(
+            lambda connection, entries: readable(lambda part: [*index.explained(connection, part)], entries),
+            stretch * POSITIONS_OF_A_ROW,
+        )
+
+    def step(self, connection: Connection, now: Moment) -> tuple[list[Found], bool]:
+        """Gathers some, or looks at the next ones."""
+        return self._entries.step(connection)
+
+
 def _few(found: Sequence[Entry], positions: int) -> Sequence[Entry]:
     """The first of the rows, at least one, that have about so many positions together."""
     for place, (_, _, _, before) in enumerate(found, 1):
@@ -195,6 +210,7 @@ class Walks:
             AlongTheLog(self._checks, self._index, begin, stretch),
             *(Along(partial(self._table, name)) for name in TABLES),
             Along(self._entries),
+            AlongThePacked(self._index, stretch),
             Along(lambda connection, after, now: checks.destroyed(connection, after or "", stretch)),
         )
 
@@ -225,6 +241,10 @@ class Walks:
 
 REST = 49
 """How many times as long as a step took nothing is done after it, so that all of it costs two percent of a core."""
+
+TURN = 32
+"""Steps of one way before those of the next. Each is in another segment of what was archived, few of which stay in
+memory; and a server that does not live for long has come to all of them."""
 
 _TOGETHER: set[object] = set()
 """The rounds of this process through the logs of its issuers, which share that."""
@@ -264,6 +284,7 @@ class ProjectionRounds:
         self._has_turn = False
         self._walks: Walks | None = None
         self._left: deque[Walk | Iterator[list[Difference]]] = deque()
+        self._turn = 0
         self._keys_were_missing = False
         self._began: float | None = None
         self._took: float | None = None
@@ -338,7 +359,7 @@ class ProjectionRounds:
                 raise meant from error
             raise
         if not done:
-            self._left.append(way)
+            self._go_on(way)
         self._keys_were_missing |= any(isinstance(each, checks.MissingKey) for each in found)
         return [self._doubted(each) for each in found]
 
@@ -349,8 +370,15 @@ class ProjectionRounds:
             # What is made of the whole log is compared in a round that has all of it.
             return []
         if unlike is not None:
-            self._left.append(way)
+            self._go_on(way)
         return unlike or []
+
+    def _go_on(self, way: Walk | Iterator[list[Difference]]) -> None:
+        self._turn = (self._turn + 1) % TURN
+        if self._turn:
+            self._left.appendleft(way)
+        else:
+            self._left.append(way)
 
     def _doubted(self, found: Found) -> Difference:
         walks = self._walks

@@ -350,7 +350,11 @@ class Index:
 
     def standing(self, connection: Connection, rows: Sequence[Entry]) -> list[Misnamed]:
         """Looks for what explains rows of the index."""
-        live = set(apart(rows))
+        return self.explained(connection, apart(rows))
+
+    def explained(self, connection: Connection, entries: Iterable[EventNamesRow]) -> list[Misnamed]:
+        """Looks for what explains entries, a position in each, packed or not; those that nothing explains."""
+        live = set(entries)
         return [Misnamed(*each) for each in sorted(live - self._found(connection, [each[2] for each in live]))]
 
     def _found(self, connection: Connection, positions: Sequence[int]) -> set[EventNamesRow]:

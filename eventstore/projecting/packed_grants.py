@@ -13,7 +13,6 @@ from eventstore.projecting.packing import AT_ONCE, GRANT, Packing, is_followed, 
 from eventstore.recorder import portions
 from projections.event_index import IndexRow
 from projections.named import grant_runs
-from projections.named.digest_runs import BEGINNING, apart, position_of
 
 PACKED = 1 << 17
 """The kind of an entry, by which nothing stands in a table."""
@@ -43,11 +42,6 @@ def standing(connection: Connection, rows: Collection[IndexRow]) -> set[IndexRow
 def as_entries(rows: Iterable[IndexRow]) -> set[IndexRow]:
     """What entries the rows may be."""
     return {(PACKED, grant_runs.beginning(key), position) for kind, key, position in rows if kind == GRANT}
-
-
-def expanded(entries: bytes | None) -> list[IndexRow]:
-    """Every entry of a row of the table. Of what is no entry nothing is found."""
-    return [(PACKED, each[:BEGINNING], position_of(each)) for each in apart(entries)]
 
 
 def without_packed(connection: Connection, rows: Iterable[IndexRow]) -> Iterator[IndexRow]:

@@ -1,21 +1,26 @@
 """Many segments: what is read of them, by whom, and two who drop them at once."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine, func, select
 
 from commands.archiving import segments
 from commands.archiving.segments import NotArchived
 from domain.log import Archived
 from eventstore.archiving import dropping
+from eventstore.mapper import authenticate
+from eventstore.projecting.check_rounds import AlongThePacked, Walks
 from eventstore.sealed import dropped as sealed
 from eventstore.sealed import segment
 from eventstore.search import recorded_forms
 from eventstore.transparency import published
+from projections.named import grant_runs, wide
+from security.lru import Lru
 from tests.scenarios.administration import administering
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import lived
@@ -108,3 +113,41 @@ async def test_no_request_has_the_event_loop_read_a_segment(
         assert getattr(answer, "status_code", 200) == 200, answer.text
     assert len(read) >= 4
     assert not any(read)
+
+
+async def test_a_round_along_what_is_packed_reads_each_segment_once(
+    scene: Scene, job: Client, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, made = scene.world, list[Archived]()
+    resource = await world.register_client("Films", grant_types=("client_credentials",), scope=("catalog:read",))
+    for _ in range(4):
+        issued = (await token(world, job)).json()["access_token"]
+        await world.client.post("/oauth/introspect", data={"token": issued}, auth=resource.auth)
+        await world.services.token_uses.record()
+        await world.services.follower.follow()
+        world.clock.advance(900 * DAY)
+        made += await archived(world, tmp_path / "archive", days=1)
+    assert len(made) == 4
+    await drop(world)
+    # The server's own rounds read segments too.
+    await world.services.transparency.stop()
+    opening, read = segment.opened, list[str]()
+
+    def opened(packed: bytes, of: Archived) -> segment.Contents:
+        read.append(of.segment)
+        return opening(packed, of)
+
+    authenticate(engine, world.services.ledger.vault)
+    with closing(Walks(world.services.ledger.privacy, 0)) as walks, engine.connect() as connection:
+        for table in (wide.TABLE, grant_runs.TABLE):
+            assert connection.scalar(select(func.count()).select_from(table))
+        (along,) = (each for each in walks.all if isinstance(each, AlongThePacked))
+        with monkeypatch.context() as patch:
+            patch.setattr(segment, "opened", opened)
+            # As on a long log, of whose segments few are in memory.
+            patch.setattr(sealed, "_FORMS", Lru(1))
+            is_over = False
+            while not is_over:
+                found, is_over = along.step(connection, world.clock.now())
+                assert found == []
+    assert read == [each.segment for each in made]
