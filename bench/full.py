@@ -13,6 +13,7 @@ from types import ModuleType
 from bench.load import oha, wrk
 from bench.parts import (
     alone,
+    archived,
     behind,
     disk,
     freshness,
@@ -41,6 +42,7 @@ PARTS: tuple[ModuleType, ...] = (
     freshness,
     visibility,
     behind,
+    archived,
 )
 """In this order: what measures peaks comes before what needs them."""
 
@@ -102,7 +104,7 @@ def _plan(options: argparse.Namespace) -> FullPlan:
         if getattr(options, field.name, None) is not None
     }
     if options.events is not None:
-        given["behind"] = options.events
+        given["behind"] = given["archived"] = options.events
     return dataclasses.replace(QUICK if options.quick else FULL, **given)
 
 
@@ -112,7 +114,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", type=_list(names), default=names, metavar="PART,…", help=", ".join(names))
     parser.add_argument("--databases", type=_list(databases.KINDS), default=databases.KINDS, metavar="NAME,…")
     parser.add_argument("--quick", action="store_true", help="small sizes: shows that it runs, and not how fast")
-    parser.add_argument("--events", type=int, help="of the grown log")
+    parser.add_argument("--events", type=int, help="of the grown log, and of the one that is archived")
     for name in ("rounds", "seconds", "overload", "cycles", "access", "dead"):
         parser.add_argument(f"--{name}", type=int, help=f"usually {getattr(FULL, name):,}")
     parser.add_argument("--directory", type=Path, help="where the databases are put; usually the temporary directory")

@@ -32,24 +32,25 @@ class NotGrown(Exception):
 def measure(stage: Stage) -> Found:
     """Both logs of a database are measured in the same rounds."""
     found = Found([], [], [])
-    short, grown = (list(_subjects(stage, events)) for events in (SHORT, stage.plan.behind))
-    _grow(stage, [(subject, SHORT) for subject in short] + [(subject, stage.plan.behind) for subject in grown])
+    short, grown = (list(subjects(stage, NAME, events)) for events in (SHORT, stage.plan.behind))
+    grow(stage, [(subject, SHORT) for subject in short] + [(subject, stage.plan.behind) for subject in grown])
     for pair in zip(short, grown, strict=True):
         _compared(stage, *pair, found)
     return found
 
 
-def _subjects(stage: Stage, events: int) -> Iterator[Subject]:
-    for database in stage.databases(f"behind-{events}"):
+def subjects(stage: Stage, name: str, events: int) -> Iterator[Subject]:
+    """Of each kind of database an empty one for a log of so many events."""
+    for database in stage.databases(f"{name}-{events}"):
         kind = database.name
-        subject = stage.subject(database, f"behind-{events}")
+        subject = stage.subject(database, f"{name}-{events}")
         subject.database = database._replace(name=f"{kind} behind {events:,}")
         subject.kind = kind
         yield subject
 
 
-def _grow(stage: Stage, wanted: list[tuple[Subject, int]]) -> None:
-    """All of them at the same time: each is the work of one processor."""
+def grow(stage: Stage, wanted: Sequence[tuple[Subject, int]]) -> None:
+    """Gives them logs of so many events. All of them at the same time: each is the work of one processor."""
     running = []
     for subject, events in wanted:
         stage.say(f"making {subject.name}")

@@ -19,7 +19,8 @@ from bench.subjects.server import Server
 
 @dataclass(frozen=True, slots=True)
 class FullPlan:
-    """Sizes of everything. Durations are whole seconds; `behind` is how many events the grown log has."""
+    """Sizes of everything. Durations are whole seconds; `behind` is how many events the grown log has, and
+    `archived` that of which most are dropped."""
 
     rounds: int = 5
     seconds: int = 3
@@ -35,6 +36,7 @@ class FullPlan:
     visible: int = 1_000
     histories: int = 500
     behind: int = 10_000_000
+    archived: int = 1_000_000
     starts: int = 3
 
     @property
@@ -58,6 +60,7 @@ QUICK = FullPlan(
     visible=200,
     histories=100,
     behind=200_000,
+    archived=30_000,
 )
 
 
