@@ -16,7 +16,8 @@ from eventstore.unavailable import DatabaseReadOnly, Moved
 from projections.prepared import translate
 
 _LOCK = (
-    f"BEGIN; SELECT position, time, indexed_by, {DATABASE_TIME} FROM {head.name} "  # noqa: S608 - names of ours
+    # Whatever the database begins by itself: under a snapshot that is older than the lock nobody would get it.
+    f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT position, time, indexed_by, {DATABASE_TIME} FROM {head.name} "  # noqa: S608 - names of ours
     "WHERE id = 1 FOR UPDATE"
 )
 

@@ -46,6 +46,11 @@ long a process that has it may do nothing before PostgreSQL ends its transaction
 waiting."""
 
 
+READ_COMMITTED = "READ COMMITTED"
+"""How PostgreSQL's transactions see what others commit, where nothing else is said, whatever the database is set to:
+whoever has waited for a row or for the log's lock sees what the one before did."""
+
+
 def in_words(error: BaseException, *urls: str) -> str:
     """What the database or its driver said, in one line, without the passwords of these URLs."""
     said = getattr(error, "orig", None) or error.__cause__ or error
@@ -185,8 +190,8 @@ def reading(url: str, size: int, shared: SharedConnections | None = None) -> Eng
 def beside(url: str, shared: SharedConnections | None = None) -> Engine:
     """An engine with one connection on PostgreSQL, for transactions that do not hold the log's lock."""
     if shared is not None:
-        return _shared(shared, make_url(url))
-    return _postgresql(make_url(url), pool_size=1, max_overflow=0)
+        return _shared(shared, make_url(url), READ_COMMITTED)
+    return _postgresql(make_url(url), pool_size=1, max_overflow=0, isolation_level=READ_COMMITTED)
 
 
 def empty_write_ahead_log(url: str) -> bool:
@@ -209,7 +214,7 @@ def migrating(url: str) -> Engine:
     parsed = make_url(url)
     if is_sqlite(parsed):
         return _sqlite(parsed, "BEGIN IMMEDIATE", SQLITE_WAIT_MS, cache_kib=262_144)
-    return _postgresql(parsed, poolclass=NullPool)
+    return _postgresql(parsed, poolclass=NullPool, isolation_level=READ_COMMITTED)
 
 
 @contextmanager
@@ -304,11 +309,13 @@ SEVERAL = {"connect_timeout": 2}
 """What differs when there are several hosts: each of them is waited for in turn, the one that vanished too."""
 
 
-def reaching(url: URL) -> dict[str, int]:
-    """`REACHING` as far as the URL does not say otherwise."""
+def reaching(url: URL) -> dict[str, Any]:
+    """`REACHING` as far as the URL does not say otherwise, and how texts are sent, whatever anybody says: as the events
+    are, by whose bytes they are proven."""
     hosts = url.query.get("host", "")
     several = SEVERAL if not isinstance(hosts, str) or "," in hosts else {}
-    return {name: value for name, value in {**REACHING, **several}.items() if name not in url.query}
+    said = {name: value for name, value in {**REACHING, **several}.items() if name not in url.query}
+    return {**said, "client_encoding": "utf8"}
 
 
 def arguments(url: URL) -> dict[str, Any]:

@@ -164,12 +164,11 @@ def lasting(connection: Connection, table: Table) -> Table:
 @contextmanager
 def transaction(connection: Connection, *, writes: bool = False, snapshot: bool = False) -> Iterator[None]:
     """One transaction. `writes` locks at once where there is one lock, `snapshot` sees one state throughout."""
-    begin = "BEGIN"
-    if writes and _is_sqlite(connection):
-        begin = "BEGIN IMMEDIATE"
-    # On SQLite every transaction has one.
-    if snapshot and not _is_sqlite(connection):
-        begin = _SNAPSHOT
+    if _is_sqlite(connection):
+        # Every transaction sees one state.
+        begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
+    else:
+        begin = _SNAPSHOT if snapshot else "BEGIN ISOLATION LEVEL READ COMMITTED"
     connection.exec_driver_sql(begin)
     try:
         yield
