@@ -26,7 +26,7 @@ from domain import server
 from domain.event import Actor, Recorded
 from eventstore.database import Connection, DBAPIError, Engine, is_missing
 from eventstore.database.engines import in_words, migrating, reading
-from eventstore.database.schema import EarlierRevision, is_current, server_role
+from eventstore.database.schema import Unfit, is_current, server_role
 from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.mapper import authenticate
@@ -264,13 +264,13 @@ def require_schema(settings: Settings) -> None:
 
 
 def schema_is_current(settings: Settings) -> bool:
-    """Whether the migrations have run; raises Failure when the database does not answer or is too old for any."""
+    """Whether the migrations have run; raises Failure when the database does not answer or is unfit."""
     # A look must not make the file that it looks for.
     if is_missing(settings.database_url):
         return False
     try:
         return is_current(settings.database_url)
-    except EarlierRevision as error:
+    except Unfit as error:
         raise unavailable(str(error)) from None
     except DBAPIError as error:
         raise unavailable(f"the database does not answer: {in_words(error, settings.database_url)}") from None

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, MetaData, Table, select, text, update
 from sqlalchemy.engine import make_url
@@ -23,11 +24,27 @@ APPEND_ONLY = frozenset({"stored_events"})
 
 _BUILT_ON = re.compile(r'^down_revision = "(\d+)"', re.MULTILINE)
 
+UTF8 = "UTF8"
+
 FIRST = "1100"
 """The first revision. Databases before it were made before the first release, and no migration leads on from there."""
 
 
-class EarlierRevision(Exception):
+class Unfit(Exception):
+    """No server of ours can serve from the database; says why and what to do."""
+
+
+class OtherEncoding(Unfit):
+    """PostgreSQL keeps the database's texts in another encoding than UTF-8, so that not all can be kept."""
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(
+            f"the database keeps texts in the encoding {encoding}, which has not all characters or checks none; make "
+            "one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
+
+
+class EarlierRevision(Unfit):
     """The database was made before `FIRST`."""
 
     def __init__(self, revision: str) -> None:
@@ -90,6 +107,12 @@ def is_read_only(connection: Connection) -> bool:
 
 
 def _supported(connection: Connection) -> str | None:
+    if connection.dialect.name == "postgresql":
+        # It is told with every connection.
+        driver: Any = connection.connection.driver_connection
+        encoding = driver.info.parameter_status("server_encoding")
+        if encoding != UTF8:
+            raise OtherEncoding(encoding)
     found = current(connection)
     if found is not None and found < FIRST:
         raise EarlierRevision(found)
@@ -97,7 +120,7 @@ def _supported(connection: Connection) -> str | None:
 
 
 def problem(connection: Connection) -> str | None:
-    """Why this code cannot serve these tables, in words; None if it can. Raises `EarlierRevision`.
+    """Why this code cannot serve these tables, in words; None if it can. Raises `Unfit`.
 
     It can serve those of a later revision whose migrations only added to them, as they are during an upgrade.
     """
@@ -118,7 +141,7 @@ def raise_floor(connection: Connection, revision: str) -> None:
 
 def is_current(url: str, shared: SharedConnections | None = None) -> bool:
     """Whether this code can serve the database, asked over a connection of those if they are given. Raises
-    `EarlierRevision`."""
+    `Unfit`."""
     engine = migrating(url) if shared is None else reading(url, 1, shared)
     try:
         with engine.connect() as connection:
@@ -132,7 +155,7 @@ def upgrade(url: str, owner_url: str | None = None) -> None:
 
     On PostgreSQL `owner_url` names the role that owns the tables; the role of `url` then gets only what the server
     needs: it may read and insert events, and never change or remove one. Without `owner_url` one role does both.
-    Raises `EarlierRevision`.
+    Raises `Unfit`.
     """
     from alembic import command
     from alembic.config import Config

@@ -2,14 +2,18 @@
 sent."""
 
 import asyncio
+from collections.abc import Callable
 
 import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
+from commands.permissions import operator, put_scope
+from eventstore.database import schema
 from eventstore.database.engines import arguments, migrating
 from eventstore.ledger import Ledger
+from projections import scopes
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, register
@@ -42,3 +46,33 @@ async def test_whoever_waited_for_the_lock_gets_it(
     with engine.begin() as connection:
         assert connection.scalar(text("SHOW transaction_isolation")) == "read committed"
     engine.dispose()
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+async def test_texts_are_sent_as_events_are(
+    postgresql_url: str, keyring: Keyring, clock: ManualClock, encoding: str
+) -> None:
+    name = make_url(postgresql_url).database
+    administer(postgresql_url, f"ALTER DATABASE \"{name}\" SET client_encoding = '{encoding}'")
+    ledger = await Ledger.open(postgresql_url, keyring, clock)
+    await ledger.execute(put_scope("books", "書 für Ω", by=operator), origin=HERE)
+    row = await ledger.read(scopes.find, "books")
+    assert row is not None
+    assert row.description == "書 für Ω"
+    await ledger.close()
+
+
+@pytest.mark.parametrize("work", [schema.is_current, schema.upgrade])
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_keep_every_text_is_refused(
+    postgresql_url: str, work: Callable[[str], object], encoding: str
+) -> None:
+    url = make_url(postgresql_url)
+    name = f"{url.database}_{encoding.lower()}"
+    made = f"CREATE DATABASE \"{name}\" ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+    administer(postgresql_url, made)
+    try:
+        with pytest.raises(schema.Unfit, match=f"in the encoding {encoding}.*ENCODING 'UTF8'"):
+            work(url.set(database=name).render_as_string(hide_password=False))
+    finally:
+        administer(postgresql_url, f'DROP DATABASE "{name}" WITH (FORCE)')
