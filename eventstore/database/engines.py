@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.util import LRUCache
 
-from eventstore.database.shared_connections import SchemaPool, SchemaUrl, Session, SharedConnections
+from eventstore.database.shared_connections import AWAITS_DISK, SchemaPool, SchemaUrl, Session, SharedConnections
 from eventstore.database.threads import asks_over
 from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, StorageFull
 from projections.prepared import translate
@@ -172,6 +172,7 @@ def writing(url: str, shared: SharedConnections | None = None, *, awaits_disk: b
         before, connection.autocommit = connection.autocommit, True
         for setting, milliseconds in PATIENCE_MS.items():
             connection.execute(f"SET {setting} = {milliseconds}")
+        connection.execute(AWAITS_DISK)
         connection.autocommit = before
 
     return engine

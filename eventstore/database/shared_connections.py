@@ -42,6 +42,11 @@ _FORGET = (
 """What `DISCARD ALL` does, which may be in no message with anything else."""
 
 
+AWAITS_DISK = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+"""For whoever writes to a log: nobody is answered before the disk has it, whatever the database is set to. That it
+waits for a standby too, or for none, stays as it is."""
+
+
 class SchemaUrl(NamedTuple):
     """A log's URL: that of its database, over whose connections no name is found, and the schema."""
 
@@ -290,7 +295,9 @@ def _change_hands(held: _Held, session: Session) -> None:
     driver.autocommit = True
     named = sql.SQL("SET search_path = {}").format(sql.Identifier(session.url.schema))
     settings = "".join(f"; SET {name} = {value}" for name, value in session.settings)
-    driver.execute(_FORGET + named.as_string(driver) + settings, prepare=False)
+    # Who writes has settings, and who reads has none.
+    awaiting = f"; {AWAITS_DISK}" if settings else ""
+    driver.execute(_FORGET + named.as_string(driver) + settings + awaiting, prepare=False)
     # It is not told that by this its own statements are gone too.
     driver._prepared = type(driver._prepared)()
     held.session = session

@@ -11,8 +11,9 @@ from sqlalchemy.engine import make_url
 
 from commands.permissions import operator, put_scope
 from eventstore.database import schema
-from eventstore.database.engines import arguments, migrating
+from eventstore.database.engines import arguments, in_schema, migrating, shared_connections, writing
 from eventstore.ledger import Ledger
+from eventstore.view import View
 from projections import scopes
 from security.clock import ManualClock
 from security.keyring import Keyring
@@ -46,6 +47,26 @@ async def test_whoever_waited_for_the_lock_gets_it(
     with engine.begin() as connection:
         assert connection.scalar(text("SHOW transaction_isolation")) == "read committed"
     engine.dispose()
+
+
+@pytest.mark.parametrize(("said", "expected"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")])
+async def test_nobody_is_answered_before_the_disk_has_it(
+    postgresql_url: str, keyring: Keyring, clock: ManualClock, said: str, expected: str
+) -> None:
+    name = make_url(postgresql_url).database
+    administer(postgresql_url, f"ALTER DATABASE \"{name}\" SET synchronous_commit = '{said}'")
+
+    def told(view: View, _: object) -> str:
+        return str(view.connection.scalar(text("SHOW synchronous_commit")))
+
+    ledger = await Ledger.open(postgresql_url, keyring, clock)
+    assert (await ledger.execute(register("c0"), origin=HERE, then=told)).value == expected
+    await ledger.close()
+    # Nor where many logs share their connections.
+    engine = writing(in_schema(postgresql_url, "public"), shared_connections(1))
+    with engine.connect() as connection:
+        assert connection.scalar(text("SHOW synchronous_commit")) == expected
+        connection.connection.invalidate()
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
