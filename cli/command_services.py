@@ -26,7 +26,7 @@ from domain import server
 from domain.event import Actor, Recorded
 from eventstore.database import Connection, DBAPIError, Engine, is_missing
 from eventstore.database.engines import in_words, migrating, reading
-from eventstore.database.schema import Unfit, is_current, server_role
+from eventstore.database.schema import UnfitDatabase, is_current, server_role
 from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.mapper import authenticate
@@ -270,7 +270,7 @@ def schema_is_current(settings: Settings) -> bool:
         return False
     try:
         return is_current(settings.database_url)
-    except Unfit as error:
+    except UnfitDatabase as error:
         raise unavailable(str(error)) from None
     except DBAPIError as error:
         raise unavailable(f"the database does not answer: {in_words(error, settings.database_url)}") from None

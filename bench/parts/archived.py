@@ -51,7 +51,7 @@ _ROWS_READ = text(
 )
 
 
-class Took(NamedTuple):
+class CommandCost(NamedTuple):
     """What a command printed, and took: processor time of it and of the database, in seconds, and memory in MiB."""
 
     said: str
@@ -60,7 +60,7 @@ class Took(NamedTuple):
     memory: float
 
 
-class Start(NamedTuple):
+class StartCost(NamedTuple):
     """What a start took: seconds to the first answer and to the first token, processor time, and memory in MiB."""
 
     ready: float
@@ -69,10 +69,10 @@ class Start(NamedTuple):
     memory: float
 
 
-class Runs(NamedTuple):
+class ArchiveRuns(NamedTuple):
     """Of one log in every round. `rows` is how many PostgreSQL read for a start, a token and the end after it."""
 
-    starts: list[Start]
+    starts: list[StartCost]
     rows: list[int]
     spent: dict[str, list[Spent]]
 
@@ -96,7 +96,7 @@ def _dropped(stage: Stage, subject: Subject, found: Found) -> int:
     before = (datetime.now(UTC) - timedelta(days=LIVING_DAYS)).isoformat(timespec="seconds").replace("+00:00", "Z")
     archive = ("log", "archive", "--before", before, "--to", str(place))
 
-    def tell(what: str, took: Took, count: int) -> None:
+    def tell(what: str, took: CommandCost, count: int) -> None:
         for words, value, unit in (
             (f"{what}, processor time of each", took.own / count * 1e6, "µs"),
             (f"{what}, the database's", took.database / count * 1e6, "µs"),
@@ -120,7 +120,7 @@ def _dropped(stage: Stage, subject: Subject, found: Found) -> int:
     return int(count)
 
 
-def _run(subject: Subject, *arguments: str) -> Took:
+def _run(subject: Subject, *arguments: str) -> CommandCost:
     before = processes.ended_children(subject.database.process)
     command = [str(BIN / "grantlog"), *arguments, "--json"]
     process = subprocess.Popen(
@@ -134,7 +134,7 @@ def _run(subject: Subject, *arguments: str) -> Took:
     if process.returncode:
         raise RuntimeError(f"grantlog {' '.join(arguments)}: {process.returncode}\n{said}")
     database = processes.ended_children(subject.database.process) - before
-    return Took(said, used.ru_utime + used.ru_stime, database, watched.memory)
+    return CommandCost(said, used.ru_utime + used.ru_stime, database, watched.memory)
 
 
 def _tidied(subject: Subject) -> int:
@@ -152,7 +152,7 @@ def _tidied(subject: Subject) -> int:
         engine.dispose()
 
 
-def _started(subject: Subject) -> Start:
+def _started(subject: Subject) -> StartCost:
     """A server from its command to its first token, and to its end."""
     began = time.perf_counter()
     with subject.serving() as over:
@@ -163,7 +163,7 @@ def _started(subject: Subject) -> Start:
         token = time.perf_counter() - began
         of = {over.process, *over.workers}
         cpu = processes.ended_children(over.process) + sum(sum(processes.thread_times(each).values()) for each in of)
-        return Start(ready, token, cpu, over.memory)
+        return StartCost(ready, token, cpu, over.memory)
 
 
 def _rows_read(subject: Subject) -> int:
@@ -178,7 +178,7 @@ def _rows_read(subject: Subject) -> int:
 
 def _compared(stage: Stage, whole: Subject, alone: Subject, found: Found) -> None:
     plan, kind = stage.plan, whole.kind
-    both = {subject.name: Runs([], [], {}) for subject in (whole, alone)}
+    both = {subject.name: ArchiveRuns([], [], {}) for subject in (whole, alone)}
     for subject in (whole, alone):
         stage.say(f"{subject.name}: preparing")
         with subject.serving() as over:
@@ -199,7 +199,7 @@ def _compared(stage: Stage, whole: Subject, alone: Subject, found: Found) -> Non
     found.details.append(Detail(f"{spending.TITLE}, {kind}", spending.COLUMNS, spending.rows(rows)))
 
 
-def _round(stage: Stage, subject: Subject, runs: Runs, found: Found) -> None:
+def _round(stage: Stage, subject: Subject, runs: ArchiveRuns, found: Found) -> None:
     """Every work once, by a process that knows none of the tokens yet, which were issued to the one before."""
     plan, known = stage.plan, subject.prepared
     with subject.serving() as over:
@@ -227,7 +227,7 @@ def _first(subject: Subject) -> wrk.Load:
     return wrk.Load("/oauth/introspect", "once.lua", file, subject.prepared.service)
 
 
-def _told(kind: str, whole: Runs, alone: Runs, found: Found) -> None:
+def _told(kind: str, whole: ArchiveRuns, alone: ArchiveRuns, found: Found) -> None:
     for work in WORKS:
         ratios = [
             (one.worker + one.database) / (other.worker + other.database)

@@ -47,8 +47,8 @@ waiting."""
 
 
 READ_COMMITTED = "READ COMMITTED"
-"""How PostgreSQL's transactions see what others commit, where nothing else is said, whatever the database is set to:
-whoever has waited for a row or for the log's lock sees what the one before did."""
+"""How PostgreSQL's transactions see what others commit, where nothing else is said, whatever the database is set to: a
+transaction that has waited for a row or for the log's lock sees what the one before did."""
 
 
 def in_words(error: BaseException, *urls: str) -> str:

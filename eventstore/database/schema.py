@@ -30,11 +30,11 @@ FIRST = "1100"
 """The first revision. Databases before it were made before the first release, and no migration leads on from there."""
 
 
-class Unfit(Exception):
+class UnfitDatabase(Exception):
     """No server of ours can serve from the database; says why and what to do."""
 
 
-class OtherEncoding(Unfit):
+class OtherEncoding(UnfitDatabase):
     """PostgreSQL keeps the database's texts in another encoding than UTF-8, so that not all can be kept."""
 
     def __init__(self, encoding: str) -> None:
@@ -44,7 +44,7 @@ class OtherEncoding(Unfit):
         )
 
 
-class EarlierRevision(Unfit):
+class EarlierRevision(UnfitDatabase):
     """The database was made before `FIRST`."""
 
     def __init__(self, revision: str) -> None:
@@ -120,7 +120,7 @@ def _supported(connection: Connection) -> str | None:
 
 
 def problem(connection: Connection) -> str | None:
-    """Why this code cannot serve these tables, in words; None if it can. Raises `Unfit`.
+    """Why this code cannot serve these tables, in words; None if it can. Raises `UnfitDatabase`.
 
     It can serve those of a later revision whose migrations only added to them, as they are during an upgrade.
     """
@@ -141,7 +141,7 @@ def raise_floor(connection: Connection, revision: str) -> None:
 
 def is_current(url: str, shared: SharedConnections | None = None) -> bool:
     """Whether this code can serve the database, asked over a connection of those if they are given. Raises
-    `Unfit`."""
+    `UnfitDatabase`."""
     engine = migrating(url) if shared is None else reading(url, 1, shared)
     try:
         with engine.connect() as connection:
@@ -155,7 +155,7 @@ def upgrade(url: str, owner_url: str | None = None) -> None:
 
     On PostgreSQL `owner_url` names the role that owns the tables; the role of `url` then gets only what the server
     needs: it may read and insert events, and never change or remove one. Without `owner_url` one role does both.
-    Raises `Unfit`.
+    Raises `UnfitDatabase`.
     """
     from alembic import command
     from alembic.config import Config

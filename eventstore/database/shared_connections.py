@@ -43,7 +43,7 @@ _FORGET = (
 
 
 AWAITS_DISK = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-"""For whoever writes to a log: nobody is answered before the disk has it, whatever the database is set to. That it
+"""For those who write to a log: nobody is answered before the disk has it, whatever the database is set to. That it
 waits for a standby too, or for none, stays as it is."""
 
 

@@ -1,6 +1,6 @@
 """Every entry of the tables in which archived events are packed, in the order of the log.
 
-There they lie by what they name, from one end of the log to the other, and whoever went along them would read a segment
+There they lie by what they name, from one end of the log to the other, and to go along them would be to read a segment
 for nearly each: one is read as a whole, and few stay in memory. So they are gathered first, of a part of the log at a
 time, which reads tables alone, and then looked at position by position.
 """

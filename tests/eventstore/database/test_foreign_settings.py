@@ -93,7 +93,7 @@ def test_a_database_that_cannot_keep_every_text_is_refused(
     made = f"CREATE DATABASE \"{name}\" ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
     administer(postgresql_url, made)
     try:
-        with pytest.raises(schema.Unfit, match=f"in the encoding {encoding}.*ENCODING 'UTF8'"):
+        with pytest.raises(schema.UnfitDatabase, match=f"in the encoding {encoding}.*ENCODING 'UTF8'"):
             work(url.set(database=name).render_as_string(hide_password=False))
     finally:
         administer(postgresql_url, f'DROP DATABASE "{name}" WITH (FORCE)')
