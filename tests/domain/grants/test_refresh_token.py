@@ -4,15 +4,18 @@ import pytest
 from msgspec.structs import replace
 
 from domain import consent, grant
-from domain.decision import InvalidClient, InvalidGrant, InvalidScope, UnauthorizedClient
+from domain.decision import InvalidClient, InvalidGrant, InvalidRequest, InvalidScope, UnauthorizedClient
 from domain.grant import GrantEnded, RefreshRefused, RefreshReplayed, SuccessorReplaced, TokensRefreshed
 from domain.grants.grant_type import Lifetimes
+from domain.rules.client_metadata import NO_KEYS, ClientKeys, PublicKey
+from domain.rules.public_key import thumbprint
 from domain.succession import BRANCHES
 from tests.domain.story import (
     DASHBOARD,
     DAY,
     MEMBER,
     PAUL,
+    PUBLIC,
     THIRD_PARTY,
     Story,
     digest,
@@ -283,6 +286,78 @@ def test_cut_offs(by, expected):
 def test_a_dashboards_grant_rests_on_no_consent():
     story = signed_in()
     assert reason(story.refresh("rt1", parties(DASHBOARD, consent=consent.State((), 99)))) is None
+
+
+@pytest.mark.parametrize("proof", ["jkt", "x5t"])
+def test_a_public_client_shows_the_key_that_its_grant_began_with(proof):
+    native = parties(PUBLIC, **{proof: "own"})
+    story = Story()
+    story.code(native)
+    story.redeem(native)
+    for other in (parties(PUBLIC), parties(PUBLIC, **{proof: "another"})):
+        assert reason(story.refresh("rt1", other)) is InvalidGrant.PROOF_KEY
+    assert story.events[-1] == RefreshRefused(reason="proof_key")
+    assert story.state.ended_at is None
+    assert reason(story.refresh("rt1", native)) is None
+
+
+def test_a_client_with_a_secret_may_change_its_key():
+    story = Story()
+    story.code()
+    story.redeem(parties(jkt="own"))
+    assert reason(story.refresh("rt1", parties(jkt="another"))) is None
+    assert story.events[-1].dpop_jkt == "another"
+
+
+KEY = PublicKey(kty="OKP", crv="Ed25519", x="A" * 43)
+KEYED = replace(THIRD_PARTY, token_endpoint_auth_method="private_key_jwt", secrets=(), keys=ClientKeys(jwks=(KEY,)))
+
+
+def test_the_refresh_token_of_a_client_with_keys_stays():
+    by = parties(KEYED, secret_id=None, key_id=thumbprint(KEY))
+    story = Story()
+    story.code(by)
+    story.redeem(by)
+    for _ in range(3):
+        outcome = story.refresh("rt1", by)
+        assert (reason(outcome), outcome.result.stays) == (None, True)
+        assert story.events[-1].presented == digest("rt1")
+    assert story.types[3:] == ["grant.access_token_issued"] * 3
+    # It lasts as long as the grant, idle or not.
+    assert reason(story.later(60 * DAY).refresh("rt1", by)) is None
+    assert reason(story.later(30 * DAY).refresh("rt1", by)) is InvalidGrant.EXPIRED
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"revoked_keys": frozenset({thumbprint(KEY)})}, InvalidClient.ASSERTION_KEY),
+        ({"keys": NO_KEYS}, InvalidClient.ASSERTION_KEY),
+        ({"keys": ClientKeys(jwks_uri="https://app.example.test/jwks")}, None),
+        ({"token_endpoint_auth_method": "self_signed_tls_client_auth"}, None),
+        ({"token_endpoint_auth_method": "tls_client_auth"}, InvalidClient.ASSERTION_KEY),
+        ({"token_endpoint_auth_method": "client_secret_basic"}, InvalidClient.ASSERTION_KEY),
+        ({"enabled": False}, InvalidClient.DISABLED),
+    ],
+)
+def test_a_key_that_proved_the_client_is_looked_at_under_the_lock(changes, expected):
+    by = parties(KEYED, secret_id=None, key_id=thumbprint(KEY))
+    story = Story()
+    story.code(by)
+    story.redeem(by)
+    assert reason(story.refresh("rt1", replace(by, client=replace(KEYED, **changes)))) is expected
+    # Whoever proved themselves by nothing is no such client either.
+    assert reason(story.refresh("rt1", replace(by, key_id=None))) is InvalidClient.METHOD
+
+
+def test_what_is_bound_in_any_case_is_not_refreshed_without_proof():
+    bound = replace(THIRD_PARTY, dpop_bound_access_tokens=True)
+    story = Story()
+    story.code(parties(bound))
+    assert reason(story.redeem(parties(bound))) is InvalidRequest.PROOF_REQUIRED
+    story.redeem(parties(bound, jkt="own"))
+    assert reason(story.refresh("rt2", parties(bound))) is InvalidRequest.PROOF_REQUIRED
+    assert reason(story.refresh("rt2", parties(bound, jkt="own"))) is None
 
 
 def test_a_grant_that_does_not_exist():
