@@ -16,11 +16,9 @@ FOR_ORDERS = RealmPolicy(second_factor="required_for", required_for=("orders",))
 OFF = RealmPolicy(second_factor="off")
 
 
-def put(name, policy, *before, scope=ADMINISTRATIVE_SCOPES):
+def put(name, policy, *before, scope=ADMINISTRATIVE_SCOPES, known=("orders", "read")):
     state = given(page, realm_policy.STREAM, *before)
-    return realm_policy.put(
-        state, now=NOW, name=name, policy=policy, known_scopes={"orders", "read"}, caller_scope=scope
-    )
+    return realm_policy.put(state, now=NOW, name=name, policy=policy, known_scopes=known, caller_scope=scope)
 
 
 def changed(name, new, old=None):
@@ -49,6 +47,8 @@ def test_there_are_at_most_fifty_realms() -> None:
     before = [changed(f"realm-{number}x", OPTIONAL) for number in range(48)]
     assert put("one-more", OPTIONAL, *before).refusal.field == "name"
     assert put("one-more", OPTIONAL, *before[1:]).refusal is None
+    # Those that are there may change all the same.
+    assert put("realm-7x", REQUIRED, *before).events == (changed("realm-7x", REQUIRED, OPTIONAL),)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,34 @@ def test_there_are_at_most_fifty_realms() -> None:
 def test_scopes_are_named_with_the_policy_that_is_about_them(policy) -> None:
     outcome = put("platform", policy)
     assert (outcome.refusal.reason, outcome.refusal.field) == (InvalidRequest.MALFORMED, "required_for")
+
+
+def for_scopes(number):
+    return RealmPolicy(second_factor="required_for", required_for=tuple(f"s{each}" for each in range(number)))
+
+
+def test_as_many_scopes_are_named_as_there_may_be() -> None:
+    many = for_scopes(51).required_for
+    assert put("platform", for_scopes(50), known=many).refusal is None
+    assert put("platform", for_scopes(51), known=many).refusal.field == "required_for"
+
+
+def test_a_scope_that_is_gone_since_may_stay_named() -> None:
+    before = changed("platform", FOR_ORDERS, OPTIONAL)
+    more = RealmPolicy(second_factor="required_for", required_for=("orders", "read"))
+    assert put("platform", more, before, known=("read",)).events == (changed("platform", more, FOR_ORDERS),)
+
+
+def test_administrators_do_not_register_themselves() -> None:
+    for policy in (RealmPolicy(registration="open"), RealmPolicy(registration="invitation")):
+        refused = put("administration", policy).refusal
+        assert (refused and refused.field) == ("registration" if policy.registration == "open" else None)
+        assert put("platform", policy).refusal is None
+
+
+def test_other_realms_are_anybodys_who_may_write_clients() -> None:
+    assert put("platform", OFF, scope=frozenset()).events == (changed("platform", OFF, OPTIONAL),)
+    assert put("partners", OFF, scope=frozenset()).events == (changed("partners", OFF),)
 
 
 def test_administrators_are_asked_by_who_could_make_them() -> None:

@@ -7,17 +7,41 @@ from domain import consent
 from domain.decision import (
     AccessDenied,
     Conflict,
+    FactorRefused,
+    InvalidAuthorizationDetails,
     InvalidClient,
     InvalidGrant,
     InvalidRequest,
     InvalidScope,
+    InvalidTarget,
     UnauthorizedClient,
 )
+from domain.factors.realm_policy import RealmPolicy
+from domain.factors.second_factor import Factors
 from domain.grant import CodeIssued, CodeRefused, CodeReplayed, GrantEnded, TokensIssued
+from domain.grants import authorization_code
+from domain.grants.grant_type import Lifetimes, TokenRequest
 from domain.rules import pkce
-from tests.domain.story import CALLBACK, MEMBER, PAUL, PUBLIC, THIRD_PARTY, VERIFIER, Story, digest, parties, redeemed
+from domain.session import Authentication
+from tests.domain.story import (
+    CALLBACK,
+    MEMBER,
+    PAUL,
+    PUBLIC,
+    START,
+    THIRD_PARTY,
+    VERIFIER,
+    Story,
+    digest,
+    parties,
+    redeemed,
+)
 
 WRONG = pkce.transform("w" * 43)
+REQUIRED = RealmPolicy(second_factor="required")
+WITH_FACTOR = replace(PAUL, factors=Factors(totp="f1"))
+PASSWORD = Authentication(at=START, acr="urn:grantlog:acr:1", amr=("pwd",))
+BOTH = replace(PASSWORD, acr="urn:grantlog:acr:2", amr=("pwd", "otp", "mfa"))
 
 
 def reason(outcome):
@@ -63,12 +87,84 @@ def test_roles_narrow_scope_and_the_event_keeps_what_was_asked():
         (parties(), {"asked": ("nothing:such",)}, InvalidScope.UNKNOWN),
         (parties(), {"asked": ("other",)}, InvalidScope.OUTSIDE_CLIENT),
         (parties(roles=()), {}, InvalidScope.NOTHING_LEFT),
+        (parties(consent=None), {}, AccessDenied.CONSENT),
+        (parties(), {"resource": ("https://else.example",)}, InvalidTarget.OUTSIDE_CLIENT),
+        (parties(), {"details": ({"type": "payment"},)}, InvalidAuthorizationDetails.UNKNOWN_TYPE),
+        (parties(policy=REQUIRED), {}, FactorRefused.ENROLMENT),
+        (parties(policy=REQUIRED), {"authentication": PASSWORD}, FactorRefused.ENROLMENT),
+        (parties(policy=REQUIRED, account=WITH_FACTOR), {"authentication": PASSWORD}, FactorRefused.MISSING),
     ],
 )
 def test_no_code_is_issued_and_nothing_is_committed(by, facts, expected):
     story = Story()
     assert reason(story.code(by, **facts)) is expected
     assert story.events == []
+
+
+def test_who_showed_a_factor_gets_what_the_realm_asks_one_for():
+    story = Story()
+    assert reason(story.code(parties(policy=REQUIRED, account=WITH_FACTOR), authentication=BOTH)) is None
+    assert story.events[0].authentication == BOTH
+
+
+# An application of our own asks for the password itself ---------------------------------------------------------------
+
+OWN = replace(THIRD_PARTY, client_id="own", first_party=True)
+
+
+def challenged(by=None, authentication=PASSWORD, **request):
+    stated = TokenRequest(**{"challenge": pkce.transform(VERIFIER)} | request)
+    facts = {"request": stated, "code": digest("code"), "authentication": authentication, "lifetimes": Lifetimes()}
+    story = Story()
+    return story, story.decide(authorization_code.challenge_code, parties=by or parties(OWN), **facts)
+
+
+def test_a_password_gives_a_code_that_sends_nobody_anywhere():
+    story, outcome = challenged(scope=("orders",))
+    assert reason(outcome) is None
+    [event] = story.events
+    assert (event.scope, event.redirect_uri, event.redirect_uri_given, event.session_id) == ("orders", "", False, None)
+    assert reason(story.redeem(parties(OWN), redirect_uri=None)) is None
+    again = {"request": TokenRequest(), "code": "", "authentication": PASSWORD, "lifetimes": Lifetimes()}
+    assert reason(story.decide(authorization_code.challenge_code, parties=parties(OWN), **again)) is Conflict.EXISTS
+
+
+@pytest.mark.parametrize(
+    ("by", "request_", "expected"),
+    [
+        (parties(THIRD_PARTY), {}, UnauthorizedClient.GRANT_TYPE),
+        (parties(replace(OWN, grant_types=("refresh_token",))), {}, UnauthorizedClient.GRANT_TYPE),
+        (parties(replace(OWN, require_pushed_authorization_requests=True)), {}, UnauthorizedClient.GRANT_TYPE),
+        (parties(replace(OWN, enabled=False)), {}, InvalidClient.DISABLED),
+        (parties(OWN, secret_id="s9"), {}, InvalidClient.WRONG_SECRET),
+        # The password changed, or the person was disabled, between the look and the lock.
+        (parties(OWN, account=replace(PAUL, password_cutoff=7)), {}, InvalidGrant.CREDENTIALS),
+        (parties(OWN, account=replace(PAUL, enabled=False)), {}, InvalidGrant.CREDENTIALS),
+        (parties(OWN, account=replace(PAUL, realm="administration")), {}, InvalidGrant.CREDENTIALS),
+        (parties(OWN, account=WITH_FACTOR), {}, FactorRefused.MISSING),
+        (parties(OWN, policy=REQUIRED), {}, FactorRefused.ENROLMENT),
+        (parties(OWN), {"challenge": None}, InvalidRequest.PKCE_REQUIRED),
+        (parties(OWN), {"resource": ("https://else.example",)}, InvalidTarget.OUTSIDE_CLIENT),
+        (parties(OWN), {"scope": ("other",)}, InvalidScope.OUTSIDE_CLIENT),
+        (
+            parties(replace(OWN, scope=("openid", "offline_access")), known=frozenset({"openid", "offline_access"})),
+            {"scope": ("openid", "offline_access")},
+            AccessDenied.CONSENT,
+        ),
+    ],
+)
+def test_no_password_gives_a_code_there(by, request_, expected):
+    story, outcome = challenged(by, **request_)
+    assert (reason(outcome), story.events) == (expected, [])
+
+
+def test_a_factor_beside_the_password_does():
+    story, outcome = challenged(parties(OWN, account=WITH_FACTOR, policy=REQUIRED), BOTH)
+    assert reason(outcome) is None
+    assert story.events[0].authentication == BOTH
+
+
+# The code is redeemed -------------------------------------------------------------------------------------------------
 
 
 def test_redeeming_issues_tokens_and_names_the_secret_version():
