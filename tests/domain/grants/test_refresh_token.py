@@ -340,7 +340,7 @@ def test_the_refresh_token_of_a_client_with_keys_stays():
         ({"enabled": False}, InvalidClient.DISABLED),
     ],
 )
-def test_a_key_that_proved_the_client_is_looked_at_under_the_lock(changes, expected):
+def test_a_key_that_proved_the_client_counts_under_the_lock(changes, expected):
     by = parties(KEYED, secret_id=None, key_id=thumbprint(KEY))
     story = Story()
     story.code(by)
@@ -350,7 +350,7 @@ def test_a_key_that_proved_the_client_is_looked_at_under_the_lock(changes, expec
     assert reason(story.refresh("rt1", replace(by, key_id=None))) is InvalidClient.METHOD
 
 
-def test_what_is_bound_in_any_case_is_not_refreshed_without_proof():
+def test_what_is_always_bound_is_not_refreshed_unproven():
     bound = replace(THIRD_PARTY, dpop_bound_access_tokens=True)
     story = Story()
     story.code(parties(bound))
