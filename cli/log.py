@@ -14,7 +14,7 @@ from typing import BinaryIO, Literal
 import rich_click as click
 
 from api.config.settings import Settings
-from api.server.transparency import ensure_key, kept_of
+from api.server.transparency import Transparency, ensure_key, kept_of
 from cli.archiving import archive, archived, drop_archived
 from cli.command_services import (
     CommandServices,
@@ -47,7 +47,7 @@ from eventstore.projecting.refollow import MODELS
 from eventstore.recorder import store
 from eventstore.search import newest
 from eventstore.time_travel import history
-from eventstore.transparency import published
+from eventstore.transparency import published, signing_keys
 from eventstore.transparency.comparison import NotAcceptable, misfits
 from eventstore.transparency.published import read_leaves
 from eventstore.unavailable import Forged
@@ -298,6 +298,7 @@ async def _succeed(
         raise Failure(f"the log cannot go on so: {error}") from None
     if refusal is not None:
         raise refused(refusal)
+    await _have_signed(services, origin)
     return await shown(services)
 
 
@@ -346,7 +347,20 @@ async def _rotate(
         refusal = await log_keys.rotate(services.ledger, origin, services.origin)
     if refusal is not None:
         raise refused(refusal)
+    await _have_signed(services, origin)
     return await shown(services)
+
+
+async def _have_signed(services: CommandServices, origin: str) -> None:
+    """Signs with the keys that are left, unless a server has: until then the log would be called tampered with."""
+    ledger = services.ledger
+    if await ledger.read(signing_keys.is_shown_signed, ledger.vault, origin):
+        return
+    transparency = Transparency(ledger, services.settings)
+    try:
+        await transparency.sign(services.origin)
+    finally:
+        await transparency.stop()
 
 
 def _members(state: log_key.State) -> dict[str, str | list[str] | None]:

@@ -90,6 +90,23 @@ class Transparency:
 
     async def start(self, by: Origin) -> None:
         """Makes the log's first key if it has none, and follows from now on."""
+        keeper = self.keeper = await self._begun(by, kept_of(self._settings))
+        stretch = STRETCH if is_sqlite(self._settings.database_url) else STRETCH_IN_THREADS
+        rounds = TreeRounds(self._ledger, keeper, leaves=read_authentic_leaves, stretch=stretch)
+        follow = partial(self._follow, keeper)
+        works: tuple[Callable[[], Awaitable[None]], ...] = (follow, rounds.run, self._watch)
+        self._tasks = [asyncio.create_task(self._run(work)) for work in works]
+
+    async def sign(self, by: Origin) -> None:
+        """Signs once what is there, for a command that no server may run beside. The files of this node are left alone:
+        they are the server's user's."""
+        keeper = await self._begun(by, None)
+        while await keeper.step():
+            pass
+        # Where a server took the last step before this one, it may have begun it with the keys of before.
+        await keeper.step()
+
+    async def _begun(self, by: Origin, kept: Kept | None) -> Keeper:
         settings, ledger = self._settings, self._ledger
         state = await ensure_key(ledger, settings, by)
         if state.origin is None:
@@ -102,7 +119,7 @@ class Transparency:
             asked = Witnesses(witnesses, self._client, settings.witness_timeout)
         tree = Tree(state.origin, signers, ledger.clock, witnessed=bool(witnesses), largest_step=STEP)
         quorum = settings.witness_quorum if witnesses else 0
-        self.keeper = Keeper(
+        return Keeper(
             ledger,
             tree,
             ledger.clock,
@@ -110,15 +127,10 @@ class Transparency:
             witnesses=asked,
             quorum=quorum,
             by=by,
-            kept=kept_of(settings),
+            kept=kept,
             leaves=read_authentic_leaves,
             wakefulness=ledger.wakefulness,
         )
-        stretch = STRETCH if is_sqlite(settings.database_url) else STRETCH_IN_THREADS
-        rounds = TreeRounds(ledger, self.keeper, leaves=read_authentic_leaves, stretch=stretch)
-        follow = partial(self._follow, self.keeper)
-        works: tuple[Callable[[], Awaitable[None]], ...] = (follow, rounds.run, self._watch)
-        self._tasks = [asyncio.create_task(self._run(work)) for work in works]
 
     async def stop(self) -> None:
         """Ends it, whatever it is doing."""

@@ -73,3 +73,10 @@ def signed_size(connection: Connection, vault: Vault) -> int:
     if newest is None or head is None:
         return 0
     return head.size if is_signed_by(newest.note, signers(connection, vault, head.origin)) else 0
+
+
+def is_shown_signed(connection: Connection, vault: Vault, origin: str) -> bool:
+    """Whether the checkpoint that is shown, if one is, bears a signature of a key that signs now: an auditor
+    who verifies the log by that key takes every other for somebody else's."""
+    newest = published.newest(connection)
+    return newest is None or is_signed_by(newest.note, signers(connection, vault, origin))

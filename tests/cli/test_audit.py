@@ -95,6 +95,18 @@ def test_a_compromised_key_signs_nothing_more(cli: CommandLine, vkey: str) -> No
     assert cli.newest()[0]["data"] == {"key_id": vkey.split("+")[1], "reason": "compromised"}
 
 
+@pytest.mark.parametrize("step", ["--finish", "--compromised"])
+def test_a_key_that_ends_without_a_server_is_no_alarm(cli: CommandLine, vkey: str, step: str) -> None:
+    """What it signed last would be all that is signed, and not by a key that is known any more."""
+    assert open_note(followed(cli), [Key.parse(vkey)]).verified
+    if step == "--finish":
+        cli.json("audit", "rotate-key")
+    new = cli.json("audit", "rotate-key", step)["verifier_key"]
+    assert cli.json("audit", "verify")["verdict"] == "verified"
+    assert cli.run("audit", "verify", "--key", new).stdout.startswith("VERIFIED")
+    assert cli.run("audit", "verify", "--key", vkey, exits=1).stdout.startswith("TAMPERED")
+
+
 def test_the_own_log_is_verified_with_the_vaults_key(cli: CommandLine, vkey: str) -> None:
     followed(cli)
     size = len(cli.events())
