@@ -51,9 +51,12 @@ def _locked_database(engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def _locked_file(engine: Engine) -> Iterator[None]:
-    # Its user is the database's own, as that of the files that SQLite makes beside it.
     file = os.open(f"{engine.url.database}{SUFFIX}", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        if os.geteuid() == 0:
+            # Its user is the database's own, as SQLite has it with the files that it makes there for root.
+            whose = os.stat(str(engine.url.database))
+            os.fchown(file, whose.st_uid, whose.st_gid)
         try:
             flock(file, LOCK_EX | LOCK_NB)
         except BlockingIOError:

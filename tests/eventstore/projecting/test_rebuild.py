@@ -1,5 +1,6 @@
 """A rebuild gives the rows that are there already, swaps them in at once, and goes on where it was broken off."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,17 @@ async def test_of_two_who_fill_fresh_tables_one_is_refused(
         for name in MODELS:
             assert [each for each in Refollowing(another, name, privacy).compare() if each.differs_at] == []
         another.dispose()
+
+
+def test_a_locks_file_is_its_whose_the_database_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What root makes beside it, the server's own user could not open."""
+    database = tmp_path / "grantlog.db"
+    database.touch()
+    given: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", lambda file, *whose: given.append((os.readlink(f"/proc/self/fd/{file}"), *whose)))
+    with alone(create_engine(f"sqlite:///{database}")):
+        assert given == [(f"{database}-rebuild", database.stat().st_uid, database.stat().st_gid)]
 
 
 def test_who_was_alone_leaves_it_to_the_next_at_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
