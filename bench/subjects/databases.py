@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import psycopg
 
+from cli.ending import ending_in_order
 from tests.postgresql import PostgreSQL
 
 SQLITE = "SQLite"
@@ -52,16 +53,19 @@ def sqlite(directory: Path) -> Iterator[Database]:
 
 @contextmanager
 def cluster(directory: Path) -> Iterator[Cluster]:
-    """A PostgreSQL server of its own, with fsync on, reached through a local socket."""
+    """A PostgreSQL server of its own, with fsync on, reached through a local socket. It ends with a bench that a signal
+    ends."""
     server = PostgreSQL(directory, durable=True)
-    if (directory / "data").exists():
-        server.go_on()
-    else:
-        server.start()
-    try:
-        yield Cluster(server, directory)
-    finally:
-        server.stop()
+    with ending_in_order():
+        try:
+            if (directory / "data").exists():
+                server.go_on()
+            else:
+                server.start()
+            yield Cluster(server, directory)
+        finally:
+            if server.running:
+                server.stop()
 
 
 @contextmanager
