@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 import msgspec
+import structlog
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
@@ -12,8 +13,10 @@ from eventstore.execution import Origin
 from projections.event_index import ADDRESS_KEY_BYTES
 from projections.tables import parse_sealed
 from security.mac import BlindIndex
-from security.sealing import SCHEME, SealBroken, Sealer, anonymous_subject, subject_of
+from security.sealing import SCHEME, SealBroken, Sealer, anonymous_subject, subject_of, subjects_of
 from security.vault import Vault
+
+log = structlog.get_logger("log")
 
 INDEXED = ("username", "email", "sub")
 
@@ -90,12 +93,24 @@ class PersonalData:
             return None
         return self._sealer.open(connection, value.text, value.event_id, value.field)
 
-    def open_keys(self, connection: Connection, keys: ClientKeys) -> ClientKeys:
-        """A client's keys with the name in its certificate in clear; without one whose key is gone."""
+    def show(self, connection: Connection, value: Sealed | str | None) -> str | None:
+        """The same for an answer that tells of other things too: None where it cannot be opened, which this server's
+        log says. The rounds that compare the vault with the events raise the alarm."""
+        try:
+            return self.open(connection, value)
+        except SealBroken as error:
+            sealed = parse_sealed(value) if isinstance(value, str) else value
+            keys = () if sealed is None else subjects_of(sealed.text)
+            log.error("vault.cannot_be_opened", keys=keys, reason=str(error))
+            return None
+
+    def open_keys(self, connection: Connection, keys: ClientKeys, *, to_show: bool = False) -> ClientKeys:
+        """A client's keys with the name in its certificate in clear; without one whose key is gone, or which cannot be
+        shown."""
         named = keys.certificate
         if named is None or isinstance(named.value, str):
             return keys
-        clear = self.open(connection, named.value)
+        clear = self.show(connection, named.value) if to_show else self.open(connection, named.value)
         return replace(keys, certificate=None if clear is None else CertificateName(named.member, clear))
 
     def is_erased(self, connection: Connection, text: str) -> bool:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from security import base64url
 from security.clock import Moment, day_of, month_of
-from security.keyring import hkdf_sha256
+from security.keyring import WrapBroken, hkdf_sha256
 from security.lru import Lru
 from security.tokens import drawn_ahead
 from security.vault import Vault, VaultEntry
@@ -174,6 +174,8 @@ class Sealer:
             found = [self.vault.find(connection, name) for name in names if name is not None]
         except ValueError:
             raise SealBroken("a sealed text names no possible subject") from None
+        except WrapBroken:
+            raise SealBroken("a key of a sealed text was altered in the vault") from None
         keys = [each for each in found if each is not None]
         if len(keys) < len(found):
             raise SealBroken("the vault never had a key for a sealed text: does it belong to this log?")

@@ -305,9 +305,9 @@ def client_body(kind: type[C], privacy: PersonalData, connection: Connection, ro
     """The answer about a client that is not deleted."""
     members = {
         "scope": " ".join(row.scope),
-        "owner": privacy.open(connection, row.owner),
+        "owner": privacy.show(connection, row.owner),
         "token_exchange": tuple(map(exchange_rules.body, row.token_exchange)),
-        **shown_keys(privacy.open_keys(connection, row.keys)),
+        **shown_keys(privacy.open_keys(connection, row.keys, to_show=True)),
     }
     return shown(kind, row, "created_at", "updated_at", **members, **more)
 
@@ -343,6 +343,7 @@ PERSON_EXAMPLE: dict[str, Any] = {
     "state": "enabled",
     "created_at": "2026-01-31T12:00:00.000000Z",
     "updated_at": "2026-01-31T12:00:00.000000Z",
+    "unreadable": False,
 }
 
 Username = Annotated[
@@ -429,13 +430,17 @@ class PersonBody(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["enabled", "disabled"]
     created_at: Time
     updated_at: Annotated[str, Meta(description="When names or claims changed last.")]
+    unreadable: Annotated[bool, Meta(description="Whether names and claims are null since the vault lacks their key.")]
 
 
 def person_body(privacy: PersonalData, connection: Connection, row: accounts.AccountRow) -> PersonBody:
     """The answer about a person who is not erased, names opened on the connection that the row was read on."""
-    names = {name: privacy.open(connection, getattr(row, name)) for name in ("username", "email", "name")}
-    claims = told(row.claims, lambda value: privacy.open(connection, value))
-    return shown(PersonBody, row, "created_at", "updated_at", id=row.account_id, **names, **claims)
+    sealed = {name: getattr(row, name) for name in ("username", "email", "name")}
+    names = {name: privacy.show(connection, value) for name, value in sealed.items()}
+    unreadable = any(value is not None and names[name] is None for name, value in sealed.items())
+    claims = told(row.claims, lambda value: None if unreadable else privacy.show(connection, value))
+    times = ("created_at", "updated_at")
+    return shown(PersonBody, row, *times, id=row.account_id, unreadable=unreadable, **names, **claims)
 
 
 def read_person(connection: Connection, privacy: PersonalData, account_id: str) -> PersonBody:

@@ -259,7 +259,7 @@ class NameLookup:
         if person is None:
             return None
         names = (person.name, person.username, person.email)
-        return next((clear for each in names if (clear := self._privacy.open(self._connection, each))), None)
+        return next((clear for each in names if (clear := self._privacy.show(self._connection, each))), None)
 
 
 def _streams(stream: str, kind: str, actor_id: str | None, data: Mapping[str, Any]) -> Iterator[str]:

@@ -450,7 +450,7 @@ def _report(
         state=state,
         client_id=found.client_id,
         client_name=None if owner is None else owner.client_name,
-        client_owner=reader.privacy.open(reader.connection, answers_for),
+        client_owner=reader.open(answers_for),
         secret=secret_version(found),
         account_id=found.account_id,
         grant_id=found.grant_id,

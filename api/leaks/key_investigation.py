@@ -117,7 +117,7 @@ def _reported(
         state=_state(connection, asked, named, live=live),
         client_id=ids[0] if len(ids) == 1 else None,
         client_name=None if owner is None else owner.client_name,
-        client_owner=privacy.open(connection, answers_for),
+        client_owner=reader.open(answers_for),
         account_id=people[0] if len(people) == 1 else None,
         grant_id=grants[0] if len(grants) == 1 else None,
         issued_at=_at(connection, named.positions[0]),

@@ -17,7 +17,19 @@ from tests.cases import cases
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.world import World, open_world
 
-MEMBERS = {"id", "realm", "username", "email", "name", *KEPT, "roles", "state", "created_at", "updated_at"}
+MEMBERS = {
+    "id",
+    "realm",
+    "username",
+    "email",
+    "name",
+    *KEPT,
+    "roles",
+    "state",
+    "created_at",
+    "updated_at",
+    "unreadable",
+}
 PAUL = {
     "realm": "platform",
     "username": "Paul",

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Boolean, Connection, LargeBinary, Table, Text, UniqueConstraint, delete, insert, select, update
+from structlog.testing import capture_logs
 
 from api.background import Checking, Retention
 from commands import people, upstreams
@@ -280,8 +281,36 @@ async def test_what_no_key_opens_any_more_is_refused_in_words(world: World, keyr
     change(world, lambda connection: connection.execute(delete(KEYS).where(of_paul)))
     async with open_world(world.settings.database_url, world.settings.data_dir, keyring, world.clock) as other:
         admin = await administering(other)
-        for path in ("/admin/people", f"/admin/people/{paul.account_id}"):
-            problem(await admin.get(path), 503, reason="vault_changed")
+        renaming = {"username": "paolo"}
+        problem(await admin.patch(f"/admin/people/{paul.account_id}", json=renaming), 503, reason="vault_changed")
+
+
+@pytest.mark.parametrize("gone", ["deleted", "altered"])
+async def test_a_key_that_is_away_takes_no_list_along(world: World, keyring: Keyring, gone: str) -> None:
+    paul, paula = await world.register_person("paul"), await world.register_person("paula")
+    of_paul = KEYS.c.subject == f"account:{paul.account_id}"
+
+    def take(connection: Connection) -> None:
+        if gone == "deleted":
+            connection.execute(delete(KEYS).where(of_paul))
+        else:
+            wrapped = connection.scalars(select(KEYS.c.wrapped).where(of_paul)).one()
+            altered = wrapped[:-1] + bytes([wrapped[-1] ^ 1])
+            connection.execute(update(KEYS).where(of_paul).values(wrapped=altered))
+
+    change(world, take)
+    async with open_world(world.settings.database_url, world.settings.data_dir, keyring, world.clock) as other:
+        admin = await administering(other)
+        with capture_logs() as lines:
+            told = {each["id"]: each for each in ok(await admin.get("/admin/people"), 200)["items"]}
+        unopened = [each["keys"] for each in lines if each["event"] == "vault.cannot_be_opened"]
+        assert set(unopened) == {(f"account:{paul.account_id}",)}
+        assert (told[paul.account_id]["username"], told[paul.account_id]["unreadable"]) == (None, True)
+        assert (told[paula.account_id]["username"], told[paula.account_id]["unreadable"]) == ("paula", False)
+        # Whatever the names are, they can be kept from coming in.
+        disabled = ok(await admin.post(f"/admin/people/{paul.account_id}/disable"), 200)
+        assert (disabled["state"], disabled["unreadable"]) == ("disabled", True)
+        assert ok(await admin.get(f"/admin/people/{paul.account_id}"), 200) == disabled
 
 
 # Nothing where there is nothing ---------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ class PersonSummary(msgspec.Struct, frozen=True):
     username: str | None = None
     email: str | None = None
     name: str | None = None
+    unreadable: bool = False
 
     @property
     def called(self) -> str:
