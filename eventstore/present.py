@@ -22,6 +22,7 @@ from eventstore.personal_data import PersonalData
 from eventstore.view import Folds
 from projections import accounts, clients, consents, incidents, roles, scopes, sessions
 from projections.people import foreign_hashes, upstream_links
+from projections.tables import RowPage
 
 # Clients, by a dashboard's slug, by an origin or by a scope.
 
@@ -63,14 +64,15 @@ class GivenConsent(NamedTuple):
     given_at: Moment
 
 
-def consents_of(folds: Folds, account_id: str, *, limit: int) -> list[GivenConsent]:
-    """All that a person allows, by client; `limit` of them at most."""
+def consents_of(folds: Folds, account_id: str, *, limit: int, after: str | None = None) -> RowPage[GivenConsent, str]:
+    """What a person allows, by client; `after` is one."""
+    page = consents.clients_of(folds.connection, account_id, limit, after)
     found = []
-    for client_id, given_at in consents.clients_of(folds.connection, account_id, limit):
+    for client_id, given_at in page.items:
         state: consent.State = folds.state(consent.stream(account_id, client_id))
         if state.given:
             found.append(GivenConsent(client_id, state.scope, given_at))
-    return found
+    return RowPage(tuple(found), page.next)
 
 
 # People, by what they sign in with: the name that the stream holds, sealed, must have the blind index of the row.

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from domain import account, consent
 from domain.event import Event, Moment, Recorded
 from projections import tables
-from projections.tables import Write, metadata
+from projections.tables import RowPage, Write, cut, metadata
 
 VERSION = 1
 
@@ -95,12 +95,17 @@ def find(connection: sa.Connection, account_id: str, client_id: str) -> ConsentR
     return None if row is None else _consent(row)
 
 
-def clients_of(connection: sa.Connection, account_id: str, limit: int) -> list[tuple[str, Moment]]:
-    """Whom a person allows something, and since when."""
+def clients_of(
+    connection: sa.Connection, account_id: str, limit: int, after: str | None = None
+) -> RowPage[tuple[str, Moment], str]:
+    """Whom a person allows something, and since when; `after` is a client."""
     query = sa.select(TABLE.c.client_id, TABLE.c.given_at).where(
         TABLE.c.account_id == account_id, TABLE.c.scope.is_not(None)
     )
-    return [(row.client_id, row.given_at) for row in connection.execute(query.order_by(TABLE.c.client_id).limit(limit))]
+    if after is not None:
+        query = query.where(TABLE.c.client_id > after)
+    rows = connection.execute(query.order_by(TABLE.c.client_id).limit(limit + 1))
+    return cut([(row.client_id, row.given_at) for row in rows], limit, lambda row: row[0])
 
 
 def _consent(row: sa.Row[Any]) -> ConsentRow:

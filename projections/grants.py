@@ -338,21 +338,30 @@ LOOKED_AT = 500
 
 
 def living(
-    connection: sa.Connection, now: Moment, account_id: str, grant_types: Collection[str], limit: int
+    connection: sa.Connection, now: Moment, account_id: str, grant_types: Collection[str], limit: int | None
 ) -> list[GrantRow]:
-    """Up to `limit` of a person's grants of these types that are alive at `now`, the newest first, however many began
-    since and have ended."""
+    """Up to `limit` of a person's grants of these types that are alive at `now`, the last used first, however many were
+    used since and have ended; all of them without."""
     query = _ALL.where(TABLE.c.account_id == account_id, TABLE.c.grant_type.in_(grant_types))
     query = query.where(TABLE.c.ended_at.is_(None), TABLE.c.expires_at > now)
-    query = query.order_by(TABLE.c.started_position.desc()).limit(LOOKED_AT)
+    query = query.order_by(TABLE.c.last_used_at.desc(), TABLE.c.started_position.desc()).limit(LOOKED_AT)
     found: list[GrantRow] = []
     rows = connection.execute(query).all()
     while rows:
         found += [each for each in (_grant(row, now) for row in rows) if each.state == "active"]
-        if len(found) >= limit or len(rows) < LOOKED_AT:
+        if (limit is not None and len(found) >= limit) or len(rows) < LOOKED_AT:
             break
-        rows = connection.execute(query.where(TABLE.c.started_position < rows[-1].started_position)).all()
+        place = sa.tuple_(TABLE.c.last_used_at, TABLE.c.started_position)
+        last = sa.tuple_(sa.literal(rows[-1].last_used_at), sa.literal(rows[-1].started_position))
+        rows = connection.execute(query.where(place < last)).all()
     return found[:limit]
+
+
+def used_in_sessions(connection: sa.Connection, account_id: str) -> dict[str, Moment]:
+    """When something was last begun in each of a person's browser sessions, by the session's id."""
+    query = sa.select(TABLE.c.session_id, sa.func.max(TABLE.c.started_at)).group_by(TABLE.c.session_id)
+    found = connection.execute(query.where(TABLE.c.account_id == account_id, TABLE.c.session_id.is_not(None)))
+    return {session_id: moment for session_id, moment in found}
 
 
 _HELD = (

@@ -64,12 +64,13 @@ class SessionRow(NamedTuple):
 
     session_id: str
     position: int
+    started_at: Moment
 
 
-def of_account(connection: Connection, account_id: str, limit: int) -> list[SessionRow]:
-    """A person's newest sessions."""
-    query = select(TABLE.c.session_id, TABLE.c.position).where(TABLE.c.account_id == account_id)
-    found = connection.execute(query.order_by(TABLE.c.position.desc()).limit(limit))
+def of_account(connection: Connection, account_id: str, now: Moment) -> list[SessionRow]:
+    """A person's sessions that have not expired, the newest first."""
+    query = select(TABLE.c.session_id, TABLE.c.position, TABLE.c.started_at).where(TABLE.c.account_id == account_id)
+    found = connection.execute(query.where(TABLE.c.expires_at > now).order_by(TABLE.c.position.desc()))
     return [SessionRow(*row) for row in found]
 
 

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from api.admin.schemas import Time
+from api.http.parameters import Page, behind, decode_cursor, page
 from api.services import Services
 from commands.grants import end
 from commands.people import end_session
@@ -18,19 +19,19 @@ from domain.grant import State as GrantState
 from domain.rules.administrative_scope import CONSOLE
 from eventstore.database import Connection
 from eventstore.execution import Single, Step
+from eventstore.ledger import Ledger
 from eventstore.personal_data import PersonalData
 from eventstore.search import recorded_forms
 from projections import grants, sessions
-from projections.grants import GrantRow
-from projections.sessions import SessionRow
 from security.clock import format_rfc3339
 
 AT_MOST = 1_000
-"""Sign-ins of either kind that are told of, the newest first."""
+"""Sign-ins of either kind that are told of, the last used first, so that none in use is hidden by others."""
 
 SHOWN = 200
 """Of them on a page."""
 
+CURSOR = "sign-ins"
 PASSWORD = "password"  # noqa: S105 - the grant type of dashboards
 
 SignInKind = Literal["browser", "dashboard"]
@@ -92,17 +93,18 @@ def body(place: ActiveSignIn, *, current: str | None = None, personal: bool = Tr
 
 
 async def running(services: Services, account_id: str) -> list[RunningSignIn]:
-    """The sign-ins of a person that run, the last used first."""
-    ledger = services.ledger
-    now = ledger.clock.now()
-    person: account.State = await ledger.state(account.stream(account_id))
-    allowed = await ledger.read(grants.living, now, account_id, CONSENTED, AT_MOST)
-    at_dashboards = await ledger.read(grants.living, now, account_id, (PASSWORD,), AT_MOST)
-    found = [
-        _browser(row, state, allowed)
-        for row in await ledger.read(sessions.of_account, account_id, AT_MOST)
-        if session.is_live(state := await ledger.state(session.stream(row.session_id)), person, now)
-    ]
+    """The sign-ins of a person that run, as many as are told of, the last used first."""
+    return await _running(services.ledger, account_id, AT_MOST)
+
+
+async def all_running(services: Services, account_id: str) -> list[RunningSignIn]:
+    """All of them, however many they are."""
+    return await _running(services.ledger, account_id, None)
+
+
+async def _running(ledger: Ledger, account_id: str, at_most: int | None) -> list[RunningSignIn]:
+    at_dashboards = await ledger.read(grants.living, ledger.clock.now(), account_id, (PASSWORD,), at_most)
+    found = await _browsers(ledger, account_id, at_most)
     found += [
         RunningSignIn(each.last_used_at, each.position, each.grant_id, each.client_id, each.started_at)
         for each in at_dashboards
@@ -110,10 +112,33 @@ async def running(services: Services, account_id: str) -> list[RunningSignIn]:
     return sorted(found, reverse=True)
 
 
-def _browser(row: SessionRow, state: session.State, allowed: list[GrantRow]) -> RunningSignIn:
-    used = (each.started_at for each in allowed if each.session_id == row.session_id)
-    last_used_at = max(state.proved_at, *used, state.started_at)
-    return RunningSignIn(last_used_at, row.position, row.session_id, None, state.started_at)
+async def _browsers(ledger: Ledger, account_id: str, at_most: int | None) -> list[RunningSignIn]:
+    now = ledger.clock.now()
+    person: account.State = await ledger.state(account.stream(account_id))
+    used = await ledger.read(grants.used_in_sessions, account_id)
+    rows = await ledger.read(sessions.of_account, account_id, now)
+    # A row says nothing of a later proof of who it is, which alone leaves a session in its place here.
+    rows.sort(key=lambda row: max(row.started_at, used.get(row.session_id, 0)), reverse=True)
+    found: list[RunningSignIn] = []
+    for row in rows:
+        state: session.State = await ledger.state(session.stream(row.session_id))
+        if session.is_live(state, person, now):
+            last_used_at = max(state.proved_at, used.get(row.session_id, 0), state.started_at)
+            found.append(RunningSignIn(last_used_at, row.position, row.session_id, None, state.started_at))
+        if len(found) == at_most:
+            break
+    return found
+
+
+def portion(found: list[RunningSignIn], limit: int, after: str | None) -> Page[RunningSignIn]:
+    """Some of a person's sign-ins, and the cursor for what follows them."""
+    start = decode_cursor(CURSOR, after, int, int)
+    rows = behind(found, start, _place, descending=True)
+    return page(rows[: limit + 1], limit, kind=CURSOR, key=_place, item=lambda row: row)
+
+
+def _place(sign_in: RunningSignIn) -> tuple[int, int]:
+    return sign_in.last_used_at, sign_in.position
 
 
 async def active_sign_ins(services: Services, found: Sequence[RunningSignIn]) -> list[ActiveSignIn]:
@@ -152,7 +177,7 @@ def _opened(connection: Connection, privacy: PersonalData, position: int) -> tup
 
 def _clear(connection: Connection, privacy: PersonalData, recorded: Recorded, field: str) -> str | None:
     text: str | None = getattr(recorded, field)
-    return None if text is None else privacy.open(connection, Sealed(recorded.id, field, text))
+    return None if text is None else privacy.show(connection, Sealed(recorded.id, field, text))
 
 
 async def ending(

@@ -1,14 +1,14 @@
 """All that is stored about a person: given to them, and erased as they wish."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import msgspec
 from litestar import Request, Response, delete, get
 from litestar.response import Stream
 
-from api.account.active_sign_ins import active_sign_ins, body, running
-from api.account.activity import activity
+from api.account.active_sign_ins import ActiveSignInBody, active_sign_ins, all_running, body
+from api.account.activity import ActivityBody, activity
 from api.account.own import asking, commanding_own, myself
 from api.admin import schemas
 from api.admin.idempotency import Once, Reply
@@ -26,10 +26,9 @@ PATH = "/account/export"
 DATA = "/account/data"
 """The page of the same."""
 
-AT_MOST = 100_000
-"""Consents in an export, which are as many as applications. There is no limit to anything else."""
-
 AT_ONCE = 200
+"""Things of a kind that are read at a time. There is no limit to how many are told."""
+
 DISPOSITION = {"content-disposition": 'attachment; filename="account.json"', "cache-control": "no-store"}
 EXAMPLE = {
     "exported_at": "2026-02-01T08:30:00.000000Z",
@@ -47,16 +46,6 @@ async def export(services: Services, account_id: str, by: Origin) -> AsyncIterat
     await ledger.execute(people.export_data(account_id), origin=by)
     person: account.State = await ledger.state(account.stream(account_id))
     now, change = ledger.clock.now(), person.email_change
-    given = await ledger.look(present.consents_of, account_id, limit=AT_MOST)
-    consents = [
-        {
-            "client_id": each.client_id,
-            "client_name": await _name(services, each.client_id),
-            "scope": " ".join(each.scope),
-            "given_at": format_rfc3339(each.given_at),
-        }
-        for each in given
-    ]
     told: dict[str, Any] = {
         "exported_at": format_rfc3339(now),
         "account": await ledger.read(schemas.read_person, ledger.privacy, account_id),
@@ -77,29 +66,54 @@ async def export(services: Services, account_id: str, by: Origin) -> AsyncIterat
         "email_change": None if change is None else {"new_email": await ledger.unseal(change.new_email)},
         "notices_off": list(person.notices_off),
         "erasure_due_at": schemas.time_or_null(person.own_data.erasure_due),
-        "consents": consents,
-        "sessions": [body(each) for each in await active_sign_ins(services, await running(services, account_id))],
     }
     return _pieces(services, account_id, told)
 
 
 async def _pieces(services: Services, account_id: str, told: dict[str, Any]) -> AsyncIterator[bytes]:
-    yield msgspec.json.encode(told)[:-1] + b',"grants":['
-    joint = b""
-    async for granted in _grants(services, account_id):
-        yield joint + msgspec.json.encode(granted)
-        joint = b","
-    yield b'],"activity":['
-    start, joint = None, b""
+    yield msgspec.json.encode(told)[:-1]
+    for name, every in _LISTS.items():
+        yield f',"{name}":['.encode()
+        joint = b""
+        async for each in every(services, account_id):
+            yield joint + msgspec.json.encode(each)
+            joint = b","
+        yield b"]"
+    yield b"}"
+
+
+async def _consents(services: Services, account_id: str) -> AsyncIterator[dict[str, Any]]:
+    after: str | None = None
+    while True:
+        page = await services.ledger.look(present.consents_of, account_id, limit=AT_ONCE, after=after)
+        for each in page.items:
+            yield {
+                "client_id": each.client_id,
+                "client_name": await _name(services, each.client_id),
+                "scope": " ".join(each.scope),
+                "given_at": format_rfc3339(each.given_at),
+            }
+        after = page.next
+        if after is None:
+            return
+
+
+async def _sign_ins(services: Services, account_id: str) -> AsyncIterator[ActiveSignInBody]:
+    found = await all_running(services, account_id)
+    for start in range(0, len(found), AT_ONCE):
+        for each in await active_sign_ins(services, found[start : start + AT_ONCE]):
+            yield body(each)
+
+
+async def _activity(services: Services, account_id: str) -> AsyncIterator[ActivityBody]:
+    start = None
     while True:
         found = await activity(services, account_id, AT_ONCE, start)
         for each in found.items:
-            yield joint + msgspec.json.encode(each)
-            joint = b","
+            yield each
         start = found.resume
         if start is None:
-            break
-    yield b"]}"
+            return
 
 
 async def _grants(services: Services, account_id: str) -> AsyncIterator[dict[str, Any]]:
@@ -122,6 +136,14 @@ async def _grants(services: Services, account_id: str) -> AsyncIterator[dict[str
         after = page.next
         if after is None:
             return
+
+
+_LISTS: Mapping[str, Callable[[Services, str], AsyncIterator[Any]]] = {
+    "consents": _consents,
+    "sessions": _sign_ins,
+    "grants": _grants,
+    "activity": _activity,
+}
 
 
 async def _name(services: Services, client_id: str) -> str | None:

@@ -7,10 +7,10 @@ from litestar import Request, Response, delete, get
 from api.account.active_sign_ins import (
     ActiveSignIn,
     ActiveSignInBody,
-    RunningSignIn,
     active_sign_ins,
     body,
     ending,
+    portion,
     running,
 )
 from api.account.own import asking, commanding_own, myself
@@ -30,7 +30,6 @@ OF_PERSON = "/admin/people/{account_id:str}/sessions"
 PLACES = "/account/places"
 """The page of the same."""
 
-CURSOR = "sign-ins"
 UNKNOWN = "There is no such sign-in."
 EXAMPLE: dict[str, Any] = {
     "id": "9hB3wXq5TnLc7vRk2ZsJ0d",
@@ -90,14 +89,8 @@ async def _portion(
     services: Services, account_id: str, limit: int, after: str | None
 ) -> tuple[list[ActiveSignIn], str | None]:
     """Some of a person's sign-ins, and the cursor for what follows them."""
-    start = parameters.decode_cursor(CURSOR, after, int, int)
-    rows = parameters.behind(await running(services, account_id), start, _key, descending=True)
-    page = parameters.page(rows[: limit + 1], limit, kind=CURSOR, key=_key, item=lambda row: row)
+    page = portion(await running(services, account_id), limit, after)
     return await active_sign_ins(services, page.items), page.next
-
-
-def _key(place: RunningSignIn) -> tuple[int, int]:
-    return place.last_used_at, place.position
 
 
 @delete(

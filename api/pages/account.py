@@ -1,5 +1,6 @@
 """The way in, and a person's own pages: sign in, see that one is, sign out, take back what one has allowed."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ from litestar.params import JSONBody, QueryParameter
 from api.branding import branding_at
 from api.config.settings import Settings
 from api.http.errors import AccessDenied, InvalidRequest, Missing, api_error
+from api.http.parameters import LONGEST_CURSOR, decode_cursor, encode_cursor
 from api.http.request_context import Scope
 from api.http.templates import (
     DashboardLink,
@@ -80,6 +82,9 @@ _OF_REALM = QueryParameter(
 )
 Realm = Annotated[str, _OF_REALM]
 AnyRealm = Annotated[str | None, _OF_REALM]
+GoesOn = Annotated[
+    str | None, QueryParameter(name="after", max_length=LONGEST_CURSOR, description="Where the page goes on.")
+]
 Destination = Annotated[
     str, QueryParameter(name="to", description="Where it leads.", schema_extra={"enum": list(DESTINATIONS)})
 ]
@@ -238,7 +243,9 @@ APPLICATIONS = 200
 """Applications on the page."""
 
 LOOKED_AT = 1_000
-"""Grants of theirs that are looked at for claims, the newest first."""
+"""Grants of theirs that are looked at for claims, the last used first."""
+
+CURSOR = "applications"
 
 NOTICES = {"withdrawn": Words("Withdrawn. That application may not act for you any more.")}
 
@@ -251,16 +258,25 @@ ClientId = Annotated[
 
 
 @get(GRANTS, **PAGE, summary="What a person has allowed")
-async def account_grants(request: Request[Any, Any, Any], realm: AnyRealm = None, done: Done = None) -> Response[bytes]:
+async def account_grants(
+    request: Request[Any, Any, Any], realm: AnyRealm = None, done: Done = None, after: GoesOn = None
+) -> Response[bytes]:
     """Each application with what it may do; without a session, the sign-in."""
     services = services_of(request)
     used = await signed_in(services, request.scope, realm)
     if used is None:
         return await sign_in_first(services, realm, "grants")
+    (start,) = decode_cursor(CURSOR, after, str) or (None,)
+    account_id = used.account.account_id
+    given = await services.ledger.look(present.consents_of, account_id, limit=APPLICATIONS, after=start)
+    more = None
+    if given.next is not None:
+        more = f"{GRANTS}?realm={used.realm}&after={encode_cursor(CURSOR, (given.next,))}"
     page = AccountGrantsPage(
         branding=await branding_at(services, used.realm),
         **await whose(services, used),
-        grants=await _allowed(services, used),
+        grants=await _allowed(services, used, given.items),
+        more_url=more,
         notice=None if done is None else NOTICES.get(done),
     )
     return page_answer(page, cookies=used.cookies)
@@ -287,9 +303,10 @@ async def account_grants_withdraw(
     return see_other(f"{GRANTS}?realm={used.realm}&done=withdrawn", used.cookies)
 
 
-async def _allowed(services: Services, used: BrowserSession) -> tuple[AllowedApplication, ...]:
+async def _allowed(
+    services: Services, used: BrowserSession, given: Sequence[present.GivenConsent]
+) -> tuple[AllowedApplication, ...]:
     account_id = used.account.account_id
-    given = await services.ledger.look(present.consents_of, account_id, limit=APPLICATIONS)
     words = await services.ledger.look(present.scope_descriptions, [name for each in given for name in each.scope])
     last_used = await services.ledger.read(grants.last_used, account_id)
     claims = await _one_by_one(services, account_id)

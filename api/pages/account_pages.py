@@ -44,10 +44,11 @@ class SignedInPage(AccountPage, frozen=True, kw_only=True):
 
 
 class PlacesPage(AccountPage, frozen=True, kw_only=True):
-    """Where somebody is signed in, and the ends of it."""
+    """Where somebody is signed in, and the ends of it; `more_url` leads to what does not stand on this page."""
 
     template: ClassVar[str] = "places.html"
     places: tuple[ShownPlace, ...]
+    more_url: str | None = None
     end_others_action: str
 
 
@@ -82,10 +83,11 @@ class AllowedApplication(msgspec.Struct, frozen=True):
 
 
 class AccountGrantsPage(AccountPage, frozen=True, kw_only=True):
-    """What a person has allowed."""
+    """What a person has allowed; `more_url` leads to what does not stand on this page."""
 
     template: ClassVar[str] = "account_grants.html"
     grants: tuple[AllowedApplication, ...]
+    more_url: str | None = None
 
 
 class Happening(msgspec.Struct, frozen=True):

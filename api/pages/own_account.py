@@ -7,7 +7,7 @@ from litestar import Request, Response, get, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
-from api.account.active_sign_ins import SHOWN, ActiveSignIn, active_sign_ins, ending, running
+from api.account.active_sign_ins import SHOWN, ActiveSignIn, active_sign_ins, ending, portion, running
 from api.admin import passwords
 from api.branding import branding_at
 from api.http.errors import InvalidRequest, Missing, api_error
@@ -22,6 +22,7 @@ from api.pages.account import (
     PAGE,
     AccountForm,
     AnyRealm,
+    GoesOn,
     is_stale,
     posted,
     sign_in_first,
@@ -96,18 +97,21 @@ async def account(request: Request[Any, Any, Any], realm: AnyRealm = None, done:
 
 
 @get(PLACES, **PAGE, summary="Where somebody is signed in")
-async def account_places(request: Request[Any, Any, Any], realm: AnyRealm = None, done: Done = None) -> Response[bytes]:
+async def account_places(
+    request: Request[Any, Any, Any], realm: AnyRealm = None, done: Done = None, after: GoesOn = None
+) -> Response[bytes]:
     """Every browser and dashboard, the last used first; without a session, the sign-in."""
     services = services_of(request)
     used = await signed_in(services, request.scope, realm)
     if used is None:
         return await sign_in_first(services, realm, "places")
-    found = await running(services, used.account.account_id)
+    found = portion(await running(services, used.account.account_id), SHOWN, after)
     page = PlacesPage(
         branding=await branding_at(services, used.realm),
         **await whose(services, used),
         notice=NOTICES.get(done or ""),
-        places=tuple(_shown(used, each) for each in await active_sign_ins(services, found[:SHOWN])),
+        places=tuple(_shown(used, each) for each in await active_sign_ins(services, found.items)),
+        more_url=None if found.next is None else f"{PLACES}?realm={used.realm}&after={found.next}",
         end_others_action=f"{END_OTHERS}?realm={used.realm}",
     )
     return page_answer(page, cookies=used.cookies)

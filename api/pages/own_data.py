@@ -19,6 +19,7 @@ from api.pages.account import (
     PAGE,
     AccountForm,
     AnyRealm,
+    GoesOn,
     is_stale,
     posted,
     sign_in_first,
@@ -44,12 +45,11 @@ CURSOR = "history"
 NOTICES = {"kept": Words("You keep your account.")}
 
 Done = Annotated[str | None, QueryParameter(name="done", max_length=32, description="What was just done.")]
-Before = Annotated[str | None, QueryParameter(name="after", max_length=2048, description="Where the page goes on.")]
 
 
 @get(HISTORY, **PAGE, summary="What happened with somebody's account")
 async def account_history(
-    request: Request[Any, Any, Any], realm: AnyRealm = None, after: Before = None
+    request: Request[Any, Any, Any], realm: AnyRealm = None, after: GoesOn = None
 ) -> Response[bytes]:
     """Sign-ins, consents and changes, the newest first; without a session, the sign-in."""
     services = services_of(request)

@@ -67,15 +67,16 @@ def test_consents(log: Log) -> None:
     log.tell("consent:a1:c2", ConsentGiven(scope=("orders",)))
     log.tell("consent:a1:c1", ConsentExtended(added=("x",), scope=("orders", "x")), at=NOW + 5)
     assert consents.find(log.connection, "a1", "c1") == consents.ConsentRow("a1", "c1", ("orders", "x"), NOW, NOW + 5)
-    assert consents.clients_of(log.connection, "a1", 1) == [("c1", NOW)]
-    assert consents.clients_of(log.connection, "a1", 9) == [("c1", NOW), ("c2", NOW)]
+    assert consents.clients_of(log.connection, "a1", 1) == ((("c1", NOW),), "c1")
+    assert consents.clients_of(log.connection, "a1", 1, "c1") == ((("c2", NOW),), None)
+    assert consents.clients_of(log.connection, "a1", 9).items == (("c1", NOW), ("c2", NOW))
     log.tell("consent:a1:c1", ConsentWithdrawn())
     assert consents.find(log.connection, "a1", "c1") is None
-    assert consents.clients_of(log.connection, "a1", 9) == [("c2", NOW)]
+    assert consents.clients_of(log.connection, "a1", 9).items == (("c2", NOW),)
     log.tell("consent:a1:c1", ConsentGiven(scope=("y",)), at=NOW + 9)
     assert consents.find(log.connection, "a1", "c1") == consents.ConsentRow("a1", "c1", ("y",), NOW + 9, NOW + 9)
     log.tell("account:a1", AccountErased())
-    assert consents.clients_of(log.connection, "a1", 9) == []
+    assert consents.clients_of(log.connection, "a1", 9).items == ()
 
 
 def test_sessions(log: Log) -> None:

@@ -1,10 +1,13 @@
 """A person's own pages: the session, what they have allowed, and the way in."""
 
+import html
 import json
+import re
 from typing import Any
 
 import pytest
 
+from api.pages import account
 from domain import client
 from security.keyring import new_master_key
 from tests.any_command import any_command
@@ -97,6 +100,23 @@ async def test_person_sees_consents_and_withdraws_one_at_once(scene: Scene) -> N
     )
     assert refreshed.json()["error"] == "invalid_grant"
     assert (await browser.open(scene.address())).form(CONSENT).buttons == [APPROVE, DENY]
+
+
+async def test_applications_come_in_pages(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account, "APPLICATIONS", 2)
+    browser = await scene.signed_in()
+    names = ["Anchor", "Barge", "Canoe"]
+    for name in names:
+        allowed = await scene.world.register_client(name, scope=("orders",))
+        await scene.approved(browser, scene.address(allowed, scope="orders"))
+    first = await browser.open(GRANTS)
+    (onward,) = re.findall(r'href="(/account/grants[?]realm=platform&amp;after=[^"]+)"', first.text)
+    second = await browser.open(html.unescape(onward))
+    shown = [[name for name in names if f"<bdi>{name}</bdi>" in page.text] for page in (first, second)]
+    assert [len(each) for each in shown] == [2, 1]
+    assert sorted(sum(shown, [])) == names
+    assert "after=" not in second.text
+    assert (await browser.open(f"{GRANTS}?realm=platform&after=x")).status == 400
 
 
 async def test_the_page_names_claims_that_were_allowed_alone(scene: Scene) -> None:

@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from api.account import data
+from api.account import active_sign_ins, data
 from api.account.activity import TOLD, UNTOLD
 from api.account.data import export
 from api.services import SYSTEM
@@ -101,17 +101,23 @@ async def test_export_holds_everything_and_no_secret(scene: Scene, caller: httpx
         assert hidden not in answer.text
 
 
-async def test_export_holds_every_grant(
+async def test_export_holds_all_however_many_they_are(
     scene: Scene, board: Dashboard, caller: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("AT_MOST", "AT_ONCE"):
-        monkeypatch.setattr(data, name, 2)
-    for _ in range(3):
+    monkeypatch.setattr(data, "AT_ONCE", 2)
+    monkeypatch.setattr(active_sign_ins, "AT_MOST", 2)
+    browser, allowed = await scene.signed_in(), []
+    for number in range(3):
         await board.sign_in(scene.person)
-    held = ok(await caller.get("/account/export"), 200)["grants"]
+        allowed.append(await scene.world.register_client(f"Shop {number}", scope=("orders",)))
+        await scene.approved(browser, scene.address(allowed[-1], scope="orders"))
+    told = ok(await caller.get("/account/export"), 200)
+    assert [each["client_id"] for each in told["consents"]] == sorted(each.client_id for each in allowed)
+    assert len(told["sessions"]) == 5
+    held = told["grants"]
     found = await scene.world.services.ledger.read(grants.page, 0, account_id=scene.person.account_id)
     assert [each["grant_id"] for each in held] == [each.grant_id for each in found.items]
-    assert len(held) == 4
+    assert len(held) == 7
 
 
 async def test_export_holds_passkeys_and_what_was_chosen(scene: Scene) -> None:

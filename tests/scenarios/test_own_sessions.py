@@ -89,6 +89,29 @@ async def test_what_ended_since_hides_no_sign_in(
     assert left.client_id is None
 
 
+async def test_what_idles_hides_no_sign_in_that_is_used(
+    scene: Scene, board: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has the password could sign in so often that an older sign-in of theirs is not shown any more."""
+    monkeypatch.setattr(active_sign_ins, "AT_MOST", 2)
+    services, who = scene.world.services, scene.person.account_id
+    used = await scene.signed_in()
+    _, cookie = await board.sign_in(scene.person)
+    before = {each.id for each in await active_sign_ins.running(services, who)}
+    for _ in range(3):
+        scene.world.clock.advance(1)
+        await scene.signed_in()
+        await board.sign_in(scene.person)
+    scene.world.clock.advance(1)
+    await scene.approved(used)
+    ok(await board.refresh(cookie), 200)
+    assert {each.id for each in (await active_sign_ins.running(services, who))[:2]} == before
+    caller = await signed_in(scene, board)
+    assert len(ok(await caller.get(SESSIONS), 200)["items"]) == 4
+    exported = ok(await caller.get("/account/export"), 200)
+    assert len(exported["sessions"]) == 9, "there all are told"
+
+
 async def test_sign_ins_come_in_pages(scene: Scene, board: Dashboard) -> None:
     caller = await signed_in(scene, board)
     await scene.signed_in()
