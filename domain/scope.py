@@ -126,10 +126,12 @@ def evolve(state: State, recorded: Recorded) -> State:
 def parse(text: str | None) -> tuple[str, ...] | None:
     """The names in a `scope` parameter, each once, in their order; None when it is missing or empty (RFC 6749 §3.1).
 
-    Characters that no scope can have need no rule here: such a name does not exist.
+    Blanks alone name nothing (§3.3), of which nothing is left: who asks for that does not want everything. Characters
+    that no scope can have need no rule here: such a name does not exist.
     """
-    names = tuple(dict.fromkeys(name for name in (text or "").split(" ") if name))
-    return names or None
+    if not text:
+        return None
+    return tuple(dict.fromkeys(name for name in text.split(" ") if name))
 
 
 def granted(

@@ -87,6 +87,7 @@ ERRORS = [
     ({"code_challenge": "short"}, "", "invalid_request"),
     ({"code_challenge": "x" * 44}, "", "invalid_request"),
     ({"scope": "nothing:known"}, "", "invalid_scope"),
+    ({"scope": "  "}, "", "invalid_scope"),
     ({"scope": "orders people:read"}, "", "invalid_scope"),
     ({"scope": " ".join(f"s{number}" for number in range(500))}, "", "invalid_scope"),
     ({}, "&scope=orders&scope=orders", "invalid_request"),

@@ -102,3 +102,14 @@ async def test_a_client_for_itself_has_none_of_them(world: World) -> None:
         assert ok(await world.client.post("/oauth/token", data=data | asked, auth=job.auth))["scope"] == "orders"
     refused = await world.client.post("/oauth/token", data=data | {"scope": "profile"}, auth=job.auth)
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_scope")
+
+
+async def test_a_scope_of_blanks_is_not_all_there_is(world: World) -> None:
+    job = await world.register_client("Job", grant_types=("client_credentials",), scope=("orders",))
+    data = {"grant_type": "client_credentials"}
+    for asked, status in (({}, 200), ({"scope": ""}, 200), ({"scope": " "}, 400), ({"scope": " orders  "}, 200)):
+        answer = await world.client.post("/oauth/token", data=data | asked, auth=job.auth)
+        assert (answer.status_code, answer.json().get("scope", answer.json().get("error"))) == (
+            status,
+            "orders" if status == 200 else "invalid_scope",
+        )

@@ -198,6 +198,7 @@ async def test_openid_on_a_device_needs_offline_access_to_refresh(world: World, 
     ("given", "error"),
     [
         ({"scope": "nothing"}, "invalid_scope"),
+        ({"scope": " "}, "invalid_scope"),
         ({"scope": "orders account"}, "invalid_scope"),
         ({"resource": "https://elsewhere.example"}, "invalid_target"),
     ],
