@@ -225,6 +225,18 @@ async def test_a_malformed_question_is_refused(scene: Scene, body: dict[str, Any
     problem(await (await administering(scene.world)).post("/audit/token-state", json=body), 400)
 
 
+async def test_blanks_around_what_was_pasted_are_none_of_it(scene: Scene) -> None:
+    raw = (await lived(scene)).tokens["access_token"]
+    asking = await administering(scene.world)
+    plain = await asked(asking, raw)
+    assert plain["kind"] == "access"
+    for pasted in (f"{raw}\n", f"  {raw}", f"\t{raw}\r\n"):
+        found = await asked(asking, pasted)
+        assert (found["kind"], found["reason"], found["decided_by"]) == ("access", plain["reason"], plain["decided_by"])
+        told = ok(await asking.post("/audit/token-history", json={"token": pasted}))
+        assert told["sha256"] == sha256(raw.encode()).hexdigest()
+
+
 # History ----------------------------------------------------------------------------------------------------------
 
 

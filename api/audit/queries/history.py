@@ -73,9 +73,11 @@ def presented(asking: Auditor, raw: str | None, sha256: str | None, *, or_else: 
     if (raw is None) == (sha256 is None):
         raise InvalidRequest.field("token", f"give either the secret itself or its sha256{or_else}")
     if raw is not None:
-        found = digest(raw).hex()
+        # Whoever pastes a line has its end with it, and nothing of ours has a blank.
+        pasted = raw.strip()
         # What is signed is no password that somebody pasted by mistake.
-        ours = asking.sources.format.parse(raw) is not None or jose.may_be_signed(raw)
+        ours = asking.sources.format.parse(pasted) is not None or jose.may_be_signed(pasted)
+        found = digest(pasted if ours else raw).hex()
         return PresentedSecret(found, {"sha256": found if ours else None, "token": None if ours else "unknown"})
     if sha256 is None or _HEX.fullmatch(sha256) is None:
         raise InvalidRequest.field("sha256", "must be 64 lower-case hexadecimal digits")
