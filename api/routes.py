@@ -165,10 +165,12 @@ def name_methods(app: Litestar) -> None:
 
 
 async def begin(request: Request[Any, Any, Any]) -> Response[None] | None:
-    """What comes before every handler: the look at the query, and the answer to OPTIONS."""
-    await check_query(request)
+    """What comes before every handler: the answer to OPTIONS, to which no query says anything, and the look at it."""
     allow = request.route_handler.opt.get(ALLOW)
-    return None if allow is None else Response(None, status_code=204, headers={"allow": allow})
+    if allow is not None:
+        return Response(None, status_code=204, headers={"allow": allow})
+    await check_query(request)
+    return None
 
 
 def routed(settings: Settings) -> Litestar:

@@ -22,3 +22,7 @@ async def test_options_tells_every_method_of_a_path(world: World) -> None:
         answer = await world.client.request("OPTIONS", re.sub(r"{[^}]+}", "1", path))
         told = methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
         assert (answer.status_code, answer.headers["allow"]) == (204, ", ".join(sorted(told))), path
+    # What a path offers is not asked of what it would be given.
+    for query in ("limit=5", "colour=red"):
+        answer = await world.client.request("OPTIONS", f"/admin/clients?{query}")
+        assert (answer.status_code, answer.headers["allow"]) == (204, "GET, HEAD, OPTIONS, POST")
