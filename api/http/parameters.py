@@ -107,9 +107,9 @@ def part(items: Sequence[R], limit: int | None, after: str | None, *, kind: str,
 
 
 def spelled(path: str, position: int) -> None:
-    """Raises Missing where a path's last part is another spelling of the number, such as `1_0` or `+1`: the framework
-    takes for a number whatever Python does."""
-    if path.rstrip("/").rpartition("/")[2] != str(position):
+    """Raises Missing where the number stands in a path in another spelling, such as `1_0` or `+1`: the framework takes
+    for a number whatever Python does."""
+    if str(position) not in path.split("/"):
         raise Missing("Nothing has this address.")
 
 

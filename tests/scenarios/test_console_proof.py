@@ -26,6 +26,9 @@ READER = ("audit:read", "audit:personal")
 async def test_event_has_its_receipt_or_says_why_not(world: World) -> None:
     browser, _ = await at_console(world, *READER)
     await followed(world)
+    for spelled in ("01", "1_0", "+1"):
+        assert (await browser.open(f"/console/events/{spelled}")).status == 404
+        assert (await browser.open(f"/console/events/{spelled}/receipt")).status == 404
     page = await browser.open("/console/events/1")
     receipt = page.text.partition("<code data-receipt>")[2].partition("</code>")[0]
     assert receipt.startswith("c2sp.org/tlog-proof@v1\nextra ")

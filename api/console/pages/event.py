@@ -16,6 +16,7 @@ from api.console.masking import sealed, without_ids
 from api.console.navigation import url_of
 from api.console.own_api import Query, Refused, together
 from api.console.shown_events import Event
+from api.http.parameters import spelled
 
 EVENT = "/console/events/{position:int}"
 MINUTES = 5
@@ -208,6 +209,7 @@ def around_of(event: Event) -> tuple[Around, ...]:
 async def console_event(request: Request[Any, Any, Any], position: Position, show: Show = None) -> Response[bytes]:
     """What one event says. Personal values stay sealed, unless somebody wants to see them, which is an event that says
     so."""
+    spelled(request.scope["path"], position)
 
     async def make(visit: Visit) -> ConsolePage:
         event, (receipt, unproved) = await together(
@@ -236,6 +238,7 @@ async def console_event(request: Request[Any, Any, Any], position: Position, sho
 @get(EVENT + "/receipt", **handing_on("text/plain"), summary="The receipt of an event")
 async def console_receipt(request: Request[Any, Any, Any], position: Position) -> Response[bytes]:
     """`GET /audit/proofs/{position}`: what proves the event when this server is gone."""
+    spelled(request.scope["path"], position)
 
     async def make(visit: Visit) -> Response[bytes]:
         return passed_through(visit, f"/audit/proofs/{position}", back=f"/console/events/{position}")
