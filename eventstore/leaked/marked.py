@@ -2,6 +2,8 @@
 search index has neither, so the log is looked through from where the key can have begun to where it ended.
 """
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, text
@@ -10,17 +12,25 @@ from domain.event import SECOND, Moment
 from domain.keys.signing_key import TOKENS_LAST
 from eventstore.affected import OF_GRANTS, IssuedCounts
 from eventstore.recorder import portions
-from eventstore.search import first_at
+from eventstore.sealed.excerpt import EVENT
+from eventstore.sealed.short_names import listed
+from eventstore.search import first_at, recorded_forms
 from eventstore.time_travel import AT_ONCE, Descendant, descendants, states_at
 
 Mark = Literal["signing_key", "asserted_by"]
 """The member of an event that says so."""
 
-_TOPICS = ", ".join(f"'{topic}'" for topic in (*OF_GRANTS, "grant.exchanged"))
+_TAGS = (*OF_GRANTS, "grant.exchanged")
+_TOPICS = ", ".join(f"'{topic}'" for topic in _TAGS)
 _MEMBER = {"sqlite": "json_extract(state, '$.data.{0}')", "postgresql": "(state::json -> 'data' ->> '{0}')"}
 _FROM = "FROM stored_events WHERE id BETWEEN :low AND :high AND topic IN ({topics}) AND {member} = :value"
 _COUNTED = "SELECT COUNT(DISTINCT originator_id), COUNT(*) " + _FROM
 _GRANTS = "SELECT DISTINCT originator_id " + _FROM + " ORDER BY 1"
+_DROPPED = f"""
+SELECT id FROM stored_events WHERE id BETWEEN :low AND :high AND topic IN ({listed(_TAGS)})
+AND substr(state, 1, {len(EVENT)}) <> '{EVENT.decode()}' ORDER BY id LIMIT {AT_ONCE}
+"""  # noqa: S608 - names of ours
+"""Of what was dropped the table has no such member: that is read in its segments."""
 
 
 class Marked(NamedTuple):
@@ -33,9 +43,22 @@ class Marked(NamedTuple):
     ended: int | None = None
 
     def issued(self, connection: Connection, high: int) -> IssuedCounts:
-        """All that was issued up to a position, dead or alive: access tokens, and how many grants these are of."""
+        """All that was issued up to a position, dead or alive: access tokens, and how many grants these are of. Raises
+        `ArchiveAway`."""
         grants, tokens = self._run(connection, _COUNTED, self.since, high).one()
-        return IssuedCounts(grants=grants, access_tokens=tokens)
+        # A stream is archived as a whole, so that none has events here and there.
+        archived = Counter(self._archived(connection, high))
+        return IssuedCounts(grants=grants + len(archived), access_tokens=tokens + archived.total())
+
+    def _archived(self, connection: Connection, high: int) -> Iterator[str]:
+        """The streams of the events that say so and were dropped, one by one."""
+        high = self._until(high)
+        low = first_at(connection, self.since, high)
+        while found := connection.scalars(text(_DROPPED), {"low": low, "high": high}).all():
+            for each in recorded_forms(connection, found):
+                if getattr(each.event, self.mark, None) == self.value:
+                    yield each.stream
+            low = found[-1] + 1
 
     def alive(self, connection: Connection, position: int, now: Moment) -> list[Descendant]:
         """What of it was alive at a position, at the time `now`."""
@@ -51,8 +74,11 @@ class Marked(NamedTuple):
             ]
         return found
 
+    def _until(self, high: int) -> int:
+        return high if self.ended is None else min(high, self.ended - 1)
+
     def _run(self, connection: Connection, statement: str, since: Moment, high: int) -> Any:
         member = _MEMBER[connection.dialect.name].format(self.mark)
-        high = high if self.ended is None else min(high, self.ended - 1)
+        high = self._until(high)
         bound = {"low": first_at(connection, since, high), "high": high, "value": self.value}
         return connection.execute(text(statement.format(topics=_TOPICS, member=member)), bound)

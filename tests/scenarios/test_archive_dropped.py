@@ -23,6 +23,7 @@ from eventstore import affected, export_import, issued, search, time_travel
 from eventstore.archiving import dropping
 from eventstore.database.engines import migrating, snapshot
 from eventstore.leaked import keys
+from eventstore.leaked.marked import Marked
 from eventstore.mapper import authenticate
 from eventstore.projecting import packing, requests
 from eventstore.projecting.rebuild import Comparison
@@ -93,6 +94,10 @@ def answers(connection: Connection, last: int, now: int) -> dict[str, Any]:
     for version in {secret.secret_id for each in told for secret in issued.all_of(each) if secret.secret_id}:
         found[f"people of {version}"] = affected.people(connection, version, None, 100)
         found[f"issued by {version}"] = affected.issued(connection, version)
+    signed_by: set[str] = {key for each in told if (key := getattr(each.event, "signing_key", None)) is not None}
+    (signing,) = signed_by
+    found["signed"] = Marked("signing_key", signing, 0).issued(connection, last)
+    assert (found["signed"].grants, found["signed"].access_tokens) == (2, 2)
     # Sets, as who asks takes them: the database chooses the order.
     found["used"] = [set(each) for each in affected.used_at(connection, everything, now)]
     keyed = {name: [each.position for each in told if name in named_keys.of(each)] for name in names_in(told)}
@@ -168,6 +173,11 @@ async def test_every_answer_is_the_same(
     proof = {"dpop": Holder(world).proof("/oauth/token")}
     assert ok(await token(world, job, headers=proof))["token_type"] == "DPoP"
     ok(await (await register_signer(world)).ask())
+    # Tokens that a key of this server signed.
+    grants = ("client_credentials",)
+    signing = await world.register_client("Signing", grant_types=grants, scope=("orders",), access_token_format="jwt")
+    for _ in range(2):
+        ok(await token(world, signing))
     world.clock.advance(900 * DAY)
     await signed(world)
     ledger, last = world.services.ledger, await world.head()
