@@ -19,7 +19,6 @@ from api.http.request_context import Scope, header_values, request_context
 from api.oauth import dpop
 from api.oauth.person_authentication import policy_of
 from api.services import Services, origin, services_of
-from api.throttling import limits
 from commands.permissions import CallerScope
 from domain import account, client, role, session
 from domain.decision import Reason, Refusal
@@ -158,8 +157,7 @@ async def _presented(services: Services, scope: Scope, raw: str) -> Known | None
     reason = "unknown" if known is None else known.reason(services.ledger.clock.now())
     if reason == "active":
         return known
-    # Nobody who brings one has proved anything: the addresses of one line are told as one, or it would be a fact each.
-    caller = limits.group(request_context(scope).address)
+    caller = request_context(scope).address
     if not uses.again(sha256, None, caller, ended=True) and (
         known is not None or services.format.parse(raw) is not None
     ):

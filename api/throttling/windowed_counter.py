@@ -9,6 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, get_args
 import msgspec
 
 from api.http.request_context import normalise
+from api.throttling import limits
 from commands import counted
 from domain import usage
 from domain.event import SECOND, Actor, Moment
@@ -302,8 +303,8 @@ class TokenUses:
 
     def again(self, digest: bytes, seen_by: str | None, address: str | None, *, ended: bool) -> bool:
         """Counts a use like an earlier one; False when there was none. `address` is whom the resource server told, or
-        the caller."""
-        key = hash((digest, seen_by, address, ended))
+        the caller. The addresses of one line are told as one: there are more of them than a log has room for."""
+        key = hash((digest, seen_by, limits.group(address), ended))
         try:
             self._counts[key] += 1
         except KeyError:
@@ -331,7 +332,7 @@ class TokenUses:
             return
         if token is None and len(self._asked) >= ASKED:
             return
-        key = hash((digest, seen_by, told_ip or address, ended is not None))
+        key = hash((digest, seen_by, limits.group(told_ip or address), ended is not None))
         came = origin()
         told = None if told_ip is None else normalise(told_ip)
         agent = None if told_user_agent is None else told_user_agent[: usage.TOLD_MAXIMUM]

@@ -69,6 +69,20 @@ async def test_many_new_tokens_are_each_told_once(
     assert sorted(await uses(world, head)) == sorted(counts)
 
 
+async def test_addresses_of_one_line_are_told_as_one(world: World) -> None:
+    """Whoever has a line has more addresses than a log has room, and a token that lives is no reason to fill it."""
+    service = await world.register_client("Job", grant_types=("client_credentials",), scope=("clients:read",))
+    (raw,) = await issued(world, service, 1)
+    for number in range(4):
+        caller = world.caller(f"2001:db8:1:2::{number:x}", headers={"authorization": f"Bearer {raw}"})
+        assert (await caller.get("/admin/scopes")).status_code == 200
+        await introspect(world, service, raw, client_ip=f"2001:db8:7:7::{number:x}")
+    await introspect(world, service, raw, client_ip="2001:db8:7:8::1")
+    await world.services.token_uses.record(everything=True)
+    told = sorted((count, seen_by or "") for _, _, count, seen_by in await uses(world))
+    assert told == sorted([(1, ""), (3, ""), (1, service.client_id), (3, service.client_id), (1, service.client_id)])
+
+
 async def test_whoever_asks_for_one_token_has_all_of_that_one_recorded(world: World, service: Client) -> None:
     one, other, new = await issued(world, service, 3)
     for raw in (one, other):
