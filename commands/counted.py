@@ -117,13 +117,14 @@ class UsedToken(msgspec.Struct, frozen=True):
 
 class How(msgspec.Struct, frozen=True):
     """How it was used; `seen_by` is the client that asked about it, `told_…` what that one says of the one who brought
-    it, `ended` why it was dead already."""
+    it, `ended` why it was dead already, `unproved` that it was brought without its key."""
 
     via: usage.TokenVia
     seen_by: str | None
     told_ip: str | None
     told_user_agent: str | None
     ended: str | None
+    unproved: bool = False
 
 
 def use_of_secret(secret_id: str, client_id: str, via: usage.Via, count: int, seconds: int) -> Command[usage.State]:
@@ -149,6 +150,7 @@ def use_of_token(sha256: str, token: UsedToken, how: How, count: int, seconds: i
         told_ip=how.told_ip,
         told_user_agent=how.told_user_agent,
         ended=how.ended,
+        unproved=how.unproved,
     )
     return Command(
         usage.stream(sha256),

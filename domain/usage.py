@@ -63,6 +63,7 @@ class _TokenUse(Event, frozen=True, kw_only=True):
     told_ip: str | None = None
     told_user_agent: str | None = None
     ended: str | None = None
+    unproved: bool = False
 
     def subject(self, stream: str) -> str:
         """What is told is about the person for whom the token acts, or else about its client."""
@@ -76,7 +77,8 @@ class TokenFirstSeen(_TokenUse, frozen=True, kw_only=True):
 
     `seen_by` is the resource server that asked about it, null for this server's own API. The caller's address stands
     with the event; `told_ip` and `told_user_agent` are what the resource server says of the one who brought the token,
-    and nobody can check that. `ended` is why the token was dead already: somebody tried it after its end.
+    and nobody can check that. `ended` is why the token was dead already: somebody tried it after its end. `unproved`:
+    it lived, and was refused: the one who brought it did not show the key or certificate to which it is bound.
     """
 
     type = "usage.token_first_seen"

@@ -97,6 +97,8 @@ def _times(data: Data) -> str:
 
 def _token_seen(data: Data) -> str:
     ended = data.get("ended")
+    if data.get("unproved"):
+        return f"The token was brought {_times(data)} without the key to which it is bound, and refused."
     if ended is None:
         return f"The token was used {_times(data)}{' more' if 'count' in data else ''}."
     return f"The token was presented {_times(data)} after its end; it was dead already: {ended.replace('_', ' ')}."

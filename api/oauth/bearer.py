@@ -117,9 +117,11 @@ async def _prove(services: Services, scope: Scope, known: Known, bound: str) -> 
     """Looks at the proof that comes with a token of this scheme (RFC 9449 §7.1)."""
     proof = dpop.proof_of(services, scope, token=bound)
     if proof is None:
+        _note_unproved(services, scope, known)
         raise InvalidDpopProof("There is no DPoP proof.", at_resource=True)
     # A token that is bound to nothing is none of this scheme (RFC 9449 §7.1).
     if known.terms.jkt is None or proof.jkt != known.terms.jkt:
+        _note_unproved(services, scope, known)
         raise InvalidDpopProof("The DPoP proof is not made with the key of the access token.", at_resource=True)
     await dpop.use_up(services, proof, known.terms.client_id, at_resource=True)
 
@@ -129,6 +131,7 @@ async def judge_token(services: Services, scope: Scope, raw: str | None) -> Know
     a key is good with a proof alone (RFC 9449 §7.2)."""
     known = await _live(services, scope, raw)
     if known.terms.jkt is not None:
+        _note_unproved(services, scope, known)
         raise unauthorized(services)
     return known
 
@@ -144,6 +147,7 @@ async def _live(services: Services, scope: Scope, raw: str | None) -> Known:
     if known.terms.x5t is not None:
         certificate = services.certificates.of(scope)
         if certificate is None or certificate.thumbprint != known.terms.x5t:
+            _note_unproved(services, scope, known)
             raise unauthorized(services)
     scope[CLIENT] = known.terms.client_id
     return known
@@ -163,6 +167,16 @@ async def _presented(services: Services, scope: Scope, raw: str) -> Known | None
     ):
         uses.note(sha256, known, reason, via="api", address=caller, origin=partial(origin, scope), seen_by=None)
     return None
+
+
+def _note_unproved(services: Services, scope: Scope, known: Known) -> None:
+    """That a token which lives was brought without the key that it is bound to is recorded likewise."""
+    if known.terms.jkt is None and known.terms.x5t is None:
+        return
+    address, uses = request_context(scope).address, services.token_uses
+    if not uses.again(known.digest, None, address, ended=False, unproved=True):
+        came = partial(origin, scope)
+        uses.note(known.digest, known, None, via="api", address=address, origin=came, seen_by=None, unproved=True)
 
 
 def actor_of(known: Known) -> Actor:

@@ -260,6 +260,7 @@ class _UseKind(NamedTuple):
     via: usage.TokenVia
     seen_by: str | None
     ended: str | None
+    unproved: bool
     user_agent: str | None
     told_user_agent: str | None
     actor_kind: Any
@@ -301,10 +302,12 @@ class TokenUses:
         self._asked: deque[tuple[int, _TokenUse, str | None]] = deque()
         self._turn = asyncio.Lock()
 
-    def again(self, digest: bytes, seen_by: str | None, address: str | None, *, ended: bool) -> bool:
+    def again(
+        self, digest: bytes, seen_by: str | None, address: str | None, *, ended: bool, unproved: bool = False
+    ) -> bool:
         """Counts a use like an earlier one; False when there was none. `address` is whom the resource server told, or
         the caller. The addresses of one line are told as one: there are more of them than a log has room for."""
-        key = hash((digest, seen_by, limits.group(address), ended))
+        key = hash((digest, seen_by, limits.group(address), ended, unproved))
         try:
             self._counts[key] += 1
         except KeyError:
@@ -325,18 +328,19 @@ class TokenUses:
         seen_by: str | None,
         told_ip: str | None = None,
         told_user_agent: str | None = None,
+        unproved: bool = False,
     ) -> None:
         """One use, now, at the caller's `address`, about whom `origin` says the rest. `token` is None for one without a
         row; `seen_by` is the client that asked, and `told_…` what it says of the one who brought the token."""
-        if self.again(digest, seen_by, told_ip or address, ended=ended is not None):
+        if self.again(digest, seen_by, told_ip or address, ended=ended is not None, unproved=unproved):
             return
         if token is None and len(self._asked) >= ASKED:
             return
-        key = hash((digest, seen_by, limits.group(told_ip or address), ended is not None))
+        key = hash((digest, seen_by, limits.group(told_ip or address), ended is not None, unproved))
         came = origin()
         told = None if told_ip is None else normalise(told_ip)
         agent = None if told_user_agent is None else told_user_agent[: usage.TOLD_MAXIMUM]
-        place = self._place(_UseKind(via, seen_by, ended, came.user_agent, agent, *_actor(came)))
+        place = self._place(_UseKind(via, seen_by, ended, unproved, came.user_agent, agent, *_actor(came)))
         use = _TokenUse(digest if token is None else token.digest, place, came.ip, told)
         if token is None:
             self._strangers.put(key, 0)
@@ -396,7 +400,9 @@ class TokenUses:
             if token is not None:
                 request_id = None if first is None else first.request_id
                 use, place = each.thing, each.thing.place
-                how = counted.How(place.via, place.seen_by, use.told_ip, place.told_user_agent, place.ended)
+                how = counted.How(
+                    place.via, place.seen_by, use.told_ip, place.told_user_agent, place.ended, place.unproved
+                )
                 command = counted.use_of_token(use.digest.hex(), token, how, each.number, each.seconds)
                 told.append((each, command, use.origin(request_id)))
         await record(self._ledger, self._grouping, told)

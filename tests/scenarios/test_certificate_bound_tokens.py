@@ -1,5 +1,6 @@
 """Tokens that are bound to the certificate of their client (RFC 8705 §3)."""
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import httpx
 import pytest
 from cryptography import x509
 
-from domain import client
+from domain import client, usage
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import VERIFIER, Scene, set_scene
 from tests.scenarios.proofs import Holder
@@ -59,6 +60,12 @@ async def test_token_is_good_with_its_certificate(world: World, job: str) -> Non
     assert answer["token_type"] == "Bearer"
     token = answer["access_token"]
     assert [await used(world, token, each) for each in (ISSUED, OTHER, None)] == [200, 401, 401]
+    await world.services.token_uses.record(everything=True)
+    told = [each for each in await world.events("usage.token_*") if each.event.unproved]
+    assert [(each.type, each.actor.kind, each.stream) for each in told] == [
+        (f"usage.{each}", "anonymous", usage.stream(sha256(token.encode()).hexdigest()))
+        for each in ("token_first_seen", "token_seen")
+    ]
     service = await world.register_client("Asking", grant_types=("client_credentials",), scope=("introspect",))
     said = (await world.client.post("/oauth/introspect", data={"token": token}, auth=service.auth)).json()
     event = (await world.events("grant.tokens_issued"))[-1].event

@@ -91,6 +91,30 @@ async def test_bound_token_is_nobody_elses(world: World, service: Client) -> Non
     assert bare.json()["status"] == 401
 
 
+async def test_that_a_bound_token_came_without_its_key_is_told(world: World, service: Client) -> None:
+    """Whoever has it has stolen it, and the refusal is the first that anybody hears of that."""
+    holder = Holder(world)
+    token = (await issued(world, service, holder)).json()["access_token"]
+    thief = world.caller("2001:db8:1:2::9", headers={"authorization": f"Bearer {token}"})
+    await ask(world, SCOPES, token, Holder(world))
+    for _ in range(3):
+        assert (await thief.get(SCOPES)).status_code == (await thief.get("/oauth/userinfo")).status_code == 401
+    # A proof that is too old or lacks a nonce is no other key's.
+    await ask(world, SCOPES, token, holder, iat=0)
+    assert (await ask(world, SCOPES, token, holder)).status_code == 200
+    await world.services.token_uses.record(everything=True)
+    told = [
+        (each.event.unproved, each.event.ended, each.actor.kind, getattr(each.event, "count", 1))
+        for each in await world.events("usage.token_*")
+    ]
+    assert sorted(told) == [
+        (False, None, "client", 1),
+        (True, None, "anonymous", 1),
+        (True, None, "anonymous", 1),
+        (True, None, "anonymous", 5),
+    ]
+
+
 async def test_resource_wants_a_nonce_that_it_gave(world: World, service: Client) -> None:
     holder = Holder(world)
     token = (await issued(world, service, holder)).json()["access_token"]
