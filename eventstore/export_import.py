@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Engine, LargeBinary, Table, insert, select, update
-from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, ProgrammingError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError
 
 from domain.event import Moment
 from domain.events import DESTROYING
@@ -52,6 +52,10 @@ _NO_ROW = (
     *(DataError, IntegrityError, InterfaceError, ProgrammingError),
 )
 """What comes of putting into a table what is no row of it."""
+
+
+_LOCKED = "55P03"
+"""PostgreSQL's code for what another one has locked. SQLite says so by itself, when the transaction begins."""
 
 
 class NotALog(Exception):
@@ -135,7 +139,7 @@ def read(
     rebuilt, and noted as such.
     """
     with engine.begin() as connection:
-        if connection.scalar(select(head.c.position).where(head.c.id == 1)) != 0:
+        if _locked_head(connection) != 0:
             raise NotALog("the database has a log already; a log is carried into an empty one")
         lines = _checked(file)
         opening = _opening(next(lines, b""))
@@ -157,6 +161,22 @@ def read(
     for stream in erased:
         vault.forget(stream)
     return Carried(done, len(erased))
+
+
+def _locked_head(connection: Connection) -> int:
+    """Where the log there stands, with the lock under which all write. One who waited for it would find what another
+    import had brought, row for row."""
+    try:
+        found: int = connection.execute(
+            select(head.c.position).where(head.c.id == 1).with_for_update(nowait=True)
+        ).scalar_one()
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _LOCKED:
+            raise
+        raise NotALog(
+            "somebody else writes to the database, such as another import: wait until they are done"
+        ) from None
+    return found
 
 
 def _fill(connection: Connection, lines: Iterator[bytes]) -> list[bytes]:

@@ -10,7 +10,7 @@ from unittest.mock import patch
 import pytest
 from sqlalchemy import select
 
-from eventstore.database.engines import reading
+from eventstore.database.engines import migrating, reading
 from eventstore.projecting.rebuild import Rebuild
 from eventstore.stored import head
 from projections import PROJECTIONS
@@ -86,6 +86,21 @@ def refused_import(cli: CommandLine, file: Path, exits: int) -> str:
     (line,) = [line for line in said.splitlines() if line.startswith("Error: ")]
     assert said.endswith(line + "\n")
     return line
+
+
+def test_of_two_imports_at_once_one_is_told_to_wait(cli: CommandLine, other: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    cli.run("client", "list")
+    cli.run("log", "export", str(file))
+    engine = migrating(other.database_url)
+    with patch("eventstore.database.engines.SQLITE_WAIT_MS", 1), engine.begin() as connection:
+        connection.execute(select(head).with_for_update())
+        exits, words = (1, "somebody else writes") if engine.dialect.name == "postgresql" else (3, "database is locked")
+        said = other.run("log", "import", str(file), exits=exits).stderr
+    engine.dispose()
+    assert words in said
+    assert said.count("\n") == 1
+    other.run("log", "import", str(file))
 
 
 def test_log_needs_its_own_master_key_for_import(cli: CommandLine, other: CommandLine, tmp_path: Path) -> None:
