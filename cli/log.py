@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from hashlib import sha256
@@ -29,7 +29,7 @@ from cli.command_services import (
     run,
 )
 from cli.event_text import line, page
-from cli.terminal import REFUSED, USAGE, Failure, ProgressBar, as_json, print_one, refused, unavailable
+from cli.terminal import POSITION, REFUSED, USAGE, Failure, ProgressBar, as_json, print_one, refused, unavailable
 from commands import log_keys, servers
 from commands.log_keys import begin_mac_key
 from domain import server
@@ -64,8 +64,6 @@ LAST = 10
 BATCH = 500
 PAUSE = 0.2
 """Seconds between two looks. Positions are dense and in the order of the commits, so a look can miss nothing."""
-POSITION = click.IntRange(1, 2**63 - 1)
-"""What the database can count to."""
 
 raw = click.option("--json", "raw", is_flag=True, help="Print the stored form itself: one JSON object a line.")
 
@@ -88,6 +86,7 @@ log.add_command(drop_archived)
 @raw
 def tail(follow: bool, start: int | None, last: int, types: tuple[str, ...], raw: bool) -> None:
     """Show the last events, and each further one as it happens."""
+    topics = _topics(types)
     # Ctrl-C and a closed pipe are the usual ways to end this, and no failures.
     with suppress(KeyboardInterrupt, BrokenPipeError), _connected() as connection:
         position = (start if start is not None else max(1, newest(connection) - last + 1)) - 1
@@ -97,13 +96,26 @@ def tail(follow: bool, start: int | None, last: int, types: tuple[str, ...], raw
             head = newest(connection)
             while position < head:
                 # What the filter passes over is not looked at again.
-                stored = _between(connection, position, head, types)
+                stored = _between(connection, position, head, topics)
                 position = stored[-1][0] if len(stored) == BATCH else head
                 for _, text in stored:
                     click.echo(text if raw else line(text, named, width))
             if not follow:
                 return
             time.sleep(PAUSE)
+
+
+def _topics(types: Sequence[str]) -> list[str]:
+    """The types of these names, each a tag or `noun.*`; raises Failure for one that no event has, which would be waited
+    for in vain."""
+    named: dict[str, list[str]] = {}
+    for tag in (*(event.type for event in EVENTS), *UPCASTS):
+        for name in (tag, f"{tag.partition('.')[0]}.*"):
+            named.setdefault(name, []).append(tag)
+    for each in types:
+        if each not in named:
+            raise Failure(f"--type {each}: there are no such events", USAGE)
+    return [tag for each in types for tag in named[each]]
 
 
 @log.command()
@@ -141,12 +153,8 @@ def _client_names(connection: Connection) -> Callable[[str], str | None]:
     return named
 
 
-def _between(connection: Connection, after: int, last: int, types: tuple[str, ...]) -> list[tuple[int, str]]:
-    """At most BATCH stored events of these types, each a tag or `noun.*`; of all, when none is named."""
-    tags = [*(event.type for event in EVENTS), *UPCASTS]
-    topics = [tag for tag in tags if tag in types or f"{tag.partition('.')[0]}.*" in types]
-    if types and not topics:
-        return []
+def _between(connection: Connection, after: int, last: int, topics: Sequence[str]) -> list[tuple[int, str]]:
+    """At most BATCH stored events of these types; of all, when none is named."""
     log = store(connection)
     rows = log.recorder.select_notifications(after, BATCH, last, topics, inclusive_of_start=False)
     try:

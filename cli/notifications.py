@@ -5,7 +5,7 @@ import rich_click as click
 from api.notifications.channels import destinations as configured
 from api.notifications.chosen import subscribed
 from cli.command_services import CommandServices, run
-from cli.terminal import USAGE, Failure, as_json, moment, print_json, print_list
+from cli.terminal import POSITION, USAGE, Failure, as_json, moment, print_json, print_list
 from domain.notifying import destination
 from eventstore import search
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
@@ -62,8 +62,8 @@ def list_(dead: bool, as_json: bool) -> None:
 
 
 @notifications.command()
-@click.option("--from", "low", type=click.IntRange(min=1), required=True, help="The first position of the log.")
-@click.option("--to", "high", type=click.IntRange(min=1), help="The last one. [default: the newest]")
+@click.option("--from", "low", type=POSITION, required=True, help="The first position of the log.")
+@click.option("--to", "high", type=POSITION, help="The last one. [default: the newest]")
 @click.option("--destination", "only", help="Tell only this one. [default: everybody]")
 @as_json
 def replay(low: int, high: int | None, only: str | None, as_json: bool) -> None:

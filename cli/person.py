@@ -9,7 +9,7 @@ from msgspec.structs import asdict
 
 from api.admin import schemas
 from cli.command_services import CommandServices, run
-from cli.terminal import Failure, as_json, print_list, print_one, read_line
+from cli.terminal import USAGE, Failure, as_json, print_list, print_one, read_line
 from commands import factors, people, permissions, realm_policies, upstreams
 from commands.permissions import operator
 from domain.factors import realm_policy
@@ -120,10 +120,19 @@ def list_(realm: str | None, as_json: bool) -> None:
     """List people in the order of their registration."""
 
     async def work(services: CommandServices) -> list[Mapping[str, Any]]:
+        if realm is not None:
+            await _require_realm(services, realm)
         found = await services.every(accounts.page, realm=realm)
         return [await members(services, each.account_id) for each in found]
 
     print_list(run(work), ("id", "realm", "username", "email", "name", "roles", "state"), as_json)
+
+
+async def _require_realm(services: CommandServices, realm: str) -> None:
+    """Raises Failure where there is no such realm: nobody is in it, and that is not what was asked."""
+    state: realm_policy.State = await services.ledger.state(realm_policy.STREAM)
+    if realm not in state.realms:
+        raise Failure(f"--realm: must be one of {', '.join(state.realms)}", USAGE)
 
 
 @person.command("set-password")

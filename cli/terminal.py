@@ -138,6 +138,9 @@ def unavailable(message: str) -> Failure:
 # Printing: columns for people, JSON for scripts, a new secret exactly once, the bar of what takes long.
 
 as_json: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+POSITION = click.IntRange(1, 2**63 - 1)
+"""A position of the log as an argument: what the database can count to."""
+
 output: Callable[[Any], Any] = click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),

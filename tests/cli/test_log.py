@@ -10,6 +10,7 @@ import sys
 import rich_click as click
 
 from cli.event_text import line
+from tests.cases import cases
 from tests.cli.conftest import CommandLine
 from tests.started import PATIENCE, started
 
@@ -53,6 +54,12 @@ def test_the_tail_can_be_of_some_types_alone(cli: CommandLine) -> None:
         "role.defined",
         "client.secret_issued",
     }
+
+
+@cases("name", ["role.define", "roles.*", "", "*"])
+def test_a_type_that_no_event_has_is_not_waited_for(cli: CommandLine, name: str) -> None:
+    said = cli.run("log", "tail", "--type", "role.*", "--type", name, exits=2).stderr
+    assert said == f"Error: --type {name}: there are no such events\n"
 
 
 def test_line_fits_the_terminal_with_client_names_and_times(cli: CommandLine) -> None:

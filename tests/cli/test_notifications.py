@@ -102,3 +102,4 @@ def test_an_unknown_destination_is_wrong_usage(cli: CommandLine) -> None:
     printed = cli.run("notifications", "replay", "--from", "1", "--destination", "nobody", exits=2).stderr
     assert "there are pager, mail" in printed
     cli.run("notifications", "replay", exits=2)
+    assert "range" in cli.run("notifications", "replay", "--from", str(2**63), exits=2).stderr

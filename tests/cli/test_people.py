@@ -10,6 +10,11 @@ PASSWORD = "correct horse battery staple"
 EVE = ("person", "add", "--username", "eve", "--email", "eve@example.test", "--password-stdin")
 
 
+def test_nobody_is_listed_of_a_realm_that_is_none(cli: CommandLine) -> None:
+    said = cli.run("person", "list", "--realm", "platfrom", exits=2).stderr
+    assert said == "Error: --realm: must be one of administration, platform\n"
+
+
 def test_person_gets_default_roles_and_logs_nothing_personal(cli: CommandLine) -> None:
     made = cli.json(*EVE, "--name", "Eve Example", stdin=f"{PASSWORD}\n")
     assert (made["username"], made["roles"], made["state"]) == ("eve", ["member"], "enabled")
