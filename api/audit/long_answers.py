@@ -168,14 +168,12 @@ async def proof(
 AT_ONCE = 100
 """Events pulled at a time."""
 
-HEART_BEAT = b": heart-beat\nid: %d\n\n"
+HEART_BEAT = b": heart-beat\n\n"
 BEAT_EVERY = 15 * SECOND
-RECONNECT_AFTER = b"retry: 2000\nid: %d\n\n"
-"""Milliseconds that a browser waits before it comes back with the id that it saw last. An id without data tells how far
-the log was looked through (HTML §9.2.6), so that nothing is lost of who loses the connection before they are told of an
-event, and what no filter lets pass is not looked through again."""
+RECONNECT_AFTER = b"retry: 2000\n\n"
+"""Milliseconds that a browser waits before it comes back with the id that it saw last."""
 
-FULL = b"retry: 30000\nid: %d\n\n"
+FULL = b"retry: 30000\n\n"
 STREAMS_AT_MOST = 200
 """In one process. A further reader is asked to come later."""
 
@@ -254,11 +252,11 @@ async def _messages(reader: StreamFollower, last: int) -> AsyncGenerator[bytes, 
         yield b""
         if auditor.following(ledger) >= STREAMS_AT_MOST:
             # Others were faster since the handler looked: the reader is told to come back, with nothing lost.
-            yield FULL % last
+            yield FULL
             return
         auditor.FOLLOWING[reader.reading_id] = ledger
         beaten = ledger.clock.now()
-        yield RECONNECT_AFTER % last
+        yield RECONNECT_AFTER
         while await _may_go_on(reader):
             since = ledger.arrivals.count
             await ledger.settled()
@@ -277,7 +275,7 @@ async def _messages(reader: StreamFollower, last: int) -> AsyncGenerator[bytes, 
                 continue
             if ledger.clock.now() - beaten >= BEAT_EVERY:
                 beaten = ledger.clock.now()
-                yield HEART_BEAT % last
+                yield HEART_BEAT
             await ledger.arrivals.wait(since)
     finally:
         auditor.FOLLOWING.pop(reader.reading_id, None)
