@@ -45,7 +45,6 @@ from security.tokens import Format
 COLUMNS = ("incident_id", "state", "source", "kind", "client_id", "account_id", "reported_at", "contained_at")
 ADDRESSES = ("ip", "count", "after_end", "first_at", "last_at", "told_by", "user_agents")
 
-DAMAGED = "its checksum differs, or it was cut off"
 
 ALIVE = frozenset({"active", "expiring", "not_yet_issued"})
 NONE = 4
@@ -90,7 +89,7 @@ def _print_found(found: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -
             click.echo()
         _print_report(dict(each))
     for each in found["damaged"]:
-        click.echo(f"damaged: something like {each['kind']} at character {each['at']}; {DAMAGED}", err=True)
+        click.echo(f"damaged: something like {each['kind']} at character {each['at']}; its checksum differs", err=True)
     for each in found["foreign"]:
         click.echo(f"foreign: {each['kind']} at character {each['at']}; only who made it can end it", err=True)
 
@@ -289,6 +288,8 @@ async def _investigated(
         found, others = extract(text, services.format), foreign(text, services.format)
         if len(found.secrets) > MOST:
             raise Failure(f"there are more than {MOST:,} secrets in this text: hand it over in parts", USAGE)
+        for each in found.cut:
+            click.echo(f"cut off: the beginning of {each.kind.name.lower()} at character {each.at}", err=True)
         questions = await resolve.asked_about(services.ledger, found, text, services.format)
 
     async def settle(_: Sequence[str]) -> None:

@@ -71,19 +71,19 @@ _AROUND_WRAPPED = b" \t\r>|"
 
 
 class DamagedSecret(NamedTuple):
-    """What has our form and a wrong checksum or none, and at which character of the text it begins: mistyped, cut off,
-    invented."""
+    """What has our form and a wrong checksum, or was `cut` off, and at which character of the text it begins."""
 
     kind: Kind
     at: int
 
 
 class Extract(NamedTuple):
-    """What a text of so many `characters` holds: each secret once, and up to `MOST` damaged ones."""
+    """What a text of so many `characters` holds: each secret once, up to `MOST` damaged ones, and as many `cut` off."""
 
     secrets: tuple[Secret, ...]
     damaged: tuple[DamagedSecret, ...]
     characters: int
+    cut: tuple[DamagedSecret, ...] = ()
 
 
 def extract(text: str, format_: Format) -> Extract:
@@ -92,6 +92,7 @@ def extract(text: str, format_: Format) -> Extract:
     spelled = (octets,) if plain == octets else (octets, plain)
     found: dict[str, Secret] = {}
     damaged: list[DamagedSecret] = []
+    cut: list[DamagedSecret] = []
     signed = dict.fromkeys(_signed(_unwrapped(octets)))
     for prefix in format_.prefixes:
         # What follows is looked ahead at: one secret may begin with the last letters of what looks like another.
@@ -111,12 +112,12 @@ def extract(text: str, format_: Format) -> Extract:
                 if len(found) > MOST:
                     return Extract(tuple(found.values()), (), len(text))
         damaged += _damaged(text, prefix, wrong)
-        damaged += _cut(text, prefix, found)
+        cut += _cut(text, prefix, found)
     for token in (each.decode() for each in islice(signed, MOST)):
         if format_.signed(token):
             found.setdefault(token, Secret(token, Kind.ACCESS_TOKEN))
     damaged.sort(key=lambda each: each.at)
-    return Extract(tuple(found.values()), tuple(damaged[:MOST]), len(text))
+    return Extract(tuple(found.values()), tuple(damaged[:MOST]), len(text), tuple(cut[:MOST]))
 
 
 def _plain(text: str) -> str:

@@ -289,7 +289,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Damaged(msgspec.Struct, frozen=True):
-    """What has our form and a wrong checksum, or was cut off, and at which character of the text it begins."""
+    """What has our form and a wrong checksum, and at which character of the text it begins."""
 
     kind: str
     at: int

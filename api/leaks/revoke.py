@@ -116,7 +116,7 @@ class LeakedCredentials(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
 
 class Accepted(msgspec.Struct, frozen=True, omit_defaults=True):
     """What anybody can see by its looks: how many secrets have our form and checksum, issued or not, and how many have
-    the form alone, or were cut off. `keys` is there where private keys are: how many, whosever they are."""
+    the form alone. `keys` is there where private keys are: how many, whosever they are."""
 
     accepted: int
     damaged: int

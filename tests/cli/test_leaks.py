@@ -59,6 +59,9 @@ def test_every_secret_in_a_text_is_looked_at_and_ended(cli: CommandLine, shop: d
     found = cli.run("leaks", "investigate", stdin=f"{text}{mistyped}", exits=1)
     assert found.stdout.count("would_end") == 2
     assert f"damaged: something like client_secret at character {len(text)}" in found.stderr
+    assert "cut off: the beginning of client_secret at character 7" in (
+        cli.run("leaks", "investigate", stdin=f"see it {other['client_secret'][:20]} ...", exits=4).stderr
+    )
     items = cli.json("leaks", "investigate", stdin=text, exits=1)["items"]
     assert [each["client_id"] for each in items] == [shop["client_id"], other["client_id"]]
     tried = cli.json("leaks", "contain", "--dry-run", stdin=text)

@@ -235,18 +235,19 @@ def test_a_wrong_checksum_is_damage_and_says_where() -> None:
 
 
 @pytest.mark.parametrize("left", [8, 30, 35])
-def test_what_was_cut_off_is_damage_and_says_where(left: int) -> None:
+def test_what_was_cut_off_says_where_and_is_no_damage(left: int) -> None:
     """As in a log of narrow lines, or where somebody read a space into it."""
     cut = SECRET[: len("glog_cs_") + left]
     looked_at = extract(f"{OTHER} {cut}…\n{cut} rest", DEFAULT)
     at = len(OTHER) + 1
-    assert looked_at.damaged == tuple(DamagedSecret(Kind.CLIENT_SECRET, each) for each in (at, at + len(cut) + 2))
+    assert looked_at.cut == tuple(DamagedSecret(Kind.CLIENT_SECRET, each) for each in (at, at + len(cut) + 2))
+    assert looked_at.damaged == ()
     assert [each.reveal() for each in looked_at.secrets] == [OTHER]
 
 
-def test_the_beginning_of_one_that_is_whole_is_no_damage() -> None:
+def test_the_beginning_of_one_that_is_whole_was_not_cut_off() -> None:
     looked_at = extract(_diff(SECRET) + "\n" + SECRET[:30], DEFAULT)
-    assert ([each.reveal() for each in looked_at.secrets], looked_at.damaged) == ([SECRET], ())
+    assert ([each.reveal() for each in looked_at.secrets], looked_at.cut) == ([SECRET], ())
 
 
 def test_what_is_no_secret_is_nothing() -> None:
