@@ -9,7 +9,6 @@ from domain import session
 from domain.account import State as Account
 from domain.client import State as Client
 from domain.decision import Refusal, Unavailable
-from domain.grant import DEVICE_CODE
 from domain.grant import State as Grant
 from domain.keys import signing_key
 from domain.rules import pairwise
@@ -36,14 +35,6 @@ class IdToken(msgspec.Struct, frozen=True):
     nonce: str | None
 
 
-def _sid(state: Grant, client: Client) -> str | None:
-    """The session by the client's name for it; None of a device, which goes on when its person leaves the browser in
-    which they approved it, and is told of nothing (Back-Channel Logout §2.1)."""
-    if state.session_id is None or state.grant_type == DEVICE_CODE:
-        return None
-    return session.sid(state.session_id, client.client_id)
-
-
 def due(
     state: Grant, scope: tuple[str, ...], *, client: Client, account: Account | None, keys: signing_key.State
 ) -> IdToken | Refusal | None:
@@ -64,6 +55,6 @@ def due(
         sector=pairwise.sector(client),
         client_id=client.known_as,
         authentication=state.authentication,
-        sid=_sid(state, client),
+        sid=None if state.session_id is None else session.sid(state.session_id, client.client_id),
         nonce=None if redeemed or state.code is None else state.code.nonce,
     )

@@ -1,6 +1,5 @@
 """The device grant (RFC 8628): codes, the person's decision, what the device is told, and what ends it again."""
 
-import json
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from domain.grants import device_code
 from eventstore import stored
 from eventstore.pending import device_requests
 from security import user_codes
-from security.base64url import decode
 from tests.cases import cases
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import APPROVE, DENY, Scene
@@ -194,20 +192,6 @@ async def test_openid_on_a_device_needs_offline_access_to_refresh(world: World, 
         await decided(browser, device, scene.person)
         answer = (await device.poll()).json()
         assert ("refresh_token" in answer, "id_token" in answer) == (refreshable, "openid" in asked), asked
-
-
-async def test_a_device_is_of_no_browsers_session(world: World, scene: Scene) -> None:
-    """It goes on when its person leaves the browser in which they said yes, so that nobody would tell it of a `sid`."""
-    scope = ("openid", "offline_access")
-    box = await world.register_client("Box", grant_types=GRANTS, public=True, scope=scope)
-    device, browser = await begin(world, box, scope="openid offline_access"), world.browser()
-    await decided(browser, device, scene.person)
-    await browser.press(await browser.open("/account/sign-out"), "/account/sign-out")
-    answer = ok(await device.poll())
-    again = {"grant_type": "refresh_token", "refresh_token": answer["refresh_token"]}
-    for each in (answer, ok(await posted(world, box, "/oauth/token", again))):
-        said = json.loads(decode(each["id_token"].split(".")[1]))
-        assert (said["sub"], "sid" in said) == (scene.person.account_id, False)
 
 
 @cases(
