@@ -104,6 +104,18 @@ def test_secret_of_a_mightier_service_is_shown_to_nobody() -> None:
     assert client_secret.rotate(service, now=NOW, **facts).refusal is None
 
 
+def test_a_secret_that_nobody_is_shown_hands_out_no_scope() -> None:
+    board = after(
+        client_type="dashboard",
+        slug="board",
+        realm="administration",
+        grant_types=("password", "refresh_token"),
+        redirect_uris=(),
+        scope=("people:write",),
+    )
+    assert client_secret.rotate(board, now=NOW, **NEW).refusal is None
+
+
 # A schedule -------------------------------------------------------------------------------------------------------
 
 POLICY = RotationScheduled(maximum_age=10 * DAY, overlap=3600, warning=DAY)

@@ -143,6 +143,10 @@ async def test_an_actor_shows_a_token_of_its_own(gateway: Gateway) -> None:
         assert refused(await gateway.exchange(actor_token=token, **acting)) == (400, "invalid_request")
     assert refused(await gateway.exchange(actor_token=await gateway.own_token())) == (400, "invalid_request")
     assert refused(await gateway.exchange(**acting)) == (400, "invalid_request")
+    over = await gateway.own_token()
+    assert "act" in await gateway.introspect(ok(await gateway.exchange(actor_token=over, **acting))["access_token"])
+    ok(await gateway.world.client.post("/oauth/revoke", data={"token": over}, auth=gateway.client.auth))
+    assert refused(await gateway.exchange(actor_token=over, **acting)) == (400, "invalid_request")
 
 
 @cases(
