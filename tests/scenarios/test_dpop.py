@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from api.oauth.dpop import NONCE_LASTS
 from domain import client
 from tests.cases import cases
 from tests.scenarios.asking import CHALLENGE, STATE, VERIFIER, Scene, set_scene
@@ -132,8 +133,17 @@ async def test_resource_wants_a_nonce_that_it_gave(world: World, service: Client
     assert (await asked(nonce)).status_code == 200
     for wrong in (nonce[:-1], "1." + nonce.partition(".")[2], "", "x", "9" * 400):
         assert (await asked(wrong)).status_code == 401
-    world.clock.advance(301)
+    world.clock.advance(NONCE_LASTS - 1)
+    assert (await asked(nonce)).status_code == 200
+    world.clock.advance(1)
     assert (await asked(nonce)).status_code == 401
+
+
+async def test_a_wrong_nonce_is_refused_where_none_is_wanted(world: World, service: Client) -> None:
+    holder = Holder(world)
+    answer = await issued(world, service, holder, nonce="x")
+    assert (answer.status_code, answer.json()["error"]) == (400, "use_dpop_nonce")
+    assert (await issued(world, service, holder, nonce=answer.headers["dpop-nonce"])).status_code == 200
 
 
 async def test_proof_counts_once(world: World, service: Client) -> None:
@@ -183,6 +193,15 @@ async def test_nonces_everywhere(database_url: str, tmp_path: Any, keyring: Any)
         first = await issued(world, service, holder)
         assert (first.status_code, first.json()["error"]) == (400, "use_dpop_nonce")
         assert (await issued(world, service, holder, nonce=first.headers["dpop-nonce"])).status_code == 200
+
+
+async def test_nonces_nowhere(database_url: str, tmp_path: Any, keyring: Any) -> None:
+    async with open_world(database_url, tmp_path, keyring, dpop_nonces="none") as world:
+        service = await world.register_client("Service", grant_types=("client_credentials",), scope=("clients:read",))
+        holder = Holder(world)
+        token = (await issued(world, service, holder)).json()["access_token"]
+        headers = {"authorization": f"DPoP {token}", "dpop": holder.proof(SCOPES, "GET", token)}
+        assert (await world.client.get(SCOPES, headers=headers)).status_code == 200
 
 
 async def test_client_that_is_bound_needs_a_proof(world: World, service: Client) -> None:
