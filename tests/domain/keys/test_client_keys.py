@@ -76,7 +76,7 @@ def test_other_keys_are_told_by_themselves_or_beside_the_rest() -> None:
     assert update(after(), changes=named).events == (updated,)
 
 
-def test_keys_take_the_place_of_their_address_and_the_other_way_round() -> None:
+def test_keys_replace_their_address_and_the_other_way_round() -> None:
     at_address = update(after(), changes=NONE, keys=KeyChanges(jwks_uri=URI)).events
     assert at_address == (KeysRegistered(jwks_uri=URI),)
     state = after(*at_address)
