@@ -13,6 +13,7 @@ from domain.events import ENDING_MANY
 from domain.incident import Numbers
 from domain.rules import exchange_policy
 from eventstore import search
+from eventstore.issued import exchanged_with
 from eventstore.ledger import Ledger
 from eventstore.recorder import portions, store
 from eventstore.sealed.short_names import listed
@@ -28,7 +29,7 @@ from eventstore.time_travel import (
     states_at,
 )
 from eventstore.view import View
-from projections import blast_radius, event_index, issued_with, tokens
+from projections import blast_radius, event_index, issued_with
 from projections.blast_radius import Alive, RadiusQuestion
 from projections.event_index import NameKind
 from projections.grants import TABLE as GRANTS
@@ -89,14 +90,15 @@ _SINCE = (
 
 
 class Counting:
-    """What is alive of something, as far as the log has been looked at."""
+    """What is alive of something, as far as the log has been looked at: all that ends with it, and what is its `own`,
+    without what others had in exchange for that (RFC 8693)."""
 
     def __init__(self, of: RadiusQuestion) -> None:
         self._of = of
         self._position = 0
         self._at: Moment = 0
         self._state: client.State = client.INITIAL
-        self.alive = Alive()
+        self.alive = self.own = Alive()
 
     async def count(self, ledger: Ledger) -> None:
         """Counts, up to where the log stands when that is done, or a few events behind. Holds no lock."""
@@ -123,7 +125,8 @@ class Counting:
         over: frozenset[int] = frozenset().union(*(each.began for each in unsettled))
         found = blast_radius.alive(connection, of, self._state, over, now)
         left = blast_radius.left_out(connection, of, now)
-        self.alive = found.plus(self._judged(connection, self._states(connection, position), left, position, now))
+        judged = self._judged(connection, self._states(connection, position), left, position, now)
+        self.alive, self.own = map(found.plus, judged)
         self._position, self._at = position, now
 
     def _go_on(self, connection: Connection, head: int, now: Moment, state: FoldOf | None = None) -> None:
@@ -142,7 +145,8 @@ class Counting:
         concerned = self._concerned(connection, since, head)
         before = self._judged(connection, self._states(connection, self._position), concerned, self._position, self._at)
         after = self._judged(connection, state or self._states(connection, head), concerned, head, now)
-        self.alive = self.alive.plus(after).minus(before)
+        self.alive = self.alive.plus(after[0]).minus(before[0])
+        self.own = self.own.plus(after[1]).minus(before[1])
         self._position = head
 
     def _states(self, connection: Connection, position: int) -> FoldOf:
@@ -176,11 +180,18 @@ class Counting:
 
     def _judged(
         self, connection: Connection, state: FoldOf, grants: Sequence[str], position: int, now: Moment
-    ) -> Alive:
-        return counted(descendants(connection, state, grants, position, now), self.counts)
+    ) -> tuple[Alive, Alive]:
+        found = descendants(connection, state, grants, position, now)
+        return counted(found, self.counts), counted(found, self._is_own)
 
     def counts(self, each: Descendant) -> bool:
-        """Whether it is one of those that are counted, if it is alive."""
+        """Whether it ends with what is asked about, if it is alive."""
+        of = self._of
+        names = {secret if of.secret_ids else client for client, secret in each.through}
+        ends_with = not names.isdisjoint(of.secret_ids or (of.client_id,))
+        return self._is_own(each) or (ends_with and each.issued_at >= of.first_at)
+
+    def _is_own(self, each: Descendant) -> bool:
         of = self._of
         return (
             of.client_id in (each.client_id, each.owner)
@@ -245,25 +256,27 @@ def issued(connection: Connection, secret_id: str) -> IssuedCounts:
         sum(count[each] for number, each in enumerate(issued_with.ON_BEHALF) if number & what)
         for what in (issued_with.CODE, issued_with.REFRESH_TOKEN)
     )
+    exchanged = exchanged_with(connection, secret_id)
     # A grant's first tokens are one event.
-    grants = everything - refreshed + _only_refreshed(connection, secret_id)
-    return IssuedCounts(grants, with_code, everything, with_refresh_token + refreshed)
+    grants = everything - refreshed + _only_went_on(connection, secret_id, exchanged)
+    return IssuedCounts(grants, with_code, everything + len(exchanged), with_refresh_token + refreshed)
 
 
-def _only_refreshed(connection: Connection, secret_id: str) -> int:
-    """How many grants the version refreshed whose first tokens another one authenticated, or none."""
-    refreshed = _named(connection, secret_id, (issued_with.REFRESHED,))
-    if not refreshed:
+def _only_went_on(connection: Connection, secret_id: str, exchanged: Sequence[int]) -> int:
+    """How many grants the version refreshed, or had tokens of in exchange, that it did not begin."""
+    later = [*_named(connection, secret_id, (issued_with.REFRESHED,)), *exchanged]
+    if not later:
         return 0
     dialect = connection.dialect.name
     query = text(_BEGUN_BY.format(given=POSITIONS_GIVEN[dialect], join=_JOIN[dialect]))
-    begun = set(connection.scalars(query, {"positions": positions_given(connection, refreshed)}))
+    begun = set(connection.scalars(query, {"positions": positions_given(connection, later)}))
     return len(begun.difference(_named(connection, secret_id, (issued_with.FOR_ITSELF, *issued_with.ON_BEHALF))))
 
 
 def people(connection: Connection, secret_id: str, after: str | None, limit: int) -> list[str]:
     """At most `limit` ids of people on whose behalf a secret version ever authenticated, in the order of their ids."""
     positions = _named(connection, secret_id, (issued_with.REFRESHED, *issued_with.ON_BEHALF))
+    positions += exchanged_with(connection, secret_id)
     return people_at(connection, positions, after, limit)
 
 
@@ -463,18 +476,6 @@ def _alive_at(connection: Connection, began: Sequence[int], position: int, now: 
         people.update(each.account_id for each in alive)
         offline += filter(None, [offline_until(alive)])
     return _AliveThen(grants, count, people - {None}, max(offline, default=None))
-
-
-NEWEST = 50
-"""Tokens of a client that are looked at: its later ones expire later."""
-
-
-def offline_of(connection: Connection, client_id: str, now: Moment) -> Moment | None:
-    """Until when the newest tokens of a client are good for anyone who validates offline; None where nobody does."""
-    newest = tokens.newest_access_tokens(connection, client_id, now, NEWEST)
-    told = search.recorded_forms(connection, sorted(newest))
-    signed = [newest[each.position] for each in told if getattr(each.event, "signing_key", None) is not None]
-    return max(signed, default=None)
 
 
 def worth_telling(connection: Connection, began: Sequence[int], position: int, now: Moment) -> list[str]:

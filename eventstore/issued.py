@@ -28,13 +28,15 @@ from domain.registering.initial_access_token import InitialAccessTokenIssued
 from domain.registering.registration_token import RegistrationTokenIssued
 from domain.succession import Succession
 from domain.usage import SecretKind
+from eventstore import search
 from eventstore.mapper import decoder
-from eventstore.search import recorded_at
+from eventstore.search import Criteria, recorded_at
 from eventstore.stored import ROW, events
 from eventstore.unavailable import ArchiveAway, Forged
 from eventstore.view import Folds, OfGrant
 from projections import digests, secrets, tokens
 from projections.digests import ByDigest
+from projections.event_index import NameKind
 
 JTI_HEX = 32
 """Hex digits of a token's `jti`: the first half of its digest."""
@@ -427,3 +429,22 @@ def _was_revoked(folds: Folds, found: _Found) -> bool:
     recorded = recorded_at(folds.connection, found.ended_position)
     event = None if recorded is None else recorded.event
     return isinstance(event, TokenRevoked) and event.access_token == found.issued.sha256
+
+
+# What a secret version had in exchange for others' tokens (RFC 8693). The search index has it by the version and by the
+# type of its event, and not among what it names as issued with a version.
+
+EXCHANGES_AT_ONCE = 10_000
+"""Positions that are read at a time."""
+
+
+def exchanged_with(connection: Connection, secret_id: str) -> list[int]:
+    """The positions of the exchanges that a version authenticated, as far as the index has come."""
+    names = (((NameKind.SECRET, secret_id.encode()),), ((NameKind.TYPE, Exchanged.type.encode()),))
+    criteria = Criteria(names, 1, search.newest(connection))
+    found: list[int] = []
+    resume: int | None = 1
+    while resume is not None:
+        positions, resume = search.search(connection, criteria, EXCHANGES_AT_ONCE, resume)
+        found += positions
+    return found

@@ -332,7 +332,7 @@ AT_ONCE = 1_000
 class Descendant(NamedTuple):
     """A code or token of a grant, whose client `owner` is. `alive` says whether it is good for anything at the moment
     that was asked about; `signing_key` names the key that signed it, if it is a JWT, which anyone who validates offline
-    takes until it expires."""
+    takes until it expires. `through` are the clients whose tokens were exchanged for it, and their secret versions."""
 
     sha256: str
     kind: validity.TokenKind
@@ -346,6 +346,7 @@ class Descendant(NamedTuple):
     alive: bool
     owner: str
     signing_key: str | None = None
+    through: tuple[tuple[str, str | None], ...] = ()
 
 
 def states_at(connection: Connection, position: int) -> FoldOf:
@@ -396,6 +397,7 @@ def _descendants(told: Sequence[Recorded], state: FoldOf, now: Moment) -> Iterat
             validity.cause(deciding.standing(token, each), max(now, token.issued_at)) == "active",
             folded.client_id,
             each.signing_key,
+            tuple((one.client_id, one.secret_id) for one in each.through),
         )
 
 

@@ -20,9 +20,10 @@ from domain.decision import Conflict, Refusal
 from domain.event import SECOND, Moment, Recorded
 from domain.incident import Numbers
 from eventstore import search
-from eventstore.affected import Counting, WhatEnded, counted, offline_of
+from eventstore.affected import Counting, WhatEnded, counted
 from eventstore.database import Connection
 from eventstore.execution import Single, Step
+from eventstore.leaked.offline import offline_of
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
 from eventstore.time_travel import AT_ONCE, offline_until

@@ -339,7 +339,7 @@ async def answered(ledger: Ledger, asked: InvestigatedSecret, *, counts: WhichCo
     elif of is not None and of.secret_ids:
         alive = Counting(of)
         came, _ = await asyncio.gather(ledger.read_long(affected.issued, of.secret_ids[0]), alive.count(ledger))
-        radius = Radius(came, alive.alive)
+        radius = Radius(came, alive.own, ending=alive.alive)
     report = await ledger.read(_reported, ledger.privacy, asked, radius)
     if radius is not None and radius.alive is None:
         return msgspec.structs.replace(report, containment=None)
@@ -372,7 +372,7 @@ def _of_client_secret(reader: InvestigationReader, now: Moment, found: IssuanceR
     secret_id = found.secret_id or ""
     row, owner = secrets.by_id(reader.connection, secret_id, now), _owner(reader, found)
     alive = row is not None and row.state in ("active", "expiring")
-    ever, living, about_living = radius or Radius(affected.IssuedCounts(), Alive())
+    ever, living, about_living, ending = radius or Radius(affected.IssuedCounts(), Alive())
     seen = sightings.summary(reader.connection, secret_id)
     return _report(
         reader,
@@ -381,7 +381,7 @@ def _of_client_secret(reader: InvestigationReader, now: Moment, found: IssuanceR
         expires_at=found.expires_at if row is None else row.expires_at,
         used=Uses(seen.first_at, seen.last_at, seen.uses_after_end, page_of(reader, secret_id), []),
         came=radius_by_kind(ever, living, about_living),
-        containment=numbers(living or Alive(), int(alive and owner is not None and owner.state != "deleted")),
+        containment=numbers(ending or Alive(), int(alive and owner is not None and owner.state != "deleted")),
     )
 
 

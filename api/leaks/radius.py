@@ -32,11 +32,12 @@ class CameOfIt(msgspec.Struct, frozen=True):
 
 class Radius(NamedTuple):
     """What came of a client secret: all that was ever issued, what of it is alive, None where nobody counted, and about
-    how much that is, None where that was not asked for."""
+    how much that is, None where that was not asked for. `ending` is what would end with it, others' in exchange too."""
 
     issued: affected.IssuedCounts
     alive: Alive | None
     about: Alive | None = None
+    ending: Alive | None = None
 
 
 def radius_at_once(connection: Connection, of: RadiusQuestion, now: Moment) -> Radius:

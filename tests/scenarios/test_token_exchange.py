@@ -258,6 +258,38 @@ async def test_it_ends_with_the_grant(gateway: Gateway) -> None:
     assert await gateway.introspect(token) == {"active": False}
 
 
+@pytest.mark.parametrize(
+    ("whose", "by_secret", "ends", "derived"),
+    [
+        ("shop", True, 4, [(1, 1), (1, 0), (1, 1), (1, 1)]),
+        ("shop", False, 4, None),
+        ("gateway", True, 2, [(1, 1), (0, 0), (1, 1), (0, 0)]),
+        ("gateway", False, 2, None),
+    ],
+)
+async def test_what_came_of_it_in_exchange_counts_in_a_containment(
+    gateway: Gateway, whose: str, by_secret: bool, ends: int, derived: list[Any] | None
+) -> None:
+    """Exchanged twice: what the second gateway has ends with whatever ends the first one's token."""
+    world = gateway.world
+    admin = await administering(world)
+    second = await gateway_for(world, "Second", rule(gateway.client))
+    one = ok(await gateway.exchange())["access_token"]
+    two = ok(await gateway.exchange(one, by=second))["access_token"]
+    of = gateway.scene.shop if whose == "shop" else gateway.client
+    asked = {"secret": of.secret} if by_secret else {"client_id": of.client_id}
+    if derived is not None:
+        found = ok(await admin.post("/leaks/investigate", json=asked))
+        assert [(each["total"], each["live"]) for each in found["derived"].values()] == derived
+        assert found["containment"]["tokens_ended"] == ends
+    numbers = {"secrets_ended": 1, "grants_ended": 1, "tokens_ended": ends, "people_affected": 1}
+    for tried in (True, False):
+        assert ok(await admin.post("/leaks/contain", json=asked | {"dry_run": tried}))["contained"] == numbers
+    every = (one, two, gateway.tokens["access_token"], gateway.tokens["refresh_token"])
+    states = [ok(await admin.post("/audit/token-state", json={"token": each})) for each in every]
+    assert sum(not each["active"] for each in states) == ends
+
+
 @pytest.mark.parametrize("ending", ["shop", "gateway", "consent", "secret", "person"])
 async def test_whatever_ends_what_it_came_of_ends_it(gateway: Gateway, ending: str) -> None:
     world, scene = gateway.world, gateway.scene
