@@ -90,6 +90,7 @@ def unauthorized(services: Services) -> InvalidToken:
 async def judge(services: Services, scope: Scope, needed: Sequence[str]) -> Known:
     """The request's live access token; raises 401 `invalid_token` or 403 `insufficient_scope` (RFC 6750 §3.1)."""
     known = await judge_header(services, scope)
+    note_use(services, scope, known)
     for name in needed:
         _judge_scope(known.terms.scope, name)
     return known
@@ -179,6 +180,14 @@ def _note_unproved(services: Services, scope: Scope, known: Known) -> None:
         uses.note(known.digest, known, None, via="api", address=address, origin=came, seen_by=None, unproved=True)
 
 
+def note_use(services: Services, scope: Scope, known: Known) -> None:
+    """That a token which lives was brought is recorded before it is known what it may do here: a thief tries that."""
+    address, uses = request_context(scope).address, services.token_uses
+    if not uses.again(known.digest, None, address, ended=False):
+        came = partial(origin, scope, actor_of(known))
+        uses.note(known.digest, known, None, via="api", address=address, origin=came, seen_by=None)
+
+
 def actor_of(known: Known) -> Actor:
     """The person for whom a token acts, or its client, acting with the grant."""
     terms, credential = known.terms, {"grant_id": known.grant_id}
@@ -191,12 +200,7 @@ async def authorize(connection: Any, *needed: str) -> Bearer:
     """The caller of a JSON API request, who must hold every scope named."""
     services = services_of(connection)
     known = await judge(services, connection.scope, needed)
-    came = origin(connection.scope, actor_of(known))
-    if not services.token_uses.again(known.digest, None, came.ip, ended=False):
-        services.token_uses.note(
-            known.digest, known, None, via="api", address=came.ip, origin=lambda: came, seen_by=None
-        )
-    return Bearer(known, frozenset(known.terms.scope), came)
+    return Bearer(known, frozenset(known.terms.scope), origin(connection.scope, actor_of(known)))
 
 
 # Who may call a route of the JSON API: each route names the scope that it needs, and everything else follows from it.

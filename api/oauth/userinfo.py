@@ -1,6 +1,6 @@
 """The userinfo endpoint (OpenID Connect Core §5.3): what the person of an access token lets its client know of them."""
 
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -8,11 +8,11 @@ import msgspec
 from api.http.bodies import FORM, encoding, read_body, read_form
 from api.http.errors import HTTPError, InsufficientScope, InvalidRequest, TemporarilyUnavailable, WrongMediaType
 from api.http.load_shedding import away
-from api.http.request_context import Receive, Scope, fields, request_context
+from api.http.request_context import Receive, Scope, fields
 from api.http.responses import JSON, Fields, RawResponse, fields_of, raw_response
-from api.oauth.bearer import actor_of, judge_header, judge_token
+from api.oauth.bearer import judge_header, judge_token, note_use
 from api.oauth.client_authentication import endpoint
-from api.services import Services, origin
+from api.services import Services
 from domain import account
 from domain.event import SECOND, Sealed
 from domain.keys import signing_key
@@ -21,7 +21,7 @@ from domain.rules.built_in_scope import OPENID
 from domain.rules.client_metadata import SigningAlgorithm
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
-from eventstore.validation import Known, TokenTerms
+from eventstore.validation import TokenTerms
 
 PATH = "/oauth/userinfo"
 METHODS = ("GET", "POST")
@@ -34,11 +34,11 @@ _encode = msgspec.json.Encoder().encode
 async def _answer(services: Services, scope: Scope, receive: Receive) -> RawResponse:
     in_form = await _presented(services, scope, receive)
     known = await (judge_header(services, scope) if in_form is None else judge_token(services, scope, in_form))
+    note_use(services, scope, known)
     terms = known.terms
     if terms.account_id is None:
         # A client that acts for itself has nobody to tell of: more than its token allows (RFC 6750 §3.1).
         raise InsufficientScope(OPENID)
-    _note(services, scope, known)
     body = terms.told or await _told(services, terms, terms.account_id)
     if terms.signed is None:
         return RawResponse(200, _fields(len(body)), body)
@@ -72,13 +72,6 @@ def _bad(detail: str | None) -> HTTPError:
     error = InvalidRequest(detail)
     error.headers["www-authenticate"] = 'Bearer error="invalid_request"'
     return error
-
-
-def _note(services: Services, scope: Scope, known: Known) -> None:
-    address = request_context(scope).address
-    if not services.token_uses.again(known.digest, None, address, ended=False):
-        came = partial(origin, scope, actor_of(known))
-        services.token_uses.note(known.digest, known, None, via="api", address=address, origin=came, seen_by=None)
 
 
 @lru_cache(maxsize=1_024)

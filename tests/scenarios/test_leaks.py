@@ -395,6 +395,20 @@ async def test_a_dead_token_that_is_tried_at_our_own_api_is_seen(
     assert (await look(await administering(world), secret=raw))["uses_after_end"] == 4
 
 
+async def test_a_token_that_is_tried_for_what_it_may_not_do_is_seen(
+    world: World, admin: httpx.AsyncClient, scene: Scene, job: Client
+) -> None:
+    raw = (await scene.redeem(await scene.approved(await scene.signed_in())))["access_token"]
+    own = ok(await token(world, job))["access_token"]
+    for secret, paths in ((raw, ("/admin/clients", "/me", "/log/tile/entries/000")), (own, ("/oauth/userinfo",))):
+        thief = world.caller("203.0.113.99", headers={"authorization": f"Bearer {secret}"})
+        for path in paths:
+            assert (await thief.get(path)).status_code == 403
+        found = await look(admin, secret=secret)
+        tried = {each["ip"]: each["count"] for each in found["addresses"]}
+        assert (found["state"], tried["203.0.113.99"]) == ("active", len(paths))
+
+
 async def test_a_dead_token_from_all_addresses_of_a_line_is_one_fact(world: World, scene: Scene) -> None:
     raw = (await scene.redeem(await scene.approved(await scene.signed_in())))["access_token"]
     ok(await world.client.post("/oauth/revoke", data={"token": raw}, auth=scene.shop.auth))
