@@ -290,7 +290,8 @@ def people_at(connection: Connection, positions: Sequence[int], after: str | Non
 
 def with_secret(connection: Connection, secret_id: str, position: int) -> list[int]:
     """Where events up to a position say that a secret version had something issued, as far as the index has come."""
-    return sorted(each for each in _named(connection, secret_id, tuple(issued_with.EVERYTHING)) if each <= position)
+    found = [*_named(connection, secret_id, tuple(issued_with.EVERYTHING)), *exchanged_with(connection, secret_id)]
+    return sorted(each for each in found if each <= position)
 
 
 def _named(connection: Connection, secret_id: str, what: Sequence[bytes]) -> list[int]:

@@ -23,7 +23,7 @@ from eventstore.leaked import keys
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
 from eventstore.recorder import portions
-from eventstore.time_travel import AT_ONCE, descendants, states_at
+from eventstore.time_travel import AT_ONCE, Descendant, descendants, states_at
 from eventstore.unavailable import ArchiveAway
 from projections.blast_radius import Alive
 
@@ -74,17 +74,25 @@ async def _as_it_was(ledger: Ledger, asked: InvestigatedSecret, *, counts: Which
     await CatchUpSubscription(ledger, EventIndexing()).follow()
     positions = await ledger.read_long(affected.with_secret, found.secret_id or "", asked.head)
     ever = await ledger.read_long(keys.issued, positions)
-    alive = await ledger.read_long(_alive, found, positions, asked)
+    own, ending = await ledger.read_long(_alive, found, positions, asked)
     return replace(
         report,
-        derived=radius_by_kind(ever, alive),
-        containment=numbers(alive, int(judged.reason in ("active", "not_yet_issued", "client_disabled"))),
+        derived=radius_by_kind(ever, own),
+        containment=numbers(ending, int(judged.reason in ("active", "not_yet_issued", "client_disabled"))),
     )
 
 
-def _alive(connection: Connection, found: IssuanceRecord, positions: Sequence[int], asked: InvestigatedSecret) -> Alive:
-    state, alive = states_at(connection, asked.head), Alive()
+def _alive(
+    connection: Connection, found: IssuanceRecord, positions: Sequence[int], asked: InvestigatedSecret
+) -> tuple[Alive, Alive]:
+    """What of the version's own was alive, and what would have ended with it, others' in exchange for it too."""
+    state, own, ending = states_at(connection, asked.head), Alive(), Alive()
     for portion in portions(keys.grants(connection, positions), AT_ONCE):
         came = descendants(connection, state, portion, asked.head, asked.now)
-        alive = alive.plus(counted(came, lambda each: each.secret_id == found.secret_id))
-    return alive
+        own = own.plus(counted(came, lambda each: each.secret_id == found.secret_id))
+        ending = ending.plus(counted(came, lambda each: _ends_with(each, found.secret_id)))
+    return own, ending
+
+
+def _ends_with(each: Descendant, secret_id: str | None) -> bool:
+    return secret_id in (each.secret_id, *(through for _, through in each.through))

@@ -10,6 +10,7 @@ from domain import client
 from domain.exchange import EXCHANGES_MAXIMUM
 from domain.grants.token_exchange import ACCESS_TOKEN, GRANT_TYPE
 from domain.rules.client_metadata import ExchangeRule
+from security.clock import format_rfc3339
 from security.tokens import digest
 from tests.cases import cases
 from tests.scenarios.administration import administering, ok
@@ -282,6 +283,10 @@ async def test_what_came_of_it_in_exchange_counts_in_a_containment(
         found = ok(await admin.post("/leaks/investigate", json=asked))
         assert [(each["total"], each["live"]) for each in found["derived"].values()] == derived
         assert found["containment"]["tokens_ended"] == ends
+        at = format_rfc3339(world.clock.now())
+        world.clock.advance(1)
+        then = ok(await admin.post("/leaks/investigate", json=asked | {"at": at}))
+        assert (then["derived"], then["containment"]) == (found["derived"], found["containment"])
     numbers = {"secrets_ended": 1, "grants_ended": 1, "tokens_ended": ends, "people_affected": 1}
     for tried in (True, False):
         assert ok(await admin.post("/leaks/contain", json=asked | {"dry_run": tried}))["contained"] == numbers
