@@ -3,7 +3,7 @@
 `pattern` is not among it: a regular expression of somebody's own can keep a server busy for ever.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -79,14 +79,41 @@ def _inner_problem(schema: Mapping[str, Any], depth: int) -> str | None:
 
 def fits(value: Any, schema: Any) -> bool:
     """Whether a value is as a schema without a problem has it."""
+    return _fits(value, _prepared(schema))
+
+
+def _prepared(schema: Any) -> Any:
+    """The schema with what is looked up for every member of a list as sets: a list in it times one in the value would
+    be as much work as both together are long, squared."""
+    if isinstance(schema, bool):
+        return schema
+    found = dict(schema)
+    if "enum" in found:
+        found["enum"] = frozenset(map(_key, found["enum"]))
+    if "const" in found:
+        found["const"] = _key(found["const"])
+    if "type" in found:
+        types = found["type"]
+        found["type"] = dict.fromkeys([types] if isinstance(types, str) else types)
+    if "required" in found:
+        found["required"] = dict.fromkeys(found["required"])
+    if "properties" in found:
+        found["properties"] = {name: _prepared(each) for name, each in found["properties"].items()}
+    for name in ("items", "additionalProperties"):
+        if name in found:
+            found[name] = _prepared(found[name])
+    return found
+
+
+def _fits(value: Any, schema: Any) -> bool:
     if isinstance(schema, bool):
         return schema
     types = schema.get("type")
-    if types is not None and not any(_IS[each](value) for each in ([types] if isinstance(types, str) else types)):
+    if types is not None and not any(_IS[each](value) for each in types):
         return False
-    if "const" in schema and not _same(value, schema["const"]):
+    if "const" in schema and _key(value) != schema["const"]:
         return False
-    if "enum" in schema and not any(_same(value, each) for each in schema["enum"]):
+    if "enum" in schema and _key(value) not in schema["enum"]:
         return False
     return _within(value, schema) and _members_fit(value, schema)
 
@@ -105,25 +132,22 @@ def _within(value: Any, schema: Mapping[str, Any]) -> bool:
 
 def _members_fit(value: Any, schema: Mapping[str, Any]) -> bool:
     if isinstance(value, list):
-        return all(fits(each, schema.get("items", True)) for each in value)
+        return all(_fits(each, schema.get("items", True)) for each in value)
     if not isinstance(value, dict):
         return True
     properties, others = schema.get("properties", {}), schema.get("additionalProperties", True)
     if any(name not in value for name in schema.get("required", ())):
         return False
-    return all(fits(each, properties.get(name, others)) for name, each in value.items())
+    return all(_fits(each, properties.get(name, others)) for name, each in value.items())
 
 
-def _same(left: Any, right: Any) -> bool:
-    """Equal as JSON has it: true is not 1."""
-    if isinstance(left, bool) or isinstance(right, bool):
-        return left is right
-    if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(_same, left, right))
-    if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(_same(left[name], right[name]) for name in left)
-    return (
-        type(left) is type(right)
-        and bool(left == right)
-        or (_IS["number"](left) and _IS["number"](right) and bool(left == right))
-    )
+def _key(value: Any) -> Hashable:
+    """What is equal where two values are, as JSON has it: true is not 1, and 1.0 is."""
+    if isinstance(value, bool):
+        return bool, value
+    if isinstance(value, list):
+        return list, *map(_key, value)
+    if isinstance(value, dict):
+        return dict, frozenset((name, _key(each)) for name, each in value.items())
+    found: Hashable = value
+    return found
