@@ -9,7 +9,7 @@ from domain import account, session
 from domain.decision import AccessDenied, FactorRefused, NotFound, Outcome, Refusal
 from domain.event import Recorded, Sealed
 from domain.factors import second_factor
-from domain.factors.second_factor import AMR, Factors, PasskeyEnrolled, SecondFactor, ShownFactor
+from domain.factors.second_factor import Factors, PasskeyEnrolled, SecondFactor, ShownFactor, beside_password
 from eventstore.command import Command
 from eventstore.database import Connection
 from eventstore.pending import letters
@@ -73,14 +73,16 @@ def enrol_passkey(
     )
 
 
-def prove_session(session_id: str, amr: Sequence[str], factor: SecondFactor) -> Command[session.State]:
+def prove_session(
+    session_id: str, amr: Sequence[str], factor: SecondFactor, *, synced: bool = False
+) -> Command[session.State]:
     """A person who is signed in by the methods `amr` showed a factor as well, which another command of the same
-    transaction tells of."""
+    transaction tells of; `synced` is as in `ShownFactor`."""
 
     def decide(state: session.State, view: View) -> Outcome | Refusal:
         if not session_is_live(view, session_id):
             return Refusal(AccessDenied.ACCOUNT)
-        methods = tuple(dict.fromkeys((*amr, *AMR[factor])))
+        methods = tuple(dict.fromkeys((*amr, *beside_password(factor, synced=synced))))
         return session.step_up(state, now=view.now, amr=methods)
 
     return Command(session.stream(session_id), decide)

@@ -14,7 +14,7 @@ from domain import account, session
 from domain.decision import AccessDenied, FactorRefused, NotFound, Outcome, Refusal
 from domain.factors import realm_policy
 from domain.factors.realm_policy import RealmPolicy
-from domain.factors.second_factor import PASSKEY_ALONE
+from domain.factors.second_factor import is_passkey_alone
 from domain.people import own_data
 from domain.people.passwords import ForeignHash
 from domain.people.upstream_link import UPSTREAM_AMR
@@ -404,7 +404,7 @@ def step_up(session_id: str, verified: str | None, amr: tuple[str, ...]) -> Comm
 
 def _barred(person: account.State, realm: str, verified: str | None, amr: tuple[str, ...]) -> bool:
     """Whether the person may not sign in, or by what they showed."""
-    if verified is None and (amr == PASSKEY_ALONE or UPSTREAM_AMR[0] in amr):
+    if verified is None and (is_passkey_alone(amr) or UPSTREAM_AMR[0] in amr):
         return not account.alive(person) or not person.enabled or person.realm != realm
     return account.failure(person, realm=realm, verified=verified) is not None
 

@@ -14,6 +14,7 @@ import webauthn
 from webauthn.helpers import base64url_to_bytes, bytes_to_base64url, parse_client_data_json
 from webauthn.helpers.structs import (
     AuthenticatorSelectionCriteria,
+    CredentialDeviceType,
     PublicKeyCredentialDescriptor,
     ResidentKeyRequirement,
     UserVerificationRequirement,
@@ -34,6 +35,7 @@ class NewPasskey:
     credential_id: str
     public_key: str
     sign_count: int
+    synced: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Assertion:
 
     sign_count: int
     verified: bool
+    synced: bool
 
 
 @lru_cache(maxsize=64)
@@ -140,7 +143,10 @@ def verify_registration(credential: Any, *, challenge: bytes, rp_id: str, origin
         # The library has a class for each of its own findings, and Python's for what it did not expect.
         raise NotVerified from problem
     return NewPasskey(
-        bytes_to_base64url(found.credential_id), bytes_to_base64url(found.credential_public_key), found.sign_count
+        bytes_to_base64url(found.credential_id),
+        bytes_to_base64url(found.credential_public_key),
+        found.sign_count,
+        _is_synced(found.credential_device_type),
     )
 
 
@@ -160,7 +166,12 @@ def verify_assertion(
         )
     except Exception as problem:
         raise NotVerified from problem
-    return Assertion(found.new_sign_count, found.user_verified)
+    return Assertion(found.new_sign_count, found.user_verified, _is_synced(found.credential_device_type))
+
+
+def _is_synced(device: CredentialDeviceType) -> bool:
+    """Whether its maker may back the key up and have it on other devices (§6.1.3)."""
+    return device is CredentialDeviceType.MULTI_DEVICE
 
 
 def _object(credential: Any) -> dict[str, Any]:

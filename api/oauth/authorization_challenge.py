@@ -22,7 +22,7 @@ from commands import factors, grants
 from domain import account, session
 from domain import scope as scopes
 from domain.decision import AccessDenied, FactorRefused, InvalidGrant, Refusal
-from domain.factors.second_factor import AMR, SecondFactor, ShownFactor
+from domain.factors.second_factor import SecondFactor, ShownFactor
 from domain.grants.grant_type import TokenRequest
 from domain.rules import pkce
 from domain.rules.authorization_details import PARAMETER
@@ -78,7 +78,7 @@ async def _challenge(services: Services, scope: Scope, parameters: Parameters, c
         secret_id=caller.secret_id,
         key_id=caller.key_id,
         account_id=account_id,
-        amr=session.PASSWORD_ALONE if shown is None else AMR[shown.factor],
+        amr=session.PASSWORD_ALONE if shown is None else shown.amr,
         jkt=None if proof is None else proof.jkt,
         at=services.ledger.clock.now(),
         issuer=services.settings.issuer,

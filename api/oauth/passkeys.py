@@ -156,14 +156,16 @@ async def options_beside(services: Services, person: account.State, *purpose: st
     return passkeys.authentication_options(here, challenge=asked, allowed=allowed, alone=False)
 
 
-async def made(services: Services, person: account.State, credential: Any, name: str, *purpose: str) -> PasskeyEnrolled:
-    """The passkey that a browser made for a person. Raises `NotVerified`."""
+async def made(
+    services: Services, person: account.State, credential: Any, name: str, *purpose: str
+) -> tuple[PasskeyEnrolled, bool]:
+    """The passkey that a browser made for a person, and whether it is synced. Raises `NotVerified`."""
     here, asked = rp_id(services.settings), _answered(services, credential, purpose)
     if here is None:
         raise NotVerified
     found = passkeys.verify_registration(credential, challenge=asked, rp_id=here, origins=own_origins(services))
     await _take(services, person.account_id, asked)
-    return PasskeyEnrolled(
+    enrolled = PasskeyEnrolled(
         factor_id=new_id(),
         credential=digest(found.credential_id),
         rp_id=here,
@@ -172,6 +174,7 @@ async def made(services: Services, person: account.State, credential: Any, name:
         credential_id=found.credential_id,
         public_key=found.public_key,
     )
+    return enrolled, found.synced
 
 
 async def shown(
@@ -186,11 +189,16 @@ async def shown(
     """What a browser sent for a passkey of the person, as the decision takes it: without the passkey's id where it is
     not right. A passkey that is `alone` has made sure of the person."""
     try:
-        factor_id, counted = await _verified(services, person, credential, purpose, origins, alone=alone)
+        factor_id, assertion = await _verified(services, person, credential, purpose, origins, alone=alone)
     except NotVerified:
-        factor_id, counted = None, 0
+        return ShownFactor(factor="webauthn", auth_session=auth_session, alone=alone)
     return ShownFactor(
-        factor="webauthn", auth_session=auth_session, factor_id=factor_id, sign_count=counted, alone=alone
+        factor="webauthn",
+        auth_session=auth_session,
+        factor_id=factor_id,
+        sign_count=assertion.sign_count,
+        alone=alone,
+        synced=assertion.synced,
     )
 
 
@@ -202,7 +210,7 @@ async def _verified(
     origins: Sequence[str],
     *,
     alone: bool,
-) -> tuple[str, int]:
+) -> tuple[str, passkeys.Assertion]:
     asked = _answered(services, credential, purpose)
     credential_id, handle = passkeys.named(credential)
     wanted = digest(credential_id)
@@ -218,7 +226,7 @@ async def _verified(
     if alone and not assertion.verified:
         raise NotVerified
     await _take(services, person.account_id, asked)
-    return found.factor_id, assertion.sign_count
+    return found.factor_id, assertion
 
 
 async def whose(services: Services, credential: Any) -> account.State:

@@ -37,7 +37,7 @@ from commands.counted import token_limit
 from domain import scope as scopes
 from domain.decision import FactorRefused, InvalidGrant, InvalidScope, Refusal
 from domain.event import Actor, Recorded
-from domain.factors.second_factor import AMR, ShownFactor
+from domain.factors.second_factor import ShownFactor
 from domain.grants import GRANTS, password
 from domain.grants.grant_type import Credential, GrantType, IssuedTokens, Minted, TokenRequest
 from domain.rules import pkce
@@ -187,7 +187,7 @@ async def tokens_for_person(
 ) -> Tokens:
     """Tokens for a person whose password was right, and who has `shown` a second factor, which is used up with it."""
     account = verified.account
-    amr = () if shown is None else AMR[shown.factor]
+    amr = () if shown is None else shown.amr
     using_up = [] if shown is None else [factors.verify(account.account_id, shown)]
     request = msgspec.structs.replace(request, password_cutoff=account.password_cutoff, amr=amr)
     try:

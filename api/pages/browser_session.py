@@ -24,7 +24,7 @@ from domain import account, session
 from domain.decision import FactorRefused, Refusal
 from domain.event import SECOND, Actor, Moment
 from domain.factors.realm_policy import RealmPolicy
-from domain.factors.second_factor import AMR, PASSKEY_ALONE, ShownFactor
+from domain.factors.second_factor import ShownFactor
 from domain.people.upstream_link import UPSTREAM_AMR
 from domain.rules.origin import by_issuers_name, of_issuer
 from eventstore.execution import Origin, Step
@@ -166,9 +166,7 @@ async def start_session(
 
 
 def _methods(verified: Verified, shown: ShownFactor | None) -> tuple[str, ...]:
-    if shown is not None and shown.alone:
-        return PASSKEY_ALONE
-    beside = () if shown is None else AMR[shown.factor]
+    beside = () if shown is None else shown.amr
     if verified.upstream is not None:
         return (*UPSTREAM_AMR, *(each for each in beside if each not in session.PASSWORD_ALONE))
     return beside or session.PASSWORD_ALONE

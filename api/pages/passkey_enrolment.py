@@ -76,14 +76,14 @@ async def account_passkey_posted(
     account_id, name = used.account.account_id, data.name.strip()
     try:
         credential = passkeys.read(data.passkey)
-        made = await passkeys.made(services, used.account, credential, name, *_purpose(used))
+        made, synced = await passkeys.made(services, used.account, credential, name, *_purpose(used))
     except NotVerified:
         return await _page(services, used, onward, NOT_MADE, 400, name)
     codes = draw()
     enrolled = factors.enrol_passkey(
         account_id, used.session_id, made, recovery_codes=digests(services, account_id, codes)
     )
-    proved = factors.prove_session(used.session_id, used.amr, "webauthn")
+    proved = factors.prove_session(used.session_id, used.amr, "webauthn", synced=synced)
     executed = await services.ledger.execute(enrolled, proved, origin=used.origin(scope))
     if executed.refusal is None:
         return await after_enrolment(services, used, executed.recorded, codes, onward)

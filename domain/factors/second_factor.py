@@ -21,16 +21,21 @@ SecondFactor = Literal["totp", "recovery_code", "webauthn"]
 FactorFailure = Literal["wrong", "used"]
 """It was none, or one that had been used."""
 
-AMR: dict[SecondFactor, tuple[str, ...]] = {
-    "totp": ("pwd", "otp", "mfa"),
-    "recovery_code": ("pwd", "otp", "mfa"),
-    "webauthn": ("pwd", "pop", "mfa"),
-}
-"""How a person proved who they are, by the factor beside their password (RFC 8176 §2). A recovery code is a password
-for one time as well, and a passkey proves possession of a key."""
 
-PASSKEY_ALONE = ("pop", "user", "mfa")
-"""A passkey whose authenticator made sure of the person, by a PIN or their body: that is two factors in one."""
+def beside_password(factor: SecondFactor, *, synced: bool = False) -> tuple[str, ...]:
+    """How a person proved who they are, by the factor beside their password (RFC 8176 §2). A recovery code is a
+    password for one time as well, and a passkey proves possession of a key, which software has if it is `synced`."""
+    return ("pwd", _key(synced) if factor == "webauthn" else "otp", "mfa")
+
+
+def _key(synced: bool) -> str:
+    return "swk" if synced else "hwk"
+
+
+def is_passkey_alone(amr: Sequence[str]) -> bool:
+    """Whether these are the methods of a passkey alone, whose authenticator made sure of the person."""
+    return "user" in amr
+
 
 RECOVERY_CODES = 10
 FAILURES_AN_HOUR = 10
@@ -203,8 +208,9 @@ class ShownFactor(msgspec.Struct, frozen=True, kw_only=True):
     """What was shown within a sign-in, whose digest is `auth_session`.
 
     `step` is the time step for which the code of the generator `factor_id` is right, None for none; `recovery_code` is
-    the keyed digest of what was typed. Of a passkey `factor_id` is None where what it signed is not right, and it is
-    `alone` where no password came before it. Unless `awaited` is false, a letter may wait for the end of the sign-in.
+    the keyed digest of what was typed. Of a passkey `factor_id` is None where what it signed is not right; it is
+    `alone` where no password came before it, and `synced` where its maker may have it on several devices. Unless
+    `awaited` is false, a letter may wait for the end of the sign-in.
     """
 
     factor: SecondFactor
@@ -215,6 +221,13 @@ class ShownFactor(msgspec.Struct, frozen=True, kw_only=True):
     sign_count: int = 0
     alone: bool = False
     awaited: bool = True
+    synced: bool = False
+
+    @property
+    def amr(self) -> tuple[str, ...]:
+        """How the person proved who they are (RFC 8176 §2): a passkey alone is two factors in one, since a PIN or their
+        body opened it."""
+        return (_key(self.synced), "user", "mfa") if self.alone else beside_password(self.factor, synced=self.synced)
 
 
 def enrol_totp(

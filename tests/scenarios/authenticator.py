@@ -10,7 +10,7 @@ import cbor2
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 
-PRESENT, VERIFIED, ATTESTED = 1, 4, 64
+PRESENT, VERIFIED, BACKED_UP, ATTESTED = 1, 4, 8, 64
 
 
 def coded(octets: bytes) -> str:
@@ -23,11 +23,13 @@ def octets_of(text: str) -> bytes:
 
 @dataclass
 class Authenticator:
-    """One device with one passkey. `counts` says whether it counts its uses, `verifies` whether it asks for a PIN."""
+    """One device with one passkey. `counts` says whether it counts its uses, `verifies` whether it asks for a PIN, and
+    `shares` whether other devices may get the passkey."""
 
     origin: str
     counts: bool = False
     verifies: bool = True
+    shares: bool = False
     sign_count: int = 0
     credential_id: bytes = b"passkey of a test"
     handle: bytes = b""
@@ -58,7 +60,7 @@ class Authenticator:
         )
 
     def _data(self, flags: int = 0) -> bytes:
-        flags |= PRESENT | (VERIFIED if self.verifies else 0)
+        flags |= PRESENT | (VERIFIED if self.verifies else 0) | (BACKED_UP if self.shares else 0)
         return sha256(self.rp_id.encode()).digest() + bytes([flags]) + self.sign_count.to_bytes(4, "big")
 
     def _client_data(self, kind: str, challenge: str) -> bytes:

@@ -81,7 +81,7 @@ async def test_enrolment_comes_with_recovery_codes(scene: Scene, device: Authent
         "account.recovery_codes_issued",
         "session.stepped_up",
     ]
-    assert (made.event.rp_id, proved.event.amr) == ("localhost", ("pwd", "pop", "mfa"))
+    assert (made.event.rp_id, proved.event.amr) == ("localhost", ("pwd", "hwk", "mfa"))
     page = await browser.open(FACTORS)
     assert "Telephone" in page.text
     again = await browser.open(PASSKEYS)
@@ -102,9 +102,20 @@ async def test_a_passkey_alone_signs_in(scene: Scene, device: Authenticator) -> 
     assert APPROVE in page.form(CONSENT).buttons
     verified, begun = (await scene.world.events())[-2:]
     assert (verified.type, begun.type) == ("account.factor_verified", "session.started")
-    assert begun.event.amr == ("pop", "user", "mfa")
+    assert begun.event.amr == ("hwk", "user", "mfa")
     tokens = await scene.redeem(await browser.press(page, CONSENT, APPROVE))
     assert tokens["scope"]
+
+
+async def test_a_passkey_of_several_devices_is_in_software(scene: Scene, device: Authenticator) -> None:
+    """RFC 8176 §2, by the flag of Web Authentication §6.1.3."""
+    device.shares = True
+    await enrolled(scene.world, scene.person, device)
+    assert (await scene.world.events("session.stepped_up"))[-1].event.amr == ("pwd", "swk", "mfa")
+    browser = scene.world.browser()
+    page = await browser.open(scene.address())
+    await answered(browser, page, device.get(options_of(page)))
+    assert (await scene.world.events("session.started"))[-1].event.amr == ("swk", "user", "mfa")
 
 
 async def test_a_challenge_counts_once(scene: Scene, device: Authenticator) -> None:
@@ -156,7 +167,7 @@ async def test_without_verification_it_is_no_second_factor_alone(scene: Scene, d
     assert options_of(page)["allowCredentials"]
     page = await answered(browser, page, device.get(options_of(page)))
     assert APPROVE in page.form(CONSENT).buttons
-    assert (await world.events("session.started"))[-1].event.amr == ("pwd", "pop", "mfa")
+    assert (await world.events("session.started"))[-1].event.amr == ("pwd", "hwk", "mfa")
 
 
 async def test_whose_passkey_it_is_not_signs_nobody_in(scene: Scene, device: Authenticator) -> None:
@@ -255,7 +266,7 @@ async def test_a_passkey_at_a_dashboard(world: World, device: Authenticator) -> 
     assert (await show(signed)).status_code == 200
     assert (await show(signed)).status_code == 403
     issued = (await world.events("grant.tokens_issued"))[-1]
-    assert issued.event.amr == ("pwd", "pop", "mfa")
+    assert issued.event.amr == ("pwd", "hwk", "mfa")
 
 
 async def test_a_passkey_is_taken_away_and_erased(scene: Scene, device: Authenticator) -> None:
