@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, MetaData, Table, select, text, update
+from sqlalchemy import Connection, Engine, MetaData, Table, select, text, update
 from sqlalchemy.engine import make_url
 
 from eventstore import stored
@@ -41,6 +41,17 @@ class OtherEncoding(UnfitDatabase):
         super().__init__(
             f"the database keeps texts in the encoding {encoding}, which has not all characters or checks none; make "
             "one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
+
+
+class SharedSessions(UnfitDatabase):
+    """A pooler gives a session of PostgreSQL to one of our connections for a transaction, and then to another."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database is reached through a pooler that gives out its sessions by the transaction, so that what one "
+            "connection sets, prepares or hides is another's; connect to PostgreSQL itself, or have the pooler give "
+            "out whole sessions (pool_mode = session)"
         )
 
 
@@ -139,11 +150,33 @@ def raise_floor(connection: Connection, revision: str) -> None:
     connection.execute(update(stored.schema_floor).values(revision=revision))
 
 
+_SESSION = text("SELECT pg_backend_pid()")
+
+LOOKS = 3
+"""At the sessions of two connections in turn: others may have taken the one between two of ours."""
+
+
+def require_sessions(engine: Engine) -> None:
+    """Raises `SharedSessions` where two connections have been seen to be one session of PostgreSQL."""
+    if engine.dialect.name != "postgresql":
+        return
+    with engine.connect() as one, engine.connect() as other:
+        had: tuple[set[Any], set[Any]] = set(), set()
+        for _ in range(LOOKS):
+            for connection, sessions in zip((one, other), had, strict=True):
+                sessions.add(connection.scalar(_SESSION))
+                connection.rollback()
+        if had[0] & had[1]:
+            raise SharedSessions
+
+
 def is_current(url: str, shared: SharedConnections | None = None) -> bool:
     """Whether this code can serve the database, asked over a connection of those if they are given. Raises
     `UnfitDatabase`."""
     engine = migrating(url) if shared is None else reading(url, 1, shared)
     try:
+        if shared is None:
+            require_sessions(engine)
         with engine.connect() as connection:
             return problem(connection) is None
     finally:

@@ -3,10 +3,11 @@ sent."""
 
 import asyncio
 from collections.abc import Callable
+from itertools import cycle
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import bindparam, text
 from sqlalchemy.engine import make_url
 
 from commands.permissions import operator, put_scope
@@ -97,3 +98,19 @@ def test_a_database_that_cannot_keep_every_text_is_refused(
             work(url.set(database=name).render_as_string(hide_password=False))
     finally:
         administer(postgresql_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_sessions_that_a_pooler_gives_to_anybody_are_refused(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    """As one does that gives the next transaction the session of the last one, and one that others use meanwhile."""
+    assert schema.is_current(postgresql_url)
+    sessions = cycle(range(1, 2 + others))
+    monkeypatch.setattr(
+        schema,
+        "_SESSION",
+        text("SELECT CAST(:session AS int)").bindparams(bindparam("session", callable_=lambda: next(sessions))),
+    )
+    with pytest.raises(schema.SharedSessions, match="pool_mode = session"):
+        schema.is_current(postgresql_url)
