@@ -24,7 +24,7 @@ from bench.runs.spending import Spent
 from bench.runs.stage import Stage
 from bench.subjects import processes
 from bench.subjects.server import BIN, ROOT
-from eventstore.database.engines import migrating
+from eventstore.database.engines import reading
 
 NAME = "archive"
 TITLE = "Behind an archive"
@@ -123,27 +123,29 @@ def _dropped(stage: Stage, subject: Subject, found: Found) -> int:
 def _run(subject: Subject, *arguments: str) -> CommandCost:
     before = processes.ended_children(subject.database.process)
     command = [str(BIN / "grantlog"), *arguments, "--json"]
-    process = subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, **subject.environment}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
+    words = subject.directory / "command.log"
+    with words.open("wb") as told:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **subject.environment}, stdout=subprocess.PIPE, stderr=told
+        )
     assert process.stdout is not None
     with processes.watching([process.pid]) as watched:
         said = process.stdout.read().decode()
         _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise RuntimeError(f"grantlog {' '.join(arguments)}: {process.returncode}\n{said}")
+        raise RuntimeError(f"grantlog {' '.join(arguments)}: {process.returncode}\n{said}{words.read_text()}")
     database = processes.ended_children(subject.database.process) - before
     return CommandCost(said, used.ru_utime + used.ru_stime, database, watched.memory)
 
 
 def _tidied(subject: Subject) -> int:
     """Gives back the room of what was dropped, as docs/archive.md says; how many bytes are left."""
-    engine = migrating(subject.database.url)
+    engine = reading(subject.database.url, 1)
     try:
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with engine.connect() as connection:
             if connection.dialect.name == "sqlite":
-                connection.execute(text("VACUUM"))
+                connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM"))
             else:
                 for words in (*(f"FULL {each}" for each in PACKED), "ANALYZE"):
                     connection.execute(text(f"VACUUM {words}"))
@@ -168,7 +170,7 @@ def _started(subject: Subject) -> StartCost:
 
 def _rows_read(subject: Subject) -> int:
     """How many rows, and places in indexes, PostgreSQL has read of tables so far; 0 on SQLite, which counts none."""
-    engine = migrating(subject.database.url)
+    engine = reading(subject.database.url, 1)
     try:
         with engine.connect() as connection:
             return int(connection.scalar(_ROWS_READ) or 0) if connection.dialect.name == "postgresql" else 0
