@@ -232,14 +232,16 @@ async def _drop(
     by: Origin,
     copied: str | None,
 ) -> None:
+    left = await asyncio.to_thread(dropping.emptied, forms)
+
     def decide(state: log.State, view: View) -> Outcome | Refusal:
         if meanwhile.has(view.connection, archived.sha256):
             return refuse(Conflict.EXISTS)
-        dropping.require_same(view.connection, forms)
+        dropping.require_same(view.connection, forms, left)
         return log.drop_archived(state, now=view.now, archived=archived, place=copied)
 
     executed = await ledger.execute(
-        Command(log.STREAM, decide, alone=True), origin=by, then=lambda view, _: dropping.empty(view.connection, forms)
+        Command(log.STREAM, decide, alone=True), origin=by, then=lambda view, _: dropping.empty(view.connection, left)
     )
     if executed.refusal is not None:
         raise NotArchived(executed.refusal)

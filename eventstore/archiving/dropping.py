@@ -4,9 +4,10 @@ The row stays, with position, version, stream and type, the last two in short, a
 anyone who walks along the log or a stream finds no gap, and a version is given once. The rest is read from the segment.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, text, update
 
 from domain import log
 from domain.log import ArchiveDropped
@@ -27,6 +28,13 @@ _EMPTY = (
     .where(events.c.id == bindparam("b_position"))
     .values(originator_id=bindparam("b_stream"), topic=bindparam("b_type"), state=bindparam("b_excerpt"))
 )
+
+_EMPTY_TOGETHER = text(
+    f"UPDATE {events.name} SET originator_id = given.stream, topic = given.type, state = given.excerpt "  # noqa: S608
+    "FROM unnest(CAST(:positions AS bigint[]), CAST(:streams AS text[]), CAST(:types AS text[]), "
+    f"CAST(:excerpts AS text[])) AS given (position, stream, type, excerpt) WHERE {events.name}.id = given.position"
+)
+"""All in one statement: for each row one is a journey, while those who write wait."""
 
 
 def dropped(connection: Connection) -> frozenset[str]:
@@ -60,24 +68,53 @@ class Meanwhile:
         return sha256 in self._digests
 
 
-def require_same(connection: Connection, forms: Mapping[int, bytes]) -> None:
+class EmptiedRow(NamedTuple):
+    """What is put into a row in the place of an event: the names of its stream and its type, and an excerpt."""
+
+    stream: str
+    type: str
+    excerpt: str
+
+
+def emptied(forms: Mapping[int, bytes]) -> dict[int, EmptiedRow]:
+    """What dropped events leave, by their positions. It is made of them alone, and so before anybody has to wait."""
+    found = {}
+    for position, form in forms.items():
+        own = PLACE.decode(form)
+        found[position] = EmptiedRow(kept_stream(own.stream), kept_type(own.type), excerpt(form).decode())
+    return found
+
+
+def require_same(connection: Connection, forms: Mapping[int, bytes], left: Mapping[int, EmptiedRow]) -> None:
     """Raises `SegmentDamaged` unless each event stands in the database as it does in the segment, to the byte."""
     for some in portions(sorted(forms), AT_ONCE):
         standing = {row.id: row.state for row in rows_of(connection.execute(_STANDING, {"b_positions": some}).all())}
         for position in some:
-            if standing.get(position) not in (forms[position], excerpt(forms[position])):
+            state = standing.get(position)
+            if state != forms[position] and state != left[position].excerpt.encode():
                 raise SegmentDamaged(f"the event at position {position} is another one in the database")
 
 
-def empty(connection: Connection, forms: Mapping[int, bytes]) -> None:
+def empty(connection: Connection, left: Mapping[int, EmptiedRow]) -> None:
     """Puts excerpts in the place of texts, and short names in that of streams and types. Of PostgreSQL's roles only the
     one that owns the table may."""
+    empty_some = _empty_on_postgresql if connection.dialect.name == "postgresql" else _empty_on_sqlite
     with lifted(connection, "update"):
-        for some in portions(sorted(forms), AT_ONCE):
-            connection.execute(_EMPTY, [_emptied(each, forms[each]) for each in some])
+        for some in portions(sorted(left), AT_ONCE):
+            empty_some(connection, some, [left[each] for each in some])
 
 
-def _emptied(position: int, form: bytes) -> dict[str, object]:
-    own = PLACE.decode(form)
-    names = {"b_stream": kept_stream(own.stream), "b_type": kept_type(own.type)}
-    return {"b_position": position, "b_excerpt": excerpt(form).decode(), **names}
+def _empty_on_sqlite(connection: Connection, positions: Sequence[int], left: Sequence[EmptiedRow]) -> None:
+    connection.execute(
+        _EMPTY,
+        [
+            {"b_position": at, "b_stream": each.stream, "b_type": each.type, "b_excerpt": each.excerpt}
+            for at, each in zip(positions, left, strict=True)
+        ],
+    )
+
+
+def _empty_on_postgresql(connection: Connection, positions: Sequence[int], left: Sequence[EmptiedRow]) -> None:
+    streams, types, excerpts = (list(column) for column in zip(*left, strict=True))
+    given = {"positions": list(positions), "streams": streams, "types": types, "excerpts": excerpts}
+    connection.execute(_EMPTY_TOGETHER, given)

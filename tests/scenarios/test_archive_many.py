@@ -7,12 +7,13 @@ from threading import current_thread, main_thread
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, event, func, select
 
 from commands.archiving import segments
 from commands.archiving.segments import NotArchived
 from domain.log import Archived
 from eventstore.archiving import dropping
+from eventstore.database.engines import is_sqlite
 from eventstore.mapper import authenticate
 from eventstore.projecting.check_rounds import AlongThePacked, Walks
 from eventstore.sealed import dropped as sealed
@@ -76,6 +77,27 @@ async def test_each_drop_reads_what_was_told_since_the_one_before(
     monkeypatch.setattr(dropping.Meanwhile, "has", has)
     assert await drop(world) == made
     assert read == [0, 1, 1, 1]
+
+
+async def test_events_of_a_segment_are_dropped_together(scene: Scene, job: Client, tmp_path: Path) -> None:
+    """Those who write wait meanwhile: on PostgreSQL a statement for each event is a journey for each."""
+    world, sent = scene.world, list[bool]()
+    for _ in range(3):
+        await token(world, job)
+    world.clock.advance(900 * DAY)
+    (made,) = await archived(world, tmp_path / "archive", days=1)
+    assert made.count > 1
+
+    def count(_: object, __: object, statement: str, ___: object, ____: object, for_each: bool) -> None:
+        if statement.startswith("UPDATE stored_events"):
+            sent.append(for_each)
+
+    event.listen(Engine, "before_cursor_execute", count)
+    try:
+        await drop(world)
+    finally:
+        event.remove(Engine, "before_cursor_execute", count)
+    assert sent == [is_sqlite(world.settings.database_url)]
 
 
 async def test_no_request_has_the_event_loop_read_a_segment(
