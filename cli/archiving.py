@@ -22,6 +22,7 @@ from commands.archiving import segments
 from commands.archiving.segments import NotArchived, OlderNode, SegmentLook, archive_before, look
 from domain.event import Moment
 from domain.log import Archived
+from eventstore.database.threads import patiently
 from eventstore.sealed.segment import SegmentDamaged
 from eventstore.sealed.segment_place import PlaceAway, SegmentPlace
 from eventstore.transparency.published import Diverged
@@ -141,7 +142,8 @@ def drop_archived(yes: bool, copies: SegmentPlace | None, as_json: bool) -> None
 
 async def _in_words(work: Callable[[CommandServices], Awaitable[T]], services: CommandServices) -> T:
     try:
-        return await work(services)
+        with patiently():
+            return await work(services)
     except (PlaceAway, SegmentDamaged) as error:
         raise Failure(f"an event was not read again whole, and nothing was done with its segment: {error}") from None
     except Diverged as error:

@@ -4,9 +4,9 @@ import asyncio
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from select import POLLIN, poll
 from time import monotonic
 from typing import Any, Protocol, TypeVar
@@ -19,6 +19,22 @@ from eventstore.unavailable import DatabaseSilent
 
 ANSWERS_WITHIN = 8.0
 """Seconds that a caller waits. A request has its answer within 10, and has other things to do than to ask."""
+
+OWNER_WAITS = 600.0
+"""That of a command which has much to do at a time, on a machine that has more, and which nobody but its owner waits
+for."""
+
+
+@contextmanager
+def patiently() -> Iterator[None]:
+    """In a process that answers nobody: waits longer for what the database says."""
+    global ANSWERS_WITHIN
+    usual, ANSWERS_WITHIN = ANSWERS_WITHIN, OWNER_WAITS
+    try:
+        yield
+    finally:
+        ANSWERS_WITHIN = usual
+
 
 LOOK_EVERY = 0.25
 """Seconds between two looks at what is waited for."""

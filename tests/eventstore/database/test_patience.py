@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -238,3 +239,26 @@ async def test_database_that_refuses_writes_is_away_until_it_takes_one(ledger: L
     executed = await ledger.execute(register("after"), origin=HERE)
     assert [each.position for each in executed.recorded] == [3, 4]
     assert not await ledger.is_read_only()
+
+
+class Held:
+    """Has been waited for since a moment."""
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.given_up = 0
+
+    def give_up(self) -> None:
+        self.given_up += 1
+
+
+async def test_command_of_the_owner_waits_for_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience_module, "ANSWERS_WITHIN", 8.0)
+    patience, held = patience_module.Patience(), Held(monotonic() - 60)
+    patience.held[held] = None
+    with patience_module.patiently():
+        patience.look()
+        assert held.given_up == 0
+    patience.look()
+    assert held.given_up == 1
+    patience.close()
