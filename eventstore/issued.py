@@ -438,12 +438,12 @@ EXCHANGES_AT_ONCE = 10_000
 """Positions that are read at a time."""
 
 
-def exchanged_with(connection: Connection, secret_id: str) -> list[int]:
-    """The positions of the exchanges that a version authenticated, as far as the index has come."""
+def exchanged_with(connection: Connection, secret_id: str, low: int = 1) -> list[int]:
+    """The positions from `low` on of the exchanges that a version authenticated, as far as the index has come."""
     names = (((NameKind.SECRET, secret_id.encode()),), ((NameKind.TYPE, Exchanged.type.encode()),))
-    criteria = Criteria(names, 1, search.newest(connection))
+    criteria = Criteria(names, low, search.newest(connection))
     found: list[int] = []
-    resume: int | None = 1
+    resume: int | None = low
     while resume is not None:
         positions, resume = search.search(connection, criteria, EXCHANGES_AT_ONCE, resume)
         found += positions

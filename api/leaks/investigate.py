@@ -339,6 +339,9 @@ def _tokens_by_index(
     names = (found.name,) if isinstance(found, NamedKey) else search.issued_names(secret_id or "")
     criteria = Criteria((names,), after + 1, asking.sources.ledger.changes.position)
     positions, more = _search(connection, criteria, limit)
+    if secret_id is not None:
+        positions = sorted({*positions, *issued.exchanged_with(connection, secret_id, after + 1)})
+        more = len(positions) > limit
     events = search.recorded_forms(connection, positions[:limit])
     items = [
         _token(each, each.by.time)

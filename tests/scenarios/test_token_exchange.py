@@ -283,6 +283,14 @@ async def test_what_came_of_it_in_exchange_counts_in_a_containment(
         found = ok(await admin.post("/leaks/investigate", json=asked))
         assert [(each["total"], each["live"]) for each in found["derived"].values()] == derived
         assert found["containment"]["tokens_ended"] == ends
+        path, told = f"/leaks/investigate/{found['sha256']}/tokens", list[str]()
+        page: dict[str, Any] = {"next": ""}
+        while page["next"] is not None:
+            page = ok(await admin.get(path, params={"limit": 1} | ({"after": page["next"]} if page["next"] else {})))
+            told += [each["sha256"] for each in page["items"]]
+        own = [one] if whose == "gateway" else [gateway.tokens["access_token"], gateway.tokens["refresh_token"]]
+        assert {*told} >= {digest(each).hex() for each in own}
+        assert digest(two).hex() not in told
         at = format_rfc3339(world.clock.now())
         world.clock.advance(1)
         then = ok(await admin.post("/leaks/investigate", json=asked | {"at": at}))
