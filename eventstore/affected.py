@@ -13,7 +13,7 @@ from domain.events import ENDING_MANY
 from domain.incident import Numbers
 from domain.rules import exchange_policy
 from eventstore import search
-from eventstore.issued import exchanged_with
+from eventstore.issued import exchanged_with, has_exchanged
 from eventstore.ledger import Ledger
 from eventstore.recorder import portions, store
 from eventstore.sealed.short_names import listed
@@ -120,7 +120,11 @@ class Counting:
         """Counts everything in one snapshot."""
         position = search.newest(connection)
         self._state = folded(connection, client.stream(self._of.client_id), position).state
-        of = self._of = self._of._replace(exchanges=exchange_policy.GRANT_TYPE in self._state.grant_types)
+        # One that may exchange none any more has what it got.
+        exchanges = exchange_policy.GRANT_TYPE in self._state.grant_types or any(
+            has_exchanged(connection, each.secret_id) for each in self._state.secrets
+        )
+        of = self._of = self._of._replace(exchanges=exchanges)
         unsettled = folded(connection, ended_grants.STREAM, position).state.unsettled
         over: frozenset[int] = frozenset().union(*(each.began for each in unsettled))
         found = blast_radius.alive(connection, of, self._state, over, now)

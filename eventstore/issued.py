@@ -3,7 +3,7 @@
 A row says at which position a token or code was issued; the event there says everything else about it.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from msgspec.structs import replace
@@ -440,11 +440,18 @@ EXCHANGES_AT_ONCE = 10_000
 
 def exchanged_with(connection: Connection, secret_id: str, low: int = 1) -> list[int]:
     """The positions from `low` on of the exchanges that a version authenticated, as far as the index has come."""
+    return [each for part in _exchanges(connection, secret_id, low, EXCHANGES_AT_ONCE) for each in part]
+
+
+def has_exchanged(connection: Connection, secret_id: str) -> bool:
+    """Whether there are any."""
+    return any(_exchanges(connection, secret_id, 1, 1))
+
+
+def _exchanges(connection: Connection, secret_id: str, low: int, at_once: int) -> Iterator[list[int]]:
     names = (((NameKind.SECRET, secret_id.encode()),), ((NameKind.TYPE, Exchanged.type.encode()),))
     criteria = Criteria(names, low, search.newest(connection))
-    found: list[int] = []
     resume: int | None = low
     while resume is not None:
-        positions, resume = search.search(connection, criteria, EXCHANGES_AT_ONCE, resume)
-        found += positions
-    return found
+        positions, resume = search.search(connection, criteria, at_once, resume)
+        yield positions

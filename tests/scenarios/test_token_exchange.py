@@ -303,6 +303,18 @@ async def test_what_came_of_it_in_exchange_counts_in_a_containment(
     assert sum(not each["active"] for each in states) == ends
 
 
+async def test_what_it_got_counts_when_it_may_exchange_no_more(gateway: Gateway) -> None:
+    admin = await administering(gateway.world)
+    token = ok(await gateway.exchange())["access_token"]
+    changes = {"grant_types": ["client_credentials"], "token_exchange": []}
+    ok(await admin.patch(f"/admin/clients/{gateway.client.client_id}", json=changes))
+    assert (await gateway.introspect(token))["active"]
+    await gateway.world.services.search_index.follow()
+    done = ok(await admin.post("/leaks/contain", json={"client_id": gateway.client.client_id}))["contained"]
+    assert done == {"secrets_ended": 1, "grants_ended": 1, "tokens_ended": 1, "people_affected": 1}
+    assert ok(await admin.post("/audit/token-state", json={"token": token}))["active"] is False
+
+
 @pytest.mark.parametrize("ending", ["shop", "gateway", "consent", "secret", "person"])
 async def test_whatever_ends_what_it_came_of_ends_it(gateway: Gateway, ending: str) -> None:
     world, scene = gateway.world, gateway.scene
