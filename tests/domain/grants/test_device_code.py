@@ -27,6 +27,7 @@ from domain.grants import device_code
 from domain.grants.device_code import INTERVAL, INTERVAL_MAXIMUM, LEAST_LIFETIME, DeviceRequest, Pace
 from domain.grants.grant_type import Parties, TokenRequest
 from domain.session import Authentication
+from tests.domain.history import loosely
 from tests.domain.story import CONSENTED, PAUL, PUBLIC, START, THIRD_PARTY, Story, digest, parties
 
 GRANTS = (device_code.GRANT_TYPE, "refresh_token")
@@ -127,11 +128,21 @@ def test_what_it_is_told_before_a_decision(
 def test_an_approval_starts_the_grant_that_the_device_fetches() -> None:
     story = Story().later(100)
     assert reason(approve(story)) is None
-    [event] = story.events
-    assert isinstance(event, DeviceApproved)
-    assert (event.account_id, event.scope, event.asked, event.lifetime) == ("paul", "orders catalog:read", None, 500)
+    told: dict[str, Any] = {"client_id": "tv", "account_id": "paul", "session_id": "browser", "code": CODE}
+    approved = DeviceApproved(scope="orders catalog:read", lifetime=500, authentication=BY_PASSWORD, **told)
+    assert story.events == [approved]
     assert reason(redeem(story)) is None
     assert story.types[1:] == ["grant.code_redeemed", "grant.tokens_issued"]
+
+
+def test_what_it_is_for_stands_in_both_events() -> None:
+    for_catalog = replace(WAITING, asked=("orders",), resource=("https://catalog.example",))
+    own = parties(replace(OWN, resources=("https://catalog.example", "https://stock.example")))
+    story = Story()
+    [asked] = loosely(device_code).ask(story.state, now=START, request=for_catalog, parties=own).events
+    assert (asked.asked, asked.resource) == ("orders", for_catalog.resource)
+    approve(story, own, for_catalog)
+    assert (story.events[0].asked, story.events[0].resource) == (None, for_catalog.resource)
 
 
 def test_what_was_approved_at_the_last_moment_can_be_fetched() -> None:
@@ -184,7 +195,8 @@ def test_what_changed_since_the_page_is_not_approved(by: Parties, changes: Any, 
 def test_each_decision_is_the_last() -> None:
     for first, event in ((approve, DeviceApproved), (deny, DeviceDenied)):
         story = Story()
-        assert [type(each) for each in first(story).events] == [event]
+        [decided] = first(story).events
+        assert (type(decided), decided.account_id, decided.session_id) == (event, "paul", "browser")
         assert [reason(decide(story)) for decide in (approve, deny)] == [Conflict.ENDED] * 2
     assert story.state.ended_reason == "person"
     assert reason(redeem(story)) is InvalidGrant.UNKNOWN

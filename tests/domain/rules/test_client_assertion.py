@@ -84,7 +84,14 @@ def test_what_proves_no_client(changes: Any, reason: InvalidClient) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"aud": ENDPOINT}, {"aud": [ENDPOINT]}, {"aud": ENDPOINT, "single": True}, {"jti": "x" * JTI_MAXIMUM}, *IN_TIME],
+    [
+        {"aud": ENDPOINT},
+        {"aud": [ENDPOINT]},
+        {"aud": ENDPOINT, "single": True},
+        {"jti": "x"},
+        {"jti": "x" * JTI_MAXIMUM},
+        *IN_TIME,
+    ],
 )
 def test_what_proves_one(changes: Any) -> None:
     assert isinstance(judged(**changes), int)
@@ -112,7 +119,14 @@ def test_what_is_no_grant(changes: Any) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"sub": "x" * bearer_assertion.SUBJECT_MAXIMUM}, {"jti": "x" * JTI_MAXIMUM}, {"aud": [ENDPOINT]}, *IN_TIME],
+    [
+        {"sub": "x"},
+        {"sub": "x" * bearer_assertion.SUBJECT_MAXIMUM},
+        {"jti": "x"},
+        {"jti": "x" * JTI_MAXIMUM},
+        {"aud": [ENDPOINT]},
+        *IN_TIME,
+    ],
 )
 def test_what_is_one(changes: Any) -> None:
     assert isinstance(granted(**changes), int)

@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from joserfc.jwk import ECKey
 
 from domain.event import SECOND
 from domain.rules.dpop_proof import JTI_MAXIMUM, TYP, WINDOW, ath, judge, key_of
+from domain.rules.public_key import thumbprint
 from tests.domain.history import NOW
 
 AT = NOW // SECOND
@@ -48,7 +50,9 @@ def test_each_member_that_is_at_fault_is_named(changes: Any, fault: str) -> None
     assert judged(**changes) == fault
 
 
-@pytest.mark.parametrize("changes", [{"jti": "x" * JTI_MAXIMUM}, {"iat": AT - WINDOW}, {"iat": AT + WINDOW}])
+@pytest.mark.parametrize(
+    "changes", [{"jti": "x"}, {"jti": "x" * JTI_MAXIMUM}, {"iat": AT - WINDOW}, {"iat": AT + WINDOW}]
+)
 def test_each_limit_is_within(changes: Any) -> None:
     assert isinstance(judged(**changes), int)
 
@@ -85,6 +89,15 @@ def test_an_address_may_be_any_of_those_that_lead_here() -> None:
     assert isinstance(judged(htu="https://id.example.test", targets=("https://id.example.test/",)), int)
     # A target that is none itself lets nothing through that is none.
     assert judged(htu="nowhere", targets=("nowhere",)) == "htu"
+
+
+def test_its_own_key_is_the_one_that_it_brings() -> None:
+    made: Any = ECKey.generate_key("P-256")
+    jwk = {name: value for name, value in made.as_dict(private=False).items() if name != "kid"}
+    found = key_of({"jwk": jwk})
+    assert found is not None
+    assert thumbprint(found) == made.thumbprint()
+    assert key_of({"jwk": made.as_dict(private=True)}) is None
 
 
 @pytest.mark.parametrize("jwk", [None, "text", [], {}, {"kty": "EC"}, {"kty": "oct", "k": "AAAA"}])

@@ -71,6 +71,9 @@ def test_rules_beyond_them_are_refused(changes: Any) -> None:
     assert outcome is not None
     assert outcome.refusal is not None
     assert (outcome.refusal.reason, outcome.refusal.field) == (InvalidRequest.MALFORMED, "token_exchange")
+    rules = changes.get("token_exchange", ())
+    if len(rules) == 2 and rules[0] != rules[1]:
+        assert str(outcome.refusal.detail).startswith("rule 2 ")
 
 
 def test_the_rule_is_that_of_the_client_and_of_what_is_named() -> None:
