@@ -58,6 +58,17 @@ async def test_it_is_registered_with_keys_and_no_secret(world: World, admin: htt
     ok(await Signer(world, made["client_id"]).ask())
 
 
+async def test_it_signs_with_the_algorithm_it_is_registered_with(world: World, admin: httpx.AsyncClient) -> None:
+    keys = {"keys": [public(made_key("ES256")), public(made_key("RS256"))]}
+    body = asked(token_endpoint_auth_signing_alg="ES256", jwks=keys)
+    client_id = ok(await admin.post("/admin/clients", json=body), 201)["client_id"]
+    ok(await Signer(world, client_id).ask())
+    by_the_other = Signer(world, client_id, "RS256", made_key("RS256"))
+    refused(await by_the_other.ask())
+    ok(await admin.patch(f"/admin/clients/{client_id}", json={"token_endpoint_auth_signing_alg": None}))
+    ok(await by_the_other.ask())
+
+
 async def test_its_keys_are_changed_and_nothing_else(world: World, admin: httpx.AsyncClient) -> None:
     signer = await register_signer(world)
     path = f"/admin/clients/{signer.client_id}"

@@ -33,6 +33,24 @@ async def test_other_methods_are_told_which_there_are(world: World, path: str) -
         assert (answer.status_code, answer.headers["allow"]) == (status, "OPTIONS, POST")
 
 
+async def test_a_guessed_secret_slows_the_guesser_alone(world: World, job: Client) -> None:
+    other = await world.register_client("Other", grant_types=("client_credentials",), scope=("orders",))
+    data, right = {"grant_type": "client_credentials", "token": "any"}, job.auth
+    for _ in range(world.settings.client_burst):
+        refused(
+            await world.client.post("/oauth/token", data=data, auth=(job.client_id, "wrong")), 401, "invalid_client"
+        )
+    for path in ("/oauth/token", "/oauth/introspect", "/oauth/revoke"):
+        slowed = await world.client.post(path, data=data, auth=right)
+        assert (slowed.status_code, slowed.headers["retry-after"]) == (429, str(world.settings.client_interval))
+    ok(await world.client.post("/oauth/token", data=data, auth=other.auth))
+    ok(await world.caller("203.0.113.9").post("/oauth/token", data=data, auth=right))
+    world.clock.advance(world.settings.client_interval)
+    # What is right costs nothing, however often.
+    for _ in range(5):
+        ok(await world.client.post("/oauth/token", data=data, auth=right))
+
+
 async def test_a_public_client_introspects_nothing(world: World) -> None:
     """It has nothing to authenticate with (RFC 7662 §2.1), and the metadata do not say that it could."""
     public = await world.register_client(public=True)
