@@ -3,7 +3,7 @@
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from security.clock import Moment
-from security.keyring import KEY_BYTES, Keyring
+from security.keyring import KEY_BYTES, Keyring, MasterKeyError, WrapBroken
 from security.lru import Lru
 from security.mac import RowMacs
 
@@ -201,6 +201,9 @@ _SUBJECT = re.compile(r"[^.\x00-\x20\x7f]{1,255}")
 _UNSETTLED_BEFORE_SWEEP = 1024
 
 _FIND_KEY = sa.select(KEYS.c.wrapped).where(KEYS.c.subject == sa.bindparam("b_subject"))
+_FIND_KEYS = sa.select(KEYS.c.subject, KEYS.c.wrapped).where(
+    KEYS.c.subject.in_(sa.bindparam("b_subjects", expanding=True)), KEYS.c.wrapped.is_not(None)
+)
 _FIND_SECRET = sa.select(SECRETS.c.wrapped, SECRETS.c.version, SECRETS.c.updated_at).where(
     SECRETS.c.name == sa.bindparam("b_name")
 )
@@ -317,6 +320,19 @@ class Vault:
             with self._lock:
                 if generation == self.generation:
                     self._kept.put(subject, found)
+        return found
+
+    def openable(self, connection: sa.Connection, subjects: Sequence[str]) -> set[str]:
+        """Those of these subjects whose keys are there and whole, whatever is remembered of them. What is wrapped by a
+        master key that is not here may be."""
+        found = set()
+        for subject, wrapped in connection.execute(_FIND_KEYS, {"b_subjects": subjects}):
+            with suppress(MasterKeyError):
+                try:
+                    self._keyring.unwrap(_key_purpose(subject), wrapped)
+                except WrapBroken:
+                    continue
+            found.add(subject)
         return found
 
     def destroy(self, connection: sa.Connection, subject: str, now: Moment) -> bool:

@@ -26,7 +26,7 @@ from eventstore.ledger import Ledger
 from eventstore.mapper import authenticate
 from eventstore.personal_data import PersonalData
 from eventstore.projecting import checks, refollow
-from eventstore.projecting.checks import TABLES, Checks, Index, Misnamed, MissingKey, Suspicion, key_of
+from eventstore.projecting.checks import TABLES, Checks, Index, Misnamed, MissingKey, Suspicion, VaultKeys, key_of
 from eventstore.projecting.index_entries import Entry, next_entries
 from eventstore.projecting.packed_entries import PackedEntries
 from eventstore.projecting.rebuild import clear, compared, differing, hiding, tables_of, transaction
@@ -34,6 +34,7 @@ from eventstore.recorder import store
 from eventstore.unavailable import ArchiveAway
 from projections import event_index, secrets, sightings
 from projections.figures import event_counts
+from security.sealing import SealBroken
 
 # Read models whose rows come of many streams, followed once more from the log's beginning and compared as a whole.
 
@@ -107,11 +108,12 @@ Found = Suspicion | Misnamed | MissingKey
 
 
 def readable(look: Callable[[Any], list[Found]], stretch: range | Sequence[Any]) -> list[Found]:
-    """What looks wrong on a stretch. Where an event there stands in a segment that is away, the rest is looked at
-    without it: that is told by what reads segments, and no reason to look at nothing."""
+    """What looks wrong on a stretch. Where an event there stands in a segment that is away, or the vault lacks the key
+    of a name, the rest is looked at without it: what reads segments and the look at the keys tell that, and it is no
+    reason to look at nothing."""
     try:
         return look(stretch)
-    except ArchiveAway:
+    except (ArchiveAway, SealBroken):
         if len(stretch) < 2:
             return []
         half = len(stretch) // 2
@@ -127,9 +129,10 @@ class Walk(Protocol):
 class AlongTheLog:
     """Every event, from a position on and around: the rows of what begins there, what it names, and its keys."""
 
-    def __init__(self, checks: Checks, index: Index, begin: int, stretch: int) -> None:
+    def __init__(self, checks: Checks, index: Index, keys: VaultKeys, begin: int, stretch: int) -> None:
         self._checks = checks
         self._index = index
+        self._keys = keys
         self._stretch = stretch
         self._begin = self._after = begin
         self._is_behind = True
@@ -153,11 +156,13 @@ class AlongTheLog:
         if not positions:
             return []
         recorded = [*store(connection).between(positions[0] - 1, positions[-1])]
-        return [
-            *self._checks.begun(connection, recorded, now),
-            *self._index.begun(connection, recorded),
-            *checks.begun(connection, recorded),
-        ]
+        missing, named = self._keys.begun(connection, recorded), self._index.begun(connection, recorded)
+        try:
+            return [*self._checks.begun(connection, recorded, now), *named, *missing]
+        except SealBroken:
+            if len(positions) > 1:
+                raise
+            return [*named, *missing]
 
 
 class Along:
@@ -205,13 +210,14 @@ class Walks:
     def __init__(self, privacy: PersonalData, begin: int, stretch: int = STRETCH) -> None:
         self._checks = Checks(privacy)
         self._index = Index(privacy)
+        self._keys = VaultKeys(privacy.vault)
         self._stretch = stretch
         self.all: Sequence[Walk] = (
-            AlongTheLog(self._checks, self._index, begin, stretch),
+            AlongTheLog(self._checks, self._index, self._keys, begin, stretch),
             *(Along(partial(self._table, name)) for name in TABLES),
             Along(self._entries),
             AlongThePacked(self._index, stretch),
-            Along(lambda connection, after, now: checks.destroyed(connection, after or "", stretch)),
+            Along(lambda connection, after, now: self._keys.destroyed(connection, after or "", stretch)),
         )
 
     def _table(self, name: str, connection: Connection, after: Any, now: Moment) -> tuple[Sequence[Found], Any]:
@@ -232,7 +238,7 @@ class Walks:
             return self._checks.stands(connection, found, now)
         if isinstance(found, Misnamed):
             return self._index.stands(connection, found)
-        return checks.stands(connection, found)
+        return self._keys.stands(connection, found)
 
     def close(self) -> None:
         """Lets the memory go."""

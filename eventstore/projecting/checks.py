@@ -39,7 +39,7 @@ from projections.event_index import IndexRow as EventNamesRow
 from projections.event_index import NameKind
 from projections.named import digest_runs
 from security.sealing import subjects_of
-from security.vault import KEYS
+from security.vault import KEYS, Vault
 
 # What the rows of some streams must be: their events, projected once more into tables of this process's own memory.
 
@@ -405,13 +405,10 @@ def _may_leave(connection: Connection, position: int, reached: int) -> bool:
     return any(each.first <= position <= each.last for each in origin_months.ended(connection))
 
 
-# The vault's keys held against the log: none is destroyed or missing without the event that says so.
+# The vault's keys held against the log: none is destroyed, missing or altered without the event that says so.
 
 NAME = "vault_keys"
 
-_PRESENT = select(KEYS.c.subject).where(
-    KEYS.c.subject.in_(bindparam("b_subjects", expanding=True)), KEYS.c.wrapped.is_not(None)
-)
 _TOLD = select(events.c.originator_id).where(
     events.c.originator_id.in_(bindparam("b_subjects", expanding=True)), events.c.topic.in_(as_kept(DESTROYING))
 )
@@ -439,31 +436,34 @@ class MissingKey(NamedTuple):
         return sha256(self.subject.encode()).hexdigest()
 
 
-def begun(connection: Connection, recorded: Iterable[Recorded]) -> list[MissingKey]:
-    """Looks for the keys under which these events are sealed."""
-    wanted: set[str] = set()
-    for each in recorded:
-        for text in (each.ip, each.user_agent, *(getattr(each.event, name) for name in each.event.personal)):
-            if text is not None:
-                wanted.update(subjects_of(text))
-    return _missing(connection, wanted)
+class VaultKeys:
+    """Compares the keys that are there with what the events say of them."""
 
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
 
-def destroyed(connection: Connection, after: str, limit: int) -> tuple[list[MissingKey], str | None]:
-    """Looks for the events of destroyed keys, behind one; where to go on, None at the end."""
-    subjects = connection.scalars(_DESTROYED, {"b_after": after, "b_limit": limit}).all()
-    return _missing(connection, subjects), subjects[-1] if len(subjects) == limit else None
+    def begun(self, connection: Connection, recorded: Iterable[Recorded]) -> list[MissingKey]:
+        """Looks for the keys under which these events are sealed."""
+        wanted: set[str] = set()
+        for each in recorded:
+            for text in (each.ip, each.user_agent, *(getattr(each.event, name) for name in each.event.personal)):
+                if text is not None:
+                    wanted.update(subjects_of(text))
+        return self._missing(connection, wanted)
 
+    def destroyed(self, connection: Connection, after: str, limit: int) -> tuple[list[MissingKey], str | None]:
+        """Looks for the events of destroyed keys, behind one; where to go on, None at the end."""
+        subjects = connection.scalars(_DESTROYED, {"b_after": after, "b_limit": limit}).all()
+        return self._missing(connection, subjects), subjects[-1] if len(subjects) == limit else None
 
-def stands(connection: Connection, missing: MissingKey) -> bool:
-    """Whether it is so, asked under the log's lock."""
-    return bool(_missing(connection, (missing.subject,)))
+    def stands(self, connection: Connection, missing: MissingKey) -> bool:
+        """Whether it is so, asked under the log's lock."""
+        return bool(self._missing(connection, (missing.subject,)))
 
-
-def _missing(connection: Connection, subjects: Iterable[str]) -> list[MissingKey]:
-    wanted = sorted(subjects)
-    left = set(wanted)
-    for query in (_PRESENT, _TOLD):
+    def _missing(self, connection: Connection, subjects: Iterable[str]) -> list[MissingKey]:
+        wanted = sorted(subjects)
+        left = set(wanted)
         for portion in portions(wanted, AT_ONCE):
-            left -= set(connection.scalars(query, {"b_subjects": portion}))
-    return [MissingKey(subject) for subject in sorted(left)]
+            left -= self._vault.openable(connection, portion)
+            left -= set(connection.scalars(_TOLD, {"b_subjects": portion}))
+        return [MissingKey(subject) for subject in sorted(left)]

@@ -311,6 +311,8 @@ async def test_a_key_that_is_away_takes_no_list_along(world: World, keyring: Key
         disabled = ok(await admin.post(f"/admin/people/{paul.account_id}/disable"), 200)
         assert (disabled["state"], disabled["unreadable"]) == ("disabled", True)
         assert ok(await admin.get(f"/admin/people/{paul.account_id}"), 200) == disabled
+        assert "vault_keys" in await found_by_a_round(other)
+        assert (await other.operators.get("/health/ready")).status_code == 503
 
 
 # Nothing where there is nothing ---------------------------------------------------------------------------------------
