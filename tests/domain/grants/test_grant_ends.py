@@ -12,11 +12,9 @@ def reason(outcome):
     return None if outcome.refusal is None else outcome.refusal.reason
 
 
-def revoke(story, kind, name, client_id="third", by="client"):
-    expires_at = grant_expiry(story)
-    return story.decide(
-        grant.revoke_token, client_id=client_id, kind=kind, sha256=digest(name), expires_at=expires_at, by=by
-    )
+def revoke(story, kind, name, client_id="third", by="client", issued_to=None):
+    facts = {"client_id": client_id, "issued_to": issued_to, "kind": kind, "sha256": digest(name), "by": by}
+    return story.decide(grant.revoke_token, expires_at=grant_expiry(story), **facts)
 
 
 def grant_expiry(story):
@@ -62,6 +60,34 @@ def test_another_clients_token_is_refused():
     before = list(story.events)
     assert reason(revoke(story, "refresh", "rt1", client_id="foreign")) is InvalidGrant.FOREIGN_CLIENT
     assert story.events == before
+
+
+def test_a_token_had_in_exchange_is_its_own_clients_to_revoke():
+    story = redeemed()
+    assert reason(revoke(story, "access", "at9", issued_to="gateway")) is InvalidGrant.FOREIGN_CLIENT
+    assert reason(revoke(story, "access", "at9", client_id="gateway", issued_to="gateway")) is None
+    assert story.types[-1] == "grant.token_revoked"
+    assert story.state.ended_at is None
+
+
+def test_nothing_is_left_to_revoke_of_a_grant_that_has_ended():
+    story = redeemed()
+    revoke(story, "refresh", "rt1")
+    before = list(story.events)
+    assert reason(revoke(story, "access", "at1")) is None
+    assert story.events == before
+
+
+def test_what_goes_on_with_a_grant():
+    story = Story()
+    assert grant.goes_on_with(story.state) is None
+    story.code()
+    assert grant.goes_on_with(story.state) == digest("code")
+    story.redeem()
+    story.refresh("rt1")
+    assert grant.goes_on_with(story.state) == digest("rt2")
+    revoke(story, "refresh", "rt2")
+    assert grant.goes_on_with(story.state) is None
 
 
 def test_ending_is_for_whoever_it_belongs_to_and_happens_once():
