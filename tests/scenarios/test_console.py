@@ -156,6 +156,10 @@ async def test_what_is_pasted_leads_to_its_page_and_stands_nowhere(world: World)
         assert place in answer.headers["location"]
     long = await browser.client.post(form.action, data={**form.fields, "text": "a " * 100_000}, headers=headers)
     assert long.status_code == 200
+    longer = await browser.client.post(form.action, data={**form.fields, "text": "%" * 500_001}, headers=headers)
+    assert (longer.status_code, "nothing was looked for" in longer.text) == (413, True)
+    # A browser would cut it off instead, and tell nobody.
+    assert "maxlength" not in page.text.partition('id="find"')[2].partition(">")[0]
     nothing = await browser.client.post(form.action, data={**form.fields, "text": "glog_at_nonsense"}, headers=headers)
     assert nothing.status_code == 200
     assert "glog_at_nonsense" not in nothing.text

@@ -11,6 +11,7 @@ from api.console.frame import FIND, ConsolePage, Visit
 from api.console.gate import FORM, ConsoleForm, posted
 from api.console.masking import pseudonym
 from api.console.navigation import url_of
+from api.console.own_api import Problem, Refused
 from api.http.templates import see_other
 
 LONGEST = 500_000
@@ -64,8 +65,13 @@ async def console_find(request: Request[Any, Any, Any], data: JSONBody[FindForm]
 
     async def make(visit: Visit) -> ConsolePage | Response[bytes]:
         text = data.text.strip()
-        if not text or len(text) > LONGEST:
+        if not text:
             return FoundPage(title="Nothing found", found=())
+        if len(text) > LONGEST:
+            # Nothing was looked for, and who pasted it must not take that for an answer.
+            raise Refused(
+                413, Problem(detail=f"The text has more than {LONGEST:,} characters; nothing was looked for."), {}
+            )
         found = await visit.api.send("POST", "/audit/find", FoundThings, {"text": text})
         if len(found.items) == 1:
             return see_other(found.items[0].url)
