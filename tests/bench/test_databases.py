@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from bench.subjects import databases
 from tests.databases import new_directory
 from tests.started import PATIENCE, assert_ends, started
 
-BENCH = """
+BENCH = f"""
 import sys
 from pathlib import Path
-from bench import databases
+import {databases.__name__} as databases
 with databases.postgresql(Path(sys.argv[1])) as database:
     print(database.process, flush=True)
     sys.stdin.read()
