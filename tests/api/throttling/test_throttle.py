@@ -88,6 +88,11 @@ def test_client_is_slowed_per_address_and_the_address_as_a_whole(throttle):
     assert throttle.begin(*client_authentication("a", HOME)).retry_after == 1
     assert throttle.begin(*client_authentication("b", HOME)).retry_after is None
     assert throttle.begin(*client_authentication("a", AWAY)).retry_after is None
+    # Ten of the one and one of another were let in; thirty are in all, whosoever they are.
+    for number in range(19):
+        assert throttle.begin(*client_authentication(f"c{number}", HOME)).retry_after is None
+    assert throttle.begin(*client_authentication("one more", HOME)).retry_after == 1
+    assert throttle.begin(*client_authentication("one more", AWAY)).retry_after is None
 
 
 def test_many_attempts_at_once_gain_nothing(throttle):
@@ -347,6 +352,24 @@ def test_what_is_charged_beyond_the_burst_is_owed(burst, interval, now, more, ow
     # Failures beside it neither add to what is owed nor forgive it.
     assert rule.wait(rule.take(cell, now), now) == max(waits, interval if more >= burst - 1 else 0)
     assert rule.wait(cell, now + waits) == 0
+
+
+@given(RULES | st.builds(PerMinute, st.integers(1, 50)), st.lists(st.integers(0, HOUR), min_size=1, max_size=20))
+def test_what_means_nothing_any_more_is_as_if_it_never_was(rule, pauses):
+    cell, now = Cell(), HOUR
+    for pause in pauses:
+        now += pause
+        cell = rule.fail(rule.take(cell, now))
+    # Or else a full table would forget failures that still count.
+    assert rule.wait(cell, max(now, rule.fresh(cell))) == rule.wait(Cell(), now)
+
+
+def test_a_minute_of_another_clock_counts_for_nothing():
+    rule, cell = PerMinute(1), Cell()
+    cell = rule.take(cell, 2 * HOUR)
+    assert rule.wait(cell, 2 * HOUR) > 0
+    assert rule.wait(cell, 2 * HOUR - 1) == 0
+    assert rule.take(cell, HOUR) == Cell(HOUR, 1)
 
 
 @given(RULES, MOMENTS, st.integers(1, 200), st.integers(HOUR, 2**40))
