@@ -51,12 +51,8 @@ def _locked_database(engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def _locked_file(engine: Engine) -> Iterator[None]:
-    file = os.open(f"{engine.url.database}{SUFFIX}", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = _opened(str(engine.url.database))
     try:
-        if os.geteuid() == 0:
-            # Its user is the database's own, as SQLite has it with the files that it makes there for root.
-            whose = os.stat(str(engine.url.database))
-            os.fchown(file, whose.st_uid, whose.st_gid)
         try:
             flock(file, LOCK_EX | LOCK_NB)
         except BlockingIOError:
@@ -64,3 +60,17 @@ def _locked_file(engine: Engine) -> Iterator[None]:
         yield
     finally:
         os.close(file)
+
+
+def _opened(database: str) -> int:
+    """The lock's file. One that root makes is its whose the database is, as SQLite has it with the files that it makes
+    there for root; but what stands there already stays whose it is: that user could have linked any file there."""
+    path, how = f"{database}{SUFFIX}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        file = os.open(path, how | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, how)
+    if os.geteuid() == 0:
+        whose = os.stat(database)
+        os.fchown(file, whose.st_uid, whose.st_gid)
+    return file

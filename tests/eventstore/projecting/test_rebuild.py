@@ -1,7 +1,8 @@
 """A rebuild gives the rows that are there already, swaps them in at once, and goes on where it was broken off."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,23 @@ def test_a_locks_file_is_its_whose_the_database_is(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(os, "fchown", lambda file, *whose: given.append((os.readlink(f"/proc/self/fd/{file}"), *whose)))
     with alone(create_engine(f"sqlite:///{database}")):
         assert given == [(f"{database}-rebuild", database.stat().st_uid, database.stat().st_gid)]
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_root_gives_away_no_file_that_is_linked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: Callable[[Path, Path], None]
+) -> None:
+    """The server's user may write where the database is, and could have had any file of root's."""
+    database, roots = tmp_path / "grantlog.db", tmp_path / "shadow"
+    database.touch()
+    roots.touch()
+    link(roots, tmp_path / "grantlog.db-rebuild")
+    given: list[int] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", lambda *each: given.append(each[0]))
+    with suppress(OSError), alone(create_engine(f"sqlite:///{database}")):
+        pass
+    assert given == []
 
 
 def test_who_was_alone_leaves_it_to_the_next_at_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
