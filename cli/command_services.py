@@ -3,6 +3,7 @@
 import asyncio
 import getpass
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 import msgspec
 import rich_click as click
+import structlog
 
 from api.audit.queries.auditor import Auditor
 from api.config.settings import Settings, log_origin
@@ -278,6 +280,7 @@ def schema_is_current(settings: Settings) -> bool:
 
 def run(work: Callable[[CommandServices], Awaitable[T]]) -> T:
     """Runs `work` with the ledger of the settings' database; raises Failure."""
+    _log_beside_the_answer()
     settings = load_settings()
     require_schema(settings)
     keyring = open_keys(settings)
@@ -288,6 +291,12 @@ def run(work: Callable[[CommandServices], Awaitable[T]]) -> T:
 
     with in_plain_words(settings):
         return asyncio.run(inside())
+
+
+def _log_beside_the_answer() -> None:
+    """What a server would put into its log goes to standard error here: a script reads the other."""
+    if isinstance(structlog.get_config()["logger_factory"], structlog.PrintLoggerFactory):
+        structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Whatever a command fails by, it says so in plain words, with an exit code that a script can tell from a refusal."""
 
 import errno
+import json
 import os
 import signal
 import sqlite3
@@ -61,8 +62,12 @@ def test_a_key_that_somebody_took_away_is_told_in_words(cli: CommandLine) -> Non
     with engine.begin() as connection:
         connection.execute(delete(KEYS).where(KEYS.c.subject.like("account:%")))
     engine.dispose()
-    for command in (("projections", "verify"), ("projections", "rebuild"), ("person", "list")):
+    for command in (("projections", "verify"), ("projections", "rebuild")):
         assert "the vault never had a key" in cli.run(*command, exits=3).stderr.splitlines()[-1]
+    # Who is in a list is told of all the same.
+    listed = cli.run("person", "list", "--json")
+    assert [(each["username"], each["unreadable"]) for each in json.loads(listed.stdout)] == [(None, True)]
+    assert "the vault never had a key" in listed.stderr
 
 
 @cases("error", [OperationalError("SELECT 1", {}, sqlite3.OperationalError("disk I/O error")), DatabaseAway("gone")])
