@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from api.branding import branding_at
 from api.dashboards.gate import admit, entered, other_methods
 from api.dashboards.refresh_cookie import is_there
-from api.dashboards.tokens import perform
+from api.dashboards.tokens import perform_sign_in
 from api.http import parameters, templates
 from api.http.credential_cache import Caller
 from api.http.errors import InsufficientAuthorization, InvalidGrant, InvalidRequest
@@ -188,7 +188,7 @@ async def signed_in(
     if used is None or request_context(scope).head or not is_proved(services, scope, used, place.onward):
         return see_other(place.action)
     try:
-        answer = await perform(services, request, lambda caller: _tokens(request, caller, used))
+        answer = await perform_sign_in(services, request, lambda caller: _tokens(request, caller, used), guarded=True)
     except EnrolmentRequired as error:
         return see_other(str(error.enrol_url))
     except (InvalidGrant, InsufficientAuthorization):

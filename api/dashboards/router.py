@@ -20,7 +20,7 @@ from api.dashboards.gate import (
     other_methods,
 )
 from api.dashboards.refresh_cookie import DELETE, cleared, cookie_of, is_there, name_of, read
-from api.dashboards.tokens import EXAMPLE, DashboardTokens, SignInEnded, perform
+from api.dashboards.tokens import EXAMPLE, DashboardTokens, SignInEnded, perform, perform_sign_in
 from api.http import parameters
 from api.http.credential_cache import Caller
 from api.http.error_responses import PROBLEM
@@ -137,7 +137,7 @@ async def login(
         return await password_grant(services, request.scope, caller, username, password, TokenRequest())
 
     try:
-        return await perform(services, request, grant)
+        return await perform_sign_in(services, request, grant, guarded=entered(request).guarded)
     except FactorMissing as missing:
         browser = new_id()
         place, by = f"dashboard {slug}", origin(request.scope)
@@ -224,7 +224,7 @@ async def _complete(
         return await tokens_for_person(services, request.scope, caller, verified, shown, TokenRequest())
 
     try:
-        answer = await perform(services, request, grant)
+        answer = await perform_sign_in(services, request, grant, guarded=True)
     except InsufficientAuthorization as error:
         return await _not_shown(request, slug, auth_session, under_way, error.cause)
     except InvalidGrant:

@@ -8,12 +8,14 @@ from litestar import Request, Response
 from litestar.datastructures import Cookie
 
 from api.dashboards.gate import DashboardDisabled, entered
-from api.dashboards.refresh_cookie import holding
+from api.dashboards.refresh_cookie import holding, read
 from api.http.credential_cache import TRIES, Caller, NoLiveSecret, caller
 from api.http.errors import InvalidClient, InvalidScope, SignInRefused
 from api.oauth.token import Tokens
-from api.services import Services
+from api.services import Services, origin
+from commands.grants import end
 from domain import client
+from domain.event import Actor
 
 # What a dashboard is answered: tokens without the refresh token, which goes into the cookie, and refusals.
 
@@ -63,6 +65,36 @@ async def perform(services: Services, request: Request[Any, Any, Any], grant: Gr
     held = holding(services, slug_of(dashboard), given.refresh, given.recorded)
     headers = {"cache-control": "no-store", "pragma": "no-cache"}
     return Response(body, status_code=200, headers=headers, cookies=[held])
+
+
+async def perform_sign_in(
+    services: Services, request: Request[Any, Any, Any], grant: Grant, *, guarded: bool
+) -> Response[DashboardTokens]:
+    """Answers a sign-in likewise. It takes the place of the one that this browser had at the dashboard, with which
+    nobody could go on once its cookie is replaced; the cookie counts where the request is `guarded`."""
+
+    async def in_its_place(caller: Caller) -> Tokens:
+        given = await grant(caller)
+        if guarded:
+            await _end_former(services, request, given)
+        return given
+
+    return await perform(services, request, in_its_place)
+
+
+async def _end_former(services: Services, request: Request[Any, Any, Any], given: Tokens) -> None:
+    dashboard = entered(request).dashboard
+    kept = read(request.scope, slug_of(dashboard), services.settings.issuer, services.format)
+    former = None if kept is None else await services.ledger.validation.find(kept.sha256)
+    if former is None or former.terms.client_id != dashboard.client_id:
+        return
+    if former.reason(services.ledger.clock.now()) not in ("active", "rotated"):
+        # Whatever ended it is told already.
+        return
+    begun = given.recorded[-1]
+    actor = Actor("person", begun.actor.id, {"grant_id": begun.stream.partition(":")[2]})
+    over = end(former.grant_id, "logout", client_id=dashboard.client_id)
+    await services.ledger.execute(over, origin=origin(request.scope, actor))
 
 
 async def _as_dashboard(services: Services, dashboard: client.State, grant: Grant) -> Tokens:

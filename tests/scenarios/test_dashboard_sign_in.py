@@ -294,3 +294,34 @@ async def test_scope_refused_at_the_token_endpoint_is_an_event_too(world, platfo
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope")
     (failed,) = await world.events(after=before)
     assert (failed.type, failed.event.reason) == ("account.sign_in_failed", "invalid_scope")
+
+
+@pytest.mark.parametrize("somebody_else", [False, True])
+async def test_a_sign_in_takes_the_place_of_the_former(world, platform, somebody_else):
+    at, petra = platform.client, await world.register_person("petra")
+    former, cookie = await at.sign_in(platform.paul)
+    elsewhere, _ = await at.sign_in(platform.paul)
+    before = await world.head()
+    person = petra if somebody_else else platform.paul
+    access, kept = await at.sign_in(person, cookie=cookie)
+    issued, ended = await world.events("grant.*", after=before)
+    assert (issued.type, ended.type, ended.event.reason) == ("grant.tokens_issued", "grant.ended", "logout")
+    assert (ended.actor.id, ended.actor.credential) == (person.account_id, {"grant_id": issued.stream[6:]})
+    alive = [(await introspect(world, at, each))["active"] for each in (former, elsewhere, access)]
+    assert alive == [False, True, True]
+    assert (await at.refresh(cookie)).status_code == 401
+    # It is over once, and what is no cookie of this dashboard's replaces nothing.
+    before = await world.head()
+    for other in (cookie, "nonsense", kept[:-1]):
+        await at.sign_in(person, cookie=other)
+    assert await world.events("grant.ended", after=before) == ()
+
+
+async def test_a_cookie_alone_replaces_nothing(world, platform):
+    at = platform.client
+    former, cookie = await at.sign_in(platform.paul)
+    await at.sign_in(platform.paul, cookie=cookie, origin=None)
+    assert (await at.login(platform.paul, password="wrong", cookie=cookie)).status_code == 401
+    assert (await introspect(world, at, former))["active"]
+    await at.sign_in(platform.paul, cookie=cookie, origin=None, headers={"x-grantlog": "1"})
+    assert not (await introspect(world, at, former))["active"]
