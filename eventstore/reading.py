@@ -165,17 +165,16 @@ class InlineReader:
 
     async def run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs the query here and now, where that does not take long."""
-        try:
+        # What was broken off is let go first: as long as a cursor of it is half read, the connection would see the past.
+        with suppress(SegmentElsewhere):
             return self._run(read, *args, **kwargs)
-        except SegmentElsewhere:
-            return await self._elsewhere(read, *args, **kwargs)
+        return await self._elsewhere(read, *args, **kwargs)
 
     async def find(self, read: Callable[[Connection, Sequence[K]], Mapping[K, T]], key: K) -> T | None:
         """What the query finds for this key, None for nothing."""
-        try:
+        with suppress(SegmentElsewhere):
             return self._run(read, (key,)).get(key)
-        except SegmentElsewhere:
-            return (await self._elsewhere(read, (key,))).get(key)
+        return (await self._elsewhere(read, (key,))).get(key)
 
     def _run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         self._changes.require_sound()

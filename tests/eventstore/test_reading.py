@@ -3,15 +3,19 @@
 import asyncio
 import sqlite3
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy import Connection, NullPool, create_engine, select, text
 
+from eventstore import search
 from eventstore.database import threads as patience_module
 from eventstore.ledger import Ledger
-from eventstore.reading import ThreadReader
-from eventstore.stored import head
+from eventstore.reading import InlineReader, ThreadReader
+from eventstore.sealed.dropped import SegmentElsewhere
+from eventstore.stored import events, head
 from eventstore.unavailable import DatabaseAway, DatabaseSilent
 from security.clock import ManualClock
 from security.keyring import Keyring
@@ -206,3 +210,31 @@ async def postgresql_ledger(postgresql_url: str, keyring: Keyring, clock: Manual
     opened = await Ledger.open(postgresql_url, keyring, clock)
     yield opened
     await opened.close()
+
+
+async def test_what_a_thread_asks_anew_leaves_no_reader_in_the_past(
+    sqlite_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite's connection sees one state as long as any cursor of it is half read."""
+    ledger, other = [await Ledger.open(sqlite_url, keyring, clock) for _ in range(2)]
+    reader = ledger._reader
+    assert isinstance(reader, InlineReader)
+    for name in ("a", "b"):
+        await ledger.execute(register(name), origin=HERE)
+
+    def broken_off(connection: Connection, keys: Sequence[str] = ()) -> dict[str, bool]:
+        rows = connection.execute(select(events.c.originator_id))
+        for _ in rows:
+            raise SegmentElsewhere
+        raise AssertionError("there are events")
+
+    async def elsewhere(*given: Any) -> dict[str, bool]:
+        known = await ledger.read(search.newest)
+        await other.execute(register(f"c{known}"), origin=HERE)
+        return {"grew": await ledger.read(search.newest) > known}
+
+    monkeypatch.setattr(reader, "_elsewhere", elsewhere)
+    assert await reader.run(broken_off) == {"grew": True}
+    assert await reader.find(broken_off, "grew")
+    for each in (ledger, other):
+        await each.close()
