@@ -165,7 +165,7 @@ class InlineReader:
 
     async def run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs the query here and now, where that does not take long."""
-        # What was broken off is let go first: as long as a cursor of it is half read, the connection would see the past.
+        # What was broken off is let go first: while a cursor of it is half read, the connection sees the past.
         with suppress(SegmentElsewhere):
             return self._run(read, *args, **kwargs)
         return await self._elsewhere(read, *args, **kwargs)
