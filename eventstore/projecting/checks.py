@@ -313,6 +313,10 @@ class Misnamed(NamedTuple):
         return sha256(msgspec.json.encode(tuple(self))).hexdigest()
 
 
+_IMPOSSIBLE = 1 << 62
+"""No log comes to that position."""
+
+
 class Index:
     """Compares. What it finds is a suspicion until `stands` says so while nobody writes."""
 
@@ -321,7 +325,7 @@ class Index:
 
     def named(self, connection: Connection, positions: Iterable[int]) -> set[EventNamesRow]:
         """What the events at these positions name."""
-        wanted = portions(sorted(set(positions)), AT_ONCE)
+        wanted = portions(sorted(each for each in set(positions) if _is_possible(each)), AT_ONCE)
         return set().union(*(self._named(connection, search.recorded_forms(connection, each)) for each in wanted))
 
     def _named(self, connection: Connection, recorded: Sequence[Recorded]) -> set[EventNamesRow]:
@@ -367,6 +371,8 @@ class Index:
     def stands(self, connection: Connection, found: Misnamed) -> bool:
         """Whether it is so, asked under the log's lock. What an erasure is about to take away may be still there."""
         event_index.hold(connection, event_index.NAME)
+        if not _is_possible(found.position):
+            return True
         reached = event_index.reached(connection)
         if found.position > reached:
             return bool(_is_there(connection, found))
@@ -374,6 +380,11 @@ class Index:
         if is_named == _is_there(connection, found):
             return False
         return is_named or found.kind != int(NameKind.ADDRESS) or not _may_leave(connection, found.position, reached)
+
+
+def _is_possible(position: int) -> bool:
+    """Whether a table can be asked for it and for what is near it: no event has another, and somebody else wrote it."""
+    return 0 < position < _IMPOSSIBLE
 
 
 def _is_there(connection: Connection, found: Misnamed) -> bool:

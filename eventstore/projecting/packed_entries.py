@@ -28,7 +28,7 @@ ROWS = 512
 RUN_ROWS = 32
 """Of the table of grants in a step, each of which has 176 entries."""
 
-_LOWEST = -(2**63)
+_LOWEST, _BEYOND = -(2**63), 2**63
 _KEY = tuple(wide.TABLE.primary_key.columns)
 
 WideRow = tuple[int, bytes, int, bytes | None]
@@ -50,7 +50,8 @@ class PackedEntries:
         self._begin(_LOWEST)
 
     def _begin(self, low: int) -> None:
-        self._low, self._behind = low, max(low, 1) + self._window
+        # A number beyond is none to SQLite, and somebody else may have written the highest of all.
+        self._low, self._behind = low, min(max(low, 1) + self._window, _BEYOND)
         self._beyond: int | None = None
         """The lowest position behind the window that was seen."""
         self._wide = defaultdict[int, list[WideRow]](list)

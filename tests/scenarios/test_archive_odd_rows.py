@@ -47,3 +47,15 @@ async def test_odd_rows_stop_nothing(scene: Scene, engine: Engine, tmp_path: Pat
         left = "SELECT * FROM archived_positions WHERE kind = 6 AND position BETWEEN 1 AND 30 AND typeof(key) = 'blob'"
         assert connection.execute(text(left)).all() == []
     assert await found_by_a_round(world) == [event_index.NAME]
+
+
+@pytest.mark.parametrize(("position", "kind"), [("-9223372036854775808", 6), ("9223372036854775807", 1)])
+@pytest.mark.parametrize("table", ["archived_positions", "event_positions"])
+async def test_no_position_stops_a_round(
+    scene: Scene, engine: Engine, tmp_path: Path, table: str, position: str, kind: int
+) -> None:
+    world = await packed(scene, tmp_path)
+    odd = f"INSERT INTO {table} (kind, key, position, before) SELECT {kind}, key, {position}, key"  # noqa: S608
+    with engine.begin() as connection:
+        connection.execute(text(f"{odd} FROM archived_positions LIMIT 1"))
+    assert await found_by_a_round(world) == [event_index.NAME]
