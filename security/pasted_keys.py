@@ -42,9 +42,6 @@ TRIED_BITS = 2_048
 LONGEST_PEM = 16_384
 """Characters of one that is looked at."""
 
-LONGEST_ENCODED = LONGEST_PEM * 2
-"""Characters of base64 around a place where a key shows that are decoded."""
-
 _OBJECT = re.compile(r"\{[^{}]*\}")
 _BEGIN, _END = "-----BEGIN ", "-----END "
 _GROUP, _RUN = re.compile(r"[0-9A-Za-z+/_-]{4}"), re.compile(r"[0-9A-Za-z+/_\s-]*", re.ASCII)
@@ -60,6 +57,7 @@ def _encoded(head: str) -> Iterator[tuple[str, int]]:
 
 
 _HEADS: Mapping[str, int] = dict(chain.from_iterable(map(_encoded, ("-----BEGIN ", '"kty"'))))
+_SHOWN = re.compile("|".join(_HEADS))
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 _MEMBERS: Mapping[str, tuple[str, ...]] = {"RSA": ("e", "n"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
 _PRIVATE, _CERTIFICATE = "PRIVATE KEY", "CERTIFICATE"
@@ -231,24 +229,42 @@ def _readings(text: str) -> Iterator[str]:
 def _from_base64(text: str) -> Iterator[str]:
     """What base64 (RFC 4648 §4, §5) stands for, from the beginning of each run in which a key shows, line breaks or
     not."""
-    for head, before in _HEADS.items():
-        done, at = 0, text.find(head)
-        while at >= 0:
-            if at >= done:
-                start, done = _run_around(text, at - before, done)
-                run = text[start:done].translate(_STANDARD)
-                # The last group may be cut off.
-                yield a2b_base64(run + "AAAA"[len(run.translate(_WITHOUT_BLANKS)) % 4 :]).decode("latin-1")
-            at = text.find(head, max(at + 1, done))
+    for start, end in _runs(text):
+        run = text[start:end].translate(_STANDARD)
+        # The last group may be cut off.
+        yield a2b_base64(run + "AAAA"[len(run.translate(_WITHOUT_BLANKS)) % 4 :]).decode("latin-1")
 
 
-def _run_around(text: str, at: int, after: int) -> tuple[int, int]:
-    """From where to where the run goes, the beginning by whole groups of four before `at`."""
-    start = max(at, after)
-    while start - 4 >= max(after, at - LONGEST_ENCODED) and _GROUP.match(text, start - 4, start):
-        start -= 4
-    found = _RUN.match(text, start, start + LONGEST_ENCODED)
-    return start, start if found is None else found.end()
+def _runs(text: str) -> Iterator[tuple[int, int]]:
+    """From where to where each run goes. It ends where a key shows that stands in other groups of four: words, and
+    other base64 without padding, may run on into it."""
+    start = end = group = behind = 0
+    for found in _SHOWN.finditer(text):
+        before, group = group, max(found.start() - _HEADS[found[0]], 0)
+        if found.start() >= end:
+            if end:
+                yield start, end
+            start = _beginning(text, group, max(end, behind))
+            end = _end(text, start)
+        elif len(text[before:group].translate(_WITHOUT_BLANKS)) % 4:
+            other = _beginning(text, group, behind)
+            yield start, other
+            start = other
+        behind = found.end()
+    if end:
+        yield start, end
+
+
+def _beginning(text: str, at: int, after: int) -> int:
+    """The beginning of a run, by whole groups of four before `at`."""
+    while at - 4 >= after and _GROUP.match(text, at - 4, at):
+        at -= 4
+    return at
+
+
+def _end(text: str, start: int) -> int:
+    found = _RUN.match(text, start)
+    return start if found is None else found.end()
 
 
 def _every(text: str) -> Iterator[Names]:

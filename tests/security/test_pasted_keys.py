@@ -41,6 +41,7 @@ def test_every_form_has_the_same_name(kind: str) -> None:
         "PEM amid base64": f"key {encoded('ab' + pem)}",
         "PEM in base64 of short lines": encodebytes(b"a" + pem.encode()).decode().replace("\n", "\n    "),
         "JWK in a Kubernetes Secret": f"data:\n  key.json: {encoded(jwk)}",
+        "PEM behind much else in base64": encoded("words, and " * 4_000 + pem),
         "a set amid base64url": urlsafe_b64encode(f'{{"this": 1, "keys": [{jwk}]}}'.encode()).rstrip(b"=").decode(),
     }
     name = key.thumbprint()
@@ -49,6 +50,16 @@ def test_every_form_has_the_same_name(kind: str) -> None:
     assert pasted_keys.of_hex(pasted_keys.hex_of(name)) == name
     masked = [masking("glog").text(text) for form, text in texts.items() if "public" not in form]
     assert not any(part in each for part in (key.as_dict(private=True)["d"], pem.split("\n")[1]) for each in masked)
+
+
+@pytest.mark.parametrize("between", [" and ", "\n", " of the ", "\n\tanother: "])
+def test_keys_in_base64_one_behind_the_other_are_all_found(between: str) -> None:
+    """Without padding what stands before one runs on into it."""
+    texts = [KEYS[kind].as_pem(private=True).decode() for kind in ("EC", "OKP", "EC", "RSA")]
+    for before in range(3):
+        pasted = between.join(encoded("\n" * before + each).rstrip("=") for each in texts)
+        found = pasted_keys.found_in(pasted)
+        assert found == tuple((KEYS[kind].thumbprint(),) for kind in ("EC", "OKP", "RSA"))
 
 
 def test_modulus_with_a_zero_octet_is_that_of_the_same_key() -> None:
