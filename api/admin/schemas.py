@@ -343,7 +343,6 @@ PERSON_EXAMPLE: dict[str, Any] = {
     "state": "enabled",
     "created_at": "2026-01-31T12:00:00.000000Z",
     "updated_at": "2026-01-31T12:00:00.000000Z",
-    "unreadable": False,
 }
 
 Username = Annotated[
@@ -402,8 +401,10 @@ class NewPassword(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         return "NewPassword"
 
 
-class PersonBody(msgspec.Struct, frozen=True, kw_only=True):
-    """A person, with the claims that there are about them (OpenID Connect Core §5.1)."""
+class PersonBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A person, with the claims that there are about them (OpenID Connect Core §5.1). `unreadable` stands only where
+    it is true, so that an answer is taken back as a patch, and one with nulls for names that are hidden is refused.
+    """
 
     id: str
     realm: str
@@ -430,7 +431,9 @@ class PersonBody(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["enabled", "disabled"]
     created_at: Time
     updated_at: Annotated[str, Meta(description="When names or claims changed last.")]
-    unreadable: Annotated[bool, Meta(description="Whether names and claims are null since the vault lacks their key.")]
+    unreadable: Annotated[
+        bool, Meta(description="Names and claims are null, for the vault lacks their key; left out otherwise.")
+    ] = False
 
 
 def person_body(privacy: PersonalData, connection: Connection, row: accounts.AccountRow) -> PersonBody:

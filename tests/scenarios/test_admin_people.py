@@ -28,7 +28,6 @@ MEMBERS = {
     "state",
     "created_at",
     "updated_at",
-    "unreadable",
 }
 PAUL = {
     "realm": "platform",
@@ -121,6 +120,12 @@ async def test_people_are_found_exactly_in_one_realm_or_all(world: World, admin:
     first = ok(await admin.get("/admin/people", params={"username": "paul", "limit": 1}))
     assert [item["id"] for item in first["items"]] == [services["id"]]
     assert await found(username="paul", limit=1, after=first["next"]) == [there["id"]]
+
+
+async def test_what_is_told_of_a_person_is_taken_back(world: World, admin: httpx.AsyncClient) -> None:
+    made = await make(admin, given_name="Paul")
+    as_got = {name: made[name] for name in MEMBERS - {"id", "realm", "state", "created_at", "updated_at"}}
+    assert ok(await admin.patch(f"/admin/people/{made['id']}", json=as_got)) == made
 
 
 async def test_a_merge_patch_changes_names_and_roles_in_one_go(world: World, admin: httpx.AsyncClient) -> None:
