@@ -290,6 +290,19 @@ class _First(NamedTuple):
     request_id: str | None
 
 
+_ENDING = 2
+"""Of an address so many last characters are told apart."""
+
+
+def _key_of_use(digest: bytes, seen_by: str | None, address: str | None, ended: bool, unproved: bool) -> int:
+    """Names the uses that are counted together."""
+    # A line has more addresses than a log has room for. Those that end alike are told as one, which neighbours hardly
+    # do: a token is found, and contained, by the address from which it was used. Who brings a dead token here, or one
+    # without its key, has proved nothing, and there all of a line are told as one.
+    ending = "" if address is None or (seen_by is None and (ended or unproved)) else address[-_ENDING:]
+    return hash((digest, seen_by, limits.group(address), ending, ended, unproved))
+
+
 class TokenUses:
     """Gathers uses and records them when `record` is called."""
 
@@ -306,8 +319,8 @@ class TokenUses:
         self, digest: bytes, seen_by: str | None, address: str | None, *, ended: bool, unproved: bool = False
     ) -> bool:
         """Counts a use like an earlier one; False when there was none. `address` is whom the resource server told, or
-        the caller. The addresses of one line are told as one: there are more of them than a log has room for."""
-        key = hash((digest, seen_by, limits.group(address), ended, unproved))
+        the caller."""
+        key = _key_of_use(digest, seen_by, address, ended, unproved)
         try:
             self._counts[key] += 1
         except KeyError:
@@ -336,7 +349,7 @@ class TokenUses:
             return
         if token is None and len(self._asked) >= ASKED:
             return
-        key = hash((digest, seen_by, limits.group(told_ip or address), ended is not None, unproved))
+        key = _key_of_use(digest, seen_by, told_ip or address, ended is not None, unproved)
         came = origin()
         told = None if told_ip is None else normalise(told_ip)
         agent = None if told_user_agent is None else told_user_agent[: usage.TOLD_MAXIMUM]

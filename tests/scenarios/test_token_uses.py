@@ -69,18 +69,27 @@ async def test_many_new_tokens_are_each_told_once(
     assert sorted(await uses(world, head)) == sorted(counts)
 
 
-async def test_addresses_of_one_line_are_told_as_one(world: World) -> None:
+async def test_a_line_has_no_log_filled(world: World) -> None:
     """Whoever has a line has more addresses than a log has room, and a token that lives is no reason to fill it."""
     service = await world.register_client("Job", grant_types=("client_credentials",), scope=("clients:read",))
     (raw,) = await issued(world, service, 1)
-    for number in range(4):
-        caller = world.caller(f"2001:db8:1:2::{number:x}", headers={"authorization": f"Bearer {raw}"})
+    for number in range(1, 5):
+        caller = world.caller(f"2001:db8:1:2::{number:x}07", headers={"authorization": f"Bearer {raw}"})
         assert (await caller.get("/admin/scopes")).status_code == 200
-        await introspect(world, service, raw, client_ip=f"2001:db8:7:7::{number:x}")
-    await introspect(world, service, raw, client_ip="2001:db8:7:8::1")
+        await introspect(world, service, raw, client_ip=f"2001:db8:7:7::{number:x}07")
+    await introspect(world, service, raw, client_ip="2001:db8:7:8::107")
     await world.services.token_uses.record(everything=True)
     told = sorted((count, seen_by or "") for _, _, count, seen_by in await uses(world))
     assert told == sorted([(1, ""), (3, ""), (1, service.client_id), (3, service.client_id), (1, service.client_id)])
+
+
+async def test_neighbours_on_a_line_are_told_apart(world: World, service: Client) -> None:
+    """A token is contained by the address of its thief, who may be in the network of the one who has it rightly."""
+    (raw,) = await issued(world, service, 1)
+    for number in (0x1, 0x2, 0x11):
+        await introspect(world, service, raw, client_ip=f"2001:db8:7:7::{number:x}")
+    await world.services.token_uses.record(everything=True)
+    assert [kind for kind, *_ in await uses(world)] == ["usage.token_first_seen"] * 3
 
 
 async def test_whoever_asks_for_one_token_has_all_of_that_one_recorded(world: World, service: Client) -> None:
