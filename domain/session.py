@@ -219,13 +219,16 @@ def authentication(state: State) -> Authentication:
 
 def is_live(state: State, person: account.State, now: Moment) -> bool:
     """Whether the browser is still signed in: neither over nor cut off by what happened to the account since."""
-    if not state.exists or state.ended or state.expires <= now:
-        return False
+    return state.exists and not state.ended and now < state.expires and goes_on(state.started, person)
+
+
+def goes_on(started: int, person: account.State) -> bool:
+    """Whether nothing that happened to the account since cuts off a session that began at a position."""
     if not person.exists or person.erased or not person.enabled:
         return False
-    if cut_off.cutting(cut_off.of_all(person.windows), state.started) is not None:
+    if cut_off.cutting(cut_off.of_all(person.windows), started) is not None:
         return False
-    return state.started >= max(person.cutoff, person.password_cutoff)
+    return started >= max(person.cutoff, person.password_cutoff)
 
 
 def evolve(state: State, recorded: Recorded) -> State:

@@ -116,7 +116,10 @@ async def _browsers(ledger: Ledger, account_id: str, at_most: int | None) -> lis
     now = ledger.clock.now()
     person: account.State = await ledger.state(account.stream(account_id))
     used = await ledger.read(grants.used_in_sessions, account_id)
-    rows = await ledger.read(sessions.of_account, account_id, now)
+    # What was cut off keeps its row, and to read the state of each, however many they are, would take long.
+    rows = [
+        row for row in await ledger.read(sessions.of_account, account_id, now) if session.goes_on(row.position, person)
+    ]
     # A row says nothing of a later proof of who it is, which alone leaves a session in its place here.
     rows.sort(key=lambda row: max(row.started_at, used.get(row.session_id, 0)), reverse=True)
     found: list[RunningSignIn] = []

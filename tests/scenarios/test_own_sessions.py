@@ -1,5 +1,7 @@
 """Where a person is signed in: told to dashboards by a token with the scope `account`, to administrators, and ended."""
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -110,6 +112,27 @@ async def test_what_idles_hides_no_sign_in_that_is_used(
     assert len(ok(await caller.get(SESSIONS), 200)["items"]) == 4
     exported = ok(await caller.get("/account/export"), 200)
     assert len(exported["sessions"]) == 9, "there all are told"
+
+
+async def test_what_was_cut_off_is_passed_over_by_its_row(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a person who signs in again and again there may be any number of them, which would be read for each look."""
+    services, who = scene.world.services, scene.person.account_id
+    for _ in range(3):
+        await scene.signed_in()
+    administrator = await administering(scene.world)
+    for verb in ("disable", "enable"):
+        ok(await administrator.post(f"/admin/people/{who}/{verb}"), 200)
+    await scene.signed_in()
+    asked: list[str] = []
+    state = services.ledger.state
+
+    async def told(stream: str) -> Any:
+        asked.append(stream.partition(":")[0])
+        return await state(stream)
+
+    monkeypatch.setattr(services.ledger, "state", told)
+    assert len(await active_sign_ins.running(services, who)) == 1
+    assert asked.count("session") == 1
 
 
 async def test_sign_ins_come_in_pages(scene: Scene, board: Dashboard) -> None:
