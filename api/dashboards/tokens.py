@@ -70,8 +70,8 @@ async def perform(services: Services, request: Request[Any, Any, Any], grant: Gr
 async def perform_sign_in(
     services: Services, request: Request[Any, Any, Any], grant: Grant, *, guarded: bool
 ) -> Response[DashboardTokens]:
-    """Answers a sign-in likewise. It takes the place of the one that this browser had at the dashboard, with which
-    nobody could go on once its cookie is replaced; the cookie counts where the request is `guarded`."""
+    """Answers a sign-in likewise. It takes the place of the one that the same person had here with this browser, with
+    which nobody could go on once its cookie is replaced; the cookie counts where the request is `guarded`."""
 
     async def in_its_place(caller: Caller) -> Tokens:
         given = await grant(caller)
@@ -92,6 +92,9 @@ async def _end_former(services: Services, request: Request[Any, Any, Any], given
         # Whatever ended it is told already.
         return
     begun = given.recorded[-1]
+    if former.terms.account_id != begun.actor.id:
+        # Whoever signs in ends nothing of somebody else's.
+        return
     actor = Actor("person", begun.actor.id, {"grant_id": begun.stream.partition(":")[2]})
     over = end(former.grant_id, "logout", client_id=dashboard.client_id)
     await services.ledger.execute(over, origin=origin(request.scope, actor))
