@@ -247,9 +247,9 @@ def _runs(text: str) -> Iterator[tuple[int, int]]:
             start = _beginning(text, group, max(end, behind))
             end = _end(text, start)
         elif len(text[before:group].translate(_WITHOUT_BLANKS)) % 4:
-            other = _beginning(text, group, behind)
-            yield start, other
-            start = other
+            # What lies between is read in the groups of either.
+            yield start, group
+            start = _beginning(text, group, behind)
         behind = found.end()
     if end:
         yield start, end

@@ -52,7 +52,7 @@ def test_every_form_has_the_same_name(kind: str) -> None:
     assert not any(part in each for part in (key.as_dict(private=True)["d"], pem.split("\n")[1]) for each in masked)
 
 
-@pytest.mark.parametrize("between", [" and ", "\n", " of the ", "\n\tanother: "])
+@pytest.mark.parametrize("between", [" and ", "-", "\n", " of the ", "\n\tanother: "])
 def test_keys_in_base64_one_behind_the_other_are_all_found(between: str) -> None:
     """Without padding what stands before one runs on into it."""
     texts = [KEYS[kind].as_pem(private=True).decode() for kind in ("EC", "OKP", "EC", "RSA")]
