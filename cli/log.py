@@ -367,6 +367,9 @@ async def _have_signed(services: CommandServices, origin: str) -> None:
     transparency = Transparency(ledger, services.settings)
     try:
         await transparency.sign(services.origin)
+    except Forged as error:
+        # The key has ended all the same, and the new one has to be told.
+        click.echo(f"nothing is signed with it: {error}; `grantlog audit verify` tells more", err=True)
     finally:
         await transparency.stop()
 

@@ -14,12 +14,15 @@ import pytest
 from sqlalchemy import text
 
 from api.config.settings import FIELDS
+from api.server.transparency import Transparency
 from cli.verify import witness
 from eventstore.database.engines import migrating
+from eventstore.execution import Origin
 from eventstore.transparency import published, signing_keys
 from eventstore.transparency.kept import Kept, LostHead
 from eventstore.transparency.published import read_leaves
 from eventstore.transparency.tree import Tree
+from eventstore.unavailable import Forged
 from security.clock import SystemClock
 from security.keyring import parse_keyring
 from security.vault import Vault
@@ -105,6 +108,20 @@ def test_a_key_that_ends_without_a_server_is_no_alarm(cli: CommandLine, vkey: st
     assert cli.json("audit", "verify")["verdict"] == "verified"
     assert cli.run("audit", "verify", "--key", new).stdout.startswith("VERIFIED")
     assert cli.run("audit", "verify", "--key", vkey, exits=1).stdout.startswith("TAMPERED")
+
+
+def test_a_key_ends_though_the_log_is_forged(cli: CommandLine, vkey: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where many events wait to be signed that is seen behind the change, and the new key has to be told."""
+
+    async def sign(self: Transparency, by: Origin) -> None:
+        raise Forged(7)
+
+    monkeypatch.setattr(Transparency, "sign", sign)
+    followed(cli)
+    ended = cli.run("audit", "rotate-key", "--compromised")
+    assert "nothing is signed with it: the log is forged at position 7" in ended.stderr
+    assert cli.json("audit", "key")["verifier_key"] in ended.stdout
+    assert vkey not in ended.stdout.split("revoked")[0]
 
 
 def test_the_own_log_is_verified_with_the_vaults_key(cli: CommandLine, vkey: str) -> None:
