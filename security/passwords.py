@@ -319,8 +319,11 @@ class Hasher:
         answer = job.carry_out()
         with self._changing:
             self._queue.done(asker)
-            self._begin()
-            job.tell(answer, more=self._queue.running > 0)
+            try:
+                self._begin()
+            finally:
+                # Whatever comes of the next, this one is done.
+                job.tell(answer, more=self._queue.running > 0)
             if self._closed:
                 self._changing.notify_all()
 

@@ -3,13 +3,14 @@
 import asyncio
 from functools import partial
 from threading import Event, Semaphore, Thread
+from unittest.mock import Mock
 
 import pytest
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError
 
 from security import passwords
-from security.fair_queue import Asker
+from security.fair_queue import NOBODY, Asker
 from security.gathering import Gathering
 from security.passwords import (
     Argon2Parameters,
@@ -19,6 +20,7 @@ from security.passwords import (
     Verification,
     unacceptable,
 )
+from tests.started import PATIENCE
 
 # As cheap as argon2 goes: these tests are about behaviour.
 CHEAP = Argon2Parameters(memory=64, passes=2, lanes=1)
@@ -288,6 +290,16 @@ async def test_who_is_refused_waits_for_nobodys_answer(monkeypatch):
     held.go_on(2)
     assert await asyncio.gather(*asked[:2]) == [(False, False)] * 2
     held.hasher.close()
+
+
+async def test_an_answer_is_given_whatever_comes_of_the_next(hasher, monkeypatch):
+    job = passwords._Job(lambda: "found", Gathering(asyncio.get_running_loop()))
+    hasher._queue.put(NOBODY, job)
+    hasher._queue.take()
+    monkeypatch.setattr(hasher, "_begin", Mock(side_effect=MemoryError))
+    with pytest.raises(MemoryError):
+        hasher._work(NOBODY, job)
+    assert await asyncio.wait_for(job.waiter, PATIENCE) == "found"
 
 
 async def test_no_answer_waits_beyond_its_time_for_others(monkeypatch):
