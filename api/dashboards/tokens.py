@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
+import structlog
 from litestar import Request, Response
 from litestar.datastructures import Cookie
 
@@ -16,6 +17,9 @@ from api.services import Services, origin
 from commands.grants import end
 from domain import client
 from domain.event import Actor
+from eventstore.unavailable import DatabaseAway, LedgerOverloaded
+
+log = structlog.get_logger("api")
 
 # What a dashboard is answered: tokens without the refresh token, which goes into the cookie, and refusals.
 
@@ -76,7 +80,11 @@ async def perform_sign_in(
     async def in_its_place(caller: Caller) -> Tokens:
         given = await grant(caller)
         if guarded:
-            await _end_former(services, request, given)
+            try:
+                await _end_former(services, request, given)
+            except (DatabaseAway, LedgerOverloaded):
+                # The tokens are issued, and this cookie is all that goes on with them. The former stays on the list.
+                log.warning("dashboard.former_sign_in_stays", client_id=caller.client.client_id)
         return given
 
     return await perform(services, request, in_its_place)

@@ -3,11 +3,14 @@
 import asyncio
 from collections import Counter
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from api.dashboards import tokens
 from api.oauth import person_authentication
 from domain import account
+from eventstore.unavailable import DatabaseAway
 from security.passwords import Hasher
 from tests.any_command import any_command
 from tests.cases import cases
@@ -321,6 +324,16 @@ async def test_a_sign_in_leaves_that_of_somebody_else(world, platform):
     petras, _ = await at.sign_in(petra, cookie=cookie)
     assert [(await introspect(world, at, each))["active"] for each in (pauls, petras)] == [True, True]
     assert (await at.refresh(cookie)).status_code == 200
+
+
+async def test_a_sign_in_is_answered_though_the_former_stays(world, platform, monkeypatch):
+    at = platform.client
+    former, cookie = await at.sign_in(platform.paul)
+    with monkeypatch.context() as away:
+        away.setattr(tokens, "end", Mock(side_effect=DatabaseAway("gone")))
+        access, kept = await at.sign_in(platform.paul, cookie=cookie)
+    assert [(await introspect(world, at, each))["active"] for each in (former, access)] == [True, True]
+    assert (await at.refresh(kept)).status_code == 200
 
 
 async def test_a_cookie_alone_replaces_nothing(world, platform):
