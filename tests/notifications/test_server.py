@@ -11,8 +11,8 @@ from domain.event import SECOND
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.notifications.receiver import SECRET, Receiver
-from tests.scenarios import traces
 from tests.scenarios.asking import Scene, set_scene
+from tests.scenarios.secrecy import traces
 from tests.scenarios.world import open_world
 
 pytestmark = pytest.mark.anyio

@@ -32,8 +32,8 @@ from security.keyring import new_master_key, parse_keyring
 from security.tokens import digest
 from tests.citus import Cluster, cluster
 from tests.scenarios.administration import ok
-from tests.scenarios.issuers import opened
-from tests.scenarios.test_archive import archived, positions
+from tests.scenarios.archive.test_archive import archived, positions
+from tests.scenarios.server.issuers import opened
 from tests.scenarios.world import CHEAP, SYSTEM, Client, World
 
 pytestmark = pytest.mark.anyio

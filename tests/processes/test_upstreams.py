@@ -15,7 +15,7 @@ from tests.scenarios.asking import APPROVE, CONSENT
 from tests.scenarios.asking import SIGN_IN as AUTHORIZE_SIGN_IN
 from tests.scenarios.browser import Browser, Page
 from tests.scenarios.factors import SIGN_IN
-from tests.scenarios.upstreams import CALLBACK, ONE
+from tests.scenarios.signing_in.upstreams import CALLBACK, ONE
 from tests.scenarios.world import Person, World, open_world
 from tests.started import free_port
 

@@ -6,7 +6,7 @@ import pytest
 
 from security import passkeys
 from security.passkeys import NotVerified
-from tests.scenarios.authenticator import Authenticator, coded
+from tests.scenarios.signing_in.authenticator import Authenticator, coded
 
 RP, ORIGIN = "login.example", "https://login.example"
 CHALLENGE = bytes(range(40))

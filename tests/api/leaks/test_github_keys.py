@@ -11,7 +11,7 @@ import pytest
 from api.http.outgoing_requests import OutgoingRequests
 from api.leaks.scanners import AGAIN_AFTER, FRESH_FOR, GithubKeys, NoKeys, parse
 from security.clock import SECOND, ManualClock
-from tests.scenarios.test_intake import KEY_ID, SAMPLE_ID, published
+from tests.scenarios.leaks.test_intake import KEY_ID, SAMPLE_ID, published
 
 
 @dataclass
