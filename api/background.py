@@ -20,7 +20,7 @@ from commands import clients, people, signing_keys
 from commands.audit import destroy_month
 from commands.servers import note_difference
 from domain.event import SECOND, Moment, Recorded
-from eventstore import origin_months, used_ids
+from eventstore import may_write, origin_months, used_ids
 from eventstore.database import Connection
 from eventstore.database.wakefulness import Wakefulness
 from eventstore.execution import Origin
@@ -110,15 +110,17 @@ class Retention:
     async def enforce(self) -> None:
         """Ends every month that is due and that nothing keeps, and what read models have left of those that ended."""
         ledger, days = self._here.ledger, self._here.settings.address_retention
-        for month in await ledger.read(origin_months.due, ledger.clock.now(), days):
-            await self._end(month, days)
+        if found := await ledger.read(origin_months.due, ledger.clock.now(), days):
+            certain = await ledger.read(may_write.certain, ledger.clock)
+            for month in found:
+                await self._end(month, days, certain)
         for each in await ledger.read(origin_months.ended):
             if each.month not in self._forgotten:
                 await self._forget(each)
 
-    async def _end(self, month: str, days: int) -> None:
+    async def _end(self, month: str, days: int, certain: Moment) -> None:
         try:
-            executed = await self._here.ledger.execute(destroy_month(month, days), origin=Origin(SYSTEM))
+            executed = await self._here.ledger.execute(destroy_month(month, days, certain), origin=Origin(SYSTEM))
         except InDoubt:
             # While the log has diverged nothing that it holds is destroyed.
             return

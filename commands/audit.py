@@ -8,7 +8,7 @@ from domain.event import Event
 from eventstore import origin_months
 from eventstore.command import Command
 from eventstore.view import View
-from security.clock import end_of_month
+from security.clock import Moment, end_of_month
 
 
 def read(
@@ -108,13 +108,14 @@ def release_hold(hold_id: str) -> Command[hold.State]:
     return Command(hold.STREAM, lambda state, view: hold.release(state, now=view.now, hold_id=hold_id))
 
 
-def destroy_month(month: str, retention_days: int) -> Command[origin_month.State]:
-    """Ends what the requests of a month said of where they came from, unless something keeps it."""
+def destroy_month(month: str, retention_days: int, certain: Moment) -> Command[origin_month.State]:
+    """Ends what the requests of a month said of where they came from, unless something keeps it. `certain` is a moment
+    that has come whatever clocks say."""
     return Command(
         origin_month.stream(month),
         lambda state, view: origin_month.destroy(
             state,
-            now=view.now,
+            now=min(view.now, certain),
             month=month,
             ended_at=end_of_month(month),
             retention_days=retention_days,

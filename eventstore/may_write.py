@@ -1,4 +1,4 @@
-"""Whether this process may write: with the right master key, and by a clock that goes right."""
+"""Whether this process may write: with the right master key, and by a clock that goes right; and may destroy."""
 
 from sqlalchemy import Connection, select, text, update
 
@@ -9,7 +9,7 @@ from eventstore.repository import newest
 from eventstore.stored import head
 from eventstore.unavailable import DatabaseAway, Forged, WrongClock
 from projections.prepared import Prepared
-from security.clock import Clock, Moment
+from security.clock import DAY, Clock, Moment
 from security.keyring import Keyring, MasterKeyError, WrapBroken
 from security.vault import Vault
 
@@ -88,6 +88,19 @@ def clock_fault(connection: Connection, clock: Clock) -> str | None:
     """What is wrong with this machine's clock, in words; None if nothing is."""
     newest_at = _newest_at(connection)
     return clock.fault(newest_at, _database_time(connection)) and clock.fault(newest_at, _database_time(connection))
+
+
+def certain(connection: Connection, clock: Clock) -> Moment:
+    """A moment that has come for certain: what cannot be undone is held against it, so that no clock that jumps brings
+    it about. It is now, but in the first minutes after a start, and for days after the log's time has leapt. Raises
+    `Forged`.
+    """
+    position, _ = newest(connection)
+    now = clock.now()
+    before = search.first_at(connection, now - DAY, position) - 1
+    # A log that is younger than a day counts from its first event.
+    reached = search.times_at(connection, (max(1, before),))
+    return clock.certain(next(iter(reached.values()), 0))
 
 
 def _newest_at(connection: Connection) -> Moment:

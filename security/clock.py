@@ -46,6 +46,13 @@ class Clock(Timer, Protocol):
         where it has one.
         """
 
+    def certain(self, reached: Moment) -> Moment:
+        """A moment that has come for certain, whatever made the clock jump; at most now. What cannot be undone is held
+        against it.
+
+        `reached` is a time that the log told of a day ago.
+        """
+
 
 def behind(now: Moment, newest: Moment, at_most: Moment = OFF_AT_MOST) -> str | None:
     """What is wrong with a clock that is behind the newest event: every new event would get that one's time."""
@@ -73,6 +80,10 @@ class SystemClock:
         # The node that wrote it may have been ahead by as much as this one is behind.
         return apart(now, database) or behind(now, newest, 2 * OFF_AT_MOST)
 
+    def certain(self, reached: Moment) -> Moment:
+        """Nobody has seen it run for any time."""
+        return min(self.now(), reached)
+
 
 class SteadyClock:
     """Time since the machine was started, its sleep included: the same for all its processes, and it never jumps."""
@@ -95,6 +106,10 @@ class ManualClock:
     def fault(self, newest: Moment, database: Moment | None = None) -> str | None:
         """Nobody has it agree with the database's clock."""
         return behind(self._now, newest)
+
+    def certain(self, reached: Moment) -> Moment:
+        """It was moved on purpose."""
+        return self._now
 
     def set(self, moment: Moment) -> None:
         """Jump to a moment, backwards too."""
@@ -183,7 +198,10 @@ def parse_rfc3339(text: str) -> Moment:
 # The clock of a process that runs for long: a machine's clock that jumps takes neither the log nor a token with it.
 
 BELIEVED_AFTER: Moment = 60 * SECOND
-"""A jump that holds for so long is the machine's new time."""
+"""A jump that holds for so long is the machine's new time, or for longer where it is far, see `HURRY`."""
+
+HURRY = 365
+"""So many times as fast as the steady clock time goes on at most where much hangs on it: a year within a day."""
 
 SAME: Moment = SECOND // 10
 """Two readings differ by no more than this while nothing jumps."""
@@ -199,8 +217,12 @@ class WatchedClock:
         """What the steady clock lacks to be the time."""
         self._jumped: tuple[Moment, Moment] | None = None
         """How far the machine's clock is ahead of the steady one since it jumped, and since when by the latter."""
+        self._since = self._steady.now()
+        """Since when, by the steady clock, this is the time."""
         self._agreed = False
         """Whether this process's time agreed with the database's clock, and neither has gone its own way since."""
+        self._proved = False
+        """Whether nothing was known against the machine's clock at any look."""
         self._lock = Lock()
 
     def now(self) -> Moment:
@@ -221,13 +243,23 @@ class WatchedClock:
             return found
         if abs(jump) > OFF_AT_MOST:
             return f"jumped {round(abs(jump) / SECOND)} s {'ahead' if jump > 0 else 'back'}"
+        self._proved = True
         return None
+
+    def certain(self, reached: Moment) -> Moment:
+        """From what was reached on no faster than `HURRY`, and anew since time jumped."""
+        return min(self.now(), reached + HURRY * (self._steady.now() - self._since))
+
+    def _go_on_from(self, ahead: Moment) -> None:
+        if abs(ahead - self._ahead) > OFF_AT_MOST:
+            self._since = self._steady.now()
+        self._ahead, self._jumped = ahead, None
 
     def _never_before(self, newest: Moment, at_most: Moment) -> None:
         """Whatever the machine says, what the log tells of has been: nothing lives longer because it is behind."""
         missing = newest - self.now()
         if missing > at_most:
-            self._ahead += missing
+            self._go_on_from(self._ahead + missing)
 
     def _look(self, earliest: Moment, database: Moment | None) -> tuple[Moment, Moment]:
         """What the machine's clock shows, and by how much it is ahead of this process's time."""
@@ -239,7 +271,7 @@ class WatchedClock:
         believed, alone = self._is_believed(difference, after), self._was_alone(machine, database)
         contradicted = machine < earliest or (database is not None and apart(machine, database) is not None)
         if (believed or alone) and not contradicted:
-            self._ahead, self._jumped = difference, None
+            self._go_on_from(difference)
         return machine, difference - self._ahead
 
     def _is_believed(self, difference: Moment, now: Moment) -> bool:
@@ -248,7 +280,9 @@ class WatchedClock:
         elif self._jumped is None or abs(difference - self._jumped[0]) > SAME:
             self._jumped = (difference, now)
         else:
-            return now - self._jumped[1] >= BELIEVED_AFTER
+            # A time that was never right is soon given up for another.
+            far = abs(difference - self._ahead) // HURRY if self._proved else 0
+            return now - self._jumped[1] >= max(BELIEVED_AFTER, far)
         return False
 
     def _was_alone(self, machine: Moment, database: Moment | None) -> bool:

@@ -4,7 +4,9 @@ import pytest
 
 from security.clock import (
     BELIEVED_AFTER,
+    DAY,
     HOUR,
+    HURRY,
     MINUTE,
     SECOND,
     ManualClock,
@@ -90,6 +92,60 @@ def test_jump_that_holds_a_minute_uncontradicted_is_believed(machine):
     machine.advance(1)
     assert machine.fault() is None
     assert machine.clock.now() == machine.machine.now()
+
+
+def test_the_farther_a_jump_the_longer_it_takes_to_be_believed(machine):
+    assert machine.fault() is None
+    machine.machine.advance(HURRY * 3600)
+    for _ in range(60):
+        assert machine.fault() is not None
+        machine.advance(60)
+    assert machine.fault() is None
+    assert machine.clock.now() == machine.machine.now()
+
+
+def test_time_that_never_was_right_is_soon_given_up(machine):
+    newest = machine.began + HOUR
+    for _ in range(3):
+        assert machine.fault(newest) is not None
+        machine.advance(1)
+    machine.machine.advance(HURRY * 3600)
+    assert machine.fault(newest) is not None
+    machine.advance(60)
+    assert machine.fault(newest) is None
+    assert machine.clock.now() == machine.machine.now()
+
+
+@pytest.mark.parametrize("database", [False, True])
+def test_no_leap_makes_a_moment_certain(machine, database):
+    """The log was used an hour ago, and again once the leap was believed."""
+    before = machine.began - HOUR
+    machine.advance(60)
+    assert machine.fault(before, database=database) is None
+    assert machine.clock.certain(before) == machine.clock.now()
+    for each in (machine.machine, machine.database):
+        each.advance(30 * DAY / SECOND)
+    assert machine.fault(before, database=database) is not None
+    machine.advance(30 * DAY / HURRY / SECOND + 1)
+    assert machine.fault(before, database=database) is None
+    assert machine.clock.now() > before + 30 * DAY
+    assert machine.clock.certain(before) == before
+    machine.advance(60)
+    assert machine.clock.certain(before) == before + HURRY * MINUTE
+    machine.advance(DAY / SECOND)
+    assert machine.clock.certain(before) == machine.clock.now()
+
+
+def test_event_of_the_future_makes_no_moment_certain(machine):
+    machine.advance(DAY / SECOND)
+    machine.fault(machine.began + 900 * DAY)
+    assert machine.clock.now() == machine.began + 900 * DAY
+    assert machine.clock.certain(machine.began) == machine.began
+
+
+def test_nothing_is_certain_beyond_the_log_to_who_does_not_watch(machine):
+    assert SystemClock().certain(HOUR) == HOUR
+    assert SystemClock().certain(SystemClock().now() + HOUR) <= SystemClock().now()
 
 
 def test_a_clock_that_keeps_jumping_is_never_believed(machine):

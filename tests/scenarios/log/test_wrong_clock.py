@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 from sqlalchemy import text, update
 
+from api.background import Retention
+from api.services import SYSTEM
+from commands import people
 from eventstore import may_write, recorder
 from eventstore.appending import transaction
+from eventstore.execution import Origin
 from eventstore.stored import head
 from projections.prepared import Prepared
-from security.clock import SECOND, Moment, SteadyClock, SystemClock, Timer, WatchedClock
+from security.clock import DAY, HURRY, SECOND, Moment, SteadyClock, SystemClock, Timer, WatchedClock
 from security.keyring import Keyring
 from tests.scenarios.asking import VERIFIER, set_scene
 from tests.scenarios.log.forged_rows import intruding
@@ -41,14 +45,26 @@ class Nodes:
         self._patch = patch
         self.machines = Passing(SystemClock()), Passing(SystemClock())
         self._steady = Passing(SteadyClock())
-        self.clocks: list[Any] = [WatchedClock(machine, self._steady) for machine in self.machines]
+        self.clocks: list[Any] = [self.started(machine) for machine in self.machines]
         self._lock = transaction._LOCK
+        self._leapt = 0.0
+
+    def started(self, machine: Timer) -> Any:
+        """The clock of a process that starts there now."""
+        return WatchedClock(machine, self._steady)
+
+    def leap(self, seconds: float) -> None:
+        """Every clock jumps, and the database's with them: nobody contradicts."""
+        self._leapt += seconds
+        for machine in self.machines:
+            machine.off += seconds
+        self.advance(0)
 
     def advance(self, seconds: float) -> None:
         self._steady.passed += seconds
         for machine in self.machines:
             machine.passed += seconds
-        told = f"({recorder.DATABASE_TIME} + {round(self._steady.passed * SECOND)})"
+        told = f"({recorder.DATABASE_TIME} + {round((self._steady.passed + self._leapt) * SECOND)})"
         self._patch.setattr(transaction, "_LOCK", self._lock.replace(recorder.DATABASE_TIME, told))
         self._patch.setattr(may_write, "_DATABASE_TIME", Prepared(text(f"SELECT {told}")))
 
@@ -163,3 +179,45 @@ async def test_what_the_heads_row_says_moves_no_clock(worlds: tuple[World, World
             assert (await world.client.post("/oauth/token", data=asked, auth=job.auth)).status_code == 200
             (*_, newest) = await world.events()
             assert known <= newest.time < known + 60 * SECOND
+
+
+FAR = 4 * 365 * 86_400.0
+
+
+async def destroyed(world: World) -> list[str]:
+    """What is destroyed for ever once all that is done again and again was done."""
+    await Retention(world.services).enforce()
+    await people.erase_due(world.services.ledger, Origin(SYSTEM))
+    return [each.type for each in await world.events() if each.event.destroys_key]
+
+
+async def test_what_cannot_be_undone_does_not_come_by_a_leap(
+    nodes: Nodes, worlds: tuple[World, World], database_url: str, tmp_path: Path, keyring: Keyring
+) -> None:
+    """Not while the process runs, which comes to believe it, and not in one that starts then."""
+    world, right = worlds
+    scene, job = await set_scene(world), await a_job(right)
+    browser = await scene.signed_in()
+    await browser.press(await browser.open("/account/data"), "/account/data/erase")
+    nodes.leap(FAR)
+    for passed in (1, 60, FAR / HURRY - 60):
+        assert (await issue(world, job)).status_code == 503
+        nodes.advance(passed)
+    assert (await issue(world, job)).status_code == 200
+    assert (await world.events())[-1].time > nodes.clocks[1].now() + FAR / 2 * SECOND
+    assert await destroyed(world) == []
+    async with open_world(database_url, tmp_path / "started", keyring, nodes.started(nodes.machines[0])) as started:
+        assert await destroyed(started) == []
+        # When it has been so for days nobody has put it right.
+        nodes.advance(FAR / HURRY + 10)
+        assert await destroyed(started) == ["origin.month_destroyed", "account.erased"]
+
+
+async def test_what_is_due_is_done_where_time_only_passes(nodes: Nodes, worlds: tuple[World, World]) -> None:
+    world, _ = worlds
+    scene = await set_scene(world)
+    browser = await scene.signed_in()
+    await browser.press(await browser.open("/account/data"), "/account/data/erase")
+    # Nobody asks for anything for two years.
+    nodes.advance(730 * DAY / SECOND)
+    assert await destroyed(world) == ["origin.month_destroyed", "account.erased"]
