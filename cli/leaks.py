@@ -43,7 +43,7 @@ from security.tokens import Format
 # `grantlog leaks investigate|contain|list|show|close|freeze|unfreeze`. A secret never stands among the arguments.
 
 COLUMNS = ("incident_id", "state", "source", "kind", "client_id", "account_id", "reported_at", "contained_at")
-ADDRESSES = ("ip", "count", "after_end", "first_at", "last_at", "told_by", "user_agents")
+ADDRESSES = ("ip", "count", "after_end", "refused", "first_at", "last_at", "told_by", "user_agents")
 
 
 ALIVE = frozenset({"active", "expiring", "not_yet_issued"})
@@ -107,8 +107,8 @@ def _print_report(found: dict[str, Any]) -> None:
     mailed = found.pop("link")
     found["link"] = None if mailed is None else f"{mailed['purpose']} in {mailed['realm']}"
     came = {f"derived_{name}": f"{each['live']} alive of {each['total']}" for name, each in derived.items()}
-    # Somebody who tried it when it was over is what matters most.
-    first = {"uses_after_end": found.pop("uses_after_end")}
+    # Somebody who tried it when it was over, or without its key, is what matters most.
+    first = {name: found.pop(name) for name in ("uses_after_end", "uses_refused")}
     print_one(first | found | {"resource_servers": servers} | came | {"would_end": numbers(containment)}, False)
     if addresses:
         click.echo()

@@ -97,10 +97,11 @@ EVENTS: tuple[type[Event], ...] = (FirstSeen, Seen, TokenFirstSeen, TokenSeen)
 
 
 class State(msgspec.Struct, frozen=True):
-    """How often and when last; `after_end` of them when it was dead already."""
+    """How often and when last; `after_end` of them when it was dead already. What came `unproved` was no use of it."""
 
     count: int = 0
     after_end: int = 0
+    unproved: int = 0
     first_at: Moment | None = None
     last_at: Moment | None = None
 
@@ -134,6 +135,8 @@ def evolve(state: State, recorded: Recorded) -> State:
             pass
         case _:
             raise AssertionError(f"{recorded.type} is no event of uses")
+    if getattr(recorded.event, "unproved", False):
+        return replace(state, unproved=state.unproved + count)
     first = recorded.time if state.first_at is None else state.first_at
     dead = count if getattr(recorded.event, "ended", None) is not None else 0
     return replace(

@@ -161,6 +161,7 @@ HISTORY_EXAMPLE = {
     "uses": {
         "count": 3,
         "after_end": 0,
+        "refused": 0,
         "first_at": "2026-01-31T11:01:00.000000Z",
         "last_at": "2026-01-31T11:05:00.000000Z",
     },

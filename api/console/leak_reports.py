@@ -51,6 +51,7 @@ class LeakAddress(msgspec.Struct, frozen=True):
     count: int
     ip: str | None = None
     after_end: int = 0
+    refused: int = 0
     told_by: str | None = None
 
 
@@ -147,6 +148,7 @@ class FoundSecret(msgspec.Struct, frozen=True):
     expires_at: str | None = None
     last_used_at: str | None = None
     uses_after_end: int = 0
+    uses_refused: int = 0
     addresses: tuple[LeakAddress, ...] = ()
     derived: Derived | None = None
     containment: Ended | None = None

@@ -79,6 +79,7 @@ EXAMPLE: dict[str, Any] = {
     "first_used_at": "2026-01-31T11:02:00.000000Z",
     "last_used_at": "2026-02-01T08:30:00.000000Z",
     "uses_after_end": 0,
+    "uses_refused": 0,
     "addresses": [
         {
             "ip": "198.51.100.7",
@@ -86,6 +87,7 @@ EXAMPLE: dict[str, Any] = {
             "last_at": "2026-02-01T08:30:00.000000Z",
             "count": 4711,
             "after_end": 0,
+            "refused": 0,
             "user_agents": ["prints/2.1"],
             "told_by": None,
         }

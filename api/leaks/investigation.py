@@ -27,7 +27,7 @@ from projections.blast_radius import Alive, RadiusQuestion
 from security.clock import format_rfc3339
 from security.sealing import SealBroken
 
-# Who used a leaked secret, from where and when; what was tried after its end comes first.
+# Who used a leaked secret, from where and when; what was tried after its end, or without its key, comes first.
 
 ADDRESSES = 100
 """Addresses that an answer has; there is a page for the rest."""
@@ -40,8 +40,9 @@ DEAD = frozenset({"expired", "ended", "client_cut_off", "person_cut_off", "secre
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """An address that used the secret `count` times, `after_end` of them when it was dead. `ip` and user agents are
-    null and empty for readers without `audit:personal`, and once erased. `told_by` is the resource server that says so.
+    """An address that brought the secret `count` times, `after_end` of them when it was dead, `refused` of them when it
+    lived but came without what it is bound to. `ip` and user agents are null and empty for readers without
+    `audit:personal`, and once erased. `told_by` is the resource server that says so.
     """
 
     ip: str | None
@@ -49,6 +50,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     last_at: Time
     count: int
     after_end: int
+    refused: int
     user_agents: list[str]
     told_by: str | None
 
@@ -73,14 +75,17 @@ class Use(NamedTuple):
     uses: int
     after_end: int
     seen_by: str | None = None
+    refused: int = 0
 
 
 class Uses(NamedTuple):
-    """A secret's uses altogether. Those after its end count apart from those before."""
+    """A secret's uses altogether. Those after its end count apart from those before, and one that was refused while it
+    lived is none."""
 
     first_at: Moment | None
     last_at: Moment | None
     after_end: int
+    refused: int
     addresses: list[Address]
     resource_servers: list[ResourceServer]
 
@@ -109,6 +114,7 @@ def page_of(reader: InvestigationReader, secret_id: str, limit: int = ADDRESSES,
             last_at=format_rfc3339(row.last_at),
             count=row.uses + row.uses_after_end,
             after_end=row.uses_after_end,
+            refused=0,
             user_agents=_agents([reader.open(row.user_agent)]) if reader.personal else [],
             told_by=None,
         )
@@ -119,12 +125,12 @@ def page_of(reader: InvestigationReader, secret_id: str, limit: int = ADDRESSES,
 def of_token(reader: InvestigationReader, found: IssuanceRecord, told: Iterable[Recorded]) -> Uses:
     """The uses of a token, code or session. `told` are its grant's events."""
     uses = [*_presented(reader, found, told), *_introspected(reader, found.sha256)]
-    if not uses:
-        return Uses(None, None, 0, [], [])
+    worked = [use for use in uses if not use.refused]
     return Uses(
-        min(use.first_at for use in uses),
-        max(use.last_at for use in uses),
+        min((use.first_at for use in worked), default=None),
+        max((use.last_at for use in worked), default=None),
         sum(use.after_end for use in uses),
+        sum(use.refused for use in uses),
         grouped(uses, personal=reader.personal),
         _resource_servers(uses),
     )
@@ -136,7 +142,7 @@ def _presented(reader: InvestigationReader, found: IssuanceRecord, told: Iterabl
         if recorded.position <= found.by.position:
             continue
         # What was accepted was alive.
-        dead = False
+        dead = refused = False
         match recorded.event:
             case grant.TokensRefreshed() if newest == found.sha256:
                 pass
@@ -149,13 +155,13 @@ def _presented(reader: InvestigationReader, found: IssuanceRecord, told: Iterabl
             case grant.CodeReplayed() if found.kind == "code":
                 dead = True
             case grant.CodeRefused(reason=reason) if found.kind == "code":
-                dead = reason in DEAD
-            case grant.RefreshRefused(reason=reason) if newest == found.sha256 and reason in DEAD:
-                dead = True
+                dead, refused = reason in DEAD, reason not in DEAD
+            case grant.RefreshRefused(reason=reason) if newest == found.sha256:
+                dead, refused = reason in DEAD, reason not in DEAD
             case _:
                 continue
         ip, agent = (reader.open(sealed_field(recorded, field)) for field in ("ip", "user_agent"))
-        yield Use(ip, agent, None, recorded.time, recorded.time, 1, int(dead))
+        yield Use(ip, agent, None, recorded.time, recorded.time, 1, int(dead), refused=int(refused))
 
 
 def _beside_newest(told: Iterable[Recorded]) -> Iterator[tuple[Recorded, str | None]]:
@@ -192,6 +198,7 @@ def _introspected(reader: InvestigationReader, sha256: str) -> Iterator[Use]:
             count,
             count if event.ended is not None else 0,
             event.seen_by,
+            count if event.unproved else 0,
         )
 
 
@@ -207,13 +214,14 @@ def grouped(uses: Iterable[Use], *, personal: bool) -> list[Address]:
             last_at=format_rfc3339(max(use.last_at for use in each)),
             count=sum(use.uses for use in each),
             after_end=sum(use.after_end for use in each),
+            refused=sum(use.refused for use in each),
             user_agents=_agents([use.user_agent for use in each]) if personal else [],
             told_by=told_by,
         )
         for (ip, told_by), each in places.items()
     ]
     shown.sort(key=lambda each: each.last_at, reverse=True)
-    shown.sort(key=lambda each: each.after_end == 0)
+    shown.sort(key=lambda each: each.after_end + each.refused == 0)
     return shown[:ADDRESSES]
 
 
@@ -281,6 +289,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     first_used_at: Time | None = None
     last_used_at: Time | None = None
     uses_after_end: int = 0
+    uses_refused: Annotated[
+        int,
+        Meta(
+            description="How often it was brought while it lived, and refused: without its key, by another client, "
+            "with a wrong verifier. `first_used_at` and `last_used_at` know nothing of those."
+        ),
+    ] = 0
     addresses: list[Address] = []
     resource_servers: list[ResourceServer] = []
     derived: CameOfIt | None = CameOfIt(Came(0, 0), Came(0, 0), Came(0, 0), Came(0, 0))
@@ -379,7 +394,7 @@ def _of_client_secret(reader: InvestigationReader, now: Moment, found: IssuanceR
         found,
         state=_secret_state(row, owner, now),
         expires_at=found.expires_at if row is None else row.expires_at,
-        used=Uses(seen.first_at, seen.last_at, seen.uses_after_end, page_of(reader, secret_id), []),
+        used=Uses(seen.first_at, seen.last_at, seen.uses_after_end, 0, page_of(reader, secret_id), []),
         came=radius_by_kind(ever, living, about_living),
         containment=numbers(ending or Alive(), int(alive and owner is not None and owner.state != "deleted")),
     )
@@ -459,6 +474,7 @@ def _report(
         first_used_at=time_or_null(used.first_at),
         last_used_at=time_or_null(used.last_at),
         uses_after_end=used.after_end,
+        uses_refused=used.refused,
         addresses=used.addresses,
         resource_servers=used.resource_servers,
         derived=came,

@@ -54,10 +54,12 @@ class RestsOnSignIn(msgspec.Struct, frozen=True):
 
 
 class UsesTold(msgspec.Struct, frozen=True):
-    """Its uses as far as the newest of its events tell; `after_end` of them when it was dead already."""
+    """Its uses as far as the newest of its events tell; `after_end` of them when it was dead already. It lived and was
+    `refused` so many times more: it was brought without the key to which it is bound."""
 
     count: int
     after_end: int
+    refused: int
     first_at: str | None
     last_at: str | None
 
@@ -202,11 +204,13 @@ def uses(connection: Connection, found: IssuanceRecord) -> UsesTold:
 
 def uses_told(events: Iterable[Recorded]) -> UsesTold:
     """What these events, in order, tell of uses."""
-    told: list[tuple[Moment, Any]] = [(each.time, each.event) for each in events]
+    everything: list[tuple[Moment, Any]] = [(each.time, each.event) for each in events]
+    told = [(time, event) for time, event in everything if not getattr(event, "unproved", False)]
     counted = [(getattr(event, "count", 1), getattr(event, "ended", None) is not None) for _, event in told]
     return UsesTold(
         sum(count for count, _ in counted),
         sum(count for count, dead in counted if dead),
+        sum(getattr(event, "count", 1) for _, event in everything if getattr(event, "unproved", False)),
         format_rfc3339(told[0][0]) if told else None,
         format_rfc3339(told[-1][0]) if told else None,
     )

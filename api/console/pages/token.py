@@ -35,10 +35,11 @@ class SecretRef(msgspec.Struct, frozen=True):
 
 
 class Uses(msgspec.Struct, frozen=True):
-    """How often it was used, and how often after its end."""
+    """How often it was used, how often after its end, and how often it was refused while it lived."""
 
     count: int
     after_end: int
+    refused: int
     first_at: str | None
     last_at: str | None
 

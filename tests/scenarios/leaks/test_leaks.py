@@ -34,6 +34,7 @@ REPORT = {
     "grant_id",
     "issued_at",
     "expires_at",
+    "uses_refused",
     "first_used_at",
     "last_used_at",
     "uses_after_end",

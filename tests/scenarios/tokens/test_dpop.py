@@ -8,6 +8,7 @@ import pytest
 from api.oauth.dpop import NONCE_LASTS
 from domain import client
 from tests.cases import cases
+from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import CHALLENGE, STATE, VERIFIER, Scene, set_scene
 from tests.scenarios.authorization.test_pushed_requests import PAR, pushed
 from tests.scenarios.browser import Page
@@ -114,6 +115,34 @@ async def test_that_a_bound_token_came_without_its_key_is_told(world: World, ser
         (True, None, "anonymous", 1),
         (True, None, "anonymous", 5),
     ]
+
+
+async def test_what_came_without_its_key_was_no_use(world: World, service: Client) -> None:
+    """An auditor would read it as a token that worked for the thief."""
+    holder, admin = Holder(world), await administering(world)
+    token = (await issued(world, service, holder)).json()["access_token"]
+    thief = world.caller("2001:db8:1:2::9", headers={"authorization": f"Bearer {token}"})
+    for _ in range(3):
+        assert (await thief.get(SCOPES)).status_code == 401
+    await world.services.token_uses.record(everything=True)
+    found = ok(await admin.post("/leaks/investigate", json={"secret": token}))
+    assert (found["first_used_at"], found["last_used_at"]) == (None, None)
+    assert (found["uses_refused"], found["uses_after_end"]) == (3, 0)
+    (only,) = found["addresses"]
+    assert (only["ip"], only["count"], only["refused"]) == ("2001:db8:1:2::9", 3, 3)
+    uses = ok(await admin.post("/audit/token-history", json={"token": token}))["uses"]
+    assert uses == {"count": 0, "after_end": 0, "refused": 3, "first_at": None, "last_at": None}
+    world.clock.advance(60)
+    assert (await ask(world, SCOPES, token, holder)).status_code == 200
+    await world.services.token_uses.record(everything=True)
+    found = ok(await admin.post("/leaks/investigate", json={"secret": token}))
+    assert found["first_used_at"] == found["last_used_at"] > found["addresses"][0]["last_at"]
+    assert [each["refused"] for each in found["addresses"]] == [3, 0]
+    uses = ok(await admin.post("/audit/token-history", json={"token": token}))["uses"]
+    assert (uses["count"], uses["refused"], uses["first_at"]) == (1, 3, found["first_used_at"])
+    stream = f"usage:{found['sha256']}"
+    state = ok(await admin.get(f"/audit/state/{stream}"))["state"]
+    assert (state["count"], state["unproved"]) == (1, 3)
 
 
 async def test_resource_wants_a_nonce_that_it_gave(world: World, service: Client) -> None:

@@ -58,3 +58,29 @@ async def test_what_comes_after_the_end_is_told_of_the_newest(world: World, scen
     assert await addresses(admin, newest) == {THIRD: (1, 1)}
     assert await addresses(admin, replaced) == {}
     assert await addresses(admin, raw) == {FIRST: (1, 0), SECOND: (1, 0)}
+
+
+async def test_what_a_stranger_brought_in_vain_was_no_use(world: World, scene: Scene) -> None:
+    past = await lived(scene)
+    raw, admin, other = past.tokens["refresh_token"], await administering(world), await world.register_client()
+    data = {"grant_type": "refresh_token", "refresh_token": raw}
+    answer = await world.caller(FIRST).post("/oauth/token", data=data, auth=other.auth)
+    assert answer.json()["error"] == "invalid_grant"
+    found = ok(await admin.post("/leaks/investigate", json={"secret": raw}))
+    assert (found["first_used_at"], found["uses_refused"], found["uses_after_end"]) == (None, 1, 0)
+    assert [(each["ip"], each["count"], each["refused"]) for each in found["addresses"]] == [(FIRST, 1, 1)]
+    ok(await presented(scene, raw, SECOND))
+    found = ok(await admin.post("/leaks/investigate", json={"secret": raw}))
+    assert [(each["ip"], each["refused"]) for each in found["addresses"]] == [(FIRST, 1), (SECOND, 0)]
+    assert found["first_used_at"] == found["last_used_at"] == found["addresses"][1]["first_at"]
+
+
+async def test_a_code_refused_for_its_verifier_was_not_used(world: World, scene: Scene) -> None:
+    browser = await scene.signed_in()
+    page = await scene.approved(browser)
+    code = page.parameters["code"]
+    data = {"grant_type": "authorization_code", "code": code, "redirect_uri": scene.shop.redirect_uri}
+    answer = await world.caller(FIRST).post("/oauth/token", data=data, auth=scene.shop.auth)
+    assert answer.json()["error"] == "invalid_grant"
+    found = ok(await (await administering(world)).post("/leaks/investigate", json={"secret": code}))
+    assert (found["first_used_at"], found["uses_refused"], found["uses_after_end"]) == (None, 1, 0)
