@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from security.tokens import DEFAULT, Kind
-from tests.security.scanners import FILES, scanner_for
+from tests.security.scanning.scanners import FILES, scanner_for
 
 PIECE = 50_000
 """Characters of one file that is scanned; a longer line is one alone."""

@@ -8,9 +8,9 @@ import pytest
 
 from security import scanning
 from security.tokens import CHECKSUM_LENGTH, DEFAULT, Format, Kind
-from tests.security.scanners import FILES, Scanner, scanner_for
+from tests.security.scanning.scanners import FILES, Scanner, scanner_for
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OWN = [Format("glog"), Format("acme2")]
 
 

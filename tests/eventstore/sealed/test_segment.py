@@ -20,7 +20,7 @@ from eventstore.sealed.segment import Contents, Heading, SegmentDamaged
 from eventstore.sealed.segment_place import PlaceAway, SegmentPlace
 from eventstore.sealed.short_names import as_kept, kept_stream, kept_type, whole_type
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def contents() -> Contents:
