@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from commands.people import policy_of, session_is_live
 from domain import account, client, consent, grant, role, scope, server, session
-from domain.decision import AccessDenied, Outcome, Reason, Refusal, Unavailable
+from domain.decision import AccessDenied, Outcome, Reason, Refusal, Unavailable, accept
 from domain.event import Moment
 from domain.exchange import Exchanged
 from domain.factors import realm_policy
@@ -451,6 +451,18 @@ def end(grant_id: str, reason: grant.GrantEndReason, *, client_id: str | None = 
     return Command(
         f"grant:{grant_id}", lambda state, view: grant.end(state, now=view.now, reason=reason, client_id=client_id)
     )
+
+
+def give_way(grant_id: str, *, client_id: str, account_id: str) -> Command[grant.State]:
+    """Ends a grant whose place another one takes of the same person at the same client. Anybody else's stays as it is,
+    and so does one that is over, with no event."""
+
+    def decide(state: grant.State, view: View) -> Outcome:
+        own = {"client_id": client_id, "account_id": account_id}
+        ended = grant.end(state, now=view.now, reason="logout", **own)
+        return ended if ended.refusal is None else accept()
+
+    return Command(f"grant:{grant_id}", decide)
 
 
 def revoke_token(

@@ -6,6 +6,7 @@ refresh token in the cookie, as after a sign-in by password.
 """
 
 import re
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -188,7 +189,7 @@ async def signed_in(
     if used is None or request_context(scope).head or not is_proved(services, scope, used, place.onward):
         return see_other(place.action)
     try:
-        answer = await perform_sign_in(services, request, lambda caller: _tokens(request, caller, used), guarded=True)
+        answer = await perform_sign_in(services, request, partial(_tokens, request, used), guarded=True)
     except EnrolmentRequired as error:
         return see_other(str(error.enrol_url))
     except (InvalidGrant, InsufficientAuthorization):
@@ -198,13 +199,14 @@ async def signed_in(
     return see_other(target, [*answer.cookies, *forget_proof(services, scope), *ended])
 
 
-async def _tokens(request: Request[Any, Any, Any], caller: Caller, used: BrowserSession) -> Tokens:
+async def _tokens(request: Request[Any, Any, Any], used: BrowserSession, former: str | None, caller: Caller) -> Tokens:
     person = used.account
     amr = () if used.amr == session.PASSWORD_ALONE else used.amr
     asked = replace(TokenRequest(), password_cutoff=person.password_cutoff, amr=amr)
     over = upstreams.hand_over(used.session_id, ends=_is_for_this(used))
     services = services_of(request)
-    return await issue(services, request.scope, caller, password.GRANT, asked, person.account_id, [over])
+    given = partial(issue, services, request.scope, caller, password.GRANT, asked, person.account_id)
+    return await given([over], takes_place_of=former)
 
 
 def _is_for_this(used: BrowserSession) -> bool:

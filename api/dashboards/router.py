@@ -133,11 +133,11 @@ async def login(
         return await _complete(services, request, slug, data, data.auth_session)
     username, password = _typed(data)
 
-    async def grant(caller: Caller) -> Tokens:
-        return await password_grant(services, request.scope, caller, username, password, TokenRequest())
+    async def sign_in(former: str | None, caller: Caller) -> Tokens:
+        return await password_grant(services, request.scope, caller, username, password, TokenRequest(), former)
 
     try:
-        return await perform_sign_in(services, request, grant, guarded=entered(request).guarded)
+        return await perform_sign_in(services, request, sign_in, guarded=entered(request).guarded)
     except FactorMissing as missing:
         browser = new_id()
         place, by = f"dashboard {slug}", origin(request.scope)
@@ -219,12 +219,12 @@ async def _complete(
     if refused is not None:
         return await _not_shown(request, slug, auth_session, under_way, refused.reason.value)
 
-    async def grant(caller: Caller) -> Tokens:
+    async def sign_in(former: str | None, caller: Caller) -> Tokens:
         verified = Verified(state, under_way.password)
-        return await tokens_for_person(services, request.scope, caller, verified, shown, TokenRequest())
+        return await tokens_for_person(services, request.scope, caller, verified, shown, TokenRequest(), former)
 
     try:
-        answer = await perform_sign_in(services, request, grant, guarded=True)
+        answer = await perform_sign_in(services, request, sign_in, guarded=True)
     except InsufficientAuthorization as error:
         return await _not_shown(request, slug, auth_session, under_way, error.cause)
     except InvalidGrant:

@@ -1,10 +1,10 @@
 """Tokens as a dashboard is answered them: it acts with the secret that the server keeps for it."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
-import structlog
 from litestar import Request, Response
 from litestar.datastructures import Cookie
 
@@ -13,13 +13,8 @@ from api.dashboards.refresh_cookie import holding, read
 from api.http.credential_cache import TRIES, Caller, NoLiveSecret, caller
 from api.http.errors import InvalidClient, InvalidScope, SignInRefused
 from api.oauth.token import Tokens
-from api.services import Services, origin
-from commands.grants import end
+from api.services import Services
 from domain import client
-from domain.event import Actor
-from eventstore.unavailable import DatabaseAway, LedgerOverloaded
-
-log = structlog.get_logger("api")
 
 # What a dashboard is answered: tokens without the refresh token, which goes into the cookie, and refusals.
 
@@ -56,6 +51,8 @@ class NothingAllowed(InvalidScope):
 
 
 Grant = Callable[[Caller], Awaitable[Tokens]]
+SignIn = Callable[[str | None, Caller], Awaitable[Tokens]]
+"""Issues the tokens of a sign-in, which takes the place of the grant of this id."""
 
 
 async def perform(services: Services, request: Request[Any, Any, Any], grant: Grant) -> Response[DashboardTokens]:
@@ -72,40 +69,23 @@ async def perform(services: Services, request: Request[Any, Any, Any], grant: Gr
 
 
 async def perform_sign_in(
-    services: Services, request: Request[Any, Any, Any], grant: Grant, *, guarded: bool
+    services: Services, request: Request[Any, Any, Any], sign_in: SignIn, *, guarded: bool
 ) -> Response[DashboardTokens]:
     """Answers a sign-in likewise. It takes the place of the one that the same person had here with this browser, with
     which nobody could go on once its cookie is replaced; the cookie counts where the request is `guarded`."""
-
-    async def in_its_place(caller: Caller) -> Tokens:
-        given = await grant(caller)
-        if guarded:
-            try:
-                await _end_former(services, request, given)
-            except (DatabaseAway, LedgerOverloaded):
-                # The tokens are issued, and this cookie is all that goes on with them. The former stays on the list.
-                log.warning("dashboard.former_sign_in_stays", client_id=caller.client.client_id)
-        return given
-
-    return await perform(services, request, in_its_place)
+    former = await _former(services, request) if guarded else None
+    return await perform(services, request, partial(sign_in, former))
 
 
-async def _end_former(services: Services, request: Request[Any, Any, Any], given: Tokens) -> None:
+async def _former(services: Services, request: Request[Any, Any, Any]) -> str | None:
+    """The id of the grant with whose refresh token the cookie came."""
     dashboard = entered(request).dashboard
     kept = read(request.scope, slug_of(dashboard), services.settings.issuer, services.format)
     former = None if kept is None else await services.ledger.validation.find(kept.sha256)
     if former is None or former.terms.client_id != dashboard.client_id:
-        return
-    if former.reason(services.ledger.clock.now()) not in ("active", "rotated"):
-        # Whatever ended it is told already.
-        return
-    begun = given.recorded[-1]
-    if former.terms.account_id != begun.actor.id:
-        # Whoever signs in ends nothing of somebody else's.
-        return
-    actor = Actor("person", begun.actor.id, {"grant_id": begun.stream.partition(":")[2]})
-    over = end(former.grant_id, "logout", client_id=dashboard.client_id)
-    await services.ledger.execute(over, origin=origin(request.scope, actor))
+        return None
+    # Whatever ended it is told already.
+    return former.grant_id if former.reason(services.ledger.clock.now()) in ("active", "rotated") else None
 
 
 async def _as_dashboard(services: Services, dashboard: client.State, grant: Grant) -> Tokens:

@@ -148,10 +148,16 @@ def _digest(raw: str) -> str:
 
 
 async def password_grant(
-    services: Services, scope: Scope, caller: Caller, username: str | None, secret: str | None, request: TokenRequest
+    services: Services,
+    scope: Scope,
+    caller: Caller,
+    username: str | None,
+    secret: str | None,
+    request: TokenRequest,
+    takes_place_of: str | None = None,
 ) -> Tokens:
-    """Tokens for the person whose password it is (RFC 6749 §4.3, decision 0002). Raises the refusal's error, and
-    `FactorMissing` for a person who has a second factor.
+    """Tokens for the person whose password it is (RFC 6749 §4.3, decision 0002), in the place of a grant that they had
+    at this client. Raises the refusal's error, and `FactorMissing` for a person who has a second factor.
     """
     if caller.client.type != "dashboard":
         raise errors.UnauthorizedClient("The password grant is for first-party dashboards.")
@@ -166,7 +172,7 @@ async def password_grant(
         raise errors.Throttled(retry_after=wait.seconds) from None
     if (await policy_of(services, caller.client.realm)).asks(verified.account.factors):
         raise FactorMissing(verified)
-    return await tokens_for_person(services, scope, caller, verified, None, request)
+    return await tokens_for_person(services, scope, caller, verified, None, request, takes_place_of)
 
 
 class FactorMissing(errors.InsufficientAuthorization):
@@ -184,6 +190,7 @@ async def tokens_for_person(
     verified: Verified,
     shown: ShownFactor | None,
     request: TokenRequest,
+    takes_place_of: str | None = None,
 ) -> Tokens:
     """Tokens for a person whose password was right, and who has `shown` a second factor, which is used up with it."""
     account = verified.account
@@ -191,7 +198,8 @@ async def tokens_for_person(
     using_up = [] if shown is None else [factors.verify(account.account_id, shown)]
     request = msgspec.structs.replace(request, password_cutoff=account.password_cutoff, amr=amr)
     try:
-        return await issue(services, scope, caller, password.GRANT, request, account.account_id, using_up)
+        given = partial(issue, services, scope, caller, password.GRANT, request, account.account_id)
+        return await given(using_up, takes_place_of=takes_place_of)
     except errors.InvalidScope:
         # The password was right and no guess, so the throttle has nothing against it; a refusal it is all the same.
         await note_failure(services, account.account_id, "invalid_scope", origin(scope))
@@ -248,9 +256,12 @@ async def issue(
     request: TokenRequest,
     account_id: str | None = None,
     before: Sequence[Step] = (),
+    *,
+    takes_place_of: str | None = None,
 ) -> Tokens:
     """Carries out a token request. `account_id` is the person whose password was verified, for the password grant, or
-    whom a trusted issuer means; `before` is what is to happen in the same transaction.
+    whom a trusted issuer means; `before` is what is to happen in the same transaction. With the tokens ends the grant
+    whose place they take, if it is this person's at this client.
 
     Raises the OAuth error of a refusal, whose events are committed all the same.
     """
@@ -262,6 +273,8 @@ async def issue(
     counted = Counted(services, caller)
     if not goes_on and account_id is None:
         await counted.for_itself(by)
+    if takes_place_of is not None and account_id is not None:
+        before = [*before, grants.give_way(takes_place_of, client_id=client.client_id, account_id=account_id)]
     command = partial(
         grants.issue_tokens,
         grant,

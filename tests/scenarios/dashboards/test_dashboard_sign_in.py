@@ -7,9 +7,9 @@ from unittest.mock import Mock
 
 import pytest
 
-from api.dashboards import tokens
 from api.oauth import person_authentication
 from domain import account
+from eventstore.appending.batch import Batch
 from eventstore.unavailable import DatabaseAway
 from security.passwords import Hasher
 from tests.any_command import any_command
@@ -305,9 +305,9 @@ async def test_a_sign_in_takes_the_place_of_the_former(world, platform):
     elsewhere, _ = await at.sign_in(person)
     before = await world.head()
     access, kept = await at.sign_in(person, cookie=cookie)
-    issued, ended = await world.events("grant.*", after=before)
+    ended, issued = await world.events("grant.*", after=before)
     assert (issued.type, ended.type, ended.event.reason) == ("grant.tokens_issued", "grant.ended", "logout")
-    assert (ended.actor.id, ended.actor.credential) == (person.account_id, {"grant_id": issued.stream[6:]})
+    assert (ended.actor, ended.request_id, ended.time) == (issued.actor, issued.request_id, issued.time)
     alive = [(await introspect(world, at, each))["active"] for each in (former, elsewhere, access)]
     assert alive == [False, True, True]
     assert (await at.refresh(cookie)).status_code == 401
@@ -326,13 +326,29 @@ async def test_a_sign_in_leaves_that_of_somebody_else(world, platform):
     assert (await at.refresh(cookie)).status_code == 200
 
 
-async def test_a_sign_in_is_answered_though_the_former_stays(world, platform, monkeypatch):
+async def test_a_sign_in_that_is_refused_ends_no_former(world, platform):
+    await world.define_role("platform", "idle", *PLATFORM)
+    at, idle = platform.client, await world.register_person("ingrid", roles_of=("idle",))
+    former, cookie = await at.sign_in(idle)
+    await world.define_role("platform", "idle", "reports:read")
+    before = await world.head()
+    assert (await at.login(idle, cookie=cookie)).json()["error"] == "invalid_scope"
+    assert await world.types_after(before) == ["account.sign_in_failed"]
+    assert (await introspect(world, at, former))["active"]
+
+
+async def test_a_sign_in_and_the_end_of_the_former_are_one(world, platform, monkeypatch):
+    """Where the database goes before they are committed, neither has happened."""
     at = platform.client
     former, cookie = await at.sign_in(platform.paul)
+    before = await world.head()
     with monkeypatch.context() as away:
-        away.setattr(tokens, "end", Mock(side_effect=DatabaseAway("gone")))
-        access, kept = await at.sign_in(platform.paul, cookie=cookie)
-    assert [(await introspect(world, at, each))["active"] for each in (former, access)] == [True, True]
+        away.setattr(Batch, "finish", Mock(side_effect=DatabaseAway("gone")))
+        assert (await at.login(platform.paul, cookie=cookie)).status_code == 503
+    assert await world.head() == before
+    assert (await introspect(world, at, former))["active"]
+    access, kept = await at.sign_in(platform.paul, cookie=cookie)
+    assert [(await introspect(world, at, each))["active"] for each in (former, access)] == [False, True]
     assert (await at.refresh(kept)).status_code == 200
 
 
