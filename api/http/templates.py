@@ -101,7 +101,7 @@ class SignInPage(HtmlPage, frozen=True, kw_only=True):
     have, so that nobody types a password in the hope of it. `…_url` lead to a new password or account. `upstreams` are
     names and titles of other providers at which one may sign in."""
 
-    template: ClassVar[str] = "sign_in.html"
+    template: ClassVar[str] = "signing_in/sign_in.html"
     inserted: ClassVar[tuple[str, ...]] = ("action", "csrf", "username", "passkey_options")
     action: str
     csrf: str
@@ -119,7 +119,7 @@ class SignInPage(HtmlPage, frozen=True, kw_only=True):
 class SecondFactorPage(HtmlPage, frozen=True, kw_only=True):
     """The second step of a sign-in, after the right password. `auth_session` tells whose that was, sealed."""
 
-    template: ClassVar[str] = "second_factor.html"
+    template: ClassVar[str] = "signing_in/second_factor.html"
     inserted: ClassVar[tuple[str, ...]] = ("action", "csrf", "auth_session", "passkey_options")
     action: str
     csrf: str
@@ -149,7 +149,7 @@ class ConsentPage(HtmlPage, frozen=True, kw_only=True):
     `claims` are what is asked for one by one (OpenID Connect Core §5.5), and `host` has the document that describes the
     application, None where it is registered."""
 
-    template: ClassVar[str] = "consent.html"
+    template: ClassVar[str] = "authorization/consent.html"
     action: str
     sign_out_action: str
     csrf: str
@@ -165,7 +165,7 @@ class ConsentPage(HtmlPage, frozen=True, kw_only=True):
 class DevicePage(HtmlPage, frozen=True, kw_only=True):
     """The form for the code that a device shows (RFC 8628 §3.3)."""
 
-    template: ClassVar[str] = "device.html"
+    template: ClassVar[str] = "authorization/device.html"
     action: str
     csrf: str
     user_code: str = ""
@@ -176,7 +176,7 @@ class DeviceConsentPage(HtmlPage, frozen=True, kw_only=True):
     """The question about a device. `address` and `user_agent` are the device's own, `since` is when it asked; `host` is
     where the document stands that describes the application, None for one that was registered."""
 
-    template: ClassVar[str] = "device_consent.html"
+    template: ClassVar[str] = "authorization/device_consent.html"
     action: str
     sign_out_action: str
     csrf: str
@@ -193,7 +193,7 @@ class DeviceConsentPage(HtmlPage, frozen=True, kw_only=True):
 class DeviceDonePage(HtmlPage, frozen=True, kw_only=True):
     """After the decision about a device."""
 
-    template: ClassVar[str] = "device_done.html"
+    template: ClassVar[str] = "authorization/device_done.html"
     application: str
     approved: bool
 
@@ -204,7 +204,7 @@ class FormPostPage(HtmlPage, frozen=True, kw_only=True):
     Without JavaScript the person presses its button. `destination` is where it goes, in words.
     """
 
-    template: ClassVar[str] = "form_post.html"
+    template: ClassVar[str] = "authorization/form_post.html"
     script: ClassVar[bool] = True
     action: str
     application: str
@@ -216,7 +216,7 @@ class ErrorBackPage(HtmlPage, frozen=True, kw_only=True):
     """What went wrong, where the person decides whether the application is told (RFC 9700 §4.11.2): by the form, or by
     the `link` where a form cannot lead there."""
 
-    template: ClassVar[str] = "error_back.html"
+    template: ClassVar[str] = "authorization/error_back.html"
     explanation: str
     application: str
     destination: str
@@ -238,7 +238,7 @@ class ErrorPage(HtmlPage, frozen=True, kw_only=True):
 class SignOutPage(HtmlPage, frozen=True, kw_only=True):
     """The question before a sign-out that was asked for by a link: a link alone must not end a session."""
 
-    template: ClassVar[str] = "sign_out.html"
+    template: ClassVar[str] = "signing_in/sign_out.html"
     action: str
     csrf: str
     username: str
@@ -248,7 +248,7 @@ class SignOutPage(HtmlPage, frozen=True, kw_only=True):
 class SignedOutPage(HtmlPage, frozen=True, kw_only=True):
     """After the sign-out. `continue_url` is a path on this server that leads to a sign-in form."""
 
-    template: ClassVar[str] = "signed_out.html"
+    template: ClassVar[str] = "signing_in/signed_out.html"
     continue_url: str
 
 

@@ -36,7 +36,7 @@ class ShownPlace(msgspec.Struct, frozen=True):
 class SignedInPage(AccountPage, frozen=True, kw_only=True):
     """Who somebody is here, and their newest sign-ins. `logins` are the names that they sign in with."""
 
-    template: ClassVar[str] = "signed_in.html"
+    template: ClassVar[str] = "account/signed_in.html"
     name: str | None
     logins: tuple[str, ...]
     since: Moment
@@ -46,7 +46,7 @@ class SignedInPage(AccountPage, frozen=True, kw_only=True):
 class PlacesPage(AccountPage, frozen=True, kw_only=True):
     """Where somebody is signed in, and the ends of it; `more_url` leads to what does not stand on this page."""
 
-    template: ClassVar[str] = "places.html"
+    template: ClassVar[str] = "account/places.html"
     places: tuple[ShownPlace, ...]
     more_url: str | None = None
     end_others_action: str
@@ -63,7 +63,7 @@ class ShownLink(msgspec.Struct, frozen=True):
 class OwnPasswordPage(AccountPage, frozen=True, kw_only=True):
     """The form for another password, and where one signs in without. `minimum` counts characters."""
 
-    template: ClassVar[str] = "own_password.html"
+    template: ClassVar[str] = "account/own_password.html"
     action: str
     minimum: int
     links: tuple[ShownLink, ...]
@@ -85,7 +85,7 @@ class AllowedApplication(msgspec.Struct, frozen=True):
 class AccountGrantsPage(AccountPage, frozen=True, kw_only=True):
     """What a person has allowed; `more_url` leads to what does not stand on this page."""
 
-    template: ClassVar[str] = "account_grants.html"
+    template: ClassVar[str] = "account/grants.html"
     grants: tuple[AllowedApplication, ...]
     more_url: str | None = None
 
@@ -103,7 +103,7 @@ class Happening(msgspec.Struct, frozen=True):
 class HistoryPage(AccountPage, frozen=True, kw_only=True):
     """What happened with somebody's account, the newest first; `older_url` leads to what was before."""
 
-    template: ClassVar[str] = "history.html"
+    template: ClassVar[str] = "account/history.html"
     happenings: tuple[Happening, ...]
     older_url: str | None
 
@@ -112,7 +112,7 @@ class DataPage(AccountPage, frozen=True, kw_only=True):
     """All that is stored about somebody: given to them, or erased. `erasure_due` is None while they did not ask for
     it; `waiting_days` is for how long they may think it over."""
 
-    template: ClassVar[str] = "data.html"
+    template: ClassVar[str] = "account/data.html"
     export_action: str
     erase_action: str
     keep_action: str

@@ -69,7 +69,7 @@ Done = Annotated[str | None, QueryParameter(name="done", max_length=32, descript
 class EmailPage(AccountPage, frozen=True, kw_only=True):
     """Somebody's address, and the form for another one."""
 
-    template: ClassVar[str] = "email_address.html"
+    template: ClassVar[str] = "account/email_address.html"
     email: str | None
     verified: bool
     verify_action: str
@@ -81,7 +81,7 @@ class EmailPage(AccountPage, frozen=True, kw_only=True):
 class ConfirmPage(HtmlPage, frozen=True, kw_only=True):
     """The button that a mailed link leads to; `email` is the address that it is about."""
 
-    template: ClassVar[str] = "confirm_address.html"
+    template: ClassVar[str] = "account/confirm_address.html"
     action: str
     csrf: str
     link: str
@@ -92,7 +92,7 @@ class ConfirmPage(HtmlPage, frozen=True, kw_only=True):
 class ConfirmedPage(HtmlPage, frozen=True, kw_only=True):
     """After the button. `waits` says that the other address has not confirmed yet."""
 
-    template: ClassVar[str] = "address_confirmed.html"
+    template: ClassVar[str] = "account/address_confirmed.html"
     waits: bool
     continue_url: str
 

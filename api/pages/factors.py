@@ -80,7 +80,7 @@ class FactorsPage(AccountPage, frozen=True, kw_only=True):
     codes. `needed` says that they cannot go on without, at `continue_url` if that is known, `switched_off` that nobody
     is asked for it; `passkey_url` is None where browsers allow no passkeys."""
 
-    template: ClassVar[str] = "factors.html"
+    template: ClassVar[str] = "account/factors.html"
     enrolled: bool
     since: Moment | None
     generator: str
@@ -98,7 +98,7 @@ class FactorsPage(AccountPage, frozen=True, kw_only=True):
 class TotpPage(HtmlPage, frozen=True, kw_only=True):
     """The secret for a new generator of codes, and the form for what it shows. `enrolment` is the secret, sealed."""
 
-    template: ClassVar[str] = "totp.html"
+    template: ClassVar[str] = "account/totp.html"
     action: str
     csrf: str
     enrolment: str
@@ -111,7 +111,7 @@ class TotpPage(HtmlPage, frozen=True, kw_only=True):
 class RecoveryCodesPage(HtmlPage, frozen=True, kw_only=True):
     """Recovery codes, which are shown once."""
 
-    template: ClassVar[str] = "recovery_codes.html"
+    template: ClassVar[str] = "account/recovery_codes.html"
     codes: tuple[str, ...]
     continue_url: str
 

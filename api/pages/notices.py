@@ -44,7 +44,7 @@ class NoticeChoice(msgspec.Struct, frozen=True):
 class NoticesPage(AccountPage, frozen=True, kw_only=True):
     """What one is notified of, with boxes to tick. `email` is where it goes."""
 
-    template: ClassVar[str] = "notices.html"
+    template: ClassVar[str] = "account/notices.html"
     email: str | None
     action: str
     choices: tuple[NoticeChoice, ...]

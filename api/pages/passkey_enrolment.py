@@ -29,7 +29,7 @@ NO_NAME = Words("Give the passkey a name of at most 64 characters, by which you 
 class PasskeyPage(HtmlPage, frozen=True, kw_only=True):
     """The form for a new passkey. `passkey_options` are for the browser, as JSON; None where it allows none."""
 
-    template: ClassVar[str] = "passkey.html"
+    template: ClassVar[str] = "account/passkey.html"
     action: str
     csrf: str
     back_url: str

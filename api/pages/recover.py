@@ -80,7 +80,7 @@ LinkQuery = Annotated[
 class RecoverPage(HtmlPage, frozen=True, kw_only=True):
     """The form by which a link is asked for."""
 
-    template: ClassVar[str] = "recover.html"
+    template: ClassVar[str] = "signing_in/recover.html"
     action: str
     csrf: str
     realm: str
@@ -91,7 +91,7 @@ class RecoverPage(HtmlPage, frozen=True, kw_only=True):
 class RecoverySentPage(HtmlPage, frozen=True, kw_only=True):
     """What everybody is told who asked. `in_files` says that mail goes into files, as in the demo."""
 
-    template: ClassVar[str] = "recovery_sent.html"
+    template: ClassVar[str] = "signing_in/recovery_sent.html"
     minutes: int
     in_files: bool
     continue_url: str
@@ -100,7 +100,7 @@ class RecoverySentPage(HtmlPage, frozen=True, kw_only=True):
 class NewPasswordPage(HtmlPage, frozen=True, kw_only=True):
     """The form for a new password. `link` is the secret that was mailed, `providers` where else one signs in."""
 
-    template: ClassVar[str] = "new_password.html"
+    template: ClassVar[str] = "signing_in/new_password.html"
     action: str
     csrf: str
     link: str
@@ -114,7 +114,7 @@ class NewPasswordPage(HtmlPage, frozen=True, kw_only=True):
 class PasswordDonePage(HtmlPage, frozen=True, kw_only=True):
     """After a new password; `invited` says that there was none before."""
 
-    template: ClassVar[str] = "password_done.html"
+    template: ClassVar[str] = "signing_in/password_done.html"
     continue_url: str
     invited: bool
     providers: tuple[str, ...] = ()

@@ -68,7 +68,7 @@ GONE = Words("This address has an account meanwhile. Sign in with it.")
 class RegisterPage(HtmlPage, frozen=True, kw_only=True):
     """The form for the address."""
 
-    template: ClassVar[str] = "register.html"
+    template: ClassVar[str] = "signing_in/register.html"
     action: str
     csrf: str
     realm: str
@@ -79,7 +79,7 @@ class RegisterPage(HtmlPage, frozen=True, kw_only=True):
 class RegistrationSentPage(HtmlPage, frozen=True, kw_only=True):
     """What everybody is told who asked."""
 
-    template: ClassVar[str] = "registration_sent.html"
+    template: ClassVar[str] = "signing_in/registration_sent.html"
     in_files: bool
     continue_url: str
 
@@ -87,7 +87,7 @@ class RegistrationSentPage(HtmlPage, frozen=True, kw_only=True):
 class NewAccountPage(HtmlPage, frozen=True, kw_only=True):
     """The form for a user name and a password, after the link."""
 
-    template: ClassVar[str] = "new_account.html"
+    template: ClassVar[str] = "signing_in/new_account.html"
     action: str
     csrf: str
     link: str

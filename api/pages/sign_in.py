@@ -236,7 +236,7 @@ class LeavingPage(HtmlPage, frozen=True, kw_only=True):
     """The way to another provider. A form cannot lead there itself: browsers hold it to `form-action`, and where it
     ends is the provider's to say."""
 
-    template: ClassVar[str] = "leaving.html"
+    template: ClassVar[str] = "signing_in/leaving.html"
     title: str
     url: str
 

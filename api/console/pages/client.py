@@ -61,7 +61,7 @@ class RotationPolicy(msgspec.Struct, frozen=True):
 class ClientPage(ConsolePage, frozen=True, kw_only=True):
     """The page; what may not be seen is None. `tokens` are those of its forms."""
 
-    template: ClassVar[str] = "console/client.html"
+    template: ClassVar[str] = "console/people/client.html"
     client: Client
     secrets: tuple[SecretVersion, ...]
     bars: SecretBars | None
@@ -166,7 +166,7 @@ class MadeSecret(msgspec.Struct, frozen=True):
 class RotatedPage(ConsolePage, frozen=True, kw_only=True):
     """The new secret, this only time; None where only the server holds it."""
 
-    template: ClassVar[str] = "console/rotated.html"
+    template: ClassVar[str] = "console/people/rotated.html"
     client_id: str
     client_secret: str | None
 

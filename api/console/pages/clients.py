@@ -66,7 +66,7 @@ class ClientList(msgspec.Struct, frozen=True):
 class ClientsPage(ConsolePage, frozen=True, kw_only=True):
     """Clients, and where the list goes on; `exported` is the order as the API calls it."""
 
-    template: ClassVar[str] = "console/clients.html"
+    template: ClassVar[str] = "console/people/clients.html"
     q: str
     sort: str
     clients: tuple[ClientSummary, ...]

@@ -59,7 +59,7 @@ class EventPage(ConsolePage, frozen=True, kw_only=True):
     """`show_url` leads to the same with personal values, None where there are none to be shown. `receipt` proves the
     event; without one `unproved` says why: `unsigned` or `differs`."""
 
-    template: ClassVar[str] = "console/event.html"
+    template: ClassVar[str] = "console/log/event.html"
     event: Event
     stream: str
     actor: tuple[Member, ...]

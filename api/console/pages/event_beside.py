@@ -18,7 +18,7 @@ NEIGHBOURS = ("Previous", "Next")
 class EventBeside(HtmlPage, frozen=True, kw_only=True):
     """What the event says, and ways from it. `asked` goes to the foot of the page beside whose list it stands."""
 
-    template: ClassVar[str] = "console/event_beside.html"
+    template: ClassVar[str] = "console/log/event_beside.html"
     event: Event
     shows: bool
     stream: str

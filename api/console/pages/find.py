@@ -55,7 +55,7 @@ class FoundThings(msgspec.Struct, frozen=True):
 class FoundPage(ConsolePage, frozen=True, kw_only=True):
     """What the text names, where that is nothing or several things."""
 
-    template: ClassVar[str] = "console/found.html"
+    template: ClassVar[str] = "console/log/found.html"
     found: tuple[FoundThing, ...]
 
 

@@ -72,7 +72,7 @@ class GrantsPage(ConsolePage, frozen=True, kw_only=True):
     many `people`. Nobody used them at `since` or later. `chips` are the filters that are on; `fault` says which of
     `typed` nobody is called."""
 
-    template: ClassVar[str] = "console/grants.html"
+    template: ClassVar[str] = "console/people/grants.html"
     client_id: str
     account_id: str
     unused: int | None

@@ -91,7 +91,7 @@ class Status(msgspec.Struct, frozen=True):
 class HealthPage(ConsolePage, frozen=True, kw_only=True):
     """The server's state at this moment."""
 
-    template: ClassVar[str] = "console/health.html"
+    template: ClassVar[str] = "console/server/health.html"
     status: Status
 
 
@@ -125,7 +125,7 @@ class Settings(msgspec.Struct, frozen=True):
 class SettingsPage(ConsolePage, frozen=True, kw_only=True):
     """Those that differ from their default stand first."""
 
-    template: ClassVar[str] = "console/settings.html"
+    template: ClassVar[str] = "console/server/settings.html"
     own: tuple[Setting, ...]
     usual: tuple[Setting, ...]
 
@@ -183,7 +183,7 @@ class Deliveries(msgspec.Struct, frozen=True):
 class NotificationsPage(ConsolePage, frozen=True, kw_only=True):
     """`deliveries` are those of the destination `of`; `done` says what the last click did."""
 
-    template: ClassVar[str] = "console/notifications.html"
+    template: ClassVar[str] = "console/server/notifications.html"
     destinations: tuple[Destination, ...]
     test_csrf: str
     replay_csrf: str

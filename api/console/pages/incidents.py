@@ -126,7 +126,7 @@ class IncidentList(msgspec.Struct, frozen=True):
 class IncidentsPage(ConsolePage, frozen=True, kw_only=True):
     """All of them, or those that have come so far."""
 
-    template: ClassVar[str] = "console/incidents.html"
+    template: ClassVar[str] = "console/leaks/incidents.html"
     found: IncidentList
     state: str | None
     me: str
@@ -244,7 +244,7 @@ class IncidentPage(ConsolePage, frozen=True, kw_only=True):
     """An incident. The forms' tokens are None for who may only look. `receipts` are there when they were asked for, and
     `receipts_url` leads to the page with them; None for who may not read the log."""
 
-    template: ClassVar[str] = "console/incident.html"
+    template: ClassVar[str] = "console/leaks/incident.html"
     incident: Incident
     steps: tuple[Step, ...]
     after_paste: str | None

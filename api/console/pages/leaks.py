@@ -67,7 +67,7 @@ class Frozen(msgspec.Struct, frozen=True):
 class DeskPage(ConsolePage, frozen=True, kw_only=True):
     """Where one pastes. `named` and `given` are what a link names already."""
 
-    template: ClassVar[str] = "console/leaks.html"
+    template: ClassVar[str] = "console/leaks/leaks.html"
     csrf: str
     contain_csrf: str
     freeze_csrf: str
@@ -139,7 +139,7 @@ class ContainForm(ConsoleForm, frozen=True):
 class LeakFoundPage(ConsolePage, frozen=True, kw_only=True):
     """What was found, what came of it, at once by a sample, and what would end. `given` says what `what` is about."""
 
-    template: ClassVar[str] = "console/leak_found.html"
+    template: ClassVar[str] = "console/leaks/leak_found.html"
     items: tuple[FoundSecret, ...] = ()
     damaged: tuple[Elsewhere, ...] = ()
     foreign: tuple[Elsewhere, ...] = ()
@@ -270,7 +270,7 @@ class SignInAgainPage(HtmlPage, frozen=True, kw_only=True):
 class ContainedPage(ConsolePage, frozen=True, kw_only=True):
     """What was ended, incident by incident; new secrets are shown here and never again."""
 
-    template: ClassVar[str] = "console/contained.html"
+    template: ClassVar[str] = "console/leaks/contained.html"
     contained: Contained
     rotated: bool
     pasted: str
@@ -431,7 +431,7 @@ KINDS: dict[str, type[LeakList]] = {
 class LeakListPage(ConsolePage, frozen=True, kw_only=True):
     """One list of what came of a secret. `what` is one of `LISTS`."""
 
-    template: ClassVar[str] = "console/leak_list.html"
+    template: ClassVar[str] = "console/leaks/leak_list.html"
     what: str
     sha256: str
     found: LeakList

@@ -28,7 +28,7 @@ class LivePage(ConsolePage, frozen=True, kw_only=True):
     """`stream_url` is what the page's script follows; `ends` and `grants` are the last words of types by which it marks
     them."""
 
-    template: ClassVar[str] = "console/live.html"
+    template: ClassVar[str] = "console/log/live.html"
     stream_url: str
     search_url: str
     line: str

@@ -49,7 +49,7 @@ class PersonList(msgspec.Struct, frozen=True):
 class PeoplePage(ConsolePage, frozen=True, kw_only=True):
     """People, and where the list goes on. `searched` says that they were looked for by name."""
 
-    template: ClassVar[str] = "console/people.html"
+    template: ClassVar[str] = "console/people/people.html"
     realm: str | None
     people: tuple[PersonSummary, ...]
     next: str | None

@@ -89,7 +89,7 @@ class PersonPage(ConsolePage, frozen=True, kw_only=True):
     """The page. `person` is None for one who was erased; what may not be seen is None. `show` says that personal values
     are shown."""
 
-    template: ClassVar[str] = "console/person.html"
+    template: ClassVar[str] = "console/people/person.html"
     account_id: str
     unnamed: str
     person: PersonFacts | None
@@ -251,7 +251,7 @@ class PersonRolesForm(ConsoleForm, frozen=True):
 class RolesPreviewPage(ConsolePage, frozen=True, kw_only=True):
     """What a change of roles gives and takes, before it is done."""
 
-    template: ClassVar[str] = "console/person_roles.html"
+    template: ClassVar[str] = "console/people/person_roles.html"
     account_id: str
     called: str
     role: str
@@ -322,7 +322,7 @@ class EraseForm(ConsoleForm, frozen=True):
 class ErasePage(ConsolePage, frozen=True, kw_only=True):
     """What erasing takes and what stays; `wrong` says that another name was typed."""
 
-    template: ClassVar[str] = "console/person_erase.html"
+    template: ClassVar[str] = "console/people/person_erase.html"
     account_id: str
     called: str
     wrong: bool

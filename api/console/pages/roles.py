@@ -71,7 +71,7 @@ class RealmMatrix(NamedTuple):
 class RolesPage(ConsolePage, frozen=True, kw_only=True):
     """The matrix of each realm."""
 
-    template: ClassVar[str] = "console/roles.html"
+    template: ClassVar[str] = "console/people/roles.html"
     realms: tuple[RealmMatrix, ...]
     scopes: tuple[ScopeWords, ...]
     token: str
@@ -137,7 +137,7 @@ class RoleChangeForm(ConsoleForm, frozen=True):
 class RolePreviewPage(ConsolePage, frozen=True, kw_only=True):
     """What the change gives and takes, and who has the role."""
 
-    template: ClassVar[str] = "console/role_change.html"
+    template: ClassVar[str] = "console/people/role_change.html"
     role: Role
     scope: str
     to: str

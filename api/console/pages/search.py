@@ -83,7 +83,7 @@ class SearchPage(ConsolePage, frozen=True, kw_only=True):
     """`fault` says what is wrong with what was asked; then nothing is shown, never everything. `called` are the clients
     that the line names, by their ids."""
 
-    template: ClassVar[str] = "console/search.html"
+    template: ClassVar[str] = "console/log/search.html"
     line: str
     csrf: str
     fault: str | None = None

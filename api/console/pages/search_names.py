@@ -37,7 +37,7 @@ class SuggestedName(NamedTuple):
 class NamesFound(HtmlPage, frozen=True, kw_only=True):
     """Names, and what was asked for them."""
 
-    template: ClassVar[str] = "console/search_names.html"
+    template: ClassVar[str] = "console/log/search_names.html"
     found: tuple[SuggestedName, ...]
     asked: tuple[ApiCall, ...]
 

@@ -97,7 +97,7 @@ class LogPage(ConsolePage, frozen=True, kw_only=True):
     """`late` is how many seconds the oldest event without a signature is old, None where none is too old; `witnesses`
     is None for who may not see the server's status."""
 
-    template: ClassVar[str] = "console/signed_log.html"
+    template: ClassVar[str] = "console/log/signed_log.html"
     head: Head | None
     vkey: str
     fingerprint: str

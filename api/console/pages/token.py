@@ -105,7 +105,7 @@ class TokenPage(ConsolePage, frozen=True, kw_only=True):
     """`before` and `after` lead to the moments next to this one at which something changed, `just_before` to the
     microsecond before it, where it was still valid; `show_url` to the same with personal values."""
 
-    template: ClassVar[str] = "console/token.html"
+    template: ClassVar[str] = "console/log/token.html"
     history: History
     judged: Judged
     lanes: DrawnLanes

@@ -59,7 +59,7 @@ Iss = Annotated[str | None, _told("iss", "The provider's issuer identifier (RFC 
 class LinkQuestionPage(HtmlPage, frozen=True, kw_only=True):
     """The question whether somebody's account is to be linked to who they are at another provider."""
 
-    template: ClassVar[str] = "link_question.html"
+    template: ClassVar[str] = "signing_in/link_question.html"
     action: str
     csrf: str
     title: str

@@ -315,7 +315,7 @@ def test_every_page_struct_and_every_template_is_sampled() -> None:
     every = {*templates.HtmlPage.__subclasses__(), *signed_in.__subclasses__()} - {signed_in, LetterPage}
     # Those of the console stand in a frame of their own, and scenarios look at them.
     assert kinds == {each for each in every if not each.__module__.startswith("api.console")}
-    assert {kind.template for kind in kinds} | {"sheet.html", "account.html", LetterPage.template} == {
+    assert {kind.template for kind in kinds} | {"sheet.html", "account/frame.html", LetterPage.template} == {
         name for name in templates.ENVIRONMENT.list_templates() if not name.startswith("console/")
     }
 
