@@ -36,18 +36,27 @@ NUMBERS = "prometheus_client"
 class Forked:
     """`grantlog` with these arguments, as `subprocess.Popen` would show it; what it prints goes to files."""
 
-    stdin = stdout = stderr = None
+    stdin: "IO[bytes] | None" = None
+    stdout: "IO[bytes] | None" = None
+    stderr: "IO[bytes] | None" = None
 
     def __init__(
-        self, arguments: "Sequence[str]", env: "Mapping[str, str]", cwd: Path, stdout: "IO[Any]", stderr: "IO[Any]"
+        self,
+        arguments: "Sequence[str]",
+        env: "Mapping[str, str]",
+        cwd: Path,
+        stdout: "IO[Any] | int",
+        stderr: "IO[Any] | int",
+        stdin: int | None = None,
     ) -> None:
         self.args = arguments
         self.returncode: int | None = None
         self._server = socket.socket(socket.AF_UNIX)
         self._server.connect(address())
         asked = Asked(list(arguments), dict(env), str(cwd), _umask())
+        files = [each if isinstance(each, int) else each.fileno() for each in (stdout, stderr)]
         with open(os.devnull) as nothing:
-            self.pid = ask(self._server, asked, [nothing.fileno(), stdout.fileno(), stderr.fileno()])
+            self.pid = ask(self._server, asked, [nothing.fileno() if stdin is None else stdin, *files])
 
     def poll(self) -> int | None:
         """The exit code as far as there is one; negative, the signal that ended it."""
@@ -80,6 +89,24 @@ class Forked:
             self.returncode = int(_line(self._server))
             self._server.close()
         return self.returncode
+
+
+class Piped(Forked):
+    """The same with pipes, whose other ends the caller has: what it is told and prints are octets."""
+
+    stdin: "IO[bytes]"
+    stdout: "IO[bytes]"
+    stderr: "IO[bytes]"
+
+    def __init__(self, arguments: "Sequence[str]", env: "Mapping[str, str]", cwd: Path) -> None:
+        (its, told), (printed, out), (said, err) = (os.pipe() for _ in range(3))
+        try:
+            super().__init__(arguments, env, cwd, out, err, its)
+        finally:
+            for each in (its, out, err):
+                os.close(each)
+            self.stdin = os.fdopen(told, "wb", 0)
+            self.stdout, self.stderr = os.fdopen(printed, "rb"), os.fdopen(said, "rb")
 
 
 def run(

@@ -13,7 +13,7 @@ import httpx
 
 from bench.subjects.processes import holder
 from tests import plain_http
-from tests.fork_server import Forked
+from tests.fork_server import Forked, Piped
 from tests.started import PATIENCE, Process, end, free_port, start
 
 
@@ -123,3 +123,13 @@ def running(
         yield server.wait_until_ready(ready)
     finally:
         end(server.process)
+
+
+@contextlib.contextmanager
+def talking(*arguments: str, environment: Mapping[str, str], directory: Path) -> Iterator[Piped]:
+    """A command to which one talks while it runs, gone afterwards whatever happened."""
+    process = Piped(arguments, os.environ | environment, directory)
+    try:
+        yield process
+    finally:
+        end(process)

@@ -1,12 +1,9 @@
 """`grantlog audit …` and `grantlog witness`: keys, receipts, verdicts and their exit codes."""
 
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -29,7 +26,8 @@ from security.vault import Vault
 from tests import plain_http
 from tests.cases import cases
 from tests.cli.conftest import CommandLine
-from tests.started import PATIENCE, started
+from tests.cli.processes import talking
+from tests.started import PATIENCE
 from verifier.note import Key, open_note
 
 ORIGIN = "login.example.com/log"
@@ -267,16 +265,9 @@ def test_a_receipt_for_a_secret_that_stands_on_standard_input(cli: CommandLine, 
 class TestWitness:
     def test_it_cosigns_what_grows_and_refuses_what_does_not(self, cli: CommandLine, vkey: str, tmp_path: Path) -> None:
         arguments = ("--name", "witness.example", "--log", vkey, "--data-dir", str(tmp_path / "w"), "--port", "0")
-        with started(
-            [sys.executable, "-m", "cli", "witness", *arguments],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            key = process.stdout.readline().strip()
-            base = process.stderr.readline().split()[-1]
+        with talking("witness", *arguments, environment={}, directory=tmp_path) as process:
+            key = process.stdout.readline().decode().strip()
+            base = process.stderr.readline().decode().split()[-1]
             note = followed(cli)
             answer = plain_http.post(f"{base}add-checkpoint", content=f"old 0\n\n{note}")
             assert answer.status_code == 200
@@ -284,8 +275,7 @@ class TestWitness:
             again = plain_http.post(f"{base}add-checkpoint", content=f"old 0\n\n{note}")
             assert (again.status_code, again.text) == (409, f"{len(cli.events())}\n")
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=PATIENCE)
-        assert process.returncode == 0
+            assert process.wait(PATIENCE) == 0
         file = tmp_path / "w" / "witness.key"
         assert file.stat().st_mode & 0o777 == 0o600
 

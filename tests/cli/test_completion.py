@@ -1,4 +1,4 @@
-"""`grantlog completion`: what a shell asks, the program answers; bash is really there."""
+"""`grantlog completion`: what a shell asks, the program answers; bash is really there, and so is the whole program."""
 
 import subprocess
 import sys
@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tests import fork_server
+
 GRANTLOG = Path(sys.executable).with_name("grantlog")
 
 
-def lines(shell: str) -> str:
-    return subprocess.run([GRANTLOG, "completion", shell], check=True, capture_output=True, text=True).stdout
+def lines(shell: str, program: Path = GRANTLOG) -> str:
+    return subprocess.run([program, "completion", shell], check=True, capture_output=True, text=True).stdout
 
 
 def test_bash_completes_commands_and_options() -> None:
@@ -21,10 +23,12 @@ def test_bash_completes_commands_and_options() -> None:
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_the_others_ask_by_the_same_variable(shell: str) -> None:
-    script = lines(shell)
+def test_the_others_ask_by_the_same_variable(shell: str, tmp_path: Path) -> None:
+    program = tmp_path / "grantlog"
+    fork_server.script(program)
+    script = lines(shell, program)
     assert f"_GRANTLOG_COMPLETE={shell}_complete" in script
     words = {"COMP_WORDS": "grantlog serve --wor", "COMP_CWORD": "--wor" if shell == "fish" else "2"}
     asked = {"_GRANTLOG_COMPLETE": f"{shell}_complete", "PATH": "/usr/bin:/bin", **words}
-    told = subprocess.run([GRANTLOG], env=asked, check=True, capture_output=True, text=True).stdout
+    told = subprocess.run([program], env=asked, check=True, capture_output=True, text=True).stdout
     assert "--workers" in told

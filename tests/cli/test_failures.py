@@ -26,7 +26,8 @@ from security.vault import KEYS
 from tests import fork_server
 from tests.cases import cases
 from tests.cli.conftest import CommandLine
-from tests.started import PATIENCE, free_port, started
+from tests.cli.processes import talking
+from tests.started import PATIENCE, free_port
 
 
 def told(cli: CommandLine, output: IO[bytes], *arguments: str) -> tuple[int, str]:
@@ -110,10 +111,7 @@ def test_a_command_that_is_told_to_end_tidies_up(cli: CommandLine, tmp_path: Pat
     before, file = len(cli.events()), tmp_path / "secret.json"
     command = ("leaks", "contain", "--client", client_id, "--rotate", "--output", str(file))
     # It asks, and nobody answers.
-    with started(
-        [sys.executable, "-m", "cli", *command], env=environment(cli), stdin=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stderr is not None
+    with talking(*command, environment=environment(cli), directory=Path.cwd()) as process:
         said = b""
         while not said.endswith(b"End this?") and (octet := process.stderr.read(1)):
             said += octet

@@ -1,18 +1,17 @@
 """`grantlog log …`: events in a line each, sealed values unopened."""
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
+from pathlib import Path
 
 import rich_click as click
 
 from cli.event_text import line
 from tests.cases import cases
 from tests.cli.conftest import CommandLine
-from tests.started import PATIENCE, started
+from tests.cli.processes import talking
+from tests.started import PATIENCE
 
 PASSWORD = "correct horse battery staple"
 
@@ -108,19 +107,12 @@ def cli_event(**data: str) -> str:
 
 def test_tail_follows_events_and_ends_with_the_interrupt(cli: CommandLine) -> None:
     cli.run("client", "list")
-    environment = os.environ | {name: value for name, value in cli.environment.items() if value is not None}
-    with started(
-        [sys.executable, "-m", "cli", "log", "tail"],
-        env=environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as following:
+    environment = {name: value for name, value in cli.environment.items() if value is not None}
+    with talking("log", "tail", environment=environment, directory=Path.cwd()) as following:
         for _ in range(10):
             following.stdout.readline()
         cli.run("scope", "put", "orders:read", "See your orders")
-        assert "scope:orders:read" in following.stdout.readline()
+        assert b"scope:orders:read" in following.stdout.readline()
         following.send_signal(signal.SIGINT)
-        rest, said = following.communicate(timeout=PATIENCE)
-    assert (rest, said, following.returncode) == ("", "", 0)
+        assert following.wait(PATIENCE) == 0
+        assert (following.stdout.read(), following.stderr.read()) == (b"", b"")
