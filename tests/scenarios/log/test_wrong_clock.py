@@ -199,12 +199,13 @@ async def test_what_cannot_be_undone_does_not_come_by_a_leap(
     scene, job = await set_scene(world), await a_job(right)
     browser = await scene.signed_in()
     await browser.press(await browser.open("/account/data"), "/account/data/erase")
+    before = nodes.clocks[0].now()
     nodes.leap(FAR)
     for passed in (1, 60, FAR / HURRY - 60):
         assert (await issue(world, job)).status_code == 503
         nodes.advance(passed)
     assert (await issue(world, job)).status_code == 200
-    assert (await world.events())[-1].time > nodes.clocks[1].now() + FAR / 2 * SECOND
+    assert (await world.events())[-1].time > before + FAR * SECOND
     assert await destroyed(world) == []
     async with open_world(database_url, tmp_path / "started", keyring, nodes.started(nodes.machines[0])) as started:
         assert await destroyed(started) == []
