@@ -9,10 +9,10 @@ import msgspec
 import rich_click as click
 from msgspec.structs import asdict
 
-from api.admin import schemas
+from api.admin.bodies import client_bodies
+from api.admin.bodies.client_bodies import secret_expiry
+from api.admin.bodies.key_members import CERTIFICATE_MEMBERS, KeySet
 from api.admin.client_secrets import policy_of, secret_body
-from api.admin.key_members import CERTIFICATE_MEMBERS, KeySet
-from api.admin.schemas import secret_expiry
 from cli.command_services import CommandServices, run
 from cli.terminal import Failure, as_json, moment, output, print_list, print_one, secret_file
 from commands import clients
@@ -212,7 +212,7 @@ def _done(client_id: str, command: Step) -> Mapping[str, Any]:
 
 async def members(services: CommandServices, client_id: str) -> dict[str, Any]:
     """A client as the API shows it; raises Missing."""
-    return asdict(await services.ledger.read(schemas.read_client, services.ledger.privacy, client_id))
+    return asdict(await services.ledger.read(client_bodies.read_client, services.ledger.privacy, client_id))
 
 
 # Secrets ----------------------------------------------------------------------------------------------------------

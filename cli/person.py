@@ -7,7 +7,7 @@ import rich_click as click
 from msgspec import UNSET, to_builtins
 from msgspec.structs import asdict
 
-from api.admin import schemas
+from api.admin.bodies import person_bodies
 from cli.command_services import CommandServices, run
 from cli.terminal import USAGE, Failure, as_json, print_list, print_one, read_line
 from commands import factors, people, permissions, realm_policies, upstreams
@@ -231,7 +231,7 @@ async def find(services: CommandServices, who: str, realm: str) -> str:
 
 async def members(services: CommandServices, account_id: str) -> dict[str, Any]:
     """A person as the API shows them; raises Missing, for an erased one too."""
-    found = asdict(await services.ledger.read(schemas.read_person, services.ledger.privacy, account_id))
+    found = asdict(await services.ledger.read(person_bodies.read_person, services.ledger.privacy, account_id))
     address = found["address"]
     return found | {"address": None if address is None else to_builtins(address)}
 

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import rich_click as click
 
+from api.admin.bodies.members import time_or_null
 from api.admin.initial_access_tokens import listed_tokens
-from api.admin.schemas import time_or_null
 from api.http.parameters import Page
 from cli.command_services import CommandServices, run
 from cli.terminal import as_json, output, print_list, secret_file

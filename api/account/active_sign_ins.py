@@ -6,7 +6,7 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from api.admin.schemas import Time
+from api.admin.bodies.members import Time
 from api.http.parameters import Page, behind, decode_cursor, page
 from api.services import Services
 from commands.grants import end

@@ -8,7 +8,7 @@ from litestar import Request, get
 from msgspec import Meta
 
 from api.account.own import asking, myself
-from api.admin.schemas import Time
+from api.admin.bodies.members import Time
 from api.audit.queries.event_test import EventTest
 from api.audit.rendering import Rendering, ShownEvent
 from api.http.errors import TemporarilyUnavailable

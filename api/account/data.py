@@ -10,7 +10,7 @@ from litestar.response import Stream
 from api.account.active_sign_ins import ActiveSignInBody, active_sign_ins, all_running, body
 from api.account.activity import ActivityBody, activity
 from api.account.own import asking, commanding_own, myself
-from api.admin import schemas
+from api.admin.bodies import members, person_bodies
 from api.admin.idempotency import Once, Reply
 from api.oauth.bearer import caller
 from api.services import Injected, Services, services_of
@@ -48,9 +48,9 @@ async def export(services: Services, account_id: str, by: Origin) -> AsyncIterat
     now, change = ledger.clock.now(), person.email_change
     told: dict[str, Any] = {
         "exported_at": format_rfc3339(now),
-        "account": await ledger.read(schemas.read_person, ledger.privacy, account_id),
+        "account": await ledger.read(person_bodies.read_person, ledger.privacy, account_id),
         "factors": {
-            "enrolled_at": None if person.factors.totp is None else schemas.time_or_null(person.factors.enrolled_at),
+            "enrolled_at": None if person.factors.totp is None else members.time_or_null(person.factors.enrolled_at),
             "recovery_codes_left": len(person.factors.recovery_codes),
             "passkeys": [
                 {
@@ -65,7 +65,7 @@ async def export(services: Services, account_id: str, by: Origin) -> AsyncIterat
         "upstreams": await link_bodies(ledger, person),
         "email_change": None if change is None else {"new_email": await ledger.unseal(change.new_email)},
         "notices_off": list(person.notices_off),
-        "erasure_due_at": schemas.time_or_null(person.own_data.erasure_due),
+        "erasure_due_at": members.time_or_null(person.own_data.erasure_due),
     }
     return _pieces(services, account_id, told)
 

@@ -6,7 +6,7 @@ import msgspec
 from litestar import Request, get
 
 from api.account.own import TAGS
-from api.admin.schemas import Time
+from api.admin.bodies.members import Time
 from api.http.errors import InsufficientScope
 from api.oauth.bearer import KEY, Bearer, authorize, caller
 from api.services import Services, services_of

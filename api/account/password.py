@@ -7,8 +7,8 @@ from litestar.params import JSONBody
 
 from api.account.own import commanding_own, myself
 from api.admin import passwords
+from api.admin.bodies.person_bodies import NewPassword
 from api.admin.idempotency import Once, Reply
-from api.admin.schemas import NewPassword
 from api.http.load_shedding import away
 from api.oauth.bearer import caller
 from api.services import Injected, services_of

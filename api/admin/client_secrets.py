@@ -7,10 +7,10 @@ from litestar import Response, delete, get, post, put
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
-from api.admin import schemas
+from api.admin.bodies import client_bodies, members
+from api.admin.bodies.members import Time, listed, time_or_null
 from api.admin.clients import SecretLifetime
 from api.admin.idempotency import Once, Reply, commanding
-from api.admin.schemas import Time, listed, time_or_null
 from api.audit.queries.history import SecretVersionRef
 from api.http import parameters
 from api.http.errors import Missing
@@ -112,7 +112,7 @@ async def list_secrets(
     now = await _used_until(ledger, uses, sightings)
 
     def read(connection: Connection) -> Page[SecretBody]:
-        schemas.find_client(connection, client_id)
+        client_bodies.find_client(connection, client_id)
         return listed("secrets", secrets.of_client(connection, client_id, now, after=version, limit=limit), secret_body)
 
     return await ledger.read(read)
@@ -130,7 +130,7 @@ async def read_secret(
     now = await _used_until(ledger, uses, sightings)
 
     def read(connection: Connection) -> SecretBody:
-        schemas.find_client(connection, client_id)
+        client_bodies.find_client(connection, client_id)
         found = secrets.by_id(connection, secret_id, now)
         if found is None or found.client_id != client_id:
             raise Missing("There is no such secret version.")
@@ -170,7 +170,7 @@ async def rotate_secret(
         version, shown = commands.made_secret(ledger.vault, view, client_id, secret)
         body = Rotated(
             client_secret=shown,
-            client_secret_expires_at=schemas.secret_expiry(version.expires_at),
+            client_secret_expires_at=client_bodies.secret_expiry(version.expires_at),
             secret=SecretVersionRef(version.secret_id, version.version),
         )
         return Reply(body, 201, f"/admin/clients/{client_id}/secrets/{new.secret_id}")
@@ -206,7 +206,7 @@ async def _used_until(ledger: Ledger, uses: SecretUses, sightings: CatchUpSubscr
 
 def secret_body(row: secrets.SecretRow) -> SecretBody:
     """The answer about a version."""
-    return schemas.shown(
+    return members.shown(
         SecretBody, row, "created_at", "not_before", "expires_at", "revoked_at", "last_used_at", id=row.secret_id
     )
 
@@ -259,7 +259,7 @@ async def read_rotation(client_id: parameters.ClientId, ledger: Injected[Ledger]
 
 async def policy_of(ledger: Ledger, client_id: str) -> RotationBody:
     """A client's policy; raises Missing."""
-    await ledger.read(schemas.find_client, client_id)
+    await ledger.read(client_bodies.find_client, client_id)
     state: client.State = await ledger.state(client.stream(client_id))
     if state.rotation is None:
         raise Missing("The client has no rotation policy.")
@@ -301,7 +301,7 @@ def _body(state: client.State) -> RotationBody:
         raise AssertionError("a policy that was set is there")
     newest = state.secrets[-1] if state.secrets else None
     due_at = time_or_null(None if newest is None else policy.due_at(newest))
-    return schemas.shown(RotationBody, policy, due_at=due_at)
+    return members.shown(RotationBody, policy, due_at=due_at)
 
 
 ROUTES: list[Any] = [list_secrets, read_secret, rotate_secret, end_secret, read_rotation, set_rotation, remove_rotation]

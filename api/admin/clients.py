@@ -11,11 +11,8 @@ from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import replace
 
-from api.admin import schemas
-from api.admin.exchange_rules import ExchangeRules
-from api.admin.idempotency import Once, Reply, commanding
-from api.admin.key_members import AuthSigningAlgorithm, InCertificate, JwksUri, KeySet, keys_of
-from api.admin.schemas import (
+from api.admin.bodies import client_bodies
+from api.admin.bodies.client_bodies import (
     CLIENT_EXAMPLE,
     AccessLifetime,
     BackchannelLogoutUri,
@@ -25,21 +22,21 @@ from api.admin.schemas import (
     GrantTypes,
     Origins,
     PostLogoutRedirectUris,
-    Realm,
     RedirectUris,
     RefreshLifetime,
     RegisteredClient,
     Resources,
-    ScopeText,
     SectorIdentifierUri,
     Serves,
     SigningAlgorithm,
     SubjectType,
     TokensPerMinute,
     attributes,
-    listed,
 )
-from api.admin.security_members import (
+from api.admin.bodies.exchange_rules import ExchangeRules
+from api.admin.bodies.key_members import AuthSigningAlgorithm, InCertificate, JwksUri, KeySet, keys_of
+from api.admin.bodies.members import Realm, ScopeText, listed
+from api.admin.bodies.security_members import (
     AccessTokenFormat,
     BoundByCertificate,
     BoundByDpop,
@@ -51,6 +48,7 @@ from api.admin.security_members import (
     SecurityGiven,
     SignsRequests,
 )
+from api.admin.idempotency import Once, Reply, commanding
 from api.audit.list_exports import WholeList, WithPersonal, whole_list
 from api.audit.queries.history import SecretVersionRef
 from api.config.settings import Settings
@@ -233,7 +231,7 @@ _CURSORS: Mapping[str, tuple[type, ...]] = {
 """What the last client of a page is known by, in each order."""
 
 
-class ListedClient(schemas.ClientBody, frozen=True, kw_only=True):
+class ListedClient(client_bodies.ClientBody, frozen=True, kw_only=True):
     """A client in a list. `risks` are there when they were asked for, the most pressing first."""
 
     risks: list[Risk] | UnsetType = UNSET
@@ -285,13 +283,13 @@ async def register_client(
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[RegisteredClient]:
         made = registration.secret
         version = None if made is None else view.query(secrets.by_id, made.secret_id, view.now)
-        body = schemas.client_body(
+        body = client_bodies.client_body(
             RegisteredClient,
             ledger.privacy,
             view.connection,
-            view.query(schemas.find_client, client_id),
+            view.query(client_bodies.find_client, client_id),
             client_secret=None if secret is None else secret.reveal(),
-            client_secret_expires_at=None if version is None else schemas.secret_expiry(version.expires_at),
+            client_secret_expires_at=None if version is None else client_bodies.secret_expiry(version.expires_at),
             secret=None if version is None else SecretVersionRef(version.secret_id, version.version),
         )
         return Reply(body, 201, f"{PATH}/{client_id}")
@@ -383,7 +381,7 @@ async def _portion(
 
         def body(row: clients.ClientRow) -> ListedClient:
             found_risks = list(known[row.client_id]) if row.client_id in known else UNSET
-            return schemas.client_body(ListedClient, ledger.privacy, connection, row, risks=found_risks)
+            return client_bodies.client_body(ListedClient, ledger.privacy, connection, row, risks=found_risks)
 
         return listed(kind, found, body)
 
@@ -393,7 +391,7 @@ async def _portion(
 @get(ONE, **needing("clients:read", answer=CLIENT_EXAMPLE), tags=TAGS, summary="Read a client")
 async def read_client(client_id: parameters.ClientId, ledger: Injected[Ledger]) -> ClientBody:
     """A deleted client is unknown here; the log keeps its facts."""
-    return await ledger.read(schemas.read_client, ledger.privacy, client_id)
+    return await ledger.read(client_bodies.read_client, ledger.privacy, client_id)
 
 
 @patch(
@@ -484,7 +482,7 @@ async def enable_client(
 
 
 def _now(ledger: Ledger, client_id: str) -> Callable[[View, object], Reply[ClientBody]]:
-    return lambda view, _: Reply(schemas.read_client(view.connection, ledger.privacy, client_id))
+    return lambda view, _: Reply(client_bodies.read_client(view.connection, ledger.privacy, client_id))
 
 
 ROUTES: list[Any] = [

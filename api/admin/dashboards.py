@@ -8,8 +8,9 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
+from api.admin.bodies.client_bodies import DashboardChanges, attributes
+from api.admin.bodies.members import Time, listed, shown
 from api.admin.idempotency import Once, Reply, commanding
-from api.admin.schemas import DashboardChanges, Time, attributes, listed, shown
 from api.config.settings import Settings
 from api.http import parameters
 from api.http.errors import InvalidRequest, Missing

@@ -11,8 +11,8 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody, PathParameter
 from msgspec import UNSET, Meta, UnsetType
 
+from api.admin.bodies.members import Time
 from api.admin.idempotency import Once, Reply, commanding
-from api.admin.schemas import Time
 from api.config.settings import Settings, is_mailbox
 from api.http.errors import InvalidRequest, Missing
 from api.http.outgoing_requests import OutgoingRequests

@@ -7,8 +7,8 @@ import msgspec
 from litestar import Request, Response, delete, get
 from litestar.params import QueryParameter
 
+from api.admin.bodies.members import Time, listed, shown
 from api.admin.idempotency import Once, Reply, commanding
-from api.admin.schemas import Time, listed, shown
 from api.audit.list_exports import WholeList, whole_list
 from api.audit.queries.search import moment
 from api.http import parameters

@@ -7,8 +7,8 @@ from litestar import Response, delete, get, post
 from litestar.params import JSONBody
 from msgspec import Meta
 
+from api.admin.bodies.members import Time, time_or_null
 from api.admin.idempotency import Once, Reply, commanding
-from api.admin.schemas import Time, time_or_null
 from api.http import parameters
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor
 from api.oauth.bearer import needing

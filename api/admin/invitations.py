@@ -4,10 +4,10 @@ from typing import Any
 
 from litestar import Request, Response, post
 
-from api.admin import schemas
+from api.admin.bodies import person_bodies
+from api.admin.bodies.person_bodies import PERSON_EXAMPLE, PersonBody
 from api.admin.idempotency import Once, Reply, commanding
 from api.admin.people import is_administrator
-from api.admin.schemas import PERSON_EXAMPLE, PersonBody
 from api.config.settings import Settings
 from api.http import parameters
 from api.http.errors import Missing
@@ -58,7 +58,7 @@ async def invite_person(
     command = recovery.invite(account_id, subject, secret, vault=ledger.vault, by=may)
 
     def reply(view: Any, _: object) -> Reply[PersonBody]:
-        body = schemas.read_person(view.connection, ledger.privacy, account_id)
+        body = person_bodies.read_person(view.connection, ledger.privacy, account_id)
         return Reply(body, subject=account.stream(account_id))
 
     return await once.carry_out(command, reply=reply)

@@ -9,20 +9,21 @@ from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, Meta
 from msgspec.structs import replace
 
-from api.admin import passwords, person_claims, schemas
-from api.admin.idempotency import Once, Reply, commanding
-from api.admin.person_claims import ClaimsGiven
-from api.admin.schemas import (
+from api.admin import passwords
+from api.admin.bodies import person_bodies, person_claims
+from api.admin.bodies.members import listed
+from api.admin.bodies.person_bodies import (
     PERSON_EXAMPLE,
     NewPassword,
     NewPerson,
     PersonBody,
     PersonChanges,
     decode_position,
-    listed,
     person_body,
     person_finding,
 )
+from api.admin.bodies.person_claims import ClaimsGiven
+from api.admin.idempotency import Once, Reply, commanding
 from api.audit.list_exports import WholeList, WithPersonal, whole_list
 from api.http import parameters
 from api.http.errors import InvalidRequest, Missing
@@ -93,7 +94,7 @@ async def register_person(
     )
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[PersonBody]:
-        body = schemas.read_person(view.connection, ledger.privacy, account_id)
+        body = person_bodies.read_person(view.connection, ledger.privacy, account_id)
         return Reply(body, 201, f"{PATH}/{account_id}", subject=account.stream(account_id))
 
     return await once.carry_out(commands.register(account_id, person, privacy=ledger.privacy, by=may), reply=reply)
@@ -166,7 +167,7 @@ async def export_people(
 @get(ONE, **needing("people:read", answer=PERSON_EXAMPLE), tags=TAGS, summary="Read a person")
 async def read_person(account_id: parameters.AccountId, ledger: Injected[Ledger]) -> PersonBody:
     """An erased person is unknown here; the log keeps the facts."""
-    return await ledger.read(schemas.read_person, ledger.privacy, account_id)
+    return await ledger.read(person_bodies.read_person, ledger.privacy, account_id)
 
 
 @patch(
@@ -326,7 +327,7 @@ async def enable_person(
 
 def _now(ledger: Ledger, account_id: str) -> Callable[[View, object], Reply[PersonBody]]:
     def reply(view: View, _: object) -> Reply[PersonBody]:
-        body = schemas.read_person(view.connection, ledger.privacy, account_id)
+        body = person_bodies.read_person(view.connection, ledger.privacy, account_id)
         return Reply(body, subject=account.stream(account_id))
 
     return reply

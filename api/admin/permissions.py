@@ -9,8 +9,8 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
+from api.admin.bodies.members import Realm, ScopeName, listed
 from api.admin.idempotency import Once, Reply, commanding
-from api.admin.schemas import Realm, ScopeName, listed
 from api.audit.list_exports import WholeList, whole_list
 from api.http import parameters
 from api.http.errors import InvalidRequest, Missing

@@ -8,11 +8,12 @@ from litestar import Request, Response, delete, get, post, put
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
-from api.admin import refused_registrations, schemas
+from api.admin import refused_registrations
+from api.admin.bodies import client_bodies, members
+from api.admin.bodies.client_bodies import ClientBody, attributes
+from api.admin.bodies.key_members import keys_of
 from api.admin.clients import NewClient
-from api.admin.key_members import keys_of
 from api.admin.refused_registrations import NotedBy, by_client, by_stranger, by_token, noting
-from api.admin.schemas import ClientBody, attributes
 from api.config.settings import Settings
 from api.http import errors, parameters
 from api.http.errors import HTTPError, InvalidClientMetadata, InvalidRedirectUri, InvalidToken, Missing
@@ -247,8 +248,8 @@ def _actor(state: client.State) -> Actor:
 
 def _told(services: Services, connection: Connection, client_id: str, token: Secret) -> dict[str, Any]:
     """What is registered (RFC 7591 §3.2.1), with the address and the token to manage it by (RFC 7592 §3)."""
-    row = schemas.find_client(connection, client_id)
-    body = msgspec.to_builtins(schemas.client_body(ClientBody, services.ledger.privacy, connection, row))
+    row = client_bodies.find_client(connection, client_id)
+    body = msgspec.to_builtins(client_bodies.client_body(ClientBody, services.ledger.privacy, connection, row))
     known = {name: body[name] for name in OWN if body.get(name) not in (None, [], ())}
     return {
         "client_id": client_id,
@@ -418,7 +419,7 @@ async def delete_itself(request: Request[Any, Any, Any], client_id: parameters.C
 class ClientRefusal(msgspec.Struct, frozen=True):
     """One request that was refused. `reason` is a closed word, null where `error` says it all."""
 
-    at: schemas.Time
+    at: members.Time
     request_id: str
     endpoint: str
     error: str
@@ -441,7 +442,7 @@ async def read_refusals(request: Request[Any, Any, Any], client_id: parameters.C
     raw = bearer_token(scope)
     if raw is not None and services.format.parse(raw) is not Kind.REGISTRATION_ACCESS_TOKEN:
         await authorize(request, "clients:read")
-        await services.ledger.read(schemas.find_client, client_id)
+        await services.ledger.read(client_bodies.find_client, client_id)
     else:
         await _itself(services, request, client_id)
     found = await services.refusals.of(client_id)

@@ -7,8 +7,8 @@ from litestar import Response, get, post
 from litestar.params import JSONBody
 from msgspec import Meta
 
+from api.admin.bodies.members import Time, time_or_null
 from api.admin.idempotency import Once, Reply, commanding
-from api.admin.schemas import Time, time_or_null
 from api.config.settings import Settings
 from api.http.parameters import After, AtMost, Page, part
 from api.oauth.bearer import needing

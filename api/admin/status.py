@@ -8,7 +8,7 @@ import msgspec
 from litestar import Request, get
 from msgspec import Meta
 
-from api.admin.schemas import Time, time_or_null
+from api.admin.bodies.members import Time, time_or_null
 from api.admin.signing_keys import EXAMPLE as KEY_EXAMPLE
 from api.admin.signing_keys import KeyBody, listed
 from api.config.settings import Settings, effective, shown

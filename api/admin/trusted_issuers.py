@@ -8,9 +8,9 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody, PathParameter
 from msgspec import Meta
 
+from api.admin.bodies.key_members import KeySet
+from api.admin.bodies.members import ScopeText
 from api.admin.idempotency import Once, Reply, commanding
-from api.admin.key_members import KeySet
-from api.admin.schemas import ScopeText
 from api.config.settings import Settings
 from api.http.errors import InvalidRequest, Missing
 from api.http.parameters import After, AtMost, Page, part

@@ -8,8 +8,8 @@ from litestar import Response, get, post
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
+from api.admin.bodies.members import Time, time_or_null
 from api.admin.idempotency import Once, Reply, commanding
-from api.admin.schemas import Time, time_or_null
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.history import Sha256, Text
 from api.http.errors import Missing

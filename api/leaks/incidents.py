@@ -10,9 +10,9 @@ from litestar import Request, Response, get, patch, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
-from api.admin import schemas
+from api.admin.bodies import members
+from api.admin.bodies.members import Time, listed
 from api.admin.idempotency import Once, Reply, commanding
-from api.admin.schemas import Time, listed
 from api.audit.filters import PERSONAL, WithNames
 from api.audit.list_exports import WholeList, whole_list
 from api.audit.queries.auditor import Auditor
@@ -395,7 +395,7 @@ def shown(
 
     def body(row: incidents.IncidentRow) -> IncidentBody:
         after = None if row.contained_at is None else (row.contained_at - row.reported_at) // SECOND
-        return schemas.shown(
+        return members.shown(
             IncidentBody,
             row,
             *("reported_at", "contained_at", "closed_at"),

@@ -10,7 +10,7 @@ from litestar import Request, get, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
-from api.admin import schemas
+from api.admin.bodies import members
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.history import RawSecret, Sha256, Text
 from api.audit.queries.search import Point, point
@@ -383,7 +383,7 @@ def _tokens_of_grant(
 
 
 def _token(each: IssuanceRecord | Descendant, issued_at: Moment) -> Token:
-    return schemas.shown(Token, each, "expires_at", issued_at=format_rfc3339(issued_at))
+    return members.shown(Token, each, "expires_at", issued_at=format_rfc3339(issued_at))
 
 
 @get(

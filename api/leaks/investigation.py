@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from api.admin.schemas import Time, time_or_null
+from api.admin.bodies.members import Time, time_or_null
 from api.audit.queries.history import SecretVersionRef, secret_version
 from api.leaks.radius import Came, CameOfIt, Radius, radius_at_once, radius_by_kind
 from api.leaks.targets import REGISTERING, numbers, of_secret

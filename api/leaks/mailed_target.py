@@ -7,7 +7,7 @@ hour after it is over. What came of a used one stands in the person's stream.
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from api.admin.schemas import time_or_null
+from api.admin.bodies.members import time_or_null
 from api.leaks.investigation import (
     InvestigatedSecret,
     InvestigationReader,

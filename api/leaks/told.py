@@ -9,8 +9,8 @@ from litestar import Response, get, post
 from litestar.params import JSONBody
 from msgspec import Meta
 
+from api.admin.bodies.members import Time
 from api.admin.idempotency import Once, commanding
-from api.admin.schemas import Time
 from api.audit.queries.auditor import Auditor
 from api.audit.rendering import ShownActor
 from api.config.settings import Settings
