@@ -1,6 +1,8 @@
 """The OpenAPI document at `/schema/openapi.json` and its page at `/schema`, which loads nothing from elsewhere."""
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any
@@ -22,6 +24,9 @@ from api.services import is_of_process, services_of
 
 PATH = "/schema"
 MERGE_PATCH = "application/merge-patch+json"
+
+ROOMS = re.compile(r"(?<=_)(?:[a-z][a-z_]*\.)+")
+"""Where a struct stands, in the name that the framework gives to what holds it."""
 
 
 PROBLEM_EXAMPLE = {
@@ -134,6 +139,7 @@ def finish(app: Litestar, generated: dict[str, Any], hot: Sequence[HotEndpoint])
         finished["paths"].setdefault(endpoint.path, {}).update(operations)
     finished["paths"] = dict(sorted(finished["paths"].items()))
     _drop_unused(finished)
+    _name_plainly(finished)
     return finished
 
 
@@ -213,6 +219,20 @@ def _drop_unused(document: dict[str, Any]) -> None:
     document["components"]["schemas"] = {name: schema for name, schema in schemas.items() if name in used}
 
 
+def _name_plainly(document: dict[str, Any]) -> None:
+    """Takes our folders out of the names of schemas, such as `Page_api.admin.realms.RealmBody_`: what is published
+    keeps its name when a page moves."""
+    schemas = document["components"]["schemas"]
+    plain = {name: ROOMS.sub("", name) for name in schemas}
+    times = Counter(plain.values())
+    # Two of one name are still told apart.
+    plain = {name: short if times[short] == 1 else name for name, short in plain.items()}
+    document["components"]["schemas"] = {plain[name]: schema for name, schema in schemas.items()}
+    for node in _referring(document):
+        name = node["$ref"].rpartition("/")[2]
+        node["$ref"] = REFERENCE.format(name=plain.get(name, name))
+
+
 def _kind(handler: HTTPRouteHandler) -> Any:
     """The type of a handler's body: what its `opt={"body": …}` says if it reads it by itself; None for no body."""
     declared = handler.parsed_fn_signature.parameters.get("data")
@@ -237,13 +257,18 @@ def _body(method: str, handler: HTTPRouteHandler, schema: dict[str, Any]) -> dic
 
 def _references(node: Any) -> Iterator[str]:
     """Names of the schemas that a part of the document refers to."""
+    return (each["$ref"].rpartition("/")[2] for each in _referring(node))
+
+
+def _referring(node: Any) -> Iterator[dict[str, Any]]:
+    """The places in a part of the document that refer to a schema."""
     if isinstance(node, dict):
-        if isinstance(reference := node.get("$ref"), str):
-            yield reference.rpartition("/")[2]
+        if isinstance(node.get("$ref"), str):
+            yield node
         node = list(node.values())
     if isinstance(node, list):
         for inner in node:
-            yield from _references(inner)
+            yield from _referring(inner)
 
 
 # The page at `/schema`: the document for people, one entry per operation.

@@ -14,6 +14,7 @@ from litestar.types import Receive, Scope, Send
 from api.http.bodies import StrictRequest
 from api.http.error_responses import EXCEPTION_HANDLERS
 from api.http.middleware import Middleware
+from api.http.parameters import Page
 from api.http.responses import raw_response, send_response
 from api.openapi.document import document, openapi_config
 from api.openapi.hot_endpoints import HotEndpoint
@@ -45,6 +46,11 @@ class Thing(msgspec.Struct):
 def make(data: JSONBody[NewThing]) -> Thing:
     """Makes one."""
     return Thing("1", data.name)
+
+
+@get("/admin/things", sync_to_thread=False)
+def several() -> Page[Thing]:
+    return Page([], None)
 
 
 @patch("/admin/things/{thing_id:str}", sync_to_thread=False)
@@ -95,7 +101,7 @@ TOKEN = HotEndpoint(
 @pytest.fixture
 def app() -> Litestar:
     return Litestar(
-        [make, change, login, told_by_someone, things, token],
+        [make, several, change, login, told_by_someone, things, token],
         request_class=StrictRequest,
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=openapi_config("1.2.3", [TOKEN]),
@@ -150,6 +156,13 @@ def test_structs_that_forbid_unknown_members_say_so(app):
     assert schemas["Contact"]["additionalProperties"] is False
     assert "additionalProperties" not in schemas["Thing"]
     assert schemas["NewThing"]["properties"]["name"]["maxLength"] == 100
+
+
+def test_names_do_not_say_where_a_struct_stands(app):
+    told = document(app)
+    answered = told["paths"]["/admin/things"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert answered == {"$ref": "#/components/schemas/Page_Thing_"}
+    assert "." not in "".join(told["components"]["schemas"])
 
 
 def test_limits_are_told_however_far_in_they_stand(app):
