@@ -10,7 +10,6 @@ from litestar.di import Provide
 from litestar.routes import HTTPRoute
 
 from api import account, admin, audit, console, leaks
-from api.admin import registration
 from api.admin.idempotency import Once
 from api.audit import offline_verifier, publishing
 from api.audit.filters import auditor
@@ -63,6 +62,7 @@ from api.pages.authorization.authorize import (
 from api.pages.authorization.pushed_authorization_request import par
 from api.pages.logout import logout, logout_confirmed, logout_posted
 from api.pages.upstream import coming_back
+from api.registering import registration
 from api.services import Services, running_version, services_of
 from api.signals import event_streams
 from api.upstreams import administration

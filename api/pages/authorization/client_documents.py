@@ -12,7 +12,6 @@ from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
-from api.admin.registration import AskedRegistration, asked_for, known_scopes, read_metadata, require_vouched
 from api.http import bodies
 from api.http.errors import HTTPError, TemporarilyUnavailable, Throttled
 from api.http.fetched_documents import freshness
@@ -21,6 +20,7 @@ from api.http.outgoing_requests import NoAnswer, NotAllowed
 from api.languages import Words
 from api.oauth.client_names import id_of
 from api.oauth.sector_identifier import sector_document
+from api.registering.registration import AskedRegistration, asked_for, known_scopes, read_metadata, require_vouched
 from api.services import Services
 from commands import registering
 from domain import client

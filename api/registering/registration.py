@@ -8,12 +8,10 @@ from litestar import Request, Response, delete, get, post, put
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
-from api.admin import refused_registrations
 from api.admin.bodies import client_bodies, members
 from api.admin.bodies.client_bodies import ClientBody, attributes
 from api.admin.bodies.key_members import keys_of
 from api.admin.clients import NewClient
-from api.admin.refused_registrations import NotedBy, by_client, by_stranger, by_token, noting
 from api.config.settings import Settings
 from api.http import errors, parameters
 from api.http.errors import HTTPError, InvalidClientMetadata, InvalidRedirectUri, InvalidToken, Missing
@@ -22,6 +20,8 @@ from api.http.request_context import header_values, request_context
 from api.oauth.bearer import authorize, bearer_token
 from api.oauth.client_authentication import LONGEST_ID, LONGEST_SECRET
 from api.oauth.sector_identifier import sector_document
+from api.registering import refused_registrations
+from api.registering.refused_registrations import NotedBy, by_client, by_stranger, by_token, noting
 from api.services import Services, origin, services_of
 from api.signals.signal_delivery import forget
 from api.throttling import limits
