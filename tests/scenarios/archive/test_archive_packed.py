@@ -1,8 +1,9 @@
 """What the search index has of archived events is packed before their text is dropped, on logs no older node serves."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from sqlalchemy import Connection, Engine, delete, insert, select, update
@@ -15,6 +16,7 @@ from domain.rules.feature_level import DROPS, DROPS_NAMES
 from eventstore import issued
 from eventstore.archiving import dropping
 from eventstore.database import nodes
+from eventstore.database.engines import migrating
 from eventstore.projecting import packed_digests, packing
 from eventstore.projecting.rebuild import Comparison, Rebuild, clear
 from eventstore.projecting.refollow import Refollowing
@@ -23,16 +25,81 @@ from eventstore.search import newest, recorded_forms
 from projections import PROJECTIONS, digests, event_index, tokens
 from projections.event_index import IndexRow, NameKind
 from projections.named import digest_runs, grant_runs, wide
+from security.keyring import Keyring
 from tests.any_command import any_command
+from tests.databases import BACKENDS, Databases
 from tests.scenarios.archive.test_archive import DAY, archived, positions, signed
 from tests.scenarios.archive.test_archive_dropped import by_request, drop, index_rows
-from tests.scenarios.asking import Scene
+from tests.scenarios.asking import Scene, set_scene
 from tests.scenarios.histories import erase, lived
 from tests.scenarios.log.test_checking import change, everything_happened, found_by_a_round
 from tests.scenarios.log.test_refollowing import differing, proved
-from tests.scenarios.world import World
+from tests.scenarios.world import World, open_world
 
 pytestmark = pytest.mark.anyio
+
+
+# Logs that one test after the other spoils and puts back: to live through all of it takes longer than to look.
+
+
+class Spoilt(NamedTuple):
+    """A server, and a connection beside it."""
+
+    world: World
+    engine: Engine
+
+
+@asynccontextmanager
+async def kept(
+    url: str, directory: Path, keyring: Keyring, live: Callable[[Scene, Path], Awaitable[World]]
+) -> AsyncIterator[Spoilt]:
+    async with open_world(url, directory, keyring) as world:
+        await live(await set_scene(world), directory)
+        assert await found_by_a_round(world) == []
+        engine = migrating(url)
+        yield Spoilt(world, engine)
+        engine.dispose()
+
+
+@contextmanager
+def put_back(log: Spoilt) -> Iterator[Spoilt]:
+    """What is packed is afterwards as it was, and nothing is noted as different."""
+    with log.engine.begin() as connection:
+        before = {
+            table: [dict(row._mapping) for row in connection.execute(select(table))]
+            for table in (wide.TABLE, grant_runs.TABLE, digest_runs.TABLE)
+        }
+    yield log
+    with log.engine.begin() as connection:
+        for table, rows in before.items():
+            connection.execute(table.delete())
+            if rows:
+                connection.execute(insert(table), rows)
+        for name in (event_index.NAME, "digests", "tokens"):
+            clear(connection, name)
+
+
+@pytest.fixture(scope="class", params=BACKENDS)
+def kept_url(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
+    url = databases.create(request.param)
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture(scope="class")
+async def packed_log(
+    kept_url: str, tmp_path_factory: pytest.TempPathFactory, keyring: Keyring
+) -> AsyncIterator[Spoilt]:
+    async with kept(kept_url, tmp_path_factory.mktemp("packed"), keyring, packed) as log:
+        yield log
+
+
+@pytest.fixture(scope="class")
+async def pruned_log(
+    kept_url: str, tmp_path_factory: pytest.TempPathFactory, keyring: Keyring
+) -> AsyncIterator[Spoilt]:
+    async with kept(kept_url, tmp_path_factory.mktemp("pruned"), keyring, pruned) as log:
+        yield log
 
 
 async def packed(scene: Scene, tmp_path: Path) -> World:
@@ -44,6 +111,16 @@ async def packed(scene: Scene, tmp_path: Path) -> World:
     await archived(world, tmp_path / "archive", days=1)
     assert await drop(world)
     await world.services.follower.follow()
+    return world
+
+
+async def pruned(scene: Scene, tmp_path: Path) -> World:
+    """The same with the digests packed, since the tokens' rows had left before."""
+    world = await everything_happened(scene)
+    world.clock.advance(900 * DAY)
+    await prune(world)
+    await archived(world, tmp_path / "archive", days=1)
+    assert await drop(world)
     return world
 
 
@@ -62,26 +139,54 @@ WRONG: dict[str, Callable[[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
 }
 
 
-@pytest.mark.parametrize("wrong", WRONG)
-async def test_packed_row_that_is_wrong_is_found(scene: Scene, tmp_path: Path, wrong: str) -> None:
-    world = await packed(scene, tmp_path)
-    assert await found_by_a_round(world) == []
-    every = await world.services.ledger.read(lambda c: [tuple(each) for each in c.execute(select(wide.TABLE))])
-    of_requests = next(each for each in every if each[0] == NameKind.REQUEST)
-    of_clients = next(each for each in every if each[0] == NameKind.CLIENT)
-    for row in (of_requests, of_clients):
-        rest = [each for each in every if each != row]
+OF_GRANTS: dict[str, Callable[[bytes], bytes]] = {
+    "all": lambda entries: b"",
+    "its beginning": lambda entries: entries[1:],
+    "its end": lambda entries: entries[:-1],
+    "a position": lambda entries: entries[:-1] + bytes([entries[-1] ^ 1]),
+    "a grant": lambda entries: bytes([entries[0] ^ 1]) + entries[1:],
+    "one more": lambda entries: entries + b"\xff" * 6 + (1).to_bytes(5),
+}
 
-        def put(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-            connection.execute(wide.TABLE.delete())
-            connection.execute(insert(wide.TABLE), [dict(zip(wide.TABLE.c.keys(), each, strict=True)) for each in rows])
 
-        made = [*rest, *WRONG[wrong](row)]
-        change(world, lambda connection, rows=made: put(connection, rows))
+class TestSpoiltIndex:
+    @pytest.fixture
+    def log(self, packed_log: Spoilt) -> Iterator[Spoilt]:
+        with put_back(packed_log) as log:
+            yield log
+
+    @pytest.mark.parametrize("wrong", WRONG)
+    async def test_packed_row_that_is_wrong_is_found(self, log: Spoilt, wrong: str) -> None:
+        world = log.world
+        assert await found_by_a_round(world) == []
+        every = await world.services.ledger.read(lambda c: [tuple(each) for each in c.execute(select(wide.TABLE))])
+        of_requests = next(each for each in every if each[0] == NameKind.REQUEST)
+        of_clients = next(each for each in every if each[0] == NameKind.CLIENT)
+        for row in (of_requests, of_clients):
+            rest = [each for each in every if each != row]
+
+            def put(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+                connection.execute(wide.TABLE.delete())
+                named = [dict(zip(wide.TABLE.c.keys(), each, strict=True)) for each in rows]
+                connection.execute(insert(wide.TABLE), named)
+
+            made = [*rest, *WRONG[wrong](row)]
+            change(world, lambda connection, rows=made: put(connection, rows))
+            assert await found_by_a_round(world) == [event_index.NAME]
+            change(world, lambda connection: put(connection, every))
+            change(world, lambda connection: clear(connection, event_index.NAME))
+        assert await found_by_a_round(world) == []
+
+    @pytest.mark.parametrize("what", OF_GRANTS)
+    async def test_packed_grant_that_is_wrong_is_found(self, log: Spoilt, what: str) -> None:
+        world, table = log.world, grant_runs.TABLE
+        assert await found_by_a_round(world) == []
+        with log.engine.begin() as connection:
+            (row,) = connection.execute(select(table)).all()
+            connection.execute(update(table).values(entries=OF_GRANTS[what](row.entries)))
+        # What is there beyond what the log names is found by who goes along the entries.
+        assert differing(proved(world, log.engine)) == ([] if what == "one more" else [event_index.TABLE.name])
         assert await found_by_a_round(world) == [event_index.NAME]
-        change(world, lambda connection: put(connection, every))
-        change(world, lambda connection: clear(connection, event_index.NAME))
-    assert await found_by_a_round(world) == []
 
 
 async def test_index_that_was_made_anew_is_packed_again(scene: Scene, engine: Engine, tmp_path: Path) -> None:
@@ -139,28 +244,6 @@ async def test_packed_addresses_leave_with_their_month(scene: Scene, tmp_path: P
     assert await ledger.read(packed_addresses) == set()
     assert {row for row in await ledger.read(addresses) if row[2] <= last} == set()
     assert await found_by_a_round(world) == []
-
-
-OF_GRANTS: dict[str, Callable[[bytes], bytes]] = {
-    "all": lambda entries: b"",
-    "its beginning": lambda entries: entries[1:],
-    "its end": lambda entries: entries[:-1],
-    "a position": lambda entries: entries[:-1] + bytes([entries[-1] ^ 1]),
-    "a grant": lambda entries: bytes([entries[0] ^ 1]) + entries[1:],
-    "one more": lambda entries: entries + b"\xff" * 6 + (1).to_bytes(5),
-}
-
-
-@pytest.mark.parametrize("what", OF_GRANTS)
-async def test_packed_grant_that_is_wrong_is_found(scene: Scene, engine: Engine, tmp_path: Path, what: str) -> None:
-    world, table = await packed(scene, tmp_path), grant_runs.TABLE
-    assert await found_by_a_round(world) == []
-    with engine.begin() as connection:
-        (row,) = connection.execute(select(table)).all()
-        connection.execute(update(table).values(entries=OF_GRANTS[what](row.entries)))
-    # What is there beyond what the log names is found by who goes along the entries.
-    assert differing(proved(world, engine)) == ([] if what == "one more" else [event_index.TABLE.name])
-    assert await found_by_a_round(world) == [event_index.NAME]
 
 
 async def test_what_is_packed_and_not_yet_dropped_differs_from_nothing(
@@ -295,23 +378,24 @@ LOST: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("what", LOST)
-async def test_packed_digest_that_is_lost_is_missed(scene: Scene, engine: Engine, tmp_path: Path, what: str) -> None:
-    world = await everything_happened(scene)
-    world.clock.advance(900 * DAY)
-    await prune(world)
-    await archived(world, tmp_path / "archive", days=1)
-    assert await drop(world)
-    assert await found_by_a_round(world) == []
-    table = digest_runs.TABLE
-    with engine.begin() as connection:
-        (row,) = connection.execute(select(table).where(table.c.run >= 0)).all()
-        assert len(row.entries) > 2 * digest_runs.ENTRY
-        connection.execute(update(table).where(table.c.run == row.run).values(entries=LOST[what](row.entries)))
-    assert compared(world, engine) == ["digests and tokens"] or what == "the order"
-    found = await found_by_a_round(world)
-    assert found
-    assert set(found) <= {"digests", "tokens"}
+class TestSpoiltDigests:
+    @pytest.fixture
+    def log(self, pruned_log: Spoilt) -> Iterator[Spoilt]:
+        with put_back(pruned_log) as log:
+            yield log
+
+    @pytest.mark.parametrize("what", LOST)
+    async def test_packed_digest_that_is_lost_is_missed(self, log: Spoilt, what: str) -> None:
+        world, table = log.world, digest_runs.TABLE
+        assert await found_by_a_round(world) == []
+        with log.engine.begin() as connection:
+            (row,) = connection.execute(select(table).where(table.c.run >= 0)).all()
+            assert len(row.entries) > 2 * digest_runs.ENTRY
+            connection.execute(update(table).where(table.c.run == row.run).values(entries=LOST[what](row.entries)))
+        assert compared(world, log.engine) == ["digests and tokens"] or what == "the order"
+        found = await found_by_a_round(world)
+        assert found
+        assert set(found) <= {"digests", "tokens"}
 
 
 @pytest.mark.parametrize("octets", [b"\0", b"\0" * (digest_runs.ENTRY - 1)])
