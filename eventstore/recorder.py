@@ -419,13 +419,12 @@ def store(connection: Connection) -> LogStore:
     return LogStore(decoder(connection), LogRecorder.over(connection))
 
 
-def append(connection: Connection, recorded: Sequence[Recorded]) -> str:
-    """Stores recorded events, each at its position; the last one's form. There is no object between for each."""
+def append(connection: Connection, recorded: Sequence[Recorded]) -> list[EventRow]:
+    """Stores recorded events, each at its position, as these rows. There is no object between for each."""
     stored = decoder(connection).stored
     rows = [_row((each.position, each.stream, each.version, each.event.type, stored(each))) for each in recorded]
     LogRecorder.over(connection).insert_events(rows)
-    newest: bytes = rows[-1].state
-    return newest.decode()
+    return rows
 
 
 # What this process appended lately, for those who read right behind it: nothing is fetched and decoded again.
@@ -435,17 +434,22 @@ KEPT = 2_048
 
 
 class Recent:
-    """The newest events of this process, as they are stored. Any thread may ask while the writer adds."""
+    """The newest events of this process, and their rows as they are stored. Any thread may ask while another adds."""
 
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
         self._events: list[Recorded] = []
+        self._rows: dict[int, EventRow] = {}
+        self._former: dict[int, EventRow] = {}
 
-    def add(self, recorded: Sequence[Recorded]) -> None:
+    def add(self, recorded: Sequence[Recorded], rows: Sequence[EventRow]) -> None:
         """Events that are committed, in the order of the log. What another process wrote between is not known here."""
         known = self._events
         if not recorded:
             return
+        if len(self._rows) >= self._kept:
+            self._former, self._rows = self._rows, {}
+        self._rows.update([(row[0], row) for row in rows])
         # Anyone who reads meanwhile has a list to which something comes at its end, or one that is changed no more.
         if known and known[-1].position + 1 != recorded[0].position:
             self._events = list(recorded)
@@ -461,3 +465,10 @@ class Recent:
             return None
         first = after + 1 - known[0].position
         return known[first : first + last - after]
+
+    def others(self, rows: Sequence[EventRow]) -> list[int]:
+        """The places of those rows that are not, octet for octet, as this process stored them a moment ago: of these
+        alone it is still to be found out whether they are authentic."""
+        # Were they changed over between these two, they would be taken for others.
+        own, former = self._rows.get, self._former.get
+        return [n for n, row in enumerate(rows) if own(row[0]) != row and former(row[0]) != row]

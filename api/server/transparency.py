@@ -26,7 +26,7 @@ from eventstore.transparency.comparison import STRETCH, STRETCH_IN_THREADS, Tree
 from eventstore.transparency.keeper import STEP, Keeper, Witnesses, configured_witnesses
 from eventstore.transparency.kept import Kept, LostHead, digest
 from eventstore.transparency.note import VerifierKey, head_of, signatures_of, text_of
-from eventstore.transparency.published import Diverged, read_authentic_leaves
+from eventstore.transparency.published import Diverged, knowing, read_authentic_leaves
 from eventstore.transparency.tree import Tree, holds
 from eventstore.unavailable import DatabaseAway, Forged, LedgerOverloaded
 
@@ -128,7 +128,7 @@ class Transparency:
             quorum=quorum,
             by=by,
             kept=kept,
-            leaves=read_authentic_leaves,
+            leaves=knowing(ledger.recent),
             wakefulness=ledger.wakefulness,
         )
 

@@ -25,7 +25,7 @@ from eventstore.database.engines import together
 from eventstore.execution import Answer, Executed, Origin, PendingRequest, person_on
 from eventstore.issued import grants_of
 from eventstore.may_write import require_clock
-from eventstore.recorder import LogRecorder, versions
+from eventstore.recorder import EventRow, LogRecorder, versions
 from eventstore.repository import EVERY, MANY, Repository, Versioned, evolve, initial
 from eventstore.stored import head
 from eventstore.unavailable import DatabaseReadOnly, InDoubt, OtherLevel, WrongClock
@@ -60,6 +60,7 @@ class Batch(View):
         """Grants that are one access token: nearly all of them, and hardly any is asked for once it is recorded."""
         self._pending: list[Recorded] = []
         self._recorded: list[Recorded] = []
+        self._rows: list[EventRow] = []
         self._indexes: list[Any] = []
         self._grants: dict[bytes, OfGrant | None] = {}
         self._shared = writing.lasting.taken(self.position)
@@ -256,7 +257,7 @@ class Batch(View):
                     self._record(stream, event, request.origin)
             self.flush()
             request.since = monotonic()
-            del self._recorded[:-1]
+            del self._recorded[:-1], self._rows[:-1]
             count += len(portion)
             if count > MANY:
                 # Too many to be remembered one by one: after the commit nothing that was cached holds any more.
@@ -315,7 +316,8 @@ class Batch(View):
     def _write(self) -> None:
         if self._pending:
             pending, indexes, self._pending, self._indexes = self._pending, self._indexes, [], []
-            self.newest = self._writing.append(self._connection, pending, indexes)
+            self._rows += self._writing.append(self._connection, pending, indexes)
+            self.newest = self._rows[-1].state.decode()
 
     def write_early(self) -> None:
         """On SQLite, writes all but the commit, which may be another thread's. PostgreSQL gets all in one message."""
@@ -351,7 +353,7 @@ class Batch(View):
             changes.forget(self.position)
         changes.advance(self.position, self.newest, self.now)
         self._writing.lasting.keep(self.position, self._shared)
-        self._writing.recent.add(self._recorded)
+        self._writing.recent.add(self._recorded, self._rows)
         for stream in self.touched:
             state, version = self._folds[stream]
             states.keep(stream, Versioned(state, version, self.position))

@@ -15,7 +15,7 @@ from domain.event import Moment, Recorded
 from domain.grant import TokensIssued, is_alone
 from eventstore.mapper import UPCASTS, EventColumns, Ring, decoder
 from eventstore.personal_data import PersonalData
-from eventstore.recorder import Recent, append, store
+from eventstore.recorder import EventRow, Recent, append, store
 from eventstore.repository import Changes, Repository
 from projections import ONCE, PROJECTIONS, accounts, digests, grants, person_notices, tokens
 from projections.prepared import Prepared
@@ -126,9 +126,9 @@ class Writing:
 
     def append(
         self, connection: Connection, recorded: Sequence[Recorded], indexes: Sequence[Mapping[str, bytes]]
-    ) -> str:
-        """Appends the events and writes their projection rows; the stored form of the last."""
-        newest = append(connection, recorded)
+    ) -> list[EventRow]:
+        """Appends the events and writes their projection rows; how they are stored themselves."""
+        stored = append(connection, recorded)
         rows = Rows()
         for r, index in zip(recorded, indexes, strict=True):
             wanted = self._of_lone if is_alone(r.event) else self._handlers.get(r.event.type, ())
@@ -136,7 +136,7 @@ class Writing:
                 for write in projection.project(r, index):
                     rows.add(write)
         rows.flush(connection)
-        return newest
+        return stored
 
 
 STEP = 50_000

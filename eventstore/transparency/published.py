@@ -1,7 +1,7 @@
 """What the log publishes, read from the database by any node: leaves, tiles, entry bundles, checkpoints, receipts."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from typing import NamedTuple
@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import Connection, bindparam, select, update
 
 from eventstore.mapper import PLACE, decoder
-from eventstore.recorder import EventRow, LogRecorder
+from eventstore.recorder import EventRow, LogRecorder, Recent
 from eventstore.sealed import dropped
 from eventstore.stored import CHECKPOINTS, EDGE, TILES
 from eventstore.transparency import merkle
@@ -34,17 +34,34 @@ def read_authentic_leaves(connection: Connection, start: int, limit: int) -> Seq
     return leaves
 
 
+def knowing(recent: Recent) -> ReadLeaves:
+    """The same in a process that appends: what stands there as it was stored from here a moment ago is authentic, and
+    to compare it takes a twentieth of the time."""
+
+    def read(connection: Connection, start: int, limit: int) -> Sequence[bytes]:
+        rows = _neighbours(connection, start, limit)
+        form = decoder(connection).form
+        for place in recent.others(rows):
+            try:
+                form(rows[place])
+            except Forged:
+                return [row[4] for row in rows[:place]]
+        return [row[4] for row in rows]
+
+    return read
+
+
 def read_leaves(connection: Connection, start: int, limit: int) -> Sequence[bytes]:
     """Leaves from the index `start` on: an event's index is its position less one."""
-    return [row.state for row in _neighbours(connection, start, limit)]
+    return [row[4] for row in _neighbours(connection, start, limit)]
 
 
-def _neighbours(connection: Connection, start: int, limit: int) -> Iterator[EventRow]:
+def _neighbours(connection: Connection, start: int, limit: int) -> Sequence[EventRow]:
     """What stands in the table from there on, up to the first gap."""
-    for expected, row in enumerate(LogRecorder.over(connection).rows_between(start, start + limit), start + 1):
-        if row.id != expected:
-            return
-        yield row
+    rows = LogRecorder.over(connection).rows_between(start, start + limit)
+    if not rows or rows[-1][0] == start + len(rows):
+        return rows
+    return [row for expected, row in enumerate(rows, start + 1) if row[0] == expected]
 
 
 _TILE = Prepared(

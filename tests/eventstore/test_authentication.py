@@ -21,7 +21,7 @@ from eventstore.database.engines import migrating
 from eventstore.ledger import Ledger
 from eventstore.mapper import MAC_KEY_PREFIX, Authenticator, LogMapper, MacKey, Ring
 from eventstore.stored import events, head
-from eventstore.transparency.published import read_authentic_leaves
+from eventstore.transparency.published import knowing, read_authentic_leaves
 from eventstore.unavailable import Forged
 from projections import PROJECTIONS
 from security.clock import ManualClock
@@ -97,6 +97,26 @@ async def test_what_the_server_wrote_verifies_everywhere(ledger: Ledger, other: 
     assert (await ledger.state("client:a")).enabled is False
 
 
+async def test_only_what_others_stored_is_authenticated_for_the_tree(
+    ledger: Ledger, other: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authenticated: list[int] = []
+    form = LogMapper.form
+
+    def telling(self: LogMapper, row: Any) -> bytes:
+        authenticated.append(row[0])
+        return form(self, row)
+
+    await ledger.execute(register("a"), origin=HERE)
+    await other.execute(disable("a"), origin=HERE)
+    await ledger.execute(enable("a"), origin=HERE)
+    every = await ledger.read(read_authentic_leaves, 0, 10)
+    monkeypatch.setattr(LogMapper, "form", telling)
+    assert await ledger.read(knowing(ledger.recent), 0, 10) == every
+    assert authenticated == [3]
+    assert await ledger.read(knowing(ledger.recent), 1, 2) == every[1:3]
+
+
 @pytest.mark.parametrize(
     ("column", "value"),
     [
@@ -125,6 +145,7 @@ async def test_no_column_can_be_altered(
     with pytest.raises(Forged):
         await ledger.read(lambda c: list(time_travel.history(c, stream)))
     assert len(await ledger.read(read_authentic_leaves, 0, 10)) == 2
+    assert len(await ledger.read(knowing(ledger.recent), 0, 10)) == 2
     restarted = await Ledger.open(database_url, keyring, clock)
     try:
         await refuses_to_write(restarted, 3)
