@@ -32,6 +32,11 @@ class PersonalData:
         self._blind_index = blind_index
 
     @property
+    def sealer(self) -> Sealer:
+        """What seals and opens."""
+        return self._sealer
+
+    @property
     def vault(self) -> Vault:
         """Where the keys are."""
         return self._sealer.vault
@@ -162,6 +167,7 @@ class Unsealing:
 
     def __init__(self, privacy: PersonalData) -> None:
         self._privacy = privacy
+        self._open = privacy.sealer.open
         self._opened: dict[str, bytes | None] = {}
         self._keys: dict[Callable[[PersonalData, str], bytes], dict[str, bytes]] = {address_key: {}, agent_key: {}}
 
@@ -202,7 +208,7 @@ class Unsealing:
         if sealed in self._opened:
             return self._opened[sealed]
         try:
-            clear = self._privacy.open(connection, Sealed(recorded.id, field, sealed))
+            clear = self._open(connection, sealed, recorded.id, field)
         except SealBroken:
             # A log that somebody tampered with must still be searchable; the proofs say what happened to it.
             clear = None

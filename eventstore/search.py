@@ -23,7 +23,7 @@ from eventstore.sealed.short_names import whole_type
 from eventstore.stored import ROW, events, head
 from projections import event_index, issued_with
 from projections.event_index import NameKind
-from projections.named import grant_runs
+from projections.named import grant_runs, runs
 from projections.prepared import Prepared
 from security.clock import parse_rfc3339
 
@@ -475,10 +475,10 @@ def not_of_types(connection: Connection, positions: Sequence[int], types: Collec
     if len(positions) > 1 and abs(positions[0] - positions[-1]) >= len(positions):
         low, high = sorted((positions[0], positions[-1]))
         keys = [each.encode() for each in types]
-        asked = {"b_keys": keys, "b_low": low, "b_high": high + event_index.FARTHEST, "b_limit": len(positions) + 1}
+        asked = {"b_keys": keys, "b_low": low, "b_high": high + runs.FARTHEST, "b_limit": len(positions) + 1}
         rows = connection.execute(OF_TYPES, asked).all()
         if len(rows) <= len(positions):
-            left_out = {each for row in rows for each in event_index.expanded(*row)}
+            left_out = {each for row in rows for each in runs.expanded(*row)}
             return [each for each in positions if each not in left_out]
     # Neighbours stand beside each other in the log too, and it can be asked when the index cannot.
     found = types_at(connection, positions)

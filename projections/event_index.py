@@ -8,7 +8,7 @@ indexes only; those of a person's own acts leave when the person is erased.
 """
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -19,12 +19,16 @@ from domain.event import Actor, Event, Recorded
 from domain.keys import named_keys
 from projections import issued_with
 from projections.named import grant_runs, wide
+from projections.named.runs import FARTHEST, expanded, joined, runs
 from projections.named.writing import Filling, Joined
 from projections.prepared import Prepared
 from projections.tables import metadata
 
+IndexName = tuple[int, bytes]
+"""Kind and key."""
+
 IndexRow = tuple[int, bytes, int]
-"""Kind, key, position."""
+"""The same with a position."""
 
 # What an event names, and is found by: clients, people, grants, secret versions, its request, address and type.
 
@@ -115,6 +119,16 @@ def rows(recorded: Recorded, address: bytes | None, belongs: Owners | None) -> l
     return found
 
 
+def of_all(tokens: Recorded, address: bytes | None) -> list[IndexName]:
+    """What first events of grants that are one access token name in common where they are alike: all but requests."""
+    return [(kind, key) for kind, key, _ in rows(tokens, address, None) if kind != _REQUEST]
+
+
+def of_requests(tokens: Sequence[Recorded]) -> list[IndexRow]:
+    """The rest of what such events name."""
+    return [(_REQUEST, each.request_id.encode(), each.position) for each in tokens if each.request_id is not None]
+
+
 def told(recorded: Recorded, address: bytes | None) -> Iterable[IndexRow]:
     """The rows of an address that a resource server told, None for a forgotten one: it is forgotten with the person
     whose token was brought, and the row that says so stays."""
@@ -128,9 +142,6 @@ def told(recorded: Recorded, address: bytes | None) -> Iterable[IndexRow]:
 def forgotten_with(account_id: str, position: int) -> IndexRow:
     """The row by which an event's addresses are forgotten with a person who is not its actor."""
     return _PERSON_ACTING, account_id.encode(), position
-
-
-IndexName = tuple[int, bytes]
 
 
 class _Naming(NamedTuple):
@@ -218,43 +229,6 @@ FOLLOWERS = sa.Table(
 )
 """How far each read model that follows the log has come; the head's position less this is its lag."""
 
-# Rows: how they are made.
-
-FARTHEST = 255
-"""How far apart the first and the last position of a row are at most."""
-
-
-def joined(rows: Iterable[IndexRow], alone: Container[tuple[int, int]]) -> list[Joined]:
-    """Sorted rows with those joined that differ in their positions only. Kind and position say what stays `alone`."""
-    made: list[Joined] = []
-    of_kind, of_key, found, joins = -1, b"", [0], False
-    for kind, key, position in rows:
-        apart = (kind, position) in alone
-        if joins and not apart and key == of_key and kind == of_kind and position - found[0] <= FARTHEST:
-            found.append(position)
-            continue
-        if of_kind >= 0:
-            made.append((of_kind, of_key, found[-1], _before(found)))
-        of_kind, of_key, found, joins = kind, key, [position], not apart
-    if of_kind >= 0:
-        made.append((of_kind, of_key, found[-1], _before(found)))
-    return made
-
-
-def _before(found: Sequence[int]) -> bytes | None:
-    if len(found) == 1:
-        return None
-    last = found[-1]
-    return bytes([last - position for position in found[:-1]])
-
-
-def expanded(last: int, before: bytes | None) -> list[int]:
-    """All positions of a row, in their order; the last alone where SQLite has what is no octets before it."""
-    if not isinstance(before, bytes):
-        return [last]
-    return [*(last - distance for distance in before), last]
-
-
 insert = Filling("event_positions").insert
 
 
@@ -297,12 +271,28 @@ _FORGET_ROW = sa.delete(TABLE).where(
 )
 
 
-def add(connection: sa.Connection, found: Iterable[IndexRow]) -> None:
-    """Writes the positions of what events name; all that is said of an event is to be among them."""
-    rows = sorted(found)
-    acting, address = int(NameKind.PERSON_ACTING), int(NameKind.ADDRESS)
-    alone = {(address, position) for kind, _, position in rows if kind == acting}
-    insert(connection, joined(rows, alone))
+def add(
+    connection: sa.Connection,
+    found: Iterable[IndexRow],
+    alike: Iterable[tuple[Iterable[IndexName], Sequence[int]]] = (),
+) -> None:
+    """Writes the positions of what events name; all that is said of an event is to be among them. `alike` has names
+    that many events have in common, none of whose addresses a person may have forgotten, with their positions."""
+    by_name: dict[IndexName, list[int]] = {}
+    for kind, key, position in found:
+        by_name.setdefault((kind, key), []).append(position)
+    forgotten = {each for (kind, _), positions in by_name.items() if kind == _PERSON_ACTING for each in positions}
+    for names, positions in alike:
+        for name in names:
+            by_name.setdefault(name, []).extend(positions)
+    made: list[Joined] = []
+    for name in sorted(by_name):
+        positions = sorted(by_name[name])
+        if forgotten and name[0] == _ADDRESS:
+            made += joined([(*name, each) for each in positions], {(_ADDRESS, each) for each in forgotten})
+        else:
+            made += runs(*name, positions)
+    insert(connection, made)
 
 
 def forget_addresses(connection: sa.Connection, account_id: str) -> None:
@@ -414,13 +404,6 @@ ASCENDING, DESCENDING = _of_both(descending=False), _of_both(descending=True)
 
 _IN_A_ROW = 64
 """Positions that a row is thought to have. Where rows have fewer, four times as many of them are read the next time."""
-
-
-def apart(rows: Iterable[tuple[Any, ...]]) -> Iterator[IndexRow]:
-    """The same with a position in each row, in the same order."""
-    for kind, key, last, before in rows:
-        for position in expanded(last, before):
-            yield kind, bytes(key), position
 
 
 def positions(

@@ -12,6 +12,7 @@ from eventstore.time_travel import folded
 from projections import blast_radius, event_index, issued_with
 from projections.blast_radius import Alive, RadiusQuestion
 from projections.event_index import NameKind
+from projections.named import runs
 
 FEW = 10_000
 """So many are counted before anybody has read how many there were."""
@@ -70,7 +71,7 @@ def _drawn(connection: Connection, secret_id: str) -> dict[int, float]:
     keys = [secret_id.encode() + each for each in issued_with.EVERYTHING]
     drawn: dict[tuple[bytes, int], list[int]] = {}
     for key, events, last, before in connection.execute(_DRAWN, {"b_keys": keys}):
-        drawn.setdefault((bytes(key), int(events)), []).extend(event_index.expanded(last, before))
+        drawn.setdefault((bytes(key), int(events)), []).extend(runs.expanded(last, before))
     weights: dict[int, float] = {}
     for (_, events), named in drawn.items():
         found = named[:: max(1, len(named) // EVENTS)]

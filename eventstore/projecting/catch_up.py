@@ -4,6 +4,8 @@ import asyncio
 import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from time import monotonic, perf_counter
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -15,10 +17,11 @@ from domain.event import Moment, Recorded
 from eventstore.ledger import Ledger
 from eventstore.personal_data import ADDRESS, AGENT, TOLD, Unsealing
 from eventstore.projecting import requests
+from eventstore.projecting.alike import AlikeTokens, apart
 from eventstore.projecting.stream_owners import StreamOwners
 from eventstore.recorder import store
 from projections import event_index, sightings
-from projections.event_index import IndexRow, Owners
+from projections.event_index import IndexName, IndexRow, Owners
 from projections.sightings import NOBODY, Sighting
 from security.clock import month_of
 
@@ -45,8 +48,15 @@ class Following(Protocol):
     @property
     def name(self) -> str: ...
 
-    def prepare(self, connection: Connection, recorded: Sequence[Recorded], unsealing: Unsealing) -> Any:
-        """Computes what a portion becomes, outside any transaction, in the order of the log; perhaps in vain."""
+    def prepare(
+        self,
+        connection: Connection,
+        recorded: Sequence[Recorded],
+        unsealing: Unsealing,
+        alike: Sequence[AlikeTokens] = (),
+    ) -> Any:
+        """Computes what a portion becomes, outside any transaction, in the order of the log; perhaps in vain. What is
+        told apart as `alike` is not among the others."""
 
     def keep(self, connection: Connection, prepared: Sequence[Any]) -> None:
         """Writes what portions became, in the transaction that moves the follower on."""
@@ -168,8 +178,9 @@ class CatchUpSubscription:
         if recorded is None:
             recorded = [*store(connection).between(before, after)]
         self._unsealing.begin()
+        others, alike = apart(connection, recorded, self._unsealing)
         for model, prepared in stretch.prepared:
-            prepared.append(model.prepare(connection, recorded, self._unsealing))
+            prepared.append(model.prepare(connection, others, self._unsealing, alike))
 
     def _keep(self, connection: Connection, stretch: CatchUpStretch) -> list[str]:
         """Writes the stretch for those models that nobody else moved on meanwhile; their names."""
@@ -181,9 +192,12 @@ class CatchUpSubscription:
         return moved
 
 
-class _Indexed(NamedTuple):
+class Indexed(NamedTuple):
+    """What a portion of the log becomes; `alike` has names, and the positions that each of them has."""
+
     rows: list[IndexRow]
     erased: list[str]
+    alike: list[tuple[list[IndexName], list[int]]]
 
 
 class EventIndexing:
@@ -196,7 +210,13 @@ class EventIndexing:
         self._owners = owners or StreamOwners()
         self._anew = anew
 
-    def prepare(self, connection: Connection, recorded: Sequence[Recorded], unsealing: Unsealing) -> _Indexed:
+    def prepare(
+        self,
+        connection: Connection,
+        recorded: Sequence[Recorded],
+        unsealing: Unsealing,
+        alike: Sequence[AlikeTokens] = (),
+    ) -> Indexed:
         """What each event names. `Ledger.settled` has been awaited, so no erased person's key is still in memory."""
         owners = self._owners.of(connection, recorded)
         rows: list[IndexRow] = []
@@ -205,7 +225,12 @@ class EventIndexing:
             if (person := unsealing.person(each)) is not None:
                 names.append(event_index.forgotten_with(person, each.position))
             rows += names
-        return _Indexed(rows, [each.stream.partition(":")[2] for each in recorded if type(each.event) is AccountErased])
+        erased = [each.stream.partition(":")[2] for each in recorded if type(each.event) is AccountErased]
+        found = Indexed(rows, erased, [])
+        for tokens, address, _ in alike:
+            found.alike.append((event_index.of_all(tokens[0], address), [each.position for each in tokens]))
+            rows += event_index.of_requests(tokens)
+        return found
 
     def named(
         self, connection: Connection, recorded: Recorded, belongs: Owners | None, unsealing: Unsealing
@@ -224,9 +249,10 @@ class EventIndexing:
         """Rows in the form that requests have in this log's index."""
         return requests.by_moment(rows) if self._anew or requests.is_by_moment(connection) else rows
 
-    def keep(self, connection: Connection, prepared: Sequence[_Indexed]) -> None:
+    def keep(self, connection: Connection, prepared: Sequence[Indexed]) -> None:
         """Writes the rows. Erasures come last: they take away addresses of this very stretch too."""
-        event_index.add(connection, self.stored(connection, [row for each in prepared for row in each.rows]))
+        rows = self.stored(connection, [row for each in prepared for row in each.rows])
+        event_index.add(connection, rows, [each for portion in prepared for each in portion.alike])
         for each in prepared:
             for account_id in each.erased:
                 event_index.forget_addresses(connection, account_id)
@@ -249,10 +275,19 @@ class _Uses:
 
 
 class SightingSums:
-    """Uses of secret versions in the order of the log, summed up by month and the place that they came from."""
+    """Uses of secret versions, summed up by month and the place that they came from."""
 
     def __init__(self) -> None:
         self._uses: dict[SightingPlace, _Uses] = {}
+
+    def look_at_all(self, alike: AlikeTokens) -> None:
+        """Adds the uses that tokens tell of which are alike."""
+        tokens, address, agent = alike
+        secret_id = tokens[0].event.secret_id
+        if secret_id is None:
+            return
+        for month, own in _by_month(tokens):
+            self._add((secret_id, NOBODY, address or b"", agent or b"", month), own[0].time, own[-1], len(own), 0)
 
     def look(self, connection: Connection, unsealing: Unsealing, recorded: Recorded) -> None:
         """Adds the use that an event tells of, if it tells of one."""
@@ -271,7 +306,7 @@ class SightingSums:
         self._add(place, recorded.time, recorded, count, after_end)
 
     def add(self, other: "SightingSums") -> None:
-        """Adds uses that came later."""
+        """Adds uses of another portion."""
         for place, uses in other._uses.items():
             self._add(place, uses.first_at, uses.newest, uses.count, uses.after_end)
 
@@ -280,7 +315,9 @@ class SightingSums:
         if known is None:
             self._uses[place] = _Uses(first_at, newest, count, after_end)
         else:
-            known.newest = newest
+            # Those that are alike come behind the others, whatever their places in the log.
+            known.first_at = min(known.first_at, first_at)
+            known.newest = max(known.newest, newest, key=_POSITION)
             known.count += count
             known.after_end += after_end
 
@@ -290,6 +327,17 @@ class SightingSums:
             ip = None if newest.ip is None else f"{newest.id}|{ADDRESS}|{newest.ip}"
             agent = None if newest.user_agent is None else f"{newest.id}|{AGENT}|{newest.user_agent}"
             yield Sighting(*place, uses.first_at, newest.time, uses.count, uses.after_end, ip, agent)
+
+
+_POSITION = attrgetter("position")
+
+
+def _by_month(tokens: Sequence[Recorded]) -> Iterable[tuple[str, Sequence[Recorded]]]:
+    """Neighbours of a month together; as good as ever there is one month."""
+    month = month_of(tokens[0].time)
+    if month == month_of(tokens[-1].time):
+        return [(month, tokens)]
+    return [(month, [*own]) for month, own in groupby(tokens, lambda each: month_of(each.time))]
 
 
 def _told(recorded: Recorded) -> tuple[str, int, int] | None:
@@ -319,11 +367,19 @@ class Sightings:
 
     name = sightings.NAME
 
-    def prepare(self, connection: Connection, recorded: Sequence[Recorded], unsealing: Unsealing) -> Sighted:
+    def prepare(
+        self,
+        connection: Connection,
+        recorded: Sequence[Recorded],
+        unsealing: Unsealing,
+        alike: Sequence[AlikeTokens] = (),
+    ) -> Sighted:
         """The uses that a portion of the log tells of."""
         places = SightingSums()
         for each in recorded:
             places.look(connection, unsealing, each)
+        for tokens in alike:
+            places.look_at_all(tokens)
         erased = [each.stream.partition(":")[2] for each in recorded if isinstance(each.event, account.AccountErased)]
         return Sighted(places, erased)
 

@@ -1,13 +1,14 @@
 """Counts events as they follow the log: what `projections.figures.event_counts` is filled with."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from domain.event import SECOND, Recorded
 from eventstore.personal_data import Unsealing
+from eventstore.projecting.alike import AlikeTokens
 from eventstore.projecting.stream_owners import StreamOwners
 from projections.event_index import Owners
 from projections.figures import event_counts
@@ -30,6 +31,18 @@ def grant_type_of(recorded: Recorded) -> str | None:
     return "refresh_token" if found is None and recorded.event.type == "grant.tokens_refreshed" else found
 
 
+def _minute(recorded: Recorded) -> int:
+    """The second with which the event's minute begins."""
+    second = recorded.time // SECOND
+    return second - second % event_counts.MINUTE
+
+
+def _by_minute(tokens: Sequence[Recorded]) -> Iterable[tuple[int, int]]:
+    """How many of neighbours there are in each minute; as good as ever it is one."""
+    first = _minute(tokens[0])
+    return [(first, len(tokens))] if first == _minute(tokens[-1]) else Counter(map(_minute, tokens)).items()
+
+
 class CountedPortion(NamedTuple):
     """What a portion of the log becomes; `newest` is the second of its last event."""
 
@@ -45,17 +58,25 @@ class EventCounting:
     def __init__(self, owners: StreamOwners | None = None) -> None:
         self._owners = owners or StreamOwners()
 
-    def prepare(self, connection: Connection, recorded: Sequence[Recorded], unsealing: Unsealing) -> CountedPortion:
+    def prepare(
+        self,
+        connection: Connection,
+        recorded: Sequence[Recorded],
+        unsealing: Unsealing,
+        alike: Sequence[AlikeTokens] = (),
+    ) -> CountedPortion:
         """How many events of a portion there are of each kind."""
         owners = self._owners.of(connection, [each for each in recorded if not hasattr(each.event, "client_id")])
         counts = Counter[CountedEvents]()
-        second = 0
         for each in recorded:
-            second = each.time // SECOND
-            minute, tag = second - second % event_counts.MINUTE, each.event.type
-            client_id = client_of(each, owners.get(each.stream)) or ""
-            counts[CountedEvents(minute, tag, grant_type_of(each) or "", client_id)] += 1
-        return CountedPortion(counts, second)
+            tag, client_id = each.event.type, client_of(each, owners.get(each.stream)) or ""
+            counts[CountedEvents(_minute(each), tag, grant_type_of(each) or "", client_id)] += 1
+        for tokens, _, _ in alike:
+            event = tokens[0].event
+            for minute, count in _by_minute(tokens):
+                counts[CountedEvents(minute, event.type, event.grant_type, event.client_id)] += count
+        lasts = (*recorded[-1:], *(tokens[-1] for tokens, _, _ in alike))
+        return CountedPortion(counts, max((each.time for each in lasts), default=0) // SECOND)
 
     def keep(self, connection: Connection, prepared: Sequence[CountedPortion]) -> None:
         """Writes the counts, and forgets those that are over as of the newest event."""

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, literal, select, tuple_
 
 from projections import event_index
 from projections.event_index import IndexRow
+from projections.named import runs
 from projections.named.writing import is_whole
 
 Entry = tuple[int, bytes, int, bytes | None]
@@ -29,4 +30,4 @@ def next_entries(connection: Connection, after: EntryKey | None, limit: int) -> 
 def apart(rows: Iterable[Entry]) -> Iterator[IndexRow]:
     """What each row says of a position."""
     for kind, key, last, before in rows:
-        yield from ((kind, key, each) for each in event_index.expanded(last, before))
+        yield from ((kind, key, each) for each in runs.expanded(last, before))

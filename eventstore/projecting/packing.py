@@ -27,8 +27,9 @@ from eventstore.sealed.short_names import kept_stream
 from eventstore.search import OWN_STREAMS
 from eventstore.stored import events
 from projections import event_index
-from projections.event_index import FARTHEST, IndexName, IndexRow, NameKind, expanded
-from projections.named import wide
+from projections.event_index import IndexName, IndexRow, NameKind
+from projections.named import runs, wide
+from projections.named.runs import FARTHEST, expanded
 
 AT_ONCE = 500
 """Keys, or events, that are looked at together."""
@@ -167,7 +168,7 @@ def taken(
             found.append((packing, going))
     if removed:
         connection.execute(_REMOVE, removed)
-        event_index.insert(connection, event_index.joined(sorted(left), alone))
+        event_index.insert(connection, runs.joined(sorted(left), alone))
     return found
 
 

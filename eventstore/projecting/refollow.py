@@ -39,7 +39,7 @@ from eventstore.recorder import store
 from projections import event_index, sightings
 from projections.event_index import IndexRow, NameKind
 from projections.figures import event_counts
-from projections.named import grant_runs, wide
+from projections.named import grant_runs, runs, wide
 from projections.sightings import Sighting
 
 STEP = 2_000
@@ -215,7 +215,7 @@ def _rows(connection: Connection, side: Side, table: Table) -> Iterator[tuple[An
         # Which positions share a row is chance: it depends on how far a follower came with one step.
         packed = unpacked(ordered_rows(connection, side(connection, wide.TABLE)))
         optional = awaiting(connection, lasting(connection, wide.TABLE))
-        apart = without_optional(connection, merge(event_index.apart(rows), packed), optional)
+        apart = without_optional(connection, merge(runs.apart(rows), packed), optional)
         yield from _unless_ended(without_packed(connection, apart), origin_months.ended(connection))
     elif table is sightings.TABLE:
         yield from _summed_up(rows, set(origin_months.destroyed(connection)))

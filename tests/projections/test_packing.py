@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from eventstore.projecting.packing import Packing, finish, finished, pack
 from projections import event_index
 from projections.event_index import NameKind
+from projections.named import runs
 from tests.projections.conftest import Log
 
 KIND, LAST = NameKind.CLIENT, 400
@@ -36,7 +37,7 @@ def test_what_stays_of_packed_rows_is_read_in_its_order(log: Log, seed: int) -> 
             wanted = [each for each in reversed(left) if each <= low][:limit]
             assert event_index.positions(connection, KIND, b"a", 1, low, limit, descending=True) == wanted
     rows = connection.execute(sa.select(event_index.TABLE).order_by(event_index.TABLE.c.position)).all()
-    read = [each for row in rows for each in event_index.expanded(row.position, row.before)]
+    read = [each for row in rows for each in runs.expanded(row.position, row.before)]
     assert read == left
 
 

@@ -24,6 +24,7 @@ from eventstore.projecting.catch_up import (
 )
 from projections import event_index, sightings
 from projections.event_index import NameKind
+from projections.named import runs
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.any_command import any_command
@@ -38,7 +39,7 @@ def follower(ledger: Ledger, batch: int = 7) -> CatchUpSubscription:
 
 async def indexed(ledger: Ledger) -> set[tuple[int, bytes, int]]:
     rows = await ledger.read(lambda c: c.execute(select(event_index.TABLE)).all())
-    found = list(event_index.apart(tuple(row) for row in rows))
+    found = list(runs.apart(tuple(row) for row in rows))
     assert len(found) == len(set(found))
     return set(found)
 

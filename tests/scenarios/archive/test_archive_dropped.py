@@ -40,7 +40,7 @@ from eventstore.transparency.published import read_leaves
 from eventstore.unavailable import ArchiveAway
 from projections import PROJECTIONS, event_index, scopes, tokens
 from projections.event_index import IndexRow, NameKind
-from projections.named import wide
+from projections.named import runs, wide
 from security.clock import format_rfc3339
 from security.tokens import Format, Kind, digest
 from security.vault import Vault
@@ -117,7 +117,7 @@ def names_in(told: Sequence[Recorded]) -> set[str]:
 
 def index_rows(connection: Connection) -> list[IndexRow]:
     """What the search index has, a position in each, packed or not."""
-    living = event_index.apart(map(tuple, connection.execute(select(event_index.TABLE))))
+    living = runs.apart(map(tuple, connection.execute(select(event_index.TABLE))))
     return [*living, *packing.unpacked(map(tuple, connection.execute(select(wide.TABLE))))]
 
 
