@@ -211,6 +211,14 @@ class PerMinute(Rule, frozen=True):
             return None
         return Cell(began, former * UNDER_WAY + min(present + 1, UNDER_WAY - 1))
 
+    def admit_all(self, cell: Cell, now: Moment, number: int) -> tuple[Cell, Moment] | None:
+        """The cell after so many attempts, and until when they are of its minute; None unless there is room for far
+        more."""
+        began, present, former = self._counted(cell, now)
+        if 2 * (present + former + number) > self.most:
+            return None
+        return Cell(began, former * UNDER_WAY + present + number), began + MINUTE
+
     def give_back(self, cell: Cell) -> Cell:
         return Cell(cell.moment, cell.times - 1 if cell.times % UNDER_WAY else cell.times)
 

@@ -16,7 +16,7 @@ from struct import Struct
 import msgspec
 
 from api.config.settings import Settings
-from api.throttling.limits import SECTIONS, Cell, Limit, Limits, Rule, group, rules
+from api.throttling.limits import SECTIONS, Cell, Limit, Limits, PerMinute, Rule, group, rules
 from security.clock import DAY, MINUTE, SECOND, Moment, SteadyClock, Timer
 from security.lru import Lru
 
@@ -214,6 +214,14 @@ AT_HOME = "at_home"
 REMEMBERED = 400 * DAY
 """How long that is remembered, as far as there is room."""
 
+LOT = 16
+"""Attempts of one subject that a process counts at once, under a limit of so many a minute that it matters little
+whether a worker has some of them left. None is made that was not counted."""
+
+FEWEST_LOTS = 64
+LOTS = 4_096
+"""Subjects of which a process has such a lot."""
+
 STRANGERS = 10_000
 STRANGER_FOR = MINUTE
 """So many of whom the log says that they never signed in from an address are known, and for so long."""
@@ -226,6 +234,13 @@ class _Ticket(msgspec.Struct, frozen=True, gc=False):
     after: Cell
 
 
+class _Lot(msgspec.Struct, eq=False):
+    """Attempts that are counted and not made yet, which they may be until a moment."""
+
+    left: int = 0
+    until: Moment = 0
+
+
 class Admission(msgspec.Struct, eq=False):
     """Whether an attempt may be made. `retry_after` is None if so, else whole seconds to wait; `depends` is whether it
     might be made if those under way succeeded. `take_back`, `succeeded` or `failed` ends it, once; one that nobody
@@ -235,9 +250,13 @@ class Admission(msgspec.Struct, eq=False):
     retry_after: int | None
     _tickets: tuple[_Ticket, ...] = ()
     depends: bool = False
+    _lot: _Lot | None = None
 
     def take_back(self) -> None:
         """There was no attempt, or nobody could tell what became of it."""
+        if self._lot is not None:
+            self._lot.left += 1
+            self._lot = None
         self._throttle.give_back(self._end())
 
     def succeeded(self) -> None:
@@ -270,6 +289,7 @@ class Throttle:
         self.waiting: Counter[Limit] = Counter()
         """How many of this process wait for attempts under way."""
         self._strangers: Lru[bytes, Moment] = Lru(STRANGERS)
+        self._lots: Lru[Limit, _Lot] = Lru(LOTS)
         # Clients authenticate with every request, from a few addresses each.
         self._spots = lru_cache(maxsize=4096)(self._find_spots)
         # What has a rule of its own is a client, or a person at one, and not what somebody typed.
@@ -290,6 +310,13 @@ class Throttle:
         file = self._file
         if file is None:
             return Admission(self, None)
+        if len(limits) == 1 and type(own := limits[0].own) is PerMinute and own.most >= LOT * FEWEST_LOTS:
+            lot = self._lots.get(limits[0])
+            if (lot is not None and lot.left and self._clock.now() < lot.until) or (
+                lot := self._take_lot(file, limits[0], own)
+            ):
+                lot.left -= 1
+                return Admission(self, None, _lot=lot)
         if len(limits) == 1 and (ticket := self._take_alone(file, limits[0])) is not None:
             return Admission(self, None, (ticket,))
         marks = [
@@ -329,6 +356,20 @@ class Throttle:
                 return None
             file.put(offset, digest, after)
         return _Ticket(limit, digest, cell, after)
+
+    def _take_lot(self, file: ThrottleFile, limit: Limit, rule: PerMinute) -> _Lot | None:
+        """Counts a lot of attempts at once, where there is room for many times as many: the file is looked at with one
+        of them. None, and nothing counted, for all else."""
+        digest = self._marks(limit.rule, limit.subject)
+        with file.locked():
+            taken = rule.admit_all(file.read(limit.rule, digest), self._clock.now(), LOT)
+            if taken is None:
+                return None
+            after, until = taken
+            file.write(limit.rule, digest, after, rule.fresh)
+        lot = _Lot(LOT, until)
+        self._lots.put(limit, lot)
+        return lot
 
     def retry_after(self, *limits: Limit) -> int | None:
         """Whole seconds to wait, or None, without counting: for a check that nobody overtakes. It takes no lock: what

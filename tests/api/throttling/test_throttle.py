@@ -23,7 +23,7 @@ from api.throttling.limits import (
     rules,
     sign_in,
 )
-from api.throttling.throttle import FILE, WAYS, Throttle, ThrottleFile, open_throttle
+from api.throttling.throttle import FEWEST_LOTS, FILE, LOT, WAYS, Throttle, ThrottleFile, open_throttle
 from security.clock import HOUR, MINUTE, SECOND, ManualClock, SteadyClock
 
 SETTINGS = load({"GRANTLOG_ENVIRONMENT": "demo"}, dotenv=None)
@@ -398,3 +398,41 @@ def test_no_pattern_of_attempts_exceeds_the_promised_rate(rule, pauses):
 def test_giving_back_never_makes_anything_worse(rule, cell, now):
     after = rule.take(cell, now)
     assert rule.wait(rule.give_back(after), now) <= rule.wait(after, now)
+
+
+def test_under_a_high_limit_attempts_are_counted_some_at_a_time(throttle, clock, monkeypatch):
+    most, real, looks = LOT * FEWEST_LOTS, ThrottleFile.read, list[str]()
+
+    def read(self: ThrottleFile, section: str, digest: bytes) -> Cell:
+        looks.append(section)
+        return real(self, section, digest)
+
+    monkeypatch.setattr(ThrottleFile, "read", read)
+    limit = Limit("tokens", "a", PerMinute(most))
+    assert all(throttle.begin(limit).retry_after is None for _ in range(most // 2))
+    assert len(looks) == most // 2 // LOT
+    # From there on each is counted by itself, so that none too many is made and none too few.
+    assert all(throttle.begin(limit).retry_after is None for _ in range(most // 2))
+    assert throttle.begin(limit).retry_after is not None
+    assert throttle.begin(Limit("tokens", "b", PerMinute(most))).retry_after is None
+
+
+def test_what_is_left_of_a_minutes_lot_is_of_no_other_minute(throttle, clock, tmp_path):
+    most = LOT * FEWEST_LOTS
+    limit = Limit("tokens", "a", PerMinute(most))
+    other = Throttle(ThrottleFile(tmp_path / "t", SECTIONS), rules(SETTINGS), clock)
+    throttle.begin(limit)
+    clock.advance(60)
+    admitted = sum(each.begin(limit).retry_after is None for _ in range(most) for each in (throttle, other))
+    other.close()
+    # The first lot counts among those of the former minute, and none of it is made in this one.
+    assert admitted == most - LOT
+
+
+def test_an_attempt_of_a_lot_that_is_taken_back_is_made_again(throttle):
+    limit, looks = Limit("tokens", "a", PerMinute(LOT * FEWEST_LOTS)), LOT * FEWEST_LOTS * 2
+    for _ in range(looks):
+        admission = throttle.begin(limit)
+        assert admission.retry_after is None
+        admission.take_back()
+    assert throttle.begin(limit).retry_after is None
