@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from api.http.bodies import WholeBody
 from api.http.cors import NO_PAGE, OriginPolicy, is_preflight
 from api.http.error_responses import error_response
 from api.http.errors import TOLD, TemporarilyUnavailable
@@ -339,19 +340,6 @@ class Middleware:
         # The server has to cut the connection, or the client takes half an answer for a whole one. Its own words about
         # the cause stay here, since the server would print them.
         raise ConnectionAbortedError("the answer was broken off") from None
-
-
-class WholeBody(msgspec.Struct, eq=False, gc=False):
-    """The `receive` of a request whose body has come."""
-
-    _body: bytes
-    _told: bool = False
-
-    async def __call__(self) -> Message:
-        if self._told:
-            return {"type": "http.disconnect"}
-        self._told = True
-        return {"type": "http.request", "body": self._body, "more_body": False}
 
 
 @dataclass(slots=True, eq=False)

@@ -200,6 +200,26 @@ def test_bad_forms_are_refused(body, field):
         assert (page.status_code, page.headers["content-type"]) == (400, "text/html; charset=utf-8")
 
 
+def test_what_holds_no_secret_is_known_again_and_nothing_else_is_kept(monkeypatch):
+    known: dict[bytes, Any] = {}
+    monkeypatch.setattr(bodies, "_known", known)
+    monkeypatch.setattr(bodies, "KNOWN", 4)
+    plain, secret = b"grant_type=client_credentials&scope=a+b", b"grant_type=password&username=p&password=p"
+    with client() as http:
+        for _ in range(2):
+            answered = http.post("/oauth/token", content=plain, headers=FORM)
+            assert answered.json() == {"grant_type": "client_credentials", "scope": "a b"}
+            assert http.post("/oauth/token", content=secret, headers=FORM).json()["password"] == "p"
+            assert http.post("/oauth/token", content=b"scope=a&scope=b", headers=FORM).status_code == 400
+        assert http.post("/oauth/token", content=plain, headers={"content-type": "text/plain"}).status_code == 415
+        assert http.post("/oauth/token", content=plain, headers=JSON).status_code == 400
+        assert list(known) == [plain]
+        for number in range(8):
+            http.post("/oauth/token", content=b"scope=%d" % number, headers=FORM)
+        http.post("/oauth/token", content=b"scope=" + b"x" * bodies.LONGEST_KNOWN, headers=FORM)
+    assert 0 < len(known) <= 4
+
+
 def test_the_token_endpoint_takes_forms_and_objects_of_strings():
     with client() as http:
         assert http.post("/oauth/token", content=b"a=1&b=&c=x%2By", headers=FORM).json() == {"a": "1", "c": "x+y"}

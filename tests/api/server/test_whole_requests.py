@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from api.http.bodies import WholeBody
 from api.http.errors import InvalidRequest
 from api.http.load_shedding import LoadShedding
 from api.http.log_lines import REQUEST_ID
-from api.http.middleware import WholeBody
 from api.http.request_context import Receive, Scope
 from api.http.responses import RawResponse, raw_response
 from tests.api.server.line import Line, Server, post, request, settle
