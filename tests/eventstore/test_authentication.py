@@ -97,7 +97,7 @@ async def test_what_the_server_wrote_verifies_everywhere(ledger: Ledger, other: 
     assert (await ledger.state("client:a")).enabled is False
 
 
-async def test_only_what_others_stored_is_authenticated_for_the_tree(
+async def test_only_what_others_stored_is_authenticated(
     ledger: Ledger, other: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authenticated: list[int] = []

@@ -200,7 +200,7 @@ def test_bad_forms_are_refused(body, field):
         assert (page.status_code, page.headers["content-type"]) == (400, "text/html; charset=utf-8")
 
 
-def test_what_holds_no_secret_is_known_again_and_nothing_else_is_kept(monkeypatch):
+def test_only_what_holds_no_secret_is_known_again(monkeypatch):
     known: dict[bytes, Any] = {}
     monkeypatch.setattr(bodies, "_known", known)
     monkeypatch.setattr(bodies, "KNOWN", 4)

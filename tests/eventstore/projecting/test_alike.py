@@ -102,7 +102,7 @@ def empty(connection: Any) -> None:
         connection.execute(metadata.tables[name].delete())
 
 
-async def test_those_of_the_database_are_as_alike_as_ones_own(ledger: Ledger, clock: ManualClock) -> None:
+async def test_those_of_the_database_are_as_alike(ledger: Ledger, clock: ManualClock) -> None:
     await everything(ledger, clock)
     unsealing = Unsealing(ledger.privacy)
     stored = await ledger.read(search.recorded_forms, range(1, ledger.changes.position + 1))
