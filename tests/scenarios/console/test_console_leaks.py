@@ -7,7 +7,7 @@ import pytest
 
 from api.console.masking import pseudonym
 from eventstore.leaked import about
-from tests.scenarios.accounts.test_recovery import mailed
+from tests.scenarios.account.test_recovery import mailed
 from tests.scenarios.browser import Browser, Page
 from tests.scenarios.console.way_in import at_console, enable_console, person_with, sign_in
 from tests.scenarios.jobs import token

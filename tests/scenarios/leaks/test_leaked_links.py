@@ -10,8 +10,8 @@ from api.languages import Words
 from api.pages import recover
 from api.services import Services
 from domain.people.mailed import RECOVERY_LASTS
-from tests.scenarios.accounts.test_recovery import SECRET, mailed, set_password, signs_in
-from tests.scenarios.accounts.test_self_registration import link_to
+from tests.scenarios.account.test_recovery import SECRET, mailed, set_password, signs_in
+from tests.scenarios.account.test_self_registration import link_to
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.world import PASSWORD, Person, World
 

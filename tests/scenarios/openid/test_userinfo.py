@@ -12,7 +12,7 @@ from domain import client
 from domain.keys import signing_key
 from security import jose
 from tests.cases import cases
-from tests.scenarios.accounts.test_person_claims import CLAIMS
+from tests.scenarios.account.test_person_claims import CLAIMS
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import APPROVE, CONSENT, Scene
 from tests.scenarios.dashboards.platform import make_dashboard

@@ -12,8 +12,8 @@ from sqlalchemy.engine import make_url
 
 from eventstore.database.vacuum import vacuum_vault
 from security.vault import KEYS
-from tests.scenarios.accounts.test_email_address import EMAIL, VERIFY
-from tests.scenarios.accounts.test_recovery import NEW_PASSWORD, RECOVER
+from tests.scenarios.account.test_email_address import EMAIL, VERIFY
+from tests.scenarios.account.test_recovery import NEW_PASSWORD, RECOVER
 from tests.scenarios.administration import ok
 from tests.scenarios.browser import Page
 from tests.scenarios.factors import SIGN_IN, enrol, sign_in

@@ -11,7 +11,7 @@ import pytest
 from api.letters.noticing import NoticeWriter
 from api.upstreams.flow import RequestTooLong, SignInPlace, begin, find
 from security.keyring import Keyring
-from tests.scenarios.accounts.test_recovery import NEW, NEW_PASSWORD, mailed
+from tests.scenarios.account.test_recovery import NEW, NEW_PASSWORD, mailed
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import APPROVE, CONSENT, SIGN_IN, Scene, set_scene
 from tests.scenarios.browser import Browser, Page

@@ -6,8 +6,8 @@ import pytest
 
 from domain.people.email_address import CONFIRMATION_LASTS
 from tests.cases import cases
-from tests.scenarios.accounts.test_notices import sign_in
-from tests.scenarios.accounts.test_recovery import NEW_PASSWORD
+from tests.scenarios.account.test_notices import sign_in
+from tests.scenarios.account.test_recovery import NEW_PASSWORD
 from tests.scenarios.browser import Browser, Page
 from tests.scenarios.letters import ReceivedLetter, delivered
 from tests.scenarios.world import PASSWORD, Person, World

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.scenarios.administration import administering, ok
-from tests.scenarios.client_registration.test_registration import ASKED, PATH, bearer, refused, register
-from tests.scenarios.client_registration.test_registration import settings_given as settings_given
+from tests.scenarios.registering.test_registration import ASKED, PATH, bearer, refused, register
+from tests.scenarios.registering.test_registration import settings_given as settings_given
 from tests.scenarios.world import World
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,7 @@ from aiosmtpd.controller import Controller
 from api.letters.postman import Postman
 from eventstore.pending import letters
 from tests.notifications.test_mail import Mailbox
-from tests.scenarios.accounts.test_recovery import ask
+from tests.scenarios.account.test_recovery import ask
 from tests.scenarios.world import World
 from tests.started import free_port
 

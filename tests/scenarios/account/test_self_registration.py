@@ -7,7 +7,7 @@ import pytest
 
 from api.admin.realms import PATH as REALMS
 from eventstore.pending import mailed_links
-from tests.scenarios.accounts.test_recovery import NEW, signs_in
+from tests.scenarios.account.test_recovery import NEW, signs_in
 from tests.scenarios.administration import ok, problem
 from tests.scenarios.browser import Browser, Page
 from tests.scenarios.letters import delivered

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from domain.people.mailed import INVITATION_LASTS
-from tests.scenarios.accounts.test_recovery import NEW, NEW_PASSWORD, signs_in
+from tests.scenarios.account.test_recovery import NEW, NEW_PASSWORD, signs_in
 from tests.scenarios.administration import ok, problem
 from tests.scenarios.letters import delivered
 from tests.scenarios.world import Person, World
