@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from api.account.own import asking, myself
 from api.admin.bodies.members import Time
-from api.audit.queries.event_test import EventTest
+from api.audit.queries.event_conditions import EventConditions
 from api.audit.rendering import Rendering, ShownEvent
 from api.http.errors import TemporarilyUnavailable
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor
@@ -151,7 +151,7 @@ def _find(
     positions = found.positions[:limit]
     resume = found.positions[limit] if len(found.positions) > limit else found.resume
     # What an administrator did to others is in the index beside what happened to them.
-    own = EventTest(about_people=frozenset((account_id,))).passing(connection, positions)
+    own = EventConditions(about_people=frozenset((account_id,))).passing(connection, positions)
     rendering = Rendering(privacy, connection, personal=True)
     return rendering.events(search.stored_forms(connection, own)), resume
 

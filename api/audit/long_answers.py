@@ -12,7 +12,7 @@ from litestar.params import PathParameter, QueryParameter
 from api.audit.filters import CHOSEN, FILTERED, READ, REPEATABLE, From, WithNames, shown_to
 from api.audit.queries import auditor
 from api.audit.queries.auditor import Auditor
-from api.audit.queries.event_test import EventTest
+from api.audit.queries.event_conditions import EventConditions
 from api.audit.queries.export import ExportFormat, Part, prepared
 from api.audit.queries.package import MEDIA_TYPE, packaged
 from api.audit.queries.search import Filters, people_of, position, show
@@ -181,14 +181,14 @@ _encode = msgspec.json.Encoder().encode
 
 
 class StreamFollower(NamedTuple):
-    """One who follows, and what an event has to name for them, one of each; `test` tells what names do not."""
+    """One who follows, and what an event has to name for them, one of each; `conditions` tells what names do not."""
 
     asking: Auditor
     digest: bytes
     reading_id: str
     names: bool
     wanted: tuple[frozenset[IndexName], ...]
-    test: EventTest
+    conditions: EventConditions
 
 
 @get(
@@ -224,7 +224,7 @@ async def stream(
         return _answer(nothing())
     reading_id, own = await auditor.open_stream(asking, begin + 1, asked, address=chosen.address)
     wanted = tuple(frozenset((int(kind), key) for kind, key in each) for each in chosen.names(ledger.privacy, whose))
-    reader = StreamFollower(asking, who.known.digest, reading_id, named == "1", wanted, chosen.test)
+    reader = StreamFollower(asking, who.known.digest, reading_id, named == "1", wanted, chosen.conditions)
     return _answer(await begun(_messages(reader, own if last is None else begin)))
 
 
@@ -295,7 +295,7 @@ async def _may_go_on(reader: StreamFollower) -> bool:
 
 def _pull(connection: Connection, reader: StreamFollower, last: int, upto: int) -> list[ShownEvent]:
     positions: Sequence[int] = range(last + 1, upto + 1)
-    if reader.wanted or reader.test:
+    if reader.wanted or reader.conditions:
         positions = _matching(connection, reader, positions)
     return show(connection, reader.asking, positions, names=reader.names)
 
@@ -310,7 +310,7 @@ def _matching(connection: Connection, reader: StreamFollower, positions: Sequenc
         belongs = owners.get(each.stream)
         named = {row[:2] for row in indexing.named(connection, each, belongs, unsealing)}
         named |= search.own_grant(each.stream)
-        if not any(one.isdisjoint(named) for one in reader.wanted) and reader.test.passes(each, belongs):
+        if not any(one.isdisjoint(named) for one in reader.wanted) and reader.conditions.passes(each, belongs):
             found.append(each.position)
     return found
 

@@ -76,7 +76,7 @@ class TimeStretch(NamedTuple):
 async def counts(asking: Auditor, given: Filters, step: int | None, by: CountedBy | None) -> Counts:
     """The counts from `since` (a day ago) until `until` (now), every `step` seconds (in one), and the event that they
     were asked for. Raises Invalid with the parameter at fault."""
-    head = await up_to_date(asking, None if by or given.test else given)
+    head = await up_to_date(asking, None if by or given.conditions else given)
     until = asking.now + 1 if given.until is None else given.until
     since = max(EARLIEST, until - DAY * SECOND) if given.since is None else given.since
     if since > until:
@@ -140,7 +140,7 @@ async def _by_rows(
     asking: Auditor, given: Filters, criteria: Criteria, bounds: Sequence[Moment], by: CountedBy | None
 ) -> list[tuple[Count, dict[str, int]]] | None:
     """The counts of each stretch between the bounds; None where they take more than rows, or those are being made."""
-    if given.ids or given.login or given.addresses or any(given.test[1:]) or len(bounds) < 2:
+    if given.ids or given.login or given.addresses or any(given.conditions[1:]) or len(bounds) < 2:
         return None
     every, whole = bounds[1] - bounds[0], event_counts.MINUTE * SECOND
     if len(bounds) > 2 and (bounds[0] % whole or every % whole):
@@ -195,7 +195,7 @@ class _RowsAsked(NamedTuple):
 
     async def _read(self, of: CountedStretches) -> list[CountedGroup]:
         # Weeks of minutes are hundreds of thousands of rows, and on SQLite the event loop would wait for them.
-        read, left_out = self.asking.sources.ledger.read_long, tuple(self.given.test.not_types)
+        read, left_out = self.asking.sources.ledger.read_long, tuple(self.given.conditions.not_types)
         return await read(event_counts.counted, of, self.by, types=self.given.types, not_types=left_out)
 
     async def _looked_into(self, piece: TimePiece) -> tuple[Count, dict[str, int]]:

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from api.audit.queries.auditor import Auditor
-from api.audit.queries.event_test import EventTest
+from api.audit.queries.event_conditions import EventConditions
 from api.audit.queries.search import up_to_date
 from api.audit.rendering import NameLookup, meaning
 from domain import account, client, incident
@@ -163,7 +163,7 @@ def _of_word(connection: Connection, lookup: NameLookup, word: str) -> Iterator[
 
 def _of_request(connection: Connection, word: str) -> Iterator[FoundName]:
     names = tuple((NameKind.REQUEST, each) for each in requests.keys(word))
-    criteria = Criteria((names,), 1, 2**53, passing=EventTest(of_requests=frozenset((word,))).passing)
+    criteria = Criteria((names,), 1, 2**53, passing=EventConditions(of_requests=frozenset((word,))).passing)
     resume: int | None = 1
     try:
         while resume is not None:

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from api.audit.ocsf import FAILURES
 from api.audit.queries.auditor import Auditor
-from api.audit.queries.event_test import EventTest
+from api.audit.queries.event_conditions import EventConditions
 from api.audit.rendering import BY_TAG, Rendering, ShownEvent, unsealed
 from api.http.errors import InvalidRequest, TemporarilyUnavailable
 from api.http.parameters import Page, decode_cursor, encode_cursor
@@ -48,7 +48,7 @@ _KINDS: Mapping[str, NameKind] = {
     "about_account_id": NameKind.ACCOUNT,
     "by_client_id": NameKind.CLIENT,
 }
-"""Filters by an id, and what the index calls that; events that are found this way have to pass `EventTest` too."""
+"""Filters by an id, and what the index calls that. Events that are found so have to pass `EventConditions` too."""
 
 
 class Filters(NamedTuple):
@@ -58,7 +58,7 @@ class Filters(NamedTuple):
     types: tuple[str, ...]
     ids: Mapping[str, tuple[str, ...]]
     addresses: tuple[str, ...]
-    test: EventTest
+    conditions: EventConditions
     login: Mapping[present.Login, str]
     asked: dict[str, str | None]
     since: Moment | None = None
@@ -130,11 +130,11 @@ class Filters(NamedTuple):
         if self.until is not None:
             high = min(high, search.first_at(connection, self.until, head) - 1)
         # Of types that are asked for and left out nothing is to be looked at: what is left are fewer types.
-        left = tuple(each for each in self.types if each not in self.test.not_types)
-        given = self._replace(types=left, test=self.test._replace(not_types=frozenset())) if left else self
+        left = tuple(each for each in self.types if each not in self.conditions.not_types)
+        given = self._replace(types=left, conditions=self.conditions._replace(not_types=frozenset())) if left else self
         if self.types and not left:
             high = low - 1
-        passing = given.test.passing if given.test else None
+        passing = given.conditions.passing if given.conditions else None
         return Criteria(given.names(privacy, whose), low, high, self.order == "desc", passing)
 
 
@@ -163,7 +163,7 @@ def read_filters(
         types,
         ids,
         addresses,
-        EventTest(
+        EventConditions(
             not_types,
             frozenset(ids.get("by_account_id", ())),
             frozenset(ids.get("about_account_id", ())),

@@ -1,4 +1,4 @@
-"""What the search index cannot tell of an event: which types are left out, who did it, in which request, about whom."""
+"""What is asked of an event beyond the index: which types are left out, who did it, in which request, about whom."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from projections import event_index
 from projections.event_index import NameKind, Owners
 
 
-class EventTest(NamedTuple):
+class EventConditions(NamedTuple):
     """Events of none of `not_types`, that one of each of the others caused, or that concern one of them.
 
     Of requests the index may know no more than their moment.
