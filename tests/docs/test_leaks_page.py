@@ -4,28 +4,11 @@ import re
 import subprocess
 from pathlib import Path
 
-import click
-import pytest
-
 from api.leaks.investigation import Report
-from cli import main
 from tests.docs.test_readme import BREAK, PATIENCE, fenced, pattern
 from tests.docs.test_readme import environment as environment
 
 PAGE = (Path(__file__).parents[2] / "docs" / "leaks.md").read_text(encoding="utf-8")
-COMMANDS = sorted(set(re.findall(r"grantlog ((?:leaks|client|person|audit|keys|dashboard) [a-z][^`\n|>]*)", PAGE)))
-
-
-@pytest.mark.parametrize("line", COMMANDS)
-def test_its_commands_exist_with_their_options(line: str) -> None:
-    words = line.split()
-    command: click.Command = main
-    while isinstance(command, click.Group):
-        found = command.get_command(click.Context(command), words.pop(0))
-        assert found is not None
-        command = found
-    known = {option for parameter in command.params for option in parameter.opts}
-    assert {word for word in words if word.startswith("--")} <= known
 
 
 def test_its_blocks_work_word_for_word(environment: dict[str, str], tmp_path: Path) -> None:
