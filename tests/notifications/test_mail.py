@@ -1,54 +1,20 @@
 """The same news as e-mail, taken by a real mail server."""
 
-from collections.abc import Callable, Iterator
-from email.message import Message
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.handlers import Message as Taking
 
 from api.notifications.delivering import DeliveryCounts, Notifier
 from eventstore.ledger import Ledger
 from projections import outbox
 from security.clock import ManualClock
 from tests.notifications.conftest import EVIDENCE, report
-from tests.started import free_port
+from tests.notifications.mailbox import Mailbox
+from tests.notifications.mailbox import mail_port as mail_port
+from tests.notifications.mailbox import mailbox as mailbox
 
 pytestmark = pytest.mark.anyio
-
-
-class Mailbox(Taking):
-    """Keeps the letters that it takes; it takes none for `nobody@…`, and none at all while it is `full`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.letters: list[Message] = []
-        self.full = False
-
-    def handle_message(self, message: Message) -> None:
-        self.letters.append(message)
-
-    async def handle_RCPT(self, _: Any, __: Any, envelope: Any, address: str, ___: Any) -> str:
-        if self.full:
-            return "452 4.2.2 no room"
-        if address.startswith("nobody@"):
-            return "550 5.1.1 unknown"
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-
-@pytest.fixture
-def mailbox() -> Mailbox:
-    return Mailbox()
-
-
-@pytest.fixture
-def mail_port(mailbox: Mailbox) -> Iterator[int]:
-    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port())
-    controller.start()
-    yield controller.port
-    controller.stop()
 
 
 @pytest.fixture

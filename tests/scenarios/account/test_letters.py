@@ -1,32 +1,18 @@
 """Mail to people handed to a real mail server: tried until it is taken, told of in the numbers, and never in a log."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 
 from api.letters.postman import Postman
 from eventstore.pending import letters
-from tests.notifications.test_mail import Mailbox
+from tests.notifications.mailbox import Mailbox
+from tests.notifications.mailbox import mail_port as mail_port
+from tests.notifications.mailbox import mailbox as mailbox
 from tests.scenarios.account.test_recovery import ask
 from tests.scenarios.world import World
-from tests.started import free_port
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def mailbox() -> Mailbox:
-    return Mailbox()
-
-
-@pytest.fixture
-def mail_port(mailbox: Mailbox) -> Iterator[int]:
-    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port())
-    controller.start()
-    yield controller.port
-    controller.stop()
 
 
 @pytest.fixture
