@@ -3,9 +3,11 @@
 The signature has been found good before: nothing here is believed because it is said.
 """
 
+import re
 from base64 import urlsafe_b64encode
 from collections.abc import Collection, Mapping
 from hashlib import sha256
+from string import ascii_letters, digits
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -94,4 +96,33 @@ def _compared(uri: str) -> tuple[str, str, int | None, str] | None:
     # Those that carry a user name are nobody's target.
     if parts.scheme not in _PORTS or not host or "@" in parts.netloc:
         return None
-    return parts.scheme, host, port or _PORTS[parts.scheme], parts.path or "/"
+    return parts.scheme, host, port or _PORTS[parts.scheme], _normal(parts.path) or "/"
+
+
+_ENCODED = re.compile("%[0-9A-Fa-f]{2}")
+_UNRESERVED = frozenset(ascii_letters + digits + "-._~")
+
+
+def _normal(path: str) -> str:
+    """A path whose percent-encodings and dots say no more than they must (RFC 3986 §6.2.2.1 to §6.2.2.3)."""
+    if "%" in path:
+        path = _ENCODED.sub(_plain, path)
+    return path if "/." not in path else _without_dots(path)
+
+
+def _plain(encoded: re.Match[str]) -> str:
+    character = chr(int(encoded[0][1:], 16))
+    return character if character in _UNRESERVED else encoded[0].upper()
+
+
+def _without_dots(path: str) -> str:
+    """The path without `.` and `..` (RFC 3986 §5.2.4)."""
+    kept: list[str] = []
+    segments = path.split("/")
+    for segment in segments:
+        if segment == "..":
+            # The root has nothing above it.
+            del kept[max(1, len(kept) - 1) :]
+        elif segment != ".":
+            kept.append(segment)
+    return "/".join([*kept, ""] if segments[-1] in (".", "..") else kept)

@@ -66,6 +66,15 @@ def test_each_limit_is_within(changes: Any) -> None:
         ("https://id.example.test:444/oauth/token", False),
         ("http://id.example.test/oauth/token", False),
         ("https://id.example.test/oauth/Token", False),
+        ("https://id.example.test/oauth/%74oken", True),
+        ("https://id.example.test/%6Fauth/%74%6f%6be%6E", True),
+        ("https://id.example.test/oauth/./x/../token", True),
+        ("https://id.example.test/../oauth/%2e/token", True),
+        ("https://id.example.test/oauth/token/.", False),
+        ("https://id.example.test/oauth%2Ftoken", False),
+        ("https://id.example.test/oauth//token", False),
+        ("https://id.example.test/oauth/%2574oken", False),
+        ("https://id.example.test/oauth/%7", False),
         ("https://id.example.test/oauth/token/", False),
         ("https://somebody@id.example.test/oauth/token", False),
         ("https://@id.example.test/oauth/token", False),
@@ -80,6 +89,25 @@ def test_each_limit_is_within(changes: Any) -> None:
 )
 def test_its_address_is_compared_as_addresses_are(htu: Any, good: bool) -> None:
     assert (judged(htu=htu) == "htu") is not good
+
+
+@pytest.mark.parametrize(
+    ("htu", "target"),
+    [
+        ("/people/caf%c3%a9%7Ex", "/people/caf%C3%A9~x"),
+        ("/a%2fb", "/a%2Fb"),
+        ("/a/b/..", "/a/"),
+        ("/a/b/../..", "/"),
+        ("/..", "/"),
+        ("/.", ""),
+        ("/a/.b/..c/d.", "/a/.b/..c/d."),
+    ],
+)
+def test_a_path_is_compared_in_its_normal_form(htu: str, target: str) -> None:
+    issuer = "https://id.example.test"
+    assert isinstance(judged(htu=issuer + htu, targets=(issuer + target,)), int)
+    assert isinstance(judged(htu=issuer + target, targets=(issuer + htu,)), int)
+    assert judged(htu=issuer + htu, targets=(f"{issuer}{target}x",)) == "htu"
 
 
 def test_an_address_may_be_any_of_those_that_lead_here() -> None:
