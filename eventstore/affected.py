@@ -25,6 +25,7 @@ from eventstore.time_travel import (
     descendants,
     folded,
     grants_of_people,
+    latest,
     offline_until,
     states_at,
 )
@@ -91,14 +92,14 @@ _SINCE = (
 
 class Counting:
     """What is alive of something, as far as the log has been looked at: all that ends with it, and what is its `own`,
-    without what others had in exchange for that (RFC 8693)."""
+    without what others had in exchange for that (RFC 8693), which `offline_until` tells of."""
 
     def __init__(self, of: RadiusQuestion) -> None:
         self._of = of
-        self._position = 0
-        self._at: Moment = 0
+        self._position, self._at = 0, 0
         self._state: client.State = client.INITIAL
         self.alive = self.own = Alive()
+        self.offline_until: Moment | None = None
 
     async def count(self, ledger: Ledger) -> None:
         """Counts, up to where the log stands when that is done, or a few events behind. Holds no lock."""
@@ -169,8 +170,7 @@ class Counting:
         )
         found: dict[str, None] = dict.fromkeys(connection.scalars(alone))
         # What was revoked may have been all there is of its grant, of which there is no row then.
-        revoked = grant.TokenRevoked.type
-        found.update((stream.partition(":")[2], None) for stream, topic in since if topic == revoked)
+        found.update((stream.partition(":")[2], None) for stream, topic in since if topic == grant.TokenRevoked.type)
         for portion in portions(grants, AT_ONCE):
             theirs = or_(GRANTS.c.client_id == self._of.client_id, GRANTS.c.branched == 1)
             query = select(GRANTS.c.grant_id, GRANTS.c.account_id).where(GRANTS.c.grant_id.in_(portion), theirs)
@@ -186,6 +186,7 @@ class Counting:
         self, connection: Connection, state: FoldOf, grants: Sequence[str], position: int, now: Moment
     ) -> tuple[Alive, Alive]:
         found = descendants(connection, state, grants, position, now)
+        self.offline_until = latest((self.offline_until, offline_until(filter(self.counts, found))))
         return counted(found, self.counts), counted(found, self._is_own)
 
     def counts(self, each: Descendant) -> bool:
@@ -460,7 +461,7 @@ async def ended_at(ledger: Ledger, began: Sequence[int], position: int, now: Mom
     for portion in portions(began, COUNTED_TOGETHER):
         found = await ledger.read_long(_alive_at, portion, position, now)
         grants, count, people = grants + found.grants, count + found.tokens, people | found.people
-        offline = max(filter(None, (offline, found.offline_until)), default=None)
+        offline = latest((offline, found.offline_until))
     return WhatEnded(Numbers(0, grants, count, len(people)), offline)
 
 
@@ -473,14 +474,14 @@ class _AliveThen(NamedTuple):
 
 def _alive_at(connection: Connection, began: Sequence[int], position: int, now: Moment) -> _AliveThen:
     state, grants, count, people = states_at(connection, position), 0, 0, set[str | None]()
-    offline: list[Moment] = []
+    offline: Moment | None = None
     for portion in portions(began, AT_ONCE):
         alive = [each for each in _descendants_of(connection, state, portion, position, now) if each.alive]
         grants += len({each.grant_id for each in alive})
         count += len(alive)
         people.update(each.account_id for each in alive)
-        offline += filter(None, [offline_until(alive)])
-    return _AliveThen(grants, count, people - {None}, max(offline, default=None))
+        offline = latest((offline, offline_until(alive)))
+    return _AliveThen(grants, count, people - {None}, offline)
 
 
 def worth_telling(connection: Connection, began: Sequence[int], position: int, now: Moment) -> list[str]:

@@ -406,6 +406,11 @@ def offline_until(found: Iterable[Descendant]) -> Moment | None:
     return max((each.expires_at for each in found if each.alive and each.signing_key is not None), default=None)
 
 
+def latest(moments: Iterable[Moment | None]) -> Moment | None:
+    """The latest of moments that are there; None of none."""
+    return max(filter(None, moments), default=None)
+
+
 def grants_of_people(
     connection: Connection, account_ids: Sequence[str], now: Moment, client_id: str | None = None
 ) -> list[str]:

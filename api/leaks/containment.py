@@ -26,7 +26,7 @@ from eventstore.execution import Single, Step
 from eventstore.leaked.offline import offline_of
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
-from eventstore.time_travel import AT_ONCE, offline_until
+from eventstore.time_travel import AT_ONCE, latest, offline_until
 from eventstore.view import View
 from projections.blast_radius import RadiusQuestion
 from security.masking import masking
@@ -150,12 +150,12 @@ class Containment:
         if self._counting is not None:
             found = with_counted(view, self._counting, each_one)
             offline.append(view.query(offline_of, self.target.client_id or "", view.now))
+            offline.append(self._counting.offline_until)
         self._first = 0 if since is None else view.query(first_since, since, view.head)
-        until = max(filter(None, offline), default=None)
         told = numbers(found, secrets_ended(view, self.target))
         if self.target.account_id is not None and links_good(view, self.target):
             told = replace(told, people_affected=max(told.people_affected, 1))
-        self.ended = WhatEnded(told, until)
+        self.ended = WhatEnded(told, latest(offline))
         return self.numbers
 
     def commands(self) -> tuple[Single, *tuple[Step, ...]]:

@@ -13,8 +13,10 @@ from joserfc import jws
 from joserfc.jwk import RSAKey
 
 from api.leaks import revoke
+from domain.grants.token_exchange import ACCESS_TOKEN, GRANT_TYPE
 from security.clock import format_rfc3339, parse_rfc3339
 from tests.scenarios.administration import administering, ok
+from tests.scenarios.grants.test_token_exchange import SERVICE, rule
 from tests.scenarios.tokens.test_jwt_access_tokens import FORMAT, header_of, introspected, issued
 from tests.scenarios.world import Client, World
 
@@ -96,6 +98,26 @@ async def test_all_of_a_client(world: World, admin: httpx.AsyncClient, job: Clie
     for token in tokens:
         state = ok(await admin.post("/audit/token-state", json={"token": token}))
         assert (state["reason"], state["offline_until"] is None) == ("secret_ended", False)
+
+
+@pytest.mark.parametrize("name", ["secret", "client_id"])
+async def test_what_others_had_in_exchange_is_good_offline_too(
+    world: World, admin: httpx.AsyncClient, name: str
+) -> None:
+    job = await world.register_client("Job", grant_types=("client_credentials",), scope=("orders",))
+    gateway = await world.register_client(
+        "Gateway", grant_types=SERVICE, scope=("orders",), token_exchange=(rule(job),), **FORMAT
+    )
+    token = (await issued(world, job))["access_token"]
+    data = {"grant_type": GRANT_TYPE, "subject_token": token, "subject_token_type": ACCESS_TOKEN}
+    exchanged = ok(await world.client.post("/oauth/token", data=data, auth=gateway.auth))
+    assert exchanged["access_token"].count(".") == 2
+    until = format_rfc3339((await world.events("grant.exchanged"))[-1].time + exchanged["expires_in"] * 1_000_000)
+    body = {name: job.secret if name == "secret" else job.client_id}
+    tried = ok(await admin.post("/leaks/contain", json=body | {"dry_run": True}))
+    done = ok(await admin.post("/leaks/contain", json=body))
+    assert tried["contained"]["tokens_ended"] == done["contained"]["tokens_ended"] == 2
+    assert tried["offline_until"] == done["offline_until"] == until
 
 
 async def test_opaque_ones_are_dead_at_once(world: World, admin: httpx.AsyncClient) -> None:
