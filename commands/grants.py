@@ -11,11 +11,11 @@ from msgspec.structs import replace
 
 from commands.people import policy_of, session_is_live
 from domain import account, client, consent, grant, role, scope, server, session
-from domain.decision import AccessDenied, Outcome, Reason, Refusal, Unavailable, accept
+from domain.decision import AccessDenied, InvalidGrant, Outcome, Reason, Refusal, Unavailable
 from domain.event import Moment
 from domain.exchange import Exchanged
 from domain.factors import realm_policy
-from domain.grants import authorization_code, device_code
+from domain.grants import authorization_code, device_code, refused_credential
 from domain.grants.grant_type import (
     Credential,
     GrantType,
@@ -454,15 +454,21 @@ def end(grant_id: str, reason: grant.GrantEndReason, *, client_id: str | None = 
 
 
 def give_way(grant_id: str, *, client_id: str, account_id: str) -> Command[grant.State]:
-    """Ends a grant whose place another one takes of the same person at the same client. Anybody else's stays as it is,
-    and so does one that is over, with no event."""
+    """Ends a grant whose place another takes of the same person at the same client. Anybody else's stays as it is."""
+    verb = partial(grant.give_way, client_id=client_id, account_id=account_id)
+    return Command(f"grant:{grant_id}", lambda state, view: verb(state, now=view.now))
 
-    def decide(state: grant.State, view: View) -> Outcome:
-        own = {"client_id": client_id, "account_id": account_id}
-        ended = grant.end(state, now=view.now, reason="logout", **own)
-        return ended if ended.refusal is None else accept()
 
-    return Command(f"grant:{grant_id}", decide)
+def refuse_proof(presented: bytes, kind: TokenKind, client_id: str) -> Command[grant.State]:
+    """Refuses a code or refresh token that came with a DPoP proof which proves nothing (RFC 9449 §5)."""
+
+    def decide(state: grant.State, view: View) -> Outcome | Refusal:
+        found = view.grant_of(presented)
+        if found is None or found.kind != kind:
+            return Refusal(InvalidGrant.UNKNOWN)
+        return refused_credential.refuse_proof(state, client_id=client_id, kind=kind)
+
+    return Command("grant:none", decide, presented=presented)
 
 
 def revoke_token(

@@ -148,7 +148,8 @@ class RefreshReplayed(Event, frozen=True, kw_only=True):
 
 
 class RefreshRefused(Event, frozen=True, kw_only=True):
-    """A refresh was refused and changed nothing, for one of the reasons of `invalid_grant`."""
+    """A refresh was refused and changed nothing, for one of the reasons of `invalid_grant`; or the token was good and
+    the request was not, which `reason` says by the error that was answered, or by the proof that it lacked."""
 
     type = "grant.refresh_refused"
     in_doubt = True
@@ -279,6 +280,12 @@ def end(
     if state.ended_at is not None:
         return accept()
     return accept(_ended(state, reason))
+
+
+def give_way(state: State, *, now: Moment, client_id: str, account_id: str) -> Outcome:
+    """Ends the grant for another of the same person at the same client. Anybody else's stays, with no event."""
+    ended = end(state, now=now, reason="logout", client_id=client_id, account_id=account_id)
+    return ended if ended.refusal is None else accept()
 
 
 def settle(state: State, *, now: Moment) -> Outcome:

@@ -50,9 +50,13 @@ REFUSED: Mapping[str, str] = {
     "secret_cut_off": "the client secret behind it had been ended with all its tokens",
     "consent_withdrawn": "the person had withdrawn their consent",
 }
-"""Why a code or refresh token was refused; the reasons are those of `domain.decision.InvalidGrant`."""
+"""Why a code or refresh token was refused, by the reasons of `domain.decision.InvalidGrant`; by others it was good."""
 
 Data = Mapping[str, Any]
+
+
+def _refused(reason: str) -> str:
+    return REFUSED.get(reason) or f"it was good, and what came with it was not: {reason.replace('_', ' ')}"
 
 
 def _tokens_issued(data: Data) -> str:
@@ -127,8 +131,8 @@ def _watched(data: Data) -> str:
 _SENTENCES: Mapping[str, Callable[[Data], str]] = {
     "grant.tokens_issued": _tokens_issued,
     "grant.tokens_refreshed": lambda data: f"A refresh token was used for new tokens{_version(data)}.",
-    "grant.code_refused": lambda data: f"The code was refused: {REFUSED.get(data['reason'], data['reason'])}.",
-    "grant.refresh_refused": lambda data: f"A refresh was refused: {REFUSED.get(data['reason'], data['reason'])}.",
+    "grant.code_refused": lambda data: f"The code was refused: {_refused(data['reason'])}.",
+    "grant.refresh_refused": lambda data: f"A refresh was refused: {_refused(data['reason'])}.",
     "grant.token_revoked": lambda data: f"One access token was revoked; that was the {data['by']}'s doing.",
     "grant.ended": lambda data: f"The grant ended with all its tokens: {ENDED.get(data['reason'], data['reason'])}.",
     "client.secret_issued": lambda data: f"Version {data['version']} of the client's secret was made.",

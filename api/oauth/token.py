@@ -90,11 +90,8 @@ async def _perform(
     if grant is None:
         raise errors.UnsupportedGrantType()
     request = _request(grant, parameters)
-    proof = dpop.proof_of(services, scope) if dpop.HEADER in fields(scope) else None
-    if proof is not None:
-        stranger = None if await _has_shown(services, caller, request.presented) else scope
-        await dpop.use_up(services, proof, caller.client.client_id, stranger=stranger)
-        scope[PROVED] = proof.jkt
+    if dpop.HEADER in fields(scope):
+        await _prove(services, scope, caller, grant, request.presented)
     if caller.client.tls_client_certificate_bound_access_tokens:
         certificate = services.certificates.of(scope)
         scope[SHOWN] = None if certificate is None else certificate.thumbprint
@@ -109,6 +106,25 @@ async def _perform(
     if not given.issued.stays:
         return given
     return msgspec.structs.replace(given, refresh=Secret(parameters["refresh_token"]))
+
+
+async def _prove(services: Services, scope: Scope, caller: Caller, grant: GrantType, presented: str | None) -> None:
+    """Takes the DPoP proof of a request (RFC 9449 §5). One that proves nothing is a fact of its grant."""
+    client = caller.client
+    try:
+        proof = dpop.proof_of(services, scope)
+        if proof is not None:
+            stranger = None if await _has_shown(services, caller, presented) else scope
+            await dpop.use_up(services, proof, client.client_id, stranger=stranger)
+            scope[PROVED] = proof.jkt
+    except errors.UseDpopNonce:
+        raise
+    except errors.InvalidDpopProof:
+        if presented is not None and grant.credential is not None and not grant.credential.of_another:
+            command = grants.refuse_proof(bytes.fromhex(presented), grant.credential.kind, client.client_id)
+            by = origin(scope, caller.actor, on_device=client.on_device)
+            await services.ledger.execute(command, origin=by)
+        raise
 
 
 async def _has_shown(services: Services, caller: Caller, presented: str | None) -> bool:

@@ -15,7 +15,7 @@ from domain.decision import (
     refuse,
 )
 from domain.event import Moment
-from domain.grant import Code, CodeIssued
+from domain.grant import Code, CodeIssued, CodeRefused
 from domain.grants.grant_type import (
     Credential,
     GrantType,
@@ -24,9 +24,9 @@ from domain.grants.grant_type import (
     Parties,
     TokenRequest,
     admitted,
-    refuse_code,
 )
 from domain.grants.redemption import redeem
+from domain.grants.refused_credential import refuse_code, told
 from domain.rules import audience, pkce, redirect_uri, security_profile
 from domain.rules.authorization_details import AuthorizationDetails, text_of
 from domain.rules.built_in_scope import OFFLINE_ACCESS
@@ -210,7 +210,7 @@ def issue(
     unproven = _unproven(state, code, client_id, request, parties.jkt)
     if unproven is not None:
         return refuse_code(state, unproven)
-    return redeem(
+    redeemed = redeem(
         state,
         code,
         grant_type=GRANT_TYPE,
@@ -221,6 +221,7 @@ def issue(
         minted=minted,
         lifetimes=lifetimes,
     )
+    return told(state, redeemed, CodeRefused)
 
 
 def _unproven(

@@ -20,7 +20,7 @@ from domain.decision import (
     refuse,
 )
 from domain.event import SECOND, Moment
-from domain.grant import DeviceApproved, DeviceDenied, DeviceRequested
+from domain.grant import CodeRefused, DeviceApproved, DeviceDenied, DeviceRequested
 from domain.grants.grant_type import (
     Credential,
     GrantType,
@@ -29,9 +29,9 @@ from domain.grants.grant_type import (
     Parties,
     TokenRequest,
     admitted,
-    refuse_code,
 )
 from domain.grants.redemption import redeem
+from domain.grants.refused_credential import refuse_code, told
 from domain.role import State as Role
 from domain.rules import administrative_scope, audience, built_in_scope
 from domain.session import Authentication
@@ -218,7 +218,7 @@ def issue(
         return refuse(secret)
     if parties.client.client_id != state.client_id:
         return refuse_code(state, InvalidGrant.FOREIGN_CLIENT)
-    return redeem(
+    redeemed = redeem(
         state,
         code,
         grant_type=GRANT_TYPE,
@@ -229,6 +229,7 @@ def issue(
         minted=minted,
         lifetimes=lifetimes,
     )
+    return told(state, redeemed, CodeRefused)
 
 
 GRANT = GrantType(

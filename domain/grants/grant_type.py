@@ -30,12 +30,9 @@ from domain.exchange import Through
 from domain.factors.realm_policy import OPTIONAL, RealmPolicy
 from domain.grant import (
     CONSENTED,
-    REFUSALS_RECORDED,
     Code,
-    CodeRefused,
     DetailsGiven,
     GrantEndReason,
-    RefreshRefused,
     TokensIssued,
 )
 from domain.grant import State as Grant
@@ -429,7 +426,7 @@ def said(
     )
 
 
-# The presented code or refresh token: what has made it dead, and how a refusal of it is recorded.
+# The presented code or refresh token: what has made it dead.
 
 _REASONS: Mapping[str, InvalidGrant] = MappingProxyType(
     {
@@ -470,22 +467,3 @@ def _person(state: Grant, parties: Parties) -> validity.PersonStanding | None:
         return validity.PersonStanding("erased")
     rests_on_consent = state.grant_type in CONSENTED
     return validity.of_person(parties.account, (parties.consent or consent.INITIAL) if rests_on_consent else None)
-
-
-def refuse_code(state: Grant, reason: InvalidGrant) -> Outcome:
-    """Refuses the code and records it, as long as few refusals are."""
-    return refuse(reason, *_few(state, CodeRefused(reason=reason.value)))
-
-
-def refuse_refresh(state: Grant, reason: InvalidGrant) -> Outcome:
-    """Refuses the refresh token and records it, as long as few refusals are."""
-    return refuse(reason, *_few(state, RefreshRefused(reason=reason.value)))
-
-
-def _few(state: Grant, event: Event) -> tuple[Event, ...]:
-    return (event,) if state.refusals < REFUSALS_RECORDED else ()
-
-
-def first_only(state: Grant, event: Event) -> tuple[Event, ...]:
-    """A replay is a fact once; of a grant that is over already, the next ones would only fill the log."""
-    return () if state.replays else (event,)

@@ -13,11 +13,10 @@ from domain.grants.grant_type import (
     Parties,
     TokenRequest,
     dead,
-    first_only,
     first_tokens,
-    refuse_code,
 )
 from domain.grants.id_token import due
+from domain.grants.refused_credential import first_only, refuse_code
 from domain.rules import audience, built_in_scope
 
 

@@ -6,7 +6,15 @@ from domain import grant, scope, succession
 from domain.client_secret import SecretVersion
 from domain.decision import InvalidGrant, Outcome, Reason, Refusal, accept, refuse
 from domain.event import SECOND, Event, Moment
-from domain.grant import AccessTokenIssued, GrantEnded, RefreshReplayed, State, SuccessorReplaced, TokensRefreshed
+from domain.grant import (
+    AccessTokenIssued,
+    GrantEnded,
+    RefreshRefused,
+    RefreshReplayed,
+    State,
+    SuccessorReplaced,
+    TokensRefreshed,
+)
 from domain.grants.grant_type import (
     Credential,
     GrantType,
@@ -18,12 +26,11 @@ from domain.grants.grant_type import (
     admitted,
     chosen_details,
     dead,
-    first_only,
-    refuse_refresh,
     said,
     unbound,
 )
 from domain.grants.id_token import IdToken, due
+from domain.grants.refused_credential import first_only, refuse_refresh, told
 from domain.rules import audience, authorization_details, security_profile
 from domain.rules.authorization_details import AuthorizationDetails
 from domain.succession import Refresh
@@ -62,6 +69,24 @@ def issue(
     lifeless = dead(state, token, parties, now)
     if lifeless is not None:
         return refuse_refresh(state, lifeless)
+    decided = _decided(
+        state, token, now=now, request=request, secret=secret, parties=parties, minted=minted, lifetimes=lifetimes
+    )
+    return told(state, decided, RefreshRefused)
+
+
+def _decided(
+    state: State,
+    token: Refresh,
+    *,
+    now: Moment,
+    request: TokenRequest,
+    secret: SecretVersion | None,
+    parties: Parties,
+    minted: Minted,
+    lifetimes: Lifetimes,
+) -> Outcome:
+    """What a token that is good gets for this request."""
     granted = scope.refreshed(
         request.scope,
         original=state.scope,

@@ -4,8 +4,9 @@ import pytest
 from msgspec.structs import replace
 
 from domain import consent, grant
-from domain.decision import InvalidClient, InvalidGrant, InvalidRequest, InvalidScope, UnauthorizedClient
+from domain.decision import InvalidClient, InvalidGrant, InvalidRequest, InvalidScope, Outcome, UnauthorizedClient
 from domain.grant import GrantEnded, RefreshRefused, RefreshReplayed, SuccessorReplaced, TokensRefreshed
+from domain.grants import refused_credential
 from domain.grants.grant_type import Lifetimes
 from domain.rules.client_metadata import NO_KEYS, ClientKeys, PublicKey
 from domain.rules.public_key import thumbprint
@@ -45,6 +46,41 @@ def test_each_refresh_token_is_followed_by_another():
     assert event.grace_ends_at is None
     assert outcome.result.refresh
     assert reason(story.refresh("rt2")) is None
+
+
+def test_what_is_wrong_beside_a_good_token_is_recorded_boundedly():
+    story = redeemed()
+    for _ in range(20):
+        assert reason(story.refresh("rt1", scope=("orders", "other"))) is InvalidScope.WIDENED
+    assert story.events[-3:] == [RefreshRefused(reason="invalid_scope")] * 3
+    # What tells of one in other hands is recorded all the same.
+    for _ in range(20):
+        story.refresh("rt1", parties(replace(THIRD_PARTY, client_id="foreign")))
+    assert story.events[-2:] == [RefreshRefused(reason="foreign_client")] * 2
+    assert story.types.count("grant.refresh_refused") == grant.REFUSALS_RECORDED
+    assert reason(story.refresh("rt1")) is None
+
+
+def test_a_bad_proof_is_recorded_of_the_own_client_alone():
+    story = redeemed()
+    before, refuse = len(story.events), refused_credential.refuse_proof
+    for _ in range(20):
+        for kind in ("refresh", "code"):
+            outcome = refuse(story.state, client_id="foreign", kind=kind)
+            assert (reason(outcome), outcome.events) == (InvalidGrant.PROOF_KEY, ())
+            for event in refuse(story.state, client_id=THIRD_PARTY.client_id, kind=kind).events:
+                story.record(event)
+    assert story.types[before:] == ["grant.refresh_refused", "grant.code_refused", "grant.refresh_refused"]
+    assert {each.reason for each in story.events[before:]} == {"invalid_dpop_proof"}
+
+
+def test_a_grant_gives_way_to_another_of_the_same():
+    story, own = redeemed(), {"client_id": THIRD_PARTY.client_id, "account_id": PAUL.account_id}
+    for other in ({"client_id": "foreign"}, {"account_id": "petra"}):
+        assert grant.give_way(story.state, now=story.now, **(own | other)) == Outcome()
+    assert grant.give_way(grant.INITIAL, now=story.now, **own) == Outcome()
+    assert story.decide(grant.give_way, **own).events == (GrantEnded(reason="logout"),)
+    assert grant.give_way(story.state, now=story.now, **own) == Outcome()
 
 
 def test_a_used_token_ends_the_grant_and_is_recorded_once():

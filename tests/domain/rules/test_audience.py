@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain.decision import InvalidTarget, Refusal
-from domain.grant import TokensIssued, TokensRefreshed
+from domain.grant import RefreshRefused, TokensIssued, TokensRefreshed
 from domain.rules import audience
 from tests.domain.story import DASHBOARD, SERVICE, THIRD_PARTY, Story, parties
 
@@ -67,7 +67,8 @@ def test_what_a_refresh_may_not_name_changes_nothing() -> None:
     before = story.state
     assert reason(story.refresh("rt1", BOTH, resource=(PRINTS,))) is InvalidTarget.NOT_APPROVED
     assert reason(story.refresh("rt1", BOTH, resource=("https://else.example",))) is InvalidTarget.OUTSIDE_CLIENT
-    assert story.state == before
+    assert story.state == replace(before, refusals=2)
+    assert story.events[-2:] == [RefreshRefused(reason="invalid_target")] * 2
 
 
 def test_refresh_without_a_resource_may_name_any_of_the_clients() -> None:

@@ -358,3 +358,76 @@ async def test_metadata_names_the_algorithms(world: World) -> None:
     for path in ("oauth-authorization-server", "oauth-protected-resource"):
         said = (await world.client.get(f"/.well-known/{path}")).json()
         assert {"ES256", "PS256", "EdDSA"} <= set(said["dpop_signing_alg_values_supported"])
+
+
+async def why_refused(world: World, since: int = 0) -> list[tuple[str, str]]:
+    found = await world.events("grant.*", after=since)
+    refused = ("grant.code_refused", "grant.refresh_refused")
+    return [(each.type.removeprefix("grant."), each.event.reason) for each in found if each.type in refused]
+
+
+async def test_a_good_token_refused_for_the_rest_is_a_fact(scene: Scene) -> None:
+    page = await scene.approved(await scene.signed_in())
+    tokens, before = await scene.redeem(page), await scene.world.head()
+    data = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    asked = [("scope", "orders reports:read", "invalid_scope"), ("resource", "https://else.example", "invalid_target")]
+    for name, value, error in asked:
+        answer = await scene.world.client.post(TOKEN, data=data | {name: value}, auth=scene.shop.auth)
+        assert (answer.status_code, answer.json()["error"]) == (400, error)
+    told = await scene.world.events(after=before)
+    assert [(each.type, each.event.reason) for each in told] == [("grant.refresh_refused", e) for *_, e in asked]
+    assert {each.actor.kind for each in told} == {"client"}
+    assert told[0].request_id is not None
+    # Whoever asks wrongly for good leaves room for what tells of a thief.
+    for _ in range(5):
+        await scene.world.client.post(TOKEN, data=data | {"scope": "reports:read"}, auth=scene.shop.auth)
+    stranger = await scene.world.register_client()
+    await scene.world.client.post(TOKEN, data=data, auth=stranger.auth)
+    assert [reason for _, reason in await why_refused(scene.world, before)] == [
+        "invalid_scope",
+        "invalid_target",
+        "invalid_scope",
+        "foreign_client",
+    ]
+    assert (await scene.world.client.post(TOKEN, data=data, auth=scene.shop.auth)).status_code == 200
+
+
+async def test_a_code_without_the_proof_that_is_due_is_a_fact(scene: Scene) -> None:
+    client = await scene.world.register_client(dpop_bound_access_tokens=True)
+    holder = Holder(scene.world)
+    page = await scene.approved(await scene.signed_in(), scene.address(client))
+    assert (await redeem(scene, page, None, client)).json()["error"] == "invalid_request"
+    assert await why_refused(scene.world) == [("code_refused", "proof_required")]
+    given = (await redeem(scene, page, holder, client)).json()
+    assert (await refresh(scene, given["refresh_token"], None, client)).status_code == 400
+    assert (await why_refused(scene.world))[1:] == [("refresh_refused", "proof_required")]
+
+
+async def test_a_proof_that_proves_nothing_is_a_fact_of_the_grant(scene: Scene) -> None:
+    world, holder = scene.world, Holder(scene.world)
+    page = await scene.approved(await scene.signed_in())
+    data = {
+        "grant_type": "authorization_code",
+        "code": page.parameters["code"],
+        "redirect_uri": scene.shop.redirect_uri,
+        "code_verifier": VERIFIER,
+    }
+    used = holder.proof(TOKEN)
+
+    async def sent(proof: str, data: dict[str, Any], client: Client) -> str:
+        answer = await world.client.post(TOKEN, data=data, headers={"dpop": proof}, auth=client.auth)
+        return str(answer.json().get("error", ""))
+
+    assert await sent(holder.proof(TOKEN, iat=0), data, scene.shop) == "invalid_dpop_proof"
+    assert await why_refused(world) == [("code_refused", "invalid_dpop_proof")]
+    assert await sent(used, data, scene.shop) == ""
+    (issued_now,) = await world.events("grant.tokens_issued")
+    before, wrong = await world.head(), data | {"code": "x" * 43}
+    # What is another client's, or nobody's, is told of no grant.
+    for what, who in ((data, await world.register_client()), (wrong, scene.shop)):
+        assert await sent(holder.proof(TOKEN, iat=0), what, who) == "invalid_dpop_proof"
+    assert await why_refused(world, before) == []
+    for _ in range(5):
+        assert await sent(used, data, scene.shop) == "invalid_dpop_proof"
+    assert await why_refused(world, before) == [("code_refused", "invalid_dpop_proof")] * 2
+    assert (await world.events("grant.code_refused"))[-1].stream == issued_now.stream
