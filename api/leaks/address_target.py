@@ -221,7 +221,7 @@ def begin_settling(ledger: Ledger) -> None:
 
 
 async def stop_settling(ledger: Ledger) -> None:
-    """Leaves what is not settled there to `resume`."""
+    """Leaves what is not settled there to `resume_settling`."""
     settling = [task for task, its in _SETTLING.items() if its is ledger]
     for task in settling:
         task.cancel()
