@@ -14,9 +14,9 @@ from eventstore.ledger import Ledger
 from projections import outbox
 from security.clock import SystemClock
 from security.keyring import parse_keyring
+from tests.api.notifications.conftest import SOMEBODY, report
+from tests.api.notifications.receiver import SECRET
 from tests.cli.conftest import CommandLine
-from tests.notifications.conftest import SOMEBODY, report
-from tests.notifications.receiver import SECRET
 
 SOME = "client.secret_expired_used"
 

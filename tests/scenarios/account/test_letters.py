@@ -6,9 +6,9 @@ import pytest
 
 from api.letters.postman import Postman
 from eventstore.pending import letters
-from tests.notifications.mailbox import Mailbox
-from tests.notifications.mailbox import mail_port as mail_port
-from tests.notifications.mailbox import mailbox as mailbox
+from tests.api.notifications.mailbox import Mailbox
+from tests.api.notifications.mailbox import mail_port as mail_port
+from tests.api.notifications.mailbox import mailbox as mailbox
 from tests.scenarios.account.test_recovery import ask
 from tests.scenarios.world import World
 

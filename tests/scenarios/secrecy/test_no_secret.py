@@ -23,10 +23,10 @@ from projections import outbox
 from security.clock import ManualClock, SystemClock
 from security.keyring import Keyring
 from security.vault import Vault
+from tests.api.notifications.receiver import SECRET, Receiver, receiving
 from tests.databases import BACKENDS, Databases
 from tests.explore import exploring
 from tests.logging_restored import restoring_logging
-from tests.notifications.receiver import SECRET, Receiver, receiving
 from tests.scenarios.administration import EVERYTHING
 from tests.scenarios.asking import set_scene
 from tests.scenarios.dashboards.platform import make_dashboard

@@ -9,10 +9,10 @@ from api.notifications.delivering import DeliveryCounts, Notifier
 from eventstore.ledger import Ledger
 from projections import outbox
 from security.clock import ManualClock
-from tests.notifications.conftest import EVIDENCE, report
-from tests.notifications.mailbox import Mailbox
-from tests.notifications.mailbox import mail_port as mail_port
-from tests.notifications.mailbox import mailbox as mailbox
+from tests.api.notifications.conftest import EVIDENCE, report
+from tests.api.notifications.mailbox import Mailbox
+from tests.api.notifications.mailbox import mail_port as mail_port
+from tests.api.notifications.mailbox import mailbox as mailbox
 
 pytestmark = pytest.mark.anyio
 

@@ -10,7 +10,7 @@ from api.notifications.delivering import LEASE, Notifier
 from domain.event import SECOND
 from security.clock import ManualClock
 from security.keyring import Keyring
-from tests.notifications.receiver import SECRET, Receiver
+from tests.api.notifications.receiver import SECRET, Receiver
 from tests.scenarios.asking import Scene, set_scene
 from tests.scenarios.secrecy import traces
 from tests.scenarios.world import open_world

@@ -20,9 +20,9 @@ from eventstore.projecting.rebuild import Rebuild
 from projections import PROJECTIONS, outbox
 from security.clock import ManualClock
 from tests.any_command import any_command
+from tests.api.notifications.conftest import EVIDENCE, SOMEBODY, report
+from tests.api.notifications.receiver import Receiver
 from tests.eventstore.conftest import register
-from tests.notifications.conftest import EVIDENCE, SOMEBODY, report
-from tests.notifications.receiver import Receiver
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from api.http.outgoing_requests import NoAnswer, NotAllowed, OutgoingRequests, is_public
-from tests.notifications.receiver import Receiver
+from tests.api.notifications.receiver import Receiver
 
 pytestmark = pytest.mark.anyio
 

@@ -15,8 +15,8 @@ import pytest
 from api.notifications.delivering import Notifier
 from security.clock import ManualClock
 from security.keyring import Keyring
+from tests.api.notifications.receiver import SECRET, Receiver, receiving
 from tests.cases import cases
-from tests.notifications.receiver import SECRET, Receiver, receiving
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.world import World, open_world
 

@@ -12,7 +12,7 @@ from api.notifications.channels import destinations
 from api.notifications.channels.webhook import webhooks
 from api.notifications.message import chosen
 from projections.outbox import SECURITY, TYPES, USUAL
-from tests.notifications.receiver import SECRET
+from tests.api.notifications.receiver import SECRET
 
 URL = "https://hooks.example/services/T0P-S3CR3T"
 

@@ -18,7 +18,7 @@ from security.clock import ManualClock, SystemClock
 from security.keyring import Keyring, new_master_key, parse_keyring
 from security.tokens import new_id
 from tests.any_command import any_command
-from tests.notifications.receiver import SECRET, Receiver, receiving
+from tests.api.notifications.receiver import SECRET, Receiver, receiving
 
 SOMEBODY = Origin(Actor("system", None, {"user": "tests"}), "request-1", "192.0.2.7", "a browser")
 EVIDENCE = "found by ada@example.test in https://code.example/ada/dotfiles"

@@ -13,7 +13,7 @@ from api.notifications.message import Failed, NotificationMessage, SendNotificat
 from eventstore.ledger import Ledger
 from projections.outbox import Destination
 from security.clock import Clock, ManualClock
-from tests.notifications.conftest import report
+from tests.api.notifications.conftest import report
 
 pytestmark = pytest.mark.anyio
 
