@@ -5,7 +5,7 @@ swapped in at once, or held against them row by row.
 import heapq
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from itertools import zip_longest
 from types import ModuleType
@@ -27,6 +27,7 @@ from sqlalchemy import (
     union_all,
     update,
 )
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql import quoted_name, visitors
 
@@ -173,7 +174,9 @@ def transaction(connection: Connection, *, writes: bool = False, snapshot: bool 
     try:
         yield
     except BaseException:
-        connection.exec_driver_sql("ROLLBACK")
+        # Whatever is wrong with it now, a connection that broke for one: what it was broken off for is told.
+        with suppress(SQLAlchemyError):
+            connection.exec_driver_sql("ROLLBACK")
         raise
     connection.exec_driver_sql("COMMIT")
 

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, Row, create_engine, inspect, select, text, update
+from sqlalchemy.exc import OperationalError
 
 from commands import people
 from commands.grants import end
 from commands.permissions import operator
 from eventstore.appending import rows
-from eventstore.database.engines import migrating
+from eventstore.database.engines import migrating, reading
 from eventstore.projecting.alone import AnotherFills, alone
-from eventstore.projecting.rebuild import Comparison, Rebuild, outdated
+from eventstore.projecting.rebuild import Comparison, Rebuild, outdated, transaction
 from eventstore.projecting.refollow import MODELS, Refollowing
 from eventstore.stored import rebuilds
 from projections import PROJECTIONS, clients, digests, grants, tokens
@@ -280,3 +281,21 @@ async def test_tokens_folded_in_bulk_are_the_rows_written_one_by_one(
 
 def _tokens(connection: Connection) -> Sequence[Row[Any]]:
     return connection.execute(select(tokens.TABLE)).all()
+
+
+def test_what_broke_a_transaction_is_told_rather_than_its_rollback(database_url: str) -> None:
+    """A database that ends the connection is away, and a full disk has SQLite roll back by itself."""
+    engine = reading(database_url, 2)
+
+    def broken() -> None:
+        with engine.connect() as connection, transaction(connection):
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("ROLLBACK")
+                connection.exec_driver_sql("SELECT absent")
+            pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+            with engine.connect() as other:
+                other.exec_driver_sql(f"SELECT pg_terminate_backend({pid})")
+            connection.exec_driver_sql("SELECT 1")
+
+    with pytest.raises(OperationalError, match="no such column|terminating connection|closed the connection"):
+        broken()
