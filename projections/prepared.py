@@ -89,11 +89,14 @@ class Prepared:
         quote = connection.dialect.identifier_preparer
         statement: Any = self.statement
         sql = f"COPY {quote.format_table(statement.table)} ({', '.join(map(quote.quote, names))}) FROM STDIN"
+        if self._octets is None:
+            self._octets = _octets(statement, connection.dialect, list(names))
+        places = [names.index(name) for name in self._octets]
 
         def copy(cursor: Any) -> None:
             with cursor.copy(sql) as copying:
                 for row in rows:
-                    copying.write_row(row)
+                    copying.write_row(_in_hex(row, places) if places else row)
 
         with_cursor(connection, sql, copy)
 
@@ -181,6 +184,15 @@ def _with_hex(given: StatementParameters, octets: Sequence[str]) -> StatementPar
         if (value := found[name]) is not None:
             found[name] = "\\x" + value.hex()
     return found
+
+
+def _in_hex(given: tuple[Any, ...], places: Sequence[int]) -> tuple[Any, ...]:
+    """The same of a row. What the driver makes of octets for COPY is meant for a literal: where the database is set to
+    `standard_conforming_strings = off` it is another value."""
+    for place in places:
+        if (value := given[place]) is not None:
+            given = (*given[:place], "\\x" + value.hex(), *given[place + 1 :])
+    return given
 
 
 def _joined(statement: Any, dialect: sa.Dialect, names: Sequence[str]) -> tuple[str, StatementParameters]:

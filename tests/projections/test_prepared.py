@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, bindparam, case, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from eventstore.database.engines import migrating, together
+from eventstore.database.engines import is_sqlite, migrating, together, with_settings
 from projections import grants, secrets, tokens
 from projections.prepared import Prepared
 
@@ -91,3 +91,22 @@ def test_what_is_sent_together_fails_together(connection: Connection) -> None:
     with pytest.raises(IntegrityError):
         insert_twice(connection)
     assert connection.execute(select(USES)).all() == []
+
+
+@pytest.mark.parametrize("conforming", ["on", "off"])
+def test_octets_are_the_same_whatever_literals_are(database_url: str, conforming: str) -> None:
+    """Whoever owns the database may set that, and no digest would be found again."""
+    if not is_sqlite(database_url):
+        database_url = with_settings(database_url, {"standard_conforming_strings": conforming})
+    engine = migrating(database_url)
+    texts = dict.fromkeys(("kind", "grant_id", "client_id", "scope"), "b\\x00'\\\\")
+    moments = dict.fromkeys(("alone", "position", "issued_at", "expires_at", "prune_at"), 7)
+    rows = [(bytes([each]) * 32, *texts.values(), *moments.values()) for each in (0, 39, 92, 255)]
+    with engine.connect() as connection:
+        names = ("digest", *texts, *moments)
+        Prepared(insert(tokens.TABLE)).run_all(connection, names, rows)
+        query = select(*(tokens.TABLE.c[name] for name in names)).order_by(tokens.TABLE.c.digest)
+        found = [tuple(row) for row in connection.execute(query)]
+        connection.rollback()
+    engine.dispose()
+    assert found == rows

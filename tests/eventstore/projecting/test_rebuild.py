@@ -283,7 +283,7 @@ def _tokens(connection: Connection) -> Sequence[Row[Any]]:
     return connection.execute(select(tokens.TABLE)).all()
 
 
-def test_what_broke_a_transaction_is_told_rather_than_its_rollback(database_url: str) -> None:
+def test_what_broke_a_transaction_is_told(database_url: str) -> None:
     """A database that ends the connection is away, and a full disk has SQLite roll back by itself."""
     engine = reading(database_url, 2)
 
