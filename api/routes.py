@@ -7,6 +7,7 @@ from typing import Any
 
 from litestar import Litestar, Request, Response
 from litestar.di import Provide
+from litestar.exceptions import NotFoundException
 from litestar.routes import HTTPRoute
 
 from api import account, admin, audit, console, leaks
@@ -15,6 +16,7 @@ from api.audit import offline_verifier, publishing
 from api.audit.filters import auditor
 from api.branding import logo, stylesheet
 from api.config.settings import Settings
+from api.console.unknown_address import answer_unknown
 from api.dashboards import related_origins
 from api.dashboards.router import dashboards
 from api.http.bodies import StrictRequest, check_handlers, check_query, name_parameters
@@ -187,7 +189,7 @@ def routed(settings: Settings) -> Litestar:
         request_class=StrictRequest,
         dependencies=DEPENDENCIES,
         before_request=begin,
-        exception_handlers=EXCEPTION_HANDLERS,
+        exception_handlers={**EXCEPTION_HANDLERS, NotFoundException: answer_unknown},
         openapi_config=openapi_config(running_version(), described(), issuer=settings.issuer),
         request_max_body_size=settings.body_limit,
         logging_config=None,

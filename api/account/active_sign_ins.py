@@ -201,5 +201,5 @@ async def ending(
 
 
 def _at_console(connection: Connection, now: Moment, account_id: str, session_id: str) -> list[str]:
-    given = grants.living(connection, now, account_id, CONSENTED, AT_MOST)
+    given = grants.living(connection, now, account_id, CONSENTED, None)
     return [each.grant_id for each in given if each.client_id == CONSOLE and each.session_id == session_id]

@@ -204,7 +204,8 @@ def as_page(error: HTTPError, request_id: str, spoken: Language, branding: PageB
     return raw_response(error.status, render(page, spoken), "text/html; charset=utf-8", headers)
 
 
-def _handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """The same as the framework's answer."""
     given = error_response(request.scope, error)
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in given.headers}
     # The framework adds the charset to text by itself.
@@ -213,7 +214,7 @@ def _handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
     return Response(given.body, status_code=given.status, headers=headers, media_type=media_type)
 
 
-EXCEPTION_HANDLERS: dict[Any, Any] = {HTTPException: _handle, Exception: _handle}
+EXCEPTION_HANDLERS: dict[Any, Any] = {HTTPException: handle, Exception: handle}
 """What to hand to `Litestar(exception_handlers=…)`."""
 
 

@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from api.account import active_sign_ins
 from api.console.frame import LogLine
 from api.console.gate import is_within
 from api.environment import load
@@ -135,6 +136,17 @@ async def test_sign_in_that_somebody_ends_is_over_at_the_console(world: World) -
     assert (await browser.client.get("/console/")).status_code == 303
 
 
+async def test_a_console_among_many_grants_ends_with_its_sign_in(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many the person's applications hold that were used since."""
+    browser, _ = await at_console(world, *READER)
+    (started,) = await world.events("session.started")
+    monkeypatch.setattr(active_sign_ins, "AT_MOST", 0)
+    bearer = {"authorization": f"Bearer {await world.token('grants:write')}"}
+    address = f"/admin/people/{started.event.account_id}/sessions/{started.stream.partition(':')[2]}"
+    assert (await world.client.delete(address, headers=bearer)).status_code == 204
+    assert (await browser.client.get("/console/")).status_code == 303
+
+
 async def test_pages_show_what_the_persons_scopes_allow(world: World) -> None:
     await enable_console(world)
     browser = world.browser()
@@ -163,6 +175,25 @@ async def test_what_is_pasted_leads_to_its_page_and_stands_nowhere(world: World)
     nothing = await browser.client.post(form.action, data={**form.fields, "text": "glog_at_nonsense"}, headers=headers)
     assert nothing.status_code == 200
     assert "glog_at_nonsense" not in nothing.text
+
+
+async def test_an_unknown_address_is_a_page_of_the_console(world: World) -> None:
+    browser, _ = await at_console(world, *READER)
+    for address in ("/console/nothing", "/console/clients/abc/nothing", "/console/nothing/at/all?x=1"):
+        page = await browser.open(address)
+        assert (page.status, "<h1>There is no such thing</h1>" in page.text) == (404, True), address
+        assert 'action="/console/sign-out"' in page.text
+        head = await browser.client.head(address)
+        assert (head.status_code, head.content) == (404, b"")
+        # It tells nobody else which addresses there are.
+        strange = await world.client.get(address)
+        known = await world.client.get("/console/clients")
+        assert (strange.status_code, strange.headers["location"].partition("?")[0]) == (303, "/console/sign-in")
+        assert known.status_code == 303
+        posted = await browser.client.post(address, headers={"sec-fetch-site": "same-origin"})
+        assert posted.status_code == 404
+    elsewhere = await browser.client.get("/consoles/nothing")
+    assert (elsewhere.status_code, "sign-out" in elsewhere.text) == (404, False)
 
 
 async def test_sign_in_leads_back_to_pages_of_the_console_alone(world: World) -> None:
