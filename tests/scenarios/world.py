@@ -7,6 +7,7 @@ import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -87,6 +88,9 @@ def _take_those_there_are(cookies: httpx.Cookies, answer: httpx.Response) -> Non
 
 
 httpx.Cookies.extract_cookies = _take_those_there_are  # type: ignore[method-assign, assignment]
+
+httpx._urls.urlparse = httpx._urlparse.urlparse = lru_cache(4096)(httpx._urlparse.urlparse)  # type: ignore[attr-defined]
+"""A client takes each address apart three times, and most are asked for again."""
 
 (Ledger.open.__kwdefaults__ or {})["read_threads"] = 1
 """Each of them makes a connection of its own, and PostgreSQL a process, to answer what one answers as soon."""
