@@ -6,8 +6,9 @@ refresh token in the cookie, as after a sign-in by password.
 """
 
 import re
+from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
 from litestar import Request, Response, get, post
@@ -18,13 +19,14 @@ from api.branding import branding_at
 from api.dashboards.gate import admit, entered, other_methods
 from api.dashboards.refresh_cookie import is_there
 from api.dashboards.tokens import perform_sign_in
-from api.http import parameters, templates
+from api.http import parameters
 from api.http.credential_cache import Caller
 from api.http.errors import InsufficientAuthorization, InvalidGrant, InvalidRequest
 from api.http.load_shedding import away
 from api.http.request_context import request_context
 from api.http.responses import clear_cookie
-from api.http.templates import page_answer, see_other
+from api.http.templates import HtmlPage, ScopeInWords, page_answer, see_other
+from api.languages import Words
 from api.letters.words import RECOVER
 from api.oauth.person_authentication import EnrolmentRequired
 from api.oauth.token import Tokens, issue
@@ -79,6 +81,30 @@ ReturnTo = Annotated[
 ]
 
 
+class DashboardPage(HtmlPage, frozen=True, kw_only=True):
+    """A first-party dashboard's sign-in page. `resume` says that the browser sent the dashboard's cookie, so that the
+    page may try to go on; `error` is for a form that a browser without JavaScript posted to the page itself. `scopes`
+    are all that one may be able to do there, in words; `recover_url` leads to a new password, `upstreams` are other
+    providers at which one may sign in. With `console` it leads on to that."""
+
+    template: ClassVar[str] = "dashboard.html"
+    script: ClassVar[bool] = True
+    slug: str
+    name: str
+    realm: str
+    scopes: tuple[ScopeInWords, ...] = ()
+    resume: bool = False
+    console: bool = False
+    error: str = ""
+    recover_url: str | None = None
+    upstreams: Sequence[Any] = ()
+
+
+DASHBOARD_NEEDS_SCRIPT = Words(
+    "You are not signed in, and what you typed was not looked at: this page needs JavaScript."
+)
+
+
 @get("/", **PAGE, summary="A dashboard's sign-in page")
 async def page(request: Request[Any, Any, Any], slug: parameters.Slug, signed_in: SignedIn = "") -> Response[bytes]:
     """The page; it goes on with a sign-in that the browser still has the cookie of."""
@@ -88,7 +114,7 @@ async def page(request: Request[Any, Any, Any], slug: parameters.Slug, signed_in
 @post("/", status_code=200, **PAGE, include_in_schema=False)
 async def without_script(request: Request[Any, Any, Any], slug: parameters.Slug) -> Response[bytes]:
     """Where the form goes in a browser without JavaScript. Its body is not even read."""
-    return await _answer(request, slug, templates.DASHBOARD_NEEDS_SCRIPT)
+    return await _answer(request, slug, DASHBOARD_NEEDS_SCRIPT)
 
 
 async def _answer(
@@ -97,12 +123,12 @@ async def _answer(
     services, dashboard = services_of(request), entered(request).dashboard
     words = await services.ledger.look(present.scope_descriptions, dashboard.scope)
     settings = services.settings
-    page = templates.DashboardPage(
+    page = DashboardPage(
         branding=await branding_at(services, slug, dashboard.realm),
         slug=slug,
         name=dashboard.client_name,
         realm=dashboard.realm,
-        scopes=tuple(templates.ScopeInWords(name, words.get(name, name)) for name in dashboard.scope),
+        scopes=tuple(ScopeInWords(name, words.get(name, name)) for name in dashboard.scope),
         # Who comes from elsewhere comes without the cookie, which is for this site alone.
         resume=not error and (resume or is_there(request.scope, slug, settings.issuer)),
         console=settings.console and dashboard.slug == OF_CONSOLE,

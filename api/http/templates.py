@@ -1,4 +1,5 @@
-"""Pages that people see: one struct per page with exactly what its template needs.
+"""How pages that people see are written: each is a struct with exactly what its template needs, and stands beside its
+endpoint; those that several rooms answer with stand here.
 
 Nothing here knows requests or routes beyond the links that stand in the templates. Values are escaped by the template
 engine, and a value that a template asks for but its struct does not have is an error, never an empty string.
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import urlsplit
 
 import jinja2
@@ -75,60 +76,6 @@ class PageAnswer(Response[bytes]):
         self.headers["content-language"] = spoken.code
 
 
-class DashboardLink(msgspec.Struct, frozen=True):
-    """A dashboard's sign-in page as the home page offers it. `url` is a path on this server."""
-
-    name: str
-    realm: str
-    url: str
-
-
-class HomePage(HtmlPage, frozen=True, kw_only=True):
-    """The way in. `third_party` is the demo application's address, where one runs; `lists` is off in production,
-    and `console` says that there is one."""
-
-    template: ClassVar[str] = "home.html"
-    issuer: str
-    dashboards: tuple[DashboardLink, ...]
-    third_party: str | None = None
-    lists: bool = True
-    console: bool = False
-
-
-class SignInPage(HtmlPage, frozen=True, kw_only=True):
-    """The sign-in form (RFC 6749 §4.1.1). `application` is the name of the client that asks, None where people sign in
-    for themselves; `username` is what was typed before. `faulty` says that the application asks for what it cannot
-    have, so that nobody types a password in the hope of it. `…_url` lead to a new password or account. `upstreams` are
-    names and titles of other providers at which one may sign in."""
-
-    template: ClassVar[str] = "signing_in/sign_in.html"
-    inserted: ClassVar[tuple[str, ...]] = ("action", "csrf", "username", "passkey_options")
-    action: str
-    csrf: str
-    realm: str
-    application: str | None = None
-    username: str = ""
-    error: str | None = None
-    faulty: bool = False
-    recover_url: str | None = None
-    passkey_options: str | None = None
-    register_url: str | None = None
-    upstreams: Sequence[Any] = ()
-
-
-class SecondFactorPage(HtmlPage, frozen=True, kw_only=True):
-    """The second step of a sign-in, after the right password. `auth_session` tells whose that was, sealed."""
-
-    template: ClassVar[str] = "signing_in/second_factor.html"
-    inserted: ClassVar[tuple[str, ...]] = ("action", "csrf", "auth_session", "passkey_options")
-    action: str
-    csrf: str
-    auth_session: str
-    application: str | None = None
-    error: str | None = None
-    passkey_options: str | None = None
-
-
 class ScopeInWords(msgspec.Struct, frozen=True):
     """A scope as people read it. `allowed` marks what this person has already given to this application."""
 
@@ -144,88 +91,6 @@ class DetailInWords(NamedTuple):
     members: tuple[tuple[str, str], ...]
 
 
-class ConsentPage(HtmlPage, frozen=True, kw_only=True):
-    """The question that a person answers with `decision` = `approve` or `deny` (RFC 6749 §4.1.1, RFC 9700 §4.15).
-    `claims` are what is asked for one by one (OpenID Connect Core §5.5), and `host` has the document that describes the
-    application, None where it is registered."""
-
-    template: ClassVar[str] = "authorization/consent.html"
-    action: str
-    sign_out_action: str
-    csrf: str
-    application: str
-    scopes: tuple[ScopeInWords, ...]
-    destination: str
-    username: str
-    claims: tuple[str, ...] = ()
-    host: str | None = None
-    details: tuple[DetailInWords, ...] = ()
-
-
-class DevicePage(HtmlPage, frozen=True, kw_only=True):
-    """The form for the code that a device shows (RFC 8628 §3.3)."""
-
-    template: ClassVar[str] = "authorization/device.html"
-    action: str
-    csrf: str
-    user_code: str = ""
-    error: str | None = None
-
-
-class DeviceConsentPage(HtmlPage, frozen=True, kw_only=True):
-    """The question about a device. `address` and `user_agent` are the device's own, `since` is when it asked; `host` is
-    where the document stands that describes the application, None for one that was registered."""
-
-    template: ClassVar[str] = "authorization/device_consent.html"
-    action: str
-    sign_out_action: str
-    csrf: str
-    application: str
-    user_code: str
-    scopes: tuple[ScopeInWords, ...]
-    address: str | None
-    user_agent: str | None
-    since: Moment
-    username: str
-    host: str | None = None
-
-
-class DeviceDonePage(HtmlPage, frozen=True, kw_only=True):
-    """After the decision about a device."""
-
-    template: ClassVar[str] = "authorization/device_done.html"
-    application: str
-    approved: bool
-
-
-class FormPostPage(HtmlPage, frozen=True, kw_only=True):
-    """The answer to an application as a form that posts itself (OAuth 2.0 Form Post Response Mode §2).
-
-    Without JavaScript the person presses its button. `destination` is where it goes, in words.
-    """
-
-    template: ClassVar[str] = "authorization/form_post.html"
-    script: ClassVar[bool] = True
-    action: str
-    application: str
-    destination: str
-    fields: tuple[tuple[str, str], ...]
-
-
-class ErrorBackPage(HtmlPage, frozen=True, kw_only=True):
-    """What went wrong, where the person decides whether the application is told (RFC 9700 §4.11.2): by the form, or by
-    the `link` where a form cannot lead there."""
-
-    template: ClassVar[str] = "authorization/error_back.html"
-    explanation: str
-    application: str
-    destination: str
-    method: Literal["get", "post"] = "get"
-    action: str = ""
-    fields: tuple[tuple[str, str], ...] = ()
-    link: str | None = None
-
-
 class ErrorPage(HtmlPage, frozen=True, kw_only=True):
     """What went wrong, where nothing can or may be sent back to the application (RFC 6749 §4.1.2.1)."""
 
@@ -235,84 +100,11 @@ class ErrorPage(HtmlPage, frozen=True, kw_only=True):
     request_id: str
 
 
-class SignOutPage(HtmlPage, frozen=True, kw_only=True):
-    """The question before a sign-out that was asked for by a link: a link alone must not end a session."""
-
-    template: ClassVar[str] = "signing_in/sign_out.html"
-    action: str
-    csrf: str
-    username: str
-    realm: str
-
-
 class SignedOutPage(HtmlPage, frozen=True, kw_only=True):
     """After the sign-out. `continue_url` is a path on this server that leads to a sign-in form."""
 
     template: ClassVar[str] = "signing_in/signed_out.html"
     continue_url: str
-
-
-class DashboardPage(HtmlPage, frozen=True, kw_only=True):
-    """A first-party dashboard's sign-in page. `resume` says that the browser sent the dashboard's cookie, so that the
-    page may try to go on; `error` is for a form that a browser without JavaScript posted to the page itself. `scopes`
-    are all that one may be able to do there, in words; `recover_url` leads to a new password, `upstreams` are other
-    providers at which one may sign in. With `console` it leads on to that."""
-
-    template: ClassVar[str] = "dashboard.html"
-    script: ClassVar[bool] = True
-    slug: str
-    name: str
-    realm: str
-    scopes: tuple[ScopeInWords, ...] = ()
-    resume: bool = False
-    console: bool = False
-    error: str = ""
-    recover_url: str | None = None
-    upstreams: Sequence[Any] = ()
-
-
-class Member(msgspec.Struct, frozen=True):
-    """One member of a body, or one parameter, of an operation. `kind` is its type in words."""
-
-    name: str
-    kind: str
-    required: bool
-    meaning: str
-
-
-class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One operation as the page tells it."""
-
-    method: str
-    path: str
-    summary: str
-    description: str
-    access: str
-    members: tuple[Member, ...]
-    media_types: tuple[str, ...]
-    example: str
-    answers: tuple[tuple[str, str], ...]
-    answer_example: str
-
-
-class Group(msgspec.Struct, frozen=True):
-    """Operations that belong together, by their first tag."""
-
-    name: str
-    operations: tuple[Operation, ...]
-
-
-class ReferencePage(HtmlPage, frozen=True, kw_only=True):
-    """The OpenAPI document for people."""
-
-    template: ClassVar[str] = "reference.html"
-    version: str
-    groups: tuple[Group, ...]
-
-
-DASHBOARD_NEEDS_SCRIPT = Words(
-    "You are not signed in, and what you typed was not looked at: this page needs JavaScript."
-)
 
 
 def language_of(context: jinja2.runtime.Context) -> Language:

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from litestar import Litestar, Request, Router
@@ -18,7 +18,7 @@ from litestar.routes import HTTPRoute
 
 from api.http.error_responses import PROBLEM, ProblemBody, vocabulary
 from api.http.responses import JSON
-from api.http.templates import Group, Member, Operation, ReferencePage, render, security_headers
+from api.http.templates import HtmlPage, render, security_headers
 from api.openapi.hot_endpoints import FORM, REFERENCE, HotEndpoint, describe
 from api.services import is_of_process, services_of
 
@@ -51,6 +51,45 @@ SECURITY: dict[str, SecurityScheme] = {
         "their `client_id` alone.",
     ),
 }
+
+
+class Member(msgspec.Struct, frozen=True):
+    """One member of a body, or one parameter, of an operation. `kind` is its type in words."""
+
+    name: str
+    kind: str
+    required: bool
+    meaning: str
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation as the page tells it."""
+
+    method: str
+    path: str
+    summary: str
+    description: str
+    access: str
+    members: tuple[Member, ...]
+    media_types: tuple[str, ...]
+    example: str
+    answers: tuple[tuple[str, str], ...]
+    answer_example: str
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Operations that belong together, by their first tag."""
+
+    name: str
+    operations: tuple[Operation, ...]
+
+
+class ReferencePage(HtmlPage, frozen=True, kw_only=True):
+    """The OpenAPI document for people."""
+
+    template: ClassVar[str] = "reference.html"
+    version: str
+    groups: tuple[Group, ...]
 
 
 class DocumentPlugin(JsonRenderPlugin):

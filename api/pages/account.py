@@ -1,7 +1,7 @@
 """The way in, and a person's own pages: sign in, see that one is, sign out, take back what one has allowed."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from urllib.parse import quote
 
 import msgspec
@@ -13,20 +13,12 @@ from api.config.settings import Settings
 from api.http.errors import AccessDenied, InvalidRequest, Missing, api_error
 from api.http.parameters import LONGEST_CURSOR, decode_cursor, encode_cursor
 from api.http.request_context import Scope
-from api.http.templates import (
-    DashboardLink,
-    HomePage,
-    ScopeInWords,
-    SignedOutPage,
-    SignOutPage,
-    page_answer,
-    see_other,
-)
+from api.http.templates import HtmlPage, ScopeInWords, SignedOutPage, page_answer, see_other
 from api.languages import Words
 from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
 from api.oauth.person_authentication import policies
 from api.pages import enrolment
-from api.pages.account_pages import AccountGrantsPage, AllowedApplication
+from api.pages.account_pages import AccountGrantsPage, AllowedApplication, SignOutPage
 from api.pages.browser_session import (
     BrowserSession,
     FormToken,
@@ -88,6 +80,26 @@ GoesOn = Annotated[
 Destination = Annotated[
     str, QueryParameter(name="to", description="Where it leads.", schema_extra={"enum": list(DESTINATIONS)})
 ]
+
+
+class DashboardLink(msgspec.Struct, frozen=True):
+    """A dashboard's sign-in page as the home page offers it. `url` is a path on this server."""
+
+    name: str
+    realm: str
+    url: str
+
+
+class HomePage(HtmlPage, frozen=True, kw_only=True):
+    """The way in. `third_party` is the demo application's address, where one runs; `lists` is off in production,
+    and `console` says that there is one."""
+
+    template: ClassVar[str] = "home.html"
+    issuer: str
+    dashboards: tuple[DashboardLink, ...]
+    third_party: str | None = None
+    lists: bool = True
+    console: bool = False
 
 
 class AccountForm(msgspec.Struct, frozen=True):

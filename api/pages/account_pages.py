@@ -8,6 +8,16 @@ from api.http.templates import HtmlPage, ScopeInWords
 from domain.event import Moment
 
 
+class SignOutPage(HtmlPage, frozen=True, kw_only=True):
+    """The question before a sign-out that was asked for by a link: a link alone must not end a session."""
+
+    template: ClassVar[str] = "signing_in/sign_out.html"
+    action: str
+    csrf: str
+    username: str
+    realm: str
+
+
 class AccountPage(HtmlPage, frozen=True, kw_only=True):
     """A page of somebody who is signed in: it says who that is, leads to their other pages, and signs them out.
     `notice` tells what their last click did, `mails` whether they are written to."""

@@ -4,7 +4,7 @@ Only typing a code is a guess, and slowed for everybody when there are many wron
 proof that it was right. A link with the code (§3.3.1) fills it in and does nothing more.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -15,14 +15,7 @@ from msgspec import UNSET, Meta, UnsetType
 from api.branding import branding_at
 from api.http.errors import InvalidRequest, Missing, oauth_error
 from api.http.request_context import Scope, request_context
-from api.http.templates import (
-    DeviceConsentPage,
-    DeviceDonePage,
-    DevicePage,
-    ScopeInWords,
-    page_answer,
-    see_other,
-)
+from api.http.templates import HtmlPage, ScopeInWords, page_answer, see_other
 from api.languages import Words
 from api.pages import enrolment
 from api.pages.account import FORM, PAGE
@@ -47,7 +40,7 @@ from api.throttling.limits import Limit, PerMinute, group
 from commands import devices
 from domain import client, role
 from domain.decision import AccessDenied, FactorRefused, InvalidScope, Refusal
-from domain.event import Recorded
+from domain.event import Moment, Recorded
 from domain.grants import device_code
 from domain.grants.device_code import DeviceRequest
 from eventstore import present
@@ -81,6 +74,42 @@ Proof = Annotated[
     str,
     QueryParameter(name="proof", description="That it was typed.", max_length=LONGEST_TYPED),
 ]
+
+
+class DevicePage(HtmlPage, frozen=True, kw_only=True):
+    """The form for the code that a device shows (RFC 8628 §3.3)."""
+
+    template: ClassVar[str] = "authorization/device.html"
+    action: str
+    csrf: str
+    user_code: str = ""
+    error: str | None = None
+
+
+class DeviceConsentPage(HtmlPage, frozen=True, kw_only=True):
+    """The question about a device. `address` and `user_agent` are the device's own, `since` is when it asked; `host` is
+    where the document stands that describes the application, None for one that was registered."""
+
+    template: ClassVar[str] = "authorization/device_consent.html"
+    action: str
+    sign_out_action: str
+    csrf: str
+    application: str
+    user_code: str
+    scopes: tuple[ScopeInWords, ...]
+    address: str | None
+    user_agent: str | None
+    since: Moment
+    username: str
+    host: str | None = None
+
+
+class DeviceDonePage(HtmlPage, frozen=True, kw_only=True):
+    """After the decision about a device."""
+
+    template: ClassVar[str] = "authorization/device_done.html"
+    application: str
+    approved: bool
 
 
 class UserCodeForm(msgspec.Struct, frozen=True):

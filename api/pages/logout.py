@@ -17,12 +17,13 @@ from litestar.params import JSONBody
 from api.branding import branding_at
 from api.http.bodies import FORM, encoding
 from api.http.request_context import request_context
-from api.http.templates import SignedOutPage, SignOutPage, page_answer, see_other
+from api.http.templates import SignedOutPage, page_answer, see_other
 from api.languages import Words
 from api.oauth import client_names
 from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
 from api.oauth.id_token_hint import IdTokenHint, read_hint
 from api.pages.account import PLATFORM, signed_in
+from api.pages.account_pages import SignOutPage
 from api.pages.authorization.authorization_request import (
     OPT,
     QUERY_MAXIMUM,

@@ -13,7 +13,7 @@ from msgspec import Meta
 from api.branding import branding_at
 from api.http.load_shedding import away
 from api.http.request_context import Scope
-from api.http.templates import HtmlPage, SecondFactorPage, SignInPage, page_answer, see_other
+from api.http.templates import HtmlPage, page_answer, see_other
 from api.languages import Words
 from api.letters.words import RECOVER, REGISTER
 from api.oauth import passkeys, second_factor
@@ -95,6 +95,40 @@ UpstreamChoice = Annotated[
         extra_json_schema={"maxLength": upstream.NAME_MAXIMUM},
     ),
 ]
+
+
+class SignInPage(HtmlPage, frozen=True, kw_only=True):
+    """The sign-in form (RFC 6749 §4.1.1). `application` is the name of the client that asks, None where people sign in
+    for themselves; `username` is what was typed before. `faulty` says that the application asks for what it cannot
+    have, so that nobody types a password in the hope of it. `…_url` lead to a new password or account. `upstreams` are
+    names and titles of other providers at which one may sign in."""
+
+    template: ClassVar[str] = "signing_in/sign_in.html"
+    inserted: ClassVar[tuple[str, ...]] = ("action", "csrf", "username", "passkey_options")
+    action: str
+    csrf: str
+    realm: str
+    application: str | None = None
+    username: str = ""
+    error: str | None = None
+    faulty: bool = False
+    recover_url: str | None = None
+    passkey_options: str | None = None
+    register_url: str | None = None
+    upstreams: Sequence[Any] = ()
+
+
+class SecondFactorPage(HtmlPage, frozen=True, kw_only=True):
+    """The second step of a sign-in, after the right password. `auth_session` tells whose that was, sealed."""
+
+    template: ClassVar[str] = "signing_in/second_factor.html"
+    inserted: ClassVar[tuple[str, ...]] = ("action", "csrf", "auth_session", "passkey_options")
+    action: str
+    csrf: str
+    auth_session: str
+    application: str | None = None
+    error: str | None = None
+    passkey_options: str | None = None
 
 
 class SignInForm(msgspec.Struct, frozen=True):

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from babel.messages.pofile import read_po
 
-from api.http.templates import ErrorPage, SignInPage, destination, render
+from api.http.templates import ErrorPage, destination, render
 from api.languages import CATALOGUES, ENGLISH, LANGUAGES, LONGEST, Words, choose
+from api.pages.sign_in import SignInPage
 from tests.texts import IN_ENGLISH, PAGES, error_types, found
 from tests.texts import ROOM as API
 

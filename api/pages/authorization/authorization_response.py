@@ -3,7 +3,7 @@
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from litestar import Response
@@ -11,7 +11,7 @@ from litestar.datastructures import Cookie
 
 from api.http.error_responses import parameters
 from api.http.errors import HTTPError, TemporarilyUnavailable
-from api.http.templates import ErrorBackPage, FormPostPage, destination, page_answer, see_other
+from api.http.templates import HtmlPage, destination, page_answer, see_other
 from api.pages.authorization.authorization_request import AuthorizationRequest
 from api.services import Services
 from domain.event import SECOND
@@ -21,6 +21,34 @@ from security.tokens import Secret
 
 SIGNED_LASTS = 600
 """Seconds for which a signed response is good (JARM §2.1)."""
+
+
+class FormPostPage(HtmlPage, frozen=True, kw_only=True):
+    """The answer to an application as a form that posts itself (OAuth 2.0 Form Post Response Mode §2).
+
+    Without JavaScript the person presses its button. `destination` is where it goes, in words.
+    """
+
+    template: ClassVar[str] = "authorization/form_post.html"
+    script: ClassVar[bool] = True
+    action: str
+    application: str
+    destination: str
+    fields: tuple[tuple[str, str], ...]
+
+
+class ErrorBackPage(HtmlPage, frozen=True, kw_only=True):
+    """What went wrong, where the person decides whether the application is told (RFC 9700 §4.11.2): by the form, or by
+    the `link` where a form cannot lead there."""
+
+    template: ClassVar[str] = "authorization/error_back.html"
+    explanation: str
+    application: str
+    destination: str
+    method: Literal["get", "post"] = "get"
+    action: str = ""
+    fields: tuple[tuple[str, str], ...] = ()
+    link: str | None = None
 
 
 class _Told(NamedTuple):

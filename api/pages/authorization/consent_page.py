@@ -1,9 +1,11 @@
 """The consent page (RFC 6749 §4.1.1): what the application asks for, shown and bound to the form that answers it."""
 
+from typing import ClassVar
+
 from litestar import Response
 
 from api.branding import branding_at
-from api.http.templates import ConsentPage, DetailInWords, ScopeInWords, destination, page_answer
+from api.http.templates import DetailInWords, HtmlPage, ScopeInWords, destination, page_answer
 from api.pages.authorization.authorization_request import AuthorizationRequest
 from api.pages.authorization.client_documents import host_of
 from api.pages.browser_session import BrowserSession, form_token, is_genuine, login_name
@@ -16,6 +18,24 @@ from domain.rules.standard_claims import beyond
 from eventstore import present
 
 PATH = "/oauth/authorize"
+
+
+class ConsentPage(HtmlPage, frozen=True, kw_only=True):
+    """The question that a person answers with `decision` = `approve` or `deny` (RFC 6749 §4.1.1, RFC 9700 §4.15).
+    `claims` are what is asked for one by one (OpenID Connect Core §5.5), and `host` has the document that describes the
+    application, None where it is registered."""
+
+    template: ClassVar[str] = "authorization/consent.html"
+    action: str
+    sign_out_action: str
+    csrf: str
+    application: str
+    scopes: tuple[ScopeInWords, ...]
+    destination: str
+    username: str
+    claims: tuple[str, ...] = ()
+    host: str | None = None
+    details: tuple[DetailInWords, ...] = ()
 
 
 def one_by_one(asked: AuthorizationRequest, granted: tuple[str, ...]) -> tuple[str, ...]:

@@ -5,283 +5,20 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import msgspec
 import pytest
 from markupsafe import Markup
 
+from api.dashboards import pages as dashboard_pages
 from api.http import templates
 from api.http.static_files import STATIC
 from api.http.templates import render
 from api.languages import LANGUAGES
 from api.letters.composing import LetterPage
-from api.pages import account_pages, email_address, factors, notices, passkey_enrolment, recover, register
-from api.pages.sign_in import LeavingPage
-from api.pages.upstream.coming_back import LinkQuestionPage
-from api.upstreams.flow import UpstreamButton
-
-SINCE = 1_772_700_000_123_456
-SCOPES = (
-    templates.ScopeInWords("profile", "See your name"),
-    templates.ScopeInWords("catalog:read", "Look at the catalog", allowed=True),
-)
-SOMEBODY: Any = {
-    "username": "paul",
-    "realm": "platform",
-    "sign_out_action": "/sign-out",
-    "csrf": "token-c",
-    "mails": True,
-}
-PLACES = (
-    account_pages.ShownPlace(None, "192.0.2.7", "Firefox", SINCE, SINCE + 60_000_000, True, "/account/places/end?id=a"),
-    account_pages.ShownPlace("Client Dashboard", None, None, SINCE, SINCE, False, "/account/places/end?id=b"),
-)
-SAMPLES: dict[str, templates.HtmlPage] = {
-    "home": templates.HomePage(
-        issuer="https://id.example.test",
-        dashboards=(templates.DashboardLink("Client Dashboard", "platform", "/dashboards/client"),),
-        third_party="http://127.0.0.1:8401/",
-    ),
-    "sign_in": templates.SignInPage(
-        action="/oauth/authorize/sign-in?state=a%26b&x=1",
-        csrf="token-c",
-        realm="platform",
-        application="Paperboat",
-        username="paul",
-        error="Wrong.",
-        upstreams=(UpstreamButton("corp", "Corp"),),
-    ),
-    "second_factor": templates.SecondFactorPage(
-        action="/sign-in?x=1", csrf="token-c", auth_session="sealed", application="Paperboat", error="Wrong."
-    ),
-    "factors": factors.FactorsPage(
-        username="paul",
-        enrolled=True,
-        generator="f1",
-        passkeys=(factors.ShownPasskey("p1", "Telephone", SINCE, False),),
-        passkey_url="/account/factors/passkeys",
-        since=SINCE,
-        left=9,
-        needed=False,
-        switched_off=True,
-        continue_url="/oauth/authorize?x=1",
-        realm="platform",
-        sign_out_action="/account/sign-out?realm=platform",
-        mails=True,
-        enrol_url="/account/factors/totp",
-        renew_action="/account/factors/recovery-codes",
-        remove_action="/account/factors/remove",
-        csrf="token-c",
-    ),
-    "no_factors": factors.FactorsPage(
-        username="paul",
-        enrolled=False,
-        generator="",
-        passkeys=(),
-        passkey_url=None,
-        since=None,
-        left=0,
-        needed=True,
-        switched_off=False,
-        continue_url=None,
-        realm="platform",
-        sign_out_action="/account/sign-out?realm=platform",
-        mails=True,
-        enrol_url="/account/factors/totp",
-        renew_action="/account/factors/recovery-codes",
-        remove_action="/account/factors/remove",
-        csrf="token-c",
-    ),
-    "passkey": passkey_enrolment.PasskeyPage(
-        action="/account/factors/passkeys",
-        csrf="token-c",
-        back_url="/account/factors",
-        passkey_options='{"challenge": "AAAA"}',
-        name="Telephone",
-        error="Wrong.",
-    ),
-    "no_passkey": passkey_enrolment.PasskeyPage(
-        action="/account/factors/passkeys", csrf="token-c", back_url="/account/factors", passkey_options=None
-    ),
-    "totp": factors.TotpPage(
-        action="/account/factors/totp",
-        csrf="token-c",
-        enrolment="sealed",
-        secret="GEZD GNBV",
-        otpauth_uri="otpauth://totp/x",
-        qr_code=Markup("<svg></svg>"),
-        error="Wrong.",
-    ),
-    "recovery_codes": factors.RecoveryCodesPage(codes=("abcd-efgh-jkmn-pqrs",), continue_url="/account/factors"),
-    "sign_in_alone": templates.SignInPage(action="/sign-in", csrf="token-c", realm="platform"),
-    "sign_in_passkey": templates.SignInPage(
-        action="/sign-in", csrf="token-c", realm="platform", passkey_options='{"challenge": "AAAA"}'
-    ),
-    "consent": templates.ConsentPage(
-        action="/oauth/authorize/consent?x=1",
-        sign_out_action="/sign-out",
-        csrf="token-c",
-        application="Paperboat",
-        scopes=SCOPES,
-        destination="reader.example.test",
-        username="paul",
-        claims=("name", "email"),
-    ),
-    "device": templates.DevicePage(action="/device", csrf="token-c", user_code="WDJB-MJHT", error="Wrong."),
-    "device_consent": templates.DeviceConsentPage(
-        action="/device/decision?x=1",
-        sign_out_action="/sign-out",
-        csrf="token-c",
-        application="Television",
-        user_code="WDJB-MJHT",
-        scopes=SCOPES,
-        address="192.0.2.7",
-        user_agent="curl/8",
-        since=SINCE,
-        username="paul",
-    ),
-    "device_done": templates.DeviceDonePage(application="Television", approved=True),
-    "error_back": templates.ErrorBackPage(
-        explanation="The scope is unknown.",
-        application="Paperboat",
-        destination="reader.example.test",
-        action="https://reader.example.test/callback",
-        fields=(("error", "invalid_scope"), ("state", "s")),
-    ),
-    "error_back_to_app": templates.ErrorBackPage(
-        explanation="The scope is unknown.",
-        application="Paperboat",
-        destination="an app on this device (com.example.reader)",
-        link="com.example.reader:/callback?error=invalid_scope",
-    ),
-    "form_post": templates.FormPostPage(
-        action="https://reader.example.test/callback",
-        application="Paperboat",
-        destination="reader.example.test",
-        fields=(("code", "glog_ac_x"), ("state", '"><script>')),
-    ),
-    "error": templates.ErrorPage(title="Unknown application", explanation="Nothing was sent.", request_id="4f0OQ2b8"),
-    "signed_in": account_pages.SignedInPage(
-        **SOMEBODY, notice="Done.", name="Paul", logins=("paul", "paul@example.test"), since=SINCE, places=PLACES
-    ),
-    "places": account_pages.PlacesPage(**SOMEBODY, places=PLACES, end_others_action="/account/places/end-others"),
-    "history": account_pages.HistoryPage(
-        **SOMEBODY,
-        happenings=(account_pages.Happening("You signed in.", SINCE, "Paperboat", "192.0.2.7", "Firefox"),),
-        older_url="/account/history?after=x",
-    ),
-    "data": account_pages.DataPage(
-        **SOMEBODY, export_action="/e", erase_action="/r", keep_action="/k", erasure_due=None, waiting_days=7
-    ),
-    "data_erased_soon": account_pages.DataPage(
-        **SOMEBODY, export_action="/e", erase_action="/r", keep_action="/k", erasure_due=SINCE, waiting_days=7
-    ),
-    "own_password": account_pages.OwnPasswordPage(
-        **SOMEBODY,
-        action="/change",
-        minimum=8,
-        links=(account_pages.ShownLink("Corp", SINCE, "/account/password/unlink?name=corp"),),
-        error="Wrong.",
-    ),
-    "leaving": LeavingPage(title="Corp", url="https://corp.example/authorize?a=1&b=2"),
-    "link_question": LinkQuestionPage(
-        action="/account/upstream/link", csrf="token-c", title="Corp", email="paul@example.test"
-    ),
-    "notices": notices.NoticesPage(
-        **SOMEBODY,
-        email="paul@example.test",
-        action="/account/notices",
-        choices=(
-            notices.NoticeChoice("contained", notices.MEANINGS["contained"], True),
-            notices.NoticeChoice("factor_failed", notices.MEANINGS["factor_failed"], False),
-        ),
-    ),
-    "email_address": email_address.EmailPage(
-        **SOMEBODY,
-        email="paul@example.test",
-        verified=False,
-        verify_action="/account/email/verify",
-        action="/account/email",
-        typed="p@example.test",
-        error="Wrong.",
-    ),
-    "no_email_address": email_address.EmailPage(
-        **SOMEBODY, email=None, verified=False, verify_action="/verify", action="/account/email"
-    ),
-    "confirm_address": email_address.ConfirmPage(
-        action="/confirm", csrf="token-c", link="glog_ev_x", email="paul@example.test", changes=False
-    ),
-    "confirm_change": email_address.ConfirmPage(
-        action="/confirm", csrf="token-c", link="glog_ev_x", email="paul@example.test", changes=True
-    ),
-    "address_confirmed": email_address.ConfirmedPage(waits=False, continue_url="/account/email"),
-    "register": register.RegisterPage(action="/r", csrf="token-c", realm="platform", email="p", error="Wrong."),
-    "registration_sent": register.RegistrationSentPage(in_files=True, continue_url="/account/sign-in"),
-    "new_account": register.NewAccountPage(
-        action="/r", csrf="token-c", link="glog_ev_x", email="p@example.test", username="p", minimum=12, error="Weak."
-    ),
-    "recover": recover.RecoverPage(action="/recover", csrf="token-c", realm="platform", username="p", error="Wrong."),
-    "recovery_sent": recover.RecoverySentPage(minutes=15, in_files=True, continue_url="/account/sign-in"),
-    "new_password": recover.NewPasswordPage(
-        action="/set",
-        csrf="token-c",
-        link="glog_pr_x",
-        username="paul",
-        minimum=12,
-        invited=False,
-        error="Weak.",
-        providers=("Corp",),
-    ),
-    "first_password": recover.NewPasswordPage(
-        action="/set", csrf="token-c", link="glog_pr_x", username="paul", minimum=12, invited=True
-    ),
-    "password_done": recover.PasswordDonePage(continue_url="/account/sign-in", invited=False, providers=("Corp",)),
-    "sign_out": templates.SignOutPage(action="/sign-out", csrf="token-c", username="paul", realm="platform"),
-    "signed_out": templates.SignedOutPage(continue_url="/account/grants"),
-    "account_grants": account_pages.AccountGrantsPage(
-        **SOMEBODY,
-        notice="Withdrawn.",
-        grants=(
-            account_pages.AllowedApplication(
-                "Paperboat", SCOPES, ("email",), SINCE, SINCE + 60_000_000, "/account/grants/a"
-            ),
-            account_pages.AllowedApplication("Harbour", SCOPES[:1], (), SINCE, None, "/account/grants/b"),
-        ),
-    ),
-    "account_grants_empty": account_pages.AccountGrantsPage(**SOMEBODY, grants=()),
-    "dashboard": templates.DashboardPage(
-        slug="client",
-        name="Client Dashboard",
-        realm="platform",
-        resume=True,
-        recover_url="/account/recover?realm=platform",
-        upstreams=(UpstreamButton("corp", "Corp"),),
-    ),
-    "reference": templates.ReferencePage(
-        version="1.2.3",
-        groups=(
-            templates.Group(
-                "OAuth",
-                (
-                    templates.Operation(
-                        method="POST",
-                        path="/oauth/token",
-                        summary="Get tokens",
-                        description="Every grant type.",
-                        access="client",
-                        members=(templates.Member("scope", "string", False, "Names."),),
-                        media_types=("application/json",),
-                        example="{}",
-                        answers=(("200", "Tokens."),),
-                        answer_example="{}",
-                    ),
-                ),
-            ),
-        ),
-    ),
-}
+from api.pages import account_pages
+from tests.api.http.sampled_pages import SAMPLES
 
 
 class Document(HTMLParser):
@@ -439,11 +176,13 @@ def test_grants_name_the_application_on_each_withdraw_button() -> None:
 
 def test_dashboard_posts_to_itself_where_no_script_runs() -> None:
     page = render(
-        templates.DashboardPage(slug="client", name="C", realm="platform", error=templates.DASHBOARD_NEEDS_SCRIPT)
+        dashboard_pages.DashboardPage(
+            slug="client", name="C", realm="platform", error=dashboard_pages.DASHBOARD_NEEDS_SCRIPT
+        )
     )
     document = Document(page)
     assert document.all("form")[0]["action"] == "/dashboards/client"
-    assert templates.DASHBOARD_NEEDS_SCRIPT in document.text
+    assert dashboard_pages.DASHBOARD_NEEDS_SCRIPT in document.text
     assert len(document.all("noscript")) == 1
     assert len(document.all("script")) == 2
 
