@@ -8,8 +8,8 @@ from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
 from api.admin.bodies import client_bodies, members
+from api.admin.bodies.client_bodies import SecretLifetime
 from api.admin.bodies.members import Time, listed, time_or_null
-from api.admin.clients import SecretLifetime
 from api.admin.idempotency import Once, Reply, commanding
 from api.audit.queries.history import SecretVersionRef
 from api.http import parameters

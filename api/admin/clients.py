@@ -3,51 +3,24 @@
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-import msgspec
 from litestar import Request, Response, delete, get, patch, post
 from litestar.openapi.spec import Schema
 from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import JSONBody, QueryParameter
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from api.admin.bodies import client_bodies
 from api.admin.bodies.client_bodies import (
     CLIENT_EXAMPLE,
-    AccessLifetime,
-    BackchannelLogoutUri,
     ClientBody,
-    ClientName,
-    DashboardChanges,
-    GrantTypes,
-    Origins,
-    PostLogoutRedirectUris,
-    RedirectUris,
-    RefreshLifetime,
+    ClientChanges,
+    NewClient,
     RegisteredClient,
-    Resources,
-    SectorIdentifierUri,
-    Serves,
-    SigningAlgorithm,
-    SubjectType,
-    TokensPerMinute,
     attributes,
 )
-from api.admin.bodies.exchange_rules import ExchangeRules
-from api.admin.bodies.key_members import AuthSigningAlgorithm, InCertificate, JwksUri, KeySet, keys_of
-from api.admin.bodies.members import Realm, ScopeText, listed
-from api.admin.bodies.security_members import (
-    AccessTokenFormat,
-    BoundByCertificate,
-    BoundByDpop,
-    DetailTypes,
-    Profile,
-    PushesRequests,
-    RequestAlgorithm,
-    ResponseAlgorithm,
-    SecurityGiven,
-    SignsRequests,
-)
+from api.admin.bodies.key_members import keys_of
+from api.admin.bodies.members import listed
 from api.admin.idempotency import Once, Reply, commanding
 from api.audit.list_exports import WholeList, WithPersonal, whole_list
 from api.audit.queries.history import SecretVersionRef
@@ -63,10 +36,9 @@ from api.signals.signal_delivery import forget
 from api.throttling.windowed_counter import SecretUses
 from commands import clients as commands
 from commands.permissions import CallerScope
-from domain import client, client_secret
+from domain import client
 from domain.event import Moment, Recorded
 from domain.keys import client_keys
-from domain.rules import client_metadata
 from domain.rules import registration as rules
 from domain.rules.administrative_scope import administrative
 from domain.rules.client_metadata import NO_KEYS
@@ -81,108 +53,6 @@ from security.tokens import Format, new_id
 PATH = "/admin/clients"
 ONE = "/admin/clients/{client_id:str}"
 TAGS = ["Clients"]
-
-Owner = Annotated[
-    str,
-    Meta(
-        max_length=client.OWNER_MAXIMUM,
-        description="Who answers for the client, such as an e-mail address; kept sealed.",
-    ),
-]
-SecretLifetime = Annotated[
-    int, Meta(ge=1, le=client_secret.LIFETIME_MAXIMUM, description="Seconds that the secret lives; null is for ever.")
-]
-Method = Annotated[
-    client_metadata.AuthMethod,
-    Meta(
-        description="`none` makes the client a public one (RFC 7591 §2); with keys or a certificate it has no secret."
-    ),
-]
-FirstParty = Annotated[
-    bool,
-    Meta(
-        description="Whether it is an application of your own, which may ask people for their password itself, at"
-        " `/oauth/authorize-challenge`."
-    ),
-]
-
-
-class NewClient(SecurityGiven, forbid_unknown_fields=True, kw_only=True):
-    """A client to be registered (RFC 7591 §2)."""
-
-    client_name: ClientName
-    redirect_uris: RedirectUris = []
-    grant_types: GrantTypes = msgspec.field(default_factory=lambda: ["authorization_code"])
-    scope: ScopeText = ""
-    token_endpoint_auth_method: Method = "client_secret_basic"  # noqa: S105 - a method by its RFC 7591 name
-    require_pkce: Annotated[
-        bool, Meta(description="Only a confidential client may do without PKCE (RFC 9700 §2.1.1).")
-    ] = True
-    access_token_lifetime: AccessLifetime | None = None
-    refresh_token_lifetime: RefreshLifetime | None = None
-    realm: Realm = "platform"
-    allowed_origins: Origins = []
-    tokens_per_minute: TokensPerMinute | None = None
-    resources: Resources = []
-    serves: Serves = []
-    id_token_signed_response_alg: SigningAlgorithm = "RS256"  # noqa: S105 - an algorithm
-    userinfo_signed_response_alg: SigningAlgorithm | None = None
-    token_endpoint_auth_signing_alg: AuthSigningAlgorithm | None = None
-    token_exchange: ExchangeRules = []
-    first_party: FirstParty = False
-    jwks: KeySet | None = None
-    jwks_uri: JwksUri | None = None
-    tls_client_auth_subject_dn: InCertificate | None = None
-    tls_client_auth_san_dns: InCertificate | None = None
-    tls_client_auth_san_uri: InCertificate | None = None
-    tls_client_auth_san_ip: InCertificate | None = None
-    tls_client_auth_san_email: InCertificate | None = None
-    post_logout_redirect_uris: PostLogoutRedirectUris = []
-    backchannel_logout_uri: BackchannelLogoutUri | None = None
-    backchannel_logout_session_required: bool = False
-    subject_type: SubjectType = "public"
-    sector_identifier_uri: SectorIdentifierUri | None = None
-    owner: Owner | None = None
-    secret_lifetime: SecretLifetime | None = None
-
-
-class ClientChanges(DashboardChanges, forbid_unknown_fields=True, kw_only=True):
-    """A merge patch (RFC 7396): what is not named stays, null takes away what can be missing."""
-
-    redirect_uris: RedirectUris | UnsetType = UNSET
-    grant_types: GrantTypes | UnsetType = UNSET
-    token_endpoint_auth_method: Method | UnsetType = UNSET
-    require_pkce: bool | UnsetType = UNSET
-    tokens_per_minute: TokensPerMinute | None | UnsetType = UNSET
-    serves: Serves | UnsetType = UNSET
-    id_token_signed_response_alg: SigningAlgorithm | UnsetType = UNSET
-    userinfo_signed_response_alg: SigningAlgorithm | None | UnsetType = UNSET
-    require_pushed_authorization_requests: PushesRequests | UnsetType = UNSET
-    dpop_bound_access_tokens: BoundByDpop | UnsetType = UNSET
-    tls_client_certificate_bound_access_tokens: BoundByCertificate | UnsetType = UNSET
-    profile: Profile | None | UnsetType = UNSET
-    require_signed_request_object: SignsRequests | UnsetType = UNSET
-    request_object_signing_alg: RequestAlgorithm | None | UnsetType = UNSET
-    authorization_signed_response_alg: ResponseAlgorithm | None | UnsetType = UNSET
-    access_token_format: AccessTokenFormat | UnsetType = UNSET
-    authorization_details_types: DetailTypes | UnsetType = UNSET
-    token_endpoint_auth_signing_alg: AuthSigningAlgorithm | None | UnsetType = UNSET
-    token_exchange: ExchangeRules | UnsetType = UNSET
-    first_party: FirstParty | UnsetType = UNSET
-    jwks: KeySet | None | UnsetType = UNSET
-    jwks_uri: JwksUri | None | UnsetType = UNSET
-    tls_client_auth_subject_dn: InCertificate | None | UnsetType = UNSET
-    tls_client_auth_san_dns: InCertificate | None | UnsetType = UNSET
-    tls_client_auth_san_uri: InCertificate | None | UnsetType = UNSET
-    tls_client_auth_san_ip: InCertificate | None | UnsetType = UNSET
-    tls_client_auth_san_email: InCertificate | None | UnsetType = UNSET
-    post_logout_redirect_uris: PostLogoutRedirectUris | UnsetType = UNSET
-    backchannel_logout_uri: BackchannelLogoutUri | None | UnsetType = UNSET
-    backchannel_logout_session_required: bool | UnsetType = UNSET
-    subject_type: SubjectType | UnsetType = UNSET
-    sector_identifier_uri: SectorIdentifierUri | None | UnsetType = UNSET
-    owner: Owner | None | UnsetType = UNSET
-
 
 Contains = Annotated[
     str | None,

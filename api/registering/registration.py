@@ -9,9 +9,8 @@ from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
 from api.admin.bodies import client_bodies, members
-from api.admin.bodies.client_bodies import ClientBody, attributes
+from api.admin.bodies.client_bodies import ClientBody, NewClient, attributes
 from api.admin.bodies.key_members import keys_of
-from api.admin.clients import NewClient
 from api.config.settings import Settings
 from api.http import errors, parameters
 from api.http.errors import HTTPError, InvalidClientMetadata, InvalidRedirectUri, InvalidToken, Missing
