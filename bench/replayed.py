@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from api.audit.queries.export import writer
 from api.audit.rendering import Rendering
+from bench.subjects.processes import children
 from eventstore import search
 from eventstore.database.engines import migrating, reading, snapshot
 from eventstore.database.schema import upgrade
@@ -86,12 +87,6 @@ def _spent(log: Log) -> float:
     ticks = _ticks(log.postmaster, ended_children=True)
     ticks += sum(_ticks(pid, ended_children=False) for pid in children(log.postmaster))
     return own + ticks / os.sysconf("SC_CLK_TCK")
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process started and that still run."""
-    listed = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(each) for each in listed.read_text().split()] if listed.exists() else []
 
 
 def _ticks(pid: int, *, ended_children: bool) -> int:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TextIO
 
 import msgspec
 
-from cli.terminal import USAGE, Failure
+from cli.terminal import USAGE, Failure, is_utf8
 
 LONGEST_LINE = 256 * 1024
 """Characters of a line that is looked at."""
@@ -48,7 +48,7 @@ def _json_lines(file: Iterable[str]) -> Iterator[Record]:
         if len(text) > LONGEST_LINE:
             yield Record(line, {}, "is too long")
             continue
-        if not _is_utf_8(text):
+        if not is_utf8(text):
             yield Record(line, {}, NOT_UTF_8)
             continue
         try:
@@ -66,7 +66,7 @@ def _csv(file: TextIO) -> Iterator[Record]:
         names = next(reader, [])
     except csv.Error:
         names = []
-    if not _is_utf_8("".join(names)):
+    if not is_utf8("".join(names)):
         raise Failure(f"the first line {NOT_UTF_8}", USAGE)
     if not names or len({*names}) != len(names) or not all(name.strip() for name in names):
         raise Failure("the first line has to name each column once", USAGE)
@@ -86,19 +86,10 @@ def _csv(file: TextIO) -> Iterator[Record]:
                 found = f"has {len(values)} values and not {len(names)}"
                 yield Record(line, {}, f"{found}{_swallowed(line, reader.line_num)}")
             continue
-        if not _is_utf_8("".join(values)):
+        if not is_utf8("".join(values)):
             yield Record(line, {}, NOT_UTF_8)
             continue
         yield Record(line, {name.strip(): value for name, value in zip(names, values, strict=True) if value != ""})
-
-
-def _is_utf_8(text: str) -> bool:
-    """Whether each byte that was read stood for something."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _swallowed(first: int, last: int) -> str:
