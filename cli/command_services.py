@@ -39,7 +39,15 @@ from eventstore.projecting.counting import EventCounting
 from eventstore.projecting.rebuild import Outdated, Rebuild, Rebuilt
 from eventstore.projecting.refollow import Refollowing
 from eventstore.transparency.published import Diverged, is_accepted
-from eventstore.unavailable import ArchiveAway, DatabaseAway, InDoubt, LedgerOverloaded, WentBack, WrongClock
+from eventstore.unavailable import (
+    ArchiveAway,
+    DatabaseAway,
+    DatabaseUnfit,
+    InDoubt,
+    LedgerOverloaded,
+    WentBack,
+    WrongClock,
+)
 from eventstore.view import View
 from projections.tables import RowPage
 from security.clock import Moment, SystemClock
@@ -311,6 +319,9 @@ def in_plain_words(settings: Settings) -> Iterator[None]:
         raise unavailable(str(error)) from None
     except WrongClock as error:
         raise unavailable(f"nothing is written while this machine's clock is off: {error}") from None
+    except DatabaseUnfit:
+        # For a right that is missing there are other words.
+        raise
     except (DatabaseAway, LedgerOverloaded) as error:
         raise unavailable(f"the database does not answer: {in_words(error, settings.database_url)}") from None
 

@@ -99,7 +99,7 @@ def _failure(error: Exception) -> Failure | None:
         return Failure(f"what was given is too long to be recorded: {error}")
     if isinstance(error, MasterKeyError | WrapBroken | SealBroken | ArchiveAway | AnotherFills):
         return unavailable(str(error))
-    if getattr(getattr(error, "orig", None), "sqlstate", None) == _NOT_ALLOWED:
+    if any(getattr(getattr(each, "orig", None), "sqlstate", None) == _NOT_ALLOWED for each in (error, error.__cause__)):
         return unavailable(_OWNER)
     # Whatever it was doing, the database may go, fill up or be locked at any moment.
     gone = error if isinstance(error, DatabaseAway) else away(error)

@@ -24,7 +24,7 @@ from eventstore.recorder import HEAD, NO_HEAD
 from eventstore.repository import Changes
 from eventstore.sealed.dropped import ELSEWHERE, SegmentElsewhere
 from eventstore.stored import head
-from eventstore.unavailable import ArchiveAway, DatabaseAway, DatabaseSilent, Moved
+from eventstore.unavailable import ArchiveAway, DatabaseAway, DatabaseSilent, DatabaseUnfit, Moved
 
 BESIDE = 1
 """Connections that a `ThreadReader` needs beside those of its threads: to catch up.
@@ -308,9 +308,12 @@ class ThreadReader:
             if connection.in_transaction():
                 connection.rollback()
         except BaseException as error:
+            meant = away(error)
             if connection is not None:
+                if isinstance(meant, DatabaseUnfit):
+                    connection.invalidate()
                 connection.close()
-            if (meant := away(error)) is not None:
+            if meant is not None:
                 raise meant from error
             raise
         self._kept[get_ident()] = connection

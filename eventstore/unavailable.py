@@ -29,6 +29,11 @@ class DatabaseReadOnly(DatabaseAway):
     """The database takes nothing at present: it is a standby, or its file may not be written."""
 
 
+class DatabaseUnfit(DatabaseAway):
+    """A table is not found, or the server's role may not do what it does: somebody changed the database, its settings
+    or rights. A connection may have been made before that was mended, and is not asked again."""
+
+
 class StorageFull(DatabaseAway):
     """The database has no room for what was to be stored. What is stored can be read."""
 

@@ -12,7 +12,7 @@ from eventstore.database.engines import away
 from eventstore.database.threads import asks_over
 from eventstore.recorder import DATABASE_TIME, HEAD, NO_HEAD, LogRecorder, run
 from eventstore.stored import head
-from eventstore.unavailable import DatabaseReadOnly, Moved
+from eventstore.unavailable import DatabaseReadOnly, DatabaseUnfit, Moved
 from projections.prepared import translate
 
 _LOCK = (
@@ -129,8 +129,8 @@ class AppendTransaction:
             return
         with contextlib.suppress(Exception):
             self._driver.rollback()
-        if isinstance(away(error), DatabaseReadOnly):
-            # Another server may be the one that takes it by now.
+        if isinstance(away(error), DatabaseReadOnly | DatabaseUnfit):
+            # Another server may be the one that takes it by now, or this one by another connection.
             connection.invalidate()
         connection.close()
 

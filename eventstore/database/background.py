@@ -14,7 +14,7 @@ from eventstore.database.engines import away, beside, snapshots
 from eventstore.database.shared_connections import SharedConnections
 from eventstore.database.threads import ANSWERS_WITHIN, Patience, Threads, asks_over
 from eventstore.mapper import LogMapper, attach
-from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, LedgerOverloaded
+from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, DatabaseUnfit, LedgerOverloaded
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,8 +51,8 @@ class _Beside:
                 try:
                     return work(connection)
                 except SQLAlchemyError as error:
-                    if isinstance(away(error), DatabaseReadOnly):
-                        # Another server may be the one that takes it by now.
+                    if isinstance(away(error), DatabaseReadOnly | DatabaseUnfit):
+                        # Another server may be the one that takes it by now, or this one by another connection.
                         connection.invalidate()
                     raise
         except SQLAlchemyError as error:

@@ -19,7 +19,7 @@ from sqlalchemy.util import LRUCache
 
 from eventstore.database.shared_connections import AWAITS_DISK, SchemaPool, SchemaUrl, Session, SharedConnections
 from eventstore.database.threads import asks_over
-from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, StorageFull
+from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, DatabaseUnfit, StorageFull
 from projections.prepared import translate
 
 CACHE_KIB = 6_144
@@ -385,6 +385,9 @@ def _host_and_port(text: str) -> tuple[str, str]:
 READ_ONLY = "25006"
 """PostgreSQL's `read_only_sql_transaction`: a standby, or a primary that was set so."""
 
+UNFIT = frozenset({"42P01", "3F000", "42501"})
+"""A table or schema is not found, by the `search_path` for one; a right is missing."""
+
 DISK_FULL = "53100"
 SHARED_MEMORY_FULL = 4_874
 """SQLite's `SQLITE_IOERR_SHMSIZE`: the file beside the database by which processes share its log could not grow."""
@@ -412,7 +415,8 @@ def _is_gone(error: BaseException) -> bool:
 def _kind_of(error: BaseException) -> type[DatabaseAway] | None:
     driver = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(driver, psycopg.Error):
-        return {READ_ONLY: DatabaseReadOnly, DISK_FULL: StorageFull}.get(driver.sqlstate or "")
+        known = {READ_ONLY: DatabaseReadOnly, DISK_FULL: StorageFull, **dict.fromkeys(UNFIT, DatabaseUnfit)}
+        return known.get(driver.sqlstate or "")
     if isinstance(driver, sqlite3.Error):
         # One that the driver itself raised has no code.
         code = getattr(driver, "sqlite_errorcode", 0)

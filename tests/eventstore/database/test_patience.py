@@ -16,12 +16,13 @@ from eventstore.appending.committer import LONGEST_QUEUE
 from eventstore.database import threads as patience_module
 from eventstore.database.engines import is_sqlite, migrating
 from eventstore.ledger import Ledger
+from eventstore.repository import newest
 from eventstore.stored import head
 from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, DatabaseSilent
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, register
-from tests.faults import read_only
+from tests.faults import read_only, unfit
 from tests.relay import Relay, relayed
 
 pytestmark = pytest.mark.anyio
@@ -239,6 +240,19 @@ async def test_database_that_refuses_writes_is_away_until_it_takes_one(ledger: L
     executed = await ledger.execute(register("after"), origin=HERE)
     assert [each.position for each in executed.recorded] == [3, 4]
     assert not await ledger.is_read_only()
+
+
+async def test_database_without_our_tables_is_away_until_it_has_them(ledger: Ledger, database_url: str) -> None:
+    """As where its owner sets another `search_path`, or takes a right away: no connection keeps that for longer."""
+    await ledger.execute(register("before"), origin=HERE)
+    with unfit(database_url):
+        for _ in range(3):
+            for asked in (ledger.execute(register("meanwhile"), origin=HERE), ledger.read(newest)):
+                with pytest.raises(DatabaseAway):
+                    await asked
+    for name in ("after", "again"):
+        assert (await ledger.execute(register(name), origin=HERE)).refusal is None
+        assert await ledger.read(newest) == await ledger.head()
 
 
 class Held:
