@@ -10,9 +10,9 @@ from domain.decision import Conflict, Outcome, Refusal, accept, malformed
 from domain.event import Moment
 from domain.incident import Leaked
 from eventstore import present
-from eventstore.affected import WhatEnded
 from eventstore.command import Command, Sweep
 from eventstore.execution import Origin, Step
+from eventstore.leaked.afterwards import WhatEnded
 from eventstore.ledger import Ledger
 from eventstore.personal_data import PersonalData
 from eventstore.view import View

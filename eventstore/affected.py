@@ -4,13 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from msgspec.structs import replace
 from sqlalchemy import Connection, bindparam, or_, select, text
 
 from domain import account, client, client_secret, consent, cut_off, ended_grants, exchange, grant, session
 from domain.event import SECOND, Moment, Recorded
 from domain.events import ENDING_MANY
-from domain.incident import Numbers
 from domain.rules import exchange_policy
 from eventstore import search
 from eventstore.issued import exchanged_with, has_exchanged
@@ -378,7 +376,6 @@ USED = {dialect: text(_used(dialect)) for dialect in ("sqlite", "postgresql")}
 _BEGINNINGS = select(events.c.id).where(
     events.c.originator_id.in_(bindparam("b_streams", expanding=True)), events.c.originator_version == 1
 )
-_STREAMS = select(events.c.originator_id).where(events.c.id.in_(bindparam("b_positions", expanding=True)))
 
 
 class Used(NamedTuple):
@@ -433,68 +430,3 @@ def living_sessions(connection: Connection, positions: Collection[int], now: Mom
             event = started.event
             if isinstance(event, session.SessionStarted) and started.time + event.lifetime * SECOND > now:
                 yield started.position
-
-
-# Afterwards -------------------------------------------------------------------------------------------------------
-
-
-class WhatEnded(NamedTuple):
-    """What a containment ends, and until when JWTs among it are good for anyone who validates offline; None for
-    none."""
-
-    numbers: Numbers = Numbers()
-    offline_until: Moment | None = None
-
-    def and_secrets(self, count: int) -> "WhatEnded":
-        """The same with so many secrets or keys besides."""
-        return self._replace(numbers=replace(self.numbers, secrets_ended=self.numbers.secrets_ended + count))
-
-
-COUNTED_TOGETHER = 10_000
-"""Grants that one long read counts: of any number none takes longer than it may."""
-
-
-async def ended_at(ledger: Ledger, began: Sequence[int], position: int, now: Moment) -> WhatEnded:
-    """Counts what of grants that began there was alive at a position of the log, by the log. Holds no lock."""
-    grants, count, people = 0, 0, set[str | None]()
-    offline: Moment | None = None
-    for portion in portions(began, COUNTED_TOGETHER):
-        found = await ledger.read_long(_alive_at, portion, position, now)
-        grants, count, people = grants + found.grants, count + found.tokens, people | found.people
-        offline = latest((offline, found.offline_until))
-    return WhatEnded(Numbers(0, grants, count, len(people)), offline)
-
-
-class _AliveThen(NamedTuple):
-    grants: int
-    tokens: int
-    people: set[str | None]
-    offline_until: Moment | None
-
-
-def _alive_at(connection: Connection, began: Sequence[int], position: int, now: Moment) -> _AliveThen:
-    state, grants, count, people = states_at(connection, position), 0, 0, set[str | None]()
-    offline: Moment | None = None
-    for portion in portions(began, AT_ONCE):
-        alive = [each for each in _descendants_of(connection, state, portion, position, now) if each.alive]
-        grants += len({each.grant_id for each in alive})
-        count += len(alive)
-        people.update(each.account_id for each in alive)
-        offline = latest((offline, offline_until(alive)))
-    return _AliveThen(grants, count, people - {None}, offline)
-
-
-def worth_telling(connection: Connection, began: Sequence[int], position: int, now: Moment) -> list[str]:
-    """The streams of the sessions that began there, and of those grants of which anything was alive at a position."""
-    streams = connection.scalars(_STREAMS, {"b_positions": began}).all()
-    alive = _descendants_of(connection, states_at(connection, position), began, position, now)
-    found = {f"grant:{each.grant_id}" for each in alive if each.alive}
-    return [stream for stream in streams if stream in found or stream.startswith("session:")]
-
-
-def _descendants_of(
-    connection: Connection, state: FoldOf, began: Sequence[int], position: int, now: Moment
-) -> list[Descendant]:
-    streams = connection.scalars(_STREAMS, {"b_positions": began})
-    named = [stream.partition(":")[2] for stream in streams if stream.startswith("grant:")]
-    return descendants(connection, state, named, position, now)

@@ -17,9 +17,10 @@ from domain.decision import Outcome
 from domain.ended_grants import Together
 from domain.event import SECOND, Moment, Recorded, Sealed
 from eventstore import affected, search
-from eventstore.affected import OF_USES, WhatEnded, ended_at, worth_telling
+from eventstore.affected import OF_USES
 from eventstore.database import Connection
 from eventstore.execution import Origin, Step
+from eventstore.leaked.afterwards import CountedElsewhere, WhatEnded, ended_at, worth_telling
 from eventstore.ledger import Ledger
 from eventstore.personal_data import PersonalData, Unsealing, address_key
 from eventstore.projecting.catch_up import CatchUpSubscription
@@ -80,20 +81,22 @@ class GatheredTarget(ABC):
         """What else is to be done in the transaction that ends them."""
         return []
 
-    async def tried(self, ledger: Ledger) -> WhatEnded:
-        """What an end of them would end now. Holds no lock."""
+    async def tried(self, ledger: Ledger, unless: CountedElsewhere | None = None) -> WhatEnded:
+        """What an end of them would end now, and is counted nowhere else. Holds no lock."""
         head, now = ledger.changes.position, ledger.clock.now()
         await ledger.read(self._beyond, ledger.privacy, head, now)
-        return await self.ended(ledger, head, now)
+        return await self.ended(ledger, head, now, unless)
 
     def end(self, state: ended_grants.State, view: View, privacy: PersonalData, incident_id: str) -> Outcome:
         """Ends them, under the lock, with what was used from there until now."""
         self._beyond(view.connection, privacy, view.head, view.now)
         return ended_grants.end_together(state, now=view.now, incident_id=incident_id, began=self._began)
 
-    async def ended(self, ledger: Ledger, position: int, now: Moment) -> WhatEnded:
-        """What of them was alive at a position, by the log."""
-        return await affected.ended_at(ledger, sorted(self._began), position, now)
+    async def ended(
+        self, ledger: Ledger, position: int, now: Moment, unless: CountedElsewhere | None = None
+    ) -> WhatEnded:
+        """What of them was alive at a position, by the log, and is counted nowhere else."""
+        return await ended_at(ledger, sorted(self._began), position, now, unless)
 
     # -- finding -------------------------------------------------------------------------------------------------------
     def _indexed(self, connection: Connection, privacy: PersonalData, now: Moment) -> None:

@@ -20,13 +20,14 @@ from domain.decision import Conflict, Refusal
 from domain.event import SECOND, Moment, Recorded
 from domain.incident import Numbers
 from eventstore import search
-from eventstore.affected import Counting, WhatEnded, counted
+from eventstore.affected import Counting, counted
 from eventstore.database import Connection
 from eventstore.execution import Single, Step
+from eventstore.leaked.afterwards import CountedElsewhere, WhatEnded
 from eventstore.leaked.offline import offline_of
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
-from eventstore.time_travel import AT_ONCE, latest, offline_until
+from eventstore.time_travel import AT_ONCE, Descendant, latest, offline_until
 from eventstore.view import View
 from projections.blast_radius import RadiusQuestion
 from security.masking import masking
@@ -84,7 +85,7 @@ class Containment:
         self._source: incident.Source = source
         self._evidence = evidence
         self.secret_id = new_id()
-        self.ended = WhatEnded()
+        self.ended = self._without = WhatEnded()
         self._first = 0
         self._told = False
         of = target.counted(wanted.since)
@@ -92,6 +93,8 @@ class Containment:
             # Whatever it has is over then, since whenever.
             of = RadiusQuestion(target.client_id)
         self._counting = None if of is None else Counting(of)
+        self._disabled: dict[str, Counting] = {}
+        """Of each client whose key it is and which is disabled with it, all that it has."""
 
     @property
     def numbers(self) -> Numbers:
@@ -107,13 +110,18 @@ class Containment:
         """Counts and looks up, so that only what comes meanwhile is left for under the lock."""
         if self.target.gathered is not None:
             await self.target.gathered.gather(self._ledger, CatchUpSubscription(self._ledger, EventIndexing()))
+            if self.wanted.disable_client:
+                self._disabled = {each: Counting(RadiusQuestion(each)) for each in self.target.gathered.living}
+                for counting in self._disabled.values():
+                    await counting.count(self._ledger)
         elif self._counting is not None:
             await self._counting.count(self._ledger)
 
     async def count(self) -> None:
         """Counts for a dry run what takes long, so that nobody waits for the lock meanwhile."""
         if self.target.gathered is not None:
-            self.ended = await self.target.gathered.tried(self._ledger)
+            found = await self.target.gathered.tried(self._ledger, self._counted_elsewhere)
+            self.ended = await self._ledger.read(self._with_disabled, found, self._ledger.clock.now())
 
     async def end_at_once(self, execute: Execute) -> None:
         """Ends what was used from an address before it is counted. What that was is left for `commands` to tell."""
@@ -124,11 +132,34 @@ class Containment:
             lambda state, view: gathered.end(state, view, self._ledger.privacy, self.incident_id)
         )
         # Nothing is left to be settled then, so nobody would tell of it any more if this process were lost.
-        nothing = self._result(lambda: gathered.of_nothing, unless=incidents.ends_something(lambda: self.incident_id))
+        nothing = self._result(lambda: self._without, unless=incidents.ends_something(lambda: self.incident_id))
         recorded = await execute(*self._opening(), *gathered.also(), *self._disabling(gathered.living), end, nothing)
         self._told = any(each.type == incident.IncidentContained.type for each in recorded)
         if recorded:
-            self.ended = await gathered.ended(self._ledger, recorded[0].position - 1, recorded[0].time)
+            position, at = recorded[0].position - 1, recorded[0].time
+            found = await gathered.ended(self._ledger, position, at, self._counted_elsewhere)
+            self.ended = await self._ledger.read(self._with_disabled, found, at)
+
+    @property
+    def _counted_elsewhere(self) -> CountedElsewhere | None:
+        return self._is_of_disabled if self._disabled else None
+
+    def _is_of_disabled(self, each: Descendant) -> bool:
+        return any(counting.counts(each) for counting in self._disabled.values())
+
+    def _with_disabled(self, connection: Connection, found: WhatEnded, now: Moment) -> WhatEnded:
+        """What ends with the clients that are disabled besides. Of two with a key in common it is told of each."""
+        told, offline = found.numbers, [found.offline_until]
+        for client_id, counting in self._disabled.items():
+            alive = counting.alive
+            told = replace(
+                told,
+                grants_ended=told.grants_ended + alive.grants,
+                tokens_ended=told.tokens_ended + alive.tokens,
+                people_affected=told.people_affected + alive.people,
+            )
+            offline += counting.offline_until, offline_of(connection, client_id, now)
+        return WhatEnded(told, latest(offline))
 
     def tried(self, view: View) -> Numbers | Refusal:
         """What a dry run tells, after `count`; or what the run would be refused for."""
@@ -143,6 +174,9 @@ class Containment:
         """Counts, under the lock, what is about to end."""
         since = self.wanted.since
         if self.target.gathered is not None:
+            for counting in self._disabled.values():
+                counting.look(view)
+            self._without = view.query(self._with_disabled, self.target.gathered.of_nothing, view.now)
             return self.numbers
         floor = 0 if since is None else since // SECOND * SECOND
         each_one = [each for each in concerned(view, self.target) if each.issued_at >= floor]

@@ -12,10 +12,10 @@ from domain.event import Moment
 from domain.incident import Leaked
 from domain.keys import named_keys
 from eventstore import affected
-from eventstore.affected import WhatEnded
 from eventstore.database import Connection
 from eventstore.execution import Step
 from eventstore.leaked import keys
+from eventstore.leaked.afterwards import CountedElsewhere, WhatEnded
 from eventstore.ledger import Ledger
 from eventstore.personal_data import PersonalData
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
@@ -61,8 +61,10 @@ class KeyTarget(GatheredTarget):
         self.living = tuple(each for each, state in states.items() if not state.deleted)
         self._ending = sum(not states[each].revoked_keys.issuperset(self.names) for each in self.living)
 
-    async def ended(self, ledger: Ledger, position: int, now: Moment) -> WhatEnded:
-        return (await super().ended(ledger, position, now)).and_secrets(self._ending)
+    async def ended(
+        self, ledger: Ledger, position: int, now: Moment, unless: CountedElsewhere | None = None
+    ) -> WhatEnded:
+        return (await super().ended(ledger, position, now, unless)).and_secrets(self._ending)
 
     # -- finding -------------------------------------------------------------------------------------------------------
     def _names(self, privacy: PersonalData) -> list[SearchName]:

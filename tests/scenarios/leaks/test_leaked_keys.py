@@ -278,6 +278,26 @@ async def test_key_that_a_deleted_client_had_too(world: World, admin: httpx.Asyn
     refused(await left.ask())
 
 
+@pytest.mark.parametrize("used", [0, 1])
+async def test_what_ends_with_the_client_that_is_disabled_counts(
+    world: World, admin: httpx.AsyncClient, server: Client, used: int
+) -> None:
+    """Also what it had by other keys than the one that leaked, and nothing of it twice."""
+    leaked, safe = made_key("ES256", "leaked"), made_key("ES256", "safe")
+    signer = await register_signer(world, leaked, safe)
+    given = [ok(await signer.ask())["access_token"] for _ in range(used)]
+    signer.key = safe
+    given += [ok(await signer.ask())["access_token"] for _ in range(2)]
+    asked = {"secret": leaked.thumbprint(), "disable_client": True}
+    would, done = [ok(await admin.post("/leaks/contain", json=asked | {"dry_run": dry})) for dry in (True, False)]
+    everything = {"secrets_ended": 1, "grants_ended": used + 2, "tokens_ended": used + 2}
+    assert would["contained"] == done["contained"] == NOTHING | everything
+    assert not any([await active(world, server, each) for each in given])
+    await address_target.settle(world.services.ledger)
+    incident = ok(await admin.get(f"/leaks/incidents/{done['incident_id']}"))
+    assert {name: incident["contained"][name] for name in everything} == everything
+
+
 async def test_key_and_secret_of_a_deleted_client(world: World, admin: httpx.AsyncClient, job: Client) -> None:
     key = made_key("ES256", "over")
     signer = await register_signer(world, key)

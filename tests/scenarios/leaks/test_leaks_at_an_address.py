@@ -12,6 +12,7 @@ from domain import ended_grants
 from domain.event import SECOND
 from eventstore import affected, time_travel
 from eventstore.database.engines import migrating
+from eventstore.leaked import afterwards
 from eventstore.ledger import Ledger
 from eventstore.projecting.rebuild import Comparison
 from eventstore.projecting.refollow import MODELS, Refollowing
@@ -36,11 +37,11 @@ HERE = {"address": THERE}
 def portions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a million grants are to the server: more than it holds at a time, wherever it looks."""
     if request.param:
-        for module in (affected, time_travel, address_target):
+        for module in (affected, afterwards, time_travel, address_target):
             monkeypatch.setattr(module, "AT_ONCE", 2)
         monkeypatch.setattr(address_target, "EVENTS_AT_ONCE", 2)
         monkeypatch.setattr(address_target, "LOOKED_AT", 3)
-        monkeypatch.setattr(affected, "COUNTED_TOGETHER", 3)
+        monkeypatch.setattr(afterwards, "COUNTED_TOGETHER", 3)
         monkeypatch.setattr(ended_grants, "TOGETHER", 4)
         monkeypatch.setattr(address_target, "FEW", 0)
 
