@@ -307,11 +307,9 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
             raise AssertionError("only the ledger appends, in a transaction that holds the log's lock")
         rows = cast(Sequence[EventRow], stored_events)
         values = [(id_, stream, version, topic, form.decode()) for id_, stream, version, topic, form in rows]
+        INSERT.insert(connection, _NAMES, values)
         if connection.dialect.name == "postgresql":
-            INSERT.run(connection, [dict(zip(_NAMES, each, strict=True)) for each in values])
             _NOTIFY.run(connection, ({},))
-        else:
-            INSERT.run_all(connection, _NAMES, values)
         return [each.id for each in rows]
 
     def select_events(  # type: ignore[override]

@@ -85,6 +85,13 @@ class Prepared:
         sql, _ = self._sql(connection, dict.fromkeys(names))
         with_cursor(connection, sql, lambda cursor: cursor.executemany(sql, rows))
 
+    def insert(self, connection: sa.Connection, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """The same within a pipeline too, in which PostgreSQL takes no COPY."""
+        if connection.dialect.name == "postgresql":
+            self.run(connection, [dict(zip(names, each, strict=True)) for each in rows])
+        else:
+            self.run_all(connection, names, rows)
+
     def _copy(self, connection: sa.Connection, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         quote = connection.dialect.identifier_preparer
         statement: Any = self.statement

@@ -1,6 +1,7 @@
 """Client secret versions: their ends, their uses, and whether anyone would miss them."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
@@ -119,6 +120,14 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
             yield _use(recorded.stream.partition(":")[2], 1, recorded)
         case usage.Seen():
             yield _use(recorded.stream.partition(":")[2], event.count, recorded)
+
+
+def used_for(recorded: Sequence[Recorded]) -> Iterator[Write]:
+    """What `project` gives for first tokens, of each version all at once."""
+    counts, last = Counter([each.event.secret_id for each in recorded]), recorded[-1]
+    for secret_id, count in counts.items():
+        if secret_id is not None:
+            yield _use(secret_id, count, last)
 
 
 def _made(event: client_secret.SecretIssued | client_secret.SecretRotated, recorded: Recorded) -> Iterator[Write]:

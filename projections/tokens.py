@@ -73,6 +73,7 @@ HANDLES: tuple[type[Event], ...] = (
 
 COLUMNS = tuple(str(column.key) for column in TABLE.columns)
 INSERT = sa.insert(TABLE)
+_INSERT = Prepared(INSERT)
 REDEEM = (
     sa.update(TABLE)
     .where(TABLE.c.digest == sa.bindparam("b_digest"))
@@ -103,6 +104,30 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
             digest = bytes.fromhex(event.access_token)
             params = {"b_digest": digest, "ended_position": recorded.position}
             yield Write(REVOKE, params, ("tokens", digest))
+
+
+def insert_alone(connection: sa.Connection, recorded: Sequence[Recorded]) -> None:
+    """Inserts what `project` gives for first events of grants that are one access token, all at once."""
+    # In the order of the columns.
+    rows = [
+        (
+            bytes.fromhex(each.event.access_token),
+            "access",
+            each.stream.partition(":")[2],
+            each.event.client_id,
+            each.event.account_id,
+            each.event.secret_id,
+            each.event.scope,
+            1,
+            each.position,
+            each.time,
+            (ends := each.time + each.event.lifetime * SECOND),
+            ends,
+            None,
+        )
+        for each in recorded
+    ]
+    _INSERT.insert(connection, COLUMNS, rows)
 
 
 def settle(write: Write, now: Moment) -> Write:

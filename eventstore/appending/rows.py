@@ -12,12 +12,12 @@ import msgspec
 from sqlalchemy import Connection, Executable, Table
 
 from domain.event import Moment, Recorded
-from domain.grant import TokensIssued, is_alone
+from domain.grant import is_alone
 from eventstore.mapper import UPCASTS, EventColumns, Ring, decoder
 from eventstore.personal_data import PersonalData
 from eventstore.recorder import EventRow, Recent, append, store
 from eventstore.repository import Changes, Repository
-from projections import ONCE, PROJECTIONS, accounts, digests, grants, person_notices, tokens
+from projections import ONCE, PROJECTIONS, accounts, digests, grants, person_notices, secrets, tokens
 from projections.prepared import Prepared
 from projections.tables import Write
 from projections.tokens import BulkRows
@@ -102,8 +102,10 @@ class Lasting:
         return shared if kept_at == position and len(shared) < SHARED else {}
 
 
+OF_LONE: tuple[ModuleType, ...] = (tokens, secrets)
 NOT_OF_LONE: tuple[ModuleType, ...] = (grants, person_notices)
-"""Those that have no row for the first tokens of a grant which is one access token, as nearly every grant is."""
+"""Those that have rows for the first tokens of a grant which is one access token, as nearly every grant is, and those
+that have none. Of these tokens many come at once, so that they are not projected one by one."""
 
 
 @dataclass(slots=True, eq=False)
@@ -119,22 +121,25 @@ class Writing:
     ring: Ring
     lasting: Lasting = field(init=False, default_factory=Lasting)
     _handlers: Mapping[str, tuple[ModuleType, ...]] = field(default_factory=lambda: handlers((*PROJECTIONS, *ONCE)))
-    _of_lone: tuple[ModuleType, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._of_lone = tuple([each for each in self._handlers[TokensIssued.type] if each not in NOT_OF_LONE])
 
     def append(
         self, connection: Connection, recorded: Sequence[Recorded], indexes: Sequence[Mapping[str, bytes]]
     ) -> list[EventRow]:
         """Appends the events and writes their projection rows; how they are stored themselves."""
         stored = append(connection, recorded)
-        rows = Rows()
+        rows, alone = Rows(), list[Recorded]()
         for r, index in zip(recorded, indexes, strict=True):
-            wanted = self._of_lone if is_alone(r.event) else self._handlers.get(r.event.type, ())
-            for projection in wanted:
+            if is_alone(r.event):
+                alone.append(r)
+                continue
+            for projection in self._handlers.get(r.event.type, ()):
                 for write in projection.project(r, index):
                     rows.add(write)
+        if alone:
+            # Of new tokens nothing can be said before, and uses only add up.
+            tokens.insert_alone(connection, alone)
+            for write in secrets.used_for(alone):
+                rows.add(write)
         rows.flush(connection)
         return stored
 

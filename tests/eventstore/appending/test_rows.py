@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, bindparam, create_engine, insert, update
 from sqlalchemy.exc import IntegrityError
 
-from domain.grant import is_alone
-from eventstore.appending.rows import NOT_OF_LONE, Rows
-from projections.tables import Write
+from domain.grant import TokensIssued, is_alone
+from eventstore.appending.rows import NOT_OF_LONE, OF_LONE, Rows, handlers
+from projections import ONCE, PROJECTIONS, secrets, tokens
+from projections.tables import Write, metadata
 from tests.domain.story import DASHBOARD, SERVICE, Story, parties
 
 TABLE = Table("counted", MetaData(), Column("name", Text, primary_key=True), Column("count", Integer, nullable=False))
@@ -70,3 +72,34 @@ def test_a_lone_token_has_rows_in_no_table_that_is_left_out() -> None:
     for projection in NOT_OF_LONE:
         assert [*projection.project(lone.recorded[0], {})] == []
         assert [*projection.project(signed_in.recorded[0], {})] != []
+
+
+def test_what_is_left_out_and_what_is_not_is_all_that_wants_first_tokens() -> None:
+    assert {*OF_LONE, *NOT_OF_LONE} == {*handlers((*PROJECTIONS, *ONCE))[TokensIssued.type]}
+
+
+def test_lone_tokens_together_have_the_rows_of_each() -> None:
+    story = Story()
+    story.credentials(parties(SERVICE))
+    first = story.recorded[0]
+    alone = [
+        replace(first, position=n, stream=f"grant:{n}", event=replace(first.event, access_token=f"{n:064x}"))
+        for n in range(1, 4)
+    ]
+    one_by_one, together = (create_engine("sqlite://") for _ in range(2))
+    with one_by_one.begin() as connection:
+        metadata.create_all(connection, [tokens.TABLE, secrets.USES])
+        rows = Rows()
+        for each in alone:
+            for projection in OF_LONE:
+                for write in projection.project(each, {}):
+                    rows.add(write)
+        rows.flush(connection)
+        expected = connection.execute(tokens.TABLE.select()).all()
+    with together.begin() as connection:
+        metadata.create_all(connection, [tokens.TABLE])
+        tokens.insert_alone(connection, alone)
+        assert connection.execute(tokens.TABLE.select()).all() == expected
+    assert [write.params["b_count"] for write in secrets.used_for(alone)] == [3]
+    for engine in (one_by_one, together):
+        engine.dispose()
