@@ -316,12 +316,12 @@ def issue_tokens(
             subject = found if isinstance(found, Subject) else None
         if person is not None:
             admit_person(person)
-        behind = partial(standing, state, view, person, subject)
-        issued = partial(issue, state, view, behind)
         if alike is None or state.exists:
-            return issued()
-        issued = partial(issue, state, view, partial(view.shared, alike, behind))
-        return _with(view.decided(alike, issued), minted.access) or issued()
+            return issue(state, view, partial(standing, state, view, person, subject))
+        return _with(view.decided(alike, partial(first, state, view)), minted.access) or first(state, view)
+
+    def first(state: grant.State, view: View) -> Outcome | Refusal:
+        return issue(state, view, partial(view.shared, alike, partial(standing, state, view, None, None)))
 
     def issue(state: grant.State, view: View, behind: Callable[[], Parties]) -> Outcome | Refusal:
         decided = suspended(view) or grant_type.issue(

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection
 
 from security import base64url
-from security.clock import Moment, day_of, month_of
+from security.clock import DAY, Moment, day_of, month_of
 from security.keyring import WrapBroken, hkdf_sha256
 from security.lru import Lru
 from security.tokens import drawn_ahead
@@ -87,6 +87,8 @@ class Sealer:
     def __init__(self, vault: Vault, *, keep: int = 4096) -> None:
         self.vault = vault
         self._slots: Lru[tuple[str, str | None], _Slot] = Lru(keep)
+        self._today: tuple[int, str] = (-1, "")
+        """A day, and the name of its month."""
         self._lately: dict[tuple[str, str], _Lately] = {}
         self._before: dict[tuple[str, str], _Lately] = {}
 
@@ -102,7 +104,10 @@ class Sealer:
         self, connection: Connection, subject: str, moment: Moment, event_id: str, field: str, text: str
     ) -> str:
         """The same for what tells where a request came from: `s1.<subject>.origin:<YYYY-MM>.<base64url>`."""
-        return self._seal(connection, (subject, origin_subject(month_of(moment))), moment, event_id, field, text)
+        day = moment // DAY
+        if day != self._today[0]:
+            self._today = (day, origin_subject(month_of(moment)))
+        return self._seal(connection, (subject, self._today[1]), moment, event_id, field, text)
 
     def _seal(
         self,
@@ -113,20 +118,19 @@ class Sealer:
         field: str,
         text: str,
     ) -> str:
-        slot = self._kept(names) or self._provide(connection, names, moment)
+        slot = self._slots.get(names)
+        if slot is None or slot.generation != self.vault.generation:
+            slot = self._provide(connection, names, moment)
         cipher = slot.cipher or AESGCM(os.urandom(32))
         nonce = _nonce(_NONCE_BYTES)
         octets = nonce + cipher.encrypt(nonce, text.encode(), slot.associated + f"\0{event_id}\0{field}".encode())
         sealed = slot.head + base64url.encode(octets)
         if slot.cipher is not None:
-            self._remember(event_id, field, _Lately(sealed, text, slot.generation))
+            # For those who read right behind the writer, as everything does that follows the log.
+            if len(self._lately) >= _LATELY:
+                self._before, self._lately = self._lately, {}
+            self._lately[event_id, field] = _Lately(sealed, text, slot.generation)
         return sealed
-
-    def _remember(self, event_id: str, field: str, lately: "_Lately") -> None:
-        """For those who read right behind the writer, as everything does that follows the log."""
-        if len(self._lately) >= _LATELY:
-            self._before, self._lately = self._lately, {}
-        self._lately[event_id, field] = lately
 
     def open(self, connection: Connection, sealed: str, event_id: str, field: str) -> str | None:
         """The text; None when the key of its subject or of its month is destroyed. Raises SealBroken."""

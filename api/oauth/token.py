@@ -291,27 +291,29 @@ async def issue(
         await counted.for_itself(by)
     if takes_place_of is not None and account_id is not None:
         before = [*before, grants.give_way(takes_place_of, client_id=client.client_id, account_id=account_id)]
-    command = partial(
-        grants.issue_tokens,
-        grant,
-        request,
-        client_id=client.client_id,
-        secret_id=caller.secret_id,
-        key_id=caller.key_id,
-        jkt=scope.get(PROVED),
-        x5t=scope.get(SHOWN),
-        account_id=account_id,
-        at=services.ledger.clock.now(),
-        issuer=services.settings.issuer,
-        lifetimes=services.lifetimes,
-        admit_person=counted.for_person,
-        vault=services.ledger.vault,
-        privacy=services.ledger.privacy,
-    )
-    try:
-        access, executed = await _signed(
-            services, scope, refresh, lambda minted: services.ledger.execute(*before, command(minted), origin=by)
+
+    def execute(minted: Minted) -> Awaitable[Executed[None]]:
+        command = grants.issue_tokens(
+            grant,
+            request,
+            minted,
+            client_id=client.client_id,
+            secret_id=caller.secret_id,
+            key_id=caller.key_id,
+            jkt=scope.get(PROVED),
+            x5t=scope.get(SHOWN),
+            account_id=account_id,
+            at=services.ledger.clock.now(),
+            issuer=services.settings.issuer,
+            lifetimes=services.lifetimes,
+            admit_person=counted.for_person,
+            vault=services.ledger.vault,
+            privacy=services.ledger.privacy,
         )
+        return services.ledger.execute(*before, command, origin=by)
+
+    try:
+        access, executed = await _signed(services, scope, refresh, execute)
         if executed.refusal is not None:
             if executed.refusal.reason is FactorRefused.ENROLMENT:
                 raise EnrolmentRequired(client.realm).because(FactorRefused.ENROLMENT)
