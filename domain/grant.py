@@ -309,7 +309,8 @@ def is_one_token(grant_type: str, refresh_token: str | None) -> bool:
 
 def is_alone(event: Event) -> bool:
     """Whether a grant that begins with this event is one access token."""
-    return type(event) is TokensIssued and is_one_token(event.grant_type, event.refresh_token)
+    # `is_one_token` without the call: it is asked several times of every token.
+    return type(event) is TokensIssued and event.refresh_token is None and event.grant_type == CLIENT_CREDENTIALS
 
 
 def lone_token(state: State) -> LoneToken | None:

@@ -8,7 +8,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any
-from urllib.parse import unquote
 
 import httptools
 import structlog
@@ -31,6 +30,7 @@ from api.http.request_context import FIELDS, REFUSED, App, Scope
 from api.server import exchange
 from api.server.callers import Callers
 from api.server.exchange import AnswerWhole, Exchange
+from api.server.known_head import KnownHead
 
 KEEP_ALIVE = 75.0
 """Seconds for which an idle connection stays open behind an answer: proxies reuse theirs for 60."""
@@ -117,6 +117,7 @@ class Connection(HttpToolsProtocol):
         """One to be begun as a whole, if its body comes along with its head."""
         self._held = b""
         self._feeding = self._deaf = self._served = False
+        self._known: KnownHead | None = None
         # The request that is being read.
         self._target = b""
         self._fields: list[tuple[bytes, bytes]] = []
@@ -188,6 +189,13 @@ class Connection(HttpToolsProtocol):
     # --- Reading requests ---
 
     def _feed(self, data: bytes) -> None:
+        at_head = not self._partial
+        if at_head and self._known is not None and self._answering is None and not self.shared.stopping:
+            again = self._known.again(self, data)
+            if again is not None:
+                self._newest = self._answering = again
+                self.begin(again)
+                return
         self._feeding = True
         if len(data) <= SLICE:
             self._parse(data)
@@ -207,6 +215,9 @@ class Connection(HttpToolsProtocol):
             if self._waiting:
                 self.flow.pause_reading()
             self._note_half()
+            newest = self._newest
+            if at_head and newest is not None and newest.is_short and newest.whole and not newest.begun:
+                self._known = KnownHead.of(data, newest.scope)
 
     def _parse(self, data: bytes | memoryview) -> None:
         try:
@@ -284,7 +295,8 @@ class Connection(HttpToolsProtocol):
         given = scope[FIELDS] = dict(self._fields)
         if version == "1.1" and b"host" not in given:
             raise self._stop_parsing(InvalidRequest("The Host header is missing."))
-        self._locate(scope)
+        if not exchange.locate(scope, self._target):
+            raise self._stop_parsing(InvalidRequest("The target of the request is not valid."))
         self._in_head = False
         self._fields_size = self._unread = 0
         self._offers = bool(self.parser.should_upgrade()) and exchange.has_body(self._fields)
@@ -307,23 +319,6 @@ class Connection(HttpToolsProtocol):
             "headers": self._fields,
             "query_string": b"",
         }
-
-    def _locate(self, scope: Scope) -> None:
-        target = self._target
-        if target[:1] == b"/" and b"#" not in target:
-            raw, _, query = target.partition(b"?")
-        else:
-            try:
-                parsed = httptools.parse_url(target)
-            except httptools.HttpParserError:
-                raise self._stop_parsing(InvalidRequest("The target of the request is not valid.")) from None
-            raw, query = parsed.path or b"/", parsed.query or b""
-            exchange.name_host(scope, target)
-        if not raw.isascii() or raw[:1] != b"/":
-            raise self._stop_parsing(InvalidRequest("The target of the request is not valid."))
-        path = raw.decode("ascii")
-        scope["path"] = unquote(path) if "%" in path else path
-        scope["raw_path"], scope["query_string"] = raw, query
 
     def on_body(self, body: bytes) -> None:
         self._unread = 0

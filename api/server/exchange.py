@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
+from urllib.parse import unquote
 
 import httptools
 import msgspec
@@ -99,6 +100,25 @@ def name_host(scope: Scope, target: bytes) -> None:
     if named is not None:
         scope["headers"][:] = [(name, named[1] if name == b"host" else value) for name, value in scope["headers"]]
         scope[FIELDS] = dict(scope["headers"])
+
+
+def locate(scope: Scope, target: bytes) -> bool:
+    """Puts path and query of a target into the scope; False for a target that is none."""
+    if target[:1] == b"/" and b"#" not in target:
+        raw, _, query = target.partition(b"?")
+    else:
+        try:
+            parsed = httptools.parse_url(target)
+        except httptools.HttpParserError:
+            return False
+        raw, query = parsed.path or b"/", parsed.query or b""
+        name_host(scope, target)
+    if not raw.isascii() or raw[:1] != b"/":
+        return False
+    path = raw.decode("ascii")
+    scope["path"] = unquote(path) if "%" in path else path
+    scope["raw_path"], scope["query_string"] = raw, query
+    return True
 
 
 UNUSUAL = frozenset((b"expect", b"origin", b"transfer-encoding"))
