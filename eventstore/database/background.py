@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import wraps
 from threading import Lock
 from time import monotonic
 from typing import Concatenate, ParamSpec, TypeVar
@@ -67,8 +68,9 @@ class _Beside:
 
 
 TURN_S = 0.001
-"""Seconds for which a thread that computes has this process to itself while others want it, as long as there are long
-reads: they compute for seconds, and a token's way leads through half a dozen such waits. Python's own are 5 ms."""
+"""Seconds for which a thread that computes has this process to itself while others want it, as long as there is what
+nobody waits for: long reads compute for seconds, and what follows the log for milliseconds, twice a second. A token's
+way leads through half a dozen such waits. Python's own are 5 ms."""
 
 
 class _ShortTurns:
@@ -99,6 +101,17 @@ _short_turns = _ShortTurns()
 """The length of a turn is the whole process's."""
 
 
+def in_short_turns(work: Callable[P, T]) -> Callable[P, T]:
+    """The same work, whose thread lets others go ahead of it soon."""
+
+    @wraps(work)
+    def within(*args: P.args, **kwargs: P.kwargs) -> T:
+        with _short_turns.taken():
+            return work(*args, **kwargs)
+
+    return within
+
+
 class LongReads(_Beside):
     """Runs queries that take seconds, on any of the two databases: each in a snapshot."""
 
@@ -110,9 +123,9 @@ class LongReads(_Beside):
     async def run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What the query finds; raises `DatabaseAway`."""
 
+        @in_short_turns
         def within() -> T:
-            with _short_turns.taken():
-                return self._within(self._engine.connect, lambda connection: read(connection, *args, **kwargs))
+            return self._within(self._engine.connect, lambda connection: read(connection, *args, **kwargs))
 
         return await self._threads.run(within, since=monotonic() + LONGEST - ANSWERS_WITHIN)
 
@@ -134,6 +147,7 @@ class BackgroundWriter(_Beside):
     async def run(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs `work(connection, …)` and commits; raises `DatabaseAway`, after which nothing of it is stored."""
 
+        @in_short_turns
         def write(connection: Connection) -> T:
             self._may_write(connection)
             return work(connection, *args, **kwargs)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from domain import account, client_secret, grant, usage
 from domain.account import AccountErased
 from domain.event import Moment, Recorded
+from eventstore.database.background import in_short_turns
 from eventstore.ledger import Ledger
 from eventstore.personal_data import ADDRESS, AGENT, TOLD, Unsealing
 from eventstore.projecting import requests
@@ -166,8 +167,9 @@ class CatchUpSubscription:
         # Models that are ahead wait until the others have caught up with them.
         last = min(goal, before + self._batch, *(ahead for ahead in self._positions.values() if ahead > before))
         stretch = CatchUpStretch(before, last, [(model, []) for model in models])
+        prepare = in_short_turns(self._prepare)
         for start in range(before, last, PORTION):
-            await self._ledger.read(self._prepare, stretch, start, min(start + PORTION, last))
+            await self._ledger.read(prepare, stretch, start, min(start + PORTION, last))
             await asyncio.sleep(0)
         for name in await self._ledger.follow(self._keep, stretch):
             # One that another process moved on at the same time is looked at again by the next step.

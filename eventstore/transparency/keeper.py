@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import Connection
 
 from domain import server
+from eventstore.database.background import in_short_turns
 from eventstore.database.wakefulness import Wakefulness
 from eventstore.execution import Origin, Step
 from eventstore.transparency import published
@@ -318,7 +319,7 @@ class Keeper:
             if state.diverged is not None:
                 self._learn(state.diverged)
                 return False
-            growth = await self._ledger.read(self._tree.grow, self._leaves, state.accepted)
+            growth = await self._ledger.read(in_short_turns(self._tree.grow), self._leaves, state.accepted)
         except Diverged as found:
             await self.diverge(found)
         # Others may have found it meanwhile.
