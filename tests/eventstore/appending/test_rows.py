@@ -74,7 +74,7 @@ def test_a_lone_token_has_rows_in_no_table_that_is_left_out() -> None:
         assert [*projection.project(signed_in.recorded[0], {})] != []
 
 
-def test_what_is_left_out_and_what_is_not_is_all_that_wants_first_tokens() -> None:
+def test_who_wants_first_tokens_has_them_or_is_left_out() -> None:
     assert {*OF_LONE, *NOT_OF_LONE} == {*handlers((*PROJECTIONS, *ONCE))[TokensIssued.type]}
 
 
