@@ -208,8 +208,21 @@ def module_database_url(request: pytest.FixtureRequest, databases: Databases) ->
 
 
 @pytest.fixture(params=BACKENDS)
-def empty_database_url(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
-    """A database without a table, for tests of the migrations themselves."""
+def empty_database_url(
+    request: pytest.FixtureRequest, databases: Databases, kept_databases: "KeptDatabases"
+) -> Iterator[str]:
+    """A database without a table, for tests of the migrations themselves; on PostgreSQL others had it before."""
+    if request.param == "postgresql":
+        url = kept_databases.lend_empty()
+        yield url
+        kept_databases.take_back(url)
+    else:
+        yield from _lent(databases, "sqlite", migrated=False)
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def module_empty_database_url(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
+    """One of those that the tests of one module share."""
     yield from _lent(databases, request.param, migrated=False)
 
 

@@ -39,8 +39,21 @@ SHAPE = """SELECT
 """What is other than before when tables, their statistics, what they do or who may use them was changed; at last the
 size."""
 
+NOTHING = """SELECT (SELECT array_agg(nspname ORDER BY 1) FROM pg_namespace WHERE nspname NOT LIKE 'pg_temp%'
+        AND nspname NOT LIKE 'pg_toast_temp%'),
+    (SELECT count(*) FROM pg_class WHERE oid >= 16384), (SELECT count(*) FROM pg_proc WHERE oid >= 16384),
+    (SELECT count(*) FROM pg_extension), (SELECT count(*) FROM pg_publication), (SELECT count(*) FROM pg_event_trigger),
+    (SELECT count(*) FROM pg_default_acl), (SELECT count(*) FROM pg_db_role_setting)"""
+"""What is other than before when something stays behind in a database in which nothing was."""
+
+DROPPING = """SELECT format('DROP TABLE %s CASCADE', string_agg(oid::regclass::text, ', ')) FROM pg_class
+    WHERE relkind IN ('r', 'p') AND oid >= 16384 HAVING count(*) > 0
+    UNION ALL SELECT format('DROP FUNCTION %s CASCADE', string_agg(oid::regprocedure::text, ', ')) FROM pg_proc
+    WHERE oid >= 16384 HAVING count(*) > 0"""
+
 TABLES = "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND oid >= 16384 ORDER BY 1"
 OTHERS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+END_OTHERS = OTHERS.replace("pid", "pg_terminate_backend(pid, 60000)", 1)
 
 
 class KeptDatabases:
@@ -50,7 +63,8 @@ class KeptDatabases:
         _keep_connections()
         self._databases = databases
         self._free: list[_Kept] = []
-        self._lent: dict[str, _Kept] = {}
+        self._empty: list[_Empty] = []
+        self._lent: dict[str, _Kept | _Empty] = {}
 
     def lend(self) -> str:
         """The URL of a database at the newest migration that nobody else uses."""
@@ -58,20 +72,28 @@ class KeptDatabases:
         self._lent[kept.url] = kept
         return kept.url
 
+    def lend_empty(self) -> str:
+        """The URL of a database without a table."""
+        kept = self._empty.pop() if self._empty else _Empty(self._databases.create("postgresql", migrated=False))
+        self._lent[kept.url] = kept
+        return kept.url
+
     def take_back(self, url: str) -> None:
         """Empties a database, or drops it where it would not be as new."""
         kept = self._lent.pop(url)
-        if kept.emptied():
-            self._free.append(kept)
-        else:
+        if not kept.emptied():
             self._drop(kept)
+        elif isinstance(kept, _Empty):
+            self._empty.append(kept)
+        else:
+            self._free.append(kept)
 
     def close(self) -> None:
         """Drops all of them, lent ones too."""
-        for kept in (*self._free, *self._lent.values()):
+        for kept in (*self._free, *self._empty, *self._lent.values()):
             self._drop(kept)
 
-    def _drop(self, kept: "_Kept") -> None:
+    def _drop(self, kept: "_Kept | _Empty") -> None:
         kept.close()
         with contextlib.suppress(psycopg.errors.InvalidCatalogName):
             self._databases.drop(kept.url)
@@ -125,6 +147,32 @@ class _Kept:
         # Neither do events refuse to be deleted that way, nor is anything looked up in other tables.
         ways = "SET session_replication_role = replica;", "SET session_replication_role = DEFAULT;"
         return "".join((ways[0], *made, ways[1])).encode()
+
+
+class _Empty:
+    """One in which nothing is but what a new one has."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._uses = 0
+        self._connection = psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
+        self._shape = self._connection.execute(NOTHING).fetchone()
+
+    def emptied(self) -> bool:
+        """Whether nothing is in it any more. Whoever is still connected is ended, as when it is dropped."""
+        self._uses += 1
+        if self._uses >= USES:
+            return False
+        try:
+            self._connection.execute(END_OTHERS)
+            for (dropping,) in self._connection.execute(DROPPING).fetchall():
+                self._connection.execute(dropping)
+            return self._connection.execute(NOTHING).fetchone() == self._shape
+        except psycopg.Error:
+            return False
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 # --- Connections -----------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import Connection, create_engine, select
+from sqlalchemy import Connection, Engine, create_engine, select
 
 from domain.event import ANONYMOUS, Event, Moment, Recorded
 from eventstore.appending.rows import Rows, handlers
@@ -64,10 +64,17 @@ class Log:
         rows.flush(self.connection)
 
 
-@pytest.fixture
-def log(empty_database_url: str) -> Iterator[Log]:
-    engine = create_engine(empty_database_url)
-    with engine.connect() as connection:
-        metadata.create_all(connection)
-        yield Log(connection)
+@pytest.fixture(scope="module")
+def tables(module_empty_database_url: str) -> Iterator[Engine]:
+    """Where the tables are."""
+    engine = create_engine(module_empty_database_url)
+    metadata.create_all(engine)
+    yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def log(tables: Engine) -> Iterator[Log]:
+    # Nothing is ever committed.
+    with tables.connect() as connection:
+        yield Log(connection)

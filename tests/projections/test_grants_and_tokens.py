@@ -41,9 +41,9 @@ from tests.projections.settled import settle
 KEYRING = parse_keyring(new_master_key())
 
 
-@pytest.fixture
-def engine(empty_database_url: str) -> Iterator[Engine]:
-    made = create_engine(empty_database_url)
+@pytest.fixture(scope="module")
+def engine(module_empty_database_url: str) -> Iterator[Engine]:
+    made = create_engine(module_empty_database_url)
     metadata.create_all(made)
     stored.metadata.create_all(made)
     vault.metadata.create_all(made)
@@ -53,6 +53,7 @@ def engine(empty_database_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def connection(engine: Engine) -> Iterator[Connection]:
+    """Nothing is ever committed."""
     with engine.connect() as opened:
         begin(opened)
         yield opened

@@ -1,6 +1,7 @@
 """A whole log moves to another database, of the other kind too, with positions, proofs and vault intact."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
 from itertools import accumulate
@@ -18,13 +19,19 @@ from security.keyring import new_master_key, parse_keyring
 from tests.cases import cases
 from tests.cli.conftest import CommandLine
 from tests.databases import BACKENDS, Databases
+from tests.kept_databases import KeptDatabases
 
 
 @pytest.fixture(params=BACKENDS)
-def other(request: pytest.FixtureRequest, databases: Databases, cli: CommandLine) -> CommandLine:
+def other(
+    request: pytest.FixtureRequest, databases: Databases, kept_databases: KeptDatabases, cli: CommandLine
+) -> Iterator[CommandLine]:
     """The command line over a second, empty database with the same master key."""
-    url = databases.create(request.param)
-    return replace(cli, environment={**cli.environment, "GRANTLOG_DATABASE_URL": url}, database_url=url)
+    kept = request.param == "postgresql"
+    url = kept_databases.lend() if kept else databases.create(request.param)
+    yield replace(cli, environment={**cli.environment, "GRANTLOG_DATABASE_URL": url}, database_url=url)
+    if kept:
+        kept_databases.take_back(url)
 
 
 def people(cli: CommandLine) -> None:
