@@ -199,7 +199,7 @@ def issue_code(approval: Approval, code: str, *, at: Moment, issuer: str, lifeti
             details=approval.details,
         )
 
-    return Command(f"grant:{ordered_id(at)}", decide)
+    return Command(f"grant:{ordered_id(at)}", decide, starts=True)
 
 
 def challenge_code(
