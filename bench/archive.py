@@ -24,11 +24,12 @@ from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.sealed import dropped
 from eventstore.sealed.excerpt import EVENT
+from eventstore.sealed.packed_rows import STREAMS
 from eventstore.sealed.segment_place import SegmentPlace
 from eventstore.search import stored_forms
-from eventstore.stored import EVENTS, TILES
+from eventstore.stored import EVENTS, TILES, archived_events
 from projections import digests, event_index
-from projections.named import wide
+from projections.named import digest_runs, grant_runs, wide
 from security.clock import DAY, SystemClock
 from security.keyring import Keyring, new_master_key, parse_keyring
 
@@ -46,6 +47,8 @@ FOR_EVER = (
     "log_tiles",
     "digests",
     "archived_digests",
+    archived_events.name,
+    STREAMS.table.name,
 )
 """The tables in which something of every event stays. Rows of what has expired leave the others."""
 
@@ -58,12 +61,12 @@ _MADE_ANEW = re.compile(r"_\d+$")
 _DROPPED = f"state NOT LIKE '{EVENT.decode()}%'"
 _ROW = {
     "sqlite": (
-        f"SELECT avg(length(CAST(state AS BLOB)) + length(originator_id) + length(topic) + 13) FROM {EVENTS} "  # noqa: S608
+        f"SELECT sum(length(CAST(state AS BLOB)) + length(originator_id) + length(topic) + 13) FROM {EVENTS} "  # noqa: S608
         f"WHERE {_DROPPED}"
     ),
-    "postgresql": f"SELECT avg(pg_column_size({EVENTS}.*) + 4) FROM {EVENTS} WHERE {_DROPPED}",  # noqa: S608
+    "postgresql": f"SELECT sum(pg_column_size({EVENTS}.*) + 4) FROM {EVENTS} WHERE {_DROPPED}",  # noqa: S608
 }
-"""With the numbers and lengths of a row on SQLite, and the line pointer of PostgreSQL."""
+"""Of those that are not packed, with the numbers and lengths of a row on SQLite, and the line pointer of PostgreSQL."""
 
 _LEFT = (
     "SELECT sum(CASE WHEN position IN (SELECT id FROM "  # noqa: S608 - names of ours
@@ -82,10 +85,12 @@ def main() -> int:
     """Prints the figures for both databases, then the machine."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--events", type=int, default=50_000)
-    events = options.parse_args().events
-    keyring = parse_keyring(new_master_key())
-    for database, directory in on_both(keyring, events):
-        print(f"  {events:,} events of three months, archived up to a day ago", flush=True)
+    options.add_argument("--services", action="store_true", help="tokens that clients got for themselves, no others")
+    given = options.parse_args()
+    events, keyring = given.events, parse_keyring(new_master_key())
+    for database, directory in on_both(keyring, events, services=given.services):
+        of = " of clients' own tokens and their uses" if given.services else ""
+        print(f"  {events:,} events{of} of three months, archived up to a day ago", flush=True)
         place = directory / f"archive-{database.name}"
         for what, value in asyncio.run(_measured(database.url, keyring, events, place)):
             print(f"  {what:62} {value}", flush=True)
@@ -180,7 +185,7 @@ def _kept(url: str, before: Mapping[str, int], events: int, count: int) -> Itera
         for name, size in after.items()
         if any(table in name for table in FOR_EVER)
     }
-    kept[EVENTS] = _asked(url, _ROW[_database_of(url)])
+    kept[EVENTS] = _asked(url, _ROW[_database_of(url)]) / count
     left = _asked(url, _LEFT)
     kept |= {name: after[name] * left / count for name in kept if _MADE_ANEW.sub("", name) in _DIGESTS}
     for name, size in sorted(kept.items(), key=lambda each: -each[1]):
@@ -214,7 +219,10 @@ def _tidy(url: str) -> None:
             connection.execute("VACUUM")
     else:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as postgresql:
-            for table in (EVENTS, event_index.TABLE.name, wide.TABLE.name, digests.TABLE.name, TILES.name):
+            for table in (
+                *(EVENTS, event_index.TABLE.name, wide.TABLE.name, digests.TABLE.name, TILES.name),
+                *(archived_events.name, STREAMS.table.name, digest_runs.TABLE.name, grant_runs.TABLE.name),
+            ):
                 postgresql.execute(text(f"VACUUM FULL {table}"))
     engine.dispose()
 

@@ -115,6 +115,10 @@ class UsedToken(msgspec.Struct, frozen=True):
     secret_id: str | None
 
 
+_WITH_ROWS = frozenset(("access", "refresh", "code"))
+"""What has a row of `tokens` while it lives, by which nothing of it is archived."""
+
+
 class How(msgspec.Struct, frozen=True):
     """How it was used; `seen_by` is the client that asked about it, `told_…` what that one says of the one who brought
     it, `ended` why it was dead already, `unproved` that it was brought without its key."""
@@ -155,4 +159,5 @@ def use_of_token(sha256: str, token: UsedToken, how: How, count: int, seconds: i
     return Command(
         usage.stream(sha256),
         lambda state, view: usage.note_token(state, now=view.now, use=use, count=count, window_seconds=seconds),
+        lives=how.ended is None and token.kind in _WITH_ROWS,
     )

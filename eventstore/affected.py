@@ -14,7 +14,10 @@ from eventstore import search
 from eventstore.issued import exchanged_with, has_exchanged
 from eventstore.ledger import Ledger
 from eventstore.recorder import portions, store
-from eventstore.sealed.short_names import listed
+from eventstore.sealed import packed_rows, rows_given
+from eventstore.sealed.excerpt import IS_DROPPED
+from eventstore.sealed.rows_given import GIVEN
+from eventstore.sealed.short_names import kept_type, listed
 from eventstore.stored import events
 from eventstore.time_travel import (
     AT_ONCE,
@@ -232,16 +235,12 @@ _ACCOUNT = {
     "sqlite": "json_extract(used.state, '$.data.account_id')",
     "postgresql": "used.state::json -> 'data' ->> 'account_id'",
 }
-POSITIONS_GIVEN = {
-    "sqlite": "json_each(:positions) AS given CROSS JOIN stored_events AS used ON used.id = given.value",
-    "postgresql": "(SELECT * FROM stored_events WHERE id = ANY (CAST(:positions AS bigint[]))) AS used",
-}
-"""The events at some positions, as `used`. A join with so many would have PostgreSQL read the whole log."""
 _JOIN = {"sqlite": "CROSS JOIN", "postgresql": "JOIN"}
 _BEGUN_BY = f"""
 SELECT begun.id FROM (SELECT DISTINCT used.originator_id FROM {{given}}) AS of_grant {{join}} stored_events AS begun
 ON begun.originator_id = of_grant.originator_id WHERE begun.topic IN ({listed(["grant.tokens_issued"])})
 """  # noqa: S608 - names of ours
+_DROPPED = "SELECT DISTINCT used.originator_id FROM {given} WHERE {is_dropped}"
 _PEOPLE = """
 SELECT id FROM (SELECT DISTINCT {account} AS id FROM {given}) AS known WHERE id > :after ORDER BY id LIMIT :limit
 """
@@ -271,8 +270,11 @@ def _only_went_on(connection: Connection, secret_id: str, exchanged: Sequence[in
     if not later:
         return 0
     dialect = connection.dialect.name
-    query = text(_BEGUN_BY.format(given=POSITIONS_GIVEN[dialect], join=_JOIN[dialect]))
-    begun = set(connection.scalars(query, {"positions": positions_given(connection, later)}))
+    query = text(_BEGUN_BY.format(given=GIVEN[dialect], join=_JOIN[dialect]))
+    begun = {row[0] for row in rows_given.ask(connection, query, later)}
+    dropped = rows_given.ask(connection, text(_DROPPED.format(given=GIVEN[dialect], is_dropped=IS_DROPPED)), later)
+    for rows in packed_rows.of_streams(connection, [row[0] for row in dropped]).values():
+        begun.update(row[0] for row in rows if row[3] == kept_type(grant.TokensIssued.type))
     return len(begun.difference(_named(connection, secret_id, (issued_with.FOR_ITSELF, *issued_with.ON_BEHALF))))
 
 
@@ -286,9 +288,8 @@ def people(connection: Connection, secret_id: str, after: str | None, limit: int
 def people_at(connection: Connection, positions: Sequence[int], after: str | None, limit: int) -> list[str]:
     """The same of the events at these positions."""
     dialect = connection.dialect.name
-    query = text(_PEOPLE.format(account=_ACCOUNT[dialect], given=POSITIONS_GIVEN[dialect]))
-    given = {"positions": positions_given(connection, positions), "after": after or "", "limit": limit}
-    return list(connection.scalars(query, given))
+    query = text(_PEOPLE.format(account=_ACCOUNT[dialect], given=GIVEN[dialect]))
+    return [row[0] for row in rows_given.ask(connection, query, positions, after=after or "", limit=limit)]
 
 
 def with_secret(connection: Connection, secret_id: str, position: int) -> list[int]:
@@ -303,12 +304,6 @@ def _named(connection: Connection, secret_id: str, what: Sequence[bytes]) -> lis
     for kind, key in search.issued_names(secret_id, what):
         found += event_index.positions(connection, kind, key, 1, _EVERY, _EVERY, descending=False)
     return found
-
-
-def positions_given(connection: Connection, positions: Sequence[int]) -> str:
-    """Positions as `POSITIONS_GIVEN` takes them, as one text: the driver would look at each number of a list."""
-    found = ",".join(map(str, positions))
-    return f"{{{found}}}" if connection.dialect.name == "postgresql" else f"[{found}]"
 
 
 # What was used from an address
@@ -327,20 +322,19 @@ _SESSION = {
 }
 _CODES, _LISTED, _TELLING = map(listed, (["grant.code_issued"], OF_GRANTS, (*OF_USES, "session.started")))
 _GRANT, _SESSION_BEGAN, _READ = 1, 2, 3
-"""What a row of `USED` tells: where a grant began, with its stream unless it lives by its row; where a session began;
-where an event is that has to be read."""
+"""What a row of `USED` tells: where a grant began, with its stream unless it lives by its row; where a session began,
+or its stream; where an event is that has to be read."""
 
 _EACH = {
-    "sqlite": "{kind} JOIN {table} AS {name} ON {where}",
-    "postgresql": "{kind} JOIN LATERAL (SELECT * FROM {table} AS {name} WHERE {where} OFFSET 0) AS {name} ON true",
+    "sqlite": "LEFT JOIN {table} AS {name} ON {where}",
+    "postgresql": "LEFT JOIN LATERAL (SELECT * FROM {table} AS {name} WHERE {where} OFFSET 0) AS {name} ON true",
 }
 """Looks a row up for each one on the left: with `OFFSET 0` PostgreSQL cannot make a plain join of it."""
 
 
 def _looked_up(dialect: str, table: str, name: str, where: str) -> str:
-    """A join that finds at most one row. A row that begins something has to be there; others need not."""
-    kind = "LEFT" if table == name else {"sqlite": "CROSS", "postgresql": "INNER"}[dialect]
-    return _EACH[dialect].format(kind=kind, table=table, name=name, where=where)
+    """A join that finds at most one row. That which begins something may be packed, which is looked up afterwards."""
+    return _EACH[dialect].format(table=table, name=name, where=where)
 
 
 def _used(dialect: str) -> str:
@@ -357,7 +351,7 @@ def _used(dialect: str) -> str:
 WITH used AS MATERIALIZED (
 SELECT used.id, used.originator_id AS stream, used.originator_version AS version, used.topic,
 CASE WHEN used.topic IN ({_CODES}) THEN {_SESSION[dialect]} END AS session_id
-FROM {POSITIONS_GIVEN[dialect]} WHERE used.topic IN ({_LISTED}, {_TELLING})),
+FROM {GIVEN[dialect]} WHERE used.topic IN ({_LISTED}, {_TELLING})),
 began AS (
 SELECT id, stream FROM used WHERE version = 1 AND topic IN ({_LISTED})
 UNION ALL SELECT begun.id, later.stream
@@ -365,7 +359,8 @@ FROM (SELECT DISTINCT stream FROM used WHERE version > 1 AND topic IN ({_LISTED}
 SELECT {_GRANT}, began.id, CASE WHEN CASE WHEN grants.grant_id IS NULL THEN tokens.grant_id IS NULL
 ELSE grants.expires_at <= :now OR grants.ended_position IS NOT NULL END THEN began.stream END
 FROM began {grants} {tokens}
-UNION ALL SELECT DISTINCT {_SESSION_BEGAN}, begun.id, NULL FROM used {signed_in} WHERE used.session_id IS NOT NULL
+UNION ALL SELECT DISTINCT {_SESSION_BEGAN}, begun.id, CASE WHEN begun.id IS NULL THEN 'session:' || used.session_id END
+FROM used {signed_in} WHERE used.session_id IS NOT NULL
 UNION ALL SELECT {_READ}, used.id, NULL FROM used WHERE used.topic IN ({_TELLING})
 """  # noqa: S608 - names of ours
 
@@ -373,7 +368,7 @@ UNION ALL SELECT {_READ}, used.id, NULL FROM used WHERE used.topic IN ({_TELLING
 USED = {dialect: text(_used(dialect)) for dialect in ("sqlite", "postgresql")}
 """Each event is looked up once, and nothing but what it names. Most of them begin the grant that they use."""
 
-_BEGINNINGS = select(events.c.id).where(
+_BEGINNINGS = select(events.c.originator_id, events.c.id).where(
     events.c.originator_id.in_(bindparam("b_streams", expanding=True)), events.c.originator_version == 1
 )
 
@@ -390,13 +385,15 @@ class Used(NamedTuple):
 
 def used_at(connection: Connection, positions: Sequence[int], now: Moment) -> Used:
     """What the events at these positions are about."""
-    asked = {"positions": positions_given(connection, positions), "now": now}
-    rows = connection.execute(USED[connection.dialect.name], asked).all()
+    rows = rows_given.ask(connection, USED[connection.dialect.name], positions, now=now)
+    packed = packed_rows.of_streams(connection, [stream for _, at, stream in rows if at is None])
+    elsewhere = {stream: found[0][0] for stream, found in packed.items()}
+    began = [each for each in rows if each[1] is not None or each[2] in elsewhere]
     return Used(
-        [at for what, at, doubted in rows if what == _GRANT and doubted is None],
-        [doubted.partition(":")[2] for _, _, doubted in rows if doubted is not None],
-        [at for what, at, _ in rows if what == _SESSION_BEGAN],
-        sorted(at for what, at, _ in rows if what == _READ),
+        [at for what, at, doubted in began if what == _GRANT and doubted is None],
+        [doubted.partition(":")[2] for what, _, doubted in began if what == _GRANT and doubted is not None],
+        [at or elsewhere[stream] for what, at, stream in began if what == _SESSION_BEGAN],
+        sorted(at for what, at, _ in began if what == _READ),
     )
 
 
@@ -409,7 +406,9 @@ def began(connection: Connection, streams: Collection[str]) -> list[int]:
     """Where these streams began."""
     found: list[int] = []
     for portion in portions(sorted(streams), AT_ONCE):
-        found += connection.scalars(_BEGINNINGS, {"b_streams": portion})
+        standing = dict(connection.execute(_BEGINNINGS, {"b_streams": portion}).tuples().all())
+        packed = packed_rows.of_streams(connection, [each for each in portion if each not in standing])
+        found += [*standing.values(), *(rows[0][0] for rows in packed.values())]
     return found
 
 

@@ -22,6 +22,7 @@ class Command(msgspec.Struct, Generic[S], frozen=True):
     which it belongs, which is looked up under the lock, for all commands of a transaction at once; `view.grant_of`
     tells what was found, and `stream` counts only when nothing was. `elsewhere` names, under the lock, a stream to
     which the command goes in the place of `stream`, or None. `alone` says that nothing else may share the transaction.
+    `lives` says that what the stream is about lived a moment ago, so that nobody has to look whether it was archived.
     """
 
     stream: str
@@ -30,6 +31,7 @@ class Command(msgspec.Struct, Generic[S], frozen=True):
     presented: bytes | None = None
     elsewhere: Callable[[View], str | None] | None = None
     alone: bool = False
+    lives: bool = False
 
     def guarded(self, refusal: Callable[[View], Refusal | None]) -> "Command[S]":
         """The same command, refused with what `refusal` gives under the lock before anything is decided."""

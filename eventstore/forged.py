@@ -18,6 +18,7 @@ from eventstore.mapper import DueKey, Removal
 from eventstore.projecting.rebuild import set_unmade
 from eventstore.recorder import LogRecorder, store
 from eventstore.repository import Changes, newest
+from eventstore.sealed import packed_rows
 from eventstore.stored import events, head
 from eventstore.transparency.signing_keys import signed_size
 from projections import PROJECTIONS
@@ -55,6 +56,7 @@ def remove(engine: Engine, vault: Vault, file: BinaryIO, now: Moment) -> Removal
         os.fsync(file.fileno())
         with lifted(connection, "delete"):
             connection.execute(delete(events).where(events.c.id >= first))
+        packed_rows.forget_from(connection, first)
         moved = {"position": first - 1, "time": _time_at(connection, first - 1)}
         connection.execute(update(head).where(head.c.id == 1).values(moved))
         set_unmade(connection, PROJECTIONS)

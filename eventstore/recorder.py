@@ -8,11 +8,10 @@ Who reads events asks `store(connection)`, and gets the library's `EventStore` w
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
-from operator import attrgetter
-from typing import Any, NamedTuple, Self, TypeVar, cast
+from functools import lru_cache
+from typing import Any, Self, TypeVar, cast
 
-from eventsourcing.persistence import EventStore, Notification, StoredEvent
+from eventsourcing.persistence import EventStore, StoredEvent
 from eventsourcing_sqlalchemy.recorders import SQLAlchemyApplicationRecorder
 from sqlalchemy import (
     ARRAY,
@@ -34,10 +33,10 @@ from sqlalchemy import (
 
 from domain.event import Recorded
 from eventstore.database.shared_connections import shared_of
-from eventstore.mapper import PLACE, LogMapper, decoder
-from eventstore.sealed.dropped import forms
-from eventstore.sealed.excerpt import EVENT, excerpt, is_excerpt
-from eventstore.sealed.short_names import as_kept, kept_stream, kept_type
+from eventstore.mapper import LogMapper, decoder
+from eventstore.sealed import packed_rows
+from eventstore.sealed.log_rows import EventRow, is_asked, is_whole, merged, row_of, rows_of, whole, with_packed
+from eventstore.sealed.short_names import as_kept, kept_stream
 from eventstore.stored import EVENTS, ROW, events, head, named, place
 from projections.prepared import Prepared, translate
 
@@ -64,52 +63,6 @@ HEAD = Prepared(
 NO_HEAD = "the log has no head here"
 """It was taken away under its lock when the log was moved; anyone who comes later, by whatever connection, finds
 none."""
-
-
-class _Columns(NamedTuple):
-    id: int
-    originator_id: str
-    originator_version: int
-    topic: str
-    state: bytes
-
-
-class EventRow(_Columns, Notification):
-    """The library's notification (and stored event) as the very tuple that the database gave: a quarter of the time."""
-
-
-_row = partial(tuple.__new__, EventRow)
-_OF_EVENT = EVENT[1:3]
-"""Two bytes that every event has there, and no excerpt: asked of every row that is read."""
-
-
-def rows_of(found: Sequence[Sequence[Any]]) -> list[EventRow]:
-    """What `ROW` was selected as: PostgreSQL's driver gives the form as text, SQLite's as bytes."""
-    if found and type(found[0][4]) is str:
-        return [_row((p, s, v, t, state.encode())) for p, s, v, t, state in found]
-    return [_row(each) for each in found]
-
-
-def whole(connection: Connection, found: Sequence[Sequence[Any]]) -> list[EventRow]:
-    """The same with the texts of archived events that stand in segments alone. Raises `ArchiveAway`."""
-    rows = rows_of(found)
-    dropped = [row[0] for row in rows if row[4][1:3] != _OF_EVENT and is_excerpt(row[4])]
-    if not dropped:
-        return rows
-    texts = forms(connection, dropped)
-    return [row if (text := texts.get(row[0])) is None else _whole(row, text) for row in rows]
-
-
-def _whole(row: EventRow, text: bytes) -> EventRow:
-    """The row as it was before its event was dropped. What in it is not of that event was changed, and stays as it
-    is: its event is none."""
-    position, stream, version, topic, state = row
-    if excerpt(text) != state:
-        return row
-    own = PLACE.decode(text)
-    stream = own.stream if stream == kept_stream(own.stream) else stream
-    topic = own.type if topic == kept_type(own.type) else topic
-    return _row((position, stream, version, topic, text))
 
 
 def portions(found: Sequence[T], size: int) -> Iterator[Sequence[T]]:
@@ -209,8 +162,17 @@ NEWEST_OF_ALL = Prepared(
 )
 
 
-def versions(connection: Connection, streams: Collection[str]) -> dict[str, int]:
-    """The newest version of each stream as this connection sees it, 0 for one without events."""
+def versions(connection: Connection, streams: Collection[str], living: Collection[str] = frozenset()) -> dict[str, int]:
+    """The newest version of each stream as this connection sees it, 0 for one without events. Of those that are
+    `living` nothing was ever archived."""
+    found = _standing_versions(connection, streams)
+    asked = [each for each, version in found.items() if not version and each not in living]
+    if asked := [each for each in asked if packed_rows.may_be_packed(each)]:
+        found |= {each: rows[-1][2] for each, rows in packed_rows.of_streams(connection, asked).items()}
+    return found
+
+
+def _standing_versions(connection: Connection, streams: Collection[str]) -> dict[str, int]:
     found = dict.fromkeys(streams, 0)
     if len(streams) > 1 and connection.dialect.name == "postgresql":
         by_kept = _by_kept(streams)
@@ -239,7 +201,12 @@ def positions_in(
     """At most `limit` positions of a stream's events from `low` to `high`, both inclusive, in order."""
     asked = _asked(stream)
     query = positions_of_stream(descending, _is_shortened(asked))
-    return [row[0] for row in query.all(connection, {**asked, "low": low, "high": high, "limit": limit})]
+    found = [row[0] for row in query.all(connection, {**asked, "low": low, "high": high, "limit": limit})]
+    if not packed_rows.may_be_packed(stream) or (descending and len(found) == limit):
+        return found
+    packed = packed_rows.of_streams(connection, (stream,)).get(stream, ())
+    every = {*found, *(row[0] for row in packed if low <= row[0] <= high)}
+    return sorted(every, reverse=descending)[:limit]
 
 
 class LogRecorder(SQLAlchemyApplicationRecorder):
@@ -326,7 +293,16 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         asked = _asked(originator_id)
         given = (gt is not None, lte is not None, desc, limit is not None, stop is not None)
         query = stream_events(*given, _is_shortened(asked))
-        return self._rows(query, {**asked, "gt": gt, "lte": lte, "limit": limit, "stop": stop})
+
+        def both(connection: Connection, rows: list[EventRow]) -> list[EventRow]:
+            if is_whole(rows, gt or 0, desc=desc, limit=limit) or not packed_rows.may_be_packed(originator_id):
+                return rows
+            packed = packed_rows.of_streams(connection, (originator_id,)).get(originator_id, ())
+            wanted = [row for row in packed if is_asked(row, gt, lte, stop)]
+            found = merged(rows, wanted, order=2) if wanted else rows
+            return (found[::-1] if wanted and desc else found)[:limit]
+
+        return self._rows(query, {**asked, "gt": gt, "lte": lte, "limit": limit, "stop": stop}, both)
 
     def select_events_of(self, wanted: Mapping[str, int], limit: int | None = None) -> dict[str, list[EventRow]]:
         """The same of many streams, of each what follows a version of it; one question on PostgreSQL."""
@@ -339,10 +315,24 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         for row in self._rows(EVENTS_OF_ALL, asked):
             # A row that is not its event's still has the name by which it was found.
             found[by_kept.get(row.originator_id, row.originator_id)].append(row)
-        for stream in by_kept.values():
+        packed = self._packed_of(self._over, wanted, found)
+        for stream in {*by_kept.values(), *packed}:
             # Those of either name are in order.
-            found[stream] = sorted(found[stream], key=attrgetter("originator_version"))[:limit]
+            found[stream] = merged(found[stream], packed.get(stream, ()), order=2)[:limit]
         return found
+
+    def _packed_of(
+        self, connection: Connection, wanted: Mapping[str, int], found: Mapping[str, list[EventRow]]
+    ) -> dict[str, list[EventRow]]:
+        """What is packed of those of the streams of which anything may be."""
+        asked = [
+            stream
+            for stream, after in wanted.items()
+            if not is_whole(found[stream], after, desc=False, limit=None) and packed_rows.may_be_packed(stream)
+        ]
+        packed = packed_rows.of_streams(connection, asked) if asked else {}
+        later = {stream: [row for row in rows if row[2] > wanted[stream]] for stream, rows in packed.items()}
+        return {stream: whole(connection, rows_of(rows)) for stream, rows in later.items()}
 
     def select_notifications(  # type: ignore[override]
         self,
@@ -355,7 +345,12 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
     ) -> list[EventRow]:
         """The log from `start` to `stop`, both included unless said otherwise, in order of position."""
         query = notifications(start is not None, inclusive_of_start, stop is not None, tuple(topics))
-        return self._rows(query, {"start": start, "limit": limit, "stop": stop})
+        first = 1 if start is None else max(1, start if inclusive_of_start else start + 1)
+
+        def both(connection: Connection, rows: list[EventRow]) -> list[EventRow]:
+            return with_packed(connection, rows, first, limit, stop, topics)
+
+        return self._rows(query, {"start": start, "limit": limit, "stop": stop}, both)
 
     def rows_between(self, after: int, until: int, topics: Sequence[str] = ()) -> Sequence[EventRow]:
         """The log's rows `after` < position ≤ `until`, whether they verify or not: the mapper tells."""
@@ -366,12 +361,18 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         newest: int | None = self._found(_NEWEST, {})[0][0]
         return newest
 
-    def _rows(self, query: Prepared, parameters: dict[str, Any]) -> list[EventRow]:
+    def _rows(
+        self,
+        query: Prepared,
+        parameters: dict[str, Any],
+        both: Callable[[Connection, list[EventRow]], list[EventRow]] = lambda _, rows: rows,
+    ) -> list[EventRow]:
+        """What stands, by `both` with what is packed."""
         if self._over is not None:
-            return whole(self._over, query.all(self._over, parameters))
+            return whole(self._over, both(self._over, rows_of(query.all(self._over, parameters))))
         with self.transaction(commit=False) as session:
             connection = session.connection()
-            return whole(connection, query.all(connection, parameters))
+            return whole(connection, both(connection, rows_of(query.all(connection, parameters))))
 
     def _found(self, query: Prepared, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         if self._over is not None:
@@ -420,7 +421,7 @@ def store(connection: Connection) -> LogStore:
 def append(connection: Connection, recorded: Sequence[Recorded]) -> list[EventRow]:
     """Stores recorded events, each at its position, as these rows. There is no object between for each."""
     stored = decoder(connection).stored
-    rows = [_row((each.position, each.stream, each.version, each.event.type, stored(each))) for each in recorded]
+    rows = [row_of((each.position, each.stream, each.version, each.event.type, stored(each))) for each in recorded]
     LogRecorder.over(connection).insert_events(rows)
     return rows
 

@@ -16,11 +16,12 @@ from sqlalchemy import ARRAY, BigInteger, BindParameter, Connection, bindparam, 
 
 from domain.event import Moment, Recorded
 from eventstore.mapper import decoder
-from eventstore.recorder import EventRow, LogRecorder, positions_in, rows_of, whole
-from eventstore.sealed import dropped
+from eventstore.recorder import LogRecorder, positions_in
+from eventstore.sealed import dropped, packed_rows
 from eventstore.sealed.excerpt import is_excerpt
+from eventstore.sealed.log_rows import EventRow, rows_found, standing_at
 from eventstore.sealed.short_names import whole_type
-from eventstore.stored import ROW, events, head
+from eventstore.stored import events, head
 from projections import event_index, issued_with
 from projections.event_index import NameKind
 from projections.named import grant_runs, runs
@@ -281,7 +282,6 @@ def _merge(lists: Sequence[_AnyOf], place: int, limit: int) -> tuple[list[int], 
 
 
 _HEAD = Prepared(select(head.c.position).where(head.c.id == 1))
-_AT_ALL = select(*ROW).where(events.c.id.in_(bindparam("b_positions", expanding=True)))
 
 
 def newest(connection: Connection) -> int:
@@ -325,7 +325,7 @@ def rows_at(connection: Connection, positions: Sequence[int]) -> list[EventRow]:
         # Without filters the positions have no gap, and a stretch of the log is one read of its neighbours.
         found = LogRecorder.over(connection).rows_between(low - 1, high)
     else:
-        found = whole(connection, connection.execute(_AT_ALL, {"b_positions": positions}).all())
+        found = rows_found(connection, positions)
     rows = {row[0]: row for row in found}
     return [rows[position] for position in positions if position in rows]
 
@@ -426,7 +426,7 @@ def times_at(connection: Connection, positions: Sequence[int], *, in_place: bool
     if not positions:
         return {}
     text = decoder(connection).text
-    rows = rows_of(connection.execute(_AT_ALL, {"b_positions": positions}).all())
+    rows = standing_at(connection, positions)
     found = {row[0]: time_of(text(row)) for row in rows if not is_excerpt(row[4])}
     if in_place or len(found) == len(rows):
         return found
@@ -454,8 +454,11 @@ def types_at(connection: Connection, positions: Sequence[int]) -> dict[int, str]
         return {}
     name = connection.dialect.name
     asked = json.dumps(list(positions)) if name == "sqlite" else list(positions)
-    rows = _TYPES_AT[name].all(connection, {"b_positions": asked})
-    return {position: whole_type(str(topic)) for position, topic in rows}
+    found = dict(_TYPES_AT[name].all(connection, {"b_positions": asked}))
+    if len(found) < len(positions):
+        packed = packed_rows.at(connection, [each for each in positions if each not in found])
+        found |= {row[0]: row[3] for row in packed}
+    return {position: whole_type(str(topic)) for position, topic in found.items()}
 
 
 _INDEX = event_index.TABLE.c

@@ -48,6 +48,15 @@ events = Table(
 )
 
 
+archived_events = Table(
+    "archived_events",
+    metadata,
+    Column("first", POSITION, primary_key=True, autoincrement=False),
+    Column("entries", LargeBinary, nullable=False),
+)
+"""The rows of dropped events, packed, see `eventstore.sealed.packed_rows`: by where some positions begin."""
+
+
 class _Form(FunctionElement[Any]):
     """The stored form as it is. SQLite keeps whatever bytes it is given, be they text or not, and says them as such."""
 

@@ -106,7 +106,7 @@ class Segments:
                 return content
         where = f"the events {file['first']}-{file['last']} are in {path}"
         try:
-            text = _decompressed(_packed(Path(path)))
+            text = decompressed(_packed(Path(path)), _LARGEST)
         except OSError as error:
             raise SourceError(f"{where}, which cannot be read: {error.strerror}") from error
         except ValueError as error:
@@ -225,16 +225,17 @@ def _packed(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _decompressed(packed: bytes) -> bytes:
-    """The text of a file; ValueError when it is damaged, `SourceError` where nothing can read it."""
+def decompressed(packed: bytes, largest: int) -> bytes:
+    """What was compressed, so many bytes at most; ValueError when it is damaged, `SourceError` where nothing can read
+    it."""
     try:
         import zstandard
     except ModuleNotFoundError:
         raise SourceError("reading archived events needs the package zstandard, which is not installed") from None
     try:
         # What the file says of its length is taken at its word, beyond every limit.
-        if zstandard.frame_content_size(packed) > _LARGEST:
+        if zstandard.frame_content_size(packed) > largest:
             raise ValueError("not a segment")
-        return zstandard.ZstdDecompressor().decompress(packed, max_output_size=_LARGEST)
+        return zstandard.ZstdDecompressor().decompress(packed, max_output_size=largest)
     except zstandard.ZstdError as error:
         raise ValueError("not a segment") from error

@@ -2,11 +2,15 @@
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from itertools import count
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
 from verifier.order import Row
+from verifier.packed_rows import unpacked
 from verifier.segments import Segments
 from verifier.server_source import ServerSource
 from verifier.tree import HASH_BYTES
@@ -23,10 +27,11 @@ _FETCHED = 2_000
 
 class _DatabaseSource:
     """What both kinds have in common. `_errors` are the library's, `_execute` runs a statement with `?` in it, `_state`
-    says the bytes of an event's text."""
+    says the bytes of an event's text, and `_has_packed` looks whether there is a table of packed rows."""
 
     _files: Segments | None = None
     _state: str
+    _has_packed: str
     _connection: Any
     _errors: type[Exception]
 
@@ -53,7 +58,14 @@ class _DatabaseSource:
 
     def _whole(self, statement: str) -> Iterator[Row]:
         """The rows, with those events that stand in files outside the database."""
-        return map(self._segments().whole, map(Row._make, self._all(statement)))
+        standing = map(Row._make, self._all(statement))
+        return map(self._segments().whole, merge(standing, self._packed(), key=attrgetter("position")))
+
+    def _packed(self) -> Iterator[Row]:
+        """The rows that stand for events in such files, many in one, in order of position."""
+        if self._one(self._has_packed)[0] is not None:
+            for first, entries in self._all("SELECT first, entries FROM archived_events ORDER BY first"):
+                yield from unpacked(first, entries)
 
     def _segments(self) -> Segments:
         """The files outside the database."""
@@ -81,6 +93,7 @@ class SqliteSource(_DatabaseSource):
 
     _errors = sqlite3.Error
     _state = "CAST(state AS BLOB)"
+    _has_packed = "SELECT max(name) FROM sqlite_master WHERE name = 'archived_events'"
 
     def __init__(self, path: str) -> None:
         if not Path(path).is_file():
@@ -106,13 +119,14 @@ class PostgresqlSource(_DatabaseSource):
     which is looked for here alone: all else is verified without."""
 
     _state = "convert_to(state, 'UTF8')"
+    _has_packed = "SELECT to_regclass('archived_events')::text"
 
     def __init__(self, url: str) -> None:
         try:
             import psycopg
         except ModuleNotFoundError:
             raise SourceError("reading PostgreSQL needs the package psycopg, which is not installed") from None
-        self._errors = psycopg.Error
+        self._errors, self._numbers = psycopg.Error, count()
         scheme, _, rest = url.partition("://")
         try:
             self._connection = psycopg.connect(f"{scheme.partition('+')[0]}://{rest}", connect_timeout=10)
@@ -132,7 +146,8 @@ class PostgresqlSource(_DatabaseSource):
         if values:
             yield from self._connection.execute(statement.replace("?", "%s"), values, binary=True)
             return
-        with self._connection.cursor("rows", binary=True) as cursor:
+        # Two are read at once.
+        with self._connection.cursor(f"rows{next(self._numbers)}", binary=True) as cursor:
             cursor.itersize = _FETCHED
             cursor.execute(statement)
             yield from cursor

@@ -49,9 +49,11 @@ class _Grant(NamedTuple):
 
 
 class _Life:
-    """What happens, event by event: (stream, actor, event). Repeatable but for its random digests."""
+    """What happens, event by event: (stream, actor, event). Repeatable but for its random digests. With `services` no
+    person has anything: clients get tokens for themselves, and nothing else happens."""
 
-    def __init__(self, start: Moment) -> None:
+    def __init__(self, start: Moment, *, services: bool) -> None:
+        self._services = services
         self._chance = random.Random(7)  # noqa: S311 - a made-up history is no secret
         self._clients = [(new_id(), new_id()) for _ in range(CLIENTS)]
         self._people = [new_id() for _ in range(PEOPLE)]
@@ -62,7 +64,9 @@ class _Life:
     def __iter__(self) -> Iterator[tuple[str, Actor, Event]]:
         while True:
             chance = self._chance.random()
-            if chance < 0.06 or not self._open:
+            if self._services:
+                yield from self._for_itself()
+            elif chance < 0.06 or not self._open:
                 yield from self._authorized()
             elif chance < 0.40:
                 yield from self._refreshed()
@@ -191,13 +195,14 @@ class _Life:
         return "audit:made", Actor("person", self._people[0], {"grant_id": "made"}), event
 
 
-def make(url: str, keyring: Keyring, count: int, now: Moment) -> None:
-    """Migrates an empty database and gives it a log of `count` events, the last of them at `now`."""
+def make(url: str, keyring: Keyring, count: int, now: Moment, *, services: bool = False) -> None:
+    """Migrates an empty database and gives it a log of `count` events, the last of them at `now`; with `services` of
+    nothing but tokens that clients got for themselves, and their uses."""
     upgrade(url)
     engine = migrating(url)
     vault = Vault(keyring)
     privacy, ring = PersonalData(Sealer(vault), BlindIndex(keyring)), Ring(vault)
-    life = _Life(now - LASTED)
+    life = _Life(now - LASTED, services=services)
     happening, mapper = iter(life), LogMapper(ring)
     versions: dict[str, int] = {}
     for first in range(1, count + 1, BATCH):

@@ -29,9 +29,9 @@ from security.sealing import Sealer
 from security.vault import Vault
 
 
-def on_both(keyring: Keyring, events: int) -> Iterator[tuple[Database, Path]]:
-    """A log of so many events on each database in turn, with the directory where they are; last it tells the
-    machine."""
+def on_both(keyring: Keyring, events: int, *, services: bool = False) -> Iterator[tuple[Database, Path]]:
+    """A log of so many events on each database in turn, of what `make` makes, with the directory where they are; last
+    it tells the machine."""
     with tempfile.TemporaryDirectory(prefix="grantlog-bench-") as name, ExitStack() as opened:
         directory = Path(name)
         directory.chmod(0o755)
@@ -39,7 +39,7 @@ def on_both(keyring: Keyring, events: int) -> Iterator[tuple[Database, Path]]:
             opened.enter_context(databases.sqlite(directory / "sqlite")),
             opened.enter_context(databases.postgresql(directory / "postgresql")),
         ):
-            make(database.url, keyring, events, SystemClock().now())
+            make(database.url, keyring, events, SystemClock().now(), services=services)
             print(database.name, flush=True)
             yield database, directory
         print("\n".join(f"{fact}: {value}" for fact, value in machine.facts(directory).items()))

@@ -40,7 +40,10 @@ TOKENS = 4_000
 
 START = at_most(2)
 
-PACKED = ("stored_events", "event_positions", "archived_positions", "archived_grants", "digests", "log_tiles")
+PACKED = (
+    *("stored_events", "archived_events", "archived_streams", "event_positions", "archived_positions"),
+    *("archived_grants", "digests", "log_tiles"),
+)
 
 _SIZE = {
     "sqlite": "page_count * page_size FROM pragma_page_count, pragma_page_size",

@@ -14,14 +14,14 @@ from domain.event import Moment
 from domain.log import Archived
 from domain.rules import feature_level
 from eventstore.archiving import archived as archive
-from eventstore.archiving import dropping, tiles
+from eventstore.archiving import dropping, row_packing, tiles
 from eventstore.command import Command
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.projecting import packed_digests, packed_grants, packing
 from eventstore.projecting.rebuild import Progress
 from eventstore.recorder import versions
-from eventstore.sealed import segment
+from eventstore.sealed import packed_rows, segment
 from eventstore.sealed.segment import Contents, SegmentDamaged
 from eventstore.sealed.segment_place import PlaceAway, SegmentPlace
 from eventstore.transparency.note import Checkpoint
@@ -129,9 +129,9 @@ async def drop_archived(
 ) -> AsyncIterator[Archived]:
     """Takes the text of archived events out of the database, segment by segment; each is read and verified once more
     before, and compared with what stands in the database. What the search index has of them is packed first, also of
-    those that were dropped when it was not yet, or before it was made anew, and so are the digests of their secrets.
-    The tiles of their hashes go last. Segments in a store are copied into the directory `copies` before, which is
-    where they are read from then on.
+    those that were dropped when it was not yet, or before it was made anew, and so are the digests of their secrets and
+    then their rows. The tiles of their hashes go last. Segments in a store are copied into the directory `copies`
+    before, which is where they are read from then on.
 
     The ledger must have been opened as the owner of the tables. Raises `OlderNode`, `PlaceAway`, `SegmentDamaged` and
     `Diverged`.
@@ -140,8 +140,8 @@ async def drop_archived(
     meanwhile = dropping.Meanwhile((await ledger.read_long(versions, (log.STREAM,)))[log.STREAM])
     known = [each.archived for each in await ledger.read_long(archive.find)]
     dropped, packed = await ledger.read_long(dropping.dropped), await ledger.read_long(packing.finished)
-    settled = await ledger.read_long(digest_runs.done)
-    waiting = [each for each in known if each.sha256 not in dropped & packed & settled]
+    settled, short = await ledger.read_long(digest_runs.done), await ledger.read_long(packed_rows.STREAMS.done)
+    waiting = [each for each in known if each.sha256 not in dropped & packed & settled & short]
     if not waiting and not await ledger.read_long(tiles.due, known):
         # There is no way back from the level, so it does not rise for nothing.
         return
@@ -157,15 +157,17 @@ async def drop_archived(
             yield of
         if of.sha256 not in settled:
             await _pack_digests(ledger, of, forms)
+        if of.sha256 not in short:
+            await _pack_rows(ledger, of, forms)
         progress(number, len(waiting))
     await _drop_tiles(ledger, signed, [each.archived for each in await ledger.read_long(archive.find)])
 
 
 async def _require_level(ledger: Ledger, by: Origin) -> None:
     """Raises the log to the level that dropping takes; raises `OlderNode` where a node does not know it."""
-    await ledger.execute(servers.raise_feature_level(feature_level.DROPS_NAMES), origin=by)
+    await ledger.execute(servers.raise_feature_level(feature_level.DROPS_ROWS), origin=by)
     state: server.State = await ledger.state(server.STREAM)
-    if state.feature_level < feature_level.DROPS_NAMES:
+    if state.feature_level < feature_level.DROPS_ROWS:
         raise OlderNode
 
 
@@ -214,6 +216,12 @@ async def _pack_digests(ledger: Ledger, archived: Archived, forms: Mapping[int, 
     issued = await ledger.read_long(packed_digests.issued_by, forms)
     await ledger.follow(packed_digests.pack, archived.sha256, issued)
     await _join(ledger, digest_runs.DIGESTS)
+
+
+async def _pack_rows(ledger: Ledger, archived: Archived, forms: Mapping[int, bytes]) -> None:
+    due = await asyncio.to_thread(row_packing.prepared, forms)
+    await ledger.tidy(row_packing.pack, archived.sha256, due, ledger.clock.now())
+    await _join(ledger, packed_rows.STREAMS)
 
 
 async def _drop_tiles(ledger: Ledger, signed: Checkpoint, known: Sequence[Archived]) -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import fields
 
 from domain.event import Event
 
-FEATURE_LEVEL = 5
+FEATURE_LEVEL = 6
 """What this version knows. It rises by one with each release that has an event type, a member of an event, or a version
 of the events' MAC which the release before does not know (`Event.since`, `Event.members_since`). A new version of the
 MAC begins with a key that `mac_key.introduced` names, so it is a member like others."""
@@ -26,6 +26,9 @@ DROPS_NAMES = 5
 """Where the secrets of dropped events were issued is packed too, tiles of whose events half or more were dropped stand
 in segments alone, and rows of dropped events say streams and types in short. 3 and 4 were the levels of the first two
 for a while."""
+
+DROPS_ROWS = 6
+"""Rows of dropped events leave the table of events and are packed elsewhere."""
 
 
 def needed(event: Event) -> int:

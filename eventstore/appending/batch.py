@@ -17,16 +17,15 @@ from domain.grant import is_alone
 from domain.rules import feature_level
 from eventstore import may_write
 from eventstore.appending import aftermath
-from eventstore.appending.aftermath import Unknown
 from eventstore.appending.rows import Writing
 from eventstore.appending.transaction import AppendTransaction, Head, LockBusy
 from eventstore.command import Command, Sweep
 from eventstore.database.engines import together
 from eventstore.execution import Answer, Executed, Origin, PendingRequest, person_on
 from eventstore.issued import grants_of
-from eventstore.may_write import require_clock
-from eventstore.recorder import EventRow, LogRecorder, versions
+from eventstore.recorder import LogRecorder, versions
 from eventstore.repository import EVERY, MANY, Repository, Versioned, evolve, initial
+from eventstore.sealed.log_rows import EventRow
 from eventstore.stored import head
 from eventstore.unavailable import DatabaseReadOnly, InDoubt, OtherLevel, WrongClock
 from eventstore.view import Folds, OfGrant, View
@@ -82,7 +81,8 @@ class Batch(View):
         self.now = max(self._clock(), self.now)
         commands = [each for request in requests for each in request.commands if not isinstance(each, Sweep)]
         if stateless := {each.stream for each in commands if not each.starts and is_stateless(each.stream)}:
-            for stream, version in versions(self._connection, stateless).items():
+            living = {each.stream for each in commands if each.lives}
+            for stream, version in versions(self._connection, stateless, living).items():
                 self._folds[stream] = (initial(stream), version)
         presented = [each.presented for each in commands if each.presented is not None]
         if presented:
@@ -429,7 +429,7 @@ class Transactions:
         self._writing.ring.unsettle()
         if isinstance(error, IntegrityError):
             aftermath.look_beyond(self._recorder, self._writing.changes)
-        if len(requests) == 1 or isinstance(error, Unknown | WrongClock):
+        if len(requests) == 1 or isinstance(error, aftermath.Unknown | WrongClock):
             meant = aftermath.meaning(self._writing.changes, error)
             self.read_only = isinstance(meant, DatabaseReadOnly)
             return [(request, None, meant) for request in requests], ()
@@ -451,7 +451,7 @@ class Transactions:
                 may_write.require_key(locked.indexed_by, self._writing.indexed_by)
             batch = Batch(self._writing, locked, self._clock.now)
             if self._clock.fault(batch.now, locked.database_time) is not None:
-                require_clock(self._clock, locked.connection, batch.now)
+                may_write.require_clock(self._clock, locked.connection, batch.now)
         return Begun(batch, transaction)
 
     def decide(self, requests: list[PendingRequest], begun: Begun) -> Decided:
@@ -475,7 +475,7 @@ class Transactions:
             try:
                 stored = aftermath.is_stored(self._recorder, decided.batch.position, decided.batch.newest)
             except Exception as error:
-                raise Unknown from error
+                raise aftermath.Unknown from error
             if not stored:
                 raise
 

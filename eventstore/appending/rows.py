@@ -15,8 +15,9 @@ from domain.event import Moment, Recorded
 from domain.grant import is_alone
 from eventstore.mapper import UPCASTS, EventColumns, Ring, decoder
 from eventstore.personal_data import PersonalData
-from eventstore.recorder import EventRow, Recent, append, store
+from eventstore.recorder import Recent, append, store
 from eventstore.repository import Changes, Repository
+from eventstore.sealed.log_rows import EventRow
 from projections import ONCE, PROJECTIONS, accounts, digests, grants, person_notices, secrets, tokens
 from projections.prepared import Prepared
 from projections.tables import Write

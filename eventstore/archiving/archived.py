@@ -12,8 +12,9 @@ from domain.event import Moment
 from domain.log import Archived, ArchiveDropped
 from eventstore.archiving.ended import has_ended, may_end
 from eventstore.mapper import PLACE, LogMapper, decoder
-from eventstore.recorder import EventRow, LogRecorder, portions, store
+from eventstore.recorder import LogRecorder, portions, store
 from eventstore.sealed import segment
+from eventstore.sealed.log_rows import EventRow
 from eventstore.sealed.segment import LONGEST, Contents, Heading, SegmentDamaged
 from eventstore.search import first_at
 from eventstore.transparency import merkle, published

@@ -2,27 +2,28 @@
 
 The row stays, with position, version, stream and type, the last two in short, and an excerpt of the text for queries:
 anyone who walks along the log or a stream finds no gap, and a version is given once. The rest is read from the segment.
+Nearly all of these rows are packed afterwards (`row_packing`).
 """
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, select, text, update
+from sqlalchemy import Connection, bindparam, text, update
 
 from domain import log
 from domain.log import ArchiveDropped
 from eventstore.database.append_only import lifted
 from eventstore.mapper import PLACE
-from eventstore.recorder import portions, rows_of, store
+from eventstore.recorder import portions, store
 from eventstore.sealed.excerpt import excerpt, is_excerpt
+from eventstore.sealed.log_rows import standing_at
+from eventstore.sealed.packed_rows import STREAMS
 from eventstore.sealed.segment import SegmentDamaged
 from eventstore.sealed.short_names import kept_stream, kept_type
-from eventstore.stored import ROW, events
+from eventstore.stored import events
 
 AT_ONCE = 500
 
-_THESE = events.c.id.in_(bindparam("b_positions", expanding=True))
-_STANDING = select(*ROW).where(_THESE)
 _EMPTY = (
     update(events)
     .where(events.c.id == bindparam("b_position"))
@@ -39,12 +40,13 @@ _EMPTY_TOGETHER = text(
 
 def dropped(connection: Connection) -> frozenset[str]:
     """The digests of the segments whose events stand there alone; not of those that an import has brought back."""
-    told = _told(connection)
-    alone: set[int] = set()
-    for some in portions(sorted({each.first for each in told}), AT_ONCE):
-        standing = rows_of(connection.execute(_STANDING, {"b_positions": some}).all())
-        alone.update(row.id for row in standing if is_excerpt(row.state))
-    return frozenset(each.sha256 for each in told if each.first in alone)
+    told = {each.sha256: each.first for each in _told(connection)}
+    # Of these nothing stands in the table, as far as it can be packed.
+    alone = set(told).intersection(STREAMS.done(connection))
+    others = {first: digest for digest, first in told.items() if digest not in alone}
+    for some in portions(sorted(others), AT_ONCE):
+        alone.update(others[row.id] for row in standing_at(connection, some) if is_excerpt(row.state))
+    return frozenset(alone)
 
 
 def _told(connection: Connection) -> list[ArchiveDropped]:
@@ -88,7 +90,7 @@ def emptied(forms: Mapping[int, bytes]) -> dict[int, EmptiedRow]:
 def require_same(connection: Connection, forms: Mapping[int, bytes], left: Mapping[int, EmptiedRow]) -> None:
     """Raises `SegmentDamaged` unless each event stands in the database as it does in the segment, to the byte."""
     for some in portions(sorted(forms), AT_ONCE):
-        standing = {row.id: row.state for row in rows_of(connection.execute(_STANDING, {"b_positions": some}).all())}
+        standing = {row.id: row.state for row in standing_at(connection, some)}
         for position in some:
             state = standing.get(position)
             if state != forms[position] and state != left[position].excerpt.encode():

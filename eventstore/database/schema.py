@@ -65,7 +65,7 @@ class EarlierRevision(UnfitDatabase):
         )
 
 
-READ_ONLY = frozenset({"schema_floor"})
+READ_ONLY = frozenset({"schema_floor", "archived_events", "archived_streams"})
 """Tables that are the owner's."""
 
 GROWING = frozenset({"log_tiles", "log_checkpoints", "log_edge"})
@@ -78,6 +78,7 @@ def metadata() -> Sequence[MetaData]:
     from eventstore import used_ids  # noqa: F401 - declares its tables
     from eventstore.database import client_refusals  # noqa: F401 - likewise
     from eventstore.pending import client_documents  # noqa: F401 - likewise
+    from eventstore.sealed import packed_rows  # noqa: F401 - likewise
 
     return (stored.metadata, projections_schema.metadata, vault.metadata)
 

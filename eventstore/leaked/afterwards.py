@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection
 
 from domain.event import Moment
 from domain.incident import Numbers
 from eventstore.ledger import Ledger
 from eventstore.recorder import portions
-from eventstore.stored import events
+from eventstore.sealed.log_rows import streams_at
 from eventstore.time_travel import (
     AT_ONCE,
     Descendant,
@@ -21,8 +21,6 @@ from eventstore.time_travel import (
     offline_until,
     states_at,
 )
-
-_STREAMS = select(events.c.originator_id).where(events.c.id.in_(bindparam("b_positions", expanding=True)))
 
 
 class WhatEnded(NamedTuple):
@@ -89,7 +87,7 @@ def _alive_at(
 
 def worth_telling(connection: Connection, began: Sequence[int], position: int, now: Moment) -> list[str]:
     """The streams of the sessions that began there, and of those grants of which anything was alive at a position."""
-    streams = connection.scalars(_STREAMS, {"b_positions": began}).all()
+    streams = streams_at(connection, began)
     alive = _descendants_of(connection, states_at(connection, position), began, position, now)
     found = {f"grant:{each.grant_id}" for each in alive if each.alive}
     return [stream for stream in streams if stream in found or stream.startswith("session:")]
@@ -98,6 +96,6 @@ def worth_telling(connection: Connection, began: Sequence[int], position: int, n
 def _descendants_of(
     connection: Connection, state: FoldOf, began: Sequence[int], position: int, now: Moment
 ) -> list[Descendant]:
-    streams = connection.scalars(_STREAMS, {"b_positions": began})
+    streams = streams_at(connection, began)
     named = [stream.partition(":")[2] for stream in streams if stream.startswith("grant:")]
     return descendants(connection, state, named, position, now)

@@ -6,8 +6,10 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from domain.event import Recorded
-from eventstore.affected import OF_GRANTS, POSITIONS_GIVEN, IssuedCounts, positions_given
+from eventstore.affected import OF_GRANTS, IssuedCounts
 from eventstore.recorder import store
+from eventstore.sealed import rows_given
+from eventstore.sealed.rows_given import GIVEN
 from eventstore.sealed.short_names import listed
 from projections import event_index
 from projections.event_index import NameKind
@@ -41,7 +43,7 @@ def _of_key(connection: Connection, statement: str, positions: Sequence[int], **
     dialect = connection.dialect.name
     member = _MEMBER[dialect]
     parts = {
-        "given": POSITIONS_GIVEN[dialect],
+        "given": GIVEN[dialect],
         "code": member.format("data", "code"),
         "refresh": member.format("data", "refresh_token"),
         "client": member.format("data", "client_id"),
@@ -52,8 +54,7 @@ def _of_key(connection: Connection, statement: str, positions: Sequence[int], **
         "codes": listed(["grant.code_issued"]),
         "exchanged": listed(["grant.exchanged"]),
     }
-    given = {"positions": positions_given(connection, positions), **bound}
-    return connection.execute(text(statement.format(**parts)), given)
+    return rows_given.ask(connection, text(statement.format(**parts)), positions, **bound)
 
 
 def positions_of(connection: Connection, thumbprint: str, low: int = 1, high: int = _EVERY) -> list[int]:
@@ -72,7 +73,7 @@ def known(connection: Connection, thumbprints: Iterable[str]) -> list[str]:
 
 def issued(connection: Connection, positions: Sequence[int]) -> IssuedCounts:
     """All that the events at these positions issued, dead or alive."""
-    grants, codes, access, refresh = _of_key(connection, _KEYED, positions).one()
+    grants, codes, access, refresh = _of_key(connection, _KEYED, positions)[0]
     return IssuedCounts(grants, codes, access or 0, refresh)
 
 

@@ -12,8 +12,9 @@ from domain.event import SECOND, Moment
 from domain.keys.signing_key import TOKENS_LAST
 from eventstore.affected import OF_GRANTS, IssuedCounts
 from eventstore.recorder import portions
+from eventstore.sealed import packed_rows
 from eventstore.sealed.excerpt import EVENT
-from eventstore.sealed.short_names import listed
+from eventstore.sealed.short_names import as_kept, listed
 from eventstore.search import first_at, recorded_forms
 from eventstore.time_travel import AT_ONCE, Descendant, descendants, states_at
 
@@ -31,6 +32,13 @@ SELECT id FROM stored_events WHERE id BETWEEN :low AND :high AND topic IN ({list
 AND substr(state, 1, {len(EVENT)}) <> '{EVENT.decode()}' ORDER BY id LIMIT {AT_ONCE}
 """  # noqa: S608 - names of ours
 """Of what was dropped the table has no such member: that is read in its segments."""
+
+
+def _dropped(connection: Connection, low: int, high: int) -> list[int]:
+    """The next of them, packed or not."""
+    standing = connection.scalars(text(_DROPPED), {"low": low, "high": high}).all()
+    packed = packed_rows.between(connection, low, high, AT_ONCE, as_kept(_TAGS))
+    return sorted({*standing, *(row[0] for row in packed)})[:AT_ONCE]
 
 
 class Marked(NamedTuple):
@@ -54,7 +62,7 @@ class Marked(NamedTuple):
         """The streams of the events that say so and were dropped, one by one."""
         high = self._until(high)
         low = first_at(connection, self.since, high)
-        while found := connection.scalars(text(_DROPPED), {"low": low, "high": high}).all():
+        while found := _dropped(connection, low, high):
             for each in recorded_forms(connection, found):
                 if getattr(each.event, self.mark, None) == self.value:
                     yield each.stream

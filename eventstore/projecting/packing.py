@@ -21,8 +21,10 @@ from eventstore.mapper import PLACE, decoder
 from eventstore.personal_data import may_leave_with_a_person
 from eventstore.projecting import requests
 from eventstore.projecting.stream_owners import StreamOwners
-from eventstore.recorder import EventRow, portions
+from eventstore.recorder import portions
+from eventstore.sealed import packed_rows
 from eventstore.sealed.excerpt import EVENT
+from eventstore.sealed.log_rows import EventRow
 from eventstore.sealed.short_names import kept_stream
 from eventstore.search import OWN_STREAMS
 from eventstore.stored import events
@@ -227,6 +229,9 @@ def without_optional(connection: Connection, rows: Iterable[IndexRow], packed: f
         found = connection.execute(_STREAMS, {"b_positions": positions}).all() if positions else ()
         names = {row.id: str(row.originator_id) for row in found}
         gone = {row.id for row in found if row.dropped}
+        for position, name, *_ in packed_rows.at(connection, [each for each in positions if each not in names]):
+            names[position] = name
+            gone.add(position)
         for row in some:
             is_packed = row[0] == _REQUEST and (row[2] in gone or row[2] in packed)
             if not is_packed and not _is_own_use(row, names.get(row[2], "")):

@@ -49,11 +49,11 @@ ELSEWHERE = "segments_elsewhere"
 
 
 class SegmentElsewhere(Exception):
-    """What is asked for takes a segment that is not in memory, or all that the log tells of them, and is to be asked
-    again by a thread."""
+    """What is asked for takes a segment that is not in memory, or all that the log tells of them, or many packed rows,
+    and is to be asked again by a thread."""
 
 
-def _require_thread(connection: Connection) -> None:
+def require_thread(connection: Connection) -> None:
     """Raises `SegmentElsewhere` on the event loop: a segment is read as a whole, for tens of milliseconds."""
     if ELSEWHERE in connection.info:
         raise SegmentElsewhere
@@ -122,7 +122,7 @@ class _Segments:
     def _read(self, connection: Connection, *, anew: bool) -> None:
         """Reads what the log has told since, or all of it."""
         if anew or not self._version:
-            _require_thread(connection)
+            require_thread(connection)
         mapper = decoder(connection)
         with self._lock:
             known, version = ([], 0) if anew else (self._told, self._version)
@@ -209,7 +209,7 @@ def _tile(
     known = _TILES.used((archived.sha256, number))
     if known is not None:
         return known
-    _require_thread(connection)
+    require_thread(connection)
 
     def read(packed: bytes) -> bytes | None:
         hashes = segment.tile_of(packed, number)
@@ -241,7 +241,7 @@ def away(ring: Ring) -> int:
 def _forms(connection: Connection, segments: _Segments, archived: Archived) -> Mapping[int, bytes]:
     known = _FORMS.used(archived.sha256)
     if known is None:
-        _require_thread(connection)
+        require_thread(connection)
         forms = _read(
             segments,
             archived,

@@ -15,6 +15,9 @@ BEGINNINGS = (b"{}", b'{"data":', b'{"actor":')
 EVENT = b'{"p'
 """How every event begins, and no excerpt."""
 
+IS_DROPPED = f"substr(used.state, 1, {len(EVENT)}) <> '{EVENT.decode()}'"
+"""Whether the row `used` of a statement has an excerpt."""
+
 ALWAYS = ("account_id", "session_id")
 """Members of events of grants that are looked at."""
 

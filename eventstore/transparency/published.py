@@ -10,8 +10,9 @@ import msgspec
 from sqlalchemy import Connection, bindparam, select, update
 
 from eventstore.mapper import PLACE, decoder
-from eventstore.recorder import EventRow, LogRecorder, Recent
+from eventstore.recorder import LogRecorder, Recent
 from eventstore.sealed import dropped
+from eventstore.sealed.log_rows import EventRow
 from eventstore.stored import CHECKPOINTS, EDGE, TILES
 from eventstore.transparency import merkle
 from eventstore.transparency.merkle import leaf_hash

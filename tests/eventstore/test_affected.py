@@ -10,13 +10,14 @@ from domain import account, client, grant
 from domain.decision import Outcome, accept
 from domain.event import Actor, Event, Moment
 from domain.grant import GrantEnded, TokenRevoked, TokensIssued, TokensRefreshed
-from eventstore.affected import USED, Counting, IssuedCounts, people, positions_given
+from eventstore.affected import USED, Counting, IssuedCounts, people
 from eventstore.affected import issued as ever_issued
 from eventstore.database.background import TURN_S, in_short_turns
 from eventstore.database.engines import is_sqlite
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
+from eventstore.sealed.rows_given import positions_given
 from eventstore.search import Criteria, search
 from projections.blast_radius import Alive, RadiusQuestion
 from projections.event_index import NameKind
@@ -234,8 +235,8 @@ async def test_what_positions_tell_is_looked_up_and_nothing_else(ledger: Ledger,
         if connection.dialect.name == "postgresql":
             # Of a table as small as this one all is read otherwise.
             connection.execute(text("SET LOCAL enable_seqscan = off"))
-        given = positions_given(connection, range(1, 5))
-        return plan_of(connection, USED[connection.dialect.name], {"positions": given, "now": ledger.clock.now()})
+        given = {"positions": positions_given(connection, range(1, 5)), "packed": "[]", "now": ledger.clock.now()}
+        return plan_of(connection, USED[connection.dialect.name], given)
 
     found = await ledger.read_long(plan)
     assert [

@@ -6,7 +6,8 @@ import pytest
 
 from domain.event import ANONYMOUS, Recorded
 from domain.scope import ScopeDefined
-from eventstore.recorder import EventRow, Recent, rows_of
+from eventstore.recorder import Recent
+from eventstore.sealed.log_rows import EventRow, rows_of
 
 
 def recorded(*positions: int) -> list[Recorded]:

@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,18 @@ async def signed(world: World) -> None:
     async with asyncio.timeout(PATIENCE):
         while await ledger.read(published.size) < head:
             await asyncio.sleep(0.01)
+
+
+@contextmanager
+def rows_left() -> Iterator[None]:
+    """Rows of dropped events stay where they are, as they did before they were packed."""
+
+    async def pack(*_: object) -> None:
+        pass
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(segments, "_pack_rows", pack)
+        yield
 
 
 async def archived(world: World, directory: Path | str, days: int = 0) -> list[Archived]:
