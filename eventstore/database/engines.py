@@ -393,6 +393,15 @@ SHARED_MEMORY_FULL = 4_874
 """SQLite's `SQLITE_IOERR_SHMSIZE`: the file beside the database by which processes share its log could not grow."""
 
 
+_SQLITE: Mapping[int, type[DatabaseAway]] = {
+    sqlite3.SQLITE_READONLY: DatabaseReadOnly,
+    sqlite3.SQLITE_FULL: StorageFull,
+    # The file was cut or written over by somebody else, and may be put back.
+    sqlite3.SQLITE_CORRUPT: DatabaseAway,
+    sqlite3.SQLITE_NOTADB: DatabaseAway,
+}
+
+
 def away(error: BaseException) -> DatabaseAway | None:
     """What to tell the caller if the database could not do it now and may do it later; None for any other error."""
     kind = _kind_of(error)
@@ -422,5 +431,5 @@ def _kind_of(error: BaseException) -> type[DatabaseAway] | None:
         code = getattr(driver, "sqlite_errorcode", 0)
         if code == SHARED_MEMORY_FULL:
             return StorageFull
-        return {sqlite3.SQLITE_READONLY: DatabaseReadOnly, sqlite3.SQLITE_FULL: StorageFull}.get(code & 0xFF)
+        return _SQLITE.get(code & 0xFF)
     return None

@@ -4,17 +4,19 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, select, text
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from eventstore.appending.aftermath import may_be_repeated
 from eventstore.appending.batch import Transactions
 from eventstore.appending.committer import LONGEST_QUEUE
 from eventstore.database import threads as patience_module
-from eventstore.database.engines import is_sqlite, migrating
+from eventstore.database.engines import away, is_sqlite, migrating
 from eventstore.ledger import Ledger
 from eventstore.repository import newest
 from eventstore.stored import head
@@ -253,6 +255,18 @@ async def test_database_without_our_tables_is_away_until_it_has_them(ledger: Led
     for name in ("after", "again"):
         assert (await ledger.execute(register(name), origin=HERE)).refusal is None
         assert await ledger.read(newest) == await ledger.head()
+
+
+def test_file_that_was_written_over_is_a_database_that_is_away(tmp_path: Path) -> None:
+    """SQLite tells it as an error that is none of its other ones."""
+    file = tmp_path / "grantlog.db"
+    file.write_bytes(b"garbage" * 1000)
+    engine = migrating(f"sqlite:///{file}")
+    with pytest.raises(DBAPIError) as told, engine.connect() as connection:
+        connection.exec_driver_sql("SELECT 1 FROM log_head")
+    engine.dispose()
+    assert not isinstance(told.value, OperationalError)
+    assert type(away(told.value)) is DatabaseAway
 
 
 class Held:
