@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from inspect import unwrap
 
 import pytest
 from sqlalchemy import Connection, text
@@ -188,9 +189,9 @@ async def test_growth_that_was_read_before_the_finding_is_not_signed(
     class Interrupted:
         maintain, state, execute = ledger.maintain, ledger.state, ledger.execute
 
-        async def read(self, query: object, *given: object) -> object:
-            found = await ledger.read(query, *given)  # type: ignore[arg-type]
-            if query == tree.grow:
+        async def read(self, query: Callable[..., object], *given: object) -> object:
+            found = await ledger.read(query, *given)
+            if unwrap(query) == tree.grow:
                 await going.run()
             return found
 
