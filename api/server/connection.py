@@ -189,8 +189,8 @@ class Connection(HttpToolsProtocol):
     # --- Reading requests ---
 
     def _feed(self, data: bytes) -> None:
-        at_head = not self._partial
-        if at_head and self._known is not None and self._answering is None and not self.shared.stopping:
+        is_first = not self._partial and self._answering is None
+        if is_first and self._known is not None and not self.shared.stopping:
             again = self._known.again(self, data)
             if again is not None:
                 self._newest = self._answering = again
@@ -216,7 +216,9 @@ class Connection(HttpToolsProtocol):
                 self.flow.pause_reading()
             self._note_half()
             newest = self._newest
-            if at_head and newest is not None and newest.is_short and newest.whole and not newest.begun:
+            # With another one before it, or of an earlier packet, it is not what these octets say.
+            alone = is_first and newest is self._answering
+            if alone and newest is not None and newest.is_short and newest.whole and not newest.begun:
                 self._known = KnownHead.of(data, newest.scope)
 
     def _parse(self, data: bytes | memoryview) -> None:

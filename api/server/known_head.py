@@ -8,6 +8,9 @@ from api.server.exchange import Carrier, Exchange
 
 END = b"\r\n\r\n"
 
+LONGEST = 4_096
+"""Octets of a head that is known again: every idle connection keeps one."""
+
 
 class KnownHead(msgspec.Struct, frozen=True, eq=False):
     """A head that was taken apart, of a request with nothing unusual about it (`exchange.is_plain`)."""
@@ -23,7 +26,7 @@ class KnownHead(msgspec.Struct, frozen=True, eq=False):
         one request."""
         end = request.find(END) + len(END)
         length = int(scope[FIELDS].get(b"content-length", b"0"))
-        if end < len(END) or end + length != len(request):
+        if not len(END) <= end <= LONGEST or end + length != len(request):
             return None
         own = {**scope, "headers": [*scope["headers"]], FIELDS: scope[FIELDS].copy()}
         return cls(request[:end], len(request), own)

@@ -8,7 +8,7 @@ import pytest
 from api.http.request_context import FIELDS, Receive, Scope
 from api.http.responses import RawResponse, raw_response
 from api.server.connection import Connection
-from api.server.known_head import KnownHead
+from api.server.known_head import LONGEST, KnownHead
 from tests.api.server.line import Line, Server, post, request, settle
 
 pytestmark = pytest.mark.anyio
@@ -131,6 +131,28 @@ async def test_what_comes_before_the_answer_waits_for_it(heads: list[bytes]) -> 
     assert [each[-2:] for each in answers(line)] == [b"aa", b"bb", b"cc"]
     # The third came while the second was under way.
     assert heads == [HOT, HOT]
+
+
+@pytest.mark.parametrize(("body", "next_one"), [(b"", b""), (b"aaaa", asked(b"bb"))], ids=("no_body", "body"))
+async def test_line_ends_behind_a_request_are_no_head(heads: list[bytes], body: bytes, next_one: bytes) -> None:
+    line = Line(served(Endpoint()))
+    ends = b"\r\n\r\n" + next_one[: len(body)]
+    # They come while it is being answered, and once more behind that.
+    line.connection.data_received(asked(body))
+    line.connection.data_received(ends)
+    await settle()
+    line.connection.data_received(next_one[len(body) :])
+    await settle()
+    await line.send(ends)
+    found = 2 if next_one else 1
+    assert (line.statuses, len(heads)) == ([200] * found, found)
+
+
+async def test_a_long_head_is_not_kept(heads: list[bytes]) -> None:
+    line = Line(served(Endpoint()))
+    for _ in range(2):
+        await line.send(asked(b"aa", b"X-Long: " + b"x" * LONGEST))
+    assert (line.statuses, heads) == ([200, 200], [HOT, HOT])
 
 
 async def test_a_worker_that_stops_knows_no_head(heads: list[bytes]) -> None:
