@@ -12,6 +12,8 @@ _BUCKET = 1_024
 """Positions of a row."""
 _LARGEST = 1 << 22
 """Bytes of what is in it."""
+_EVENT = b'{"p'
+"""How events begin, of which none is to be here."""
 _BEGINNINGS = {"g": "grant:", "s": "session:", "u": ""}
 """How the names of streams begin, each said by one character."""
 
@@ -21,8 +23,10 @@ def unpacked(first: object, entries: object) -> Iterator[Row]:
     if not isinstance(first, int) or not isinstance(entries, bytes):
         return
     try:
-        lines = decompressed(entries, _LARGEST).decode().split("\n")
-        offsets, (kinds, *_), *columns = (line.split("\t") for line in lines)
+        text = decompressed(entries, _LARGEST).decode()
+        if "\0" in text:
+            return
+        offsets, (kinds, *_), *columns = (line.split("\t") for line in text.split("\n"))
         rows = [
             Row(first + int(offset), excerpt.encode(), _BEGINNINGS[kind] + name, int(version), tag)
             for offset, kind, name, version, tag, excerpt in zip(offsets, kinds, *columns, strict=True)
@@ -30,4 +34,4 @@ def unpacked(first: object, entries: object) -> Iterator[Row]:
     except (ValueError, KeyError, TypeError):
         return
     if all(first <= row.position < first + _BUCKET for row in rows):
-        yield from rows
+        yield from (row for row in rows if not row.leaf.startswith(_EVENT))

@@ -20,6 +20,7 @@ import zstandard
 from sqlalchemy import BigInteger, Connection, bindparam, delete, func, insert, select, update
 
 from eventstore.sealed.dropped import require_thread
+from eventstore.sealed.excerpt import EVENT
 from eventstore.sealed.short_names import kept_stream
 from eventstore.stored import archived_events
 from projections.named.digest_runs import Runs, entry
@@ -79,7 +80,8 @@ def packed(rows: Sequence[PackedRow]) -> bytes:
 
 @lru_cache(16)
 def unpacked(first: int, entries: bytes) -> Sequence[PackedRow]:
-    """What was packed there, in order; nothing where that is nothing of ours."""
+    """What was packed there, in order; nothing where that is nothing of ours, and no event: one that stands there alone
+    would be in the log, and no longer in its stream."""
     try:
         if zstandard.frame_content_size(entries) > LARGEST:
             return ()
@@ -91,8 +93,11 @@ def unpacked(first: int, entries: bytes) -> Sequence[PackedRow]:
         ]
     except (zstandard.ZstdError, ValueError, KeyError, TypeError, IndexError):
         return ()
+    if "\0" in text:
+        # No text has it, and PostgreSQL would take no name with it.
+        return ()
     is_whole = all(first <= row[0] < first + BUCKET and 0 < row[2] < 1 << 62 for row in rows)
-    return rows if is_whole and first % BUCKET == 1 else ()
+    return [row for row in rows if not row[4].startswith(EVENT)] if is_whole and first % BUCKET == 1 else ()
 
 
 def first_of(position: int) -> int:

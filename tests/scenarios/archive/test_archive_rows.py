@@ -9,13 +9,14 @@ import pytest
 import zstandard
 from sqlalchemy import Connection, Engine, delete, insert, select, text, update
 
+from commands import grants
 from domain.usage import stream as uses_of
 from eventstore import affected, search
 from eventstore.archiving import row_packing
 from eventstore.archiving.dropping import emptied
 from eventstore.recorder import LogRecorder, store, versions
 from eventstore.sealed import packed_rows
-from eventstore.sealed.log_rows import streams_at
+from eventstore.sealed.log_rows import standing_at, streams_at
 from eventstore.sealed.packed_rows import BUCKET, STREAMS, PackedRow
 from eventstore.sealed.segment import SegmentDamaged
 from eventstore.sealed.short_names import kept_stream
@@ -177,6 +178,23 @@ async def test_a_packed_row_that_was_changed_is_found(
     assert (verdict.exit_code, verdict.position) == (1, at)
 
 
+async def test_an_event_that_was_moved_among_packed_rows_is_missing(scene: Scene, tmp_path: Path) -> None:
+    """It would be in the log, and no longer in its stream, where a grant's end is looked for."""
+    await at_use(scene, tmp_path)
+    world, _ = scene.world, await lived(scene)
+    grant_id = (await world.events("grant.tokens_issued"))[-1].stream.removeprefix("grant:")
+    at = (await world.execute(grants.end(grant_id, "logout"))).recorded[-1].position
+    await lived(scene)
+    await signed(world)
+    with unprotected(world.settings.database_url) as connection:
+        (row,) = standing_at(connection, [at])
+        connection.execute(delete(events).where(events.c.id == at))
+        packed_rows.add(connection, [row])
+    assert await world.services.ledger.read(search.recorded_at, at) is None
+    verdict = await verified(world)
+    assert (verdict.exit_code, verdict.position) == (1, at)
+
+
 async def test_a_row_beside_a_packed_one_is_found(scene: Scene, engine: Engine, tmp_path: Path) -> None:
     at, world = await at_use(scene, tmp_path), scene.world
     forms = await world.services.ledger.read(lambda c: search.stored_forms(c, (at - 1, at)))
@@ -311,6 +329,8 @@ ODD: Mapping[str, bytes] = {
     "no kind": zstandard.ZstdCompressor().compress(b"0\nx\na\n1\nabcd\n{}"),
     "no kinds": zstandard.ZstdCompressor().compress(b"0\n\na\n1\nabcd\n{}"),
     "beyond": zstandard.ZstdCompressor().compress(b"1024\ng\na\n1\nabcd\n{}"),
+    "no name": zstandard.ZstdCompressor().compress(b"0\ng\na\0\n1\nabcd\n{}"),
+    "an event": zstandard.ZstdCompressor().compress(b'0\ng\na\n1\nabcd\n{"position":1}'),
     "no text": zstandard.ZstdCompressor().compress(b"0\ng\n\xff\n1\nabcd\n{}"),
     "too long": zstandard.ZstdCompressor().compress(bytes(packed_rows.LARGEST + 1)),
 }
