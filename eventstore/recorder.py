@@ -35,7 +35,17 @@ from domain.event import Recorded
 from eventstore.database.shared_connections import shared_of
 from eventstore.mapper import LogMapper, decoder
 from eventstore.sealed import packed_rows
-from eventstore.sealed.log_rows import EventRow, is_asked, is_whole, merged, row_of, rows_of, whole, with_packed
+from eventstore.sealed.log_rows import (
+    EventRow,
+    dropped_streams,
+    is_asked,
+    is_whole,
+    merged,
+    row_of,
+    rows_of,
+    whole,
+    with_packed,
+)
 from eventstore.sealed.short_names import as_kept, kept_stream
 from eventstore.stored import EVENTS, ROW, events, head, named, place
 from projections.prepared import Prepared, translate
@@ -312,10 +322,18 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         by_kept = _by_kept(wanted)
         every = [*wanted.items(), *((kept, wanted[stream]) for kept, stream in by_kept.items())]
         asked = {"streams": [name for name, _ in every], "versions": [after for _, after in every], "limit": limit}
-        for row in self._rows(EVENTS_OF_ALL, asked):
+        dropped = set[str]()
+
+        def both(_: Connection, rows: list[EventRow]) -> list[EventRow]:
+            dropped.update(by_kept.get(name, name) for name in dropped_streams(rows))
+            return rows
+
+        for row in self._rows(EVENTS_OF_ALL, asked, both):
             # A row that is not its event's still has the name by which it was found.
             found[by_kept.get(row.originator_id, row.originator_id)].append(row)
-        packed = self._packed_of(self._over, wanted, found)
+        packed = self._packed_of(
+            self._over, wanted, {each: rows for each, rows in found.items() if each not in dropped}
+        )
         for stream in {*by_kept.values(), *packed}:
             # Those of either name are in order.
             found[stream] = merged(found[stream], packed.get(stream, ()), order=2)[:limit]
@@ -328,7 +346,7 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         asked = [
             stream
             for stream, after in wanted.items()
-            if not is_whole(found[stream], after, desc=False, limit=None) and packed_rows.may_be_packed(stream)
+            if not is_whole(found.get(stream, ()), after, desc=False, limit=None) and packed_rows.may_be_packed(stream)
         ]
         packed = packed_rows.of_streams(connection, asked) if asked else {}
         later = {stream: [row for row in rows if row[2] > wanted[stream]] for stream, rows in packed.items()}

@@ -54,6 +54,15 @@ def whole(connection: Connection, rows: list[EventRow]) -> list[EventRow]:
     return [row if (text := texts.get(row[0])) is None else _whole(row, text) for row in rows]
 
 
+def _is_event(row: EventRow) -> bool:
+    return row.state[1:3] == _OF_EVENT
+
+
+def dropped_streams(rows: Iterable[EventRow]) -> set[str]:
+    """The names of streams in rows that were dropped and stand."""
+    return {row.originator_id for row in rows if not _is_event(row)}
+
+
 def _whole(row: EventRow, text: bytes) -> EventRow:
     """The row as it was before its event was dropped. What in it is not of that event was changed, and stays as it
     is: its event is none."""
@@ -94,6 +103,19 @@ def streams_at(connection: Connection, positions: Collection[int]) -> list[str]:
     return [*standing.values(), *(row[1] for row in packed)]
 
 
+_STANDING = select(events.c.id).where(events.c.id.in_(bindparam("b_positions", expanding=True)))
+
+
+def hidden(connection: Connection, low: int, high: int) -> Collection[int]:
+    """The positions, from `low` to `high`, of packed rows that stand in the table too, so that nobody may look for what
+    is packed of their streams, and of those that are not found by their streams."""
+    packed = packed_rows.between(connection, low, high, high - low + 1)
+    if not packed:
+        return ()
+    twice = connection.scalars(_STANDING, {"b_positions": [row[0] for row in packed]})
+    return {*twice, *packed_rows.not_found(connection, packed)}
+
+
 def merged(rows: Iterable[EventRow], packed: Sequence[Sequence[Any]], order: int = 0) -> list[EventRow]:
     """Rows that stand and rows that are packed, in order of position, or of what else they have there."""
     return sorted({row[0]: row for row in (*rows_of(packed), *rows)}.values(), key=itemgetter(order))
@@ -118,10 +140,11 @@ def with_packed(
 
 
 def is_whole(rows: Sequence[EventRow], after: int, *, desc: bool, limit: int | None) -> bool:
-    """Whether nothing of a stream behind a version is packed, by what was found: the oldest of it is."""
-    if desc:
-        return bool(rows) and (rows[-1].originator_version == after + 1 or len(rows) == limit)
-    return bool(rows) and rows[0].originator_version == after + 1
+    """Whether nothing of a stream behind a version is packed, by what was found: the oldest of it is. A row that was
+    dropped says nothing of what came after: who may only insert rows can put a packed one here, and no event."""
+    if not rows or not _is_event(oldest := rows[-1] if desc else rows[0]):
+        return False
+    return oldest.originator_version == after + 1 or desc and len(rows) == limit
 
 
 def is_asked(row: Sequence[Any], gt: int | None, lte: int | None, stop: int | None) -> bool:

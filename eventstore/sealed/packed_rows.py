@@ -189,6 +189,12 @@ def of_streams(connection: Connection, streams: Collection[str]) -> dict[str, li
     return {each: by_name[name] for each in streams if (name := kept_stream(each)) in by_name}
 
 
+def not_found(connection: Connection, rows: Sequence[PackedRow]) -> list[int]:
+    """The positions of those packed rows that are not found by their streams."""
+    found = STREAMS.positions(connection, [*{_digest(row[1]) for row in rows}])
+    return [row[0] for row in rows if row[0] not in found.get(_digest(row[1]), ())]
+
+
 def _digest(name: str) -> bytes:
     return sha256(name.encode()).digest()
 

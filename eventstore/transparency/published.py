@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from eventstore.mapper import PLACE, decoder
 from eventstore.recorder import LogRecorder, Recent
 from eventstore.sealed import dropped
-from eventstore.sealed.log_rows import EventRow
+from eventstore.sealed.log_rows import EventRow, hidden
 from eventstore.stored import CHECKPOINTS, EDGE, TILES
 from eventstore.transparency import merkle
 from eventstore.transparency.merkle import leaf_hash
@@ -223,14 +223,16 @@ class Diverged(Exception):
 
 def misplaced(connection: Connection, start: int, end: int) -> int | None:
     """The first position in the stretch whose row is filed under another stream or type: as good as removed for who
-    reads by them, though its leaf is right. What is no event fails by its leaf.
+    reads by them, though its leaf is right. So is a packed row that its stream does not lead to. What is no event fails
+    by its leaf.
     """
+    packed = hidden(connection, start + 1, end)
     for row in LogRecorder.over(connection).rows_between(start, end):
         try:
             place = PLACE.decode(row.state)
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
-        if not place.is_of(row):
+        if not place.is_of(row) or row.id in packed:
             return row.id
     return None
 

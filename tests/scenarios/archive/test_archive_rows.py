@@ -34,6 +34,7 @@ from tests.scenarios.archive.test_archive_names import old_streams, read_by_stre
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import lived
 from tests.scenarios.log.test_checking import found_by_a_round
+from tests.scenarios.world import World
 from verifier.packed_rows import unpacked as unpacked_by_verifier
 
 pytestmark = pytest.mark.anyio
@@ -205,6 +206,58 @@ async def test_a_row_beside_a_packed_one_is_found(scene: Scene, engine: Engine, 
         await world.services.ledger.read(search.recorded_at, at)
     assert list(await world.services.ledger.read(misfits, read_leaves, {}, 9)) == [str(at)]
     assert (await verified(world)).exit_code == 1
+
+
+async def read_stream(world: World, stream: str) -> list[Any]:
+    """A stream as it is read forward, backward, its newest event, and beside another one."""
+
+    def read(connection: Connection) -> list[Any]:
+        recorder = LogRecorder.over(connection)
+        ways = ((False, None), (True, None), (True, 1), (False, 2))
+        found = [recorder.select_events(stream, desc=desc, limit=limit) for desc, limit in ways]
+        return [*found, recorder.select_events_of({stream: 0, "server": 0})[stream]]
+
+    found: list[Any] = await world.services.ledger.read(read)
+    return found
+
+
+async def test_a_packed_row_put_back_hides_no_end(scene: Scene, engine: Engine, tmp_path: Path) -> None:
+    """Who may insert rows, as the server's role may, and has no key, has what is packed to take them from."""
+    await at_use(scene, tmp_path)
+    world = scene.world
+    rows = packed(engine).values()
+    stream = next(each[1] for each in rows if each[1].startswith("grant:") and each[2] > 1)
+    row = next(each for each in rows if each[1:3] == (stream, 1))
+    said = await read_stream(world, stream)
+    assert len(said[0]) > 1
+    with engine.begin() as connection:
+        values = zip((each.name for each in events.c), (*row[:4], row[4].decode()), strict=True)
+        connection.execute(insert(events).values(dict(values)))
+    assert await read_stream(world, stream) == said
+    assert list(await world.services.ledger.read(misfits, read_leaves, {}, 9)) == [str(row[0])]
+    assert (await verified(world)).exit_code == 1
+
+
+async def test_an_event_put_back_beside_its_packed_row_is_found(scene: Scene, engine: Engine, tmp_path: Path) -> None:
+    at, world = await at_use(scene, tmp_path), scene.world
+    told = await world.services.ledger.read(search.recorded_at, at)
+    (form,) = await world.services.ledger.read(lambda c: search.stored_forms(c, (at,)))
+    assert told is not None
+    row = {"id": at, "originator_id": told.stream, "originator_version": told.version, "topic": told.type}
+    with engine.begin() as connection:
+        connection.execute(insert(events).values(row | {"state": form}))
+    assert list(await world.services.ledger.read(misfits, read_leaves, {}, 9)) == [str(at)]
+    verdict = await verified(world)
+    assert verdict.exit_code == 1
+
+
+async def test_packed_rows_to_which_no_stream_leads_are_found(scene: Scene, engine: Engine, tmp_path: Path) -> None:
+    await at_use(scene, tmp_path)
+    assert await scene.world.services.ledger.read(misfits, read_leaves, {}, 9) == {}
+    with engine.begin() as connection:
+        connection.execute(delete(STREAMS.table).where(STREAMS.table.c.run >= 0))
+    found = await scene.world.services.ledger.read(misfits, read_leaves, {}, 999)
+    assert list(found) == [str(each) for each in sorted(packed(engine))] != []
 
 
 async def test_uses_of_a_token_that_may_live_stay(scene: Scene, engine: Engine, tmp_path: Path) -> None:
