@@ -92,15 +92,16 @@ def clock_fault(connection: Connection, clock: Clock) -> str | None:
 
 def certain(connection: Connection, clock: Clock) -> Moment:
     """A moment that has come for certain: what cannot be undone is held against it, so that no clock that jumps brings
-    it about. It is now, but in the first minutes after a start, and for days after the log's time has leapt. Raises
-    `Forged`.
+    it about. It is now, but for minutes after the start of a server that was off, and for days after the log's time
+    has leapt. Raises `Forged`.
     """
     position, _ = newest(connection)
     now = clock.now()
     before = search.first_at(connection, now - DAY, position) - 1
     # A log that is younger than a day counts from its first event.
     reached = search.times_at(connection, (max(1, before),))
-    return clock.certain(next(iter(reached.values()), 0))
+    # The day since counts as well: a leap takes no more than that of anybody's time to think it over.
+    return clock.certain(next(iter(reached.values()), 0) + DAY)
 
 
 def _newest_at(connection: Connection) -> Moment:

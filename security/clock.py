@@ -198,10 +198,13 @@ def parse_rfc3339(text: str) -> Moment:
 # The clock of a process that runs for long: a machine's clock that jumps takes neither the log nor a token with it.
 
 BELIEVED_AFTER: Moment = 60 * SECOND
-"""A jump that holds for so long is the machine's new time, or for longer where it is far, see `HURRY`."""
+"""A jump that holds for so long is the machine's new time, or for longer where it is far, see `STOPPED`."""
 
 HURRY = 365
 """So many times as fast as the steady clock time goes on at most where much hangs on it: a year within a day."""
+
+STOPPED: Moment = 31 * DAY
+"""A virtual machine may have been stopped for so long, its steady clock with it: no jump of this size is far."""
 
 SAME: Moment = SECOND // 10
 """Two readings differ by no more than this while nothing jumps."""
@@ -281,7 +284,7 @@ class WatchedClock:
             self._jumped = (difference, now)
         else:
             # A time that was never right is soon given up for another.
-            far = abs(difference - self._ahead) // HURRY if self._proved else 0
+            far = (abs(difference - self._ahead) - STOPPED) // HURRY if self._proved else 0
             return now - self._jumped[1] >= max(BELIEVED_AFTER, far)
         return False
 

@@ -9,6 +9,7 @@ from security.clock import (
     HURRY,
     MINUTE,
     SECOND,
+    STOPPED,
     ManualClock,
     Moment,
     SteadyClock,
@@ -96,10 +97,20 @@ def test_jump_that_holds_a_minute_uncontradicted_is_believed(machine):
 
 def test_the_farther_a_jump_the_longer_it_takes_to_be_believed(machine):
     assert machine.fault() is None
-    machine.machine.advance(HURRY * 3600)
+    machine.machine.advance(STOPPED / SECOND + HURRY * 3600)
     for _ in range(60):
         assert machine.fault() is not None
         machine.advance(60)
+    assert machine.fault() is None
+    assert machine.clock.now() == machine.machine.now()
+
+
+@pytest.mark.parametrize("passed", [HOUR, DAY, 31 * DAY])
+def test_a_machine_that_was_stopped_is_believed_after_a_minute(machine, passed):
+    assert machine.fault() is None
+    machine.machine.advance(passed / SECOND)
+    assert machine.fault() is not None
+    machine.advance(60)
     assert machine.fault() is None
     assert machine.clock.now() == machine.machine.now()
 
@@ -109,7 +120,7 @@ def test_time_that_never_was_right_is_soon_given_up(machine):
     for _ in range(3):
         assert machine.fault(newest) is not None
         machine.advance(1)
-    machine.machine.advance(HURRY * 3600)
+    machine.machine.advance(STOPPED / SECOND + HURRY * 3600)
     assert machine.fault(newest) is not None
     machine.advance(60)
     assert machine.fault(newest) is None

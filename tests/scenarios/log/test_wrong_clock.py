@@ -222,3 +222,18 @@ async def test_what_is_due_is_done_where_time_only_passes(nodes: Nodes, worlds: 
     # Nobody asks for anything for two years.
     nodes.advance(730 * DAY / SECOND)
     assert await destroyed(world) == ["origin.month_destroyed", "account.erased"]
+
+
+async def test_a_server_that_starts_holds_up_nothing_that_is_due(
+    nodes: Nodes, worlds: tuple[World, World], database_url: str, tmp_path: Path, keyring: Keyring
+) -> None:
+    """Where the log was in use until a moment ago."""
+    world, right = worlds
+    scene, job = await set_scene(world), await a_job(right)
+    browser = await scene.signed_in()
+    await browser.press(await browser.open("/account/data"), "/account/data/erase")
+    nodes.advance(6 * DAY / SECOND)
+    assert (await issue(world, job)).status_code == 200
+    nodes.advance(DAY / SECOND + 60)
+    async with open_world(database_url, tmp_path / "started", keyring, nodes.started(nodes.machines[0])) as started:
+        assert await destroyed(started) == ["account.erased"]
