@@ -1,6 +1,7 @@
 """What an address below the console's is answered that nothing has: a page of the console, like all the others there.
 
-Anyone who is not signed in is led to the sign-in first, as from every page, and so learns of none that there are.
+Anyone who is not signed in gets the same status, and the page or body that every unknown address has: nothing would be
+there behind the sign-in either.
 """
 
 from typing import Any
@@ -25,9 +26,9 @@ async def _nothing(_: Visit) -> ConsolePage:
 class UnknownAddress(Response[bytes]):
     """The page, which is put together when it is sent: the framework's handlers of errors cannot wait."""
 
-    def __init__(self, request: Request[Any, Any, Any]) -> None:
+    def __init__(self, request: Request[Any, Any, Any], unknown: NotFoundException) -> None:
         super().__init__(b"")
-        self._request = request
+        self._request, self._unknown = request, unknown
 
     def to_asgi_response(self, *_: Any, **__: Any) -> Any:
         """An app that looks who it is, and answers them."""
@@ -36,6 +37,8 @@ class UnknownAddress(Response[bytes]):
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         try:
             page = await shown(self._request, _nothing)
+            if page.status_code is None or page.status_code < 400:
+                raise self._unknown
         except Exception as error:
             await send_response(send, error_response(scope, error))
         else:
@@ -46,5 +49,5 @@ def answer_unknown(request: Request[Any, Any, Any], error: NotFoundException) ->
     """The answer where no route has the address that was asked for."""
     within = f"{request.scope['path']}/".startswith("/console/")
     if within and request.method == "GET" and services_of(request).settings.console:
-        return UnknownAddress(request)
+        return UnknownAddress(request, error)
     return handle(request, error)
