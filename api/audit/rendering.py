@@ -50,13 +50,13 @@ REFUSED: Mapping[str, str] = {
     "secret_cut_off": "the client secret behind it had been ended with all its tokens",
     "consent_withdrawn": "the person had withdrawn their consent",
 }
-"""Why a code or refresh token was refused, by the reasons of `domain.decision.InvalidGrant`; by others it was good."""
+"""Why a code or refresh token was refused, by the reasons of `InvalidGrant`; the others are of what came along."""
 
 Data = Mapping[str, Any]
 
 
 def _refused(reason: str) -> str:
-    return REFUSED.get(reason) or f"it was good, and what came with it was not: {reason.replace('_', ' ')}"
+    return REFUSED.get(reason) or f"what came with it was not right: {reason.replace('_', ' ')}"
 
 
 def _tokens_issued(data: Data) -> str:

@@ -242,6 +242,13 @@ def test_every_reason_has_words_of_its_own() -> None:
     assert set(REFUSED) == {reason.value for reason in InvalidGrant}
 
 
+def test_what_came_with_a_bad_proof_is_not_called_good() -> None:
+    """It was not looked at."""
+    for reason, words in (("invalid_scope", "invalid scope"), ("invalid_dpop_proof", "invalid dpop proof")):
+        told = meaning("grant.refresh_refused", {"reason": reason})
+        assert told == f"A refresh was refused: what came with it was not right: {words}."
+
+
 def test_the_page_of_the_mapping_tells_every_type() -> None:
     page = generate.ocsf_classes()
     assert all(f"`{tag}`" in page for tag in ocsf.TABLE)
