@@ -299,3 +299,4 @@ def test_what_broke_a_transaction_is_told(database_url: str) -> None:
 
     with pytest.raises(OperationalError, match="no such column|terminating connection|closed the connection"):
         broken()
+    engine.dispose()
