@@ -106,8 +106,8 @@ class DeviceDenied(Event, frozen=True, kw_only=True):
 
 
 class CodeRefused(Event, frozen=True, kw_only=True):
-    """A redemption of the code was refused and changed nothing, for one of the reasons of `invalid_grant`; or the
-    code was good and the request was not, which `reason` says by the error answered, or the proof that it lacked."""
+    """A redemption of the code was refused and changed nothing, for one of the reasons of `invalid_grant`; or for
+    what came with it, which `reason` says by the error that was answered, or the proof that it lacked."""
 
     type = "grant.code_refused"
     in_doubt = True

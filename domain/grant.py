@@ -148,8 +148,8 @@ class RefreshReplayed(Event, frozen=True, kw_only=True):
 
 
 class RefreshRefused(Event, frozen=True, kw_only=True):
-    """A refresh was refused and changed nothing, for one of the reasons of `invalid_grant`; or the token was good and
-    the request was not, which `reason` says by the error that was answered, or by the proof that it lacked."""
+    """A refresh was refused and changed nothing, for one of the reasons of `invalid_grant`; or for what came with it,
+    which `reason` says by the error that was answered, or by the proof that it lacked."""
 
     type = "grant.refresh_refused"
     in_doubt = True

@@ -292,8 +292,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     uses_refused: Annotated[
         int,
         Meta(
-            description="How often it was brought while it lived, and refused: without its key, by another client, "
-            "with a wrong verifier. `first_used_at` and `last_used_at` know nothing of those."
+            description="How often it was brought and refused for what came with it: without its key, by another "
+            "client, with a wrong verifier. `first_used_at` and `last_used_at` know nothing of those."
         ),
     ] = 0
     addresses: list[Address] = []
