@@ -202,7 +202,7 @@ class InlineReader:
                 self._follow()
                 self._seen = version
         except sqlite3.Error as error:
-            raise DatabaseAway(type(error).__name__) from error
+            raise away(error) or DatabaseAway(type(error).__name__) from error
         self.is_settled = True
 
     def _follow(self) -> None:

@@ -12,11 +12,12 @@ from sqlalchemy import Connection, NullPool, create_engine, select, text
 
 from eventstore import search
 from eventstore.database import threads as patience_module
+from eventstore.database.engines import SHARED_MEMORY_FULL
 from eventstore.ledger import Ledger
 from eventstore.reading import InlineReader, ThreadReader
 from eventstore.sealed.dropped import SegmentElsewhere
 from eventstore.stored import events, head
-from eventstore.unavailable import DatabaseAway, DatabaseSilent
+from eventstore.unavailable import DatabaseAway, DatabaseSilent, StorageFull
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, disable, register
@@ -238,3 +239,23 @@ async def test_what_a_thread_asks_anew_leaves_no_reader_in_the_past(
     assert await reader.find(broken_off, "grew")
     for each in (ledger, other):
         await each.close()
+
+
+class _FullDisk:
+    """A cursor of SQLite where what processes share of its log finds no room."""
+
+    def execute(self, _: str) -> object:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = SHARED_MEMORY_FULL
+        raise error
+
+
+async def test_a_reader_on_a_full_disk_says_so(
+    sqlite_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = await Ledger.open(sqlite_url, keyring, clock)
+    with monkeypatch.context() as full:
+        full.setattr(ledger._reader, "_data_version", _FullDisk())
+        with pytest.raises(StorageFull):
+            await ledger.settled()
+    await ledger.close()

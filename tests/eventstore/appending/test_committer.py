@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import sqlite3
 import threading
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -13,9 +15,10 @@ from eventstore.appending import aftermath
 from eventstore.appending.batch import Transactions
 from eventstore.appending.committer import APART
 from eventstore.appending.transaction import LockBusy
+from eventstore.execution import Executed
 from eventstore.ledger import Ledger
 from eventstore.recorder import LogRecorder
-from eventstore.unavailable import DatabaseAway
+from eventstore.unavailable import DatabaseAway, StorageFull
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, register
@@ -214,6 +217,37 @@ async def test_what_may_have_been_committed_is_not_done_again(
     assert {type(each) for each in answers} == {DatabaseAway}
     assert (await ledger.head())[0] == 2 * callers
     assert (await ledger.state("client:c0")).exists
+
+
+@pytest.mark.parametrize("commits", [True, False])
+async def test_another_with_the_lock_hides_no_commit(
+    sqlite_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, commits: bool
+) -> None:
+    """What SQLite has said of the disk is told, where another process writes at that moment; and what is stored."""
+    ledger = await Ledger.open(sqlite_url, keyring, clock)
+    real = aftermath.is_stored
+
+    def commit(self: LogRecorder, connection: Connection) -> None:
+        driver: Any = connection.connection.driver_connection
+        if commits:
+            driver.commit()
+        said = sqlite3.OperationalError("database or disk is full")
+        said.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise OperationalError("COMMIT", None, said)
+
+    def is_stored(recorder: LogRecorder, position: int, newest: str | None) -> bool:
+        with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)) as another:
+            another.execute("BEGIN IMMEDIATE")
+            return real(recorder, position, newest)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(LogRecorder, "commit", commit)
+        broken.setattr(aftermath, "is_stored", is_stored)
+        (answer,) = await asyncio.gather(ledger.execute(register("a"), origin=HERE), return_exceptions=True)
+    assert type(answer) is (Executed if commits else StorageFull)
+    assert (await ledger.state("client:a")).exists is commits
+    assert (await ledger.execute(register("b"), origin=HERE)).refusal is None
+    await ledger.close()
 
 
 @pytest.mark.parametrize("callers", [2, APART])
