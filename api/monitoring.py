@@ -99,6 +99,7 @@ def _level(state: server.State) -> str:
 async def _looked_at(services: Services) -> dict[str, str]:
     # What requests ask first goes over a connection of its own, which may be the only one that is frozen.
     await services.ledger.settled()
+    await services.ledger.read(services.ledger.changes.require_log_beside)
     tables = await services.ledger.read(schema.problem)
     state: server.State = await services.ledger.state(server.STREAM)
     read_only = await services.ledger.is_read_only()

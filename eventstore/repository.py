@@ -6,6 +6,7 @@ Folds are kept between commands, those of long streams also as rows: a long stre
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from threading import Lock
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 import structlog
 from sqlalchemy import URL, Connection, bindparam, delete, func, insert, select
+from sqlalchemy.exc import DBAPIError
 
 from domain import ended_grants, grant
 from domain.event import Moment, Recorded
@@ -215,6 +217,16 @@ class Changes:
         if self._file is not None and self._file.was_replaced():
             self.go_back("another file has taken the place of its database")
 
+    def require_log_beside(self, connection: Connection) -> None:
+        """Raises `WentBack` when SQLite's write-ahead log has lost its name: who opens the database from now on finds
+        nothing of what was committed last. Where it is not another's yet, that is written into the file before."""
+        if self._file is None or not (lost := self._file.lost_beside()):
+            return
+        if not any(lost.values()):
+            with suppress(DBAPIError):
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
+        self.go_back(f"{' and '.join(lost)} beside its database was removed or is another file")
+
     def require_reached(self, before: Newest, position: int) -> None:
         """Raises `WentBack` when a head that was asked for is behind what was `known` before it was asked for."""
         self.require_sound()
@@ -264,22 +276,30 @@ class Changes:
 
 
 class DatabaseFile:
-    """The file of an SQLite database: is it still the one that was opened? Looking takes about a microsecond."""
+    """The file of an SQLite database, and the log and its index beside it, which stay as long as anybody has it open:
+    are they still the ones that were opened? Looking at one takes about a microsecond."""
 
     def __init__(self, url: URL) -> None:
         self._path = os.path.abspath(url.database or "")
-        self._opened = self._identity()
+        self._opened = _identity(self._path)
+        self._beside = {end: found for end in ("-wal", "-shm") if (found := _identity(self._path + end))}
 
     def was_replaced(self) -> bool:
         """Whether another file has its name by now, or none: what is written would go where nobody looks for it."""
-        return self._identity() != self._opened
+        return _identity(self._path) != self._opened
 
-    def _identity(self) -> tuple[int, int] | None:
-        try:
-            found = os.stat(self._path)
-        except FileNotFoundError:
-            return None
-        return found.st_dev, found.st_ino
+    def lost_beside(self) -> dict[str, bool]:
+        """What beside it has lost its name, and whether another file has that by now."""
+        found = {end: _identity(self._path + end) for end in self._beside}
+        return {end: seen is not None for end, seen in found.items() if seen != self._beside[end]}
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 # Folds of long streams, kept as rows: a grant that was refreshed for years need not be read from its beginning.

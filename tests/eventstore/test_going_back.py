@@ -192,3 +192,29 @@ class TestTheFile:
         assert "another file has taken the place" in await settles(running)
         if not gone:
             assert await head_of(database_url, keyring, clock) == await head_of(older, keyring, clock)
+
+    @pytest.mark.parametrize("ending", ["-wal", "-shm"])
+    async def test_a_log_that_was_removed_is_written_into_the_file(
+        self, running: Ledger, database_url: str, tmp_path: Path, keyring: Keyring, clock: ManualClock, ending: str
+    ) -> None:
+        """Whoever opens the file next has nothing else."""
+        file, copied = Path(database_url.removeprefix("sqlite:///")), tmp_path / "copied.db"
+        known = running.changes.position
+        await running.read(running.changes.require_log_beside)
+        Path(f"{file}{ending}").unlink()
+        with pytest.raises(WentBack, match=f"{ending} beside its database was removed"):
+            await running.read(running.changes.require_log_beside)
+        assert f"{ending} beside" in await refused(running, enable("a"))
+        assert f"{ending} beside" in await settles(running)
+        shutil.copyfile(file, copied)
+        assert await head_of(f"sqlite:///{copied}", keyring, clock) == known
+
+    async def test_nothing_is_written_from_beside_another_log(self, running: Ledger, database_url: str) -> None:
+        """Somebody has opened the file meanwhile, and reads it by that."""
+        file = Path(database_url.removeprefix("sqlite:///"))
+        before, log = file.read_bytes(), Path(f"{file}-wal")
+        log.rename(f"{log}.away")
+        log.touch()
+        with pytest.raises(WentBack, match="-wal beside its database"):
+            await running.read(running.changes.require_log_beside)
+        assert file.read_bytes() == before
