@@ -17,7 +17,9 @@ from api.http.request_context import FOR_OPERATORS, REFUSED, App, Receive, Scope
 from api.monitoring import examine
 from api.server.board import KEY, Board, Reporting
 from api.server.callers import Callers
+from api.server.huge_pages import HugePages
 from api.server.parent import Parent
+from api.server.processor import Staying
 from api.server.worker import Listener, Worker, room_for, run
 
 NAME = "grantlog"
@@ -52,6 +54,11 @@ def serve(settings: Settings, main: socket.socket, health: socket.socket | None)
             return Callers(connections, settings.address_share, app.proxies.trusts)
 
         reporting = Reporting(seat, pid, examined)
+        each_second = [reporting.beat]
+        if settings.one_processor:
+            each_second.append(Staying(board.seats, number).look)
+        if settings.huge_pages:
+            each_second.append(HugePages().look)
 
         def started() -> None:
             reporting.begin()
@@ -66,7 +73,7 @@ def serve(settings: Settings, main: socket.socket, health: socket.socket | None)
             name=NAME,
             stop_within=settings.shutdown_timeout,
             started=started,
-            each_second=reporting.beat,
+            each_second=each_second,
         )
         return run(worker.serve)
 

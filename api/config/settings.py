@@ -145,6 +145,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     workers: Annotated[int, within(1, 256)] = 1
     """Server processes."""
+    one_processor: bool = True
+    """Whether a busy worker keeps its threads on one processor, where there are more of them than workers (Linux)."""
+    huge_pages: bool = True
+    """Whether workers keep their memory in pages of 2 MiB, which costs each some 50 MiB (Linux 6.1)."""
     trusted_proxies: Annotated[tuple[str, ...], NONE] = ()
     """Networks (separated by commas) whose `X-Request-Id` and `GRANTLOG_PROXY_HEADER` count."""
     client_certificate_header: Annotated[

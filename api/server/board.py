@@ -34,7 +34,14 @@ HEAD = struct.Struct("<QdII")
 """Process id, when it last gave a sign of life (the machine's monotonic clock), length and CRC-32 of what it says."""
 
 HOLDS = struct.Struct("<q")
-"""Connections that a worker has, -1 of one that takes none. Behind the head, and before what it says."""
+"""Connections that a worker has, -1 of one that takes none. Behind the head."""
+
+HOME = struct.Struct("<Q")
+"""One more than the number of the processor on which a worker stays, 0 of one that stays on none. Between that and what
+it says."""
+
+SAYS = HEAD.size + HOLDS.size + HOME.size
+"""Where what it says begins."""
 
 ASLEEP_AFTER = 3.0
 """Seconds without a sign of life until nobody leaves a connection to a worker any more."""
@@ -87,11 +94,13 @@ class Seat:
     def take(self, pid: int) -> None:
         """A new worker sits down, which has yet to start."""
         self.hold(-1)
+        self.settle(None)
         self._write(pid, NOTHING)
 
     def leave(self) -> None:
         """The worker is gone."""
         self.hold(-1)
+        self.settle(None)
         self._memory[self._at : self._at + HEAD.size] = HEAD.pack(0, 0.0, 0, 0)
 
     def hold(self, connections: int) -> None:
@@ -103,6 +112,15 @@ class Seat:
         found: int = HOLDS.unpack_from(self._memory, self._at + HEAD.size)[0]
         return found
 
+    def settle(self, processor: int | None) -> None:
+        """On which processor the worker stays from here on."""
+        HOME.pack_into(self._memory, self._at + HEAD.size + HOLDS.size, 0 if processor is None else processor + 1)
+
+    def home(self) -> int | None:
+        """On which processor the worker stays, if it stays on one."""
+        found: int = HOME.unpack_from(self._memory, self._at + HEAD.size + HOLDS.size)[0]
+        return found - 1 if found else None
+
     def is_awake(self, now: float) -> bool:
         """Whether it gave a sign of life lately."""
         beat: float = HEAD.unpack_from(self._memory, self._at)[1]
@@ -112,7 +130,7 @@ class Seat:
         """What the worker found when it examined itself."""
         failed = {name: found[:200] for name, found in checks.items() if found != "ok"}
         told = WorkerReport("failing" if failed else "ready", failed)
-        if len(msgspec.json.encode(told)) > SEAT - HEAD.size - HOLDS.size:
+        if len(msgspec.json.encode(told)) > SEAT - SAYS:
             told = WorkerReport("failing", dict.fromkeys(sorted(failed)[:40], "more than there is room for"))
         self._write(pid, told)
 
@@ -123,7 +141,7 @@ class Seat:
     def _write(self, pid: int, told: WorkerReport) -> None:
         text = msgspec.json.encode(told)
         self._said = len(text), zlib.crc32(text)
-        start = self._at + HEAD.size + HOLDS.size
+        start = self._at + SAYS
         self._memory[start : start + len(text)] = text
         self.beat(pid)
 
@@ -132,7 +150,7 @@ class Seat:
         pid, beat, length, crc = HEAD.unpack_from(self._memory, self._at)
         if pid == 0:
             return WorkerStatus(0, "down", {})
-        start = self._at + HEAD.size + HOLDS.size
+        start = self._at + SAYS
         text = self._memory[start : start + length]
         # Half of it may be new already, while it is being written.
         told = msgspec.json.decode(text, type=WorkerReport) if length and zlib.crc32(text) == crc else NOTHING

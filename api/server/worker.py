@@ -205,8 +205,8 @@ class Accepting:
 
 
 class Worker:
-    """Serves one app's listeners until it is stopped; `started` is called once they are open, `each_second` from then
-    on."""
+    """Serves one app's listeners until it is stopped; `started` is called once they are open, all of `each_second` from
+    then on."""
 
     def __init__(
         self,
@@ -216,7 +216,7 @@ class Worker:
         name: str,
         stop_within: float,
         started: Callable[[], None] = lambda: None,
-        each_second: Callable[[], None] = lambda: None,
+        each_second: Sequence[Callable[[], None]] = (),
     ) -> None:
         self._app = app
         self._listeners = listeners
@@ -275,7 +275,8 @@ class Worker:
             for shared in self._shared:
                 self._date(shared)
                 shared.sweep()
-            self._each_second()
+            for each in self._each_second:
+                each()
 
     def _date(self, shared: Shared) -> None:
         # RFC 9110 §6.6.1, §10.2.4
