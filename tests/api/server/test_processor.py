@@ -107,7 +107,7 @@ def test_a_thread_that_ends_meanwhile_is_nobody(machine: Machine, monkeypatch: p
 
 
 @pytest.mark.parametrize("processors", [{0}, {0, 1}])
-def test_where_there_are_no_more_than_workers_it_stays_nowhere(machine: Machine, processors: set[int]) -> None:
+def test_a_worker_for_each_processor_stays_nowhere(machine: Machine, processors: set[int]) -> None:
     machine.placed[1] = frozenset(processors)
     lived = Lived(machine, workers=2)
     lived.second(0.9, times=3)
@@ -134,7 +134,7 @@ def test_of_two_that_settled_in_one_moment_the_later_goes(machine: Machine) -> N
     assert lived.home() == 0
 
 
-def test_where_others_want_the_processor_it_lets_go_and_comes_back(machine: Machine) -> None:
+def test_it_lets_go_where_others_want_to_be_and_comes_back(machine: Machine) -> None:
     lived = Lived(machine)
     lived.second(0.5)
     lived.second(0.3, 0.6, times=PATIENCE - 1)
