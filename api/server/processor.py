@@ -1,12 +1,12 @@
-"""Keeps what a worker does for its callers on one processor, in whose caches it finds what it works on.
+"""Keeps what a worker does for its callers on one processor, whose caches hold what it works on.
 
-The threads of a worker take turns at one interpreter: the event loop, who commits, who reads, who follows the log. On
-processors of their own they can hardly work at the same time, and whoever takes the interpreter over has everything
+The threads of a worker take turns at one interpreter: the event loop, the committer, readers, followers. On
+processors of their own they can hardly work at the same time, and each that takes the interpreter over has everything
 brought there first: a token costs a fifth more so. What computes without the interpreter (password hashes, signatures,
 long reads, archives) goes where there is room.
 
 Linux alone can be told. It goes on spreading everything else, so the worker settles where it has been put, and lets go
-when somebody else wants that processor too.
+when somebody else wants to be there.
 """
 
 import os
@@ -86,7 +86,7 @@ class LinuxProcessors:
 
 
 class Staying:
-    """Where the worker in `seats[number]` stays. `look` is to be called about once a second, in its event loop.
+    """Has the worker in `seats[number]` stay on one. `look` is to be called about once a second, in its event loop.
 
     Where there are not more processors than workers, each thread goes where it finds room.
     """
