@@ -16,6 +16,7 @@ from structlog.dev import plain_traceback
 
 from tests.databases import BACKENDS, Backend, Databases, new_directory
 from tests.explore import register_profiles
+from tests.processors import stay
 from tests.shared_dialects import share_dialects
 
 if TYPE_CHECKING:
@@ -71,7 +72,10 @@ def pytest_configure(config: pytest.Config) -> None:
     # Or else each process, of hundreds, would compile our modules again.
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    if not _is_worker(config):
+    if _is_worker(config):
+        one = config.workerinput  # type: ignore[attr-defined]
+        stay(int(one["workerid"].removeprefix("gw")), one["workercount"], Path(os.environ[RUN]) / "postgresql")
+    else:
         # A developer's own settings must not decide how a test ends.
         for name in [name for name in os.environ if name.startswith("GRANTLOG_") and name != "GRANTLOG_CI"]:
             del os.environ[name]

@@ -1,11 +1,15 @@
 """What a run of the tests promises about what it starts."""
 
+import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
+import psycopg
 import pytest
 
 from tests.started import PATIENCE, assert_ends, started
@@ -49,3 +53,92 @@ def test_a_terminated_run_leaves_no_server_and_no_file(tmp_path: Path, processes
         assert run.wait(PATIENCE) == pytest.ExitCode.INTERRUPTED
     assert not directory.parent.exists()
     assert_ends(server)
+
+
+# --- Where it stays ---------------------------------------------------------------------------------------------------
+
+SAYS = "import os; print(sorted(os.sched_getaffinity(0)))"
+
+STAYS = """
+import asyncio, json, os, subprocess, sys, threading
+from pathlib import Path
+import psycopg
+from tests.processors import stay
+
+number, processes, server, url = json.load(sys.stdin)
+places = lambda pid=0: sorted(os.sched_getaffinity(pid))
+found = {"all": places()}
+begin = threading.Event()
+threads = [threading.Thread(target=lambda: begin.wait() and found.update(earlier=places()))]
+threads[0].start()
+stay(number, processes or len(places()), Path(server))
+begin.set()
+threads.append(threading.Thread(target=lambda: found.update(later=places())))
+threads[1].start()
+for each in threads:
+    each.join()
+read, write = os.pipe()
+if os.fork() == 0:
+    os.write(write, json.dumps(places()).encode())
+    os._exit(0)
+os.wait()
+found["forked"] = json.loads(os.read(read, 9_999))
+says = [sys.executable, "-c", "import os; print(sorted(os.sched_getaffinity(0)))"]
+found["started"] = json.loads(subprocess.run(says, stdout=subprocess.PIPE, check=True).stdout)
+
+async def spawned():
+    process = await asyncio.create_subprocess_exec(*says, stdout=subprocess.PIPE)
+    return json.loads((await process.communicate())[0])
+
+found["spawned"] = asyncio.run(spawned())
+with psycopg.connect(url) as connection:
+    found["served"] = places(connection.info.backend_pid)
+found["own"] = places()
+print(json.dumps(found))
+"""
+
+
+def _places(number: int, processes: int, url: str) -> dict[str, list[int]]:
+    server = parse_qs(urlsplit(url).query)["host"][0]
+    ran = subprocess.run(
+        [sys.executable, "-c", STAYS],
+        input=json.dumps([number, processes, server, url.replace("+psycopg", "")]),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    found: dict[str, list[int]] = json.loads(ran.stdout)
+    return found
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_process_stays_with_its_threads_and_its_backends(postgresql_url: str, number: int) -> None:
+    found = _places(number, 0, postgresql_url)
+    everywhere = found["all"]
+    one = [everywhere[number % len(everywhere)]]
+    assert {name: found[name] for name in ("own", "earlier", "later", "served")} == dict.fromkeys(
+        ("own", "earlier", "later", "served"), one
+    )
+
+
+def test_what_it_starts_may_run_everywhere(postgresql_url: str) -> None:
+    found = _places(0, 0, postgresql_url)
+    assert found["forked"] == found["started"] == found["spawned"] == found["all"]
+
+
+def test_no_processor_is_left_over(postgresql_url: str) -> None:
+    found = _places(0, 1, postgresql_url)
+    assert found["own"] == found["served"] == found["all"]
+
+
+async def test_this_run_does_so() -> None:
+    started = await asyncio.create_subprocess_exec(sys.executable, "-c", SAYS, stdout=subprocess.PIPE)
+    everywhere = json.loads((await started.communicate())[0])
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    assert len(os.sched_getaffinity(0)) == (1 if processes >= len(everywhere) else len(everywhere))
+
+
+def test_a_backend_of_this_run_stays_here(postgresql_url: str) -> None:
+    with psycopg.connect(postgresql_url.replace("+psycopg", "")) as connection:
+        assert os.sched_getaffinity(connection.info.backend_pid) == os.sched_getaffinity(0)
