@@ -466,7 +466,7 @@ def refuse_proof(presented: bytes, kind: TokenKind, client_id: str) -> Command[g
         found = view.grant_of(presented)
         if found is None or found.kind != kind:
             return Refusal(InvalidGrant.UNKNOWN)
-        return refused_credential.refuse_proof(state, client_id=client_id, kind=kind)
+        return refused_credential.refuse_proof(state, client_id=client_id, kind=kind, presented=presented.hex())
 
     return Command("grant:none", decide, presented=presented)
 

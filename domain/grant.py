@@ -149,11 +149,12 @@ class RefreshReplayed(Event, frozen=True, kw_only=True):
 
 class RefreshRefused(Event, frozen=True, kw_only=True):
     """A refresh was refused and changed nothing, for one of the reasons of `invalid_grant`; or for what came with it,
-    which `reason` says by the error that was answered, or by the proof that it lacked."""
+    which `reason` says by the error that was answered, or by the proof that it lacked. Older ones name no token."""
 
     type = "grant.refresh_refused"
     in_doubt = True
     reason: str
+    refresh_token: str | None = None
 
 
 class TokenRevoked(Event, frozen=True, kw_only=True):

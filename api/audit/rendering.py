@@ -49,9 +49,9 @@ REFUSED: Mapping[str, str] = {
     "person_cut_off": "the person had been disabled or erased, or had changed the password",
     "secret_cut_off": "the client secret behind it had been ended with all its tokens",
     "consent_withdrawn": "the person had withdrawn their consent",
+    "unauthorized_client": "its client may not use this grant type",
 }
 """Why a code or refresh token was refused, by the reasons of `InvalidGrant`; the others are of what came along."""
-
 Data = Mapping[str, Any]
 
 

@@ -156,7 +156,7 @@ def _presented(reader: InvestigationReader, found: IssuanceRecord, told: Iterabl
                 dead = True
             case grant.CodeRefused(reason=reason) if found.kind == "code":
                 dead, refused = reason in DEAD, reason not in DEAD
-            case grant.RefreshRefused(reason=reason) if newest == found.sha256:
+            case grant.RefreshRefused(reason=reason, refresh_token=sha256) if (sha256 or newest) == found.sha256:
                 dead, refused = reason in DEAD, reason not in DEAD
             case _:
                 continue
@@ -165,8 +165,8 @@ def _presented(reader: InvestigationReader, found: IssuanceRecord, told: Iterabl
 
 
 def _beside_newest(told: Iterable[Recorded]) -> Iterator[tuple[Recorded, str | None]]:
-    """Each event with the newest refresh token before it: of a refresh or its refusal, which names none, that is what
-    was presented. Where a successor was replaced, that event names which one had come."""
+    """Each event with the newest refresh token before it: of a refresh, which names none, that is what was presented.
+    Where a successor was replaced, that event names which one had come."""
     newest = predecessor = None
     for recorded in told:
         yield recorded, newest

@@ -26,7 +26,7 @@ from domain.grants.grant_type import (
     admitted,
 )
 from domain.grants.redemption import redeem
-from domain.grants.refused_credential import refuse_code, told
+from domain.grants.refused_credential import refuse_client, refuse_code, told
 from domain.rules import audience, pkce, redirect_uri, security_profile
 from domain.rules.authorization_details import AuthorizationDetails, text_of
 from domain.rules.built_in_scope import OFFLINE_ACCESS
@@ -206,7 +206,7 @@ def issue(
         return refuse(InvalidGrant.UNKNOWN)
     secret = admitted(parties, GRANT_TYPE, now)
     if isinstance(secret, Reason):
-        return refuse(secret)
+        return refuse_client(state, secret, parties.client.client_id, CodeRefused)
     unproven = _unproven(state, code, client_id, request, parties.jkt)
     if unproven is not None:
         return refuse_code(state, unproven)

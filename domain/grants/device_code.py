@@ -31,7 +31,7 @@ from domain.grants.grant_type import (
     admitted,
 )
 from domain.grants.redemption import redeem
-from domain.grants.refused_credential import refuse_code, told
+from domain.grants.refused_credential import refuse_client, refuse_code, told
 from domain.role import State as Role
 from domain.rules import administrative_scope, audience, built_in_scope
 from domain.session import Authentication
@@ -215,7 +215,7 @@ def issue(
         return refuse(InvalidGrant.UNKNOWN)
     secret = admitted(parties, GRANT_TYPE, now)
     if isinstance(secret, Reason):
-        return refuse(secret)
+        return refuse_client(state, secret, parties.client.client_id, CodeRefused)
     if parties.client.client_id != state.client_id:
         return refuse_code(state, InvalidGrant.FOREIGN_CLIENT)
     redeemed = redeem(

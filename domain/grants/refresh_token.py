@@ -1,5 +1,7 @@
 """The refresh token grant: each refresh token is used once and followed by another (RFC 6749 §6, RFC 9700 §4.14.2)."""
 
+from functools import partial
+
 from msgspec.structs import replace
 
 from domain import grant, scope, succession
@@ -30,7 +32,7 @@ from domain.grants.grant_type import (
     unbound,
 )
 from domain.grants.id_token import IdToken, due
-from domain.grants.refused_credential import first_only, refuse_refresh, told
+from domain.grants.refused_credential import first_only, refuse_client, refuse_refresh, told
 from domain.rules import audience, authorization_details, security_profile
 from domain.rules.authorization_details import AuthorizationDetails
 from domain.succession import Refresh
@@ -57,22 +59,23 @@ def issue(
     presented = request.presented
     if not state.exists or presented is None:
         return refuse(InvalidGrant.UNKNOWN)
+    refused = partial(RefreshRefused, refresh_token=presented)
     secret = admitted(parties, GRANT_TYPE, now)
     if isinstance(secret, Reason):
-        return refuse(secret)
+        return refuse_client(state, secret, parties.client.client_id, refused)
     foreign = _foreign(state, parties)
     if foreign is not None:
-        return refuse_refresh(state, foreign)
+        return refuse_refresh(state, foreign, presented)
     token = accepted(state, presented, now)
     if token is None:
         return _replayed(state, presented)
     lifeless = dead(state, token, parties, now)
     if lifeless is not None:
-        return refuse_refresh(state, lifeless)
+        return refuse_refresh(state, lifeless, presented)
     decided = _decided(
         state, token, now=now, request=request, secret=secret, parties=parties, minted=minted, lifetimes=lifetimes
     )
-    return told(state, decided, RefreshRefused)
+    return told(state, decided, refused)
 
 
 def _decided(

@@ -215,6 +215,16 @@ def test_refusals_of_a_code_are_bounded_and_the_right_one_passes():
     assert reason(story.redeem()) is None
 
 
+def test_who_may_not_redeem_at_all_leaves_a_fact():
+    story, own = Story(), replace(THIRD_PARTY, grant_types=("client_credentials",))
+    story.code()
+    for _ in range(20):
+        assert reason(story.redeem(parties(own))) is UnauthorizedClient.GRANT_TYPE
+    assert reason(story.redeem(parties(replace(own, client_id="foreign")))) is UnauthorizedClient.GRANT_TYPE
+    assert [each.reason for each in story.events[1:]] == ["unauthorized_client"] * 3 + ["foreign_client"]
+    assert reason(story.redeem()) is None
+
+
 def test_a_code_without_challenge_refuses_a_verifier():
     older = parties(replace(THIRD_PARTY, require_pkce=False))
     story = Story()

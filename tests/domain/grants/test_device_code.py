@@ -211,6 +211,7 @@ def test_another_client_ends_nothing() -> None:
     assert reason(redeem(story, parties(replace(DEVICE, client_id="else")))) is InvalidGrant.FOREIGN_CLIENT
     assert story.events[1:] == [CodeRefused(reason="foreign_client")]
     assert reason(redeem(story, parties(replace(DEVICE, grant_types=())))) is UnauthorizedClient.GRANT_TYPE
+    assert story.events[2:] == [CodeRefused(reason="unauthorized_client")]
     assert reason(redeem(story)) is None
 
 

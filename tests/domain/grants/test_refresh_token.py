@@ -1,5 +1,7 @@
 """Refreshing: rotation, narrowing, grace, replay and cut-offs."""
 
+from functools import partial
+
 import pytest
 from msgspec.structs import replace
 
@@ -52,18 +54,18 @@ def test_what_is_wrong_beside_a_good_token_is_recorded_boundedly():
     story = redeemed()
     for _ in range(20):
         assert reason(story.refresh("rt1", scope=("orders", "other"))) is InvalidScope.WIDENED
-    assert story.events[-3:] == [RefreshRefused(reason="invalid_scope")] * 3
+    assert story.events[-3:] == [RefreshRefused(reason="invalid_scope", refresh_token=digest("rt1"))] * 3
     # What tells of one in other hands is recorded all the same.
     for _ in range(20):
         story.refresh("rt1", parties(replace(THIRD_PARTY, client_id="foreign")))
-    assert story.events[-2:] == [RefreshRefused(reason="foreign_client")] * 2
+    assert story.events[-2:] == [RefreshRefused(reason="foreign_client", refresh_token=digest("rt1"))] * 2
     assert story.types.count("grant.refresh_refused") == grant.REFUSALS_RECORDED
     assert reason(story.refresh("rt1")) is None
 
 
 def test_a_bad_proof_is_recorded_of_the_own_client_alone():
     story = redeemed()
-    before, refuse = len(story.events), refused_credential.refuse_proof
+    before, refuse = len(story.events), partial(refused_credential.refuse_proof, presented=digest("rt1"))
     for _ in range(20):
         for kind in ("refresh", "code"):
             outcome = refuse(story.state, client_id="foreign", kind=kind)
@@ -72,6 +74,18 @@ def test_a_bad_proof_is_recorded_of_the_own_client_alone():
                 story.record(event)
     assert story.types[before:] == ["grant.refresh_refused", "grant.code_refused", "grant.refresh_refused"]
     assert {each.reason for each in story.events[before:]} == {"invalid_dpop_proof"}
+
+
+def test_who_may_not_refresh_at_all_leaves_a_fact():
+    story = redeemed()
+    before, own = len(story.events), replace(THIRD_PARTY, grant_types=("authorization_code",))
+    for _ in range(20):
+        assert reason(story.refresh("rt1", parties(own))) is UnauthorizedClient.GRANT_TYPE
+    # That another client has it is told all the same, though it hears no more than that it may not refresh.
+    assert reason(story.refresh("rt1", parties(replace(own, client_id="foreign")))) is UnauthorizedClient.GRANT_TYPE
+    assert [each.reason for each in story.events[before:]] == ["unauthorized_client"] * 3 + ["foreign_client"]
+    assert {each.refresh_token for each in story.events[before:]} == {digest("rt1")}
+    assert reason(story.refresh("rt1")) is None
 
 
 def test_a_grant_gives_way_to_another_of_the_same():
@@ -116,7 +130,10 @@ def test_a_foreign_client_ends_nothing_and_is_recorded_boundedly():
     for presented in ("rt1", "rt2") * 5:
         outcome = story.refresh(presented, parties(replace(THIRD_PARTY, client_id="foreign")))
         assert reason(outcome) is InvalidGrant.FOREIGN_CLIENT
-    assert story.events.count(RefreshRefused(reason="foreign_client")) == 5
+    refused = [each for each in story.events if isinstance(each, RefreshRefused)]
+    assert [each.reason for each in refused] == ["foreign_client"] * 5
+    # The one that was used before came first, and each is told by its own name.
+    assert [each.refresh_token for each in refused] == [digest(f"rt{number}") for number in (1, 2, 1, 2, 1)]
     assert reason(story.refresh("rt2")) is None
 
 
@@ -332,7 +349,7 @@ def test_a_public_client_shows_the_key_that_its_grant_began_with(proof):
     story.redeem(native)
     for other in (parties(PUBLIC), parties(PUBLIC, **{proof: "another"})):
         assert reason(story.refresh("rt1", other)) is InvalidGrant.PROOF_KEY
-    assert story.events[-1] == RefreshRefused(reason="proof_key")
+    assert story.events[-1] == RefreshRefused(reason="proof_key", refresh_token=digest("rt1"))
     assert story.state.ended_at is None
     assert reason(story.refresh("rt1", native)) is None
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from domain.decision import InvalidTarget, Refusal
 from domain.grant import RefreshRefused, TokensIssued, TokensRefreshed
 from domain.rules import audience
-from tests.domain.story import DASHBOARD, SERVICE, THIRD_PARTY, Story, parties
+from tests.domain.story import DASHBOARD, SERVICE, THIRD_PARTY, Story, digest, parties
 
 ISSUER = "https://id.example.test"
 CATALOG, PRINTS = "https://catalog.example", "https://prints.example/api"
@@ -68,7 +68,7 @@ def test_what_a_refresh_may_not_name_changes_nothing() -> None:
     assert reason(story.refresh("rt1", BOTH, resource=(PRINTS,))) is InvalidTarget.NOT_APPROVED
     assert reason(story.refresh("rt1", BOTH, resource=("https://else.example",))) is InvalidTarget.OUTSIDE_CLIENT
     assert story.state == replace(before, refusals=2)
-    assert story.events[-2:] == [RefreshRefused(reason="invalid_target")] * 2
+    assert story.events[-2:] == [RefreshRefused(reason="invalid_target", refresh_token=digest("rt1"))] * 2
 
 
 def test_refresh_without_a_resource_may_name_any_of_the_clients() -> None:

@@ -392,6 +392,23 @@ async def test_a_good_token_refused_for_the_rest_is_a_fact(scene: Scene) -> None
     assert (await scene.world.client.post(TOKEN, data=data, auth=scene.shop.auth)).status_code == 200
 
 
+async def test_a_stranger_without_the_grant_type_leaves_a_fact(scene: Scene) -> None:
+    world, stranger = scene.world, await scene.world.register_client(grant_types=["client_credentials"])
+    page = await scene.approved(await scene.signed_in())
+    data = {"grant_type": "authorization_code", "code": page.parameters["code"]}
+    answer = await world.client.post(TOKEN, data=data, auth=stranger.auth)
+    assert (answer.status_code, answer.json()["error"]) == (400, "unauthorized_client")
+    told = (await world.events("grant.code_refused"))[-1]
+    assert (told.event.reason, told.actor.id) == ("foreign_client", stranger.client_id)
+    tokens, before = await scene.redeem(page), await world.head()
+    data = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    answer = await world.client.post(TOKEN, data=data, auth=stranger.auth)
+    assert answer.json()["error"] == "unauthorized_client"
+    # Of what is nobody's there is nothing to tell.
+    await world.client.post(TOKEN, data=data | {"refresh_token": "x" * 43}, auth=stranger.auth)
+    assert await why_refused(world, before) == [("refresh_refused", "foreign_client")]
+
+
 async def test_a_code_without_the_proof_that_is_due_is_a_fact(scene: Scene) -> None:
     client = await scene.world.register_client(dpop_bound_access_tokens=True)
     holder = Holder(scene.world)

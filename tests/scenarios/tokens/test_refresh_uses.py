@@ -75,6 +75,16 @@ async def test_what_a_stranger_brought_in_vain_was_no_use(world: World, scene: S
     assert found["first_used_at"] == found["last_used_at"] == found["addresses"][1]["first_at"]
 
 
+async def test_a_used_token_in_other_hands_is_told_of_that_one(world: World, scene: Scene) -> None:
+    past = await lived(scene)
+    raw, admin, other = past.tokens["refresh_token"], await administering(world), await world.register_client()
+    newest = ok(await presented(scene, raw, FIRST))["refresh_token"]
+    data = {"grant_type": "refresh_token", "refresh_token": raw}
+    await world.caller(SECOND).post("/oauth/token", data=data, auth=other.auth)
+    assert await addresses(admin, raw) == {FIRST: (1, 0), SECOND: (1, 0)}
+    assert await addresses(admin, newest) == {}
+
+
 async def test_a_code_refused_for_its_verifier_was_not_used(world: World, scene: Scene) -> None:
     browser = await scene.signed_in()
     page = await scene.approved(browser)
