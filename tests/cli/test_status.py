@@ -5,6 +5,7 @@ import pytest
 from eventstore.database.engines import migrating
 from eventstore.projecting.rebuild import note
 from tests.cli.conftest import CommandLine
+from tests.databases import BACKENDS
 
 
 def test_it_tells_of_the_log_and_of_what_waits(cli: CommandLine) -> None:
@@ -19,7 +20,9 @@ def test_it_tells_of_the_log_and_of_what_waits(cli: CommandLine) -> None:
     assert f"event_index {found['position']}, " in shown
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("lent_database_url", "empty_database_url"), [(each, each) for each in BACKENDS], ids=BACKENDS, indirect=True
+)
 def test_it_says_what_is_wrong(cli: CommandLine, empty_database_url: str) -> None:
     cli.json("dashboard", "list")
     engine = migrating(cli.database_url)

@@ -84,11 +84,10 @@ def counts(collector: Collector, name: str) -> dict[tuple[Any, ...], float]:
     return {tuple(attributes(point.attributes).values()): point.as_int for point in metric.sum.data_points}
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_request_is_a_trace_with_the_id_of_its_events(
-    collector: Collector, database_url: str, tmp_path: Path, keyring: Keyring
+    collector: Collector, sqlite_url: str, tmp_path: Path, keyring: Keyring
 ) -> None:
-    async with open_world(database_url, tmp_path, keyring, trusted_proxies=("198.51.100.1",)) as world:
+    async with open_world(sqlite_url, tmp_path, keyring, trusted_proxies=("198.51.100.1",)) as world:
         client = await world.register_client(grant_types=("client_credentials",), scope=("orders",))
         asked = {"grant_type": "client_credentials"}
         answer = await world.client.post("/oauth/token", data=asked, auth=client.auth)
@@ -128,12 +127,11 @@ async def test_without_the_variables_nothing_is_asked_of_a_request(world: World)
     assert len(answer.headers["x-request-id"]) == 22
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_what_is_not_installed_is_said_and_harms_nobody(
-    collector: Collector, database_url: str, tmp_path: Path, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+    collector: Collector, sqlite_url: str, tmp_path: Path, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.resources", None)
-    async with open_world(database_url, tmp_path, keyring) as world:
+    async with open_world(sqlite_url, tmp_path, keyring) as world:
         assert world.app.traced is None
         assert (await world.client.get("/health/live")).status_code == 200
     assert collector.taken == {}
