@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, select, text
+from sqlalchemy import BigInteger, delete, insert, inspect, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ProgrammingError
 
 from eventstore.database import schema
 from eventstore.database.engines import migrating
 from eventstore.ledger import Ledger
-from eventstore.stored import events
+from eventstore.sealed.packed_rows import STREAMS
+from eventstore.stored import archived_events, events
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, disable, register
@@ -138,5 +139,21 @@ async def test_the_servers_role_serves_and_cannot_rewrite_the_log(
                     connection.execute(text(statement))
                 connection.rollback()
             assert connection.execute(select(events)).all() == before
+    finally:
+        engine.dispose()
+
+
+def test_the_servers_role_only_reads_what_is_packed(server_url: str) -> None:
+    engine = migrating(server_url)
+    try:
+        with engine.connect() as connection:
+            for table in (archived_events, STREAMS.table):
+                assert connection.execute(select(table)).all() == []
+                row = {each.name: 1 if isinstance(each.type, BigInteger) else b"" for each in table.c}
+                changes = (insert(table).values(row), update(table).values(entries=b""), delete(table))
+                for statement in (*changes, text(f"TRUNCATE {table.name}")):
+                    with pytest.raises(ProgrammingError, match=f"permission denied for table {table.name}"):
+                        connection.execute(statement)
+                    connection.rollback()
     finally:
         engine.dispose()
