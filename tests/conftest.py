@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ from tests.databases import BACKENDS, Backend, Databases, new_directory
 from tests.explore import register_profiles
 from tests.processors import stay
 from tests.shared_dialects import share_dialects
+from tests.started import start
 
 if TYPE_CHECKING:
     from tests.kept_databases import KeptDatabases
@@ -67,6 +69,20 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     signal.signal(signal.SIGTERM, end)
 
 
+# A file that other processes do not inherit: it is closed when this one has ended, however.
+_ended = pytest.StashKey[Popen[bytes]]()
+
+CLEAR = """
+read -r _
+if server=$(head -n 1 "$0/postgresql/data/postmaster.pid" 2>/dev/null); then
+  kill -QUIT "$server"
+  while kill -0 "$server" 2>/dev/null; do sleep 0.1; done
+fi
+rm -rf "$0"
+"""
+"""Ends the server of a run and removes its files when the run itself has not, since it was killed."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_said] = os.dup(2)
     # Or else each process, of hundreds, would compile our modules again.
@@ -80,6 +96,7 @@ def pytest_configure(config: pytest.Config) -> None:
         for name in [name for name in os.environ if name.startswith("GRANTLOG_") and name != "GRANTLOG_CI"]:
             del os.environ[name]
         os.environ[RUN] = str(new_directory())
+        config.stash[_ended] = start(["/bin/sh", "-c", CLEAR, os.environ[RUN]], stdin=PIPE, stdout=DEVNULL)
         # On a disk every server's files, and each wait until they are safe there, would take as long as the test.
         config.option.basetemp = config.option.basetemp or os.environ[RUN] + "/tests"
 
@@ -108,6 +125,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         del os.environ[RUN]
         Databases(Path(directory)).stop()
         shutil.rmtree(directory, ignore_errors=True)
+        config.stash[_ended].communicate()
 
 
 # --- No test goes on for ever -----------------------------------------------------------------------------------------

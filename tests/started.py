@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,15 +111,21 @@ def started(command: Sequence[str | Path], **given: Any) -> Iterator["subprocess
         end(process)
 
 
+def assert_comes(holds: Callable[[], bool], otherwise: str) -> None:
+    """What another process has to come to holds at last."""
+    until = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < until, otherwise
+        time.sleep(0.01)
+
+
 def assert_ends(pid: int) -> None:
     """A process that is dead may stay in the list until the first process of the machine has looked."""
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return
-        if state in "ZX":
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"{pid} still runs")
+    assert_comes(lambda: _has_ended(pid), f"{pid} still runs")
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True

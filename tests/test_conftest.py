@@ -6,13 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
 
-from tests.started import PATIENCE, assert_ends, started
+from tests.started import PATIENCE, assert_comes, assert_ends, started
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,9 +34,9 @@ def test_next():
 """
 
 
-@pytest.mark.parametrize("then", ["raise", "raise BaseExceptionGroup('tasks', [interrupt]) from None"])
-@pytest.mark.parametrize("processes", ["0", "1"])
-def test_a_terminated_run_leaves_no_server_and_no_file(tmp_path: Path, processes: str, then: str) -> None:
+@contextmanager
+def run(tmp_path: Path, processes: str, then: str) -> Iterator[tuple["subprocess.Popen[Any]", Path, int]]:
+    """A run within a test that waits, with the directory of its server, and that one's number."""
     told, file = tmp_path / "told", tmp_path / "test_it.py"
     os.mkfifo(told)
     file.write_text(WAITS.format(told=str(told), then=then))
@@ -44,15 +47,33 @@ def test_a_terminated_run_leaves_no_server_and_no_file(tmp_path: Path, processes
         cwd=tmp_path,
         env=environment | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
-    ) as run:
+    ) as process:
         # Whoever opens it waits until the other side has.
         directory = Path(told.read_text().rpartition("host=")[2].partition("&")[0].strip().replace("%2F", "/"))
         assert (directory / "data" / "postmaster.pid").exists()
-        server = int((directory / "data" / "postmaster.pid").read_text().split()[0])
-        run.send_signal(signal.SIGTERM)
-        assert run.wait(PATIENCE) == pytest.ExitCode.INTERRUPTED
+        yield process, directory, int((directory / "data" / "postmaster.pid").read_text().split()[0])
+
+
+@pytest.mark.parametrize("then", ["raise", "raise BaseExceptionGroup('tasks', [interrupt]) from None"])
+@pytest.mark.parametrize("processes", ["0", "1"])
+def test_a_terminated_run_leaves_no_server_and_no_file(tmp_path: Path, processes: str, then: str) -> None:
+    with run(tmp_path, processes, then) as (process, directory, server):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == pytest.ExitCode.INTERRUPTED
     assert not directory.parent.exists()
     assert_ends(server)
+
+
+# What no handler heeds: the machine's want of memory, and a terminal that is closed.
+@pytest.mark.parametrize(
+    ("killed", "processes"), [(signal.SIGKILL, "1"), (signal.SIGHUP, "0")], ids=["kill", "hang up"]
+)
+def test_a_killed_run_leaves_no_server_and_no_file(tmp_path: Path, processes: str, killed: signal.Signals) -> None:
+    with run(tmp_path, processes, "raise") as (process, directory, server):
+        process.send_signal(killed)
+        assert process.wait(PATIENCE) == -killed
+        assert_ends(server)
+        assert_comes(lambda: not directory.parent.exists(), f"{directory.parent} is still there")
 
 
 # --- Where it stays ---------------------------------------------------------------------------------------------------
