@@ -104,10 +104,11 @@ class Sealer:
         self, connection: Connection, subject: str, moment: Moment, event_id: str, field: str, text: str
     ) -> str:
         """The same for what tells where a request came from: `s1.<subject>.origin:<YYYY-MM>.<base64url>`."""
-        day = moment // DAY
-        if day != self._today[0]:
-            self._today = (day, origin_subject(month_of(moment)))
-        return self._seal(connection, (subject, self._today[1]), moment, event_id, field, text)
+        day, today = moment // DAY, self._today
+        if day != today[0]:
+            # Read once: another thread may write of another day.
+            self._today = today = (day, origin_subject(month_of(moment)))
+        return self._seal(connection, (subject, today[1]), moment, event_id, field, text)
 
     def _seal(
         self,

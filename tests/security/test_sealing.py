@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from security.clock import DAY
 from security.keyring import Keyring
 from security.sealing import SealBroken, Sealer, anonymous_subject, origin_subject
 from security.vault import KEYS, Vault
@@ -35,6 +36,22 @@ def from_there(sealer, connection, text="192.0.2.1", subject=ADA, moment=JANUARY
     made = sealer.seal_origin(connection, subject, moment, EVENT, "ip", text)
     connection.commit()
     return made
+
+
+def test_two_who_write_at_the_turn_of_a_month_name_each_its_own(safe, connection):
+    class Beside(Sealer):
+        """Another thread seals of the next month whenever this one has looked which month it is."""
+
+        @property
+        def _today(self):
+            return FEBRUARY // DAY, origin_subject("2026-02")
+
+        @_today.setter
+        def _today(self, value):
+            pass
+
+    assert ".origin:2026-01." in from_there(Beside(safe), connection)
+    assert ".origin:2026-02." in from_there(Beside(safe), connection, moment=FEBRUARY)
 
 
 @settings(suppress_health_check=ONE_FIXTURE_FOR_ALL, max_examples=50)
