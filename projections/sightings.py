@@ -173,7 +173,29 @@ def summary(connection: sa.Connection, secret_id: str) -> Summary:
     return Summary(first_at, last_at, int(uses or 0), int(after_end or 0))
 
 
-def newest(connection: sa.Connection, secret_id: str, limit: int, skip: int = 0) -> list[Sighting]:
+class SightingKey(NamedTuple):
+    """Where a list of places goes on: behind the place that was `tried` after the version's end, or not, and used last
+    at `last_at`; or behind so many `among` those of which that is so. It tells nothing of an address."""
+
+    tried: int
+    last_at: Moment
+    among: int
+
+
+def page(
+    connection: sa.Connection, secret_id: str, limit: int, after: SightingKey | None = None
+) -> tuple[list[Sighting], SightingKey | None]:
+    """At most `limit` places, and where the list goes on, None at its end."""
+    found = newest(connection, secret_id, limit + 1, after)
+    shown = found[:limit]
+    if len(found) == len(shown):
+        return shown, None
+    keys = [(int(each.uses_after_end > 0), each.last_at) for each in shown]
+    before = after.among if after is not None and keys[-1] == after[:2] else 0
+    return shown, SightingKey(*keys[-1], keys.count(keys[-1]) + before)
+
+
+def newest(connection: sa.Connection, secret_id: str, limit: int, after: SightingKey | None = None) -> list[Sighting]:
     """Places of all months, as sealed in the newest: those tried after the version's end first, then the last used."""
     own = TABLE.c.secret_id == secret_id
     place = (TABLE.c.secret_id, TABLE.c.account_id, TABLE.c.address, TABLE.c.agent)
@@ -184,13 +206,19 @@ def newest(connection: sa.Connection, secret_id: str, limit: int, skip: int = 0)
         sa.func.sum(TABLE.c.uses).label("uses"),
         sa.func.sum(TABLE.c.uses_after_end).label("uses_after_end"),
     )
-    order = (sums[4] > 0).desc(), sums[2].desc(), TABLE.c.address, TABLE.c.agent
-    places = sa.select(*place, *sums).where(own).group_by(*place).order_by(*order).limit(limit).offset(skip).subquery()
+    tried = sa.case((sums[4] > 0, 1), else_=0)
+    grouped = sa.select(*place, *sums).where(own).group_by(*place)
+    if after is not None:
+        goes_on = sa.and_(tried == after.tried, sums[2] <= after.last_at)
+        grouped = grouped.having(sa.or_(tried < after.tried, goes_on)).offset(after.among)
+    places = grouped.order_by(tried.desc(), sums[2].desc(), *place[1:]).limit(limit).subquery()
     at = sa.and_(*(TABLE.c[column.name] == places.c[column.name] for column in TABLE.primary_key.columns))
     query = (
         sa.select(*places.c, TABLE.c.ip, TABLE.c.user_agent)
         .join(TABLE, at)
-        .order_by((places.c.uses_after_end > 0).desc(), places.c.last_at.desc(), places.c.address, places.c.agent)
+        .order_by(
+            (places.c.uses_after_end > 0).desc(), places.c.last_at.desc(), *(places.c[each.name] for each in place)
+        )
     )
     return [
         Sighting(*row)._replace(uses=int(row.uses), uses_after_end=int(row.uses_after_end))

@@ -44,6 +44,7 @@ from eventstore.search import Criteria
 from eventstore.time_travel import Descendant, descendants, states_at
 from eventstore.unavailable import ArchiveAway
 from projections.event_index import NameKind
+from projections.sightings import SightingKey
 from security import pasted_keys
 from security.clock import format_rfc3339
 from security.scanning import Extract, ForeignSecret, extract
@@ -442,16 +443,16 @@ async def addresses_of(
     after: After = None,
 ) -> Page[Address]:
     """Those that tried it after its end first, then those that used it last. A token's stand in its report."""
-    (skip,) = decode_cursor("leak_addresses", after, int) or (0,)
+    key = decode_cursor("leak_addresses", after, int, int, int)
     found = await _known(settle, asking, sha256, "addresses")
     if isinstance(found, NamedKey) or found.kind != "client_secret" or found.secret_id is None:
         return Page([])
     ledger = asking.sources.ledger
     reader = partial(InvestigationReader, privacy=ledger.privacy, personal=asking.personal)
     secret_id = found.secret_id
-    shown = await ledger.read(lambda connection: page_of(reader(connection), secret_id, limit + 1, max(0, skip)))
-    following = encode_cursor("leak_addresses", (skip + limit,)) if len(shown) > limit else None
-    return Page(shown[:limit], following)
+    behind = None if key is None else SightingKey(key[0], key[1], max(0, key[2]))
+    shown, following = await ledger.read(lambda connection: page_of(reader(connection), secret_id, limit, behind))
+    return Page(shown, None if following is None else encode_cursor("leak_addresses", following))
 
 
 @get(

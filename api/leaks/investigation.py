@@ -24,6 +24,7 @@ from eventstore.personal_data import PersonalData
 from eventstore.time_travel import Descendant, descendants, states_at
 from projections import clients, secrets, sightings
 from projections.blast_radius import Alive, RadiusQuestion
+from projections.sightings import SightingKey
 from security.clock import format_rfc3339
 from security.sealing import SealBroken
 
@@ -105,9 +106,12 @@ class InvestigationReader(NamedTuple):
             return None
 
 
-def page_of(reader: InvestigationReader, secret_id: str, limit: int = ADDRESSES, skip: int = 0) -> list[Address]:
-    """Some of the addresses of a client secret version; each address and user agent together is one."""
-    return [
+def page_of(
+    reader: InvestigationReader, secret_id: str, limit: int = ADDRESSES, after: SightingKey | None = None
+) -> tuple[list[Address], SightingKey | None]:
+    """Some of the addresses of a client secret version, and where they go on; each with a user agent is one."""
+    rows, following = sightings.page(reader.connection, secret_id, limit, after)
+    shown = [
         Address(
             ip=reader.open(row.ip) if reader.personal else None,
             first_at=format_rfc3339(row.first_at),
@@ -118,8 +122,9 @@ def page_of(reader: InvestigationReader, secret_id: str, limit: int = ADDRESSES,
             user_agents=_agents([reader.open(row.user_agent)]) if reader.personal else [],
             told_by=None,
         )
-        for row in sightings.newest(reader.connection, secret_id, limit, skip)
+        for row in rows
     ]
+    return shown, following
 
 
 def of_token(reader: InvestigationReader, found: IssuanceRecord, told: Iterable[Recorded]) -> Uses:
@@ -394,7 +399,7 @@ def _of_client_secret(reader: InvestigationReader, now: Moment, found: IssuanceR
         found,
         state=_secret_state(row, owner, now),
         expires_at=found.expires_at if row is None else row.expires_at,
-        used=Uses(seen.first_at, seen.last_at, seen.uses_after_end, 0, page_of(reader, secret_id), []),
+        used=Uses(seen.first_at, seen.last_at, seen.uses_after_end, 0, page_of(reader, secret_id)[0], []),
         came=radius_by_kind(ever, living, about_living),
         containment=numbers(ending or Alive(), int(alive and owner is not None and owner.state != "deleted")),
     )

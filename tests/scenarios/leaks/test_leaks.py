@@ -8,6 +8,7 @@ from unittest.mock import Mock
 import httpx
 import pytest
 
+from api.http.parameters import encode_cursor
 from api.leaks import investigate, revoke
 from domain import incident
 from domain.event import Recorded
@@ -370,6 +371,32 @@ async def test_pages(world: World, admin: httpx.AsyncClient, job: Client) -> Non
     assert ok(await admin.get(f"{where}/people"))["items"] == []
     problem(await admin.get(f"/leaks/investigate/{'0' * 64}/tokens"), 404)
     problem(await admin.get("/leaks/investigate/x/events"), 404)
+
+
+async def test_pages_of_addresses_do_not_shift(world: World, admin: httpx.AsyncClient, job: Client) -> None:
+    async def used_from(last: int) -> None:
+        asked = {"grant_type": "client_credentials"}
+        ok(await world.caller(f"203.0.113.{last}").post("/oauth/token", data=asked, auth=job.auth))
+
+    # Three at the same moment.
+    for number in (1, 2, 3, 4, 5):
+        world.clock.advance(5 if number > 3 else 0)
+        await used_from(number)
+    where = f"/leaks/investigate/{digest(job.secret or '')}/addresses"
+    seen: list[str] = []
+    after: str | None = None
+    for number in range(6, 30):
+        page = ok(await admin.get(where, params={"limit": "2"} | ({"after": after} if after else {})))
+        seen += [each["ip"] for each in page["items"]]
+        if (after := page["next"]) is None:
+            break
+        # Somebody uses it from elsewhere meanwhile.
+        world.clock.advance(5)
+        await used_from(number)
+    assert [address.rpartition(".")[2] for address in seen[:2]] == ["5", "4"]
+    assert sorted(seen) == [f"203.0.113.{number}" for number in (1, 2, 3, 4, 5)]
+    for odd in ((2, 0, 0), (0, -1, -1), (-1, 0, 1 << 62), (1, 1 << 62, 0)):
+        ok(await admin.get(where, params={"after": encode_cursor("leak_addresses", odd)}))
 
 
 async def test_a_dead_token_that_is_tried_at_our_own_api_is_seen(
