@@ -159,6 +159,12 @@ class Exchange(msgspec.Struct, eq=False):
         # The outermost layer of the app makes a GET of HEAD.
         self._bodyless = self.scope["method"] == "HEAD"
 
+    @classmethod
+    def come(cls, connection: Carrier, scope: Scope, body: bytes) -> "Exchange":
+        """One that has come to its end, and may be handed over as a whole."""
+        pieces = [body] if body else []
+        return cls(connection, scope, keep_alive=True, _pieces=pieces, _size=len(body), is_short=True, whole=True)
+
     # --- What the connection tells ---
 
     def take(self, piece: bytes) -> None:

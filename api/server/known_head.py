@@ -4,7 +4,7 @@ same one, and what the server itself does for a request is for the most part to 
 import msgspec
 
 from api.http.request_context import FIELDS, Scope
-from api.server.exchange import Carrier, Exchange
+from api.server.exchange import ENOUGH, Carrier, Exchange
 
 END = b"\r\n\r\n"
 
@@ -23,10 +23,10 @@ class KnownHead(msgspec.Struct, frozen=True, eq=False):
     @classmethod
     def of(cls, request: bytes, scope: Scope) -> "KnownHead | None":
         """The head of a whole request, of which the parser made this scope; None unless the octets are those of this
-        one request."""
+        one request, and no more than may wait."""
         end = request.find(END) + len(END)
         length = int(scope[FIELDS].get(b"content-length", b"0"))
-        if not len(END) <= end <= LONGEST or end + length != len(request):
+        if not len(END) <= end <= LONGEST or end + length != len(request) or length > ENOUGH:
             return None
         own = {**scope, "headers": [*scope["headers"]], FIELDS: scope[FIELDS].copy()}
         return cls(request[:end], len(request), own)
@@ -38,8 +38,4 @@ class KnownHead(msgspec.Struct, frozen=True, eq=False):
         scope = self._scope.copy()
         # Who answers may put something there.
         scope["headers"], scope[FIELDS] = [*scope["headers"]], scope[FIELDS].copy()
-        found = Exchange(carrier, scope, keep_alive=True, is_short=True)
-        if self._size > len(self._octets):
-            found.take(data[len(self._octets) :])
-        found.end()
-        return found
+        return Exchange.come(carrier, scope, data[len(self._octets) :])

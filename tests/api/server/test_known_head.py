@@ -8,6 +8,7 @@ import pytest
 from api.http.request_context import FIELDS, Receive, Scope
 from api.http.responses import RawResponse, raw_response
 from api.server.connection import Connection
+from api.server.exchange import ENOUGH
 from api.server.known_head import LONGEST, KnownHead
 from tests.api.server.line import Line, Server, post, request, settle
 
@@ -120,6 +121,14 @@ async def test_however_it_comes_the_answers_are_the_same(sent: list[bytes], monk
     assert answers(knowing) == answers(parsing)
     assert len(answers(knowing)) >= 2
     assert knowing.over == parsing.over
+
+
+@pytest.mark.parametrize(("size", "times"), [(ENOUGH, 1), (ENOUGH + 1, 2)])
+async def test_a_head_before_more_than_may_wait_is_not_kept(heads: list[bytes], size: int, times: int) -> None:
+    line = Line(served(Endpoint()))
+    for _ in range(2):
+        await line.send(asked(b"a" * size))
+    assert (heads, line.statuses) == ([HOT] * times, [200, 200])
 
 
 async def test_what_comes_before_the_answer_waits_for_it(heads: list[bytes]) -> None:
