@@ -164,6 +164,25 @@ async def test_each_has_its_own_id_in_the_log_at_every_moment(hot: Server, endpo
     assert REQUEST_ID.get() is None
 
 
+async def test_what_was_begun_goes_on_when_its_client_hangs_up(hot: Server, endpoint: Endpoint) -> None:
+    line = Line(hot)
+    await line.send(asked(b"wait"))
+    await line.goes()
+    assert len(hot.shared.tasks) == 1
+    endpoint.gate.set()
+    await settle()
+    assert (hot.shared.tasks, line.wire.written) == (set(), b"")
+
+
+async def test_what_is_cancelled_ends_its_connection(hot: Server, endpoint: Endpoint) -> None:
+    line = Line(hot)
+    await line.send(asked(b"wait"))
+    (task,) = hot.shared.tasks
+    task.cancel()
+    await settle()
+    assert (task.cancelled(), line.over, line.wire.written) == (True, True, b"")
+
+
 @pytest.mark.parametrize("body", [b"split", b"longer"])
 async def test_what_would_be_another_answer_than_it_says_is_none(hot: Server, endpoint: Endpoint, body: bytes) -> None:
     line = Line(hot)
