@@ -1,5 +1,6 @@
 """What every test can rely on: a real database of either kind, an environment of its own, and in CI no skipping."""
 
+import contextlib
 import faulthandler
 import gc
 import os
@@ -51,6 +52,25 @@ def _is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
+def _turn(config: pytest.Config) -> tuple[int, int]:
+    """Which of the processes that share the tests this one is, from 0 on, and how many they are."""
+    given = config.workerinput  # type: ignore[attr-defined]
+    return int(given["workerid"].removeprefix("gw")), given["workercount"]
+
+
+def _load_in_turns(report: pytest.CollectReport, number: int, processes: int) -> None:
+    """Loads a folder's tests, each process from another one on: what one has compiled, the others read.
+
+    In a fresh clone all of them would compile the same at the same time.
+    """
+    modules = [each for each in report.result or () if isinstance(each, pytest.Module)]
+    first = number * len(modules) // processes
+    for each in modules[first:] + modules[:first]:
+        # What is wrong with one is said when its own turn comes.
+        with contextlib.suppress(Exception, pytest.skip.Exception):
+            _ = each.obj
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Has SIGTERM end the run as an interrupt does, so that nothing that it started outlives it."""
     run = os.getpid()
@@ -89,8 +109,7 @@ def pytest_configure(config: pytest.Config) -> None:
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if _is_worker(config):
-        one = config.workerinput  # type: ignore[attr-defined]
-        stay(int(one["workerid"].removeprefix("gw")), one["workercount"], Path(os.environ[RUN]) / "postgresql")
+        stay(*_turn(config), Path(os.environ[RUN]) / "postgresql")
     else:
         # A developer's own settings must not decide how a test ends.
         for name in [name for name in os.environ if name.startswith("GRANTLOG_") and name != "GRANTLOG_CI"]:
@@ -172,9 +191,13 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     report = yield
     _refuse_skip(report)
+    if _is_worker(collector.config) and isinstance(collector, pytest.Directory):
+        _load_in_turns(report, *_turn(collector.config))
     return report
 
 

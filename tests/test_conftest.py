@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg
 import pytest
 
+from tests.conftest import _load_in_turns
 from tests.started import PATIENCE, assert_comes, assert_ends, started
 
 ROOT = Path(__file__).parents[1]
@@ -74,6 +75,33 @@ def test_a_killed_run_leaves_no_server_and_no_file(tmp_path: Path, processes: st
         assert process.wait(PATIENCE) == -killed
         assert_ends(server)
         assert_comes(lambda: not directory.parent.exists(), f"{directory.parent} is still there")
+
+
+# --- Who loads what ---------------------------------------------------------------------------------------------------
+
+
+class Loads(pytest.Module):
+    """A module of tests that tells when it is loaded."""
+
+    def __init__(self, name: str, loaded: list[str], fault: BaseException | None) -> None:
+        self.name, self._loaded, self._fault = name, loaded, fault
+
+    @property  # type: ignore[misc]
+    def obj(self) -> None:
+        self._loaded.append(self.name)
+        if self._fault is not None:
+            raise self._fault
+
+
+@pytest.mark.parametrize("fault", [None, ImportError(), pytest.skip.Exception()], ids=["good", "broken", "skipped"])
+@pytest.mark.parametrize(("number", "loaded"), [(0, "abcde"), (1, "bcdea"), (2, "deabc"), (3, "abcde")])
+def test_each_process_loads_from_another_one_on(number: int, loaded: str, fault: BaseException | None) -> None:
+    order: list[str] = []
+    modules = [object.__new__(Loads) for _ in "abcde"]
+    for each, name in zip(modules, "abcde", strict=True):
+        each.__init__(name, order, fault)  # type: ignore[misc]
+    _load_in_turns(pytest.CollectReport("folder", "passed", None, [*modules]), number, 3)
+    assert "".join(order) == loaded
 
 
 # --- Where it stays ---------------------------------------------------------------------------------------------------
