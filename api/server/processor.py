@@ -19,8 +19,8 @@ import structlog
 
 from api.server.board import Seat
 
-STAYING: Final = ("MainThread", "commit", "ledger", "read", "catch up", "replica", "aside")
-"""How names of threads begin that want the interpreter most of the time."""
+STAYING: Final = ("commit", "ledger", "read", "catch up", "replica", "aside")
+"""How names of threads begin that want the interpreter most of the time, as the event loop's does."""
 
 BUSY: Final = 0.2
 """Seconds of a second that the event loop computes, or wants to, from when on it is worth anything where it does."""
@@ -51,15 +51,18 @@ class Processors(Protocol):
     def times(self) -> tuple[float, float]:
         """Seconds for which it has computed, and for which it has waited for a processor."""
 
+    def thread(self) -> int:
+        """The system's number of the event loop's thread."""
+
     def threads(self) -> Iterable[tuple[int, str]]:
-        """The system's number and the name of each thread of Python."""
+        """The number and the name of each thread of Python."""
 
     def place(self, thread: int, processors: frozenset[int]) -> None:
         """Has a thread run on these alone."""
 
 
 class LinuxProcessors:
-    """Those of this machine. To be asked in the event loop's thread, which is the process's first."""
+    """Those of this machine. To be asked in the event loop's thread."""
 
     def allowed(self) -> frozenset[int]:
         """As `taskset` shows it."""
@@ -76,9 +79,15 @@ class LinuxProcessors:
             computed, waited, _ = told.read().split()
         return int(computed) / 1e9, int(waited) / 1e9
 
+    def thread(self) -> int:
+        """gettid(2)"""
+        return threading.get_native_id()
+
     def threads(self) -> Iterable[tuple[int, str]]:
-        """Those that run now."""
-        return [(each.native_id, each.name) for each in threading.enumerate() if each.native_id is not None]
+        """Those that run now. Of the one that was forked Python 3.11 goes on saying its parent's number."""
+        own = threading.current_thread()
+        others = (each for each in threading.enumerate() if each is not own)
+        return [(self.thread(), own.name), *((each.native_id, each.name) for each in others if each.native_id)]
 
     def place(self, thread: int, processors: frozenset[int]) -> None:
         """sched_setaffinity(2)"""
@@ -167,9 +176,9 @@ class Staying:
         if self._home is None and not self._placed:
             return
         home = self._anywhere if self._home is None else frozenset((self._home,))
-        placed = {}
+        own, placed = self._processors.thread(), {}
         for thread, name in self._processors.threads():
-            wanted = home if name.startswith(STAYING) else self._anywhere
+            wanted = home if thread == own or name.startswith(STAYING) else self._anywhere
             if self._placed.get(thread) != wanted:
                 # It may have ended meanwhile.
                 with suppress(ProcessLookupError):

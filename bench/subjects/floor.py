@@ -18,7 +18,10 @@ from urllib.parse import parse_qs
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from api.server.board import Board
 from api.server.callers import Callers
+from api.server.huge_pages import HugePages
+from api.server.processor import Staying
 from api.server.worker import Listener, Worker, listen, run
 from domain.event import SECOND
 from eventstore.stored import events, head
@@ -133,7 +136,8 @@ def serve(port: int, database: str, authorization: str) -> int:
     listener = Listener(listen("127.0.0.1", port), app, Callers(4096, 1.0, lambda _: True))
 
     async def serving() -> None:
-        await Worker(app, [listener], name="floor", stop_within=1).serve()
+        each_second = Staying(Board(1).seats, 0).look, HugePages().look
+        await Worker(app, [listener], name="floor", stop_within=1, each_second=each_second).serve()
 
     return run(serving)
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -173,3 +174,35 @@ def test_what_operators_ask_has_a_listener_of_its_own(server: Running) -> None:
     assert len(told["workers"]) == 2
     assert server.look("/metrics").text.startswith("# HELP grantlog_info")
     assert server.look("/admin/clients").status_code == 404
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(1)) < 2, reason="there is one processor")
+def test_a_busy_worker_stays_on_one_processor(environment: dict[str, str], tmp_path: Path) -> None:
+    environment |= {"GRANTLOG_WORKERS": "1"}
+    with running("serve", environment=environment, directory=tmp_path) as server, ExitStack() as opened:
+        server.wait_until_all_are_ready()
+        (worker,) = server.workers
+        connections = [opened.enter_context(connect(server)) for _ in range(16)]
+        stayed = threading.Event()
+
+        def watch() -> None:
+            # On a machine that is busy with other things it soon lets go.
+            while not stayed.wait(0.02) and Path(f"/proc/{worker}").exists():
+                if len(os.sched_getaffinity(worker)) == 1:
+                    stayed.set()
+
+        watching = threading.Thread(target=watch)
+        watching.start()
+        for _ in range(PATIENCE * 20):
+            for connection in connections:
+                connection.sendall(100 * (HEAD + b"\r\n"))
+            for connection in connections:
+                answers = b""
+                while answers.count(b"HTTP/1.1 200 ") < 100 or not answers.endswith(b"}"):
+                    answers += connection.recv(65_536)
+            if stayed.is_set():
+                break
+        assert stayed.is_set()
+        assert server.get("/health/ready").status_code == 200
+        assert server.stop() == 0
+        watching.join()

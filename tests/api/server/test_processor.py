@@ -11,7 +11,7 @@ from api.server.board import Board
 from api.server.processor import FIRST_REST, LONGEST_REST, PATIENCE, LinuxProcessors, Staying
 
 ALL = frozenset({0, 1, 2, 3})
-LOOP, COMMIT, HASHING = (1, "MainThread"), (2, "commit_0"), (3, "argon2_0")
+LOOP, COMMIT, HASHING = (1, "whatever it is called"), (2, "commit_0"), (3, "argon2_0")
 
 
 class Machine:
@@ -32,6 +32,9 @@ class Machine:
 
     def times(self) -> tuple[float, float]:
         return self.now[0], self.now[1]
+
+    def thread(self) -> int:
+        return LOOP[0]
 
     def threads(self) -> Iterable[tuple[int, str]]:
         return self.running
@@ -226,7 +229,7 @@ def test_this_machine_is_told() -> None:
         found["computed"] = any(each > computed >= 0 <= waited for each in later)
         found["here"] = processors.here() in before
         number = threading.get_native_id()
-        found["named"] = (number, "told") in processors.threads()
+        found["named"] = processors.thread() == number and (number, "told") in processors.threads()
         one = min(before)
         processors.place(number, frozenset({one}))
         found["placed"] = (processors.allowed(), processors.here()) == (frozenset({one}), one)
@@ -238,3 +241,16 @@ def test_this_machine_is_told() -> None:
     thread.join()
     assert found == dict.fromkeys(("computed", "here", "named", "placed", "back"), True)
     assert os.sched_getaffinity(0), "other threads are where they were"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others cannot be told")
+def test_a_forked_process_places_itself_and_not_its_parent() -> None:
+    processors = LinuxProcessors()
+    told, tell = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(tell, b"%d %d" % (processors.thread(), next(iter(processors.threads()))[0]))
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(told, 100) == b"%d %d" % (child, child)
+    for end in (told, tell):
+        os.close(end)
