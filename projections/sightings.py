@@ -5,7 +5,8 @@ own addresses leave when the person is erased, and those of a month when its key
 """
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -38,6 +39,10 @@ TABLE = sa.Table(
     sa.Index(None, "account_id"),
     sa.Index(None, "month"),
 )
+
+
+MOST_AMONG: Final = 10_000
+"""Places used last at the same moment of which a page is told where they go on."""
 
 
 class Sighting(NamedTuple):
@@ -174,25 +179,47 @@ def summary(connection: sa.Connection, secret_id: str) -> Summary:
 
 
 class SightingKey(NamedTuple):
-    """Where a list of places goes on: behind the place that was `tried` after the version's end, or not, and used last
-    at `last_at`; or behind so many `among` those of which that is so. It tells nothing of an address."""
+    """Where a list of places goes on: behind the place with this `mark`, which was `tried` after the version's end, or
+    not, and used last at `last_at`. Where it has been used again, behind those `among` which it was the last one of
+    which that is so. It tells nothing of an address."""
 
     tried: int
     last_at: Moment
     among: int
+    mark: int
 
 
 def page(
     connection: sa.Connection, secret_id: str, limit: int, after: SightingKey | None = None
 ) -> tuple[list[Sighting], SightingKey | None]:
     """At most `limit` places, and where the list goes on, None at its end."""
-    found = newest(connection, secret_id, limit + 1, after)
+    passed = 0 if after is None else min(max(0, after.among), MOST_AMONG)
+    found = newest(connection, secret_id, limit + 1 + passed, after)
+    found = found if after is None else found[_passed(found, after, passed) :]
     shown = found[:limit]
     if len(found) == len(shown):
         return shown, None
-    keys = [(int(each.uses_after_end > 0), each.last_at) for each in shown]
-    before = after.among if after is not None and keys[-1] == after[:2] else 0
-    return shown, SightingKey(*keys[-1], keys.count(keys[-1]) + before)
+    keys = [_ordered(each) for each in shown]
+    before = passed if after is not None and keys[-1] == after[:2] else 0
+    return shown, SightingKey(*keys[-1], keys.count(keys[-1]) + before, _mark(shown[-1]))
+
+
+def _passed(found: Iterable[Sighting], after: SightingKey, among: int) -> int:
+    """How many of those found have been shown."""
+    alike = [_mark(each) for each in found if _ordered(each) == after[:2]]
+    if after.mark in alike:
+        return alike.index(after.mark) + 1
+    # It stands further up by now, and is not to be counted among them.
+    return min(max(0, among - 1), len(alike))
+
+
+def _ordered(place: Sighting) -> tuple[int, Moment]:
+    return int(place.uses_after_end > 0), place.last_at
+
+
+def _mark(place: Sighting) -> int:
+    digest = sha256(b"\0".join((place.account_id.encode(), place.address, place.agent))).digest()
+    return int.from_bytes(digest[:6])
 
 
 def newest(connection: sa.Connection, secret_id: str, limit: int, after: SightingKey | None = None) -> list[Sighting]:
@@ -210,7 +237,7 @@ def newest(connection: sa.Connection, secret_id: str, limit: int, after: Sightin
     grouped = sa.select(*place, *sums).where(own).group_by(*place)
     if after is not None:
         goes_on = sa.and_(tried == after.tried, sums[2] <= after.last_at)
-        grouped = grouped.having(sa.or_(tried < after.tried, goes_on)).offset(after.among)
+        grouped = grouped.having(sa.or_(tried < after.tried, goes_on))
     places = grouped.order_by(tried.desc(), sums[2].desc(), *place[1:]).limit(limit).subquery()
     at = sa.and_(*(TABLE.c[column.name] == places.c[column.name] for column in TABLE.primary_key.columns))
     query = (

@@ -443,14 +443,14 @@ async def addresses_of(
     after: After = None,
 ) -> Page[Address]:
     """Those that tried it after its end first, then those that used it last. A token's stand in its report."""
-    key = decode_cursor("leak_addresses", after, int, int, int)
+    key = decode_cursor("leak_addresses", after, int, int, int, int)
     found = await _known(settle, asking, sha256, "addresses")
     if isinstance(found, NamedKey) or found.kind != "client_secret" or found.secret_id is None:
         return Page([])
     ledger = asking.sources.ledger
     reader = partial(InvestigationReader, privacy=ledger.privacy, personal=asking.personal)
     secret_id = found.secret_id
-    behind = None if key is None else SightingKey(key[0], key[1], max(0, key[2]))
+    behind = None if key is None else SightingKey(*key)
     shown, following = await ledger.read(lambda connection: page_of(reader(connection), secret_id, limit, behind))
     return Page(shown, None if following is None else encode_cursor("leak_addresses", following))
 

@@ -373,7 +373,8 @@ async def test_pages(world: World, admin: httpx.AsyncClient, job: Client) -> Non
     problem(await admin.get("/leaks/investigate/x/events"), 404)
 
 
-async def test_pages_of_addresses_do_not_shift(world: World, admin: httpx.AsyncClient, job: Client) -> None:
+@pytest.mark.parametrize("again", [0, 1])
+async def test_pages_of_addresses_do_not_shift(world: World, admin: httpx.AsyncClient, job: Client, again: int) -> None:
     async def used_from(last: int) -> None:
         asked = {"grant_type": "client_credentials"}
         ok(await world.caller(f"203.0.113.{last}").post("/oauth/token", data=asked, auth=job.auth))
@@ -390,12 +391,14 @@ async def test_pages_of_addresses_do_not_shift(world: World, admin: httpx.AsyncC
         seen += [each["ip"] for each in page["items"]]
         if (after := page["next"]) is None:
             break
-        # Somebody uses it from elsewhere meanwhile.
+        # Somebody uses it from elsewhere meanwhile, and again from where it was used.
         world.clock.advance(5)
         await used_from(number)
+        for address in seen[-again:] if again else ():
+            await used_from(int(address.rpartition(".")[2]))
     assert [address.rpartition(".")[2] for address in seen[:2]] == ["5", "4"]
     assert sorted(seen) == [f"203.0.113.{number}" for number in (1, 2, 3, 4, 5)]
-    for odd in ((2, 0, 0), (0, -1, -1), (-1, 0, 1 << 62), (1, 1 << 62, 0)):
+    for odd in ((2, 0, 0, 0), (0, -1, -1, -1), (-1, 0, (1 << 63) - 1, 0), (1, 1 << 62, 0, 1 << 62)):
         ok(await admin.get(where, params={"after": encode_cursor("leak_addresses", odd)}))
 
 
