@@ -58,6 +58,12 @@ def _turn(config: pytest.Config) -> tuple[int, int]:
     return int(given["workerid"].removeprefix("gw")), given["workercount"]
 
 
+def _is_whole(folder: pytest.Directory) -> bool:
+    """Whether all tests of a folder are wanted, and not those of files in it that were named."""
+    named = [Path(each.partition("::")[0]).resolve() for each in folder.config.args]
+    return any(folder.path.is_relative_to(each) for each in named)
+
+
 def _load_in_turns(report: pytest.CollectReport, number: int, processes: int) -> None:
     """Loads a folder's tests, each process from another one on: what one has compiled, the others read.
 
@@ -196,7 +202,7 @@ def pytest_make_collect_report(
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     report = yield
     _refuse_skip(report)
-    if _is_worker(collector.config) and isinstance(collector, pytest.Directory):
+    if _is_worker(collector.config) and isinstance(collector, pytest.Directory) and _is_whole(collector):
         _load_in_turns(report, *_turn(collector.config))
     return report
 

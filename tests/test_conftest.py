@@ -7,15 +7,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
 
-from tests.conftest import _load_in_turns
+from tests.conftest import _is_whole, _load_in_turns
 from tests.started import PATIENCE, assert_comes, assert_ends, started
 
 ROOT = Path(__file__).parents[1]
@@ -102,6 +103,16 @@ def test_each_process_loads_from_another_one_on(number: int, loaded: str, fault:
         each.__init__(name, order, fault)  # type: ignore[misc]
     _load_in_turns(pytest.CollectReport("folder", "passed", None, [*modules]), number, 3)
     assert "".join(order) == loaded
+
+
+@pytest.mark.parametrize(
+    ("named", "is_whole"),
+    [("", True), ("tests", True), ("tests/docs", True), ("tests/docs/test_readme.py", False), ("tests/cli", False)],
+)
+def test_who_names_a_file_loads_no_others(named: str, is_whole: bool) -> None:
+    asked = Mock(path=ROOT / "tests/docs", config=Mock(args=[f"{ROOT / named}::test_it" if not is_whole else named]))
+    with chdir(ROOT):
+        assert _is_whole(asked) == is_whole
 
 
 # --- Where it stays ---------------------------------------------------------------------------------------------------
