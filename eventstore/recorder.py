@@ -35,6 +35,7 @@ from domain.event import Recorded
 from eventstore.database.shared_connections import shared_of
 from eventstore.mapper import LogMapper, decoder
 from eventstore.sealed import packed_rows
+from eventstore.sealed.dropped import horizon
 from eventstore.sealed.log_rows import (
     EventRow,
     dropped_streams,
@@ -212,7 +213,9 @@ def positions_in(
     asked = _asked(stream)
     query = positions_of_stream(descending, _is_shortened(asked))
     found = [row[0] for row in query.all(connection, {**asked, "low": low, "high": high, "limit": limit})]
-    if not packed_rows.may_be_packed(stream) or (descending and len(found) == limit):
+    if not packed_rows.may_be_packed(stream) or (
+        descending and len(found) == limit and found[-1] > horizon(connection)
+    ):
         return found
     packed = packed_rows.of_streams(connection, (stream,)).get(stream, ())
     every = {*found, *(row[0] for row in packed if low <= row[0] <= high)}
@@ -305,7 +308,9 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         query = stream_events(*given, _is_shortened(asked))
 
         def both(connection: Connection, rows: list[EventRow]) -> list[EventRow]:
-            if is_whole(rows, gt or 0, desc=desc, limit=limit) or not packed_rows.may_be_packed(originator_id):
+            if not packed_rows.may_be_packed(originator_id):
+                return rows
+            if is_whole(connection, rows, gt or 0, desc=desc, limit=limit):
                 return rows
             packed = packed_rows.of_streams(connection, (originator_id,)).get(originator_id, ())
             wanted = [row for row in packed if is_asked(row, gt, lte, stop)]
@@ -346,7 +351,7 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         asked = [
             stream
             for stream, after in wanted.items()
-            if not is_whole(found.get(stream, ()), after, desc=False, limit=None) and packed_rows.may_be_packed(stream)
+            if packed_rows.may_be_packed(stream) and not is_whole(connection, found.get(stream, ()), after)
         ]
         packed = packed_rows.of_streams(connection, asked) if asked else {}
         later = {stream: [row for row in rows if row[2] > wanted[stream]] for stream, rows in packed.items()}

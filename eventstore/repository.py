@@ -19,10 +19,12 @@ from sqlalchemy.exc import DBAPIError
 from domain import ended_grants, grant
 from domain.event import Moment, Recorded
 from domain.events import AGGREGATES, DESTROYING, ENDING_MANY, SINGULAR, is_stateless, may_be_cached
+from domain.log import ArchiveDropped
 from eventstore import search
 from eventstore.database.replica import PassedEvents, seen_up_to
 from eventstore.mapper import decoder
 from eventstore.recorder import NO_HEAD, LogRecorder, store
+from eventstore.sealed.dropped import look_again
 from eventstore.stored import events, folds, head
 from eventstore.unavailable import Forged, Moved, WentBack
 from eventstore.view import Folds
@@ -193,6 +195,8 @@ class Changes:
             forgets = forgets or topic in ENDING_MANY
             if topic in DESTROYING:
                 self.destroyed(stream)
+            elif topic == ArchiveDropped.type:
+                look_again(connection)
             if not many and may_be_cached(stream, version):
                 self.note(stream, position)
         if forgets:

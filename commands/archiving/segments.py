@@ -22,6 +22,7 @@ from eventstore.projecting import packed_digests, packed_grants, packing
 from eventstore.projecting.rebuild import Progress
 from eventstore.recorder import versions
 from eventstore.sealed import packed_rows, segment
+from eventstore.sealed.dropped import look_again
 from eventstore.sealed.segment import Contents, SegmentDamaged
 from eventstore.sealed.segment_place import PlaceAway, SegmentPlace
 from eventstore.transparency.note import Checkpoint
@@ -220,7 +221,10 @@ async def _pack_digests(ledger: Ledger, archived: Archived, forms: Mapping[int, 
 
 async def _pack_rows(ledger: Ledger, archived: Archived, forms: Mapping[int, bytes]) -> None:
     due = await asyncio.to_thread(row_packing.prepared, forms)
-    await ledger.tidy(row_packing.pack, archived.sha256, due, ledger.clock.now())
+    # Of a stream the oldest first, so each of them before the next is looked at.
+    gone = [await ledger.tidy(row_packing.pack, some, ledger.clock.now()) for some in row_packing.together(due)]
+    if all(gone):
+        await ledger.tidy(row_packing.finish, archived.sha256)
     await _join(ledger, packed_rows.STREAMS)
 
 
@@ -253,3 +257,4 @@ async def _drop(
     )
     if executed.refusal is not None:
         raise NotArchived(executed.refusal)
+    await ledger.read_long(look_again)

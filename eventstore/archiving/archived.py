@@ -5,7 +5,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, select
 
 from domain import log
 from domain.event import Moment
@@ -14,9 +14,10 @@ from eventstore.archiving.ended import has_ended, may_end
 from eventstore.mapper import PLACE, LogMapper, decoder
 from eventstore.recorder import LogRecorder, portions, store
 from eventstore.sealed import segment
-from eventstore.sealed.log_rows import EventRow
+from eventstore.sealed.log_rows import standing_at
 from eventstore.sealed.segment import LONGEST, Contents, Heading, SegmentDamaged
 from eventstore.search import first_at
+from eventstore.stored import events
 from eventstore.transparency import merkle, published
 from eventstore.transparency.merkle import HASH_BYTES, WIDTH, leaf_hash, width_in
 from eventstore.transparency.note import Checkpoint, head_of, is_signed_by
@@ -25,7 +26,12 @@ from eventstore.transparency.signing_keys import signers
 from eventstore.unavailable import Forged
 from security.vault import Vault
 
+AT_ONCE = 500
 STREAMS_AT_ONCE = 256
+
+_PLACES = select(events.c.id, events.c.originator_id).where(
+    events.c.id >= bindparam("b_first"), events.c.id <= bindparam("b_last")
+)
 
 NONE: Mapping[int, bytes] = {}
 
@@ -81,27 +87,27 @@ def collect(connection: Connection, signed: Checkpoint, first: int, last: int, t
     segments already, and of those with an event that is not authentic. None for no event. Raises `Forged` where one is
     missing, and `Diverged` where the tree is not that of the events.
     """
-    rows = LogRecorder.over(connection).rows_between(first - 1, last)
-    _require_whole(rows, first, last)
-    candidates = [row for row in rows if row.id not in taken and may_end(row.originator_id)]
-    ended = _ended(connection, {row.originator_id for row in candidates}, last, before)
-    chosen = {row.id: row for row in candidates if row.originator_id in ended}
+    streams = dict(connection.execute(_PLACES, {"b_first": first, "b_last": last}).tuples().all())
+    # What stands in a segment was there, and is not read again, be it in the database yet or not.
+    _require_whole({*streams, *taken}, first, last)
+    candidates = {position: name for position, name in streams.items() if position not in taken and may_end(name)}
+    ended = _ended(connection, {*candidates.values()}, last, before)
+    chosen = sorted(position for position, name in candidates.items() if name in ended)
     if not chosen:
         return None
     mapper = decoder(connection)
-    forms = {position: mapper.form(row) for position, row in chosen.items()}
+    rows = (row for some in portions(chosen, AT_ONCE) for row in standing_at(connection, some))
+    forms = {row.id: mapper.form(row) for row in sorted(rows, key=lambda row: row.id)}
     origin = _origin(mapper, min(forms))
     heading = Heading(origin=origin, first=min(forms), last=max(forms), count=len(forms), before=before)
     numbers = sorted({(position - 1) // WIDTH for position in forms})
     return Contents(heading, dict(_tiles(connection, signed, numbers)), forms)
 
 
-def _require_whole(rows: Sequence[EventRow], first: int, last: int) -> None:
-    for expected, row in enumerate(rows, first):
-        if row.id != expected:
-            raise Forged(expected)
-    if len(rows) != last - first + 1:
-        raise Forged(first + len(rows))
+def _require_whole(known: Collection[int], first: int, last: int) -> None:
+    missing = next((position for position in range(first, last + 1) if position not in known), None)
+    if missing is not None:
+        raise Forged(missing)
 
 
 def _ended(connection: Connection, streams: Collection[str], last: int, before: Moment) -> set[str]:

@@ -6,9 +6,10 @@ is made of the event alone, and only of a row that stood for it.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, delete, func, select
 
 from domain.event import Moment
 from eventstore.archiving.dropping import AT_ONCE, EmptiedRow, emptied
@@ -24,13 +25,15 @@ from eventstore.stored import events
 from projections import event_index, tokens
 from security.clock import DAY
 
+PORTION = 4 * packed_rows.BUCKET
+"""Positions of which rows are packed together: whoever writes waits meanwhile."""
+
 _USES = "usage:"
 
 _OLDEST = (
-    select(events.c.originator_version)
+    select(events.c.originator_id, func.min(events.c.originator_version))
     .where(events.c.originator_id.in_(bindparam("b_names", expanding=True)))
-    .order_by(events.c.originator_version)
-    .limit(1)
+    .group_by(events.c.originator_id)
 )
 _REMOVE = delete(events).where(events.c.id.in_(bindparam("b_positions", expanding=True)))
 _LIVING = select(tokens.TABLE.c.digest).where(
@@ -60,32 +63,43 @@ def _row(position: int, version: int, left: EmptiedRow) -> PackedRow:
     return position, left.stream, version, left.type, left.excerpt.encode()
 
 
-def pack(connection: Connection, sha256: str, due: Sequence[RowToPack], now: Moment) -> None:
-    """Packs the rows of a segment that was dropped, and notes it as done unless some have to stay for now. Raises
-    `SegmentDamaged` where another row stands there."""
+def together(due: Sequence[RowToPack]) -> Iterator[Sequence[RowToPack]]:
+    """What is packed in one transaction each, in order: a quarter of a segment."""
+    for _, some in groupby(due, lambda each: (each.row[0] - 1) // PORTION):
+        yield [*some]
+
+
+def pack(connection: Connection, due: Sequence[RowToPack], now: Moment) -> bool:
+    """Packs rows of a segment that was dropped, whose older ones were packed; whether none has to stay for now. What is
+    packed and not found by its stream any more is found again. Raises `SegmentDamaged` where another row stands there.
+    """
     # Whoever makes larger runs of the small ones waits.
     event_index.hold(connection, event_index.NAME)
-    standing = {each.row[0] for some in portions(due, AT_ONCE) for each in _standing(connection, some)}
+    packed = packed_rows.at(connection, [each.row[0] for each in due])
+    for some in portions(due, AT_ONCE):
+        _require_theirs(connection, some)
     staying = {*_of_living_tokens(connection, due, now), *_behind_others(connection, due)}
-    going = [each.row for each in due if each.row[0] in standing and each.stream not in staying]
+    known = {row[0] for row in packed}
+    going = [each.row for each in due if each.row[0] not in known and each.stream not in staying]
     with lifted(connection, "delete"):
         for some in portions(going, AT_ONCE):
             connection.execute(_REMOVE, {"b_positions": [row[0] for row in some]})
-    packed_rows.add(connection, going)
-    if not staying:
-        packed_rows.STREAMS.note(connection, sha256)
+    packed_rows.add(connection, going, packed_rows.not_found(connection, packed))
+    return not staying
 
 
-def _standing(connection: Connection, due: Sequence[RowToPack]) -> Iterator[RowToPack]:
-    """Those whose row stands in the table yet."""
-    packed = {row[0] for row in packed_rows.at(connection, [each.row[0] for each in due])}
+def finish(connection: Connection, sha256: str) -> None:
+    """Notes a segment as packed."""
+    event_index.hold(connection, event_index.NAME)
+    packed_rows.STREAMS.note(connection, sha256)
+
+
+def _require_theirs(connection: Connection, due: Sequence[RowToPack]) -> None:
     states = {row.id: row.state for row in standing_at(connection, [each.row[0] for each in due])}
     for each in due:
         position, *_, excerpt = each.row
         if states.get(position) != excerpt:
             raise SegmentDamaged(f"what stands in the place of the event at position {position} is not of that event")
-        if position not in packed:
-            yield each
 
 
 def _of_living_tokens(connection: Connection, due: Sequence[RowToPack], now: Moment) -> Iterator[str]:
@@ -102,12 +116,12 @@ def _behind_others(connection: Connection, due: Sequence[RowToPack]) -> Collecti
     versions = defaultdict[str, list[int]](list)
     for each in due:
         versions[each.stream].append(each.row[2])
-    return {stream for stream, found in versions.items() if _has_older(connection, stream, found)}
+    has_gaps = {stream for stream, of in versions.items() if of[-1] - of[0] + 1 != len(of)}
+    firsts = {stream: of[0] for stream, of in versions.items() if of[0] > 1 and stream not in has_gaps}
+    return has_gaps.union(*(_having_older(connection, some, firsts) for some in portions([*firsts], AT_ONCE)))
 
 
-def _has_older(connection: Connection, stream: str, versions: Sequence[int]) -> bool:
-    first = versions[0]
-    if [*versions] != [*range(first, first + len(versions))]:
-        return True
-    oldest = connection.scalar(_OLDEST, {"b_names": [stream, kept_stream(stream)]}) if first > 1 else None
-    return oldest is not None and oldest < first
+def _having_older(connection: Connection, streams: Sequence[str], firsts: Mapping[str, int]) -> set[str]:
+    by_name = {name: stream for stream in streams for name in (stream, kept_stream(stream))}
+    oldest = connection.execute(_OLDEST, {"b_names": [*by_name]}).tuples()
+    return {by_name[name] for name, version in oldest if version < firsts[by_name[name]]}

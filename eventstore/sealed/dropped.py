@@ -91,6 +91,8 @@ class _Segments:
         self.times: Lru[int, Moment] = Lru(TIMES_KEPT)
         self._told: list[_Segment] = []
         self._version = 0
+        self._horizon = 0
+        self._is_stale = True
         self._lock = Lock()
 
     def of(self, connection: Connection, position: int) -> Archived | None:
@@ -103,6 +105,22 @@ class _Segments:
                 self._read(connection, anew=anew)
                 found = self._known(position)
         return found
+
+    def horizon(self, connection: Connection) -> int:
+        """The last position of the segments whose events were dropped, of which the log tells by now."""
+        if self._is_stale:
+            # First, since another one may be told meanwhile.
+            self._is_stale = False
+            try:
+                self._read(connection, anew=False)
+            except BaseException:
+                self._is_stale = True
+                raise
+        return self._horizon
+
+    def look_again(self) -> None:
+        """Has the log been asked before `horizon` says anything more."""
+        self._is_stale = True
 
     def near(self, connection: Connection, first: int, last: int) -> list[Archived]:
         """The segments that have an event of those from `first` to `last`, of which the log tells by now."""
@@ -130,8 +148,10 @@ class _Segments:
             events_ = [mapper.recorded(row).event for row in rows]
             found = [*known, *(_segment(each) for each in events_ if isinstance(each, Archived))]
             # What an import brought back was dropped once more, and has its copy still.
-            dropped = {each.sha256: each for each in events_ if isinstance(each, ArchiveDropped) and each.place}
+            drops = [each for each in events_ if isinstance(each, ArchiveDropped)]
+            dropped = {each.sha256: each for each in drops if each.place}
             placed = (each.placed(dropped.get(each.archived.sha256)) for each in found)
+            self._horizon = max([self._horizon, *(each.last for each in drops)])
             self._told = sorted(placed, key=lambda each: each.first)
             self._version = max([version, *(row[2] for row in rows)])
 
@@ -157,6 +177,19 @@ _FORMS: Lru[str, _Opened] = Lru(KEPT, lambda opened: opened.size)
 
 _TILES: Lru[tuple[str, int], bytes] = Lru(TILES_KEPT)
 """By the same, and the tile's number."""
+
+
+def horizon(connection: Connection) -> int:
+    """The last position whose row can have left the table of events; what has one behind it never did. It is kept until
+    `look_again`."""
+    if not is_authenticated(connection):
+        return 0
+    return _SEGMENTS.setdefault(decoder(connection).ring, _Segments()).horizon(connection)
+
+
+def look_again(connection: Connection) -> None:
+    """For who has seen that something was dropped."""
+    _SEGMENTS.setdefault(decoder(connection).ring, _Segments()).look_again()
 
 
 def times(connection: Connection) -> Lru[int, Moment]:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from eventstore.mapper import PLACE
 from eventstore.sealed import packed_rows
-from eventstore.sealed.dropped import forms
+from eventstore.sealed.dropped import forms, horizon
 from eventstore.sealed.excerpt import EVENT, excerpt, is_excerpt
 from eventstore.sealed.short_names import as_kept, kept_stream, kept_type
 from eventstore.stored import ROW, events
@@ -113,7 +113,7 @@ def hidden(connection: Connection, low: int, high: int) -> Collection[int]:
     if not packed:
         return ()
     twice = connection.scalars(_STANDING, {"b_positions": [row[0] for row in packed]})
-    return {*twice, *packed_rows.not_found(connection, packed)}
+    return {*twice, *(row[0] for row in packed_rows.not_found(connection, packed))}
 
 
 def merged(rows: Iterable[EventRow], packed: Sequence[Sequence[Any]], order: int = 0) -> list[EventRow]:
@@ -139,12 +139,16 @@ def with_packed(
     return merged(rows, found)[:limit] if found else rows
 
 
-def is_whole(rows: Sequence[EventRow], after: int, *, desc: bool, limit: int | None) -> bool:
-    """Whether nothing of a stream behind a version is packed, by what was found: the oldest of it is. A row that was
-    dropped says nothing of what came after: who may only insert rows can put a packed one here, and no event."""
+def is_whole(
+    connection: Connection, rows: Sequence[EventRow], after: int, *, desc: bool = False, limit: int | None = None
+) -> bool:
+    """Whether nothing of a stream behind a version is packed, by what was found: the oldest of it is. One that stands
+    where something was dropped says nothing of what came after: who may only insert rows can put a packed one here, or
+    an event of which there is a copy."""
     if not rows or not _is_event(oldest := rows[-1] if desc else rows[0]):
         return False
-    return oldest.originator_version == after + 1 or desc and len(rows) == limit
+    is_oldest = oldest.originator_version == after + 1 or desc and len(rows) == limit
+    return is_oldest and oldest.id > horizon(connection)
 
 
 def is_asked(row: Sequence[Any], gt: int | None, lte: int | None, stop: int | None) -> bool:

@@ -44,7 +44,7 @@ FEW = 4
 PackedRow = tuple[int, str, int, str, bytes]
 """As in the table of events: position, stream, version and type, the two names in short, and the excerpt."""
 
-STREAMS = Runs("archived_streams")
+STREAMS = Runs("archived_streams", top=4)
 """Which positions are of a stream, by the SHA-256 of its name in short; and which segments have all that can be packed
 packed."""
 
@@ -189,10 +189,10 @@ def of_streams(connection: Connection, streams: Collection[str]) -> dict[str, li
     return {each: by_name[name] for each in streams if (name := kept_stream(each)) in by_name}
 
 
-def not_found(connection: Connection, rows: Sequence[PackedRow]) -> list[int]:
-    """The positions of those packed rows that are not found by their streams."""
+def not_found(connection: Connection, rows: Sequence[PackedRow]) -> list[PackedRow]:
+    """Those packed rows that are not found by their streams."""
     found = STREAMS.positions(connection, [*{_digest(row[1]) for row in rows}])
-    return [row[0] for row in rows if row[0] not in found.get(_digest(row[1]), ())]
+    return [row for row in rows if row[0] not in found.get(_digest(row[1]), ())]
 
 
 def _digest(name: str) -> bytes:
@@ -219,9 +219,9 @@ def by_bucket(rows: Iterable[PackedRow]) -> Mapping[int, Sequence[PackedRow]]:
     return found
 
 
-def add(connection: Connection, rows: Iterable[PackedRow]) -> None:
-    """Adds rows beside those that are here."""
-    entries = []
+def add(connection: Connection, rows: Iterable[PackedRow], lost: Iterable[PackedRow] = ()) -> None:
+    """Adds rows beside those that are here, of which those that were `lost` are found by their streams again."""
+    entries = [entry(_digest(row[1]), row[0]) for row in lost]
     for first, some in by_bucket(rows).items():
         standing = _ONE.first(connection, {"b_first": first})
         known = () if standing is None else _rows(*standing)

@@ -5,7 +5,7 @@ where a digest begins and at which position its secret was issued, eleven bytes,
 may begin alike, so that all positions which may be meant are given out, and the event there says whose it is: a row is
 a hint.
 
-A segment adds a run, sorted by digest. Four runs of one level become one of the next, up to that of 64 segments, so
+A segment adds a run, or four, sorted by digest. Four of one level become one of the next, up to that of 64 segments, so
 that a digest is looked for in a row of each run, and each entry is written a few times at most.
 """
 
@@ -35,7 +35,7 @@ FAN = 4
 """Runs of one level that become one of the next."""
 
 TOP = 3
-"""The level of the largest runs."""
+"""The level of the largest runs, where a segment adds one."""
 
 DigestEntry = bytes
 """The beginning of a digest, and a position in five bytes."""
@@ -99,7 +99,8 @@ class Runs:
     segment that has nothing left to be packed. On SQLite two rows fill a page: in a table without row ids such long
     ones would lie beside it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, top: int = TOP) -> None:
+        self._top = top
         self.table = table = sa.Table(
             name,
             metadata,
@@ -165,7 +166,7 @@ class Runs:
         """The numbers of runs that should become one; none when there are no such."""
         for level, runs in groupby(self.every_run(connection), lambda run: run // LEVEL):
             together = [*runs][:FAN]
-            if level < TOP and len(together) == FAN:
+            if level < self._top and len(together) == FAN:
                 return together
         return ()
 

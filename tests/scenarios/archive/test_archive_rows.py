@@ -12,13 +12,16 @@ from sqlalchemy import Connection, Engine, delete, insert, select, text, update
 from commands import grants
 from domain.usage import stream as uses_of
 from eventstore import affected, search
+from eventstore.archiving import archived as archive
 from eventstore.archiving import row_packing
 from eventstore.archiving.dropping import emptied
-from eventstore.recorder import LogRecorder, store, versions
-from eventstore.sealed import packed_rows
+from eventstore.ledger import Ledger
+from eventstore.recorder import LogRecorder, positions_in, store, versions
+from eventstore.sealed import log_rows, packed_rows
+from eventstore.sealed.dropped import horizon
 from eventstore.sealed.log_rows import standing_at, streams_at
 from eventstore.sealed.packed_rows import BUCKET, STREAMS, PackedRow
-from eventstore.sealed.segment import SegmentDamaged
+from eventstore.sealed.segment import Contents, SegmentDamaged
 from eventstore.sealed.short_names import kept_stream
 from eventstore.stored import archived_events, events
 from eventstore.transparency.comparison import misfits
@@ -26,6 +29,7 @@ from eventstore.transparency.published import read_leaves
 from eventstore.unavailable import Forged
 from projections import tokens
 from security.clock import DAY as A_DAY
+from security.keyring import Keyring
 from security.tokens import digest
 from tests.processes.hostile import unprotected
 from tests.scenarios.archive.test_archive import DAY, archived, positions, rows_left, signed
@@ -238,6 +242,38 @@ async def test_a_packed_row_put_back_hides_no_end(scene: Scene, engine: Engine, 
     assert (await verified(world)).exit_code == 1
 
 
+async def test_an_event_put_back_hides_no_end(scene: Scene, engine: Engine, tmp_path: Path) -> None:
+    """The same with a whole event, of which somebody has a copy: it is authentic, and what came after it is packed."""
+    await at_use(scene, tmp_path)
+    world, rows = scene.world, packed(engine).values()
+    stream = next(each[1] for each in rows if each[1].startswith("grant:") and each[2] > 1)
+    said = await read_stream(world, stream)
+    began = said[0][0]
+    assert (began.originator_version, len(said[0]) > 1) == (1, True)
+    with engine.begin() as connection:
+        values = zip((each.name for each in events.c), (*began[:4], began.state.decode()), strict=True)
+        connection.execute(insert(events).values(dict(values)))
+    assert await read_stream(world, stream) == said
+    places = await world.services.ledger.read(positions_in, stream, 1, 1 << 62, 1, descending=True)
+    assert places == [said[0][-1].id]
+
+
+async def test_a_process_that_knew_nothing_of_a_drop_looks_again(
+    scene: Scene, engine: Engine, tmp_path: Path, keyring: Keyring
+) -> None:
+    await used(scene)
+    world = scene.world
+    other = await Ledger.open(world.settings.database_url, keyring, world.clock)
+    try:
+        assert await other.read(horizon) == 0
+        gone = positions(await archived(world, tmp_path / "archive", days=1))
+        await drop(world)
+        await other.state("server")
+        assert await other.read(horizon) == max(gone)
+    finally:
+        await other.close()
+
+
 async def test_an_event_put_back_beside_its_packed_row_is_found(scene: Scene, engine: Engine, tmp_path: Path) -> None:
     at, world = await at_use(scene, tmp_path), scene.world
     told = await world.services.ledger.read(search.recorded_at, at)
@@ -258,6 +294,47 @@ async def test_packed_rows_to_which_no_stream_leads_are_found(scene: Scene, engi
         connection.execute(delete(STREAMS.table).where(STREAMS.table.c.run >= 0))
     found = await scene.world.services.ledger.read(misfits, read_leaves, {}, 999)
     assert list(found) == [str(each) for each in sorted(packed(engine))] != []
+
+
+async def test_archiving_again_collects_from_no_segment(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lived(scene)
+    await used(scene)
+    world, read, collects, whole, collect = scene.world, list[int](), list[int](), log_rows.forms, archive.collect
+    told = await world.events()
+    gone = positions(await archived(world, tmp_path / "archive", days=1))
+    await drop(world)
+
+    def forms(connection: Connection, at: Sequence[int]) -> dict[int, bytes]:
+        read.extend(at)
+        return whole(connection, at)
+
+    def collecting(connection: Connection, *given: Any) -> Contents | None:
+        with monkeypatch.context() as patched:
+            patched.setattr(log_rows, "forms", forms)
+            found = collect(connection, *given)
+        collects.append(len(collects))
+        return found
+
+    monkeypatch.setattr(archive, "collect", collecting)
+    assert gone.isdisjoint(positions(await archived(world, tmp_path / "archive", days=1)))
+    assert collects == [0]
+    # Of a stream that has more, all of it tells whether it has ended.
+    going_on = {each.stream for each in told if each.position not in gone}
+    over = {each.position for each in told if each.position in gone and each.stream not in going_on}
+    assert over.isdisjoint(read)
+    assert len(over) > 1
+
+
+async def test_streams_lead_to_what_is_packed_again(scene: Scene, engine: Engine, tmp_path: Path) -> None:
+    await at_use(scene, tmp_path)
+    with engine.begin() as connection:
+        connection.execute(delete(STREAMS.table))
+    known = packed(engine)
+    await drop(scene.world)
+    assert packed(engine) == known
+    assert await scene.world.services.ledger.read(misfits, read_leaves, {}, 9) == {}
 
 
 async def test_uses_of_a_token_that_may_live_stay(scene: Scene, engine: Engine, tmp_path: Path) -> None:
@@ -291,16 +368,38 @@ async def test_of_a_stream_the_oldest_is_packed_first(scene: Scene, engine: Engi
     due = row_packing.prepared(dict(zip(sorted(gone), map(str.encode, forms), strict=True)))
     later = [each for each in due if each.stream != grant.stream or each.row[2] > 1]
     now = world.clock.now()
-    await world.services.ledger.maintain(row_packing.pack, "00" * 32, later, now)
+    assert await world.services.ledger.maintain(row_packing.pack, later, now) is False
     kept = {each.row[0] for each in due if each.stream == grant.stream}
     assert kept <= standing(engine)
     assert set(packed(engine)) == {each.row[0] for each in due} - kept
-    with engine.connect() as connection:
-        assert STREAMS.done(connection) == frozenset()
-    await world.services.ledger.maintain(row_packing.pack, "00" * 32, due, now)
+    assert await world.services.ledger.maintain(row_packing.pack, due, now) is True
     assert set(packed(engine)) == {each.row[0] for each in due}
+
+
+async def test_rows_are_packed_in_portions(
+    scene: Scene, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await used(scene)
+    world, packs, whole = scene.world, list[int](), row_packing.pack
+    last, told = await world.head(), await world.events()
+    said = await world.services.ledger.read(read_by_stream, old_streams(told), last)
+
+    def pack(connection: Connection, due: Sequence[row_packing.RowToPack], now: int) -> bool:
+        packs.append(len(due))
+        return whole(connection, due, now)
+
+    monkeypatch.setattr(row_packing, "PORTION", 1)
+    monkeypatch.setattr(row_packing, "pack", pack)
+    gone = positions(await archived(world, tmp_path / "archive", days=1))
+    await drop(world)
+    assert packs == [1] * len(packed(engine))
+    assert set(packed(engine)) == gone - standing(engine)
+    assert await world.services.ledger.read(read_by_stream, old_streams(told), last) == said
+    assert await found_by_a_round(world) == []
     with engine.connect() as connection:
-        assert STREAMS.done(connection) == {"00" * 32}
+        # Four of them became one.
+        assert len(STREAMS.every_run(connection)) == len(packs) - 3
+        assert len(STREAMS.done(connection)) > 0
 
 
 async def test_a_row_that_is_not_the_events_is_not_packed(scene: Scene, engine: Engine, tmp_path: Path) -> None:
