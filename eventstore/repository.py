@@ -19,7 +19,6 @@ from sqlalchemy.exc import DBAPIError
 from domain import ended_grants, grant
 from domain.event import Moment, Recorded
 from domain.events import AGGREGATES, DESTROYING, ENDING_MANY, SINGULAR, is_stateless, may_be_cached
-from domain.log import ArchiveDropped
 from eventstore import search
 from eventstore.database.replica import PassedEvents, seen_up_to
 from eventstore.mapper import decoder
@@ -35,7 +34,6 @@ from security.mac import Derives, RowMacs
 _HEAD = Prepared(select(head.c.position, head.c.time).where(head.c.id == 1))
 _BEYOND = Prepared(select(func.min(events.c.id)).where(events.c.id > select(head.c.position).scalar_subquery()))
 MANY = 10_000
-
 PORTION = 1_000
 """Events that are read and verified at a time."""
 
@@ -195,8 +193,7 @@ class Changes:
             forgets = forgets or topic in ENDING_MANY
             if topic in DESTROYING:
                 self.destroyed(stream)
-            elif topic == ArchiveDropped.type:
-                look_again(connection)
+            look_again(connection, topic)
             if not many and may_be_cached(stream, version):
                 self.note(stream, position)
         if forgets:
@@ -310,7 +307,6 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 EVERY = 256
 """Events of a stream after which its fold is kept anew. So many, or twice as many, are read at a cold start."""
-
 DEFINITION = 1
 """To be raised when a fold makes another state of the same events without its shape telling: older rows are ignored."""
 

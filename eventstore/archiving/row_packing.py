@@ -26,7 +26,7 @@ from projections import event_index, tokens
 from security.clock import DAY
 
 PORTION = 4 * packed_rows.BUCKET
-"""Positions of which rows are packed together: whoever writes waits meanwhile."""
+"""Positions of which rows are packed together, while those who write wait."""
 
 _USES = "usage:"
 
@@ -82,8 +82,8 @@ def pack(connection: Connection, due: Sequence[RowToPack], now: Moment) -> bool:
     known = {row[0] for row in packed}
     going = [each.row for each in due if each.row[0] not in known and each.stream not in staying]
     with lifted(connection, "delete"):
-        for some in portions(going, AT_ONCE):
-            connection.execute(_REMOVE, {"b_positions": [row[0] for row in some]})
+        for rows in portions(going, AT_ONCE):
+            connection.execute(_REMOVE, {"b_positions": [row[0] for row in rows]})
     packed_rows.add(connection, going, packed_rows.not_found(connection, packed))
     return not staying
 

@@ -181,8 +181,10 @@ class CatchUpSubscription:
             recorded = [*store(connection).between(before, after)]
         self._unsealing.begin()
         others, alike = apart(connection, recorded, self._unsealing)
-        for model, prepared in stretch.prepared:
-            prepared.append(model.prepare(connection, others, self._unsealing, alike))
+        # Where one of them takes a segment, all of it is read again elsewhere.
+        found = [model.prepare(connection, others, self._unsealing, alike) for model, _ in stretch.prepared]
+        for (_, prepared), each in zip(stretch.prepared, found, strict=True):
+            prepared.append(each)
 
     def _keep(self, connection: Connection, stretch: CatchUpStretch) -> list[str]:
         """Writes the stretch for those models that nobody else moved on meanwhile; their names."""

@@ -187,8 +187,10 @@ def horizon(connection: Connection) -> int:
     return _SEGMENTS.setdefault(decoder(connection).ring, _Segments()).horizon(connection)
 
 
-def look_again(connection: Connection) -> None:
-    """For who has seen that something was dropped."""
+def look_again(connection: Connection, seen: str = ArchiveDropped.type) -> None:
+    """For who has seen an event of this type: that something was dropped, or another one."""
+    if seen != ArchiveDropped.type:
+        return
     _SEGMENTS.setdefault(decoder(connection).ring, _Segments()).look_again()
 
 

@@ -12,16 +12,15 @@ from sqlalchemy import Connection, Engine, delete, insert, select, text, update
 from commands import grants
 from domain.usage import stream as uses_of
 from eventstore import affected, search
-from eventstore.archiving import archived as archive
 from eventstore.archiving import row_packing
 from eventstore.archiving.dropping import emptied
 from eventstore.ledger import Ledger
 from eventstore.recorder import LogRecorder, positions_in, store, versions
-from eventstore.sealed import log_rows, packed_rows
+from eventstore.sealed import packed_rows
 from eventstore.sealed.dropped import horizon
 from eventstore.sealed.log_rows import standing_at, streams_at
 from eventstore.sealed.packed_rows import BUCKET, STREAMS, PackedRow
-from eventstore.sealed.segment import Contents, SegmentDamaged
+from eventstore.sealed.segment import SegmentDamaged
 from eventstore.sealed.short_names import kept_stream
 from eventstore.stored import archived_events, events
 from eventstore.transparency.comparison import misfits
@@ -294,47 +293,6 @@ async def test_packed_rows_to_which_no_stream_leads_are_found(scene: Scene, engi
         connection.execute(delete(STREAMS.table).where(STREAMS.table.c.run >= 0))
     found = await scene.world.services.ledger.read(misfits, read_leaves, {}, 999)
     assert list(found) == [str(each) for each in sorted(packed(engine))] != []
-
-
-async def test_archiving_again_collects_from_no_segment(
-    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await lived(scene)
-    await used(scene)
-    world, read, collects, whole, collect = scene.world, list[int](), list[int](), log_rows.forms, archive.collect
-    told = await world.events()
-    gone = positions(await archived(world, tmp_path / "archive", days=1))
-    await drop(world)
-
-    def forms(connection: Connection, at: Sequence[int]) -> dict[int, bytes]:
-        read.extend(at)
-        return whole(connection, at)
-
-    def collecting(connection: Connection, *given: Any) -> Contents | None:
-        with monkeypatch.context() as patched:
-            patched.setattr(log_rows, "forms", forms)
-            found = collect(connection, *given)
-        collects.append(len(collects))
-        return found
-
-    monkeypatch.setattr(archive, "collect", collecting)
-    assert gone.isdisjoint(positions(await archived(world, tmp_path / "archive", days=1)))
-    assert collects == [0]
-    # Of a stream that has more, all of it tells whether it has ended.
-    going_on = {each.stream for each in told if each.position not in gone}
-    over = {each.position for each in told if each.position in gone and each.stream not in going_on}
-    assert over.isdisjoint(read)
-    assert len(over) > 1
-
-
-async def test_streams_lead_to_what_is_packed_again(scene: Scene, engine: Engine, tmp_path: Path) -> None:
-    await at_use(scene, tmp_path)
-    with engine.begin() as connection:
-        connection.execute(delete(STREAMS.table))
-    known = packed(engine)
-    await drop(scene.world)
-    assert packed(engine) == known
-    assert await scene.world.services.ledger.read(misfits, read_leaves, {}, 9) == {}
 
 
 async def test_uses_of_a_token_that_may_live_stay(scene: Scene, engine: Engine, tmp_path: Path) -> None:
