@@ -9,6 +9,7 @@ Linux alone can be told. It goes on spreading everything else, so the worker set
 when somebody else wants to be there.
 """
 
+import errno
 import os
 import threading
 from collections.abc import Iterable, Sequence
@@ -35,6 +36,9 @@ PATIENCE: Final = 3
 FIRST_REST: Final = 10
 LONGEST_REST: Final = 640
 """Looks until it settles again, twice as many each time that it was crowded out."""
+
+SHORTAGES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors that say nothing of the system: the next look may be one again."""
 
 log = structlog.get_logger("server")
 
@@ -120,10 +124,15 @@ class Staying:
         try:
             self._look(*self._lately())
             self._place()
-        except (OSError, AttributeError, ValueError) as error:
+        except (OSError, AttributeError, ValueError, LookupError) as error:
+            if isinstance(error, OSError) and error.errno in SHORTAGES:
+                return
             # Not on this system, or not by its rules (a filter of system calls).
             self._given_up = True
             log.info("threads go where they find room", reason=type(error).__name__)
+            self._let_go(0)
+            with suppress(OSError, AttributeError, ValueError):
+                self._place()
 
     def _lately(self) -> tuple[float, float]:
         """Seconds since the last look for which the event loop computed, and waited for a processor."""
@@ -183,5 +192,6 @@ class Staying:
                 # It may have ended meanwhile.
                 with suppress(ProcessLookupError):
                     self._processors.place(thread, wanted)
+                self._placed[thread] = wanted
             placed[thread] = wanted
         self._placed = placed if self._home is not None else {}

@@ -1,5 +1,6 @@
 """Where a worker keeps its threads: on one processor, as long as nobody else wants that."""
 
+import errno
 import os
 import sys
 import threading
@@ -205,6 +206,48 @@ def test_where_the_system_does_not_let_it_nothing_happens(machine: Machine, erro
     lived = Lived(Denied())
     lived.second(0.5, times=5)
     assert asked == [1], "it is not tried again"
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_shortage_says_nothing_of_the_system(machine: Machine, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lived = Lived(machine)
+    lived.second(0.5)
+    with monkeypatch.context() as short:
+        short.setattr(machine, "times", lambda: _refuse(OSError(number, "none left")))
+        lived.second(0.5, times=3)
+    machine.running.append((4, "argon2_1"))
+    lived.second(0.3, 0.6)
+    assert (lived.home(), machine.placed[4]) == (2, ALL)
+    lived.second(0.3, 0.6, times=PATIENCE)
+    assert lived.home() is None
+
+
+@pytest.mark.parametrize("error", [PermissionError(), IndexError()])
+def test_who_gives_up_leaves_no_thread_behind(machine: Machine, error: Exception) -> None:
+    lived = Lived(machine)
+    lived.second(0.5)
+    with pytest.MonkeyPatch.context() as denied:
+        denied.setattr(machine, "times", lambda: _refuse(error))
+        lived.second(0.5)
+    assert lived.home() is None
+    assert machine.placed == {1: ALL, 2: ALL, 3: ALL}
+    lived.second(0.5, times=2 * FIRST_REST)
+    assert lived.home() is None
+
+
+def test_who_may_not_place_all_leaves_the_first_where_they_were(machine: Machine) -> None:
+    place = machine.place
+
+    def denied(thread: int, processors: frozenset[int]) -> None:
+        _refuse(PermissionError()) if thread == HASHING[0] else place(thread, processors)
+
+    machine.place = denied  # type: ignore[method-assign]
+    Lived(machine).second(0.5)
+    assert machine.placed == {1: ALL, 2: ALL}
+
+
+def _refuse(error: Exception) -> tuple[float, float]:
+    raise error
 
 
 def test_a_worker_that_is_gone_stays_nowhere() -> None:
