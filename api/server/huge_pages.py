@@ -70,7 +70,8 @@ def collapse() -> int:
         raise OSError(errno.EPERM, "no such pages are to be")
     library = ctypes.CDLL(None, use_errno=True)
     library.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    with open("/proc/self/smaps") as told:
+    # Names of files stand in it too, in whatever encoding.
+    with open("/proc/self/smaps", errors="surrogateescape") as told:
         wanted = pages(areas(told))
     made = 0
     for page in wanted:

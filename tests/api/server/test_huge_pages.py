@@ -1,6 +1,8 @@
 """Which memory of a worker is to be in pages of 2 MiB."""
 
 import mmap
+import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -53,6 +55,15 @@ def test_what_is_in_memory_stays_what_it_is() -> None:
         with suppress(OSError):
             collapse()
         assert memory[:] == b"\xa5" * len(memory)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
+def test_a_file_may_have_a_name_that_is_no_text(tmp_path: Path) -> None:
+    mapped = os.fsencode(tmp_path) + b"/gr\xfcn"
+    with open(mapped, "w+b") as file:
+        file.truncate(4096)
+        with mmap.mmap(file.fileno(), 4096), suppress(OSError):
+            collapse()
 
 
 def test_where_there_are_to_be_none_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
