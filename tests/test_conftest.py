@@ -78,6 +78,14 @@ def test_a_killed_run_leaves_no_server_and_no_file(tmp_path: Path, processes: st
         assert_comes(lambda: not directory.parent.exists(), f"{directory.parent} is still there")
 
 
+def test_a_run_that_can_keep_nothing_ends_well(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text("def test_it(): pass\n")
+    arguments = ("-c", ROOT / "pyproject.toml", "--rootdir", tmp_path, "-o", "cache_dir=/dev/null/cache", tmp_path)
+    ran = subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert ran.returncode == 0, ran.stdout
+    assert "PytestCacheWarning" in ran.stdout
+
+
 # --- Who loads what ---------------------------------------------------------------------------------------------------
 
 
