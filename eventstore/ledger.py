@@ -19,7 +19,7 @@ from eventstore.appending.batch import Transactions
 from eventstore.appending.committer import Committer, FairLock, InlineCommitter, ThreadCommitter
 from eventstore.appending.rows import Writing
 from eventstore.application import Log
-from eventstore.database import schema
+from eventstore.database import schema, sqlite_file
 from eventstore.database.background import BackgroundWriter, LongReads
 from eventstore.database.engines import arguments, empty_write_ahead_log, is_sqlite, reading, writing
 from eventstore.database.replica import PassedEvents, ReplicaOutcome, ReplicaReads
@@ -32,7 +32,7 @@ from eventstore.may_write import clock_fault, require_key_still
 from eventstore.personal_data import PersonalData
 from eventstore.reading import BESIDE, HeadQuestion, InlineReader, Reader, ThreadReader
 from eventstore.recorder import CHANNEL, Recent
-from eventstore.repository import Changes, DatabaseFile, Repository, Snapshots, newest, state_at
+from eventstore.repository import Changes, Repository, Snapshots, newest, state_at
 from eventstore.stored import head
 from eventstore.transparency.signing_keys import signed_size
 from eventstore.unavailable import DatabaseAway, LedgerOverloaded
@@ -294,7 +294,7 @@ class Ledger:
                 clock_fault(connection, clock)
                 # Who signs has verified what it signs. The rest is verified before anything is made of it.
                 known = min(signed_size(connection, vault), position)
-                file = DatabaseFile(write_engine.url) if is_sqlite(url) else None
+                file = sqlite_file.DatabaseFile(write_engine.url) if is_sqlite(url) else None
                 changes = Changes(known, vault.forget, state=state_at(connection, known), file=file, passed=passed)
                 changes.catch_up(connection, position)
                 return changes

@@ -3,7 +3,6 @@
 Folds are kept between commands, those of long streams also as rows: a long stream costs no more than a young one.
 """
 
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import structlog
-from sqlalchemy import URL, Connection, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from domain import ended_grants, grant
@@ -21,6 +20,7 @@ from domain.event import Moment, Recorded
 from domain.events import AGGREGATES, DESTROYING, ENDING_MANY, SINGULAR, is_stateless, may_be_cached
 from eventstore import search
 from eventstore.database.replica import PassedEvents, seen_up_to
+from eventstore.database.sqlite_file import DatabaseFile
 from eventstore.mapper import decoder
 from eventstore.recorder import NO_HEAD, LogRecorder, store
 from eventstore.sealed.dropped import look_again
@@ -81,7 +81,7 @@ class Changes:
         remembered: int = 100_000,
         *,
         state: str | None = None,
-        file: "DatabaseFile | None" = None,
+        file: DatabaseFile | None = None,
         passed: PassedEvents | None = None,
     ) -> None:
         self.destroyed = destroyed
@@ -220,10 +220,10 @@ class Changes:
 
     def require_log_beside(self, connection: Connection) -> None:
         """Raises `WentBack` when SQLite's write-ahead log has lost its name: who opens the database from now on finds
-        nothing of what was committed last. Where it is not another's yet, that is written into the file before."""
+        nothing of what was committed last. Where neither is another's yet, that is written into the file before."""
         if self._file is None or not (lost := self._file.lost_beside()):
             return
-        if not any(lost.values()):
+        if not any(lost.values()) and not self._file.was_cut():
             with suppress(DBAPIError):
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
         self.go_back(f"{' and '.join(lost)} beside its database was removed or is another file")
@@ -274,33 +274,6 @@ class Changes:
         if known.state is not None and known.state != state:
             what = "is missing" if state is None else "is another one than before"
             self.go_back(f"the event at position {known.position} {what}", known)
-
-
-class DatabaseFile:
-    """The file of an SQLite database, and the log and its index beside it, which stay as long as anybody has it open:
-    are they still the ones that were opened? Looking at one takes about a microsecond."""
-
-    def __init__(self, url: URL) -> None:
-        self._path = os.path.abspath(url.database or "")
-        self._opened = _identity(self._path)
-        self._beside = {end: found for end in ("-wal", "-shm") if (found := _identity(self._path + end))}
-
-    def was_replaced(self) -> bool:
-        """Whether another file has its name by now, or none: what is written would go where nobody looks for it."""
-        return _identity(self._path) != self._opened
-
-    def lost_beside(self) -> dict[str, bool]:
-        """What beside it has lost its name, and whether another file has that by now."""
-        found = {end: _identity(self._path + end) for end in self._beside}
-        return {end: seen is not None for end, seen in found.items() if seen != self._beside[end]}
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 # Folds of long streams, kept as rows: a grant that was refreshed for years need not be read from its beginning.

@@ -218,3 +218,13 @@ class TestTheFile:
         with pytest.raises(WentBack, match="-wal beside its database"):
             await running.read(running.changes.require_log_beside)
         assert file.read_bytes() == before
+
+    async def test_nothing_is_written_into_an_older_file_copied_over(self, running: Ledger, database_url: str) -> None:
+        file = Path(database_url.removeprefix("sqlite:///"))
+        await running.read(running.changes.require_log_beside)
+        older = file.read_bytes()[:-4096]
+        Path(f"{file}-wal").unlink()
+        file.write_bytes(older)
+        with pytest.raises(WentBack, match="-wal beside its database"):
+            await running.read(running.changes.require_log_beside)
+        assert file.read_bytes() == older
