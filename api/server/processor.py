@@ -26,7 +26,7 @@ STAYING: Final = ("commit", "ledger", "read", "catch up", "replica", "aside")
 BUSY: Final = 0.2
 """Seconds of a second that the event loop computes, or wants to, from when on it is worth anything where it does."""
 
-CROWDED: Final = 0.6
+CROWDED: Final = 0.5
 """The share of this time that it waits for its processor, beyond which others want that too. It waits for a third of it
 with nobody there but its own threads."""
 

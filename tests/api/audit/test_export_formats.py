@@ -239,7 +239,8 @@ def test_a_use_after_the_end_is_told_from_a_use() -> None:
 
 def test_every_reason_has_words_of_its_own() -> None:
     assert set(ENDED) == set(GrantEndReason.__args__)  # type: ignore[attr-defined]
-    assert set(REFUSED) == {reason.value for reason in InvalidGrant}
+    # Said in words of its own of what came along: of a client that may not use the grant type.
+    assert set(REFUSED) == {reason.value for reason in InvalidGrant} | {"unauthorized_client"}
 
 
 def test_what_came_with_a_bad_proof_is_not_called_good() -> None:
