@@ -124,10 +124,11 @@ class GatheredTarget(ABC):
         """Takes what the events beyond the index say."""
 
     def _add(self, connection: Connection, grants: set[str], sessions: set[int], now: Moment) -> None:
-        """Takes those that are worth ending. Of a grant the log is asked once."""
+        """Takes those that are worth ending. Of a grant the log is asked once, or again where it did not answer: a read
+        that comes upon a segment is made anew in a thread."""
         new = grants - self._asked
-        self._asked |= new
         self._began.update(affected.living_grants(connection, new, now))
+        self._asked |= new
         self._began.update(affected.living_sessions(connection, sessions - self._began, now))
 
 

@@ -65,6 +65,10 @@ _TOLD = Prepared(
     .order_by(events.c.originator_version)
 )
 
+_ANY = Prepared(
+    select(events.c.id).where(events.c.originator_id == log.STREAM, events.c.topic == Archived.type).limit(1)
+)
+
 
 class _Segment(NamedTuple):
     """`bits` are its positions: a set of them would take five hundred times as much."""
@@ -138,8 +142,8 @@ class _Segments:
         return None
 
     def _read(self, connection: Connection, *, anew: bool) -> None:
-        """Reads what the log has told since, or all of it."""
-        if anew or not self._version:
+        """Reads what the log has told since, or all of it: of many segments that takes as long as to read one."""
+        if (anew or not self._version) and _ANY.first(connection, {}) is not None:
             require_thread(connection)
         mapper = decoder(connection)
         with self._lock:
