@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from domain import ended_grants, grant
 from domain.event import Moment, Recorded
 from domain.events import AGGREGATES, DESTROYING, ENDING_MANY, SINGULAR, is_stateless, may_be_cached
+from domain.log import ArchiveDropped
 from eventstore import search
 from eventstore.database.replica import PassedEvents, seen_up_to
 from eventstore.database.sqlite_file import DatabaseFile
@@ -34,6 +35,7 @@ from security.mac import Derives, RowMacs
 _HEAD = Prepared(select(head.c.position, head.c.time).where(head.c.id == 1))
 _BEYOND = Prepared(select(func.min(events.c.id)).where(events.c.id > select(head.c.position).scalar_subquery()))
 MANY = 10_000
+
 PORTION = 1_000
 """Events that are read and verified at a time."""
 
@@ -193,7 +195,8 @@ class Changes:
             forgets = forgets or topic in ENDING_MANY
             if topic in DESTROYING:
                 self.destroyed(stream)
-            look_again(connection, topic)
+            elif topic == ArchiveDropped.type:
+                look_again(connection)
             if not many and may_be_cached(stream, version):
                 self.note(stream, position)
         if forgets:
@@ -280,6 +283,7 @@ class Changes:
 
 EVERY = 256
 """Events of a stream after which its fold is kept anew. So many, or twice as many, are read at a cold start."""
+
 DEFINITION = 1
 """To be raised when a fold makes another state of the same events without its shape telling: older rows are ignored."""
 

@@ -191,10 +191,8 @@ def horizon(connection: Connection) -> int:
     return _SEGMENTS.setdefault(decoder(connection).ring, _Segments()).horizon(connection)
 
 
-def look_again(connection: Connection, seen: str = ArchiveDropped.type) -> None:
-    """For who has seen an event of this type: that something was dropped, or another one."""
-    if seen != ArchiveDropped.type:
-        return
+def look_again(connection: Connection) -> None:
+    """Has the next question about the horizon be asked of the log, since something was dropped."""
     _SEGMENTS.setdefault(decoder(connection).ring, _Segments()).look_again()
 
 
