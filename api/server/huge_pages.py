@@ -10,8 +10,10 @@ import ctypes
 import errno
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
+from time import sleep
 from typing import Final, NamedTuple
 
 import structlog
@@ -23,6 +25,10 @@ WHEN: Final = (5, 60, 600)
 
 FILLED: Final = 0.75
 """The share of an area that is in memory, from which on all of it may be."""
+
+REST_S: Final = 0.02
+"""Seconds behind each page, which takes some 4 ms. Without a rest those of a worker are half a second of the processor
+that it shares with its event loop, and who is half busy answers a quarter of a second later."""
 
 _MADV_COLLAPSE: Final = 25
 """Of madvise(2), from Linux 6.1 on: at once, also where the system makes no such pages by itself."""
@@ -63,9 +69,9 @@ def pages(found: Iterable[Area]) -> list[int]:
     ]
 
 
-def collapse() -> int:
-    """Makes such pages of this process's memory, and tells how many it has then. Raises OSError where that cannot be,
-    and AttributeError where there is no such call."""
+def collapse(rest: Callable[[], object] = lambda: None) -> int:
+    """Makes such pages of this process's memory, with a `rest` behind each, and tells how many it has then. Raises
+    OSError where that cannot be, and AttributeError where there is no such call."""
     if "[never]" in _NEVER.read_text():
         raise OSError(errno.EPERM, "no such pages are to be")
     library = ctypes.CDLL(None, use_errno=True)
@@ -77,6 +83,7 @@ def collapse() -> int:
     for page in wanted:
         if library.madvise(page, PAGE, _MADV_COLLAPSE) == 0:
             made += 1
+            rest()
         elif (why := ctypes.get_errno()) not in (errno.EAGAIN, errno.EBUSY, errno.EFAULT):
             # EFAULT: it has been given back meanwhile. Of the others the next page would say the same.
             if made:
@@ -100,7 +107,7 @@ class HugePages:
 
     async def _make(self) -> None:
         try:
-            made = await asyncio.to_thread(collapse)
+            made = await asyncio.to_thread(collapse, partial(sleep, REST_S))
         except (OSError, AttributeError) as error:
             self._looks = max(WHEN)
             log.info("memory stays in small pages", reason=type(error).__name__)

@@ -3,6 +3,7 @@
 import mmap
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -57,6 +58,15 @@ def test_what_is_in_memory_stays_what_it_is() -> None:
         assert memory[:] == b"\xa5" * len(memory)
 
 
+def test_each_page_is_followed_by_a_rest() -> None:
+    rests: list[int] = []
+    with mmap.mmap(-1, 8 * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        memory.write(b"\xa5" * len(memory))
+        # As above.
+        with suppress(OSError):
+            assert collapse(lambda: rests.append(1)) == len(rests)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
 def test_a_file_may_have_a_name_that_is_no_text(tmp_path: Path) -> None:
     mapped = os.fsencode(tmp_path) + b"/gr\xfcn"
@@ -81,7 +91,7 @@ async def test_they_are_made_when_it_is_time(
     looks: list[int] = []
     seconds = 0
 
-    def made() -> int:
+    def made(_: Callable[[], object]) -> int:
         looks.append(seconds)
         if error is not None:
             raise error
