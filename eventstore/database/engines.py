@@ -45,6 +45,12 @@ PATIENCE_MS = {"lock_timeout": SQLITE_WAIT_MS, "idle_in_transaction_session_time
 long a process that has it may do nothing before PostgreSQL ends its transaction: one that was frozen keeps all others
 waiting."""
 
+BY_KEY = dict.fromkeys(("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_material", "jit"), 0)
+"""How PostgreSQL finds the rows that a transaction of the log writes: one by one, by their key. It keeps a statement's
+plan until it has analyzed the table again; one that was made when there was hardly a row would read all of them for
+every transaction, however many they have become. Where there is no other way than what is off, it takes that for so
+dear that it would compile the plan."""
+
 
 READ_COMMITTED = "READ COMMITTED"
 """How PostgreSQL's transactions see what others commit, where nothing else is said, whatever the database is set to: a
@@ -164,14 +170,13 @@ def writing(url: str, shared: SharedConnections | None = None, *, awaits_disk: b
     if is_sqlite(parsed):
         return _sqlite(parsed, None, 0, synchronous="FULL" if awaits_disk else "NORMAL")
     if shared is not None:
-        return _shared(shared, parsed, "AUTOCOMMIT", PATIENCE_MS)
+        return _shared(shared, parsed, "AUTOCOMMIT", PATIENCE_MS | BY_KEY)
     engine = _postgresql(parsed, pool_size=1, max_overflow=1, pool_pre_ping=False, isolation_level="AUTOCOMMIT")
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: Any) -> None:
         before, connection.autocommit = connection.autocommit, True
-        for setting, milliseconds in PATIENCE_MS.items():
-            connection.execute(f"SET {setting} = {milliseconds}")
+        connection.execute("; ".join([f"SET {name} = {value}" for name, value in (PATIENCE_MS | BY_KEY).items()]))
         connection.execute(AWAITS_DISK)
         connection.autocommit = before
 
