@@ -1,6 +1,5 @@
 """The one transaction that appends: with the log's lock from its beginning to its end."""
 
-import contextlib
 import sqlite3
 from functools import partial
 from typing import Any, NamedTuple
@@ -127,8 +126,11 @@ class AppendTransaction:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        with contextlib.suppress(Exception):
+        try:
             self._driver.rollback()
+        except Exception:
+            # Whatever it is, the connection is given up: there is room for one more.
+            connection.invalidate()
         if isinstance(away(error), DatabaseReadOnly | DatabaseUnfit):
             # Another server may be the one that takes it by now, or this one by another connection.
             connection.invalidate()

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import psycopg
 from psycopg import Pipeline
 from psycopg.abc import PQGen
+from psycopg.pq import PipelineStatus
 from sqlalchemy import Connection, Engine, NullPool, Pool, QueuePool, StaticPool, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -294,6 +295,10 @@ def together(connection: Connection) -> Iterator[None]:
         with driver.pipeline():
             yield
     except Exception as error:
+        if driver._pipeline is None and driver.pgconn.pipeline_status != PipelineStatus.OFF:
+            # The server ended it in between. It can do nothing any more, and whoever rolls back is to hear that it is
+            # gone: what seems to be there is never let go, and its pool has that place no longer.
+            driver.close()
         translate(connection, "a pipeline", error)
 
 

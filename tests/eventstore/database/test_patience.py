@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from psycopg.errors import AdminShutdown
 from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -205,6 +206,26 @@ async def test_a_write_that_was_swallowed_is_not_done_again(
     with pytest.raises(DatabaseAway):
         await asked
     relay.forget()
+    executed = await ledger.execute(register("after"), origin=HERE)
+    assert [each.position for each in executed.recorded] == [3, 4]
+
+
+async def test_a_writer_whose_connections_break_goes_on(
+    through: tuple[Ledger, Relay], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However they broke: it has room for two."""
+    ledger, _ = through
+
+    def ended(connection: Connection) -> None:
+        driver: Any = connection.connection.driver_connection
+        driver.pgconn.send_query_params(b"SELECT 1", None)
+        raise AdminShutdown("terminating connection")
+
+    with monkeypatch.context() as breaking:
+        breaking.setattr(ledger.log.recorder, "commit", ended)
+        for name in ("a", "b"):
+            with pytest.raises(DatabaseAway):
+                await ledger.execute(register(name), origin=HERE)
     executed = await ledger.execute(register("after"), origin=HERE)
     assert [each.position for each in executed.recorded] == [3, 4]
 

@@ -1,12 +1,13 @@
 """What is sent to PostgreSQL together: in one piece, and as if it were one step."""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
+from psycopg.errors import AdminShutdown
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from eventstore.database.engines import together, writing
 
@@ -87,3 +88,24 @@ def test_statements_prepared_on_the_way_are_told_apart(connection: Connection) -
             for key in range(4):
                 execute(connection, INSERT, round_ * 4 + key, "")
     assert kept(connection) == [*range(16)]
+
+
+def test_one_that_broke_in_the_middle_gives_its_place_back(postgresql_url: str) -> None:
+    """The server ended it with words that have been read, and with more that have not."""
+    engine = writing(postgresql_url)
+
+    def broken(connection: Connection) -> None:
+        connection.execute(text("SELECT 1"))
+        with together(connection):
+            driver(connection).pgconn.send_query_params(b"SELECT 1", None)
+            raise AdminShutdown("terminating connection")
+
+    # More often than its pool has places.
+    for _ in range(3):
+        connection = engine.connect()
+        with pytest.raises(OperationalError, match="terminating connection"):
+            broken(connection)
+        with suppress(OperationalError):
+            connection.close()
+        assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    engine.dispose()
