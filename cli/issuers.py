@@ -345,11 +345,11 @@ def move(url: str, database: str | None, migration_database: str | None, schema:
     target = entry.moving_to or default_place(settings, entry.id, given)
     if resumed and given not in (IssuerPlace(), target):
         raise Failure(f"{url} is on its way elsewhere: run this without options first")
-    if problem := refusal(settings, url, target) or (target == entry.place and "it is there already") or None:
-        raise Failure(problem, USAGE)
-    if not resumed and is_taken(owner_of(settings_of(settings, entry, target)), target.schema):
-        # What is there now would go with the copy, should that be broken off.
-        raise Failure("there is something in that place already; name a new one")
+    if target == entry.place:
+        # It may have been killed behind its last write.
+        click.echo(f"{url} is served from that place already")
+        return
+    _require_room(settings, entry, target, resumed=resumed)
     moving = _set_out(registry, entry, target)
     try:
         carry(settings, keyring, entry, target, resumed=resumed)
@@ -363,6 +363,15 @@ def move(url: str, database: str | None, migration_database: str | None, schema:
         raise unavailable(f"not moved: {said}") from None
     change_place(registry, moving, place=target, moving_to=None)
     click.echo(f"{url} is served from the new place")
+
+
+def _require_room(settings: Settings, entry: IssuerEntry, target: IssuerPlace, *, resumed: bool) -> None:
+    """Raises Failure when a log may not go there, or would come upon something else."""
+    if problem := refusal(settings, entry.issuer, target):
+        raise Failure(problem, USAGE)
+    if not resumed and is_taken(owner_of(settings_of(settings, entry, target)), target.schema):
+        # What is there now would go with the copy, should that be broken off.
+        raise Failure("there is something in that place already; name a new one")
 
 
 def _set_out(registry: IssuerRegistry, entry: IssuerEntry, target: IssuerPlace) -> IssuerEntry:
