@@ -22,6 +22,7 @@ from commands.servers import note_difference
 from domain.event import SECOND, Moment, Recorded
 from eventstore import may_write, origin_months, used_ids
 from eventstore.database import Connection
+from eventstore.database.engines import is_sqlite
 from eventstore.database.wakefulness import Wakefulness
 from eventstore.execution import Origin
 from eventstore.pending import client_documents, console_sessions, device_requests, mailed_links, pushed_requests
@@ -151,6 +152,9 @@ LETTERS_EVERY = 0.5
 WIPE_EVERY = 1.0
 """Seconds. What was destroyed in the vault is readable in SQLite's files that long, or as long as readers are busy."""
 
+BESIDE_EVERY = 2.0
+"""Seconds. That what lies beside SQLite's file is gone is known so soon, and what was committed last is saved."""
+
 ASLEEP = 300.0
 """Seconds between two looks at what comes of a log that nothing is heard of. What is due in it is done when it is."""
 
@@ -214,6 +218,7 @@ class Background:
         notices = NoticeWriter(services)
         pruned = services.settings.prune_interval
         return [
+            *self._watching(),
             # What was counted is in memory, whatever is heard of the log.
             Chore(RECORD_EVERY, self._record, None),
             Chore(RECORD_EVERY, services.token_uses.record, None),
@@ -240,6 +245,13 @@ class Background:
             Chore(LETTERS_EVERY, postman.deliver),
             *(Chore(0.5, partial(notifier.deliver, name)) for name in notifier.names),
         ]
+
+    def _watching(self) -> tuple[Chore, ...]:
+        """SQLite's files are looked at whether anybody asks for the log or not."""
+        ledger = self._services.ledger
+        if not is_sqlite(self._services.settings.database_url):
+            return ()
+        return (Chore(BESIDE_EVERY, partial(ledger.read, ledger.changes.require_log_beside), None),)
 
     async def stop(self) -> None:
         """Ends the tasks and records what was counted and not yet told."""

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
+from api.background import Background
 from api.issuers.caretaker import Caretaker
 from api.issuers.registry import IssuerPlace, keyring_of, settings_of
 from cli.issuers import prepare_place
@@ -18,9 +19,10 @@ from commands.permissions import operator
 from domain import client
 from domain.client import Registration
 from domain.event import Recorded
+from eventstore.database.engines import file_of
 from eventstore.database.moving import move
 from eventstore.ledger import Ledger
-from eventstore.unavailable import DatabaseAway, Moved
+from eventstore.unavailable import DatabaseAway, Moved, WentBack
 from security.keyring import Keyring
 from security.tokens import Kind, digest
 from tests.scenarios.administration import EVERYTHING, ok
@@ -290,6 +292,14 @@ async def test_what_is_due_of_an_idle_issuer_is_done_by_a_visit(issuers: Issuers
     assert len(open_issuers) == 0
     found = await issuers.world(a)
     assert "signing_key.activated" in [each.type for each in (await found.events())[-4:]]
+
+
+async def test_a_log_that_was_removed_is_noticed_unasked(sqlite_url: str, tmp_path: Path, keyring: Keyring) -> None:
+    async with open_issuers(sqlite_url, tmp_path, keyring) as issuers:
+        b = await issuers.world(issuers.b)
+        Path(f"{file_of(b.settings.database_url)}-wal").unlink()
+        with pytest.raises(WentBack, match="-wal beside its database was removed"):
+            await Background(b.services).go_round()
 
 
 async def test_a_log_moves_while_it_is_served(issuers: Issuers, keyring: Keyring, tmp_path: Path) -> None:
