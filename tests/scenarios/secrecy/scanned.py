@@ -24,7 +24,7 @@ def scan(left: Mapping[str, bytes], folder: Path) -> None:
             (folder / "planted" / f"{name}-{pieces}.txt").write_bytes(piece + f"{planted}\n".encode())
             pieces += 1
     for name in FILES:
-        scanner = scanner_for(name, folder, DEFAULT)
+        scanner = scanner_for(name, folder, DEFAULT, thorough=True)
         assert scanner.scan(folder / "planted") == Counter({Kind.REFRESH_TOKEN: pieces}), name
 
 

@@ -58,6 +58,16 @@ def test_other_lengths_and_prefixes_are_not_matched(scanner: Scanner, tmp_path: 
     assert not scanner.scan(tree)
 
 
+@pytest.mark.parametrize("thorough", [False, True])
+def test_a_thorough_one_passes_over_no_line(tmp_path: Path, thorough: bool) -> None:
+    (tmp_path / "tree").mkdir()
+    lines = ("token {}", 'secret = taken("{}")', "token {} # pragma: allowlist secret")
+    made = "\n".join(line.format(DEFAULT.mint(Kind.ACCESS_TOKEN).reveal()) for line in lines)
+    (tmp_path / "tree" / "lines.txt").write_text(made)
+    found = scanner_for("detect-secrets", tmp_path, DEFAULT, thorough=thorough).scan(tmp_path / "tree")
+    assert found == {Kind.ACCESS_TOKEN: 3 if thorough else 1}
+
+
 @pytest.mark.parametrize("scanner", ["gitleaks", "kingfisher"], indirect=True)
 def test_this_repository_holds_none(scanner: Scanner, tmp_path: Path) -> None:
     listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=False)
