@@ -1,6 +1,7 @@
 """Rows of dropped events say streams and types in short: all is found as before, and what they say belongs to them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from eventstore.transparency.comparison import misfits
 from eventstore.transparency.published import read_leaves
 from eventstore.unavailable import Forged
 from security.tokens import digest
+from tests.cases import cases
 from tests.processes.hostile import unprotected
 from tests.scenarios.administration import ok
 from tests.scenarios.archive.test_archive import DAY, archived, positions, rows_left, signed
@@ -139,25 +141,44 @@ WRONG: dict[str, Callable[[tuple[str, str]], tuple[str, str]]] = {
 }
 
 
-@pytest.mark.parametrize("wrong", WRONG)
-async def test_names_that_are_not_the_events_own_are_found(
-    scene: Scene, engine: Engine, tmp_path: Path, wrong: str
-) -> None:
+@pytest.fixture
+async def dropped_at(scene: Scene, tmp_path: Path) -> int:
+    """The position of an event whose text was dropped and whose row is left, with the tree over it."""
     raw, world = await used(scene), scene.world
     at = (await world.events(stream=uses_of(digest(raw).hex())))[0].position
     await archived(world, tmp_path / "archive", days=1)
     with rows_left():
         await drop(world)
     await signed(world)
-    ledger = world.services.ledger
-    stream, tag = WRONG[wrong](columns(engine)[at])
+    return at
+
+
+@contextmanager
+def named(world: World, at: int, stream: str, tag: str) -> Iterator[None]:
+    """Within it, the row there has these names."""
+    change = text("UPDATE stored_events SET originator_id = :stream, topic = :tag WHERE id = :at")
     with unprotected(world.settings.database_url) as connection:
-        values = {"stream": stream, "tag": tag, "at": at}
-        connection.execute(
-            text("UPDATE stored_events SET originator_id = :stream, topic = :tag WHERE id = :at"), values
-        )
-    with pytest.raises(Forged):
-        await ledger.read(search.recorded_at, at)
-    assert list(await ledger.read(misfits, read_leaves, {}, 9)) == [str(at)]
-    verdict = await verified(world)
-    assert (verdict.exit_code, verdict.position) == (1, at)
+        was = connection.execute(
+            text("SELECT originator_id, topic FROM stored_events WHERE id = :at"), {"at": at}
+        ).one()
+        connection.execute(change, {"stream": stream, "tag": tag, "at": at})
+    try:
+        yield
+    finally:
+        with unprotected(world.settings.database_url) as connection:
+            connection.execute(change, {"stream": was[0], "tag": was[1], "at": at})
+
+
+@cases("wrong", WRONG, ids=WRONG)
+async def test_names_that_are_not_the_events_own_are_found(
+    scene: Scene, engine: Engine, dropped_at: int, wrong: str
+) -> None:
+    at, world = dropped_at, scene.world
+    ledger = world.services.ledger
+    assert (await verified(world)).exit_code == 0
+    with named(world, at, *WRONG[wrong](columns(engine)[at])):
+        with pytest.raises(Forged):
+            await ledger.read(search.recorded_at, at)
+        assert list(await ledger.read(misfits, read_leaves, {}, 9)) == [str(at)]
+        verdict = await verified(world)
+        assert (verdict.exit_code, verdict.position) == (1, at)

@@ -7,13 +7,16 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from eventstore.projecting import packed_digests
+from eventstore.projecting.rebuild import clear
 from projections import event_index
 from projections.named import grant_runs, wide
+from tests.cases import cases
 from tests.scenarios.archive.test_archive_dropped import drop
 from tests.scenarios.archive.test_archive_packed import packed
 from tests.scenarios.asking import Scene
 from tests.scenarios.log.test_checking import found_by_a_round
 from tests.scenarios.log.test_refollowing import proved
+from tests.scenarios.world import World
 
 pytestmark = pytest.mark.anyio
 
@@ -49,13 +52,27 @@ async def test_odd_rows_stop_nothing(scene: Scene, engine: Engine, tmp_path: Pat
     assert await found_by_a_round(world) == [event_index.NAME]
 
 
-@pytest.mark.parametrize(("position", "kind"), [("-9223372036854775808", 6), ("9223372036854775807", 1)])
-@pytest.mark.parametrize("table", ["archived_positions", "event_positions"])
+@pytest.fixture
+async def packed_world(scene: Scene, tmp_path: Path) -> World:
+    return await packed(scene, tmp_path)
+
+
+@cases(
+    "table, position, kind",
+    [
+        (table, *place)
+        for table in ("archived_positions", "event_positions")
+        for place in (("-9223372036854775808", 6), ("9223372036854775807", 1))
+    ],
+)
 async def test_no_position_stops_a_round(
-    scene: Scene, engine: Engine, tmp_path: Path, table: str, position: str, kind: int
+    packed_world: World, engine: Engine, table: str, position: str, kind: int
 ) -> None:
-    world = await packed(scene, tmp_path)
     odd = f"INSERT INTO {table} (kind, key, position, before) SELECT {kind}, key, {position}, key"  # noqa: S608
+    assert await found_by_a_round(packed_world) == []
     with engine.begin() as connection:
         connection.execute(text(f"{odd} FROM archived_positions LIMIT 1"))
-    assert await found_by_a_round(world) == [event_index.NAME]
+    assert await found_by_a_round(packed_world) == [event_index.NAME]
+    with engine.begin() as connection:
+        connection.execute(text(f"DELETE FROM {table} WHERE kind = {kind} AND position = {position}"))  # noqa: S608
+        clear(connection, event_index.NAME)

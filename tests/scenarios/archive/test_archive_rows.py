@@ -1,6 +1,7 @@
 """Rows of dropped events are packed: they leave the table of events, and all is found and proven as before."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from projections import tokens
 from security.clock import DAY as A_DAY
 from security.keyring import Keyring
 from security.tokens import digest
+from tests.cases import cases
 from tests.processes.hostile import unprotected
 from tests.scenarios.archive.test_archive import DAY, archived, positions, rows_left, signed
 from tests.scenarios.archive.test_archive_dropped import drop, verified
@@ -61,6 +63,18 @@ def put(connection: Connection, row: PackedRow | None, first: int = 1) -> None:
     left = {**rows, at: row}
     form = packed_rows.packed([found for key in sorted(left) if (found := left[key]) is not None])
     connection.execute(update(archived_events).where(archived_events.c.first == bucket).values(entries=form))
+
+
+@contextmanager
+def changed_row(engine: Engine, at: int, row: PackedRow | None, before: PackedRow) -> Iterator[None]:
+    """Within it, the packed row there is another one, or none."""
+    with engine.begin() as connection:
+        put(connection, row, at)
+    try:
+        yield
+    finally:
+        with engine.begin() as connection:
+            put(connection, before)
 
 
 def read_by_place(connection: Connection, types: Sequence[str], last: int) -> list[Any]:
@@ -164,22 +178,28 @@ CHANGED: dict[str, Callable[[PackedRow], PackedRow | None]] = {
 }
 
 
-@pytest.mark.parametrize("changed", CHANGED)
+@pytest.fixture
+async def packed_at(scene: Scene, tmp_path: Path) -> int:
+    return await at_use(scene, tmp_path)
+
+
+@cases("changed", CHANGED, ids=CHANGED)
 async def test_a_packed_row_that_was_changed_is_found(
-    scene: Scene, engine: Engine, tmp_path: Path, changed: str
+    scene: Scene, engine: Engine, packed_at: int, changed: str
 ) -> None:
-    at, world = await at_use(scene, tmp_path), scene.world
-    with engine.begin() as connection:
-        put(connection, CHANGED[changed](packed(engine)[at]), at)
-    ledger = world.services.ledger
-    if changed == "none":
-        assert await ledger.read(search.recorded_at, at) is None
-    else:
-        with pytest.raises(Forged):
-            await ledger.read(search.recorded_at, at)
-    assert list(await ledger.read(misfits, read_leaves, {}, 9)) == [str(at)]
-    verdict = await verified(world)
-    assert (verdict.exit_code, verdict.position) == (1, at)
+    at, world = packed_at, scene.world
+    row = packed(engine)[at]
+    assert (await verified(world)).exit_code == 0
+    with changed_row(engine, at, CHANGED[changed](row), row):
+        ledger = world.services.ledger
+        if changed == "none":
+            assert await ledger.read(search.recorded_at, at) is None
+        else:
+            with pytest.raises(Forged):
+                await ledger.read(search.recorded_at, at)
+        assert list(await ledger.read(misfits, read_leaves, {}, 9)) == [str(at)]
+        verdict = await verified(world)
+        assert (verdict.exit_code, verdict.position) == (1, at)
 
 
 async def test_an_event_that_was_moved_among_packed_rows_is_missing(scene: Scene, tmp_path: Path) -> None:

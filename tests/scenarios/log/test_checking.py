@@ -30,6 +30,7 @@ from security.keyring import Keyring
 from security.tokens import new_id
 from security.vault import KEYS
 from tests.any_command import any_command
+from tests.cases import cases
 from tests.explore import examples
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
@@ -204,9 +205,14 @@ def replace(connection: Connection, table: Table, rows: Any, by: Any) -> None:
         connection.execute(insert(table).values(row))
 
 
-@pytest.mark.parametrize("tampering", TAMPERING)
-async def test_tampered_row_is_found_within_one_round(scene: Scene, tampering: str) -> None:
-    world = await everything_happened(scene)
+@pytest.fixture
+async def everything(scene: Scene) -> World:
+    return await everything_happened(scene)
+
+
+@cases("tampering", TAMPERING, ids=TAMPERING)
+async def test_tampered_row_is_found_within_one_round(everything: World, tampering: str) -> None:
+    world = everything
     undo: dict[str, tuple[Table, dict[str, Any], tuple[dict[str, Any], ...]]] = {}
     assert await found_by_a_round(world) == []
     # Of each read model one table at a time, since it is the read model that is named.
