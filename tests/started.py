@@ -5,6 +5,7 @@ import functools
 import itertools
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.fork_server import Forked
 
@@ -58,6 +61,14 @@ def free_port() -> int:
             probe.bind(("127.0.0.1", port))
             return port
     raise AssertionError("they go round for ever")
+
+
+def program(name: str) -> str:
+    """The path of a program of this machine; the test is skipped where it is not there."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
+    if found is None:
+        pytest.skip(f"no {name} on this machine")
+    return found
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from tests import plain_http
 from tests.clients.conftest import CALLBACK, Stage
 from tests.clients.recipes import filled
 from tests.scenarios.world import Client, World
+from tests.started import program
 
 METADATA = "/.well-known/oauth-protected-resource/tools"
 SCOPE = "catalog:read"
@@ -128,8 +129,8 @@ class Describing(BaseHTTPRequestHandler):
 def document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a document behind TLS, whose authority the server is told to trust as others are."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    made += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key)]
+    made = [program("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    made += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key)]
     subprocess.run([*made, "-out", str(certificate)], check=True, capture_output=True)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

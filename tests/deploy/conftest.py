@@ -13,17 +13,18 @@ import httpx
 import pytest
 
 from tests import plain_http
-from tests.started import PATIENCE
+from tests.started import PATIENCE, program
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 
 
 def sources() -> list[str]:
-    """The files that are in version control, or would be."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
-    )
+    """The files that are in version control, or would be; the test is skipped where there is none."""
+    command = [program("git"), "ls-files", "-co", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip(f"not a checkout: {listed.stderr.strip()}")
     return [name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
 
 
@@ -61,14 +62,6 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     site = next((place / "lib").glob("python*")) / "site-packages"
     (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
     return python.parent
-
-
-def program(name: str) -> str:
-    """The path of a program of this machine; the test is skipped where it is not there."""
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
-    if found is None:
-        pytest.skip(f"no {name} on this machine")
-    return found
 
 
 def until_ready(base: str, process: "subprocess.Popen[Any]", **given: Any) -> None:

@@ -21,9 +21,9 @@ import pytest
 import yaml
 
 from security.keyring import new_master_key
-from tests.deploy.conftest import DEPLOY, ROOT, program, sources
+from tests.deploy.conftest import DEPLOY, ROOT, sources
 from tests.processes.test_proxies import NAME, Caller, Certificate, certificate
-from tests.started import PATIENCE, free_port
+from tests.started import PATIENCE, free_port, program
 
 __all__ = ["certificate"]
 

@@ -10,7 +10,8 @@ import yaml
 
 from api.server.metrics import Metrics
 from tests.api.server.test_metrics import STANDING
-from tests.deploy.conftest import DEPLOY, ROOT, program
+from tests.deploy.conftest import DEPLOY, ROOT
+from tests.started import program
 
 ALERTS = DEPLOY / "monitoring" / "alerts.yaml"
 DASHBOARD = DEPLOY / "monitoring" / "dashboard.json"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.conftest import DEPLOY, program, until_ready
-from tests.started import free_port, started
+from tests.deploy.conftest import DEPLOY, until_ready
+from tests.started import free_port, program, started
 
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 PR_SET_MDWE, REFUSE_EXEC_GAIN = 65, 1

@@ -13,7 +13,7 @@ import pytest
 from tests import fork_server, plain_http
 from tests.cli.processes import running
 from tests.scenarios.browser import Browser
-from tests.started import free_port, started
+from tests.started import free_port, program, started
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -70,7 +70,8 @@ def pattern(printed: str) -> re.Pattern[str]:
 @pytest.fixture
 def environment(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     """A demo that is being served, with what else a test wants of its settings, in a directory that looks like a
-    checkout after `make run`."""
+    checkout after `make run`; the blocks talk to it by curl."""
+    program("curl")
     command = tmp_path / ".venv" / "bin" / "grantlog"
     command.parent.mkdir(parents=True)
     fork_server.script(command)

@@ -4,7 +4,6 @@ Only what is another machine's is put in: ports, and a certificate that is made 
 """
 
 import re
-import shutil
 import socket
 import ssl
 import time
@@ -23,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from security.keyring import new_master_key
 from tests.cli.processes import Running, running
-from tests.started import PATIENCE, end, free_port, start
+from tests.started import PATIENCE, end, free_port, program, start
 
 is_id = re.compile(r"[0-9A-Za-z]{22}").fullmatch
 
@@ -48,13 +47,6 @@ def put(text: str, *replaced: tuple[str, str]) -> str:
         assert text.count(before) == 1, before
         text = text.replace(before, after)
     return text
-
-
-def program(name: str) -> str:
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
-    if found is None:
-        pytest.skip(f"no {name} on this machine")
-    return found
 
 
 class Certificate(NamedTuple):

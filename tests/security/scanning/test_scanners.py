@@ -9,6 +9,7 @@ import pytest
 from security import scanning
 from security.tokens import CHECKSUM_LENGTH, DEFAULT, Format, Kind
 from tests.security.scanning.scanners import FILES, Scanner, scanner_for
+from tests.started import program
 
 ROOT = Path(__file__).parents[3]
 OWN = [Format("glog"), Format("acme2")]
@@ -70,9 +71,11 @@ def test_a_thorough_one_passes_over_no_line(tmp_path: Path, thorough: bool) -> N
 
 @pytest.mark.parametrize("scanner", ["gitleaks", "kingfisher"], indirect=True)
 def test_this_repository_holds_none(scanner: Scanner, tmp_path: Path) -> None:
-    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        [program("git"), "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=False
+    )
     if listed.returncode:
-        pytest.skip("not a checkout")
+        pytest.skip(f"not a checkout: {listed.stderr.strip()}")
     tree = tmp_path / "tree"
     for name in filter(None, listed.stdout.split("\0")):
         if (ROOT / name).is_file():
