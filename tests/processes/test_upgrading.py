@@ -21,8 +21,7 @@ from tests.cli.processes import Running
 from tests.processes import hostile
 from tests.processes.commands import run
 from tests.processes.rehearsing import Rehearsed, token_and_question
-from tests.processes.test_proxies import program
-from tests.started import PATIENCE, end, free_port, start
+from tests.started import PATIENCE, end, free_port, program, start
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("alembic", "api", "cli", "commands", "domain", "eventstore", "projections", "security", "verifier", "demo")
