@@ -47,7 +47,7 @@ class Failing(click.RichGroup):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         try:
-            return super().main(*args, **extra)
+            return self._written(*args, **extra)
         except ToldToEnd as ended:
             ended.carry_out()
         except Exception as error:
@@ -58,6 +58,16 @@ class Failing(click.RichGroup):
             click.echo(f"Error: {failure}", err=True)
         _give_up_output()
         sys.exit(failure.exit_code)
+
+    def _written(self, *args: Any, **extra: Any) -> Any:
+        try:
+            return super().main(*args, **extra)
+        except ToldToEnd:
+            raise
+        except SystemExit:
+            # Help is left to Python's end, which has a code and words of its own for what finds no room then.
+            _write_out()
+            raise
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if any(not is_utf8(each) for each in args):
@@ -104,6 +114,16 @@ def _failure(error: Exception) -> Failure | None:
     # Whatever it was doing, the database may go, fill up or be locked at any moment.
     gone = error if isinstance(error, DatabaseAway) else away(error)
     return None if gone is None else unavailable(f"the database does not answer: {in_words(gone)}")
+
+
+def _write_out() -> None:
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read it has read enough.
+        _give_up_output()
 
 
 def _give_up_output() -> None:

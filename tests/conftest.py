@@ -114,6 +114,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # Or else each process, of hundreds, would compile our modules again.
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    # Or else what is printed goes out at once, as it does for hardly anybody who runs a command.
+    os.environ.pop("PYTHONUNBUFFERED", None)
     if _is_worker(config):
         stay(*_turn(config), Path(os.environ[RUN]) / "postgresql")
     else:

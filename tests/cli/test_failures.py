@@ -159,7 +159,10 @@ def test_position_beyond_the_databases_range_is_wrong_usage(cli: CommandLine) ->
             assert "range" in cli.run(*command, str(beyond), exits=2).stderr
 
 
-@pytest.mark.parametrize("command", [("client", "list"), ("log", "tail", "--no-follow"), ("--help",), ("--version",)])
+@pytest.mark.parametrize(
+    "command",
+    [("client", "list"), ("log", "tail", "--no-follow"), ("--help",), ("scope", "list", "--help"), ("--version",)],
+)
 def test_an_output_without_room_is_said_in_one_line(cli: CommandLine, command: tuple[str, ...]) -> None:
     cli.run("client", "list")
     assert to_a_full_disk(cli, *command) == (
@@ -240,6 +243,13 @@ def test_a_secret_whose_reader_went_away_is_to_be_rotated(cli: CommandLine) -> N
         code, said = told(cli, nobody, "client", "register", "--name", "Shop", "--grant-type", "client_credentials")
     assert (code, said.count("\n")) == (2, 1)
     assert "could not be shown (Broken pipe)" in said
+
+
+def test_a_reader_who_has_read_enough_of_the_help_is_no_failure(cli: CommandLine) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as nobody:
+        assert told(cli, nobody, "scope", "list", "--help") == (0, "")
 
 
 def test_no_secret_is_made_that_could_be_shown_to_nobody(cli: CommandLine) -> None:
