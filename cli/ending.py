@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -27,8 +28,8 @@ class ToldToEnd(SystemExit):
 
 @contextmanager
 def ending_in_order() -> Iterator[None]:
-    """Has these signals raise `ToldToEnd` meanwhile, the first time: a terminal tells more than once that it goes away.
-    What is to be ignored, as by nohup, stays so."""
+    """Has these signals raise `ToldToEnd` meanwhile, and not again while that passes: a terminal tells more than once
+    that it goes away. What is to be ignored, as by nohup, stays so."""
     former = {}
     if threading.current_thread() is threading.main_thread():
         heeded = [number for number in TOLD if signal.getsignal(number) is signal.SIG_DFL]
@@ -41,10 +42,20 @@ def ending_in_order() -> Iterator[None]:
 
 
 class _Once:
+    """Heeds a signal unless what it raised the last time still passes.
+
+    Python drops an exception of a handler in places, such as where it writes out the prompt before it reads an answer.
+    """
+
     def __init__(self) -> None:
-        self._told = False
+        self._passing: weakref.ref[ToldToEnd] | None = None
 
     def __call__(self, number: int, _: object) -> None:
-        if not self._told:
-            self._told = True
-            raise ToldToEnd(number)
+        if self._passing is None or self._passing() is None:
+            told = ToldToEnd(number)
+            self._passing = weakref.ref(told)
+            try:
+                raise told
+            finally:
+                # By its traceback it would keep itself.
+                del told
