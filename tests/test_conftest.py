@@ -21,6 +21,9 @@ from tests.started import PATIENCE, assert_comes, assert_ends, started
 
 ROOT = Path(__file__).parents[1]
 
+WITHOUT = ("-p", "no:faker", "-p", "no:schemathesis")
+"""What the settings of our own runs leave out, since to load it takes as long as all the rest."""
+
 WAITS = """
 import threading
 
@@ -42,7 +45,7 @@ def run(tmp_path: Path, processes: str, then: str) -> Iterator[tuple["subprocess
     told, file = tmp_path / "told", tmp_path / "test_it.py"
     os.mkfifo(told)
     file.write_text(WAITS.format(told=str(told), then=then))
-    arguments = ("-p", "tests.conftest", "-n", processes, "--rootdir", tmp_path, file)
+    arguments = ("-p", "tests.conftest", *WITHOUT, "-n", processes, "--rootdir", tmp_path, file)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     with started(
         [sys.executable, "-m", "pytest", *arguments],
