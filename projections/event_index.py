@@ -3,8 +3,9 @@
 A client, person, grant, secret version, incident, request, address or type has its positions here in order, so that a
 filter reads those that match it, and several filters are merged without looking at an event. Events that are followed
 together share a row for what they name in common: most of them are one client's. What stands in a grant's own stream
-is found there, by the log's own index, and has no row here: most grants are one event. Addresses stand here as blind
-indexes only; those of a person's own acts leave when the person is erased.
+is found there, by the log's own index, and has no row here: most grants are one event. Nor has what stands in the
+stream of a secret's uses, for that secret. Addresses stand here as blind indexes only; those of a person's own acts
+leave when the person is erased.
 """
 
 from collections import Counter
@@ -70,7 +71,6 @@ _STREAMS: Mapping[str, tuple[int, ...]] = {
     "client": (_CLIENT,),
     "account": (_ACCOUNT,),
     "consent": (_ACCOUNT, _CLIENT),
-    "usage": (_SECRET,),
     "incident": (_INCIDENT,),
 }
 

@@ -324,9 +324,13 @@ class Index:
         self._privacy = privacy
 
     def named(self, connection: Connection, positions: Iterable[int]) -> set[EventNamesRow]:
-        """What the events at these positions name."""
-        wanted = portions(sorted(each for each in set(positions) if _is_possible(each)), AT_ONCE)
-        return set().union(*(self._named(connection, search.recorded_forms(connection, each)) for each in wanted))
+        """What the events at these positions name, with what an earlier version noted of uses beside their streams."""
+        found = set[EventNamesRow]()
+        for wanted in portions(sorted(each for each in set(positions) if _is_possible(each)), AT_ONCE):
+            recorded = search.recorded_forms(connection, wanted)
+            uses = (own_use(each.stream, each.position) for each in recorded)
+            found.update(self._named(connection, recorded), (each for each in uses if each is not None))
+        return found
 
     def _named(self, connection: Connection, recorded: Sequence[Recorded]) -> set[EventNamesRow]:
         indexing = EventIndexing()

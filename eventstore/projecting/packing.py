@@ -2,10 +2,10 @@
 
 What many events name goes to rows that are wider (`projections.named.wide`); so do addresses, but for those that a
 person's erasure may take away. A request, which is named by one event or two, goes there by the hours in which it
-came: who asks for one looks at events anyway (`requests`). That an event tells of a use of the token whose stream it is
-in leaves: such a use is found by its stream, as what a grant's own stream tells is. A rebuild of the index unpacks it;
-packing goes by what stands there, and may be done again. What names a grant has no key in common with anything and
-goes to runs (`packed_grants`).
+came: who asks for one looks at events anyway (`requests`). That an event tells of a use of the secret whose stream it
+is in leaves, where an earlier version noted it: such a use is found by its stream, as what a grant's own stream tells
+is. A rebuild of the index unpacks it; packing goes by what stands there, and may be done again. What names a grant has
+no key in common with anything and goes to runs (`packed_grants`).
 """
 
 from collections import Counter, defaultdict
@@ -68,7 +68,8 @@ _STREAMS = select(events.c.id, events.c.originator_id, _IS_DROPPED.label("droppe
 
 
 def own_use(stream: str, position: int) -> IndexRow | None:
-    """The row by which the index has an event of a stream of uses beside that stream; None for other streams."""
+    """The row by which the index may have an event of a stream of uses beside that stream, as all did before; None for
+    other streams."""
     return (_SECRET, stream.removeprefix(_USES).encode(), position) if stream.startswith(_USES) else None
 
 
@@ -97,12 +98,11 @@ def prepared(connection: Connection, forms: Mapping[int, bytes]) -> list[Packing
         belongs = owners.of(connection, told)
         lasting.difference_update(each.position for each in told if may_leave_with_a_person(each))
         for each in told:
-            rows = event_index.rows(each, None, belongs.get(each.stream))
             use = own_use(each.stream, each.position)
-            for kind, key, position in rows:
-                if (kind, key, position) == use:
-                    own[key].add(position)
-                elif kind == _REQUEST and requests.tells_moment(key):
+            if use is not None:
+                own[use[1]].add(use[2])
+            for kind, key, position in {*event_index.rows(each, None, belongs.get(each.stream))} - {use}:
+                if kind == _REQUEST and requests.tells_moment(key):
                     named[kind, key[: requests.MOMENT] if by_moment else key].add(position)
                 elif kind in KINDS and kind != _REQUEST:
                     named[kind, key].add(position)

@@ -12,21 +12,26 @@ from domain.event import Recorded
 from domain.usage import stream as uses_of
 from eventstore import search
 from eventstore.archiving import dropping
+from eventstore.projecting import packing
 from eventstore.recorder import LogRecorder, positions_in, store, versions
 from eventstore.sealed.short_names import kept_stream, kept_type
+from eventstore.search import Criteria
 from eventstore.stored import events
 from eventstore.transparency.comparison import misfits
 from eventstore.transparency.published import read_leaves
 from eventstore.unavailable import Forged
+from projections import event_index
+from projections.event_index import NameKind
 from security.tokens import digest
 from tests.cases import cases
 from tests.processes.hostile import unprotected
 from tests.scenarios.administration import ok
 from tests.scenarios.archive.test_archive import DAY, archived, positions, rows_left, signed
-from tests.scenarios.archive.test_archive_dropped import drop, verified
+from tests.scenarios.archive.test_archive_dropped import drop, index_rows, verified
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import lived
 from tests.scenarios.log.test_checking import found_by_a_round
+from tests.scenarios.log.test_refollowing import differing, proved
 from tests.scenarios.world import World
 
 pytestmark = pytest.mark.anyio
@@ -182,3 +187,24 @@ async def test_names_that_are_not_the_events_own_are_found(
         assert list(await ledger.read(misfits, read_leaves, {}, 9)) == [str(at)]
         verdict = await verified(world)
         assert (verdict.exit_code, verdict.position) == (1, at)
+
+
+async def test_uses_that_an_earlier_version_noted_are_no_fault(scene: Scene, engine: Engine) -> None:
+    world, past = scene.world, await lived(scene)
+    await show(world, past.tokens["access_token"])
+    await world.services.follower.follow()
+    ledger, (used,) = world.services.ledger, await world.events("usage.token_first_seen")
+    noted = packing.own_use(used.stream, used.position)
+    assert noted is not None
+    assert noted not in await ledger.read(index_rows)
+
+    def uses(connection: Connection) -> list[int]:
+        names = (((NameKind.SECRET, noted[1]),),)
+        return search.search(connection, Criteria(names, 1, search.newest(connection)), 100).positions
+
+    found = await ledger.read(uses)
+    assert used.position in found
+    await ledger.follow(event_index.add, [noted])
+    assert await ledger.read(uses) == found
+    assert differing(proved(world, engine)) == []
+    assert await found_by_a_round(world) == []
