@@ -19,7 +19,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from domain.event import Actor, Event, Recorded
 from domain.keys import named_keys
 from projections import issued_with
-from projections.named import grant_runs, wide
+from projections.named import distances, grant_runs, wide
+from projections.named.distances import counted
 from projections.named.runs import FARTHEST, expanded, joined, runs
 from projections.named.writing import Filling, Joined
 from projections.prepared import Prepared
@@ -356,43 +357,57 @@ def progress(connection: sa.Connection) -> dict[str, int]:
 # Reading ----------------------------------------------------------------------------------------------------------
 
 
-def _range(table: sa.Table, high: str) -> sa.Select[Any]:
+def _range(table: sa.Table, high: sa.ColumnElement[int]) -> sa.Select[Any]:
     return (
         sa.select(table.c.position, table.c.before)
         .where(
             table.c.kind == sa.bindparam("b_kind"),
             table.c.key == sa.bindparam("b_key"),
             table.c.position >= sa.bindparam("b_low"),
-            table.c.position <= sa.bindparam(high),
+            table.c.position <= high,
         )
         .limit(sa.bindparam("b_limit", type_=sa.BigInteger))
     )
 
 
-def _many(table: sa.Table, width: int) -> sa.ColumnElement[int]:
-    return sa.func.count() + sa.func.coalesce(sa.func.sum(sa.func.length(table.c.before)), 0) // width
+_MANY: Mapping[sa.Table, sa.ColumnElement[int]] = {
+    TABLE: sa.func.count() + sa.func.coalesce(sa.func.sum(sa.func.length(TABLE.c.before)), 0),
+    wide.TABLE: sa.cast(sa.func.coalesce(sa.func.sum(counted(wide.TABLE.c.before)), 0), sa.BigInteger),
+}
+"""How many positions rows have."""
 
 
 class _Form:
     """One of the two tables that the index stands in, and how its rows are read. Each reads a range of the primary key
     and nothing else."""
 
-    def __init__(
-        self, table: sa.Table, farthest: int, width: int, expanded: Callable[[int, bytes | None], list[int]]
-    ) -> None:
+    def __init__(self, table: sa.Table, farthest: int, expanded: Callable[[int, bytes | None], list[int]]) -> None:
         self.farthest, self.expanded = farthest, expanded
-        self.ascending = Prepared(_range(table, "b_high").order_by(table.c.position))
-        self.descending = Prepared(_range(table, "b_high").order_by(table.c.position.desc()))
-        self.within = Prepared(_range(table, "b_high").limit(None).with_only_columns(_many(table, width)))
+        high = sa.bindparam("b_high", type_=sa.BigInteger)
+        self.ascending = Prepared(_range(table, high).order_by(table.c.position))
+        self.descending = Prepared(_range(table, high).order_by(table.c.position.desc()))
+        self.within = Prepared(_range(table, high).limit(None).with_only_columns(_MANY[table]))
 
 
-_LIVING = _Form(TABLE, FARTHEST, 1, expanded)
-_ARCHIVED = _Form(wide.TABLE, wide.FARTHEST, 2, wide.expanded)
+_LIVING = _Form(TABLE, FARTHEST, expanded)
+_ARCHIVED = _Form(wide.TABLE, wide.FARTHEST, distances.expanded)
+
+
+def _wide_high() -> sa.ColumnElement[int]:
+    """Where the row ends that goes beyond the highest position which is asked for, if one does: the next row may be as
+    far from it as four segments are long."""
+    beyond = wide.TABLE.alias("beyond")
+    ends = sa.select(sa.func.min(beyond.c.position)).where(
+        beyond.c.kind == sa.bindparam("b_kind"),
+        beyond.c.key == sa.bindparam("b_key"),
+        beyond.c.position >= sa.bindparam("b_wide_high"),
+    )
+    return sa.func.coalesce(ends.scalar_subquery(), sa.bindparam("b_wide_high"))
 
 
 def _of_both(*, descending: bool) -> Prepared:
     parts = []
-    for number, (table, high) in enumerate(((TABLE, "b_high"), (wide.TABLE, "b_wide_high"))):
+    for number, (table, high) in enumerate(((TABLE, sa.bindparam("b_high")), (wide.TABLE, _wide_high()))):
         order = table.c.position.desc() if descending else table.c.position
         part = _range(table, high).order_by(order).subquery()
         parts.append(sa.select(part.c.position, part.c.before, sa.literal_column(str(number))))
@@ -413,7 +428,7 @@ def positions(
     at_once = 2 + limit // _IN_A_ROW
     # A row that ends beyond `high` may have begun before it.
     asked = {"b_kind": int(kind), "b_key": key, "b_low": low, "b_high": high + FARTHEST, "b_limit": at_once}
-    both = (DESCENDING if descending else ASCENDING).all(connection, {**asked, "b_wide_high": high + wide.FARTHEST})
+    both = (DESCENDING if descending else ASCENDING).all(connection, {**asked, "b_wide_high": high})
     archived = [row[:2] for row in both if row[2]]
     living = [row[:2] for row in both if not row[2]] if archived else both
     found = _read(connection, _LIVING, living, asked, high, limit, descending=descending)
@@ -442,7 +457,7 @@ def _read(
         for row in rows:
             within = [each for each in form.expanded(row[0], row[1]) if low <= each <= high]
             found += reversed(within) if descending else within
-            if len(found) >= limit:
+            if len(found) >= limit or not descending and row[0] >= high:
                 return found[:limit]
         if len(rows) < at_once:
             return found
@@ -460,24 +475,23 @@ def count(connection: sa.Connection, kind: NameKind, key: bytes, low: int, high:
 def _count(connection: sa.Connection, form: _Form, kind: NameKind, key: bytes, low: int, high: int) -> int:
     if high < low:
         return 0
-    asked = {"b_kind": int(kind), "b_key": key}
-    # Rows that end within a row's length of either edge may stand on both sides of it: they are looked into.
-    inner_low, inner_high = min(low + form.farthest, high + 1), high
-    edges = [(low, inner_low - 1), (high + 1, high + form.farthest)]
-    within = None
-    if inner_low <= inner_high:
-        within = form.within.first(connection, {**asked, "b_low": inner_low, "b_high": inner_high})
+    asked = {"b_kind": int(kind), "b_key": key, "b_limit": 1}
+    # Rows do not overlap: the first one alone may begin before `low`, and the first beyond `high` before that.
+    first = form.ascending.first(connection, {**asked, "b_low": low, "b_high": high + form.farthest})
+    if first is None:
+        return 0
+    edges, within = [first], None
+    if first[0] < high:
+        within = form.within.first(connection, {**asked, "b_low": first[0] + 1, "b_high": high})
+        edges += form.ascending.all(connection, {**asked, "b_low": high + 1, "b_high": high + form.farthest})
     found = 0 if within is None else int(within[0])
-    for first, last in edges:
-        rows = form.ascending.all(connection, {**asked, "b_low": first, "b_high": last, "b_limit": last - first + 1})
-        found += sum(low <= each <= high for row in rows for each in form.expanded(*row))
-    return found
+    return found + sum(low <= each <= high for row in edges for each in form.expanded(*row))
 
 
 def counts(connection: sa.Connection, kind: NameKind, keys: Sequence[bytes]) -> dict[bytes, int]:
     """How many positions name each of these, of those that any names."""
     found = Counter[bytes]()
-    for table, width in ((TABLE, 1), (wide.TABLE, 2)):
-        query = sa.select(table.c.key, _many(table, width)).where(table.c.kind == int(kind), table.c.key.in_(keys))
+    for table, many in _MANY.items():
+        query = sa.select(table.c.key, many).where(table.c.kind == int(kind), table.c.key.in_(keys))
         found.update({bytes(key): int(n) for key, n in connection.execute(query.group_by(table.c.key))})
     return found

@@ -18,7 +18,7 @@ from eventstore.archiving import dropping, row_packing, tiles
 from eventstore.command import Command
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
-from eventstore.projecting import packed_digests, packed_grants, packing
+from eventstore.projecting import packed_digests, packed_grants, packing, repacking
 from eventstore.projecting.rebuild import Progress
 from eventstore.recorder import versions
 from eventstore.sealed import packed_rows, segment
@@ -143,32 +143,49 @@ async def drop_archived(
     dropped, packed = await ledger.read_long(dropping.dropped), await ledger.read_long(packing.finished)
     settled, short = await ledger.read_long(digest_runs.done), await ledger.read_long(packed_rows.STREAMS.done)
     waiting = [each for each in known if each.sha256 not in dropped & packed & settled & short]
-    if not waiting and not await ledger.read_long(tiles.due, known):
+    is_due = await ledger.read_long(repacking.is_due)
+    if not waiting and not is_due and not await ledger.read_long(tiles.due, known):
         # There is no way back from the level, so it does not rise for nothing.
         return
     await _require_level(ledger, by)
+    await _repack(ledger)
     signed = (await ledger.read_long(archive.bounds, ledger.vault, 0)).signed
     for number, told in enumerate(waiting, 1):
         of = await _copied(told, copies)
         forms = (await _verified(ledger, signed, of)).forms
+        living = await ledger.read_long(packing.beside, forms)
         if of.sha256 not in packed:
-            await _pack(ledger, of, forms)
+            await _pack(ledger, of, forms, living)
         if of.sha256 not in dropped:
             await _drop(ledger, of, forms, meanwhile, by, None if of is told else of.place)
             yield of
         if of.sha256 not in settled:
-            await _pack_digests(ledger, of, forms)
+            await _pack_digests(ledger, of, forms, living)
         if of.sha256 not in short:
             await _pack_rows(ledger, of, forms)
         progress(number, len(waiting))
     await _drop_tiles(ledger, signed, [each.archived for each in await ledger.read_long(archive.find)])
 
 
+async def _repack(ledger: Ledger) -> None:
+    """Gives what earlier versions packed the form that it has today, in many transactions."""
+    while (joining := await ledger.read_long(repacking.due_runs)) is not None:
+        if not await ledger.follow(packed_digests.join, joining):
+            return
+    if await ledger.read_long(repacking.is_finished):
+        return
+    rows = await ledger.read_long(repacking.due_rows)
+    while rows:
+        await ledger.follow(repacking.rewrite, rows)
+        rows = await ledger.read_long(repacking.due_rows, rows[-1])
+    await ledger.follow(repacking.finish)
+
+
 async def _require_level(ledger: Ledger, by: Origin) -> None:
     """Raises the log to the level that dropping takes; raises `OlderNode` where a node does not know it."""
-    await ledger.execute(servers.raise_feature_level(feature_level.DROPS_ROWS), origin=by)
+    await ledger.execute(servers.raise_feature_level(feature_level.PACKS_CLOSELY), origin=by)
     state: server.State = await ledger.state(server.STREAM)
-    if state.feature_level < feature_level.DROPS_ROWS:
+    if state.feature_level < feature_level.PACKS_CLOSELY:
         raise OlderNode
 
 
@@ -195,10 +212,10 @@ async def _verified(ledger: Ledger, signed: Checkpoint, archived: Archived) -> C
     return await asyncio.to_thread(segment.opened, packed, archived)
 
 
-async def _pack(ledger: Ledger, archived: Archived, forms: Mapping[int, bytes]) -> None:
+async def _pack(ledger: Ledger, archived: Archived, forms: Mapping[int, bytes], living: Mapping[int, bytes]) -> None:
     """In many transactions, none of which takes long."""
-    first, last = archived.first, archived.last
-    packings = await ledger.read_long(packing.prepared, forms)
+    first, last = packing.first_of(archived.first), archived.last
+    packings = await ledger.read_long(packing.prepared, forms, living)
     for some in packing.by_kind(packings):
         if not await ledger.follow(packing.pack, some, first, last):
             return
@@ -213,9 +230,12 @@ async def _join(ledger: Ledger, of: Runs) -> None:
             return
 
 
-async def _pack_digests(ledger: Ledger, archived: Archived, forms: Mapping[int, bytes]) -> None:
+async def _pack_digests(
+    ledger: Ledger, archived: Archived, forms: Mapping[int, bytes], living: Mapping[int, bytes]
+) -> None:
     issued = await ledger.read_long(packed_digests.issued_by, forms)
-    await ledger.follow(packed_digests.pack, archived.sha256, issued)
+    beside = await ledger.read_long(packed_digests.issued_by, living)
+    await ledger.follow(packed_digests.pack, archived.sha256, issued, beside)
     await _join(ledger, digest_runs.DIGESTS)
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import fields
 
 from domain.event import Event
 
-FEATURE_LEVEL = 6
+FEATURE_LEVEL = 7
 """What this version knows. It rises by one with each release that has an event type, a member of an event, or a version
 of the events' MAC which the release before does not know (`Event.since`, `Event.members_since`). A new version of the
 MAC begins with a key that `mac_key.introduced` names, so it is a member like others."""
@@ -29,6 +29,9 @@ for a while."""
 
 DROPS_ROWS = 6
 """Rows of dropped events leave the table of events and are packed elsewhere."""
+
+PACKS_CLOSELY = 7
+"""What is packed of dropped events says in few bits how far positions and digests are from each other."""
 
 
 def needed(event: Event) -> int:

@@ -7,6 +7,7 @@ rebuild makes all of them rows, and the command packs them again.
 from collections.abc import Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, select
@@ -18,6 +19,7 @@ from eventstore.recorder import portions
 from projections import digests, event_index, tokens
 from projections.named import digest_runs
 from projections.named.digest_runs import Runs
+from projections.named.run_rows import BEGINNING, DigestEntry, position_of
 
 AT_ONCE = 500
 """Digests of one statement."""
@@ -34,15 +36,19 @@ def issued_by(connection: Connection, forms: Mapping[int, bytes]) -> dict[bytes,
     return {bytes.fromhex(each.sha256): each.by.position for one in told for each in issued.all_of(one)}
 
 
-def pack(connection: Connection, sha256: str, places: Mapping[bytes, int]) -> None:
-    """Packs the digests of a segment that have a row, in a transaction of its own, and notes the segment as done where
-    none has a token's row any more."""
+def pack(
+    connection: Connection, sha256: str, places: Mapping[bytes, int], living: Mapping[bytes, int] = MappingProxyType({})
+) -> None:
+    """Packs the digests of a segment that have a row, in a transaction of its own, with those of events that live among
+    its own, and notes the segment as done where none of its own has a token's row any more."""
     # Whoever else packs waits.
     event_index.hold(connection, event_index.NAME)
     is_done, entries = True, []
     for some in portions(sorted(places), AT_ONCE):
         # Asked first: a row that leaves meanwhile is among those below, and the segment is looked at once more.
         is_done = is_done and not tokens.positions(connection, some)
+    places = {**living, **places}
+    for some in portions(sorted(places), AT_ONCE):
         found = connection.execute(_ROWS, {"b_digests": some}).all()
         packed = [bytes(digest) for digest, position in found if places[bytes(digest)] == position]
         if packed:
@@ -54,11 +60,11 @@ def pack(connection: Connection, sha256: str, places: Mapping[bytes, int]) -> No
 
 
 class Joining(NamedTuple):
-    """Runs of a table that are to become one, and its entries."""
+    """Runs of a table that are to become one, and its rows."""
 
     of: Runs
     runs: Sequence[int]
-    entries: Sequence[digest_runs.DigestEntry]
+    merged: digest_runs.MergedRuns
 
 
 def joining(connection: Connection, of: Runs = digest_runs.DIGESTS) -> Joining | None:
@@ -67,10 +73,16 @@ def joining(connection: Connection, of: Runs = digest_runs.DIGESTS) -> Joining |
     return Joining(of, runs, of.merged(connection, runs)) if runs else None
 
 
+def reforming(connection: Connection, of: Runs) -> Joining | None:
+    """The next run in the form of earlier versions, that it be one of today's; None for none."""
+    runs = of.former(connection)
+    return Joining(of, runs, of.merged(connection, runs)) if runs else None
+
+
 def join(connection: Connection, found: Joining) -> bool:
     """Replaces them, unless they have changed."""
     event_index.hold(connection, event_index.NAME)
-    return found.of.replace(connection, found.runs, found.entries)
+    return found.of.replace(connection, found.runs, found.merged)
 
 
 # What comparisons with the log see of them.
@@ -93,11 +105,11 @@ Issued = tuple[bytes, int]
 """A digest and where its secret was issued."""
 
 
-def completed(packed: Iterator[digest_runs.DigestEntry], known: Iterator[Issued]) -> Iterator[Issued]:
+def completed(packed: Iterator[DigestEntry], known: Iterator[Issued]) -> Iterator[Issued]:
     """The digests that stand packed, in order, as far as the log knows of such ones; others as they stand there."""
     both = merge(
-        ((entry[: digest_runs.BEGINNING], 0, entry, 0) for entry in packed),
-        ((digest[: digest_runs.BEGINNING], 1, digest, position) for digest, position in known),
+        ((entry[:BEGINNING], 0, entry, 0) for entry in packed),
+        ((digest[:BEGINNING], 1, digest, position) for digest, position in known),
     )
     for beginning, alike in groupby(both, lambda each: each[0]):
         every = [*alike]
@@ -110,7 +122,7 @@ def completed(packed: Iterator[digest_runs.DigestEntry], known: Iterator[Issued]
 def _each(beginning: bytes, entries: Sequence[bytes], of_log: Sequence[Issued]) -> Iterator[Issued]:
     left = list(of_log)
     for entry in entries:
-        position = digest_runs.position_of(entry)
+        position = position_of(entry)
         same = next((each for each in left if each[1] == position), None)
         if same is not None:
             # One event may issue two secrets whose digests begin alike.

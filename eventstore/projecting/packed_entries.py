@@ -6,19 +6,21 @@ time, which reads tables alone, and then looked at position by position.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, case, literal, null, select, tuple_
 
 from eventstore.projecting.packed_grants import PACKED
 from eventstore.recorder import portions
+from eventstore.sealed.segment import LONGEST
 from projections.event_index import IndexRow
-from projections.named import grant_runs, wide
-from projections.named.digest_runs import BEGINNING, DigestEntry, apart, position_of
+from projections.named import distances, grant_runs, wide
+from projections.named.run_rows import BEGINNING, DigestEntry, apart, position_of
 from projections.named.writing import is_whole
 
-WINDOW = 32 * wide.STRETCH
+WINDOW = 8 * wide.STRETCH
 """Positions of which the entries are gathered at a time: some megabytes, and behind 45 million dropped events either
 table is read ninety times in a round, which takes minutes."""
 
@@ -120,18 +122,21 @@ class PackedEntries:
 
     def _in_order(self) -> Iterator[Sequence[IndexRow]]:
         for number in sorted({*self._wide, *self._grants}):
-            rows = {*_apart(self._wide.pop(number, ())), *_of(self._grants.pop(number, ()))}
-            yield from portions(sorted(rows, key=lambda row: row[2]), self._at_once)
+            near = defaultdict[int, list[tuple[int, bytes, Sequence[int]]]](list)
+            for kind, key, last, before in self._wide.pop(number, ()):
+                for place, some in groupby(distances.expanded(last, before), _place):
+                    near[place].append((kind, key, [*some]))
+            for each in self._grants.pop(number, ()):
+                at = position_of(each)
+                near[_place(at)].append((PACKED, each[:BEGINNING], [at]))
+            for place in sorted(near):
+                rows = {(kind, key, at) for kind, key, positions in near.pop(place) for at in positions}
+                yield from portions(sorted(rows, key=lambda row: row[2]), self._at_once)
 
 
 def _number(position: int) -> int:
     return (position - 1) // wide.STRETCH
 
 
-def _apart(rows: Iterable[WideRow]) -> Iterator[IndexRow]:
-    for kind, key, last, before in rows:
-        yield from ((kind, key, each) for each in wide.expanded(last, before))
-
-
-def _of(entries: Iterable[DigestEntry]) -> Iterator[IndexRow]:
-    return ((PACKED, each[:BEGINNING], position_of(each)) for each in entries)
+def _place(position: int) -> int:
+    return (position - 1) // LONGEST

@@ -10,6 +10,7 @@ no key in common with anything and goes to runs (`packed_grants`).
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -23,14 +24,16 @@ from eventstore.projecting import requests
 from eventstore.projecting.stream_owners import StreamOwners
 from eventstore.recorder import portions
 from eventstore.sealed import packed_rows
-from eventstore.sealed.excerpt import EVENT
-from eventstore.sealed.log_rows import EventRow
+from eventstore.sealed.excerpt import EVENT, is_excerpt
+from eventstore.sealed.log_rows import EventRow, rows_of
+from eventstore.sealed.segment import LONGEST
 from eventstore.sealed.short_names import kept_stream
 from eventstore.search import OWN_STREAMS
-from eventstore.stored import events
+from eventstore.stored import ROW, events
+from eventstore.unavailable import Forged
 from projections import event_index
 from projections.event_index import IndexName, IndexRow, NameKind
-from projections.named import runs, wide
+from projections.named import distances, runs, wide
 from projections.named.runs import FARTHEST, expanded
 
 AT_ONCE = 500
@@ -42,6 +45,10 @@ WIDER = frozenset((int(NameKind.CLIENT), int(NameKind.ACCOUNT), _SECRET, _REQUES
 
 KINDS = WIDER | {GRANT}
 """What is packed."""
+
+OF_LIVING = KINDS - {_REQUEST, int(NameKind.ISSUED_WITH)}
+"""The same of what lives: an archived request is found among many that are looked at, and of what was issued with a
+secret some of what lives is drawn (`eventstore.leaked.about`)."""
 
 _USES = f"{OWN_STREAMS[NameKind.SECRET]}:"
 _TABLE = event_index.TABLE
@@ -61,6 +68,7 @@ _ADDRESSES = (
 _REMOVE = delete(_TABLE).where(
     _TABLE.c.kind == bindparam("b_kind"), _TABLE.c.key == bindparam("b_key"), _TABLE.c.position == bindparam("b_at")
 )
+_BETWEEN = select(*ROW).where(events.c.id.between(bindparam("b_first"), bindparam("b_last")))
 _IS_DROPPED = func.substr(events.c.state, 1, len(EVENT)) != EVENT.decode()
 _STREAMS = select(events.c.id, events.c.originator_id, _IS_DROPPED.label("dropped")).where(
     events.c.id.in_(bindparam("b_positions", expanding=True))
@@ -86,26 +94,46 @@ class Packing(NamedTuple):
     into: bytes | None
 
 
-def prepared(connection: Connection, forms: Mapping[int, bytes]) -> list[Packing]:
-    """What is to be packed of archived events, by what they name. Raises `ArchiveAway` and `Forged`."""
+def beside(connection: Connection, forms: Mapping[int, bytes]) -> dict[int, bytes]:
+    """The stored forms of the events that live among archived ones, from where the stretch of a segment begins, as far
+    as they are authentic."""
+    recorded_of, found = decoder(connection).recorded, dict[int, bytes]()
+    asked = {"b_first": first_of(min(forms)), "b_last": max(forms)}
+    for row in rows_of(connection.execute(_BETWEEN, asked).all()):
+        if row.id in forms or is_excerpt(row.state):
+            continue
+        # Somebody may have accepted that it is not.
+        with suppress(Forged):
+            recorded_of(row)
+            found[row.id] = row.state
+    return found
+
+
+def first_of(position: int) -> int:
+    """Where the stretch of a segment begins that has a position."""
+    return position - (position - 1) % LONGEST
+
+
+def prepared(connection: Connection, forms: Mapping[int, bytes], living: Mapping[int, bytes]) -> list[Packing]:
+    """What is to be packed of archived events and those that live among them, by what they name. Raises `ArchiveAway`
+    and `Forged`."""
     named: dict[IndexName, set[int]] = defaultdict(set)
     own: dict[bytes, set[int]] = defaultdict(set)
     owners, recorded_of = StreamOwners(), decoder(connection).recorded
     by_moment = requests.is_by_moment(connection)
-    lasting = set(forms)
-    for some in portions(sorted(forms), AT_ONCE):
-        told = [recorded_of(row_of(position, forms[position])) for position in some]
+    every = {**living, **forms}
+    lasting = set(every)
+    for some in portions(sorted(every), AT_ONCE):
+        told = [recorded_of(row_of(position, every[position])) for position in some]
         belongs = owners.of(connection, told)
         lasting.difference_update(each.position for each in told if may_leave_with_a_person(each))
         for each in told:
+            rows = event_index.rows(each, None, belongs.get(each.stream))
             use = own_use(each.stream, each.position)
-            if use is not None:
+            if use is not None and use not in rows:
                 own[use[1]].add(use[2])
-            for kind, key, position in {*event_index.rows(each, None, belongs.get(each.stream))} - {use}:
-                if kind == _REQUEST and requests.tells_moment(key):
-                    named[kind, key[: requests.MOMENT] if by_moment else key].add(position)
-                elif kind in KINDS and kind != _REQUEST:
-                    named[kind, key].add(position)
+            for kind, key, position in _packable(rows, KINDS if each.position in forms else OF_LIVING):
+                named[kind, key[: requests.MOMENT] if kind == _REQUEST and by_moment else key].add(position)
     together = Counter[bytes]()
     for (kind, key), positions in named.items():
         if kind == _REQUEST:
@@ -115,10 +143,15 @@ def prepared(connection: Connection, forms: Mapping[int, bytes]) -> list[Packing
         into = requests.packed_key(key, together) if kind == _REQUEST else key
         leaving.append(Packing(kind, key, frozenset(positions), into))
     # By which address is not asked: each would have to be unsealed.
-    stretch, any_of_them = {"b_first": min(forms), "b_last": max(forms) + FARTHEST}, frozenset(lasting)
+    stretch, any_of_them = {"b_first": min(every), "b_last": max(forms) + FARTHEST}, frozenset(lasting)
     keys = map(bytes, connection.scalars(_ADDRESSES, stretch))
     leaving += [Packing(_ADDRESS, key, any_of_them, key) for key in keys]
     return sorted(leaving, key=lambda each: each[:2])
+
+
+def _packable(rows: Iterable[IndexRow], kinds: Collection[int]) -> Iterator[IndexRow]:
+    """Those of some kinds, without requests by the ids of others."""
+    return (row for row in rows if row[0] in kinds and (row[0] != _REQUEST or requests.tells_moment(row[1])))
 
 
 def row_of(position: int, form: bytes) -> EventRow:
@@ -201,7 +234,7 @@ def unpacked(rows: Iterable[tuple[Any, ...]]) -> Iterator[IndexRow]:
         # What is no octets, or no number, SQLite has of somebody else, and nobody finds it.
         is_whole = isinstance(key, bytes) and isinstance(last, int)
         if is_whole and kind not in (wide.DONE, _REQUEST):
-            for position in wide.expanded(last, before):
+            for position in distances.expanded(last, before):
                 yield kind, key, position
 
 
@@ -213,9 +246,9 @@ def awaiting(connection: Connection, table: Table) -> frozenset[int]:
         if of.sha256 in done:
             continue
         rows = select(table.c.position, table.c.before).where(
-            table.c.kind == _REQUEST, table.c.position >= of.first, table.c.position < of.first + wide.STRETCH
+            table.c.kind == _REQUEST, table.c.position >= of.first, table.c.position <= of.last + wide.FARTHEST
         )
-        every = {each for last, before in connection.execute(rows) for each in wide.expanded(last, before)}
+        every = {each for last, before in connection.execute(rows) for each in distances.expanded(last, before)}
         found |= every.intersection(positions_of(of))
     return frozenset(found)
 

@@ -1,32 +1,27 @@
 """Digests of secrets whose events stand in segments alone, and what else nothing shares, in sorted runs.
 
 Most of a row of `digests` is its head and the digest, which PostgreSQL has in an index once more. An entry here is
-where a digest begins and at which position its secret was issued, eleven bytes, and a row has 176 of them. Two digests
-may begin alike, so that all positions which may be meant are given out, and the event there says whose it is: a row is
-a hint.
+where a digest begins and at which position its secret was issued, eleven bytes of which a row keeps seven
+(`projections.named.run_rows`). Two digests may begin alike, so that all positions which may be meant are given out, and
+the event there says whose it is: a row is a hint.
 
 A segment adds a run, or four, sorted by digest. Four of one level become one of the next, up to that of 64 segments, so
 that a digest is looked for in a row of each run, and each entry is written a few times at most.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import count, groupby
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from projections.named import run_rows
+from projections.named.run_rows import BEGINNING, ENTRY, DigestEntry, RunRow
 from projections.prepared import Prepared
 from projections.tables import metadata
 
 DONE = -1
-
-BEGINNING = 6
-"""Bytes of a digest in an entry: among a hundred million, few begin like another one."""
-
-ENTRY = BEGINNING + 5
-AT_MOST = 176
-"""Entries of a row: two such rows fill a page of SQLite, four one of PostgreSQL, which moves longer ones elsewhere."""
 
 LEVEL = 1 << 32
 """Between the numbers of the runs of a level and those of the next."""
@@ -36,9 +31,6 @@ FAN = 4
 
 TOP = 3
 """The level of the largest runs, where a segment adds one."""
-
-DigestEntry = bytes
-"""The beginning of a digest, and a position in five bytes."""
 
 # SQLite has texts, which somebody else may put there, behind all numbers.
 _RUNS = """WITH RECURSIVE runs (run) AS (
@@ -60,38 +52,15 @@ def entry(digest: bytes, position: int) -> DigestEntry:
     return digest[:BEGINNING] + position.to_bytes(ENTRY - BEGINNING)
 
 
-def apart(entries: bytes | None) -> list[DigestEntry]:
-    """The entries of a row; without what somebody else has put there."""
-    if not isinstance(entries, bytes):
-        return []
-    return [entries[start : start + ENTRY] for start in range(0, len(entries) - ENTRY + 1, ENTRY)]
-
-
-def position_of(entry: DigestEntry) -> int:
-    """The position in an entry."""
-    return int.from_bytes(entry[BEGINNING:])
-
-
 def _found(rows: Iterable[bytes | None], key: bytes) -> list[int]:
-    found: list[int] = []
-    for row in rows:
-        entries = apart(row)
-        at = bisect_left(entries, key)
-        while at < len(entries) and entries[at].startswith(key):
-            found.append(position_of(entries[at]))
-            at += 1
-    return sorted(found)
+    return sorted(position for row in rows for position in run_rows.positions(row, key))
 
 
-def _rows(entries: Sequence[DigestEntry]) -> Iterator[Sequence[DigestEntry]]:
-    start = 0
-    while start < len(entries):
-        end = min(start + AT_MOST, len(entries))
-        # Those that begin alike stay together, since one row of a run is asked.
-        while end < len(entries) and entries[end][:BEGINNING] == entries[end - 1][:BEGINNING]:
-            end += 1
-        yield entries[start:end]
-        start = end
+class MergedRuns(NamedTuple):
+    """How many entries some runs have, and the rows of the one that takes their place."""
+
+    entries: int
+    rows: Sequence[RunRow]
 
 
 class Runs:
@@ -121,7 +90,11 @@ class Runs:
             table.c.run >= sa.bindparam("b_first"), table.c.run < sa.bindparam("b_behind")
         )
         these = table.c.run.in_(sa.bindparam("b_runs", expanding=True))
-        self._count = sa.select(sa.func.sum(sa.func.length(table.c.entries) // ENTRY)).where(these)
+        self._lengths = sa.select(
+            sa.func.substr(table.c.entries, 1, run_rows.WIDTHS), sa.func.length(table.c.entries)
+        ).where(these)
+        self._first = sa.select(sa.func.length(table.c.entries)).where(table.c.run == sa.bindparam("b_run"))
+        self._first = self._first.order_by(table.c.key).limit(1)
         self._remove = sa.delete(table).where(these)
         self._segments = sa.select(table.c.key).where(table.c.run == DONE)
         self._is_done = self._segments.where(table.c.key == sa.bindparam("b_key", type_=table.c.key.type))
@@ -144,9 +117,9 @@ class Runs:
 
     def add(self, connection: sa.Connection, entries: Iterable[DigestEntry]) -> None:
         """Adds a run of the lowest level."""
-        self._insert(connection, 0, sorted(entries))
+        self._insert(connection, 0, [*run_rows.rows(sorted(entries))])
 
-    def _insert(self, connection: sa.Connection, level: int, entries: Sequence[DigestEntry]) -> None:
+    def _insert(self, connection: sa.Connection, level: int, made: Sequence[RunRow]) -> None:
         first = level * LEVEL
         newest = connection.scalar(self._newest, {"b_first": first, "b_behind": first + LEVEL})
         run = first if newest is None else newest + 1
@@ -154,7 +127,7 @@ class Runs:
             # Somebody else has put one there.
             taken = set(self.every_run(connection))
             run = next(each for each in count(first) if each not in taken)
-        rows = [{"run": run, "key": some[0][:BEGINNING], "entries": b"".join(some)} for some in _rows(entries)]
+        rows = [{"run": run, "key": key, "entries": entries} for key, entries in made]
         if rows:
             connection.execute(sa.insert(self.table), rows)
 
@@ -170,23 +143,31 @@ class Runs:
                 return together
         return ()
 
-    def merged(self, connection: sa.Connection, runs: Iterable[int]) -> list[DigestEntry]:
-        """All entries of some runs, in order. Runs do not change, so they may be read before `replace`."""
-        return [*self._ordered(connection, runs)]
+    def former(self, connection: sa.Connection) -> Sequence[int]:
+        """The number of a run in the form of earlier versions; none when there is no such."""
+        lengths = ((run, connection.scalar(self._first, {"b_run": run})) for run in self.every_run(connection))
+        return [run for run, length in lengths if isinstance(length, int) and length % ENTRY == 0][:1]
+
+    def merged(self, connection: sa.Connection, runs: Iterable[int]) -> MergedRuns:
+        """What some runs have, as rows. Runs do not change, so they may be read before `replace`."""
+        entries = [*self._ordered(connection, runs)]
+        return MergedRuns(len(entries), [*run_rows.rows(entries)])
 
     def _ordered(self, connection: sa.Connection, runs: Iterable[int]) -> Iterator[DigestEntry]:
         return merge(*(self._entries_of(connection, run) for run in runs))
 
     def _entries_of(self, connection: sa.Connection, run: int) -> Iterator[DigestEntry]:
         for entries in connection.scalars(self._of_run, {"b_run": run}):
-            yield from apart(entries)
+            yield from run_rows.apart(entries)
 
-    def replace(self, connection: sa.Connection, runs: Sequence[int], entries: Sequence[DigestEntry]) -> bool:
-        """Puts one run in the place of some; False, and nothing is done, where they have not these entries any more."""
-        if connection.scalar(self._count, {"b_runs": runs}) != len(entries):
+    def replace(self, connection: sa.Connection, runs: Sequence[int], merged: MergedRuns) -> bool:
+        """Puts one run in the place of some, or of one in the form of earlier versions; False, and nothing is done,
+        where they have not these entries any more."""
+        lengths = connection.execute(self._lengths, {"b_runs": runs})
+        if sum(run_rows.count(widths, length) for widths, length in lengths) != merged.entries:
             return False
         connection.execute(self._remove, {"b_runs": runs})
-        self._insert(connection, runs[0] // LEVEL + 1, entries)
+        self._insert(connection, runs[0] // LEVEL + (len(runs) > 1), merged.rows)
         return True
 
     def everything(self, connection: sa.Connection) -> Iterator[DigestEntry]:

@@ -9,7 +9,8 @@ from hashlib import sha256
 
 import sqlalchemy as sa
 
-from projections.named.digest_runs import BEGINNING, DigestEntry, Runs, entry
+from projections.named.digest_runs import Runs, entry
+from projections.named.run_rows import BEGINNING, DigestEntry
 
 GRANTS = Runs("archived_grants")
 TABLE = GRANTS.table

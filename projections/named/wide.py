@@ -1,15 +1,19 @@
 """The search index of events that stand in segments alone: what many of them name, in rows that are wider.
 
 A row of the index reaches 255 positions back, a byte for each position, so that a follower can add to the index as the
-log grows. Where a segment has the events nothing is added any more, and a row here reaches as far as a segment, two
-bytes for each position: most of what a row takes is its head, its key, and its place in an index.
+log grows. Where a segment has the events nothing is added any more, and a row here reaches as far as four segments:
+most of what a row takes is its head, its key, and its place in an index. How far its positions are from each other
+takes as many bits as it must (`projections.named.distances`).
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from struct import unpack
+from hashlib import sha256
 
 import sqlalchemy as sa
 
+from projections.named import distances
+from projections.named.distances import expanded
 from projections.named.writing import Filling, Joined, is_whole
 from projections.tables import metadata
 
@@ -33,15 +37,16 @@ TABLE = sa.Table(
     ),
     sqlite_with_rowid=False,
 )
-"""As the index: the last of several positions, and how far `before` it the others are, two bytes each; NULL for none.
+"""As the index: the last of several positions, and how far `before` it the others are; NULL for none.
 
 Of kind 0 is the SHA-256 of each segment whose events are here: what is done need not be done again.
 """
 
 DONE = 0
 
-STRETCH = 16_384
-"""Positions within which a row stays: those that a segment may have."""
+STRETCH = 65_536
+"""Positions within which a row stays: those that four segments may have. What earlier versions packed stays within a
+quarter of it, and is joined with what comes."""
 
 FARTHEST = STRETCH - 1
 """How far apart the first and the last position of a row are at most."""
@@ -49,17 +54,10 @@ FARTHEST = STRETCH - 1
 AT_MOST = 1_024
 """Positions of a row at most, so that who wants few reads few."""
 
+PackedPositions = tuple[int, bytes | None]
+"""The last of a row's positions, and how far before it the others are."""
+
 _FILLING = Filling("archived_positions")
-
-
-def expanded(last: int, before: bytes | None) -> list[int]:
-    """All positions of a row, in their order."""
-    # SQLite keeps whatever somebody else puts there.
-    if not isinstance(before, bytes):
-        return [last]
-    # Half a distance, which only somebody else writes, counts as one: it is found to be wrong as others are.
-    before += bytes(len(before) % 2)
-    return [*(last - distance for distance in unpack(f">{len(before) // 2}H", before)), last]
 
 
 def joined(kind: int, key: bytes, positions: Iterable[int]) -> list[Joined]:
@@ -75,9 +73,7 @@ def joined(kind: int, key: bytes, positions: Iterable[int]) -> list[Joined]:
 
 
 def _row(kind: int, key: bytes, positions: Sequence[int]) -> Joined:
-    last = positions[-1]
-    before = b"".join((last - each).to_bytes(2) for each in positions[:-1])
-    return kind, key, last, before or None
+    return kind, key, positions[-1], distances.packed(positions)
 
 
 _STANDING = sa.select(TABLE.c.key, TABLE.c.position, TABLE.c.before).where(
@@ -96,14 +92,28 @@ _REMOVE = sa.delete(TABLE).where(
 def add(connection: sa.Connection, kind: int, found: Mapping[bytes, Iterable[int]], first: int) -> None:
     """Adds positions of some keys to what they have in the stretch that begins at `first`."""
     asked = {"b_kind": kind, "b_keys": list(found), "b_first": first, "b_last": first + FARTHEST}
-    every = {key: set(positions) for key, positions in found.items()}
-    removed = []
+    standing = defaultdict[bytes, list[PackedPositions]](list)
     for key, last, before in connection.execute(_STANDING, asked):
-        every[bytes(key)].update(expanded(last, before))
-        removed.append({"b_kind": kind, "b_key": bytes(key), "b_position": last})
+        # SQLite keeps whatever somebody else puts there.
+        if isinstance(last, int):
+            standing[bytes(key)].append((last, before))
+    removed, made = [], list[Joined]()
+    for key in sorted(found):
+        every = set(found[key])
+        for last, before in _joining(standing[key], min(every, default=0)):
+            every.update(expanded(last, before))
+            removed.append({"b_kind": kind, "b_key": key, "b_position": last})
+        made += joined(kind, key, every)
     if removed:
         connection.execute(_REMOVE, removed)
-    _FILLING.insert(connection, [row for key in sorted(every) for row in joined(kind, key, every[key])])
+    _FILLING.insert(connection, made)
+
+
+def _joining(rows: Sequence[PackedPositions], lowest: int) -> Sequence[PackedPositions]:
+    """The rows of a key that positions from the `lowest` on are joined with: those that do not stand before a full one
+    which ends before them."""
+    full = max((last for last, before in rows if last < lowest and distances.count(before) == AT_MOST), default=0)
+    return [row for row in rows if row[0] > full]
 
 
 _ENDING = (
@@ -141,12 +151,21 @@ _DONE = sa.select(TABLE.c.key).where(TABLE.c.kind == DONE)
 _IS_DONE = _DONE.where(TABLE.c.key == sa.bindparam("b_key", type_=TABLE.c.key.type)).limit(1)
 
 
+CLOSE = sha256(b"positions in bits").digest()
+"""Noted beside them, where no row is of an earlier version."""
+
+
 def done(connection: sa.Connection) -> set[bytes]:
     """The SHA-256 of the segments whose events are here."""
-    return {bytes(key) for key in connection.scalars(_DONE)}
+    return {bytes(key) for key in connection.scalars(_DONE)} - {CLOSE}
 
 
-def note(connection: sa.Connection, sha256: bytes, last: int) -> None:
+def note(connection: sa.Connection, segment: bytes, last: int) -> None:
     """Notes a segment, by its digest and last position, as done, unless it is."""
-    if connection.scalar(_IS_DONE, {"b_key": sha256}) is None:
-        connection.execute(sa.insert(TABLE), {"kind": DONE, "key": sha256, "position": last})
+    if not is_noted(connection, segment):
+        connection.execute(sa.insert(TABLE), {"kind": DONE, "key": segment, "position": last})
+
+
+def is_noted(connection: sa.Connection, segment: bytes) -> bool:
+    """Whether it is."""
+    return connection.scalar(_IS_DONE, {"b_key": segment}) is not None

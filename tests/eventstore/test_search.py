@@ -189,7 +189,7 @@ def test_uses_of_a_token_are_found_in_their_stream(engine: Engine, descending: b
 
 def test_archived_addresses_of_a_stretch_are_forgotten(engine: Engine) -> None:
     with engine.connect() as connection:
-        standing = {b"a": [1, 5, 900, 20_000], b"b": [5], b"c": [4, 901, 16_384]}
+        standing = {b"a": [1, 5, 900, 70_000], b"b": [5], b"c": [4, 901, 65_536]}
         for kind in (NameKind.ADDRESS, NameKind.CLIENT):
             wide.add(connection, int(kind), standing, 1)
         removed = []
@@ -199,7 +199,7 @@ def test_archived_addresses_of_a_stretch_are_forgotten(engine: Engine) -> None:
         for key, positions in standing.items():
             left = [each for each in positions if not 5 <= each <= 900]
             for kind, expected in ((NameKind.ADDRESS, left), (NameKind.CLIENT, positions)):
-                assert event_index.positions(connection, kind, key, 1, 30_000, 9, descending=False) == expected
+                assert event_index.positions(connection, kind, key, 1, 90_000, 9, descending=False) == expected
         connection.rollback()
 
 

@@ -7,7 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from projections.named import digest_runs
-from projections.named.digest_runs import AT_MOST, BEGINNING, FAN, TOP, entry
+from projections.named.digest_runs import FAN, TOP, entry
+from projections.named.run_rows import AT_MOST, BEGINNING
 from tests.projections.conftest import Log
 
 

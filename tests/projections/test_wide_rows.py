@@ -3,20 +3,21 @@
 from random import Random
 
 import pytest
+from sqlalchemy import select
 
 from projections import event_index
 from projections.event_index import NameKind
-from projections.named import grant_runs, wide
+from projections.named import distances, grant_runs, wide
 from tests.projections.conftest import Log
 
 KIND = NameKind.CLIENT
 
 
 def test_row_has_its_positions_and_stays_within_its_stretch() -> None:
-    every = [*range(1, 5_000), 16_384, 16_385, 32_768, 40_000]
+    every = [*range(1, 5_000), 16_384, 65_536, 65_537, 131_072, 140_000]
     rows = wide.joined(1, b"key", reversed(every))
-    assert [at for row in rows for at in wide.expanded(*row[2:])] == every
-    found = [wide.expanded(*row[2:]) for row in rows]
+    assert [at for row in rows for at in distances.expanded(*row[2:])] == every
+    found = [distances.expanded(*row[2:]) for row in rows]
     assert max(map(len, found)) == wide.AT_MOST
     assert all((at[0] - 1) // wide.STRETCH == (at[-1] - 1) // wide.STRETCH for at in found)
 
@@ -25,10 +26,10 @@ def test_row_has_its_positions_and_stays_within_its_stretch() -> None:
 def test_both_tables_are_read_as_one(log: Log, seed: int) -> None:
     connection = log.connection
     chance = Random(seed)  # noqa: S311 - a reproducible choice, no secret
-    last = 40_000
+    last = 140_000
     share = chance.choice((0.002, 0.05, 0.9))
     every = [at for at in range(1, last + 1) if chance.random() < share]
-    packed = {at for at in every if at <= 33_000 and chance.random() < chance.choice((0.2, 0.8))}
+    packed = {at for at in every if at <= 133_000 and chance.random() < chance.choice((0.2, 0.8))}
     event_index.add(connection, [(int(KIND), b"a", at) for at in every if at not in packed])
     event_index.add(connection, [(int(KIND), b"b", at) for at in range(1, last, 7)])
     for some in (sorted(packed)[::2], sorted(packed)[1::2]):
@@ -62,3 +63,34 @@ def test_index_that_starts_over_has_neither(log: Log) -> None:
     assert event_index.positions(log.connection, KIND, b"a", 1, 9, 9, descending=False) == []
     assert grant_runs.positions(log.connection, (b"a",)) == {}
     assert wide.done(log.connection) == set()
+
+
+def test_rows_of_a_key_never_overlap(log: Log) -> None:
+    connection, chance = log.connection, Random(3)  # noqa: S311 - a reproducible choice, no secret
+    every, last = list[int](), 0
+    for segment in range(8):
+        some = sorted(chance.sample(range(segment * 16_384 + 1, (segment + 1) * 16_384), 3_000))
+        for part in (some[::3], some[1::3], some[2::3]):
+            # Of a segment before, too, which was archived later.
+            wide.add(connection, int(KIND), {b"a": part, b"b": []}, part[0] - (part[0] - 1) % wide.STRETCH)
+        every += some
+        if segment == 2:
+            wide.forget_addresses(connection, 1, 9_000, 9)
+            wide.add(connection, int(KIND), {b"a": [2]}, 1)
+            every.append(2)
+    query = select(wide.TABLE.c.position, wide.TABLE.c.before).order_by(wide.TABLE.c.position)
+    for at, before in connection.execute(query):
+        row = distances.expanded(at, before)
+        assert row[0] > last
+        last = row[-1]
+    assert event_index.positions(connection, KIND, b"a", 1, 1 << 40, 1 << 30, descending=False) == sorted({*every})
+
+
+def test_a_full_row_is_left_as_it_is(log: Log) -> None:
+    connection, every = log.connection, select(wide.TABLE).order_by(wide.TABLE.c.position)
+    wide.add(connection, int(KIND), {b"a": range(10, 3_010)}, 1)
+    before = connection.execute(every).all()
+    wide.add(connection, int(KIND), {b"a": range(4_000, 4_010)}, 1)
+    after = connection.execute(every).all()
+    assert after[:2] == before[:2]
+    assert distances.expanded(*after[2][2:]) == [*range(2_058, 3_010), *range(4_000, 4_010)]
