@@ -28,7 +28,7 @@ from eventstore.sealed.packed_rows import STREAMS
 from eventstore.sealed.segment_place import SegmentPlace
 from eventstore.search import stored_forms
 from eventstore.stored import EVENTS, TILES, archived_events
-from projections import digests, event_index
+from projections import digests, event_index, grants, tokens
 from projections.named import digest_runs, grant_runs, wide
 from security.clock import DAY, SystemClock
 from security.keyring import Keyring, new_master_key, parse_keyring
@@ -39,22 +39,17 @@ COMMANDS = 500
 DROPPED, LIVING = 45_000_000, 5_000_000
 """Events of a log for which the size is told."""
 
-FOR_EVER = (
-    EVENTS,
-    "event_positions",
-    "archived_positions",
-    "archived_grants",
-    "log_tiles",
-    "digests",
-    "archived_digests",
-    archived_events.name,
-    STREAMS.table.name,
+_DROPPED_ALONE = ("archived_events", "pk_archived_events", "archived_streams", "pk_archived_streams")
+_PACKED_TOGETHER = (
+    *("archived_positions", "pk_archived_positions", "ix_archived_positions", "archived_grants", "pk_archived_grants"),
+    *("archived_digests", "pk_archived_digests", "sqlite_autoindex_archived"),
 )
-"""The tables in which something of every event stays. Rows of what has expired leave the others."""
+"""Of what was dropped alone, and of what lives among it too."""
 
 _DIGESTS = ("digests", "pk_digests")
 
 LEAST_SHOWN = 1.0
+_LEAST_OF_LIVING = 10.0
 _MADE_ANEW = re.compile(r"_\d+$")
 """What a rebuild puts behind the names of indexes."""
 
@@ -174,30 +169,32 @@ async def _rate(ledger: Ledger) -> float:
 
 
 def _kept(url: str, before: Mapping[str, int], events: int, count: int) -> Iterator[tuple[str, str]]:
-    """What a dropped event still takes, part by part: what any event took, less what dropping made of it. Of the table
-    of events the rows themselves are measured, since what has ended has shorter texts than what lives, and of digests
-    the rows that are there are counted. What living events leave beside dropped ones, as in a tile, gains nothing
-    here."""
+    """What a dropped event still takes, part by part, and what is left for each that lives, table by table. Where both
+    are packed together each of them takes as much as the other; of digests and short rows of the table of events those
+    are counted that are there. Everything else is what lives."""
     after = _sizes(url)
-    living = sum(before.values()) / events
-    kept = {
-        name: max(0.0, before.get(name, 0) / events - (before.get(name, 0) - size) / count)
-        for name, size in after.items()
-        if any(table in name for table in FOR_EVER)
-    }
-    kept[EVENTS] = _asked(url, _ROW[_database_of(url)]) / count
+    own = {name: size / count for name, size in after.items() if name.startswith(_DROPPED_ALONE)}
+    own |= {name: size / events for name, size in after.items() if name.startswith(_PACKED_TOGETHER)}
+    own[EVENTS] = _asked(url, _ROW[_database_of(url)]) / count
     left = _asked(url, _LEFT)
-    kept |= {name: after[name] * left / count for name in kept if _MADE_ANEW.sub("", name) in _DIGESTS}
-    for name, size in sorted(kept.items(), key=lambda each: -each[1]):
+    own |= {name: after[name] * left / count for name in after if _MADE_ANEW.sub("", name) in _DIGESTS}
+    for name, size in sorted(own.items(), key=lambda each: -each[1]):
         if size >= LEAST_SHOWN:
             yield f"kept of each dropped event in {_MADE_ANEW.sub('', name)}", f"{size:,.1f} bytes"
-    each = sum(kept.values())
-    yield "an event in the database, and a dropped one", f"{living:,.0f} and {each:,.0f} bytes"
-    old, new = each * DROPPED / 1e9, living * LIVING / 1e9
-    yield (
-        f"{(DROPPED + LIVING) // 10**6} million events of which {DROPPED // 10**6} are dropped",
-        f"{old + new:.1f} GB, {old:.1f} of them of dropped ones",
-    )
+    each = sum(own.values())
+    yield "an event in the database, and a dropped one", f"{sum(before.values()) / events:,.0f} and {each:,.0f} bytes"
+    living = (sum(after.values()) - each * count) / max(1, events - count)
+    for name, size in sorted(after.items(), key=lambda each: -each[1]):
+        part = (size - own.get(name, 0) * count) / max(1, events - count)
+        if part >= _LEAST_OF_LIVING:
+            yield f"of each that lives in {_MADE_ANEW.sub('', name)}", f"{part:,.0f} bytes"
+    yield "one of those that live", f"{living:,.0f} bytes"
+    for words, of in (("as all were before", sum(before.values()) / events), ("as those that live here", living)):
+        old, new = each * DROPPED / 1e9, of * LIVING / 1e9
+        yield (
+            f"{(DROPPED + LIVING) // 10**6} million of which {DROPPED // 10**6} are dropped, others {words}",
+            f"{old + new:.1f} GB, {old:.1f} of them of dropped ones",
+        )
 
 
 def _database_of(url: str) -> str:
@@ -219,9 +216,11 @@ def _tidy(url: str) -> None:
             connection.execute("VACUUM")
     else:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as postgresql:
+            # A rebuild wrote some rows of grants and tokens several times.
             for table in (
                 *(EVENTS, event_index.TABLE.name, wide.TABLE.name, digests.TABLE.name, TILES.name),
                 *(archived_events.name, STREAMS.table.name, digest_runs.TABLE.name, grant_runs.TABLE.name),
+                *(grants.TABLE.name, tokens.TABLE.name),
             ):
                 postgresql.execute(text(f"VACUUM FULL {table}"))
     engine.dispose()
