@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from time import sleep
+from threading import Event
 from typing import Final, NamedTuple
 
 import structlog
@@ -69,9 +69,9 @@ def pages(found: Iterable[Area]) -> list[int]:
     ]
 
 
-def collapse(rest: Callable[[], object] = lambda: None) -> int:
-    """Makes such pages of this process's memory, with a `rest` behind each, and tells how many it has then. Raises
-    OSError where that cannot be, and AttributeError where there is no such call."""
+def collapse(rest: Callable[[], bool] = lambda: False) -> int:
+    """Makes such pages of this process's memory, with a `rest` behind each, until that says to stop, and tells how many
+    it has then. Raises OSError where that cannot be, and AttributeError where there is no such call."""
     if "[never]" in _NEVER.read_text():
         raise OSError(errno.EPERM, "no such pages are to be")
     library = ctypes.CDLL(None, use_errno=True)
@@ -83,7 +83,8 @@ def collapse(rest: Callable[[], object] = lambda: None) -> int:
     for page in wanted:
         if library.madvise(page, PAGE, _MADV_COLLAPSE) == 0:
             made += 1
-            rest()
+            if rest():
+                break
         elif (why := ctypes.get_errno()) not in (errno.EAGAIN, errno.EBUSY, errno.EFAULT):
             # EFAULT: it has been given back meanwhile. Of the others the next page would say the same.
             if made:
@@ -106,10 +107,14 @@ class HugePages:
             self._making = asyncio.create_task(self._make())
 
     async def _make(self) -> None:
+        stop = Event()
         try:
-            made = await asyncio.to_thread(collapse, partial(sleep, REST_S))
+            made = await asyncio.to_thread(collapse, partial(stop.wait, REST_S))
         except (OSError, AttributeError) as error:
             self._looks = max(WHEN)
             log.info("memory stays in small pages", reason=type(error).__name__)
         else:
             log.debug("memory is in huge pages", pages=made)
+        finally:
+            # A worker that ends waits for its threads.
+            stop.set()

@@ -1,8 +1,10 @@
 """Which memory of a worker is to be in pages of 2 MiB."""
 
+import asyncio
 import mmap
 import os
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from api.server import huge_pages
 from api.server.huge_pages import PAGE, WHEN, Area, HugePages, areas, collapse, pages
+from tests.started import PATIENCE
 
 SMAPS = """\
 00400000-00c00000 r-xp 00000000 fe:00 247741                     /usr/bin/python3
@@ -58,13 +61,42 @@ def test_what_is_in_memory_stays_what_it_is() -> None:
         assert memory[:] == b"\xa5" * len(memory)
 
 
-def test_each_page_is_followed_by_a_rest() -> None:
+@pytest.mark.parametrize("stops_after", [2, 1_000_000])
+def test_each_page_is_followed_by_a_rest(stops_after: int) -> None:
     rests: list[int] = []
+
+    def rest() -> bool:
+        rests.append(1)
+        return len(rests) >= stops_after
+
     with mmap.mmap(-1, 8 * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
         memory.write(b"\xa5" * len(memory))
         # As above.
         with suppress(OSError):
-            assert collapse(lambda: rests.append(1)) == len(rests)
+            assert collapse(rest) == len(rests) <= stops_after
+
+
+async def test_a_worker_that_ends_does_not_wait_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def endless(rest: Callable[[], bool]) -> int:
+        begun.set()
+        while not rest():
+            pass
+        ended.set()
+        return 1
+
+    monkeypatch.setattr(huge_pages, "collapse", endless)
+    kept = HugePages()
+    for _ in range(min(WHEN)):
+        kept.look()
+    while not begun.is_set():
+        await asyncio.sleep(0)
+    assert kept._making is not None
+    kept._making.cancel()
+    with suppress(asyncio.CancelledError):
+        await kept._making
+    assert await asyncio.to_thread(ended.wait, PATIENCE)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
@@ -91,7 +123,7 @@ async def test_they_are_made_when_it_is_time(
     looks: list[int] = []
     seconds = 0
 
-    def made(_: Callable[[], object]) -> int:
+    def made(_: Callable[[], bool]) -> int:
         looks.append(seconds)
         if error is not None:
             raise error
