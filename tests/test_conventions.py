@@ -3,7 +3,9 @@
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -67,10 +69,26 @@ def pages_of(room: str) -> list[Path]:
 def types_in(room: str) -> Iterator[str]:
     """The names of a room's classes and of its other types, but for those that a page has for itself."""
     for page in pages_of(room):
-        tree = ast.parse(page.read_text(encoding="utf-8"))
-        classes = (node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
-        aliases = (alias for node in tree.body if isinstance(node, ast.Assign) for alias in aliases_in(node))
-        yield from (name for name in (*classes, *aliases) if not name.startswith("_"))
+        yield from (name for name in read(page).types if not name.startswith("_"))
+
+
+class Read(NamedTuple):
+    """What is looked at of a page: its types, and the texts that stand for themselves (of pages, classes, functions and
+    constants)."""
+
+    types: list[str]
+    texts: list[str]
+
+
+@cache
+def read(page: Path) -> Read:
+    """A page as several tests look at it. To parse it takes longest; the tree itself would be too large to be kept."""
+    tree = ast.parse(page.read_text(encoding="utf-8"))
+    nodes = [*ast.walk(tree)]
+    classes = [node.name for node in nodes if isinstance(node, ast.ClassDef)]
+    aliases = [alias for node in tree.body if isinstance(node, ast.Assign) for alias in aliases_in(node)]
+    standing = [node.value for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
+    return Read([*classes, *aliases], [each.value for each in standing if isinstance(each.value, str)])
 
 
 def aliases_in(node: ast.Assign) -> Iterator[str]:
@@ -130,12 +148,5 @@ def test_documents_are_not_too_long() -> None:
 def test_docstrings_name_who_is_meant(room: str) -> None:
     """`whoever` leaves open whether it is one, anyone, or no matter who; and what begins with who or where it is tells
     neither what is done nor what it is."""
-    told = [(page, text.lower()) for page in pages_of(room) for text in docstrings(page)]
+    told = [(page, text.lower()) for page in pages_of(room) for text in read(page).texts]
     assert [(page, text) for page, text in told if "whoever" in text or text.strip().startswith(UNCLEAR)] == []
-
-
-def docstrings(page: Path) -> Iterator[str]:
-    """The texts of a page that stand for themselves: of pages, classes, functions and constants."""
-    for node in ast.walk(ast.parse(page.read_text())):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            yield node.value.value
