@@ -181,15 +181,17 @@ def _kept(url: str, before: Mapping[str, int], events: int, count: int) -> Itera
     for name, size in sorted(own.items(), key=lambda each: -each[1]):
         if size >= LEAST_SHOWN:
             yield f"kept of each dropped event in {_MADE_ANEW.sub('', name)}", f"{size:,.1f} bytes"
-    each = sum(own.values())
-    yield "an event in the database, and a dropped one", f"{sum(before.values()) / events:,.0f} and {each:,.0f} bytes"
-    living = (sum(after.values()) - each * count) / max(1, events - count)
-    for name, size in sorted(after.items(), key=lambda each: -each[1]):
-        part = (size - own.get(name, 0) * count) / max(1, events - count)
-        if part >= _LEAST_OF_LIVING:
-            yield f"of each that lives in {_MADE_ANEW.sub('', name)}", f"{part:,.0f} bytes"
-    yield "one of those that live", f"{living:,.0f} bytes"
-    for words, of in (("as all were before", sum(before.values()) / events), ("as those that live here", living)):
+    each, any_of_them = sum(own.values()), sum(before.values()) / events
+    yield "an event in the database, and a dropped one", f"{any_of_them:,.0f} and {each:,.0f} bytes"
+    others = {"as all were before": any_of_them}
+    # Of few that live, what the database has anyway says nothing.
+    if (living := events - count) * 10 > events:
+        others["as those that live here"] = (sum(after.values()) - each * count) / living
+        for name, size in sorted(after.items(), key=lambda each: -each[1]):
+            if (part := (size - own.get(name, 0) * count) / living) >= _LEAST_OF_LIVING:
+                yield f"of each that lives in {_MADE_ANEW.sub('', name)}", f"{part:,.0f} bytes"
+        yield "one of those that live", f"{others['as those that live here']:,.0f} bytes"
+    for words, of in others.items():
         old, new = each * DROPPED / 1e9, of * LIVING / 1e9
         yield (
             f"{(DROPPED + LIVING) // 10**6} million of which {DROPPED // 10**6} are dropped, others {words}",
