@@ -1,5 +1,6 @@
 """What lives among archived events is packed too, and what earlier versions packed becomes as close as today's."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from domain.rules.feature_level import PACKS_CLOSELY
 from eventstore.archiving import archived
 from eventstore.projecting import packing, repacking
 from eventstore.sealed import packed_rows
+from eventstore.sealed.segment_place import PlaceAway
 from projections import event_index
 from projections.event_index import NameKind
 from projections.named import digest_runs, distances, grant_runs, run_rows, wide
@@ -100,6 +102,36 @@ async def test_what_was_packed_before_is_packed_closer(
     assert await ledger.read(everything) == before
     assert differing(proved(world, engine)) == []
     assert await found_by_a_round(world) == []
+
+
+async def test_what_breaks_off_goes_on_where_it_was(
+    scene: Scene, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repacking, "AT_ONCE", 3)
+    world = await packed(scene, tmp_path)
+    ledger = world.services.ledger
+    known, before = await answers(world), await ledger.read(everything)
+    with engine.begin() as connection:
+        as_earlier_versions(connection)
+    original, asked = repacking.due_rows, list[object]()
+
+    def lost(connection: Connection, after: repacking.WideKey | None = None) -> Sequence[repacking.WideKey]:
+        asked.append(after)
+        if len(asked) > 4:
+            raise PlaceAway("the process was lost")
+        return original(connection, after)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(repacking, "due_rows", lost)
+        with pytest.raises(PlaceAway):
+            await drop(world)
+    assert len({*asked}) > 2
+    assert await ledger.read(everything) != before
+    assert await answers(world) == known
+    assert await found_by_a_round(world) == []
+    assert await drop(world) == []
+    assert await ledger.read(everything) == before
+    assert await answers(world) == known
 
 
 async def test_nothing_packed_raises_no_level(world: World) -> None:
