@@ -225,14 +225,15 @@ def undelivered_of(connection: sa.Connection, positions: Sequence[int]) -> dict[
     found: dict[tuple[int, str], bool] = {}
     for start in range(0, len(positions), AT_ONCE):
         portion = positions[start : start + AT_ONCE]
+        # First what is not distributed: what becomes deliveries between the two would else be seen in neither.
+        waiting = connection.execute(sa.select(TABLE.c.position).where(TABLE.c.position.in_(portion)))
+        found |= {(row.position, UNDISTRIBUTED): False for row in waiting}
         rows = connection.execute(
             sa.select(DELIVERIES.c.position, DELIVERIES.c.destination, DELIVERIES.c.dead).where(
                 DELIVERIES.c.position.in_(portion)
             )
         )
         found |= {(row.position, row.destination): bool(row.dead) for row in rows}
-        waiting = connection.execute(sa.select(TABLE.c.position).where(TABLE.c.position.in_(portion)))
-        found |= {(row.position, UNDISTRIBUTED): False for row in waiting}
     return found
 
 
