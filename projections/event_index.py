@@ -401,6 +401,8 @@ def _wide_high() -> sa.ColumnElement[int]:
         beyond.c.kind == sa.bindparam("b_kind"),
         beyond.c.key == sa.bindparam("b_key"),
         beyond.c.position >= sa.bindparam("b_wide_high"),
+        # SQLite has texts, which somebody else may put there, behind all numbers.
+        beyond.c.position <= sa.literal_column(str(2**63 - 1)),
     )
     return sa.func.coalesce(ends.scalar_subquery(), sa.bindparam("b_wide_high"))
 

@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from projections import event_index
 from projections.event_index import NameKind
@@ -48,6 +48,19 @@ def test_both_tables_are_read_as_one(log: Log, seed: int) -> None:
         assert event_index.count(connection, KIND, b"a", low, high) == len(wanted)
     assert event_index.counts(connection, KIND, [b"a", b"c"]) == ({b"a": len(every)} if every else {})
     assert event_index.count(connection, KIND, b"a", 5, 4) == 0
+
+
+def test_row_at_no_number_is_not_read(log: Log) -> None:
+    if log.connection.dialect.name != "sqlite":
+        # PostgreSQL takes nothing of another kind.
+        return
+    wide.add(log.connection, int(KIND), {b"a": [1, 5]}, 1)
+    for odd in ("'text'", "x'01'"):
+        insert = f"INSERT INTO archived_positions (kind, key, position) VALUES ({int(KIND)}, x'61', {odd})"  # noqa: S608
+        log.connection.execute(text(insert))
+    for descending in (False, True):
+        found = event_index.positions(log.connection, KIND, b"a", 1, 9, 9, descending=descending)
+        assert found == ([5, 1] if descending else [1, 5])
 
 
 def test_index_that_starts_over_has_neither(log: Log) -> None:
