@@ -150,7 +150,8 @@ class Runs:
 
     def merged(self, connection: sa.Connection, runs: Iterable[int]) -> MergedRuns:
         """What some runs have, as rows. Runs do not change, so they may be read before `replace`."""
-        entries = [*self._ordered(connection, runs)]
+        # A row that somebody else has moved stands out of its order.
+        entries = sorted(self._ordered(connection, runs))
         return MergedRuns(len(entries), [*run_rows.rows(entries)])
 
     def _ordered(self, connection: sa.Connection, runs: Iterable[int]) -> Iterator[DigestEntry]:

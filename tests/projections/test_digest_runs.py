@@ -76,6 +76,22 @@ def test_what_somebody_else_put_there_is_passed_over(log: Log) -> None:
         assert digest_runs.positions(log.connection, [digest]) in ({}, {digest: [5]}, {digest: [5, 5]})
 
 
+def test_rows_that_somebody_else_moved_are_joined(log: Log) -> None:
+    connection, table = log.connection, digest_runs.TABLE
+    issued = {
+        sha256(bytes([run, each % 250, each // 250])).digest(): each for run in range(FAN) for each in range(1, 600)
+    }
+    for run in range(FAN):
+        of = [entry(digest, at) for digest, at in issued.items() if digest[0] % FAN == run]
+        digest_runs.add(connection, of)
+        first = sa.select(sa.func.min(table.c.key)).where(table.c.run == run).scalar_subquery()
+        behind = b"\xff" * BEGINNING
+        connection.execute(sa.update(table).where(table.c.run == run, table.c.key == first).values(key=behind))
+    join(log)
+    asked = [*issued]
+    assert digest_runs.positions(connection, asked) == {digest: [at] for digest, at in issued.items()}
+
+
 def test_what_somebody_else_noted_is_no_segment(log: Log) -> None:
     digest_runs.note(log.connection, "ab" * 32)
     if log.connection.dialect.name == "sqlite":
