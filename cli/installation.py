@@ -89,7 +89,7 @@ def vacuum() -> None:
     try:
         vacuum_vault(owner)
     except Busy:
-        raise unavailable("somebody has been using the vault for long; try again later") from None
+        raise unavailable("somebody has been using the database for long; try again later") from None
     except NotOwner:
         raise unavailable("that role owns no tables; name its owner's in GRANTLOG_MIGRATION_DATABASE_URL") from None
     except DBAPIError as error:

@@ -46,3 +46,17 @@ def test_an_overwritten_key_is_in_no_table_on_the_disk(postgresql_url: str, monk
             connection.execute("LOCK vault_keys IN ACCESS SHARE MODE")
             with pytest.raises(Busy):
                 vacuum_vault(postgresql_url)
+
+
+def test_what_an_older_transaction_sees_is_not_said_to_be_gone(postgresql_url: str) -> None:
+    """Such as a dump of the database, which need not have come to the vault yet."""
+    url = postgresql_url.replace("+psycopg", "")
+    with psycopg.connect(url, autocommit=True) as connection, psycopg.connect(url) as older:
+        connection.execute("INSERT INTO vault_keys VALUES ('account:1', '\\x01', 'key', 1, NULL)")
+        older.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        older.execute("SELECT 1")
+        connection.execute("UPDATE vault_keys SET wrapped = NULL, key_id = NULL, destroyed_at = 1")
+        with pytest.raises(Busy):
+            vacuum_vault(postgresql_url)
+        older.rollback()
+        vacuum_vault(postgresql_url)
