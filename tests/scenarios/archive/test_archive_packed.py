@@ -144,13 +144,15 @@ def changed(row: bytes, change: Callable[[list[bytes]], list[bytes]]) -> bytes:
     return run_rows.packed(sorted(change(run_rows.apart(row))))
 
 
-OF_GRANTS: dict[str, Callable[[bytes], bytes]] = {
+SPOILT: dict[str, Callable[[bytes], bytes]] = {
     "all": lambda row: b"",
     "its beginning": lambda row: row[1:],
     "its end": lambda row: row[:-1],
     "how many": lambda row: row[:3] + bytes([row[3] - 1]) + row[4:],
     "an entry": lambda row: changed(row, lambda entries: entries[1:]),
     "a position": lambda row: changed(row, lambda entries: [*entries[:-1], entries[-1][:-1] + b"\xff"]),
+}
+OF_GRANTS = SPOILT | {
     "a grant": lambda row: changed(row, lambda entries: [bytes([entries[0][0] ^ 1]) + entries[0][1:], *entries[1:]]),
     "one more": lambda row: changed(row, lambda entries: [*entries, b"\xff" * 6 + (1).to_bytes(5)]),
 }
@@ -378,30 +380,20 @@ async def test_secrets_of_what_is_dropped_are_found(scene: Scene, engine: Engine
     assert await ledger.read(found_secrets, last) == said
 
 
-LOST: dict[str, Callable[[bytes], bytes]] = {
-    "all": lambda entries: b"",
-    "its beginning": lambda entries: entries[1:],
-    "its end": lambda entries: entries[:-1],
-    "how many": lambda entries: entries[:3] + bytes([entries[3] - 1]) + entries[4:],
-    "an entry": lambda entries: changed(entries, lambda every: every[1:]),
-    "a position": lambda entries: changed(entries, lambda every: [*every[:-1], every[-1][:-1] + b"\xff"]),
-}
-
-
 class TestSpoiltDigests:
     @pytest.fixture
     def log(self, pruned_log: Spoilt) -> Iterator[Spoilt]:
         with put_back(pruned_log) as log:
             yield log
 
-    @pytest.mark.parametrize("what", LOST)
+    @pytest.mark.parametrize("what", SPOILT)
     async def test_packed_digest_that_is_lost_is_missed(self, log: Spoilt, what: str) -> None:
         world, table = log.world, digest_runs.TABLE
         assert await found_by_a_round(world) == []
         with log.engine.begin() as connection:
             (row,) = connection.execute(select(table).where(table.c.run >= 0)).all()
             assert len(row.entries) > 2 * run_rows.ENTRY
-            connection.execute(update(table).where(table.c.run == row.run).values(entries=LOST[what](row.entries)))
+            connection.execute(update(table).where(table.c.run == row.run).values(entries=SPOILT[what](row.entries)))
         assert compared(world, log.engine) == ["digests and tokens"]
         found = await found_by_a_round(world)
         assert found
