@@ -27,8 +27,9 @@ EXPLORE ?=
 BENCH ?=
 # Options for the conformance suite, for example: make conformance CONFORMANCE='--plans basic --databases sqlite'
 CONFORMANCE ?=
-# How many processes share the tests: one more than there are processors, since some of them wait for a server.
-JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 1) + 1)
+# How many processes share the tests: two for each processor, since each waits now and then for a server, a thread or the
+# disk, and stays on its processor; of many processors each has enough to do.
+JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); echo $$((n + (n < 4 ? n : 4))))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
