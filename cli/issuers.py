@@ -22,7 +22,7 @@ from api.issuers.registry import (
     refusal,
     settings_of,
 )
-from cli.command_services import CommandServices, in_plain_words, load_settings, open_keys, opened, owned_by, run
+from cli.command_services import CommandServices, Owned, in_plain_words, load_settings, open_keys, opened, owned_by, run
 from cli.installation import upgrade_to_newest
 from cli.log import export_log, has_log, import_log, make_whole
 from cli.terminal import USAGE, Failure, ProgressBar, as_json, print_list, unavailable
@@ -292,20 +292,30 @@ def import_(file: Path, url: str, database: str | None, migration_database: str 
         raise Failure(problem, USAGE)
     put(registry, entry)
     theirs, own = settings_of(settings, entry), keyring_of(keyring, entry)
+    there = owned_by(theirs, own)
     try:
         prepare_place(theirs, place)
-        there = owned_by(theirs, own)
         if goes_on and has_log(there):
             make_whole(there)
         else:
             import_log(there, file)
     except Failure:
-        registry.drop(entry)
+        if not _may_have_come(there, before=goes_on):
+            registry.drop(entry)
         raise
     with in_plain_words(theirs):
         asyncio.run(_known_as(theirs, own, url))
     change(registry, entry, standing="enabled")
     click.echo(f"{url} is served, with the id {issuer_id}")
+
+
+def _may_have_come(there: Owned, *, before: bool) -> bool:
+    """Whether the log is in its place, as far as one can tell: then only what is known of it lets the import go on."""
+    try:
+        # A look must not make the file that it looks for.
+        return not database.is_missing(there.settings.database_url) and has_log(there)
+    except DBAPIError:
+        return before
 
 
 async def _known_as(settings: Settings, keyring: Keyring, url: str) -> None:

@@ -285,6 +285,26 @@ def test_an_import_that_was_killed_goes_on(
     assert "DIFFERS" not in cli.run("--issuer", again, "projections", "verify").stdout
 
 
+@pytest.mark.parametrize("ends_in", [Failure("the database does not answer"), KeyboardInterrupt()])
+def test_an_import_goes_on_though_the_next_one_failed(
+    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends_in: BaseException
+) -> None:
+    """The log is there by then, and comes in once only."""
+    cli.run("issuer", "add", FURTHER)
+    file = str(tmp_path / "further.jsonl")
+    cli.run("issuer", "export", FURTHER, file)
+    (tmp_path / "issuers.json").unlink()
+    sqlite = cli.database_url.startswith("sqlite")
+    place = ("--database", f"sqlite:///{tmp_path}/x.db") if sqlite else ("--schema", "x")
+    away = Mock(side_effect=Failure("the database does not answer"))
+    for module, step, broken in ((log, "make_whole", Mock(side_effect=ends_in)), (issuers, "prepare_place", away)):
+        with monkeypatch.context() as patched:
+            patched.setattr(module, step, broken)
+            cli.run("issuer", "import", file, FURTHER, *place, exits=1)
+    cli.run("issuer", "import", file, FURTHER, *place)
+    assert [each["standing"] for each in cli.json("issuer", "list")] == ["enabled"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
