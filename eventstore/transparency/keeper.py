@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, Protocol, TypeVar
@@ -208,6 +209,9 @@ LOOK_ANYWAY_S = 60.0
 KEEP_EVERY_S = 1.0
 """Seconds between two writes of the checkpoint that is kept outside the database."""
 
+KEPT_WITHIN_S = 1.0
+"""Seconds that signing waits for that file. Where its file system does not answer, the log is signed all the same."""
+
 REST = 3
 """How many looks a process leaves out after another one was faster: one of them follows, the others stand by."""
 
@@ -269,6 +273,8 @@ class Keeper:
         self._seconds = seconds
         self._keep_at = -inf
         self._kept_note: str | None = None
+        self._writing: asyncio.Future[None] | None = None
+        self._keeps_failing: str | None = None
         self._leaves = leaves
         self._interval_s = interval_s
         self._wakefulness = wakefulness
@@ -345,16 +351,40 @@ class Keeper:
     async def _keep(self) -> None:
         if self._kept is None or self._seconds() < self._keep_at:
             return
+        if self._writing is not None and not self._writing.done():
+            return
         self._keep_at = self._seconds() + KEEP_EVERY_S
         note = await self._ledger.read(self._tree.newest)
         if note is None or note == self._kept_note:
             return
-        try:
-            await asyncio.to_thread(self._kept.write, note)
-        except OSError as error:
-            log.warning("transparency.checkpoint_not_kept", file=str(self._kept.path), error=type(error).__name__)
-        else:
-            self._kept_note = note
+        loop = asyncio.get_running_loop()
+        writing = self._writing = loop.run_in_executor(None, self._kept.write, note)
+        writing.add_done_callback(partial(self._was_kept, note))
+        await asyncio.wait((writing,), timeout=KEPT_WITHIN_S)
+        if not writing.done():
+            self._cannot_keep(TimeoutError())
+
+    def _was_kept(self, note: str, writing: asyncio.Future[None]) -> None:
+        if writing.cancelled():
+            return
+        if (error := writing.exception()) is not None:
+            self._cannot_keep(error)
+            return
+        self._kept_note = note
+        if self._keeps_failing is not None:
+            log.info("transparency.checkpoint_kept_again", file=self._file)
+            self._keeps_failing = None
+
+    def _cannot_keep(self, error: BaseException) -> None:
+        """Logs what began, and not what goes on."""
+        name = type(error).__name__
+        if name != self._keeps_failing:
+            log.warning("transparency.checkpoint_not_kept", file=self._file, error=name)
+            self._keeps_failing = name
+
+    @property
+    def _file(self) -> str | None:
+        return None if self._kept is None else str(self._kept.path)
 
     async def diverge(self, found: Diverged) -> None:
         """Nothing is signed or issued by anybody from now on, since the log tells all; unless it was accepted."""

@@ -1,14 +1,18 @@
 """What a node keeps outside the database is whole, never older than before, and signed by the log's own keys."""
 
+import asyncio
 import os
+import threading
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from commands.servers import note_divergence
 from eventstore.database.engines import migrating
 from eventstore.ledger import Ledger
+from eventstore.transparency import keeper as keeper_module
 from eventstore.transparency import published
 from eventstore.transparency.keeper import KEEP_EVERY_S, Keeper
 from eventstore.transparency.kept import Kept, LostHead, digest
@@ -148,3 +152,38 @@ class TestTheKeeper:
         newest = await ledger.read(published.newest)
         assert newest is not None
         assert parse_checkpoint(newest.note).size == (await ledger.head())[0]
+
+    async def test_a_file_system_that_does_not_answer_stops_nothing(
+        self, ledger: Ledger, clock: ManualClock, kept: Kept, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real, answers, asked = kept.write, threading.Event(), list[str]()
+
+        def silent(given: str) -> None:
+            asked.append(given)
+            assert answers.wait(60)
+            real(given)
+
+        monkeypatch.setattr(kept, "write", silent)
+        monkeypatch.setattr(keeper_module, "KEPT_WITHIN_S", 0.01)
+        seconds = [0.0]
+        keeper = Keeper(
+            ledger, Tree(ORIGIN, signing, clock), clock, note_divergence, kept=kept, seconds=lambda: seconds[0]
+        )
+        with capture_logs() as logs:
+            for name in ("a", "b", "c"):
+                await ledger.execute(register(name), origin=HERE)
+                await keeper.step()
+                newest = await ledger.read(published.newest)
+                assert newest is not None
+                assert parse_checkpoint(newest.note).size == (await ledger.head())[0]
+                seconds[0] += 2
+            assert len(asked) == 1
+            answers.set()
+            while len(asked) == 1:
+                await asyncio.sleep(0)
+                await keeper.step()
+            signed = await ledger.read(published.newest_signed)
+            assert signed is not None
+            assert kept.read() == signed.note
+        told = [each["event"] for each in logs if each["event"].startswith("transparency.checkpoint")]
+        assert told == ["transparency.checkpoint_not_kept", "transparency.checkpoint_kept_again"]
