@@ -97,6 +97,7 @@ def _failure(error: Exception) -> Failure | None:
             return Failure("what it was given to read is not UTF-8 text", USAGE)
     from api.http.errors import HTTPError
     from eventstore.database.engines import away, in_words
+    from eventstore.database.table_locks import TablesInUse
     from eventstore.mapper import EventTooLarge
     from eventstore.projecting.alone import AnotherFills
     from eventstore.unavailable import ArchiveAway, DatabaseAway
@@ -107,7 +108,7 @@ def _failure(error: Exception) -> Failure | None:
         return of_problem(error)
     if isinstance(error, EventTooLarge):
         return Failure(f"what was given is too long to be recorded: {error}")
-    if isinstance(error, MasterKeyError | WrapBroken | SealBroken | ArchiveAway | AnotherFills):
+    if isinstance(error, MasterKeyError | WrapBroken | SealBroken | ArchiveAway | AnotherFills | TablesInUse):
         return unavailable(str(error))
     if any(getattr(getattr(each, "orig", None), "sqlstate", None) == _NOT_ALLOWED for each in (error, error.__cause__)):
         return unavailable(_OWNER)

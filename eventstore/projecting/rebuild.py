@@ -34,9 +34,10 @@ from sqlalchemy.sql import quoted_name, visitors
 from domain.event import Moment
 from eventstore import search
 from eventstore.appending.rows import Replay, names
-from eventstore.database.engines import reading
+from eventstore.database.engines import reading, snapshot
 from eventstore.database.schema import grant_to_server
 from eventstore.database.shared_connections import SharedConnections
+from eventstore.database.table_locks import again_while_in_use, lock_whole
 from eventstore.mapper import authenticate
 from eventstore.personal_data import PersonalData
 from eventstore.projecting.alone import alone
@@ -75,6 +76,11 @@ class FreshTables:
             for named in parts:
                 if named.name is not None:
                     named.name = quoted_name(f"{named.name}_{generation}", None)
+
+    @property
+    def made(self) -> tuple[Table, ...]:
+        """The fresh tables alone."""
+        return tuple(self.twins[table] for table in self.live)
 
     def turned(self, statement: Executable) -> Executable:
         """A projection's statement, about the fresh tables instead of the live ones."""
@@ -257,14 +263,28 @@ class Rebuild:
 
     def run(self, progress: Progress = lambda done, goal: None) -> Rebuilt:
         """Replays, and swaps the fresh tables in under the log's lock, when what is left of the log is short. Raises
-        `AnotherFills`."""
+        `AnotherFills` and `TablesInUse`."""
         with alone(self._engine):
             return self._run(progress)
 
     def _run(self, progress: Progress) -> Rebuilt:
-        position, fresh = self._begin()
-        resumed_from = position
+        resumed_from, fresh = self._begin()
         replay = Replay(self._projections, self._privacy, fresh.turned, self._now, fresh.twins.get(digests.TABLE))
+        position = resumed_from
+
+        def finished() -> int:
+            nonlocal position
+            position = self._catch_up(replay, fresh, position, progress)
+            with self._engine.begin() as connection:
+                fresh.index(connection)
+            return self._swap(replay, fresh, position)
+
+        goal = again_while_in_use(finished)
+        progress(goal, goal)
+        return Rebuilt(goal, resumed_from)
+
+    def _catch_up(self, replay: Replay, fresh: FreshTables, position: int, progress: Progress) -> int:
+        """Until what is left of the log is short; where it begins."""
         # Reading needs no lock: what is in the log stays as it is.
         log = reading(self._engine.url.render_as_string(hide_password=False), 1)
         authenticate(log, self._privacy.vault)
@@ -273,7 +293,7 @@ class Rebuild:
                 with log.connect() as connection:
                     goal = search.newest(connection)
                     if goal - position <= replay.step_events:
-                        break
+                        return position
                     after, position = position, min(position + replay.step_events, goal)
                     replay.read(connection, after, position)
                 with self._engine.begin() as connection:
@@ -283,16 +303,18 @@ class Rebuild:
                 progress(position, goal)
         finally:
             log.dispose()
-        with self._engine.begin() as connection:
-            fresh.index(connection)
+
+    def _swap(self, replay: Replay, fresh: FreshTables, position: int) -> int:
+        """Replays what is left and swaps the fresh tables in, at the position that it gives."""
         with self._engine.begin() as connection:
             goal = connection.scalar(_LOCKED) or 0
+            # Before anything is replayed: who reads them for long would keep all waiting who write, and all who read.
+            lock_whole(connection, (*fresh.live, *fresh.made))
             replay.step(connection, position, goal)
             fresh.swap_in(connection, self._server_role)
             connection.execute(delete(rebuilds).where(rebuilds.c.name == self._name))
             set_versions(connection, self._projections)
-        progress(goal, goal)
-        return Rebuilt(goal, resumed_from)
+        return goal
 
     def _begin(self) -> tuple[int, FreshTables]:
         with self._engine.begin() as connection:
@@ -380,8 +402,7 @@ class Comparison:
         authenticate(engine, privacy.vault)
 
     def run(self, progress: Progress = lambda done, goal: None) -> list[Compared]:
-        """Every table's comparison. The log is held only while the last few events are replayed and rows compared.
-        Raises `AnotherFills`."""
+        """Each table's. The log is held only while the last few events are replayed. Raises `AnotherFills`."""
         with alone(self._engine):
             return self._run(progress)
 
@@ -400,34 +421,43 @@ class Comparison:
                     replay.step(connection, position, position + replay.step_events)
                     position += replay.step_events
                 progress(position, goal)
-            with self._engine.begin() as connection:
-                goal = connection.scalar(_LOCKED) or 0
-                replay.step(connection, position, goal)
-                progress(goal, goal)
-                return [
-                    self._compare(connection, fresh, each, table)
-                    for each in self._projections
-                    for table in _compared_of(each)
-                ]
+            return self._compared(replay, fresh, position, progress)
         finally:
             with self._engine.begin() as connection:
                 fresh.drop(connection)
 
-    def _compare(self, connection: Connection, fresh: FreshTables, projection: ModuleType, live: Table) -> Compared:
+    def _compared(self, replay: Replay, fresh: FreshTables, position: int, progress: Progress) -> list[Compared]:
+        url = self._engine.url.render_as_string(hide_password=False)
+        with snapshot(url) as live, snapshot(url) as replayed:
+            with self._engine.begin() as connection:
+                goal = connection.scalar(_LOCKED) or 0
+                replay.step(connection, position, goal)
+                # From here on it sees the rows of this position: who writes does not wait until all are compared.
+                search.newest(live)
+            progress(goal, goal)
+            return [
+                self._compare(live, replayed, fresh, each, table)
+                for each in self._projections
+                for table in _compared_of(each)
+            ]
+
+    def _compare(
+        self, live: Connection, replayed: Connection, fresh: FreshTables, projection: ModuleType, table: Table
+    ) -> Compared:
         if projection is digests:
             # A digest moves from the one table to the other when its token's row is pruned, and is packed later.
             twins = fresh.twins[digests.TABLE], fresh.twins[tokens.TABLE]
             return compared(
                 "digests and tokens",
                 heapq.merge(
-                    _issued(connection, digests.TABLE, tokens.TABLE),
-                    completed(digest_runs.everything(connection), _issued(connection, *twins)),
+                    _issued(live, digests.TABLE, tokens.TABLE),
+                    completed(digest_runs.everything(live), _issued(replayed, *twins)),
                 ),
-                _issued(connection, *twins),
+                _issued(replayed, *twins),
             )
         horizon = getattr(projection, "HORIZON", None)
-        sides = [ordered_rows(connection, table, horizon, self._now) for table in (live, fresh.twins[live])]
-        return compared(str(live.name), *sides)
+        sides = ((live, table), (replayed, fresh.twins[table]))
+        return compared(str(table.name), *(ordered_rows(side, of, horizon, self._now) for side, of in sides))
 
 
 def _compared_of(projection: ModuleType) -> tuple[Table, ...]:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, func, select, true, tuple_
 
 from eventstore import origin_months, search
+from eventstore.database.table_locks import again_while_in_use, lock_whole
 from eventstore.origin_months import EndedMonth
 from eventstore.personal_data import PersonalData, Unsealing
 from eventstore.projecting import requests
@@ -76,8 +77,8 @@ class Refollowing:
         self._server_role = server_role
 
     def rebuild(self, progress: Progress = lambda done, goal: None) -> Rebuilt:
-        """Follows, copies what came of it, and swaps it in; the servers go on there. Else raises `Incomplete`, or
-        `AnotherFills`."""
+        """Follows, copies what came of it, and swaps it in; the servers go on there. Else raises `Incomplete`,
+        `AnotherFills` or `TablesInUse`."""
         with alone(self._engine), self._opened() as connection:
             is_index = self._name == event_index.NAME
             following = Anew(connection, EventIndexing(anew=True) if is_index else self._model(), self._privacy)
@@ -90,22 +91,28 @@ class Refollowing:
             self._require_complete(connection, fresh)
             with self._engine.begin() as owning:
                 fresh.index(owning)
-            with transaction(connection, writes=True):
-                event_index.hold(connection, self._name)
-                reached = self._reached(connection)
-                goal = max(following.position, reached)
-                self._drop(connection)
-                fresh.swap_in(connection, self._server_role)
-                # What the servers followed while rows were copied: it goes to the tables that are the live ones now.
-                following.follow(goal)
-                if goal > reached:
-                    event_index.advance(connection, self._name, reached, goal)
-                set_versions(connection, self._projections)
-                if is_index:
-                    requests.note(connection)
-                    grant_runs.clear(connection)
+            goal = again_while_in_use(lambda: self._swap(connection, following, fresh))
             progress(goal, goal)
             return Rebuilt(goal, 0)
+
+    def _swap(self, connection: Connection, following: "Anew", fresh: FreshTables) -> int:
+        """Swaps the fresh tables in, at the position that it gives."""
+        with transaction(connection, writes=True):
+            event_index.hold(connection, self._name)
+            lock_whole(connection, [*(lasting(connection, each) for each in self._tables), *fresh.made])
+            reached = self._reached(connection)
+            goal = max(following.position, reached)
+            self._drop(connection)
+            fresh.swap_in(connection, self._server_role)
+            # What the servers followed while rows were copied: it goes to the tables that are the live ones now.
+            following.follow(goal)
+            if goal > reached:
+                event_index.advance(connection, self._name, reached, goal)
+            set_versions(connection, self._projections)
+            if self._name == event_index.NAME:
+                requests.note(connection)
+                grant_runs.clear(connection)
+        return goal
 
     def compare(self, progress: Progress = lambda done, goal: None) -> list[Compared]:
         """Follows to where the live rows stand and compares them, in one snapshot."""

@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, Row, create_engine, inspect, select, text, update
+from sqlalchemy import Connection, Engine, Row, create_engine, delete, inspect, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from commands import people
 from commands.grants import end
 from commands.permissions import operator
 from eventstore.appending import rows
+from eventstore.database import table_locks
 from eventstore.database.engines import migrating, reading
+from eventstore.projecting import rebuild
 from eventstore.projecting.alone import AnotherFills, alone
-from eventstore.projecting.rebuild import Comparison, Rebuild, outdated, transaction
+from eventstore.projecting.rebuild import Comparison, Rebuild, compared, outdated, tables_of, transaction
 from eventstore.projecting.refollow import MODELS, Refollowing
-from eventstore.stored import rebuilds
+from eventstore.stored import head, rebuilds
 from projections import PROJECTIONS, clients, digests, grants, tokens
 from security.clock import SECOND
 from security.keyring import Keyring
@@ -206,6 +208,65 @@ async def test_a_rebuild_that_was_killed_goes_on_where_it_was(
         rebuilt = Rebuild(engine, PROJECTIONS, privacy, now).run()
         assert rebuilt.resumed_from == 20
         assert [each for each in Comparison(engine, PROJECTIONS, privacy, now).run() if each.differs_at] == []
+    engine.dispose()
+
+
+async def test_who_writes_waits_for_no_comparison(
+    database_url: str, tmp_path: Path, keyring: Keyring, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_world(database_url, tmp_path, keyring) as world:
+        await lively(world)
+        another, waiting = migrating(database_url), [True]
+
+        def meanwhile(*given: Any) -> Any:
+            if waiting:
+                waiting.clear()
+                with another.begin() as connection:
+                    connection.execute(select(head).with_for_update(nowait=True))
+                    connection.execute(delete(tokens.TABLE))
+            return compared(*given)
+
+        monkeypatch.setattr(rebuild, "compared", meanwhile)
+        found = Comparison(engine, PROJECTIONS, world.services.ledger.privacy, world.clock.now()).run()
+        assert not waiting
+        assert [each for each in found if each.differs_at] == []
+        another.dispose()
+    engine.dispose()
+
+
+@pytest.mark.parametrize("name", ["all", *MODELS])
+async def test_who_reads_for_long_keeps_the_rebuild_alone(
+    postgresql_url: str, tmp_path: Path, keyring: Keyring, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """As a dump does, which has all tables until its end."""
+    engine, table = migrating(postgresql_url), tokens.TABLE if name == "all" else tables_of(MODELS[name][0][0])[0]
+    async with open_world(postgresql_url, tmp_path, keyring) as world:
+        await lively(world)
+        privacy, now = world.services.ledger.privacy, world.clock.now()
+        dump, waits = engine.connect(), []
+        dump.execute(select(table)).all()
+
+        def waited(seconds: float) -> None:
+            waits.append(seconds)
+            if seconds == 0:
+                return
+            with engine.begin() as connection:
+                connection.execute(select(head).with_for_update(nowait=True))
+                table_locks.lock_whole(connection, (grants.TABLE,))
+                connection.execute(select(table)).all()
+            if len(waits) == 3:
+                dump.close()
+
+        monkeypatch.setattr(table_locks, "WAITS_MS", 20)
+        monkeypatch.setattr(table_locks, "sleep", waited)
+        if name == "all":
+            Rebuild(engine, PROJECTIONS, privacy, now).run()
+            found = Comparison(engine, PROJECTIONS, privacy, now).run()
+        else:
+            Refollowing(engine, name, privacy).rebuild()
+            found = Refollowing(engine, name, privacy).compare()
+        assert waits == [0, table_locks.APART_S, table_locks.APART_S]
+        assert [each for each in found if each.differs_at] == []
     engine.dispose()
 
 
