@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 from eventstore import stored
 from eventstore.database.engines import is_sqlite, migrating, reading
 from eventstore.database.shared_connections import SharedConnections
+from eventstore.database.table_locks import again_while_in_use, waiting_briefly
 from projections import tables as projections_schema
 from projections.prepared import Prepared
 from security import vault
@@ -189,7 +190,7 @@ def upgrade(url: str, owner_url: str | None = None) -> None:
 
     On PostgreSQL `owner_url` names the role that owns the tables; the role of `url` then gets only what the server
     needs: it may read and insert events, and never change or remove one. Without `owner_url` one role does both.
-    Raises `UnfitDatabase`.
+    Raises `UnfitDatabase` and `TablesInUse`.
     """
     from alembic import command
     from alembic.config import Config
@@ -197,11 +198,14 @@ def upgrade(url: str, owner_url: str | None = None) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     engine = migrating(owner_url or url)
-    try:
+
+    def migrated() -> None:
         with engine.begin() as connection:
             if not is_sqlite(url):
                 # Two nodes that start at once must not migrate at once.
                 connection.execute(text("SELECT pg_advisory_xact_lock(7209061)"))
+            # Servers go on meanwhile, and wait behind whoever waits for one of their tables.
+            waiting_briefly(connection)
             _supported(connection)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -211,6 +215,9 @@ def upgrade(url: str, owner_url: str | None = None) -> None:
                 grant_to_server(connection, every, role)
                 to = connection.dialect.identifier_preparer.quote(role)
                 connection.execute(text(f"GRANT SELECT ON alembic_version TO {to}"))
+
+    try:
+        again_while_in_use(migrated)
     finally:
         engine.dispose()
 

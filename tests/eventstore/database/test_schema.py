@@ -5,17 +5,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import BigInteger, delete, insert, inspect, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ProgrammingError
 
-from eventstore.database import schema
+from eventstore.database import schema, table_locks
 from eventstore.database.engines import migrating
 from eventstore.ledger import Ledger
 from eventstore.sealed.packed_rows import STREAMS
-from eventstore.stored import archived_events, events
+from eventstore.stored import archived_events, events, head
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, disable, register
@@ -61,6 +62,40 @@ def test_a_database_from_before_the_first_release_is_refused(
         assert inspect(engine).get_table_names() == ["alembic_version"]
     finally:
         engine.dispose()
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_migration_keeps_nobody_waiting_behind_a_dump(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """What it changes others read, and would wait behind it."""
+    engine, waits = migrating(postgresql_url), list[float]()
+    dump = engine.connect()
+    dump.execute(select(head)).all()
+
+    def changes(config: Any, _: str) -> None:
+        config.attributes["connection"].execute(text("ALTER TABLE log_head ADD COLUMN later TEXT"))
+
+    def waited(seconds: float) -> None:
+        waits.append(seconds)
+        with engine.connect() as connection:
+            connection.execute(select(head).with_for_update(nowait=True)).all()
+        if ends and len(waits) == 3:
+            dump.close()
+
+    monkeypatch.setattr(command, "upgrade", changes)
+    monkeypatch.setattr(table_locks, "WAITS_MS", 20)
+    monkeypatch.setattr(table_locks, "sleep", waited)
+    if ends:
+        schema.upgrade(postgresql_url)
+        assert waits == [0, table_locks.APART_S, table_locks.APART_S]
+    else:
+        with pytest.raises(table_locks.TablesInUse, match="nothing was changed"):
+            schema.upgrade(postgresql_url)
+        assert len(waits) == table_locks.TRIES
+    dump.close()
+    assert ("later" in {each["name"] for each in inspect(engine).get_columns("log_head")}) == ends
+    engine.dispose()
 
 
 def test_a_server_serves_later_tables_that_only_have_more(database_url: str) -> None:
