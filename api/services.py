@@ -159,16 +159,19 @@ def require_issuer(state: server.State, issuer: str) -> None:
         raise IssuerChanged(state.issuer or "", issuer)
 
 
+def is_recorded(state: server.State, settings: Settings) -> bool:
+    """Whether a start with these settings is in the log already, so that it takes no event."""
+    return bool(state.settings == effective(settings)) and state.version == running_version()
+
+
 async def record_start(services: Services, keyring: Keyring) -> None:
     """Proves the master key and records the start, once for each set of settings: workers alike are one fact. Raises
     `MasterKeyError` when the vault was made with another key, and `IssuerChanged`."""
     await log_keys.settle_mac_key(services.ledger, Origin(SYSTEM))
-    settings: Any = effective(services.settings)
     keys: mac_key.State = await services.ledger.state(mac_key.STREAM)
     state: server.State = await services.ledger.state(server.STREAM)
     require_issuer(state, services.settings.issuer)
-    found = running_version()
-    if state.settings == settings and state.version == found and keys.active is not None:
+    if is_recorded(state, services.settings) and keys.active is not None:
         problem = await services.ledger.read(key_problem, services.ledger.vault, keyring)
         if problem:
             raise MasterKeyError(problem)
@@ -180,7 +183,7 @@ async def record_start(services: Services, keyring: Keyring) -> None:
             raise MasterKeyError(problem)
         put_proof(view.connection, services.ledger.vault, keyring, view.now)
 
-    started: list[Step] = [servers.start(found, settings)]
+    started: list[Step] = [servers.start(running_version(), effective(services.settings))]
     if keys.active is None:
         started.append(log_keys.tell_of_first_mac_key(services.ledger.ring))
     await services.ledger.execute(*started, origin=Origin(SYSTEM), then=prove)

@@ -20,7 +20,7 @@ from api.letters.postman import FOLDER
 from api.server.parent import end_with_parent
 from api.server.transparency import NotContinued, require_continuation
 from api.server.worker import is_taken
-from api.services import IssuerChanged, require_issuer
+from api.services import IssuerChanged, is_recorded, require_issuer
 from cli.command_services import (
     connected,
     in_plain_words,
@@ -39,6 +39,7 @@ from domain import server
 from eventstore.database.engines import reading
 from eventstore.ledger import Ledger
 from eventstore.projecting.rebuild import Outdated, outdated
+from eventstore.unavailable import WrongClock
 from projections import FOLLOWING, PROJECTIONS
 from security.clock import SystemClock
 from security.keyring import Keyring
@@ -97,7 +98,11 @@ def prepare(settings: Settings, keyring: Keyring) -> None:
         finally:
             await ledger.close()
         async with opened(settings, keyring) as services:
-            require_issuer(await services.ledger.state(server.STREAM), settings.issuer)
+            state: server.State = await services.ledger.state(server.STREAM)
+            require_issuer(state, settings.issuer)
+            if not is_recorded(state, settings) and (fault := await services.ledger.clock_fault()):
+                # No worker could start.
+                raise WrongClock(fault)
 
     try:
         with in_plain_words(settings):

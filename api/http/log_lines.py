@@ -23,7 +23,9 @@ FRAMES = 30
 
 def trace(error: BaseException) -> dict[str, Any]:
     """What a log line says of an exception: its types and where it came from. Its messages repeat values: a database
-    driver's the parameters of a statement, a decoder's the text it was given."""
+    driver's the parameters of a statement, a decoder's the text it was given. Of several at once it is the first."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     chain: list[BaseException] = []
     current: BaseException | None = error
     while current is not None and current not in chain:

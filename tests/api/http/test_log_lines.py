@@ -100,6 +100,11 @@ def test_an_exception_leaves_its_place_but_no_message(stream):
         assert line["trace"][-1].endswith(" fail")
 
 
+def test_what_broke_off_a_task_among_others_is_named():
+    error = BaseExceptionGroup("both", [ExceptionGroup("one", [KeyError()]), ValueError()])
+    assert trace(error)["exception"] == "builtins.KeyError"
+
+
 def test_a_circle_of_causes_ends():
     first, second = ValueError(), KeyError()
     first.__cause__, second.__cause__ = second, first
