@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from domain.event import Moment
 from eventstore.database.engines import away
-from eventstore.database.threads import asks_over
+from eventstore.database.threads import asks_over, has_gone
 from eventstore.recorder import DATABASE_TIME, HEAD, NO_HEAD, LogRecorder, run
 from eventstore.stored import head
 from eventstore.unavailable import DatabaseReadOnly, DatabaseUnfit, Moved
@@ -78,10 +78,9 @@ class AppendTransaction:
     def begin(self) -> Head:
         """Raises `LockBusy`, and SQLAlchemy's errors."""
         recorder = self._recorder
-        engine: Any = recorder.datastore.engine
         connection, is_fresh = recorder.taken(), False
-        if connection is None:
-            connection, is_fresh = engine.connect(), True
+        if connection is None or _was_ended(connection):
+            connection, is_fresh = _connected(recorder.datastore.engine), True
         driver: Any = connection.connection.driver_connection
         if connection.dialect.name == "sqlite":
             try:
@@ -144,6 +143,21 @@ class AppendTransaction:
             self.end()
         else:
             self.break_off(error)
+
+
+def _connected(engine: Any) -> Connection:
+    connection: Connection = engine.connect()
+    # Its pool may have had it for long.
+    return engine.connect() if _was_ended(connection) else connection
+
+
+def _was_ended(connection: Connection) -> bool:
+    """Whether PostgreSQL ended the connection while nobody used it, by a timeout for one; then it is let go."""
+    if connection.dialect.name == "sqlite" or not has_gone(connection.connection.driver_connection):  # type: ignore[arg-type]
+        return False
+    connection.invalidate()
+    connection.close()
+    return True
 
 
 def _head(connection: Connection, *, is_fresh: bool) -> Head:

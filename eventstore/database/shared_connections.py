@@ -141,7 +141,7 @@ class SharedConnections:
     def _take(self, session: Session, end: float) -> Any:
         while True:
             held = self._next(session, end)
-            if held is None or held.session.url.database != session.url.database or _is_broken(held.driver):
+            if held is None or held.session.url.database != session.url.database or has_gone(held.driver):
                 held = self._made(session, held)
             try:
                 asks_over(held.driver)
@@ -279,14 +279,6 @@ class SharedConnections:
             self.number -= len(late)
         for each in late:
             each.driver.close()
-
-
-def _is_broken(driver: Any) -> bool:
-    """Whether its server ended it, or it was closed here, in which case there is nothing to look at."""
-    try:
-        return has_gone(driver)
-    except psycopg.OperationalError:
-        return True
 
 
 def _change_hands(held: _Held, session: Session) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -18,6 +19,7 @@ from eventstore.appending.batch import Transactions
 from eventstore.appending.committer import LONGEST_QUEUE
 from eventstore.database import threads as patience_module
 from eventstore.database.engines import away, is_sqlite, migrating
+from eventstore.database.threads import has_gone
 from eventstore.ledger import Ledger
 from eventstore.repository import newest
 from eventstore.stored import head
@@ -193,6 +195,32 @@ async def test_a_network_that_swallows_everything_keeps_nobody_waiting(
     lose_patience(ledger)
     with pytest.raises(DatabaseAway):
         await asked
+
+
+@pytest.fixture
+async def idle(postgresql_url: str, keyring: Keyring, clock: ManualClock) -> AsyncIterator[Ledger]:
+    opened = await Ledger.open(postgresql_url, keyring, clock)
+    yield opened
+    await opened.close()
+
+
+@pytest.mark.parametrize("is_given_back", [False, True])
+async def test_a_connection_ended_while_idle_costs_no_answer(
+    idle: Ledger, postgresql_url: str, is_given_back: bool
+) -> None:
+    """As an administrator's `idle_session_timeout` does it, or a firewall."""
+    recorder: Any = idle.log.recorder
+    await idle.execute(register("before"), origin=HERE)
+    await turns(lambda: recorder._kept)
+    driver: Any = recorder._kept[0].connection.driver_connection
+    if is_given_back:
+        recorder.release()
+    engine = migrating(postgresql_url)
+    with engine.connect() as another:
+        another.execute(text(f"SELECT pg_terminate_backend({driver.info.backend_pid})"))
+    engine.dispose()
+    await turns(partial(has_gone, driver))
+    assert (await idle.execute(register("after"), origin=HERE)).refusal is None
 
 
 async def test_a_write_that_was_swallowed_is_not_done_again(
