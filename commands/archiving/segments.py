@@ -15,6 +15,7 @@ from domain.log import Archived
 from domain.rules import feature_level
 from eventstore.archiving import archived as archive
 from eventstore.archiving import dropping, row_packing, tiles
+from eventstore.archiving.stretch import Endings
 from eventstore.command import Command
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
@@ -53,9 +54,10 @@ async def archive_before(
     told = await ledger.read_long(archive.find)
     known, seen = [each.archived for each in told], max((each.version for each in told), default=0)
     signed, last = await ledger.read_long(archive.bounds, ledger.vault, before)
+    endings = Endings(before)
     for first, end in archive.stretches(last):
         taken = archive.taken(known, first, end)
-        contents = await ledger.read_long(archive.collect, signed, first, end, taken, before)
+        contents = await ledger.read_long(archive.collect, signed, first, end, taken, endings)
         if contents is not None:
             made = await _put(ledger, place, signed, contents)
             seen = await _tell(ledger, made, seen, by)

@@ -10,11 +10,12 @@ from sqlalchemy import Connection, bindparam, select
 from domain import log
 from domain.event import Moment
 from domain.log import Archived, ArchiveDropped
-from eventstore.archiving.ended import has_ended, may_end
+from eventstore.archiving import stretch
+from eventstore.archiving.ended import may_end
+from eventstore.archiving.stretch import Endings
 from eventstore.mapper import PLACE, LogMapper, decoder
-from eventstore.recorder import LogRecorder, portions, store
+from eventstore.recorder import store
 from eventstore.sealed import segment
-from eventstore.sealed.log_rows import standing_at
 from eventstore.sealed.segment import LONGEST, Contents, Heading, SegmentDamaged
 from eventstore.search import first_at
 from eventstore.stored import events
@@ -25,9 +26,6 @@ from eventstore.transparency.published import Diverged
 from eventstore.transparency.signing_keys import signers
 from eventstore.unavailable import Forged
 from security.vault import Vault
-
-AT_ONCE = 500
-STREAMS_AT_ONCE = 256
 
 _PLACES = select(events.c.id, events.c.originator_id).where(
     events.c.id >= bindparam("b_first"), events.c.id <= bindparam("b_last")
@@ -82,7 +80,7 @@ def taken(archived: Collection[Archived], first: int, last: int) -> frozenset[in
 
 
 def collect(connection: Connection, signed: Checkpoint, first: int, last: int, taken: Collection[int],
-            before: Moment) -> Contents | None:  # fmt: skip
+            endings: Endings) -> Contents | None:  # fmt: skip
     """What a segment from `first` to `last` has: the events of streams that have ended, without those that stand in
     segments already, and of those with an event that is not authentic. None for no event. Raises `Forged` where one is
     missing, and `Diverged` where the tree is not that of the events.
@@ -91,15 +89,15 @@ def collect(connection: Connection, signed: Checkpoint, first: int, last: int, t
     # What stands in a segment was there, and is not read again, be it in the database yet or not.
     _require_whole({*streams, *taken}, first, last)
     candidates = {position: name for position, name in streams.items() if position not in taken and may_end(name)}
-    ended = _ended(connection, {*candidates.values()}, last, before)
-    chosen = sorted(position for position, name in candidates.items() if name in ended)
+    rows = stretch.rows_at(connection, candidates.keys(), first, last)
+    ended = stretch.ended(connection, rows, endings)
+    chosen = [row for row in rows if row[1] in ended.streams]
     if not chosen:
         return None
-    mapper = decoder(connection)
-    rows = (row for some in portions(chosen, AT_ONCE) for row in standing_at(connection, some))
-    forms = {row.id: mapper.form(row) for row in sorted(rows, key=lambda row: row.id)}
+    mapper, known = decoder(connection), ended.forms
+    forms = {row[0]: known.get(row[0]) or mapper.form(row) for row in chosen}
     origin = _origin(mapper, min(forms))
-    heading = Heading(origin=origin, first=min(forms), last=max(forms), count=len(forms), before=before)
+    heading = Heading(origin=origin, first=min(forms), last=max(forms), count=len(forms), before=endings.before)
     numbers = sorted({(position - 1) // WIDTH for position in forms})
     return Contents(heading, dict(_tiles(connection, signed, numbers)), forms)
 
@@ -108,21 +106,6 @@ def _require_whole(known: Collection[int], first: int, last: int) -> None:
     missing = next((position for position in range(first, last + 1) if position not in known), None)
     if missing is not None:
         raise Forged(missing)
-
-
-def _ended(connection: Connection, streams: Collection[str], last: int, before: Moment) -> set[str]:
-    recorder, recorded = LogRecorder.over(connection), decoder(connection).recorded
-    found = set()
-    for some in portions(sorted(streams), STREAMS_AT_ONCE):
-        for stream, rows in recorder.select_events_of(dict.fromkeys(some, 0)).items():
-            try:
-                told = [recorded(row) for row in rows]
-                if told and has_ended(connection, told, before):
-                    found.add(stream)
-            except Forged:
-                # Others say so, unless somebody has accepted it: then it stays where it is, and keeps no other there.
-                continue
-    return found
 
 
 def _tiles(

@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from commands.archiving.segments import NotArchived, archive_before, look
 from domain import log, server
 from domain.log import Archived
 from eventstore.archiving import archived as archive
+from eventstore.archiving import stretch
+from eventstore.recorder import LogRecorder
 from eventstore.sealed import segment
+from eventstore.sealed.log_rows import EventRow
 from eventstore.sealed.segment_place import PlaceAway, SegmentPlace
 from eventstore.search import stored_forms
 from eventstore.stored import events
@@ -33,6 +37,7 @@ from tests.started import PATIENCE
 pytestmark = pytest.mark.anyio
 
 DAY = 86_400
+FEW = 4
 KINDS = {"grant", "session", "audit", "usage", "account", "consent"}
 
 
@@ -119,6 +124,31 @@ async def test_what_has_ended_is_archived_and_nothing_else(scene: Scene, job: An
     }
     assert not positions(made) & positions(later)
     assert await problems(world) == [None, None]
+
+
+async def test_each_stream_is_read_once_along_the_log(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await old(scene)
+    told, read, stretches = await scene.world.events(), list[str](), defaultdict[str, set[int]](set)
+    for each in told:
+        stretches[each.stream].add((each.position - 1) // FEW)
+
+    class Recorder(LogRecorder):
+        def select_events_of(self, wanted: Mapping[str, int], limit: int | None = None) -> dict[str, list[EventRow]]:
+            read.extend(wanted)
+            return super().select_events_of(wanted, limit)
+
+    monkeypatch.setattr(stretch, "LogRecorder", Recorder)
+    monkeypatch.setattr(archive, "LONGEST", FEW)
+    made = await archived(scene.world, tmp_path / "archive")
+    chosen = {each.stream for each in told if each.position in positions(made)}
+    # Nothing is cut in pieces where a stretch ends; the newest event of all stays.
+    assert positions(made) == {each.position for each in told[:-1] if each.stream in chosen}
+    reaching = {stream for stream, found in stretches.items() if len(found) > 1}
+    assert len(read) == len(set(read))
+    assert reaching & chosen <= set(read) <= reaching
+    assert {stream.partition(":")[0] for stream in reaching & chosen} == {"grant"}
 
 
 async def test_a_changed_missing_or_foreign_segment_is_told(scene: Scene, sqlite_url: str, tmp_path: Path) -> None:
