@@ -347,7 +347,7 @@ class LogMapper(Mapper[str]):
 
     def form(self, row: EventColumns) -> bytes:
         """The stored form of an authentic row; raises `Forged`."""
-        form = self._authenticated(row)
+        form = self.authentic(row[0], row[4])
         if not PLACE.decode(form).is_of(row):
             raise Forged(row[0])
         return form
@@ -371,16 +371,17 @@ class LogMapper(Mapper[str]):
             r.data = msgspec.convert(old, _EVENTS[tag])
         return Recorded(r.position, r.id, r.stream, r.version, at[0], r.actor, r.request_id, r.ip, r.user_agent, r.data)
 
-    def _authenticated(self, row: EventColumns) -> bytes:
-        position, form = row[0], row[4]
-        if type(form) is str:
+    def authentic(self, position: int, form: str | bytes) -> bytes:
+        """A stored form that was written for this position; raises `Forged`. What it says of where it stands is for who
+        has columns beside it to compare."""
+        if isinstance(form, str):
             form = form.encode()
         if not self.is_authentic(position, form):
             # Another process may have begun a key: the vault says so wherever the event under it is to be seen.
             self._ask_for_keys()
             if not self.is_authentic(position, form):
                 raise Forged(position)
-        return form  # type: ignore[no-any-return]
+        return form
 
     def _ask_for_keys(self) -> None:
         if isinstance(self._reader, Engine):

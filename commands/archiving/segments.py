@@ -1,7 +1,9 @@
 """Copying old events into sealed segments, each verified before the log tells of it, and looking at them again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import gc
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -10,7 +12,7 @@ from msgspec.structs import replace
 from commands import servers
 from domain import log, server
 from domain.decision import Conflict, Outcome, Refusal, refuse
-from domain.event import Moment
+from domain.event import Moment, Recorded
 from domain.log import Archived
 from domain.rules import feature_level
 from eventstore.archiving import archived as archive
@@ -21,6 +23,7 @@ from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.projecting import packed_digests, packed_grants, packing, repacking
 from eventstore.projecting.rebuild import Progress
+from eventstore.projecting.stream_owners import StreamOwners
 from eventstore.recorder import versions
 from eventstore.sealed import packed_rows, segment
 from eventstore.sealed.dropped import look_again
@@ -51,6 +54,26 @@ async def archive_before(
     Whenever it is broken off, what the log tells of is there and whole; it may be called again and goes on. Raises
     `PlaceAway`, `SegmentDamaged`, `Diverged` and `Forged`.
     """
+    with _seldom_collected():
+        async for each in _archived_before(ledger, place, before, by, progress):
+            yield each
+
+
+@contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """With each segment some hundred thousand objects come and go, few of which refer to each other: all of them would
+    be walked over many times, which takes as long as half of the work."""
+    before = gc.get_threshold()
+    gc.set_threshold(500_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+async def _archived_before(
+    ledger: Ledger, place: SegmentPlace, before: Moment, by: Origin, progress: Progress
+) -> AsyncIterator[Archived]:
     told = await ledger.read_long(archive.find)
     known, seen = [each.archived for each in told], max((each.version for each in told), default=0)
     signed, last = await ledger.read_long(archive.bounds, ledger.vault, before)
@@ -139,6 +162,14 @@ async def drop_archived(
     The ledger must have been opened as the owner of the tables. Raises `OlderNode`, `PlaceAway`, `SegmentDamaged` and
     `Diverged`.
     """
+    with _seldom_collected():
+        async for each in _dropped(ledger, by, progress, copies):
+            yield each
+
+
+async def _dropped(
+    ledger: Ledger, by: Origin, progress: Progress, copies: SegmentPlace | None
+) -> AsyncIterator[Archived]:
     # Before the rest, so that what another drops meanwhile is seen with the one or the other.
     meanwhile = dropping.Meanwhile((await ledger.read_long(versions, (log.STREAM,)))[log.STREAM])
     known = [each.archived for each in await ledger.read_long(archive.find)]
@@ -146,27 +177,47 @@ async def drop_archived(
     settled, short = await ledger.read_long(digest_runs.done), await ledger.read_long(packed_rows.STREAMS.done)
     waiting = [each for each in known if each.sha256 not in dropped & packed & settled & short]
     is_due = await ledger.read_long(repacking.is_due)
-    if not waiting and not is_due and not await ledger.read_long(tiles.due, known):
+    if not waiting and not is_due and not await ledger.read_long(tiles.due, known, dropped):
         # There is no way back from the level, so it does not rise for nothing.
         return
     await _require_level(ledger, by)
     await _repack(ledger)
     signed = (await ledger.read_long(archive.bounds, ledger.vault, 0)).signed
+    owners, gone = StreamOwners(), {*dropped}
     for number, told in enumerate(waiting, 1):
         of = await _copied(told, copies)
-        forms = (await _verified(ledger, signed, of)).forms
-        living = await ledger.read_long(packing.beside, forms)
+        opened = await _opened(ledger, of, await _verified(ledger, signed, of))
         if of.sha256 not in packed:
-            await _pack(ledger, of, forms, living)
+            await _pack(ledger, opened, owners)
         if of.sha256 not in dropped:
-            await _drop(ledger, of, forms, meanwhile, by, None if of is told else of.place)
+            await _drop(ledger, opened, meanwhile, by, None if of is told else of.place)
+            gone.add(of.sha256)
             yield of
         if of.sha256 not in settled:
-            await _pack_digests(ledger, of, forms, living)
+            await _pack_digests(ledger, opened)
         if of.sha256 not in short:
-            await _pack_rows(ledger, of, forms)
+            await _pack_rows(ledger, opened)
+        await _drop_its_tiles(ledger, opened, known, gone)
         progress(number, len(waiting))
-    await _drop_tiles(ledger, signed, [each.archived for each in await ledger.read_long(archive.find)])
+    every = [each.archived for each in await ledger.read_long(archive.find)]
+    await _drop_tiles(ledger, signed, every, await ledger.read_long(dropping.dropped))
+
+
+class _SegmentAtHand(NamedTuple):
+    """A segment that was verified, with its events as what is made of them takes them, each decoded once; what they
+    leave, and the events that live among them."""
+
+    archived: Archived
+    contents: Contents
+    told: Mapping[int, Recorded]
+    left: Mapping[int, dropping.EmptiedRow]
+    living: Mapping[int, Recorded]
+
+
+async def _opened(ledger: Ledger, archived: Archived, contents: Contents) -> _SegmentAtHand:
+    told = await ledger.read_long(packing.told, contents.forms)
+    left = await asyncio.to_thread(dropping.emptied, contents.forms)
+    return _SegmentAtHand(archived, contents, told, left, await ledger.read_long(packing.beside, contents.forms))
 
 
 async def _repack(ledger: Ledger) -> None:
@@ -210,14 +261,14 @@ async def _verified(ledger: Ledger, signed: Checkpoint, archived: Archived) -> C
             f"{archived.place}: what stands in a segment alone must be in a directory of every node; name one"
         )
     packed = await asyncio.to_thread(place.get, archived.segment)
-    await ledger.read_long(archive.verify, signed, archived, packed)
-    return await asyncio.to_thread(segment.opened, packed, archived)
+    return await ledger.read_long(archive.verify, signed, archived, packed)
 
 
-async def _pack(ledger: Ledger, archived: Archived, forms: Mapping[int, bytes], living: Mapping[int, bytes]) -> None:
+async def _pack(ledger: Ledger, opened: _SegmentAtHand, owners: StreamOwners) -> None:
     """In many transactions, none of which takes long."""
+    archived = opened.archived
     first, last = packing.first_of(archived.first), archived.last
-    packings = await ledger.read_long(packing.prepared, forms, living)
+    packings = await ledger.read_long(packing.prepared, opened.told, opened.living, owners)
     for some in packing.by_kind(packings):
         if not await ledger.follow(packing.pack, some, first, last):
             return
@@ -232,26 +283,35 @@ async def _join(ledger: Ledger, of: Runs) -> None:
             return
 
 
-async def _pack_digests(
-    ledger: Ledger, archived: Archived, forms: Mapping[int, bytes], living: Mapping[int, bytes]
-) -> None:
-    issued = await ledger.read_long(packed_digests.issued_by, forms)
-    beside = await ledger.read_long(packed_digests.issued_by, living)
-    await ledger.follow(packed_digests.pack, archived.sha256, issued, beside)
+async def _pack_digests(ledger: Ledger, opened: _SegmentAtHand) -> None:
+    issued, beside = (packed_digests.issued_by(each.values()) for each in (opened.told, opened.living))
+    await ledger.follow(packed_digests.pack, opened.archived.sha256, issued, beside)
     await _join(ledger, digest_runs.DIGESTS)
 
 
-async def _pack_rows(ledger: Ledger, archived: Archived, forms: Mapping[int, bytes]) -> None:
-    due = await asyncio.to_thread(row_packing.prepared, forms)
+async def _pack_rows(ledger: Ledger, opened: _SegmentAtHand) -> None:
+    due = await asyncio.to_thread(row_packing.prepared, opened.contents.forms, opened.left)
     # Of a stream the oldest first, so each of them before the next is looked at.
     gone = [await ledger.tidy(row_packing.pack, some, ledger.clock.now()) for some in row_packing.together(due)]
     if all(gone):
-        await ledger.tidy(row_packing.finish, archived.sha256)
+        await ledger.tidy(row_packing.finish, opened.archived.sha256)
     await _join(ledger, packed_rows.STREAMS)
 
 
-async def _drop_tiles(ledger: Ledger, signed: Checkpoint, known: Sequence[Archived]) -> None:
-    due = await ledger.read_long(tiles.due, known)
+async def _drop_its_tiles(
+    ledger: Ledger, opened: _SegmentAtHand, known: Sequence[Archived], dropped: Collection[str]
+) -> None:
+    """Those of a segment that is at hand; what other segments of its stretch have of a tile counts as well."""
+    stretch = packing.first_of(opened.archived.first)
+    near = [each for each in known if packing.first_of(each.first) == stretch]
+    due = await ledger.read_long(tiles.due, near, dropped)
+    if mine := tiles.within(opened.archived, due):
+        await ledger.follow(tiles.remove, mine, opened.contents.tiles)
+
+
+async def _drop_tiles(ledger: Ledger, signed: Checkpoint, known: Sequence[Archived], dropped: Collection[str]) -> None:
+    """All that are due yet, of which the segments were dropped before."""
+    due = await ledger.read_long(tiles.due, known, dropped)
     for archived in known:
         if mine := tiles.within(archived, due):
             contents = await _verified(ledger, signed, archived)
@@ -259,14 +319,9 @@ async def _drop_tiles(ledger: Ledger, signed: Checkpoint, known: Sequence[Archiv
 
 
 async def _drop(
-    ledger: Ledger,
-    archived: Archived,
-    forms: Mapping[int, bytes],
-    meanwhile: dropping.Meanwhile,
-    by: Origin,
-    copied: str | None,
+    ledger: Ledger, opened: _SegmentAtHand, meanwhile: dropping.Meanwhile, by: Origin, copied: str | None
 ) -> None:
-    left = await asyncio.to_thread(dropping.emptied, forms)
+    archived, forms, left = opened.archived, opened.contents.forms, opened.left
 
     def decide(state: log.State, view: View) -> Outcome | Refusal:
         if meanwhile.has(view.connection, archived.sha256):

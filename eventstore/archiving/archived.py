@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
-import msgspec
 from sqlalchemy import Connection, bindparam, select
 
 from domain import log
@@ -13,7 +12,7 @@ from domain.log import Archived, ArchiveDropped
 from eventstore.archiving import stretch
 from eventstore.archiving.ended import may_end
 from eventstore.archiving.stretch import Endings
-from eventstore.mapper import PLACE, LogMapper, decoder
+from eventstore.mapper import LogMapper, decoder
 from eventstore.recorder import store
 from eventstore.sealed import segment
 from eventstore.sealed.segment import LONGEST, Contents, Heading, SegmentDamaged
@@ -89,7 +88,7 @@ def collect(connection: Connection, signed: Checkpoint, first: int, last: int, t
     # What stands in a segment was there, and is not read again, be it in the database yet or not.
     _require_whole({*streams, *taken}, first, last)
     candidates = {position: name for position, name in streams.items() if position not in taken and may_end(name)}
-    rows = stretch.rows_at(connection, candidates.keys(), first, last)
+    rows = stretch.rows_between(connection, candidates.keys(), first, last)
     ended = stretch.ended(connection, rows, endings)
     chosen = [row for row in rows if row[1] in ended.streams]
     if not chosen:
@@ -162,8 +161,9 @@ def described(contents: Contents, packed: bytes, place: str) -> Archived:
     )
 
 
-def verify(connection: Connection, signed: Checkpoint, archived: Archived, packed: bytes) -> None:
-    """Whether a segment is what the event says, its events are authentic and those of the tree that was signed.
+def verify(connection: Connection, signed: Checkpoint, archived: Archived, packed: bytes) -> Contents:
+    """What a segment has that is what the event says, with authentic events that are those of the tree which was
+    signed.
 
     Looks at nothing of the table of events, so that it says what the segment alone is worth. Raises `SegmentDamaged`,
     and `Diverged` where the stored tree is not the one that was signed.
@@ -180,13 +180,14 @@ def verify(connection: Connection, signed: Checkpoint, archived: Archived, packe
             raise SegmentDamaged(f"tile {number} is not that of the log's tree")
     for position, form in contents.forms.items():
         _verify_event(mapper, contents, position, form)
+    return contents
 
 
 def _verify_event(mapper: LogMapper, contents: Contents, position: int, form: bytes) -> None:
     try:
-        place = PLACE.decode(form)
-        mapper.form((position, place.stream, place.version, place.type, form))
-    except (Forged, msgspec.DecodeError):
+        # The position is as the event itself says.
+        mapper.authentic(position, form)
+    except Forged:
         raise SegmentDamaged(f"the event at position {position} is not authentic") from None
     number, offset = divmod(position - 1, WIDTH)
     known = contents.tiles.get(number, b"")[offset * HASH_BYTES :][:HASH_BYTES]

@@ -49,13 +49,14 @@ class RowToPack(NamedTuple):
     stream: str
 
 
-def prepared(forms: Mapping[int, bytes]) -> list[RowToPack]:
-    """What may be packed of a segment's events, in order, before anybody has to wait."""
+def prepared(forms: Mapping[int, bytes], left: Mapping[int, EmptiedRow] | None = None) -> list[RowToPack]:
+    """What may be packed of a segment's events, in order, before anybody has to wait; by what they have `left`, where
+    that is known."""
     found = []
-    for position, left in sorted(emptied(forms).items()):
-        own = PLACE.decode(forms[position])
-        if packed_rows.may_be_packed(own.stream):
-            found.append(RowToPack(_row(position, own.version, left), own.stream))
+    for position, each in sorted((left or emptied(forms)).items()):
+        if packed_rows.may_be_packed(each.stream):
+            own = PLACE.decode(forms[position])
+            found.append(RowToPack(_row(position, own.version, each), own.stream))
     return found
 
 

@@ -66,13 +66,16 @@ class EndedStreams(NamedTuple):
     forms: Mapping[int, bytes]
 
 
-def rows_at(connection: Connection, positions: Collection[int], first: int, last: int) -> list[EventRow]:
-    """The rows at some positions of a stretch, as they stand, in order."""
-    if 4 * len(positions) < last - first + 1:
-        rows = [row for some in portions([*positions], AT_ONCE) for row in standing_at(connection, some)]
-    else:
+def rows_between(connection: Connection, positions: Collection[int], first: int, last: int) -> list[EventRow]:
+    """The rows at some positions of a stretch as they stand, packed or not, in order: all are read in one go, unless
+    few of them are meant."""
+    wanted, rows = set(positions), list[EventRow]()
+    if 4 * len(wanted) >= last - first + 1:
         every = rows_of(_ALL.all(connection, {"b_first": first, "b_last": last}))
-        rows = [row for row in every if row[0] in positions]
+        rows = [row for row in every if row[0] in wanted]
+        wanted.difference_update(row[0] for row in rows)
+    for some in portions(sorted(wanted), AT_ONCE):
+        rows += standing_at(connection, some)
     return sorted(rows, key=lambda row: row[0])
 
 

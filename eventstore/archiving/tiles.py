@@ -8,10 +8,9 @@ from base64 import b64decode
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import BigInteger, Connection, bindparam, delete, select
 
 from domain.log import Archived
-from eventstore.archiving import dropping
 from eventstore.recorder import portions
 from eventstore.sealed.segment import HASH_BYTES, WIDTH, SegmentDamaged
 from eventstore.stored import TILES
@@ -22,21 +21,28 @@ FEWEST = WIDTH // 2
 AT_ONCE = 64
 """Tiles of one statement: half a mebibyte."""
 
-_FULL = select(TILES.c.number).where(TILES.c.level == 0, TILES.c.width == WIDTH)
+_FULL = select(TILES.c.number).where(
+    TILES.c.level == 0,
+    TILES.c.width == WIDTH,
+    TILES.c.number >= bindparam("b_low", type_=BigInteger),
+    TILES.c.number <= bindparam("b_high", type_=BigInteger),
+)
 _THESE = (TILES.c.level == 0, TILES.c.number.in_(bindparam("b_numbers", expanding=True)))
 _STANDING = select(TILES.c.number, TILES.c.hashes).where(*_THESE)
 _REMOVE = delete(TILES).where(*_THESE)
 
 
-def due(connection: Connection, known: Iterable[Archived]) -> frozenset[int]:
+def due(connection: Connection, known: Iterable[Archived], dropped: Collection[str]) -> frozenset[int]:
     """The numbers of the tiles that stand in the table and should leave it, by those of the segments that were
-    dropped."""
-    found, dropped = Counter[int](), dropping.dropped(connection)
+    dropped, of which these are the digests."""
+    found = Counter[int]()
     for archived in known:
         if archived.sha256 in dropped:
             _count(found, archived)
     half = {number for number, count in found.items() if count >= FEWEST}
-    return frozenset(half.intersection(connection.scalars(_FULL))) if half else frozenset()
+    if not half:
+        return frozenset()
+    return frozenset(half.intersection(connection.scalars(_FULL, {"b_low": min(half), "b_high": max(half)})))
 
 
 def _count(found: Counter[int], archived: Archived) -> None:

@@ -4,7 +4,7 @@ It goes by what stands in the tables and may be done again: what is a token's ro
 rebuild makes all of them rows, and the command packs them again.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import groupby
 from types import MappingProxyType
@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, select
 
+from domain.event import Recorded
 from eventstore import issued
-from eventstore.mapper import decoder
-from eventstore.projecting.packing import row_of
 from eventstore.recorder import portions
 from projections import digests, event_index, tokens
 from projections.named import digest_runs
@@ -29,10 +28,8 @@ _ROWS = select(digests.TABLE.c.digest, digests.TABLE.c.position).where(_THESE)
 _REMOVE = delete(digests.TABLE).where(_THESE)
 
 
-def issued_by(connection: Connection, forms: Mapping[int, bytes]) -> dict[bytes, int]:
-    """The digests of all secrets that archived events issued, each with its position. Raises `Forged`."""
-    recorded_of = decoder(connection).recorded
-    told = (recorded_of(row_of(position, form)) for position, form in forms.items())
+def issued_by(told: Iterable[Recorded]) -> dict[bytes, int]:
+    """The digests of all secrets that events issued, each with its position."""
     return {bytes.fromhex(each.sha256): each.by.position for one in told for each in issued.all_of(one)}
 
 

@@ -14,10 +14,12 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, select
+from sqlalchemy import BigInteger, Connection, Table, bindparam, delete, func, select
 
+from domain.event import Recorded
 from domain.log import positions_of
 from eventstore.archiving import archived, dropping
+from eventstore.archiving.stretch import rows_between
 from eventstore.mapper import PLACE, decoder
 from eventstore.personal_data import may_leave_with_a_person
 from eventstore.projecting import requests
@@ -25,16 +27,16 @@ from eventstore.projecting.stream_owners import StreamOwners
 from eventstore.recorder import portions
 from eventstore.sealed import packed_rows
 from eventstore.sealed.excerpt import EVENT, is_excerpt
-from eventstore.sealed.log_rows import EventRow, rows_of
 from eventstore.sealed.segment import LONGEST
 from eventstore.sealed.short_names import kept_stream
 from eventstore.search import OWN_STREAMS
-from eventstore.stored import ROW, events
+from eventstore.stored import events
 from eventstore.unavailable import Forged
 from projections import event_index
 from projections.event_index import IndexName, IndexRow, NameKind
 from projections.named import distances, runs, wide
 from projections.named.runs import FARTHEST, expanded
+from projections.prepared import Prepared
 
 AT_ONCE = 500
 """Keys, or events, that are looked at together."""
@@ -68,7 +70,11 @@ _ADDRESSES = (
 _REMOVE = delete(_TABLE).where(
     _TABLE.c.kind == bindparam("b_kind"), _TABLE.c.key == bindparam("b_key"), _TABLE.c.position == bindparam("b_at")
 )
-_BETWEEN = select(*ROW).where(events.c.id.between(bindparam("b_first"), bindparam("b_last")))
+_IDS = Prepared(
+    select(events.c.id).where(
+        events.c.id >= bindparam("b_first", type_=BigInteger), events.c.id <= bindparam("b_last", type_=BigInteger)
+    )
+)
 _IS_DROPPED = func.substr(events.c.state, 1, len(EVENT)) != EVENT.decode()
 _STREAMS = select(events.c.id, events.c.originator_id, _IS_DROPPED.label("dropped")).where(
     events.c.id.in_(bindparam("b_positions", expanding=True))
@@ -94,18 +100,23 @@ class Packing(NamedTuple):
     into: bytes | None
 
 
-def beside(connection: Connection, forms: Mapping[int, bytes]) -> dict[int, bytes]:
-    """The stored forms of the events that live among archived ones, from where the stretch of a segment begins, as far
-    as they are authentic."""
-    recorded_of, found = decoder(connection).recorded, dict[int, bytes]()
-    asked = {"b_first": first_of(min(forms)), "b_last": max(forms)}
-    for row in rows_of(connection.execute(_BETWEEN, asked).all()):
-        if row.id in forms or is_excerpt(row.state):
-            continue
+def told(connection: Connection, forms: Mapping[int, bytes]) -> dict[int, Recorded]:
+    """The events of a segment that was verified, decoded once for all that is made of them."""
+    decoded = decoder(connection).decoded
+    return {position: decoded(PLACE.decode(form).type, form) for position, form in forms.items()}
+
+
+def beside(connection: Connection, forms: Mapping[int, bytes]) -> dict[int, Recorded]:
+    """The events that live among archived ones, from where the stretch of a segment begins, as far as they are
+    authentic."""
+    recorded_of, found = decoder(connection).recorded, dict[int, Recorded]()
+    first, last = first_of(min(forms)), max(forms)
+    living = [each for (each,) in _IDS.all(connection, {"b_first": first, "b_last": last}) if each not in forms]
+    for row in rows_between(connection, living, first, last):
         # Somebody may have accepted that it is not.
         with suppress(Forged):
-            recorded_of(row)
-            found[row.id] = row.state
+            if not is_excerpt(row.state):
+                found[row.id] = recorded_of(row)
     return found
 
 
@@ -114,25 +125,26 @@ def first_of(position: int) -> int:
     return position - (position - 1) % LONGEST
 
 
-def prepared(connection: Connection, forms: Mapping[int, bytes], living: Mapping[int, bytes]) -> list[Packing]:
+def prepared(
+    connection: Connection, archived: Mapping[int, Recorded], living: Mapping[int, Recorded], owners: StreamOwners
+) -> list[Packing]:
     """What is to be packed of archived events and those that live among them, by what they name. Raises `ArchiveAway`
     and `Forged`."""
     named: dict[IndexName, set[int]] = defaultdict(set)
     own: dict[bytes, set[int]] = defaultdict(set)
-    owners, recorded_of = StreamOwners(), decoder(connection).recorded
     by_moment = requests.is_by_moment(connection)
-    every = {**living, **forms}
+    every = {**living, **archived}
     lasting = set(every)
     for some in portions(sorted(every), AT_ONCE):
-        told = [recorded_of(row_of(position, every[position])) for position in some]
-        belongs = owners.of(connection, told)
-        lasting.difference_update(each.position for each in told if may_leave_with_a_person(each))
-        for each in told:
+        portion = [every[position] for position in some]
+        belongs = owners.of(connection, portion)
+        lasting.difference_update(each.position for each in portion if may_leave_with_a_person(each))
+        for each in portion:
             rows = event_index.rows(each, None, belongs.get(each.stream))
             use = own_use(each.stream, each.position)
             if use is not None and use not in rows:
                 own[use[1]].add(use[2])
-            for kind, key, position in _packable(rows, KINDS if each.position in forms else OF_LIVING):
+            for kind, key, position in _packable(rows, KINDS if each.position in archived else OF_LIVING):
                 named[kind, key[: requests.MOMENT] if kind == _REQUEST and by_moment else key].add(position)
     together = Counter[bytes]()
     for (kind, key), positions in named.items():
@@ -143,7 +155,7 @@ def prepared(connection: Connection, forms: Mapping[int, bytes], living: Mapping
         into = requests.packed_key(key, together) if kind == _REQUEST else key
         leaving.append(Packing(kind, key, frozenset(positions), into))
     # By which address is not asked: each would have to be unsealed.
-    stretch, any_of_them = {"b_first": min(every), "b_last": max(forms) + FARTHEST}, frozenset(lasting)
+    stretch, any_of_them = {"b_first": min(every), "b_last": max(archived) + FARTHEST}, frozenset(lasting)
     keys = map(bytes, connection.scalars(_ADDRESSES, stretch))
     leaving += [Packing(_ADDRESS, key, any_of_them, key) for key in keys]
     return sorted(leaving, key=lambda each: each[:2])
@@ -152,12 +164,6 @@ def prepared(connection: Connection, forms: Mapping[int, bytes], living: Mapping
 def _packable(rows: Iterable[IndexRow], kinds: Collection[int]) -> Iterator[IndexRow]:
     """Those of some kinds, without requests by the ids of others."""
     return (row for row in rows if row[0] in kinds and (row[0] != _REQUEST or requests.tells_moment(row[1])))
-
-
-def row_of(position: int, form: bytes) -> EventRow:
-    """The row of an archived event, as its own text says."""
-    place = PLACE.decode(form)
-    return EventRow._make((position, place.stream, place.version, place.type, form))
 
 
 def pack(connection: Connection, packings: Sequence[Packing], first: int, last: int) -> bool:
@@ -241,8 +247,8 @@ def unpacked(rows: Iterable[tuple[Any, ...]]) -> Iterator[IndexRow]:
 def awaiting(connection: Connection, table: Table) -> frozenset[int]:
     """The positions whose requests the wider `table` has, and whose text is not dropped yet, or back again."""
     done, found = dropping.dropped(connection), set[int]()
-    for told in archived.find(connection):
-        of = told.archived
+    for fact in archived.find(connection):
+        of = fact.archived
         if of.sha256 in done:
             continue
         rows = select(table.c.position, table.c.before).where(

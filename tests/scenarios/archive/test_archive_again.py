@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, delete
 
+from domain.log import Archived
 from eventstore.archiving import archived as archive
-from eventstore.sealed import dropped, log_rows
+from eventstore.archiving import tiles
+from eventstore.sealed import dropped, log_rows, segment
 from eventstore.sealed.dropped import ELSEWHERE, SegmentElsewhere
 from eventstore.sealed.packed_rows import STREAMS
 from eventstore.sealed.segment import Contents
@@ -54,6 +56,23 @@ async def test_archiving_again_collects_from_no_segment(
     over = {each.position for each in told if each.position in gone and each.stream not in going_on}
     assert over.isdisjoint(read)
     assert len(over) > 1
+
+
+async def test_who_drops_a_segment_opens_it_once(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await lived(scene)
+    await used(scene)
+    opened, opening = list[str](), segment.opened
+
+    def counting(packed: bytes, of: Archived) -> Contents:
+        opened.append(of.sha256)
+        return opening(packed, of)
+
+    (made,) = await archived(scene.world, tmp_path / "archive", days=1)
+    monkeypatch.setattr(segment, "opened", counting)
+    # So that its tile goes too.
+    monkeypatch.setattr(tiles, "FEWEST", 1)
+    await drop(scene.world)
+    assert opened == [made.sha256]
 
 
 async def test_what_is_read_again_elsewhere_counts_once(
