@@ -62,6 +62,13 @@ HANDLES: tuple[type[Event], ...] = (
 
 _INSERT = sa.insert(TABLE)
 _MOVE = Prepared(_INSERT)
+_GONE = {
+    "sqlite": Prepared(sa.delete(TABLE).where(TABLE.c.digest == sa.bindparam("b_digest"))),
+    "postgresql": Prepared(
+        sa.delete(TABLE).where(TABLE.c.digest == sa.any_(sa.bindparam("b_digests", type_=sa.ARRAY(sa.LargeBinary)))),
+        planned_anew=True,
+    ),
+}
 _FIND = ByDigest(sa.select(TABLE.c.position, TABLE.c.digest), TABLE.c.digest)
 
 
@@ -78,6 +85,15 @@ def row(digest: bytes, position: int) -> Write:
 def keep(connection: sa.Connection, rows: Iterable[tuple[bytes, int]]) -> None:
     """Takes over the digests of rows that are pruned elsewhere, in the same transaction."""
     _MOVE.run(connection, [{"digest": digest, "position": position} for digest, position in rows])
+
+
+def remove(connection: sa.Connection, digests: Sequence[bytes]) -> None:
+    """Removes rows: what they say is packed in the same transaction."""
+    if not digests:
+        return
+    several = connection.dialect.name == "postgresql"
+    given = [{"b_digests": list(digests)}] if several else [{"b_digest": each} for each in digests]
+    _GONE[connection.dialect.name].run(connection, given)
 
 
 DIGEST_BYTES = 32

@@ -230,7 +230,8 @@ FOLLOWERS = sa.Table(
 )
 """How far each read model that follows the log has come; the head's position less this is its lag."""
 
-insert = Filling("event_positions").insert
+_FILLING = Filling("event_positions")
+insert, standing, remove = _FILLING.insert, _FILLING.standing, _FILLING.remove
 
 
 # Writing ----------------------------------------------------------------------------------------------------------

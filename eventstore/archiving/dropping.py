@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, text, update
 
 from domain import log
 from domain.log import ArchiveDropped
+from eventstore.archiving.stretch import rows_between
 from eventstore.database.append_only import lifted
 from eventstore.mapper import PLACE
 from eventstore.recorder import portions, store
@@ -21,10 +22,11 @@ from eventstore.sealed.packed_rows import STREAMS
 from eventstore.sealed.segment import SegmentDamaged
 from eventstore.sealed.short_names import kept_stream, kept_type
 from eventstore.stored import events
+from projections.prepared import Prepared
 
 AT_ONCE = 500
 
-_EMPTY = (
+_EMPTY = Prepared(
     update(events)
     .where(events.c.id == bindparam("b_position"))
     .values(originator_id=bindparam("b_stream"), topic=bindparam("b_type"), state=bindparam("b_excerpt"))
@@ -89,12 +91,11 @@ def emptied(forms: Mapping[int, bytes]) -> dict[int, EmptiedRow]:
 
 def require_same(connection: Connection, forms: Mapping[int, bytes], left: Mapping[int, EmptiedRow]) -> None:
     """Raises `SegmentDamaged` unless each event stands in the database as it does in the segment, to the byte."""
-    for some in portions(sorted(forms), AT_ONCE):
-        standing = {row.id: row.state for row in standing_at(connection, some)}
-        for position in some:
-            state = standing.get(position)
-            if state != forms[position] and state != left[position].excerpt.encode():
-                raise SegmentDamaged(f"the event at position {position} is another one in the database")
+    standing = {row[0]: row[4] for row in rows_between(connection, forms.keys(), min(forms), max(forms))}
+    for position, form in forms.items():
+        state = standing.get(position)
+        if state != form and state != left[position].excerpt.encode():
+            raise SegmentDamaged(f"the event at position {position} is another one in the database")
 
 
 def empty(connection: Connection, left: Mapping[int, EmptiedRow]) -> None:
@@ -107,13 +108,11 @@ def empty(connection: Connection, left: Mapping[int, EmptiedRow]) -> None:
 
 
 def _empty_on_sqlite(connection: Connection, positions: Sequence[int], left: Sequence[EmptiedRow]) -> None:
-    connection.execute(
-        _EMPTY,
-        [
-            {"b_position": at, "b_stream": each.stream, "b_type": each.type, "b_excerpt": each.excerpt}
-            for at, each in zip(positions, left, strict=True)
-        ],
-    )
+    given = [
+        {"b_position": at, "b_stream": each.stream, "b_type": each.type, "b_excerpt": each.excerpt}
+        for at, each in zip(positions, left, strict=True)
+    ]
+    _EMPTY.run(connection, given)
 
 
 def _empty_on_postgresql(connection: Connection, positions: Sequence[int], left: Sequence[EmptiedRow]) -> None:

@@ -9,20 +9,22 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, select
+from sqlalchemy import ARRAY, BigInteger, Connection, any_, bindparam, delete, func, select
 
 from domain.event import Moment
 from eventstore.archiving.dropping import AT_ONCE, EmptiedRow, emptied
+from eventstore.archiving.stretch import rows_between
 from eventstore.database.append_only import lifted
 from eventstore.mapper import PLACE
 from eventstore.recorder import portions
 from eventstore.sealed import packed_rows
-from eventstore.sealed.log_rows import standing_at
 from eventstore.sealed.packed_rows import PackedRow
 from eventstore.sealed.segment import SegmentDamaged
 from eventstore.sealed.short_names import kept_stream
 from eventstore.stored import events
 from projections import event_index, tokens
+from projections.digests import ByDigest
+from projections.prepared import Prepared
 from security.clock import DAY
 
 PORTION = 4 * packed_rows.BUCKET
@@ -35,11 +37,11 @@ _OLDEST = (
     .where(events.c.originator_id.in_(bindparam("b_names", expanding=True)))
     .group_by(events.c.originator_id)
 )
-_REMOVE = delete(events).where(events.c.id.in_(bindparam("b_positions", expanding=True)))
-_LIVING = select(tokens.TABLE.c.digest).where(
-    tokens.TABLE.c.digest.in_(bindparam("b_digests", expanding=True, type_=tokens.TABLE.c.digest.type)),
-    tokens.TABLE.c.expires_at > bindparam("b_after"),
+_REMOVE = Prepared(delete(events).where(events.c.id == bindparam("b_position", type_=BigInteger)))
+_REMOVE_TOGETHER = Prepared(
+    delete(events).where(events.c.id == any_(bindparam("b_positions", type_=ARRAY(BigInteger)))), planned_anew=True
 )
+_EXPIRING = ByDigest(select(tokens.TABLE.c.digest, tokens.TABLE.c.expires_at), tokens.TABLE.c.digest)
 
 
 class RowToPack(NamedTuple):
@@ -77,16 +79,21 @@ def pack(connection: Connection, due: Sequence[RowToPack], now: Moment) -> bool:
     # Whoever makes larger runs of the small ones waits.
     event_index.hold(connection, event_index.NAME)
     packed = packed_rows.at(connection, [each.row[0] for each in due])
-    for some in portions(due, AT_ONCE):
-        _require_theirs(connection, some)
+    _require_theirs(connection, due)
     staying = {*_of_living_tokens(connection, due, now), *_behind_others(connection, due)}
     known = {row[0] for row in packed}
     going = [each.row for each in due if each.row[0] not in known and each.stream not in staying]
     with lifted(connection, "delete"):
-        for rows in portions(going, AT_ONCE):
-            connection.execute(_REMOVE, {"b_positions": [row[0] for row in rows]})
+        _remove(connection, [row[0] for row in going])
     packed_rows.add(connection, going, packed_rows.not_found(connection, packed))
     return not staying
+
+
+def _remove(connection: Connection, positions: Sequence[int]) -> None:
+    if positions and connection.dialect.name == "postgresql":
+        _REMOVE_TOGETHER.run(connection, [{"b_positions": [*positions]}])
+    elif positions:
+        _REMOVE.run(connection, [{"b_position": each} for each in positions])
 
 
 def finish(connection: Connection, sha256: str) -> None:
@@ -96,7 +103,8 @@ def finish(connection: Connection, sha256: str) -> None:
 
 
 def _require_theirs(connection: Connection, due: Sequence[RowToPack]) -> None:
-    states = {row.id: row.state for row in standing_at(connection, [each.row[0] for each in due])}
+    positions = [each.row[0] for each in due]
+    states = {row[0]: row[4] for row in rows_between(connection, positions, positions[0], positions[-1])}
     for each in due:
         position, *_, excerpt = each.row
         if states.get(position) != excerpt:
@@ -108,8 +116,8 @@ def _of_living_tokens(connection: Connection, due: Sequence[RowToPack], now: Mom
     when it was used looks for none of these (`Command.lives`), and may do so some time later."""
     uses = {bytes.fromhex(each.stream.removeprefix(_USES)) for each in due if each.stream.startswith(_USES)}
     for some in portions(sorted(uses), AT_ONCE):
-        found = connection.scalars(_LIVING, {"b_digests": some, "b_after": now - DAY})
-        yield from (_USES + bytes(digest).hex() for digest in found)
+        found = _EXPIRING.all(connection, some)
+        yield from (_USES + bytes(digest).hex() for digest, expires_at in found if expires_at > now - DAY)
 
 
 def _behind_others(connection: Connection, due: Sequence[RowToPack]) -> Collection[str]:

@@ -10,7 +10,7 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection
 
 from domain.event import Recorded
 from eventstore import issued
@@ -22,10 +22,6 @@ from projections.named.run_rows import BEGINNING, DigestEntry, position_of
 
 AT_ONCE = 500
 """Digests of one statement."""
-
-_THESE = digests.TABLE.c.digest.in_(bindparam("b_digests", expanding=True, type_=digests.TABLE.c.digest.type))
-_ROWS = select(digests.TABLE.c.digest, digests.TABLE.c.position).where(_THESE)
-_REMOVE = delete(digests.TABLE).where(_THESE)
 
 
 def issued_by(told: Iterable[Recorded]) -> dict[bytes, int]:
@@ -46,11 +42,10 @@ def pack(
         is_done = is_done and not tokens.positions(connection, some)
     places = {**living, **places}
     for some in portions(sorted(places), AT_ONCE):
-        found = connection.execute(_ROWS, {"b_digests": some}).all()
-        packed = [bytes(digest) for digest, position in found if places[bytes(digest)] == position]
-        if packed:
-            connection.execute(_REMOVE, {"b_digests": packed})
-            entries += [digest_runs.entry(digest, places[digest]) for digest in packed]
+        found = digests.find_all(connection, some)
+        packed = [digest for digest, position in found.items() if places[digest] == position]
+        digests.remove(connection, packed)
+        entries += [digest_runs.entry(digest, places[digest]) for digest in packed]
     digest_runs.add(connection, entries)
     if is_done:
         digest_runs.note(connection, sha256)

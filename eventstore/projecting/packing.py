@@ -14,7 +14,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Table, bindparam, delete, func, select
+from sqlalchemy import BigInteger, Connection, Table, bindparam, func, select
 
 from domain.event import Recorded
 from domain.log import positions_of
@@ -54,21 +54,12 @@ secret some of what lives is drawn (`eventstore.leaked.about`)."""
 
 _USES = f"{OWN_STREAMS[NameKind.SECRET]}:"
 _TABLE = event_index.TABLE
-_ROWS = select(_TABLE.c.key, _TABLE.c.position, _TABLE.c.before).where(
-    _TABLE.c.kind == bindparam("b_kind"),
-    _TABLE.c.key.in_(bindparam("b_keys", expanding=True, type_=_TABLE.c.key.type)),
-    _TABLE.c.position >= bindparam("b_first"),
-    _TABLE.c.position <= bindparam("b_last"),
-)
 _ADDRESSES = (
     select(_TABLE.c.key)
     .distinct()
     .where(
         _TABLE.c.kind == _ADDRESS, _TABLE.c.position >= bindparam("b_first"), _TABLE.c.position <= bindparam("b_last")
     )
-)
-_REMOVE = delete(_TABLE).where(
-    _TABLE.c.kind == bindparam("b_kind"), _TABLE.c.key == bindparam("b_key"), _TABLE.c.position == bindparam("b_at")
 )
 _IDS = Prepared(
     select(events.c.id).where(
@@ -149,7 +140,8 @@ def prepared(
     together = Counter[bytes]()
     for (kind, key), positions in named.items():
         if kind == _REQUEST:
-            together.update(dict.fromkeys(requests.packed_keys(key), len(positions)))
+            for shorter in requests.packed_keys(key):
+                together[shorter] += len(positions)
     leaving = [Packing(_SECRET, key, frozenset(positions), None) for key, positions in own.items()]
     for (kind, key), positions in named.items():
         into = requests.packed_key(key, together) if kind == _REQUEST else key
@@ -192,8 +184,7 @@ def taken(
     """Takes what leaves the rows of some keys of one kind; of each key that has any which positions did."""
     kind, of = packings[0].kind, {each.key: each for each in packings}
     standing, found = defaultdict[bytes, list[IndexEntry]](list), list[tuple[Packing, Collection[int]]]()
-    asked = {"b_kind": kind, "b_keys": list(of), "b_first": first, "b_last": last + FARTHEST}
-    for key, at, before in connection.execute(_ROWS, asked):
+    for key, at, before in event_index.standing(connection, kind, [*of], first, last + FARTHEST):
         standing[bytes(key)].append((at, before))
     removed, left, alone = [], [], set[tuple[int, int]]()
     for key, rows in standing.items():
@@ -204,12 +195,11 @@ def taken(
         every = {each for row in rows for each in expanded(*row)}
         if going := packing.positions & every:
             # Rows of which nothing goes too: what is left is joined, and must not reach around one that stands.
-            removed += [{"b_kind": kind, "b_key": key, "b_at": at} for at, _ in rows]
+            removed += [(key, at) for at, _ in rows]
             left += [(kind, key, each) for each in every - going]
             found.append((packing, going))
-    if removed:
-        connection.execute(_REMOVE, removed)
-        event_index.insert(connection, runs.joined(sorted(left), alone))
+    event_index.remove(connection, kind, removed)
+    event_index.insert(connection, runs.joined(sorted(left), alone))
     return found
 
 

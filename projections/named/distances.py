@@ -17,6 +17,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 _HEAD = 3
 _MOST_BITS = 24
+_KEPT = 2_048
 
 
 def packed(positions: Sequence[int]) -> bytes | None:
@@ -26,13 +27,30 @@ def packed(positions: Sequence[int]) -> bytes | None:
         return None
     apart = [after - before - 1 for before, after in zip(positions, positions[1:], strict=False)]
     bits = _best(apart)
-    mask = (1 << bits) - 1
-    said = "".join([f"{'1' * (each >> bits)}0{each & mask:0{bits}b}" if bits else "1" * each + "0" for each in apart])
+    words = _WORDS[bits]
+    said = "".join([words[each] for each in apart])
     size = (len(said) + 7) // 8
     size += size % 2
     if last - positions[0] < 1 << 16 and 2 * len(apart) < _HEAD + size:
         return b"".join((last - each).to_bytes(2) for each in positions[:-1])
     return bytes((bits,)) + len(apart).to_bytes(2) + (int(said, 2) << 8 * size - len(said)).to_bytes(size)
+
+
+class _Words(dict[int, str]):
+    """How distances are said with so many of the lowest bits as they are. The short ones come again and again."""
+
+    def __init__(self, bits: int) -> None:
+        self._bits = bits
+
+    def __missing__(self, apart: int) -> str:
+        bits = self._bits
+        word = f"{'1' * (apart >> bits)}0{apart & (1 << bits) - 1:0{bits}b}" if bits else "1" * apart + "0"
+        if apart < _KEPT:
+            self[apart] = word
+        return word
+
+
+_WORDS = tuple(map(_Words, range(_MOST_BITS + 1)))
 
 
 def _best(apart: Sequence[int]) -> int:

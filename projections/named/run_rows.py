@@ -10,7 +10,8 @@ so many of them.
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from struct import unpack
+from operator import sub
+from struct import pack, unpack
 
 BEGINNING = 6
 """Bytes of a digest in an entry: among a hundred million, few begin like another one."""
@@ -34,6 +35,11 @@ WIDTHS = 4
 
 _HEAD = WIDTHS + 5 + BEGINNING
 _WIDEST = 5
+_POSITION_BITS = 8 * (ENTRY - BEGINNING)
+_POSITION = (1 << _POSITION_BITS) - 1
+_LAST_BEGINNING = (1 << 8 * BEGINNING) - 1
+_CODES = {1: "B", 2: "H", 4: "I"}
+"""Widths of which `struct` has a number, and all are written or read at once."""
 
 
 def position_of(entry: DigestEntry) -> int:
@@ -47,7 +53,7 @@ def rows(entries: Sequence[DigestEntry]) -> Iterator[RunRow]:
     while start < len(entries):
         end = min(start + AT_MOST, len(entries))
         # What is left out makes no other any wider.
-        end = min(end, start + (LONGEST - _HEAD) // sum(_widths(entries[start:end])))
+        end = min(end, start + (LONGEST - _HEAD) // sum(_widths(*_apart(entries[start:end]))))
         # Those that begin alike stay together, since one row of a run is asked.
         while end < len(entries) and entries[end][:BEGINNING] == entries[end - 1][:BEGINNING]:
             end += 1
@@ -55,16 +61,16 @@ def rows(entries: Sequence[DigestEntry]) -> Iterator[RunRow]:
         start = end
 
 
-def _apart(entries: Sequence[DigestEntry]) -> tuple[list[int], list[int], int]:
-    beginnings = [int.from_bytes(each[:BEGINNING]) for each in entries]
-    distances = [0, *(after - before for before, after in zip(beginnings, beginnings[1:], strict=False))]
-    positions = [position_of(each) for each in entries]
-    return distances, positions, min(positions)
+def _apart(entries: Sequence[DigestEntry]) -> tuple[list[int], list[int]]:
+    """How far each begins from the one before, and the positions."""
+    numbers = [int.from_bytes(each) for each in entries]
+    beginnings = [each >> _POSITION_BITS for each in numbers]
+    distances = [0, *map(sub, beginnings[1:], beginnings)]
+    return distances, [each & _POSITION for each in numbers]
 
 
-def _widths(entries: Sequence[DigestEntry]) -> tuple[int, int]:
-    distances, positions, lowest = _apart(entries)
-    return _bytes_of(max(distances)), _bytes_of(max(positions) - lowest)
+def _widths(distances: Sequence[int], positions: Sequence[int]) -> tuple[int, int]:
+    return _bytes_of(max(distances)), _bytes_of(max(positions) - min(positions))
 
 
 def _bytes_of(number: int) -> int:
@@ -73,13 +79,19 @@ def _bytes_of(number: int) -> int:
 
 def packed(entries: Sequence[DigestEntry]) -> bytes:
     """The row that has some entries."""
-    distances, positions, lowest = _apart(entries)
-    wide, far = _widths(entries)
+    distances, positions = _apart(entries)
+    (wide, far), lowest = _widths(distances, positions), min(positions)
     made = [bytes((wide, far)), len(entries).to_bytes(2), lowest.to_bytes(5), entries[0][:BEGINNING]]
-    made += [each.to_bytes(wide) for each in distances]
-    made += [(each - lowest).to_bytes(far) for each in positions]
+    made.append(_side_by_side(distances, wide))
+    made.append(_side_by_side([each - lowest for each in positions], far))
     row = b"".join(made)
     return row + bytes(len(row) % ENTRY == 0)
+
+
+def _side_by_side(numbers: Sequence[int], wide: int) -> bytes:
+    if wide in _CODES:
+        return pack(f">{len(numbers)}{_CODES[wide]}", *numbers)
+    return b"".join([each.to_bytes(wide) for each in numbers])
 
 
 def count(widths: object, length: object) -> int:
@@ -103,9 +115,9 @@ def apart(row: object) -> list[DigestEntry]:
         return [row[start : start + ENTRY] for start in range(0, len(row), ENTRY)]
     beginnings, positions = _beginnings(row), _positions(row)
     return [
-        each.to_bytes(BEGINNING) + position.to_bytes(ENTRY - BEGINNING)
+        (each << _POSITION_BITS | position).to_bytes(ENTRY)
         for each, position in zip(beginnings, positions, strict=True)
-        if max(each >> 8 * BEGINNING, position >> 40) == 0
+        if each <= _LAST_BEGINNING and position <= _POSITION
     ]
 
 
@@ -125,12 +137,14 @@ def _beginnings(row: bytes) -> list[int]:
     if not many:
         return []
     distances = row[_HEAD : _HEAD + many * wide]
-    if wide == 4:
-        # As nearly all are, in runs of many segments.
-        numbers: Sequence[int] = unpack(f">{many}I", distances)
-    else:
-        numbers = [int.from_bytes(distances[at : at + wide]) for at in range(0, len(distances), wide)]
+    numbers = _apart_again(distances, wide)
     return [*accumulate(numbers, initial=int.from_bytes(row[WIDTHS + 5 : _HEAD]))][1:]
+
+
+def _apart_again(side_by_side: bytes, wide: int) -> Sequence[int]:
+    if wide in _CODES:
+        return unpack(f">{len(side_by_side) // wide}{_CODES[wide]}", side_by_side)
+    return [int.from_bytes(side_by_side[at : at + wide]) for at in range(0, len(side_by_side), wide)]
 
 
 def _positions(row: bytes, start: int = 0, end: int | None = None) -> list[int]:
@@ -139,5 +153,5 @@ def _positions(row: bytes, start: int = 0, end: int | None = None) -> list[int]:
         return []
     wide, far = row[0], row[1]
     first, lowest = _HEAD + many * wide, int.from_bytes(row[WIDTHS : WIDTHS + 5])
-    places = range(first + start * far, first + (many if end is None else end) * far, far)
-    return [lowest + int.from_bytes(row[at : at + far]) for at in places]
+    wanted = row[first + start * far : first + (many if end is None else end) * far]
+    return [lowest + each for each in _apart_again(wanted, far)]

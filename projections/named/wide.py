@@ -76,24 +76,10 @@ def _row(kind: int, key: bytes, positions: Sequence[int]) -> Joined:
     return kind, key, positions[-1], distances.packed(positions)
 
 
-_STANDING = sa.select(TABLE.c.key, TABLE.c.position, TABLE.c.before).where(
-    TABLE.c.kind == sa.bindparam("b_kind"),
-    TABLE.c.key.in_(sa.bindparam("b_keys", expanding=True, type_=TABLE.c.key.type)),
-    TABLE.c.position >= sa.bindparam("b_first"),
-    TABLE.c.position <= sa.bindparam("b_last"),
-)
-_REMOVE = sa.delete(TABLE).where(
-    TABLE.c.kind == sa.bindparam("b_kind"),
-    TABLE.c.key == sa.bindparam("b_key"),
-    TABLE.c.position == sa.bindparam("b_position"),
-)
-
-
 def add(connection: sa.Connection, kind: int, found: Mapping[bytes, Iterable[int]], first: int) -> None:
     """Adds positions of some keys to what they have in the stretch that begins at `first`."""
-    asked = {"b_kind": kind, "b_keys": list(found), "b_first": first, "b_last": first + FARTHEST}
     standing = defaultdict[bytes, list[PackedPositions]](list)
-    for key, last, before in connection.execute(_STANDING, asked):
+    for key, last, before in _FILLING.standing(connection, kind, [*found], first, first + FARTHEST):
         # SQLite keeps whatever somebody else puts there.
         if isinstance(last, int):
             standing[bytes(key)].append((last, before))
@@ -102,10 +88,9 @@ def add(connection: sa.Connection, kind: int, found: Mapping[bytes, Iterable[int
         every = set(found[key])
         for last, before in _joining(standing[key], min(every, default=0)):
             every.update(expanded(last, before))
-            removed.append({"b_kind": kind, "b_key": key, "b_position": last})
+            removed.append((key, last))
         made += joined(kind, key, every)
-    if removed:
-        connection.execute(_REMOVE, removed)
+    _FILLING.remove(connection, kind, removed)
     _FILLING.insert(connection, made)
 
 
@@ -139,11 +124,10 @@ def forget_addresses(connection: sa.Connection, first: int, last: int, limit: in
         every = expanded(at, before)
         kept = [each for each in every if not first <= each <= last]
         if len(kept) < len(every):
-            removed.append({"b_kind": ADDRESS, "b_key": bytes(key), "b_position": at})
+            removed.append((bytes(key), at))
             left += joined(ADDRESS, bytes(key), kept)
-    if removed:
-        connection.execute(_REMOVE, removed)
-        _FILLING.insert(connection, left)
+    _FILLING.remove(connection, ADDRESS, removed)
+    _FILLING.insert(connection, left)
     return len(removed)
 
 

@@ -1,4 +1,5 @@
-"""How rows of the search index go over: thousands at once, in as few steps as each database allows."""
+"""How rows of the search index go over: thousands at once, in as few steps as each database allows. SQLAlchemy would
+look at each parameter of each row, which takes longer than the databases do."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -40,6 +41,47 @@ class Filling:
         self._one = f"INSERT INTO {table} (kind, key, position, before) VALUES (?, ?, ?, ?)"  # noqa: S608 - ours
         self._many = self._one + ", (?, ?, ?, ?)" * (_AT_ONCE - 1)
         self._copying = f"COPY {table} (kind, key, position, before) FROM STDIN (FORMAT BINARY)"
+        found = f"SELECT key, position, before FROM {table} WHERE kind = "  # noqa: S608 - names of ours
+        # Were the kind a parameter as it is, SQLite would plan anew for each key: it has an index of one kind alone.
+        self._of_one = found + "? + 0 AND key = ? AND position >= ? AND position <= ?"
+        self._of_many = found + "%s AND key = ANY(CAST(%s AS bytea[])) AND position >= %s AND position <= %s"
+        self._remove_one = f"DELETE FROM {table} WHERE kind = ? AND key = ? AND position = ?"  # noqa: S608
+        self._remove_many = (
+            f"DELETE FROM {table} AS standing USING unnest(CAST(%s AS bytea[]), CAST(%s AS bigint[])) "  # noqa: S608
+            "AS gone (key, position) WHERE standing.kind = %s AND standing.key = gone.key "
+            "AND standing.position = gone.position"
+        )
+
+    def standing(
+        self, connection: sa.Connection, kind: int, keys: Sequence[bytes], first: int, last: int
+    ) -> list[tuple[bytes, Any, Any]]:
+        """Of some keys of a kind the rows whose last position is one of these: key, that, and what is before it."""
+        found = list[tuple[bytes, Any, Any]]()
+
+        def ask_each(cursor: Any) -> None:
+            for key in keys:
+                found.extend(cursor.execute(self._of_one, (kind, key, first, last)))
+
+        def ask(cursor: Any) -> None:
+            found.extend(cursor.execute(self._of_many, (kind, [*keys], first, last)))
+
+        if connection.dialect.name == "postgresql":
+            with_cursor(connection, self._of_many, ask)
+        else:
+            with_cursor(connection, self._of_one, ask_each)
+        return found
+
+    def remove(self, connection: sa.Connection, kind: int, rows: Sequence[tuple[bytes, int]]) -> None:
+        """Removes rows of a kind by their keys and last positions."""
+        if not rows:
+            return
+        if connection.dialect.name == "postgresql":
+            keys, positions = (list(column) for column in zip(*rows, strict=True))
+            given = (keys, positions, kind)
+            with_cursor(connection, self._remove_many, lambda cursor: cursor.execute(self._remove_many, given))
+        else:
+            every = [(kind, *row) for row in rows]
+            with_cursor(connection, self._remove_one, lambda cursor: cursor.executemany(self._remove_one, every))
 
     def insert(self, connection: sa.Connection, rows: Sequence[Joined]) -> None:
         """Inserts rows. Sorted ones are cheaper: neighbours share a page of the index."""

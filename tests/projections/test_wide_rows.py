@@ -107,3 +107,18 @@ def test_a_full_row_is_left_as_it_is(log: Log) -> None:
     after = connection.execute(every).all()
     assert after[:2] == before[:2]
     assert distances.expanded(*after[2][2:]) == [*range(2_058, 3_010), *range(4_000, 4_010)]
+
+
+def test_rows_are_found_and_removed_by_their_keys(log: Log) -> None:
+    connection = log.connection
+    rows = [(int(KIND), bytes([key]), at, None) for key in range(5) for at in (10, 20, 30)]
+    event_index.insert(connection, [*rows, (int(KIND) + 1, b"\1", 20, b"\5")])
+    keys = [b"\1", b"\3", b"\7"]
+    found = event_index.standing(connection, int(KIND), keys, 20, 30)
+    assert sorted(found) == [(b"\1", 20, None), (b"\1", 30, None), (b"\3", 20, None), (b"\3", 30, None)]
+    assert event_index.standing(connection, int(KIND) + 1, keys, 1, 30) == [(b"\1", 20, b"\5")]
+    event_index.remove(connection, int(KIND), [(b"\1", 20), (b"\3", 30), (b"\7", 10)])
+    event_index.remove(connection, int(KIND), [])
+    left = {row[1:3] for row in rows} - {(b"\1", 20), (b"\3", 30)}
+    assert {row[:2] for row in event_index.standing(connection, int(KIND), [row[1] for row in rows], 1, 99)} == left
+    assert event_index.standing(connection, int(KIND) + 1, keys, 1, 30)
