@@ -1,15 +1,17 @@
 """Requests that the server makes itself, to URLs that settings name: never into its own network unless it may.
 
 What is checked is the address that is connected to, not the name: a name is resolved once, here, and the connection
-goes to an address of that answer. Redirects are not followed.
+goes to an address of that answer, the next one where one cannot be reached. Redirects are not followed.
 """
 
 import asyncio
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
 import httpcore
@@ -17,6 +19,9 @@ import httpx
 
 TIMEOUT_S = 10.0
 LARGEST_ANSWER = 1024 * 1024
+
+ADDRESSES_TRIED, NEXT_AFTER_S = 4, 2.0
+"""So many of a name's, each for so long before the next one is tried."""
 
 _NAT64 = ip_network("64:ff9b::/96")
 
@@ -61,6 +66,15 @@ def _inside(address: IPv6Address) -> Iterable[IPv4Address]:
         yield IPv4Address(int(address) & 0xFFFFFFFF)
 
 
+def _both_families(addresses: Iterable[str]) -> list[str]:
+    """The addresses in their order, those of IPv6 and of IPv4 in turn (RFC 8305 §4), each once: often the whole of one
+    family cannot be reached from here."""
+    found = list(dict.fromkeys(addresses))
+    first = [each for each in found if (":" in each) == (":" in found[0])]
+    others = [each for each in found if each not in first]
+    return [each for each in chain.from_iterable(zip_longest(first, others)) if each is not None]
+
+
 class PublicOnly(httpcore.AsyncNetworkBackend):
     """Opens connections to public addresses alone, or to any when told so."""
 
@@ -76,13 +90,17 @@ class PublicOnly(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Resolves the name and connects to the first address of the answer; one that is not public spoils it all."""
+        """Resolves the name and connects to the first address of the answer that takes the connection; one that is not
+        public spoils it all."""
         addresses = await self._resolve(host, port)
         if not self._allow_private and not all(is_public(each) for each in addresses):
             raise NotAllowed
-        return await self._inner.connect_tcp(
-            addresses[0], port, timeout=timeout, local_address=local_address, socket_options=socket_options
-        )
+        *before, last = _both_families(addresses)[:ADDRESSES_TRIED]
+        named: dict[str, Any] = {"local_address": local_address, "socket_options": socket_options}
+        for address in before:
+            with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
+                return await self._inner.connect_tcp(address, port, timeout=NEXT_AFTER_S, **named)
+        return await self._inner.connect_tcp(last, port, timeout=timeout, **named)
 
     async def _resolve(self, host: str, port: int) -> list[str]:
         try:

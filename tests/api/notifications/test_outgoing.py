@@ -4,9 +4,10 @@ import socket
 import ssl
 from typing import Any
 
+import httpcore
 import pytest
 
-from api.http.outgoing_requests import NoAnswer, NotAllowed, OutgoingRequests, is_public
+from api.http.outgoing_requests import TIMEOUT_S, NoAnswer, NotAllowed, OutgoingRequests, is_public
 from tests.api.notifications.receiver import Receiver
 
 pytestmark = pytest.mark.anyio
@@ -77,6 +78,50 @@ async def test_name_is_resolved_once_and_connected_to_that_address(receiver: Rec
     # Whatever asks again gets an address, not the name.
     assert asked.count("hooks.example") == 1
     assert receiver.requests[0][1]["Host"] == url.split("/")[2]
+
+
+async def test_the_next_address_of_a_name_is_tried(receiver: Receiver, resolves_to: Any) -> None:
+    """A server without IPv6 is told of such addresses too, and one of several may be away."""
+    resolves_to("::1", "127.0.0.9", "127.0.0.1")
+    url = receiver.url.replace("127.0.0.1", "hooks.example")
+    answer = await OutgoingRequests(allow_private=True).send("POST", url, headers={}, content=b"x")
+    assert (answer.status, len(receiver.requests)) == (401, 1)
+
+
+async def test_an_address_that_is_silent_does_not_take_all_the_time(
+    receiver: Receiver, resolves_to: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolves_to("127.0.0.9", "127.0.0.1")
+    connect, tried = httpcore.AnyIOBackend.connect_tcp, list[str]()
+
+    async def silent(self: Any, host: str, port: int, timeout: float | None = None, **named: Any) -> Any:
+        tried.append(host)
+        if host != "127.0.0.9":
+            return await connect(self, host, port, timeout=timeout, **named)
+        assert timeout is not None
+        assert timeout < TIMEOUT_S / 2
+        raise httpcore.ConnectTimeout
+
+    monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", silent)
+    url = receiver.url.replace("127.0.0.1", "hooks.example")
+    assert (await OutgoingRequests(allow_private=True).send("POST", url, headers={})).status == 401
+    assert tried == ["127.0.0.9", "127.0.0.1"]
+
+
+async def test_the_addresses_of_a_name_are_not_tried_without_end(
+    receiver: Receiver, resolves_to: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolves_to(*(f"2001:db8::{n}" for n in range(9)), *(f"127.0.0.{n}" for n in range(2, 9)))
+    tried: list[str] = []
+
+    async def away(self: Any, host: str, port: int, **named: Any) -> Any:
+        tried.append(host)
+        raise httpcore.ConnectError
+
+    monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", away)
+    with pytest.raises(NoAnswer):
+        await OutgoingRequests(allow_private=True).send("POST", "http://hooks.example/", headers={})
+    assert tried == ["2001:db8::0", "127.0.0.2", "2001:db8::1", "127.0.0.3"]
 
 
 async def test_who_does_not_answer_or_answers_too_much_is_given_up(receiver: Receiver) -> None:
