@@ -14,7 +14,7 @@ from typing import BinaryIO, Literal
 import rich_click as click
 
 from api.config.settings import Settings
-from api.server.transparency import Transparency, ensure_key, kept_of
+from api.server.transparency import Transparency, ensure_key, kept_of, lost_of
 from cli.archiving import archive, archived, drop_archived
 from cli.command_services import (
     CommandServices,
@@ -407,7 +407,7 @@ def accept_divergence(yes: bool, as_json: bool) -> None:
 async def _accept(services: CommandServices, yes: bool) -> dict[str, str | list[str] | None]:
     state: server.State = await services.ledger.state(server.STREAM)
     kept = kept_of(services.settings)
-    lost = kept.read_lost()
+    lost = lost_of(kept, services.ledger.clock.now())
     reason = state.diverged.reason if state.diverged is not None else lost.reason if lost is not None else None
     if reason is None:
         raise Failure("nothing has diverged")

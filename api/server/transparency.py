@@ -13,6 +13,7 @@ from api.config.settings import Settings, log_origin
 from commands import log_keys
 from commands.servers import note_divergence
 from domain import server
+from domain.event import Moment
 from domain.keys import log_key
 from eventstore.database import Connection
 from eventstore.database.engines import is_sqlite
@@ -250,11 +251,16 @@ def _contradiction(connection: Connection, state: log_key.State, note: str, kept
     )
 
 
-async def _require_accepted(ledger: Ledger, kept: Kept) -> None:
+def lost_of(kept: Kept, now: Moment) -> LostHead | None:
+    """That the log went back, if it did and nobody has accepted it, also where it cannot be read any more how."""
     try:
-        lost = kept.read_lost()
+        return kept.read_lost()
     except ValueError:
-        lost = LostHead("it cannot be read how", 0, None, ledger.clock.now())
+        return LostHead("the log went back, and what was noted of that cannot be read", 0, None, now)
+
+
+async def _require_accepted(ledger: Ledger, kept: Kept) -> None:
+    lost = lost_of(kept, ledger.clock.now())
     if lost is None:
         return
     state: server.State = await ledger.state(server.STREAM)

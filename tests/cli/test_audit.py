@@ -322,3 +322,13 @@ def test_rolled_back_log_is_accepted_if_no_checkpoint_was_lost(cli: CommandLine,
     assert accepted == {"reason": "the log went back: it had 9 events and has 7", "accepted": []}
     assert cli.newest()[0]["data"]["reason"] == accepted["reason"]
     assert kept.read_lost() is None
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\x00"])
+def test_a_note_of_a_rollback_that_is_spoilt_is_accepted_too(cli: CommandLine, vkey: str, content: bytes) -> None:
+    followed(cli)
+    note = Path(cli.environment["GRANTLOG_DATA_DIR"] or "") / "checkpoint.lost"
+    note.write_bytes(content)
+    assert "what was noted of that cannot be read, under a server" in cli.run("serve", exits=3).stderr
+    cli.run("log", "accept-divergence", "--yes")
+    assert not note.exists()
