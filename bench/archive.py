@@ -23,7 +23,7 @@ from eventstore.database.engines import migrating
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.sealed import dropped
-from eventstore.sealed.excerpt import EVENT
+from eventstore.sealed.excerpt import IS_DROPPED
 from eventstore.sealed.packed_rows import STREAMS
 from eventstore.sealed.segment_place import SegmentPlace
 from eventstore.search import stored_forms
@@ -53,19 +53,18 @@ _LEAST_OF_LIVING = 10.0
 _MADE_ANEW = re.compile(r"_\d+$")
 """What a rebuild puts behind the names of indexes."""
 
-_DROPPED = f"state NOT LIKE '{EVENT.decode()}%'"
 _ROW = {
     "sqlite": (
         f"SELECT sum(length(CAST(state AS BLOB)) + length(originator_id) + length(topic) + 13) FROM {EVENTS} "  # noqa: S608
-        f"WHERE {_DROPPED}"
+        f"WHERE {IS_DROPPED}"
     ),
-    "postgresql": f"SELECT sum(pg_column_size({EVENTS}.*) + 4) FROM {EVENTS} WHERE {_DROPPED}",  # noqa: S608
+    "postgresql": f"SELECT sum(pg_column_size({EVENTS}.*) + 4) FROM {EVENTS} WHERE {IS_DROPPED}",  # noqa: S608
 }
 """Of those that are not packed, with the numbers and lengths of a row on SQLite, and the line pointer of PostgreSQL."""
 
 _LEFT = (
     "SELECT sum(CASE WHEN position IN (SELECT id FROM "  # noqa: S608 - names of ours
-    f"{EVENTS} WHERE {_DROPPED}) THEN 1 ELSE 0 END) * 1.0 / count(*) FROM {digests.TABLE.name}"
+    f"{EVENTS} WHERE {IS_DROPPED}) THEN 1 ELSE 0 END) * 1.0 / count(*) FROM {digests.TABLE.name}"
 )
 """The share of digests that are dropped events' and have a row yet."""
 

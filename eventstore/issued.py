@@ -30,6 +30,7 @@ from domain.succession import Succession
 from domain.usage import SecretKind
 from eventstore import search
 from eventstore.mapper import decoder
+from eventstore.sealed.log_rows import IN_SHORT, row_in_full
 from eventstore.search import Criteria, recorded_at
 from eventstore.stored import ROW, events
 from eventstore.unavailable import ArchiveAway, Forged
@@ -314,7 +315,7 @@ def _named(folds: Folds, digests: Sequence[bytes]) -> dict[bytes, _Found]:
     recorded_of = decoder(folds.connection).recorded
     for digest, ended_position, newest, *row in _NAMING.all(folds.connection, digests):
         try:
-            recorded = recorded_of(row)
+            recorded = recorded_of(row_in_full(row) if row[4][1:3] in IN_SHORT else row)
         except Forged:
             # Of the others that were asked about with it, nothing is wrong. Nor is anything with one whose text stands
             # in a segment alone: its grant was over, and its tokens with it, before that was archived.

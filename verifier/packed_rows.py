@@ -12,8 +12,8 @@ _BUCKET = 1_024
 """Positions of a row."""
 _LARGEST = 1 << 22
 """Bytes of what is in it."""
-_EVENT = b'{"p'
-"""How events begin, of which none is to be here."""
+_EVENTS = (b'{"p', b'{"z')
+"""How events begin, and those in short, of which none is to be here."""
 _BEGINNINGS = {"g": "grant:", "s": "session:", "u": ""}
 """How the names of streams begin, each said by one character."""
 
@@ -34,4 +34,4 @@ def unpacked(first: object, entries: object) -> Iterator[Row]:
     except (ValueError, KeyError, TypeError):
         return
     if all(first <= row.position < first + _BUCKET for row in rows):
-        yield from (row for row in rows if not row.leaf.startswith(_EVENT))
+        yield from (row for row in rows if not row.leaf.startswith(_EVENTS))

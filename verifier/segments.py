@@ -33,6 +33,9 @@ _BOUND_BY = ("dpop_jkt", "x5t_s256")
 _GIVEN = ("code", "refresh_token")
 """Members of an event of a grant of which its excerpt says that they are there, if it names a key."""
 
+_MARKS = ("signing_key", "asserted_by")
+"""Members that stand beside one that is there in short, also."""
+
 _USES_OF_TOKEN = re.compile("usage:([0-9a-f]{32})[0-9a-f]{32}")
 """Streams that the row of such an event names by half of the digest alone."""
 
@@ -63,8 +66,8 @@ class Segments:
             if _has(file, row.position):
                 leaf = self._content(file).events.get(row.position, b"")
                 # What is another event's excerpt was changed, and is shown as it stands: as no event of the log.
-                event = _event(leaf) if leaf else None
-                if event is not None and _excerpt(event) == row.leaf:
+                event = event_of(leaf) if leaf else None
+                if event is not None and excerpt_of(event) == row.leaf:
                     return _with_names(row._replace(leaf=leaf), event)
         return row
 
@@ -142,7 +145,8 @@ def _described(form: bytes) -> dict[str, Any] | None:
     return data | {"bits": bits} if strings and numbers else None
 
 
-def _event(leaf: bytes) -> dict[str, Any] | None:
+def event_of(leaf: bytes) -> dict[str, Any] | None:
+    """The members of an event; None for what is none."""
     try:
         found = json.loads(leaf)
     except (ValueError, RecursionError):
@@ -169,8 +173,9 @@ def _in_base64(octets: bytes) -> str:
     return urlsafe_b64encode(octets).rstrip(b"=").decode()
 
 
-def _excerpt(event: dict[str, Any]) -> bytes | None:
-    """What stands in the place of an event whose text does not; None for what is no event."""
+def excerpt_of(event: dict[str, Any], *, marked: bool = False) -> bytes | None:
+    """What stands in the place of an event whose text does not, or with `marked` beside one that is there in short.
+    None for what is no event."""
     try:
         actor, data = event["actor"], event["data"]
         own = (actor.get("credential") or {}).get("key_id")
@@ -179,7 +184,7 @@ def _excerpt(event: dict[str, Any]) -> bytes | None:
         if own is not None:
             given = {"kind": actor["kind"], "id": actor.get("id"), "credential": {"key_id": own}}
             found["actor"] = {name: value for name, value in given.items() if value is not None}
-        if is_grant and (kept := _kept(data, is_keyed=own is not None)):
+        if is_grant and (kept := _kept(data, is_keyed=own is not None) | (_marks(data) if marked else {})):
             found["data"] = kept
         return json.dumps(found, separators=(",", ":"), ensure_ascii=False).encode()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -192,6 +197,10 @@ def _kept(data: dict[str, Any], *, is_keyed: bool) -> dict[str, Any]:
         found |= {"client_id": data["client_id"]} if data.get("client_id") is not None else {}
         found |= {name: True for name in _GIVEN if data.get(name) is not None}
     return found
+
+
+def _marks(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: data[name] for name in _MARKS if data.get(name) is not None}
 
 
 def _stretch(position: int) -> int:
@@ -225,7 +234,7 @@ def _packed(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def decompressed(packed: bytes, largest: int) -> bytes:
+def decompressed(packed: bytes, largest: int, dictionary: bytes = b"") -> bytes:
     """What was compressed, so many bytes at most; ValueError when it is damaged, `SourceError` where nothing can read
     it."""
     try:
@@ -236,6 +245,7 @@ def decompressed(packed: bytes, largest: int) -> bytes:
         # What the file says of its length is taken at its word, beyond every limit.
         if zstandard.frame_content_size(packed) > largest:
             raise ValueError("not a segment")
-        return zstandard.ZstdDecompressor().decompress(packed, max_output_size=largest)
+        with_it = zstandard.ZstdCompressionDict(dictionary, zstandard.DICT_TYPE_RAWCONTENT) if dictionary else None
+        return zstandard.ZstdDecompressor(with_it).decompress(packed, max_output_size=largest)
     except zstandard.ZstdError as error:
         raise ValueError("not a segment") from error

@@ -13,6 +13,7 @@ from verifier.order import Row
 from verifier.packed_rows import unpacked
 from verifier.segments import Segments
 from verifier.server_source import ServerSource
+from verifier.short_forms import in_full
 from verifier.tree import HASH_BYTES
 from verifier.verdict import SourceError
 
@@ -57,8 +58,8 @@ class _DatabaseSource:
         self._connection.close()
 
     def _whole(self, statement: str) -> Iterator[Row]:
-        """The rows, with those events that stand in files outside the database."""
-        standing = map(Row._make, self._all(statement))
+        """The rows, with those events that stand there in short, or in files outside the database."""
+        standing = map(in_full, map(Row._make, self._all(statement)))
         return map(self._segments().whole, merge(standing, self._packed(), key=attrgetter("position")))
 
     def _packed(self) -> Iterator[Row]:

@@ -16,7 +16,7 @@ from domain.event import Moment, Recorded
 from domain.log import Archived
 from domain.rules import feature_level
 from eventstore.archiving import archived as archive
-from eventstore.archiving import dropping, row_packing, tiles
+from eventstore.archiving import dropping, row_packing, shortening, tiles
 from eventstore.archiving.stretch import Endings
 from eventstore.command import Command
 from eventstore.execution import Origin
@@ -24,7 +24,7 @@ from eventstore.ledger import Ledger
 from eventstore.projecting import packed_digests, packed_grants, packing, repacking
 from eventstore.projecting.rebuild import Progress
 from eventstore.projecting.stream_owners import StreamOwners
-from eventstore.recorder import versions
+from eventstore.recorder import portions, versions
 from eventstore.sealed import packed_rows, segment
 from eventstore.sealed.dropped import look_again
 from eventstore.sealed.segment import Contents, SegmentDamaged
@@ -156,8 +156,8 @@ async def drop_archived(
     """Takes the text of archived events out of the database, segment by segment; each is read and verified once more
     before, and compared with what stands in the database. What the search index has of them is packed first, also of
     those that were dropped when it was not yet, or before it was made anew, and so are the digests of their secrets and
-    then their rows. The tiles of their hashes go last. Segments in a store are copied into the directory `copies`
-    before, which is where they are read from then on.
+    then their rows. What lives among them is put in short, and the tiles of their hashes go last. Segments in a store
+    are copied into the directory `copies` before, which is where they are read from then on.
 
     The ledger must have been opened as the owner of the tables. Raises `OlderNode`, `PlaceAway`, `SegmentDamaged` and
     `Diverged`.
@@ -175,7 +175,8 @@ async def _dropped(
     known = [each.archived for each in await ledger.read_long(archive.find)]
     dropped, packed = await ledger.read_long(dropping.dropped), await ledger.read_long(packing.finished)
     settled, short = await ledger.read_long(digest_runs.done), await ledger.read_long(packed_rows.STREAMS.done)
-    waiting = [each for each in known if each.sha256 not in dropped & packed & settled & short]
+    brief = await ledger.read_long(shortening.finished)
+    waiting = [each for each in known if each.sha256 not in dropped & packed & settled & short & brief]
     is_due = await ledger.read_long(repacking.is_due)
     if not waiting and not is_due and not await ledger.read_long(tiles.due, known, dropped):
         # There is no way back from the level, so it does not rise for nothing.
@@ -197,6 +198,8 @@ async def _dropped(
             await _pack_digests(ledger, opened)
         if of.sha256 not in short:
             await _pack_rows(ledger, opened)
+        if of.sha256 not in brief:
+            await _shorten(ledger, opened)
         await _drop_its_tiles(ledger, opened, known, gone)
         progress(number, len(waiting))
     every = [each.archived for each in await ledger.read_long(archive.find)]
@@ -236,9 +239,9 @@ async def _repack(ledger: Ledger) -> None:
 
 async def _require_level(ledger: Ledger, by: Origin) -> None:
     """Raises the log to the level that dropping takes; raises `OlderNode` where a node does not know it."""
-    await ledger.execute(servers.raise_feature_level(feature_level.PACKS_CLOSELY), origin=by)
+    await ledger.execute(servers.raise_feature_level(feature_level.SHORTENS_FORMS), origin=by)
     state: server.State = await ledger.state(server.STREAM)
-    if state.feature_level < feature_level.PACKS_CLOSELY:
+    if state.feature_level < feature_level.SHORTENS_FORMS:
         raise OlderNode
 
 
@@ -296,6 +299,15 @@ async def _pack_rows(ledger: Ledger, opened: _SegmentAtHand) -> None:
     if all(gone):
         await ledger.tidy(row_packing.finish, opened.archived.sha256)
     await _join(ledger, packed_rows.STREAMS)
+
+
+async def _shorten(ledger: Ledger, opened: _SegmentAtHand) -> None:
+    """In transactions that take as long as one of packing rows, at most."""
+    for some in portions(shortening.candidates(opened.living), shortening.AT_ONCE):
+        standing = await ledger.read_long(shortening.standing, some)
+        if shorter := await asyncio.to_thread(shortening.shortened, standing):
+            await ledger.tidy(shortening.exchange, shorter)
+    await ledger.tidy(shortening.finish, opened.archived.sha256)
 
 
 async def _drop_its_tiles(

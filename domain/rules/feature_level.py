@@ -9,7 +9,7 @@ from msgspec.structs import fields
 
 from domain.event import Event
 
-FEATURE_LEVEL = 7
+FEATURE_LEVEL = 8
 """What this version knows. It rises by one with each release that has an event type, a member of an event, or a version
 of the events' MAC which the release before does not know (`Event.since`, `Event.members_since`). A new version of the
 MAC begins with a key that `mac_key.introduced` names, so it is a member like others."""
@@ -32,6 +32,9 @@ DROPS_ROWS = 6
 
 PACKS_CLOSELY = 7
 """What is packed of dropped events says in few bits how far positions and digests are from each other."""
+
+SHORTENS_FORMS = 8
+"""Events that live among dropped ones have their texts in short."""
 
 
 def needed(event: Event) -> int:

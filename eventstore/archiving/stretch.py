@@ -16,7 +16,7 @@ from eventstore.archiving.ended import Issuances, has_ended, token_of
 from eventstore.mapper import decoder
 from eventstore.recorder import LogRecorder, portions
 from eventstore.sealed.dropped import horizon
-from eventstore.sealed.log_rows import EventRow, rows_of, standing_at
+from eventstore.sealed.log_rows import EventRow, in_full, rows_of, standing_at
 from eventstore.stored import EVENTS, ROW, events
 from eventstore.unavailable import Forged
 from projections.prepared import Prepared
@@ -71,7 +71,7 @@ def rows_between(connection: Connection, positions: Collection[int], first: int,
     few of them are meant."""
     wanted, rows = set(positions), list[EventRow]()
     if 4 * len(wanted) >= last - first + 1:
-        every = rows_of(_ALL.all(connection, {"b_first": first, "b_last": last}))
+        every = in_full(rows_of(_ALL.all(connection, {"b_first": first, "b_last": last})))
         rows = [row for row in every if row[0] in wanted]
         wanted.difference_update(row[0] for row in rows)
     for some in portions(sorted(wanted), AT_ONCE):

@@ -13,7 +13,7 @@ from domain.keys.signing_key import TOKENS_LAST
 from eventstore.affected import OF_GRANTS, IssuedCounts
 from eventstore.recorder import portions
 from eventstore.sealed import packed_rows
-from eventstore.sealed.excerpt import EVENT
+from eventstore.sealed.excerpt import IS_DROPPED
 from eventstore.sealed.short_names import as_kept, listed
 from eventstore.search import first_at, recorded_forms
 from eventstore.time_travel import AT_ONCE, Descendant, descendants, states_at
@@ -29,7 +29,7 @@ _COUNTED = "SELECT COUNT(DISTINCT originator_id), COUNT(*) " + _FROM
 _GRANTS = "SELECT DISTINCT originator_id " + _FROM + " ORDER BY 1"
 _DROPPED = f"""
 SELECT id FROM stored_events WHERE id BETWEEN :low AND :high AND topic IN ({listed(_TAGS)})
-AND substr(state, 1, {len(EVENT)}) <> '{EVENT.decode()}' ORDER BY id LIMIT {AT_ONCE}
+AND {IS_DROPPED} ORDER BY id LIMIT {AT_ONCE}
 """  # noqa: S608 - names of ours
 """Of what was dropped the table has no such member: that is read in its segments."""
 

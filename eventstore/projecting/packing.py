@@ -14,7 +14,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Table, bindparam, func, select
+from sqlalchemy import BigInteger, Connection, Table, bindparam, literal_column, select
 
 from domain.event import Recorded
 from domain.log import positions_of
@@ -26,7 +26,7 @@ from eventstore.projecting import requests
 from eventstore.projecting.stream_owners import StreamOwners
 from eventstore.recorder import portions
 from eventstore.sealed import packed_rows
-from eventstore.sealed.excerpt import EVENT, is_excerpt
+from eventstore.sealed.excerpt import IS_DROPPED, is_excerpt
 from eventstore.sealed.segment import LONGEST
 from eventstore.sealed.short_names import kept_stream
 from eventstore.search import OWN_STREAMS
@@ -66,8 +66,7 @@ _IDS = Prepared(
         events.c.id >= bindparam("b_first", type_=BigInteger), events.c.id <= bindparam("b_last", type_=BigInteger)
     )
 )
-_IS_DROPPED = func.substr(events.c.state, 1, len(EVENT)) != EVENT.decode()
-_STREAMS = select(events.c.id, events.c.originator_id, _IS_DROPPED.label("dropped")).where(
+_STREAMS = select(events.c.id, events.c.originator_id, literal_column(f"({IS_DROPPED})").label("dropped")).where(
     events.c.id.in_(bindparam("b_positions", expanding=True))
 )
 

@@ -4,6 +4,7 @@ It is made of the event alone, so that the one who has the event can tell whethe
 events nothing stays, since what is looked for is in the search index.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -14,8 +15,14 @@ BEGINNINGS = (b"{}", b'{"data":', b'{"actor":')
 EVENT = b'{"p'
 """How every event begins, and no excerpt."""
 
-IS_DROPPED = f"substr(used.state, 1, {len(EVENT)}) <> '{EVENT.decode()}'"
-"""Whether the row `used` of a statement has an excerpt."""
+SHORT = b'{"z'
+"""How what has all of an event in short begins (`eventstore.sealed.short_forms`)."""
+
+TEXTS = (EVENT, SHORT)
+
+_LISTED = ", ".join(f"'{each.decode()}'" for each in TEXTS)
+IS_DROPPED = f"substr(state, 1, {len(EVENT)}) NOT IN ({_LISTED})"
+"""Whether a row of a statement has an excerpt."""
 
 ALWAYS = ("account_id", "session_id")
 """Members of events of grants that are looked at."""
@@ -35,7 +42,10 @@ PATHS = frozenset(
         ("actor", "credential", "key_id"),
     )
 )
-"""All that a query may look at in the text of an event by SQL."""
+"""All that a query may look at in the text of an event by SQL, dropped or not."""
+
+MARKS = ("signing_key", "asserted_by")
+"""Members of events of grants that are looked at in those alone that were not dropped."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -57,6 +67,8 @@ class _Data(msgspec.Struct):
     refresh_token: Any = None
     dpop_jkt: Any = None
     x5t_s256: Any = None
+    signing_key: Any = None
+    asserted_by: Any = None
 
 
 class _Event(msgspec.Struct):
@@ -74,6 +86,19 @@ def excerpt(form: bytes) -> bytes:
     event = _DECODER.decode(form)
     if event.actor.credential is None and not event.type.startswith("grant."):
         return _NOTHING
+    return _encode(_kept(event))
+
+
+def looked_at(form: bytes) -> bytes:
+    """What queries look at by SQL in an event that was not dropped: more than its excerpt by what marks it."""
+    event = _DECODER.decode(form)
+    found = _kept(event)
+    if event.type.startswith("grant.") and (marks := _given(event.data, MARKS)):
+        found["data"] = found.get("data", {}) | marks
+    return _encode(found)
+
+
+def _kept(event: _Event) -> dict[str, Any]:
     found: dict[str, Any] = {}
     own = (event.actor.credential or {}).get("key_id")
     if own is not None:
@@ -81,15 +106,18 @@ def excerpt(form: bytes) -> bytes:
         found["actor"] = {name: value for name, value in given.items() if value is not None}
     if event.type.startswith("grant.") and (data := _of_grant(event.data, is_keyed=own is not None)):
         found["data"] = data
-    return _encode(found)
+    return found
+
+
+def _given(data: _Data, names: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name in names if (value := getattr(data, name)) is not None}
 
 
 def _of_grant(data: _Data, *, is_keyed: bool) -> dict[str, Any]:
     is_keyed = is_keyed or any(getattr(data, name) is not None for name in KEYS)
-    found = {name: value for name in ALWAYS if (value := getattr(data, name)) is not None}
+    found = _given(data, ALWAYS)
     if is_keyed:
-        found |= {OF_KEYED: data.client_id} if data.client_id is not None else {}
-        found |= {name: True for name in GIVEN if getattr(data, name) is not None}
+        found |= _given(data, (OF_KEYED,)) | dict.fromkeys(_given(data, GIVEN), True)
     return found
 
 

@@ -1,5 +1,5 @@
 """Rows of the log as they are read: those that stand in the table of events together with those that are packed, and
-with the texts of events that stand in segments alone.
+with the texts of events that stand in segments alone, or in the table in short.
 
 A row is packed in one transaction, from the one place to the other and never back. So anyone who looks at the table
 first and then here, for what was missing, finds each row in one of them or in both.
@@ -16,7 +16,8 @@ from sqlalchemy import Connection, bindparam, select
 from eventstore.mapper import PLACE
 from eventstore.sealed import packed_rows
 from eventstore.sealed.dropped import forms, horizon
-from eventstore.sealed.excerpt import EVENT, excerpt, is_excerpt
+from eventstore.sealed.excerpt import EVENT, SHORT, TEXTS, excerpt, is_excerpt
+from eventstore.sealed.short_forms import text_of
 from eventstore.sealed.short_names import as_kept, kept_stream, kept_type
 from eventstore.stored import ROW, events
 
@@ -35,7 +36,11 @@ class EventRow(_Columns, Notification):
 
 row_of = partial(tuple.__new__, EventRow)
 _OF_EVENT = EVENT[1:3]
-"""Two bytes that every event has there, and no excerpt: asked of every row that is read."""
+"""Two bytes that every event has there, and nothing else: asked of every row that is read."""
+_OF_SHORT = SHORT[1:3]
+_OF_TEXTS = frozenset(each[1:3] for each in TEXTS)
+IN_SHORT = frozenset((_OF_SHORT, _OF_SHORT.decode()))
+"""The same of one in short, whatever the driver gave the form as."""
 
 
 def rows_of(found: Sequence[Sequence[Any]]) -> list[EventRow]:
@@ -47,15 +52,31 @@ def rows_of(found: Sequence[Sequence[Any]]) -> list[EventRow]:
 
 def whole(connection: Connection, rows: list[EventRow]) -> list[EventRow]:
     """The same with the texts of archived events that stand in segments alone. Raises `ArchiveAway`."""
-    dropped = [row[0] for row in rows if row[4][1:3] != _OF_EVENT and is_excerpt(row[4])]
+    others = [row[4] for row in rows if row[4][1:3] != _OF_EVENT]
+    if not others:
+        return rows
+    rows = in_full(rows)
+    dropped = [row[0] for row in rows if is_excerpt(row[4])]
     if not dropped:
         return rows
     texts = forms(connection, dropped)
     return [row if (text := texts.get(row[0])) is None else _whole(row, text) for row in rows]
 
 
+def in_full(rows: list[EventRow]) -> list[EventRow]:
+    """The same with the texts of those that stand in short. What is no event's short form stays as it is."""
+    return [row_in_full(row) if row[4][1:3] == _OF_SHORT else row for row in rows]
+
+
+def row_in_full(row: Sequence[Any]) -> EventRow:
+    """The same of one."""
+    (found,) = rows_of([row])
+    text = text_of(found.state, found.originator_id)
+    return found if text is None else row_of((*found[:4], text))
+
+
 def _is_event(row: EventRow) -> bool:
-    return row.state[1:3] == _OF_EVENT
+    return row.state[1:3] in _OF_TEXTS
 
 
 def dropped_streams(rows: Iterable[EventRow]) -> set[str]:
@@ -80,7 +101,7 @@ _AT_ALL = select(*ROW).where(events.c.id.in_(bindparam("b_positions", expanding=
 
 def standing_at(connection: Connection, positions: Collection[int]) -> list[EventRow]:
     """The rows at these positions as they stand, packed or not: excerpts where events were dropped."""
-    rows = rows_of(connection.execute(_AT_ALL, {"b_positions": positions}).all())
+    rows = in_full(rows_of(connection.execute(_AT_ALL, {"b_positions": positions}).all()))
     if len(rows) < len(positions):
         # Looked for second: what is packed meanwhile is found in the one place or in the other.
         known = {row[0] for row in rows}

@@ -20,7 +20,7 @@ import zstandard
 from sqlalchemy import BigInteger, Connection, bindparam, delete, func, insert, select, update
 
 from eventstore.sealed.dropped import require_thread
-from eventstore.sealed.excerpt import EVENT
+from eventstore.sealed.excerpt import TEXTS
 from eventstore.sealed.short_names import kept_stream
 from eventstore.stored import archived_events
 from projections.named.digest_runs import Runs, entry
@@ -97,7 +97,7 @@ def unpacked(first: int, entries: bytes) -> Sequence[PackedRow]:
         # No text has it, and PostgreSQL would take no name with it.
         return ()
     is_whole = all(first <= row[0] < first + BUCKET and 0 < row[2] < 1 << 62 for row in rows)
-    return [row for row in rows if not row[4].startswith(EVENT)] if is_whole and first % BUCKET == 1 else ()
+    return [row for row in rows if not row[4].startswith(TEXTS)] if is_whole and first % BUCKET == 1 else ()
 
 
 def first_of(position: int) -> int:

@@ -25,7 +25,7 @@ from tests.started import PATIENCE, end, free_port, program, start
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("alembic", "api", "cli", "commands", "domain", "eventstore", "projections", "security", "verifier", "demo")
-LEVELS = {"FEATURE_LEVEL = 7\n": "FEATURE_LEVEL = 8\n", "RAISED_BY_SERVERS = 1\n": "RAISED_BY_SERVERS = 8\n"}
+LEVELS = {"FEATURE_LEVEL = 8\n": "FEATURE_LEVEL = 9\n", "RAISED_BY_SERVERS = 1\n": "RAISED_BY_SERVERS = 9\n"}
 MIGRATION = '''"""Adds to what there is, as a migration of the next release does."""
 
 from alembic import op
@@ -179,7 +179,7 @@ def test_a_rolling_upgrade_fails_no_request(directory: Path, postgresql_url: str
         assert min(done) > 20
     refused = run(directory, rehearsed.environment, "serve")
     assert refused.returncode == 3
-    assert "the log is at feature level 8, and this version knows 7" in refused.stderr
+    assert "the log is at feature level 9, and this version knows 8" in refused.stderr
 
 
 def _run(release: Path, rehearsed: Rehearsed, *arguments: str) -> None:

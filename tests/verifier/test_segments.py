@@ -16,7 +16,7 @@ from eventstore.sealed.short_names import kept_stream, kept_type
 from tests import golden
 from verifier import segments as segments_page
 from verifier.order import Row
-from verifier.segments import Segments, _excerpt
+from verifier.segments import Segments, excerpt_of
 from verifier.verdict import SourceError
 
 EVENT = b'{"position":7,"type":"grant.ended","actor":{"kind":"person","id":"b"},"data":{"account_id":"c"}}'
@@ -65,7 +65,7 @@ def test_excerpts_are_those_of_the_server(credential: object) -> None:
     for page in pages:
         tag, actor = re.sub(r"\.\d+$", "", page.stem), {"kind": "client", "id": "\u00e9", "credential": credential}
         event = {"position": 7, "type": tag, "actor": actor, "data": json.loads(page.read_bytes())}
-        assert _excerpt(event) == excerpt(json.dumps(event).encode()), page.name
+        assert excerpt_of(event) == excerpt(json.dumps(event).encode()), page.name
 
 
 @pytest.mark.parametrize("stream", ["usage:" + "0f" * 32, "usage:0f", "grant:a", "usage:" + "0f" * 31 + "0x"])

@@ -29,9 +29,14 @@ from eventstore.transparency.published import Diverged, read_leaves
 from security.keyring import new_master_key, parse_keyring
 from tests.any_command import any_command
 from tests.processes.hostile import unprotected
+from tests.scenarios.administration import ok
 from tests.scenarios.asking import Scene, set_scene
+from tests.scenarios.assertions import register_signer
 from tests.scenarios.histories import Past, erase, lived
-from tests.scenarios.world import SYSTEM, World, open_world
+from tests.scenarios.jobs import token
+from tests.scenarios.log.test_checking import everything_happened
+from tests.scenarios.proofs import Holder
+from tests.scenarios.world import SYSTEM, Client, World, open_world
 from tests.started import PATIENCE
 
 pytestmark = pytest.mark.anyio
@@ -90,6 +95,27 @@ async def old(scene: Scene) -> Past:
     await past.refresh()
     scene.world.clock.advance(900 * DAY)
     return past
+
+
+async def everything_old(scene: Scene, job: Client) -> tuple[Past, str]:
+    """A log in which everything happened years ago, and somebody whose tokens were refreshed then, by this one."""
+    world = await everything_happened(scene)
+    past = await lived(scene)
+    old = past.tokens["refresh_token"]
+    await past.refresh()
+    # Tokens that are bound to a key, and one for whoever proved themselves by a key.
+    proof = {"dpop": Holder(world).proof("/oauth/token")}
+    assert ok(await token(world, job, headers=proof))["token_type"] == "DPoP"
+    ok(await (await register_signer(world)).ask())
+    # Tokens that a key of this server signed.
+    grants = ("client_credentials",)
+    signing = await world.register_client("Signing", grant_types=grants, scope=("orders",), access_token_format="jwt")
+    for _ in range(2):
+        ok(await token(world, signing))
+    world.clock.advance(900 * DAY)
+    await signed(world)
+    await world.services.follower.follow()
+    return past, old
 
 
 async def test_what_has_ended_is_archived_and_nothing_else(scene: Scene, job: Any, tmp_path: Path) -> None:

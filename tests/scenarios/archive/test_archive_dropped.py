@@ -30,7 +30,7 @@ from eventstore.projecting.rebuild import Comparison
 from eventstore.recorder import store
 from eventstore.sealed import dropped as sealed
 from eventstore.sealed import packed_rows
-from eventstore.sealed.excerpt import EVENT
+from eventstore.sealed.excerpt import IS_DROPPED
 from eventstore.sealed.segment import SegmentDamaged
 from eventstore.sealed.segment_place import PlaceAway, SegmentPlace
 from eventstore.search import Criteria, SearchName, first_at, newest, recorded_forms, stored_forms
@@ -46,16 +46,14 @@ from security.clock import format_rfc3339
 from security.tokens import Format, Kind, digest
 from security.vault import Vault
 from tests.scenarios.administration import administering, ok, problem
-from tests.scenarios.archive.test_archive import DAY, archived, positions, problems, signed
+from tests.scenarios.archive.test_archive import DAY, archived, everything_old, positions, problems, signed
 from tests.scenarios.asking import Scene
-from tests.scenarios.assertions import register_signer
 from tests.scenarios.console.way_in import at_console, person_with, sign_in
 from tests.scenarios.histories import lived
 from tests.scenarios.jobs import token
-from tests.scenarios.log.test_checking import change, everything_happened, found_by_a_round
+from tests.scenarios.log.test_checking import change, found_by_a_round
 from tests.scenarios.log.test_refollowing import differing, proved
 from tests.scenarios.log.test_transparency import pinned
-from tests.scenarios.proofs import Holder
 from tests.scenarios.world import SYSTEM, Client, World
 from tests.started import PATIENCE
 from verifier.proofs import check_receipt
@@ -65,7 +63,7 @@ from verifier.verify import verify
 
 pytestmark = pytest.mark.anyio
 
-DROPPED = select(events.c.id).where(~events.c.state.startswith(EVENT.decode(), autoescape=True))
+DROPPED = select(events.c.id).where(text(IS_DROPPED))
 
 
 async def drop(world: World, copies: SegmentPlace | None = None) -> list[Archived]:
@@ -166,23 +164,8 @@ async def asked(world: World, raw: str, first: int, last: int) -> list[Any]:
 async def test_every_answer_is_the_same(
     scene: Scene, job: Client, engine: Engine, sqlite_url: str, tmp_path: Path
 ) -> None:
-    world = await everything_happened(scene)
-    past = await lived(scene)
-    old = past.tokens["refresh_token"]
-    await past.refresh()
-    # Tokens that are bound to a key, and one for whoever proved themselves by a key.
-    proof = {"dpop": Holder(world).proof("/oauth/token")}
-    assert ok(await token(world, job, headers=proof))["token_type"] == "DPoP"
-    ok(await (await register_signer(world)).ask())
-    # Tokens that a key of this server signed.
-    grants = ("client_credentials",)
-    signing = await world.register_client("Signing", grant_types=grants, scope=("orders",), access_token_format="jwt")
-    for _ in range(2):
-        ok(await token(world, signing))
-    world.clock.advance(900 * DAY)
-    await signed(world)
+    (past, old), world = await everything_old(scene, job), scene.world
     ledger, last = world.services.ledger, await world.head()
-    await world.services.follower.follow()
     now = world.clock.now()
     said = await ledger.read(answers, last, now)
     happened = await world.events()

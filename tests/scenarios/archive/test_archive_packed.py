@@ -12,7 +12,7 @@ from api.background import Retention
 from commands.archiving.segments import OlderNode
 from domain import incident, server
 from domain.event import SECOND
-from domain.rules.feature_level import DROPS, PACKS_CLOSELY
+from domain.rules.feature_level import DROPS, SHORTENS_FORMS
 from eventstore import issued
 from eventstore.archiving import dropping
 from eventstore.database import nodes
@@ -301,7 +301,7 @@ async def test_nothing_is_dropped_while_an_older_node_serves(scene: Scene, tmp_p
     assert state.feature_level < DROPS
     world.clock.advance(900 * DAY)
     await archived(world, tmp_path / "archive", days=1)
-    await world.services.ledger.maintain(nodes.announce, "of-the-release-before", PACKS_CLOSELY - 1, world.clock.now())
+    await world.services.ledger.maintain(nodes.announce, "of-the-release-before", SHORTENS_FORMS - 1, world.clock.now())
     before = await world.events()
     with pytest.raises(OlderNode):
         await drop(world)
@@ -311,7 +311,7 @@ async def test_nothing_is_dropped_while_an_older_node_serves(scene: Scene, tmp_p
     world.clock.advance(nodes.GONE_AFTER + SECOND)
     assert await drop(world)
     state = await world.services.ledger.state(server.STREAM)
-    assert state.feature_level == PACKS_CLOSELY
+    assert state.feature_level == SHORTENS_FORMS
 
 
 # Where the secrets of what is dropped were issued.

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, Row, delete, func, select, update
 
 from domain import server
 from domain.log import Archived, positions_of
-from domain.rules.feature_level import PACKS_CLOSELY
+from domain.rules.feature_level import SHORTENS_FORMS
 from eventstore.archiving import archived
 from eventstore.projecting import packing, repacking
 from eventstore.sealed import packed_rows
@@ -137,4 +137,4 @@ async def test_what_breaks_off_goes_on_where_it_was(
 async def test_nothing_packed_raises_no_level(world: World) -> None:
     assert await drop(world) == []
     state: server.State = await world.services.ledger.state(server.STREAM)
-    assert state.feature_level < PACKS_CLOSELY
+    assert state.feature_level < SHORTENS_FORMS
