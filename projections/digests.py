@@ -10,16 +10,20 @@ from domain import client_secret, session
 from domain.event import Event, Recorded
 from domain.registering import initial_access_token, registration_token
 from projections.named import digest_runs
-from projections.prepared import Prepared
+from projections.prepared import AMONG, Prepared, in_hex
 from projections.tables import Write, metadata
 
 # Rows of secrets by their digests: any number of them in one question to PostgreSQL, where a question is a journey.
 
 
+MANY = 64
+"""Digests of which so many are better said in hex."""
+
+
 class ByDigest:
     """A query, built at import, for the rows with one digest or with several."""
 
-    __slots__ = ("many", "one")
+    __slots__ = ("hundreds", "many", "one")
 
     def __init__(self, query: sa.Select[Any], digest: sa.Column[Any]) -> None:
         self.one = Prepared(query.where(digest == sa.bindparam("b_digest")))
@@ -27,6 +31,8 @@ class ByDigest:
         # A plan that PostgreSQL keeps is as old as the connection. Made over tables with a few rows it reads all of
         # them, and goes on to when there are a hundred thousand.
         self.many = Prepared(several, planned_anew=True)
+        among = sa.text(f"{digest.table.name}.{digest.name} = {AMONG.format(':b_hex')}")
+        self.hundreds = Prepared(query.where(among), planned_anew=True)
 
     def first(self, connection: sa.Connection, digest: bytes) -> tuple[Any, ...] | None:
         """The row with this digest; None if there is none."""
@@ -34,6 +40,8 @@ class ByDigest:
 
     def all(self, connection: sa.Connection, digests: Sequence[bytes]) -> list[tuple[Any, ...]]:
         """The rows of those of the digests that have one, in no order."""
+        if connection.dialect.name == "postgresql" and len(digests) > MANY:
+            return self.hundreds.all(connection, {"b_hex": in_hex(digests)})
         if connection.dialect.name == "postgresql" and len(digests) > 1:
             return self.many.all(connection, {"b_digests": list(digests)})
         return self.one.each(connection, [{"b_digest": digest} for digest in digests]) if digests else []
@@ -65,7 +73,7 @@ _MOVE = Prepared(_INSERT)
 _GONE = {
     "sqlite": Prepared(sa.delete(TABLE).where(TABLE.c.digest == sa.bindparam("b_digest"))),
     "postgresql": Prepared(
-        sa.delete(TABLE).where(TABLE.c.digest == sa.any_(sa.bindparam("b_digests", type_=sa.ARRAY(sa.LargeBinary)))),
+        sa.delete(TABLE).where(sa.text(f"digests.digest = {AMONG.format(':b_hex')}")),
         planned_anew=True,
     ),
 }
@@ -92,7 +100,7 @@ def remove(connection: sa.Connection, digests: Sequence[bytes]) -> None:
     if not digests:
         return
     several = connection.dialect.name == "postgresql"
-    given = [{"b_digests": list(digests)}] if several else [{"b_digest": each} for each in digests]
+    given: Any = [{"b_hex": in_hex(digests)}] if several else [{"b_digest": each} for each in digests]
     _GONE[connection.dialect.name].run(connection, given)
 
 

@@ -5,7 +5,7 @@ here is what the driver understands: bytes, text, whole numbers and None. So are
 statement that reads a Boolean column does not belong here: SQLite has none.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, NoReturn
 
@@ -20,6 +20,15 @@ Bind = Callable[[StatementParameters], Any]
 
 
 _encode = msgspec.json.Encoder().encode
+
+
+AMONG = "ANY (ARRAY (SELECT decode(given, 'hex') FROM unnest(string_to_array(CAST({} AS text), ',')) AS given))"
+"""Many octets on PostgreSQL, by one parameter."""
+
+
+def in_hex(octets: Iterable[bytes]) -> str:
+    """These as `AMONG` takes them: of an array the driver would look at each octet."""
+    return ",".join([each.hex() for each in octets])
 
 
 class Prepared:

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from projections.prepared import with_cursor
+from projections.prepared import AMONG, in_hex, with_cursor
 
 Joined = tuple[int, bytes, int, bytes | None]
 """Kind, key, the last of several positions, and how far before it the others are."""
@@ -44,11 +44,11 @@ class Filling:
         found = f"SELECT key, position, before FROM {table} WHERE kind = "  # noqa: S608 - names of ours
         # Were the kind a parameter as it is, SQLite would plan anew for each key: it has an index of one kind alone.
         self._of_one = found + "? + 0 AND key = ? AND position >= ? AND position <= ?"
-        self._of_many = found + "%s AND key = ANY(CAST(%s AS bytea[])) AND position >= %s AND position <= %s"
+        self._of_many = found + f"%s AND key = {AMONG.format('%s')} AND position >= %s AND position <= %s"
         self._remove_one = f"DELETE FROM {table} WHERE kind = ? AND key = ? AND position = ?"  # noqa: S608
         self._remove_many = (
-            f"DELETE FROM {table} AS standing USING unnest(CAST(%s AS bytea[]), CAST(%s AS bigint[])) "  # noqa: S608
-            "AS gone (key, position) WHERE standing.kind = %s AND standing.key = gone.key "
+            f"DELETE FROM {table} AS standing USING unnest(string_to_array(%s, ','), CAST(%s AS bigint[])) "  # noqa: S608
+            "AS gone (hex, position) WHERE standing.kind = %s AND standing.key = decode(gone.hex, 'hex') "
             "AND standing.position = gone.position"
         )
 
@@ -63,7 +63,7 @@ class Filling:
                 found.extend(cursor.execute(self._of_one, (kind, key, first, last)))
 
         def ask(cursor: Any) -> None:
-            found.extend(cursor.execute(self._of_many, (kind, [*keys], first, last)))
+            found.extend(cursor.execute(self._of_many, (kind, in_hex(keys), first, last)))
 
         if connection.dialect.name == "postgresql":
             with_cursor(connection, self._of_many, ask)
@@ -76,8 +76,7 @@ class Filling:
         if not rows:
             return
         if connection.dialect.name == "postgresql":
-            keys, positions = (list(column) for column in zip(*rows, strict=True))
-            given = (keys, positions, kind)
+            given = (in_hex(key for key, _ in rows), f"{{{','.join([str(at) for _, at in rows])}}}", kind)
             with_cursor(connection, self._remove_many, lambda cursor: cursor.execute(self._remove_many, given))
         else:
             every = [(kind, *row) for row in rows]

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, create_engine, insert, select
 
-from projections.digests import ByDigest
+from projections.digests import MANY, ByDigest
 from tests.databases import BACKENDS, Backend, Databases
 
 TABLE = Table(
@@ -22,7 +22,9 @@ def test_rows_of_many_digests(databases: Databases, backend: Backend) -> None:
             connection.execute(insert(TABLE), [{"digest": bytes([n]) * 32, "number": n} for n in range(5)])
             digests = [bytes([n]) * 32 for n in (1, 3, 9)]
             assert [ASKED.first(connection, digest) for digest in digests] == [(1,), (3,), None]
-            for asked, numbers in (([], []), (digests[:1], [1]), (digests[2:], []), (digests, [1, 3])):
+            many = [bytes([n]) * 32 for n in range(1, MANY + 2)]
+            every = (([], []), (digests[:1], [1]), (digests[2:], []), (digests, [1, 3]), (many, [1, 2, 3, 4]))
+            for asked, numbers in every:
                 assert sorted(number for (number,) in ASKED.all(connection, asked)) == numbers
     finally:
         engine.dispose()
