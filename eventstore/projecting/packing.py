@@ -191,6 +191,12 @@ def taken(
             # It may stand alone since a person's erasure takes it away, and then stays so.
             alone.update((kind, at) for at, before in rows if before is None)
         packing = of[key]
+        if len(rows) == 1 and rows[0][1] is None:
+            # As nearly all are of requests and of grants.
+            if (at := rows[0][0]) in packing.positions:
+                removed.append((key, at))
+                found.append((packing, (at,)))
+            continue
         every = {each for row in rows for each in expanded(*row)}
         if going := packing.positions & every:
             # Rows of which nothing goes too: what is left is joined, and must not reach around one that stands.
