@@ -224,12 +224,17 @@ class Changes:
     def require_log_beside(self, connection: Connection) -> None:
         """Raises `WentBack` when SQLite's write-ahead log has lost its name: who opens the database from now on finds
         nothing of what was committed last. Where neither is another's yet, that is written into the file before."""
-        if self._file is None or not (lost := self._file.lost_beside()):
+        if self._file is None:
             return
-        if not any(lost.values()) and not self._file.was_cut():
-            with suppress(DBAPIError):
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
-        self.go_back(f"{' and '.join(lost)} beside its database was removed or is another file")
+        is_another, lost = self._file.was_written_over(), self._file.lost_beside()
+        if lost:
+            if not any(lost.values()) and not is_another and not self._file.was_cut():
+                with suppress(DBAPIError):
+                    connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
+            self.go_back(f"{' and '.join(lost)} beside its database was removed or is another file")
+        if is_another:
+            # Its newest events may stand in the log beside it, and others are gone all the same.
+            self.go_back("an older file was copied over its database", self.known._replace(state=None))
 
     def require_reached(self, before: Newest, position: int) -> None:
         """Raises `WentBack` when a head that was asked for is behind what was `known` before it was asked for."""

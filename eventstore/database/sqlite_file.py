@@ -1,8 +1,14 @@
 """The file of an SQLite database: whether it and what lies beside it are still what was opened."""
 
 import os
+import sqlite3
+from contextlib import closing
+from urllib.parse import quote
 
 from sqlalchemy import URL
+
+CONFIRMED_BY = 2
+"""Further looks into the file: at one of them somebody may just have been writing there."""
 
 
 class DatabaseFile:
@@ -13,6 +19,7 @@ class DatabaseFile:
         self._path = os.path.abspath(url.database or "")
         self._opened = _identity(self._path)
         self._size = self._length()
+        self._written, self._reached = self._written_at(), self._position() or 0
         self._beside = {end: found for end in ("-wal", "-shm") if (found := _identity(self._path + end))}
 
     def was_replaced(self) -> bool:
@@ -31,6 +38,37 @@ class DatabaseFile:
         """Whether it is shorter than when nothing was lost: an older one was copied over it, into which pages of the
         log that was beside this one do not fit."""
         return self._length() < self._size
+
+    def was_written_over(self) -> bool:
+        """Whether an older one was copied over it, of whatever length: where the log's head stands in the file itself,
+        behind the log beside it, never goes back."""
+        written = self._written_at()
+        if written == self._written:
+            return False
+        position = self._position()
+        if position is None:
+            # It is being copied at this moment, or the log was moved away.
+            return False
+        if position >= self._reached:
+            self._written, self._reached = written, position
+            return False
+        again = [self._position() for _ in range(CONFIRMED_BY)]
+        return all(each is not None and each < self._reached for each in again)
+
+    def _position(self) -> int | None:
+        """By SQLite itself, as anyone else who closed the file would take its locks from all others of this process."""
+        try:
+            with closing(sqlite3.connect(f"file:{quote(self._path)}?mode=ro&immutable=1", uri=True)) as opened:
+                row = opened.execute("SELECT position FROM log_head WHERE id = 1").fetchone()
+        except sqlite3.Error:
+            return None
+        return None if row is None else int(row[0])
+
+    def _written_at(self) -> int:
+        try:
+            return os.stat(self._path).st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
     def _length(self) -> int:
         try:

@@ -1,8 +1,11 @@
 """A log that went back under a running process: nothing is answered and nothing written from what it remembers."""
 
 import asyncio
+import os
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -172,6 +175,19 @@ async def test_what_this_process_committed_is_known_with_its_bytes(running: Ledg
     assert f'"id":"{done.value}"' in str(state)
 
 
+def checkpoint(url: str) -> None:
+    """Everything goes from the log beside the file into it."""
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        busy, pages, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    assert (busy, pages) == (0, moved)
+
+
+def write_over(file: Path, older: bytes) -> None:
+    file.write_bytes(older)
+    # A busy machine may do so within a turn of the clock by which files are dated.
+    os.utime(file, (0, 0))
+
+
 class TestTheFile:
     """SQLite goes on with the file that it has open, whatever lies under its name by now."""
 
@@ -219,12 +235,38 @@ class TestTheFile:
             await running.read(running.changes.require_log_beside)
         assert file.read_bytes() == before
 
-    async def test_nothing_is_written_into_an_older_file_copied_over(self, running: Ledger, database_url: str) -> None:
+    @pytest.mark.parametrize("shorter", [0, 4096])
+    async def test_nothing_is_written_into_an_older_file_copied_over(
+        self, running: Ledger, database_url: str, shorter: int
+    ) -> None:
         file = Path(database_url.removeprefix("sqlite:///"))
+        checkpoint(database_url)
+        older = file.read_bytes()
+        await running.execute(enable("a"), origin=HERE)
+        checkpoint(database_url)
         await running.read(running.changes.require_log_beside)
-        older = file.read_bytes()[:-4096]
+        await running.execute(disable("a"), origin=HERE)
+        older = older[: len(older) - shorter]
         Path(f"{file}-wal").unlink()
-        file.write_bytes(older)
+        write_over(file, older)
         with pytest.raises(WentBack, match="-wal beside its database"):
             await running.read(running.changes.require_log_beside)
         assert file.read_bytes() == older
+
+    async def test_an_older_file_copied_over_is_noticed_by_itself(self, running: Ledger, database_url: str) -> None:
+        """The log beside it has the newest events, and lacks what stood in the file."""
+        told: list[Newest] = []
+        running.changes.on_going_back = lambda _, known: told.append(known)
+        file = Path(database_url.removeprefix("sqlite:///"))
+        for command in (enable("a"), disable("a"), enable("a")):
+            older = file.read_bytes()
+            await running.execute(command, origin=HERE)
+            checkpoint(database_url)
+            await running.read(running.changes.require_log_beside)
+        await running.execute(disable("a"), origin=HERE)
+        write_over(file, older)
+        with pytest.raises(WentBack, match="an older file was copied over"):
+            await running.read(running.changes.require_log_beside)
+        assert "copied over" in await refused(running, enable("a"))
+        # To find the newest event does not mean that it is well again.
+        assert [each.state for each in told] == [None]
