@@ -50,10 +50,17 @@ async def test_command_waiting_for_the_lock_joins_the_transaction(
     sizes: list[int] = []
     ledger = await Ledger.open(postgresql_url, keyring, clock, on_commit=sizes.append)
     engine = migrating(postgresql_url)
-    with engine.connect() as another, engine.connect() as watching:
+    # All databases of the server are told of, and other tests wait there too.
+    waits = text(
+        "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)"
+        " WHERE NOT granted AND transactionid IS NOT NULL AND datname = current_database()"
+    )
+    with (
+        engine.connect() as another,
+        engine.connect().execution_options(isolation_level="AUTOCOMMIT") as watching,
+    ):
         another.execute(select(head).with_for_update())
         first = asyncio.create_task(ledger.execute(register("c0"), origin=HERE))
-        waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND transactionid IS NOT NULL")
         while not watching.scalar(waits):
             await asyncio.sleep(0)
         clock.advance(5)
