@@ -236,16 +236,18 @@ def _packed(path: Path) -> bytes:
 
 def decompressed(packed: bytes, largest: int, dictionary: bytes = b"") -> bytes:
     """What was compressed, so many bytes at most; ValueError when it is damaged, `SourceError` where nothing can read
-    it."""
+    it. With a dictionary it must say how long it is, and nothing may follow it."""
     try:
         import zstandard
     except ModuleNotFoundError:
         raise SourceError("reading archived events needs the package zstandard, which is not installed") from None
     try:
         # What the file says of its length is taken at its word, beyond every limit.
-        if zstandard.frame_content_size(packed) > largest:
+        says = zstandard.frame_content_size(packed)
+        if says > largest or dictionary and says < 1:
             raise ValueError("not a segment")
         with_it = zstandard.ZstdCompressionDict(dictionary, zstandard.DICT_TYPE_RAWCONTENT) if dictionary else None
-        return zstandard.ZstdDecompressor(with_it).decompress(packed, max_output_size=largest)
+        unpack = zstandard.ZstdDecompressor(with_it).decompress
+        return unpack(packed, max_output_size=largest, allow_extra_data=not dictionary)
     except zstandard.ZstdError as error:
         raise ValueError("not a segment") from error

@@ -12,6 +12,8 @@ from verifier.order import Row
 from verifier.segments import decompressed, event_of, excerpt_of
 
 _BEGINNING = b'{"z1":"'
+_STREAMS = ("grant:", "session:", "usage:")
+"""How the names of those streams begin of which events may stand so."""
 _LARGEST = 65_535
 """Bytes of an event."""
 _FRAME = b"\x28\xb5\x2f\xfd"
@@ -31,7 +33,7 @@ _MOST = 0x4E
 
 def in_full(row: Row) -> Row:
     """The row with its event, if it has that in short and nothing but that event's members beside it."""
-    if not row.leaf.startswith(_BEGINNING):
+    if not row.leaf.startswith(_BEGINNING) or not f"{row.stream}".startswith(_STREAMS):
         return row
     packed, quote, beside = row.leaf[len(_BEGINNING) :].partition(b'"')
     said = f"{row.stream}".encode(errors="replace") + quote + beside
@@ -70,6 +72,8 @@ def _pieces(text: bytes, octets: bytes, known: list[bytes]) -> Iterator[bytes]:
             length = _LENGTHS[kind] if kind in _LENGTHS else int(rest[:-1])
             took = length // 2 if kind in _DIGITS else (length * 6 + 7) // 8
             own, octets = octets[:took], octets[took:]
+            if len(own) < took:
+                raise ValueError("fewer values than there are marks")
             value = own.hex().encode() if kind in _DIGITS else urlsafe_b64encode(own + b"\0\0")[:length]
             known.append(value)
         yield value

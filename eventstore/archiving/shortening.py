@@ -26,9 +26,6 @@ from projections import event_index
 AT_ONCE = 256
 """Rows of a transaction, while which those who write wait."""
 
-CATEGORIES = ("grant:", "session:", "usage:")
-"""Of these streams queries look at nothing but what stands beside a short form."""
-
 _NOTE = f"{short_forms.NUMBER:02x}"
 _DIGITS = 64
 """Of a segment's digest, behind which that is noted."""
@@ -66,7 +63,7 @@ def finished(connection: Connection) -> frozenset[str]:
 
 def candidates(living: Mapping[int, Recorded]) -> list[int]:
     """The positions of those events that may be put in short, in order."""
-    return sorted(position for position, each in living.items() if each.stream.startswith(CATEGORIES))
+    return sorted(position for position, each in living.items() if each.stream.startswith(short_forms.CATEGORIES))
 
 
 def standing(connection: Connection, positions: Sequence[int]) -> dict[int, bytes]:

@@ -7,7 +7,7 @@ queries look at by SQL; what these and the row's stream say is not said again.
 
 The owner of the table writes it, into rows that were there before (`eventstore.archiving.shortening`). Anyone who reads
 a row has the text, to the byte, which is authentic by its own MAC or is no event, wherever it stands. What does not
-unpack, or has other members beside it than its event, stays as it is.
+unpack, has other members beside it than its event, or is in the row of another kind of stream, stays as it is.
 """
 
 import re
@@ -24,6 +24,10 @@ from eventstore.sealed.form_dictionary import DICTIONARY
 
 NUMBER = 1
 """Of the way in which it is packed, its dictionary included. It stands behind what a short form begins with."""
+
+CATEGORIES = ("grant:", "session:", "usage:")
+"""Of these streams queries look at nothing but what stands beside a short form, and nobody reads them but by
+`eventstore.sealed.log_rows`. In rows of others a short form is none."""
 
 LEVEL = 9
 """Of Zstandard: a higher one takes longer, and no fewer octets."""
@@ -70,6 +74,8 @@ _own = _Own()
 def shortened(form: bytes) -> bytes | None:
     """The short form of an event's text; None where it is not worth it."""
     stream, beside = PLACE.decode(form).stream, _beside(form)
+    if not stream.startswith(CATEGORIES):
+        return None
     mould, octets = _apart(form, _said(stream, beside))
     frame = _own.compressor.compress(mould)[len(_MAGIC) :]
     if len(frame) + len(octets) > len(form) * (1 - LEAST_GAIN):
@@ -83,7 +89,7 @@ def shortened(form: bytes) -> bytes | None:
 def text_of(short: bytes, stream: object) -> bytes | None:
     """The text of which that is the short form, in the row of that stream; None for what is none."""
     end = short.find(b'"', len(_BEGINNING))
-    if end < 0 or not short.startswith(_BEGINNING) or not isinstance(stream, str):
+    if end < 0 or not short.startswith(_BEGINNING) or not isinstance(stream, str) or not stream.startswith(CATEGORIES):
         return None
     beside = short[end:]
     try:

@@ -24,8 +24,8 @@ from eventstore.mapper import authenticate
 from eventstore.projecting import packing
 from eventstore.projecting.rebuild import Comparison
 from eventstore.recorder import store
-from eventstore.sealed import excerpt, packed_rows
-from eventstore.sealed.short_forms import shortened, text_of
+from eventstore.sealed import excerpt, packed_rows, short_forms
+from eventstore.sealed.short_forms import CATEGORIES, shortened, text_of
 from eventstore.stored import events
 from eventstore.transparency import published
 from eventstore.transparency.comparison import misfits
@@ -96,7 +96,7 @@ async def living(world: World) -> set[int]:
     """Where what lives among archived events may be in short."""
     gone = {at for each in await world.events("log.archived") for at in positions_of(each.event)}
     told = [each for each in await world.events() if each.position not in gone and each.position < max(gone)]
-    return {each.position for each in told if each.stream.startswith(shortening.CATEGORIES)}
+    return {each.position for each in told if each.stream.startswith(CATEGORIES)}
 
 
 async def test_every_answer_is_as_it_was(
@@ -395,6 +395,27 @@ async def test_one_in_short_at_the_head_is_forged(scene: Scene, engine: Engine, 
         connection.execute(insert(events).values(row | {"state": short.decode()}))
     with pytest.raises(Forged):
         await ledger.read(search.recorded_at, last + 1)
+    assert (await verified(world)).exit_code == 1
+
+
+async def test_none_of_another_kind_of_stream_is_in_short(
+    scene: Scene, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which segments there are is read from the rows of the log's own stream as they stand."""
+    world = await mixed(scene, tmp_path)
+    ledger, at = world.services.ledger, (await world.events("log.archived"))[0].position
+    await drop(world)
+    await signed(world)
+    with monkeypatch.context() as patched:
+        patched.setattr(short_forms, "CATEGORIES", ("",))
+        patched.setattr(short_forms, "LEAST_GAIN", -1.0)
+        (form,) = await ledger.read(lambda c: search.stored_forms(c, (at,)))
+        short = shortened(form.encode())
+    assert short is not None
+    with unprotected(world.settings.database_url) as connection:
+        put(connection, at, short)
+    with pytest.raises(Forged):
+        await ledger.read(search.recorded_at, at)
     assert (await verified(world)).exit_code == 1
 
 
