@@ -71,7 +71,7 @@ def _both_families(addresses: Iterable[str]) -> list[str]:
     family cannot be reached from here."""
     found = list(dict.fromkeys(addresses))
     first = [each for each in found if (":" in each) == (":" in found[0])]
-    others = [each for each in found if each not in first]
+    others = [each for each in found if (":" in each) != (":" in found[0])]
     return [each for each in chain.from_iterable(zip_longest(first, others)) if each is not None]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import httpcore
 import pytest
 
+from api.http import outgoing_requests
 from api.http.outgoing_requests import TIMEOUT_S, NoAnswer, NotAllowed, OutgoingRequests, is_public
 from tests.api.notifications.receiver import Receiver
 
@@ -122,6 +123,27 @@ async def test_the_addresses_of_a_name_are_not_tried_without_end(
     with pytest.raises(NoAnswer):
         await OutgoingRequests(allow_private=True).send("POST", "http://hooks.example/", headers={})
     assert tried == ["2001:db8::0", "127.0.0.2", "2001:db8::1", "127.0.0.3"]
+
+
+async def test_an_answer_of_thousands_of_addresses_holds_nobody_up(resolves_to: Any) -> None:
+    """Each is looked at, since one that is not public spoils it all, and compared with no other."""
+    compared = [0]
+
+    class Address(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            compared[0] += 1
+            return str.__eq__(self, other)
+
+    resolves_to(*(f"93.184.{n // 250}.{n % 250}" for n in range(4_000)), "127.0.0.1")
+    with pytest.raises(NotAllowed):
+        await OutgoingRequests(allow_private=False).send("POST", "http://hooks.example/", headers={})
+    compared[0] = 0
+    both = outgoing_requests._both_families([Address(f"93.184.{n // 250}.{n % 250}") for n in range(4_000)])
+    assert len(both) == 4_000
+    assert compared[0] < 4_000
 
 
 async def test_who_does_not_answer_or_answers_too_much_is_given_up(receiver: Receiver) -> None:
