@@ -398,6 +398,21 @@ async def test_one_in_short_at_the_head_is_forged(scene: Scene, engine: Engine, 
     assert (await verified(world)).exit_code == 1
 
 
+async def test_a_log_goes_on_behind_an_event_in_short(scene: Scene) -> None:
+    """It is the newest where what was behind it was forged, and removed."""
+    world, past = scene.world, await lived(scene)
+    await past.refresh()
+    newest = (await world.events())[-1]
+    (form,) = await world.services.ledger.read(lambda c: search.stored_forms(c, (newest.position,)))
+    short = shortened(form.encode())
+    assert (newest.position, short is None) == (await world.head(), False)
+    with unprotected(world.settings.database_url) as connection:
+        put(connection, newest.position, short or b"")
+    assert await world.services.ledger.read(search.recorded_at, newest.position) == newest
+    assert "access_token" in await past.refresh()
+    assert await world.head() > newest.position
+
+
 async def test_none_of_another_kind_of_stream_is_in_short(
     scene: Scene, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
