@@ -292,15 +292,16 @@ def import_(file: Path, url: str, database: str | None, migration_database: str 
         raise Failure(problem, USAGE)
     put(registry, entry)
     theirs, own = settings_of(settings, entry), keyring_of(keyring, entry)
-    there = owned_by(theirs, own)
+    there, is_anothers = owned_by(theirs, own), False
     try:
         prepare_place(theirs, place)
         if goes_on and has_log(there):
             make_whole(there)
         else:
+            is_anothers = has_log(there)
             import_log(there, file)
     except Failure:
-        if not _may_have_come(there, before=goes_on):
+        if is_anothers or not _may_have_come(there, before=goes_on):
             registry.drop(entry)
         raise
     with in_plain_words(theirs):

@@ -305,6 +305,19 @@ def test_an_import_goes_on_though_the_next_one_failed(
     assert [each["standing"] for each in cli.json("issuer", "list")] == ["enabled"]
 
 
+def test_no_import_goes_on_where_another_log_was(cli: CommandLine, tmp_path: Path) -> None:
+    sqlite = cli.database_url.startswith("sqlite")
+    place = ("--database", f"sqlite:///{tmp_path}/x.db") if sqlite else ("--schema", "x")
+    cli.run("issuer", "add", FURTHER)
+    cli.run("issuer", "add", "https://other.example", *place)
+    file = str(tmp_path / "further.jsonl")
+    cli.run("issuer", "export", FURTHER, file)
+    (tmp_path / "issuers.json").unlink()
+    for _ in range(2):
+        assert "has a log already" in cli.run("issuer", "import", file, FURTHER, *place, exits=1).stderr
+        assert cli.json("issuer", "list") == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
