@@ -51,9 +51,8 @@ def rows_of(found: Sequence[Sequence[Any]]) -> list[EventRow]:
 
 
 def whole(connection: Connection, rows: list[EventRow]) -> list[EventRow]:
-    """The same with the texts of archived events that stand in segments alone. Raises `ArchiveAway`."""
-    others = [row[4] for row in rows if row[4][1:3] != _OF_EVENT]
-    if not others:
+    """The same with the texts of events that stand in short, or in segments alone. Raises `ArchiveAway`."""
+    if not [True for row in rows if row[4][1:3] != _OF_EVENT]:
         return rows
     rows = in_full(rows)
     dropped = [row[0] for row in rows if is_excerpt(row[4])]
